@@ -1,0 +1,1 @@
+"""Pixels with a place on Earth: grids, scenes, truth, checks, preparation and writing."""

@@ -1,0 +1,275 @@
+"""Scenes: multi-band rasters whose bands are known by name, from one file or several on one grid."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from glacierseg.errors import BandError, GridMismatchError, RasterError, did_you_mean
+from glacierseg.raster.grid import Grid, name_of_crs
+
+
+@dataclass(frozen=True)
+class Band:
+    """One named layer of a scene.
+
+    Attributes:
+        name: Unique within its scene.
+        path: The file it lies in.
+        index: Its 1-based number in that file.
+        dtype: Data type by its numpy name.
+        nodata: Value of pixels without data, if one is declared.
+    """
+
+    name: str
+    path: Path
+    index: int
+    dtype: str
+    nodata: float | None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A multi-band raster on one grid. Only facts: `open` it to read pixels.
+
+    Attributes:
+        name: Stem of its first file.
+        grid: Where its pixels lie.
+        bands: Its layers in order.
+    """
+
+    name: str
+    grid: Grid
+    bands: tuple[Band, ...]
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands in order."""
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that the bands lie in, each once."""
+        return tuple(dict.fromkeys(band.path for band in self.bands))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Smallest data type that holds every band."""
+        return np.result_type(*(band.dtype for band in self.bands))
+
+    def select(self, bands: Sequence[str | int]) -> "Scene":
+        """Returns the scene with only some bands, in the order asked for.
+
+        Args:
+            bands: Names, or 1-based numbers.
+
+        Raises:
+            BandError: A band is not there, or asked for twice.
+        """
+        chosen = []
+        for wanted in bands:
+            number = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else None
+            if number is not None and str(wanted) not in self.band_names:
+                if not 1 <= number <= len(self.bands):
+                    raise BandError(
+                        f"{self.paths[0]}: has no band {number}; its bands are 1 to {len(self.bands)}"
+                    )
+                chosen.append(self.bands[number - 1])
+                continue
+            if wanted not in self.band_names:
+                raise BandError(
+                    f"{self.paths[0]}: has no band {wanted!r}{did_you_mean(str(wanted), self.band_names)}; "
+                    f"its bands are {', '.join(self.band_names)}"
+                )
+            chosen.append(self.bands[self.band_names.index(str(wanted))])
+        _refuse_doubled([band.name for band in chosen], self.paths[0])
+        return replace(self, bands=tuple(chosen))
+
+    @contextmanager
+    def open(self) -> Iterator["SceneReader"]:
+        """Opens the files for reading; one reader belongs to one process and one thread.
+
+        Raises:
+            RasterError: A file cannot be opened.
+        """
+        with ExitStack() as stack:
+            yield SceneReader(self, {path: stack.enter_context(open_raster(path)) for path in self.paths})
+
+
+class SceneReader:
+    """Reads windows of an open scene."""
+
+    def __init__(self, scene: Scene, datasets: dict[Path, Any]) -> None:
+        self.scene = scene
+        self._datasets = datasets
+        self._masked_paths = [
+            path
+            for path, dataset in datasets.items()
+            if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+        ]
+
+    def read(self, row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Reads a window, which may reach beyond the scene.
+
+        Beyond the scene's rim the values are its mirror image, so that a network sees plausible ground, and
+        are not valid.
+
+        Args:
+            row: First row; may be negative.
+            column: First column; may be negative.
+            height: Rows.
+            width: Columns.
+
+        Returns:
+            Values `(C, height, width)` in the scene's data type, 0 where not valid inside the scene; and
+            `(height, width)` True where every band has data.
+
+        Raises:
+            RasterError: The pixels cannot be read.
+        """
+        grid = self.scene.grid
+        top, left = max(row, 0), max(column, 0)
+        bottom, right = min(row + height, grid.height), min(column + width, grid.width)
+        if bottom <= top or right <= left:
+            raise RasterError(f"{self.scene.paths[0]}: window at row {row}, column {column} misses the scene")
+        values, valid = self._read_inside(Window(left, top, right - left, bottom - top))
+        margins = ((top - row, row + height - bottom), (left - column, column + width - right))
+        if any(any(sides) for sides in margins):
+            values = np.pad(values, ((0, 0), *margins), mode="symmetric")
+            valid = np.pad(valid, margins, constant_values=False)
+        return values, valid
+
+    def _read_inside(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        shape = int(window.height), int(window.width)
+        values = np.empty((len(self.scene.bands), *shape), self.scene.dtype)
+        valid = np.ones(shape, bool)
+        for path, dataset in self._datasets.items():
+            positions = [i for i, band in enumerate(self.scene.bands) if band.path == path]
+            try:
+                layers = dataset.read([self.scene.bands[i].index for i in positions], window=window)
+                if path in self._masked_paths:
+                    valid &= dataset.dataset_mask(window=window) > 0
+            except (RasterioError, OSError) as error:
+                raise RasterError(
+                    f"{path}: pixels near row {int(window.row_off)} cannot be read; the file is truncated or "
+                    "damaged, copy it again"
+                ) from error
+            for position, layer in zip(positions, layers, strict=True):
+                valid &= has_data(layer, self.scene.bands[position].nodata)
+                values[position] = layer
+        values[:, ~valid] = 0
+        return values, valid
+
+
+def has_data(layer: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Returns where a layer is neither nodata, NaN nor infinite.
+
+    Args:
+        layer: Values of one band, any shape.
+        nodata: Declared value of pixels without data.
+    """
+    valid = np.isfinite(layer) if layer.dtype.kind == "f" else np.ones(layer.shape, bool)
+    if nodata is not None and not np.isnan(nodata):
+        valid &= layer != nodata
+    return valid
+
+
+def open_raster(path: Path) -> Any:  # noqa: ANN401  (rasterio ships no types)
+    """Opens a raster for reading.
+
+    Raises:
+        RasterError: The file is missing or is not a raster.
+    """
+    if not Path(path).exists():
+        raise RasterError(f"{path}: no such file; check the path")
+    try:
+        return rasterio.open(path)
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path}: is not a raster that GDAL can read; give a GeoTIFF") from error
+
+
+def grid_of(dataset: Any) -> Grid:  # noqa: ANN401
+    """Returns the grid of an open raster.
+
+    Raises:
+        RasterError: It has no CRS.
+    """
+    if dataset.crs is None:
+        raise RasterError(
+            f"{dataset.name}: has no CRS; assign the right one, for example with "
+            f"`gdal_edit.py -a_srs EPSG:32643 {Path(dataset.name).name}`"
+        )
+    return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+
+
+def open_scene(
+    paths: Path | str | Sequence[Path | str],
+    *,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+) -> Scene:
+    """Describes a scene from one file, or from several files on one grid.
+
+    Args:
+        paths: The files, in band order.
+        bands: Names for all bands; without it they come from the band descriptions, and `band_1`,
+            `band_2`, ... where a file has none.
+        nodata: Value of pixels without data where the files declare none.
+
+    Raises:
+        RasterError: A file is missing, not a raster or has no CRS.
+        GridMismatchError: The files do not lie on one grid.
+        BandError: Names are doubled, or their number is not that of the bands.
+    """
+    files = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
+    if not files:
+        raise RasterError("a scene needs at least one file")
+    found: list[Band] = []
+    grid: Grid | None = None
+    for path in files:
+        with open_raster(path) as dataset:
+            own = grid_of(dataset)
+            if grid is None:
+                grid = own
+            elif difference := grid.difference(own):
+                raise GridMismatchError(
+                    f"{path}: lies on another grid than {files[0]} ({difference}); "
+                    f"run `glacierseg prepare align {path} --like {files[0]} --out ALIGNED.tif`"
+                )
+            for index in dataset.indexes:
+                declared = dataset.nodatavals[index - 1]
+                found.append(
+                    Band(
+                        name=dataset.descriptions[index - 1] or f"band_{len(found) + 1}",
+                        path=path,
+                        index=index,
+                        dtype=dataset.dtypes[index - 1],
+                        nodata=nodata if declared is None else declared,
+                    )
+                )
+    assert grid is not None  # noqa: S101  (there is at least one file)
+    if bands is not None:
+        if len(bands) != len(found):
+            raise BandError(f"{files[0]}: has {len(found)} bands, but {len(bands)} names are given for it")
+        found = [replace(band, name=name) for band, name in zip(found, bands, strict=True)]
+    _refuse_doubled([band.name for band in found], files[0])
+    return Scene(files[0].stem, grid, tuple(found))
+
+
+def _refuse_doubled(names: Sequence[str], path: Path) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise BandError(
+            f"{path}: band {doubled[0]!r} is named twice; give every band a name of its own with `bands:`"
+        )
+
+
+__all__ = ["Band", "Scene", "SceneReader", "grid_of", "has_data", "name_of_crs", "open_raster", "open_scene"]

@@ -1,0 +1,173 @@
+"""Truth on a scene's grid, from a mask raster or from outlines in any format and CRS."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio.features
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from glacierseg.errors import GridMismatchError, RasterError, TruthError
+from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.scene import grid_of, open_raster
+
+BACKGROUND, GLACIER, IGNORE = 0, 1, 255
+VECTOR_SUFFIXES = frozenset(
+    {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml", ".gdb", ".sqlite", ".zip"}
+)
+
+
+def is_vector(path: Path) -> bool:
+    """Whether a path names outlines rather than a raster."""
+    return path.suffix.lower() in VECTOR_SUFFIXES
+
+
+def load_truth(path: Path, grid: Grid, *, layer: str | None = None) -> NDArray[np.uint8]:
+    """Reads truth onto a grid.
+
+    Args:
+        path: A mask raster (0 background, 1 glacier, 255 ignore) on that very grid, or outlines.
+        grid: The scene's grid.
+        layer: Layer of a vector file with several.
+
+    Returns:
+        `(H, W)` of 0, 1 and 255.
+
+    Raises:
+        RasterError: The mask cannot be read.
+        GridMismatchError: The mask lies on another grid.
+        TruthError: The mask has other values, or no outline meets the scene.
+    """
+    if is_vector(path):
+        return rasterize_outlines(read_outlines(path, grid, layer=layer), grid)
+    return read_mask(path, grid)
+
+
+def read_mask(path: Path, grid: Grid | None = None) -> NDArray[np.uint8]:
+    """Reads a mask raster.
+
+    A declared nodata value means *ignore*, except 0: many mask files declare ``nodata=0`` although their 0 is
+    background, and believing them would hide every pixel that is not glacier.
+
+    Args:
+        path: The raster; its first band is used.
+        grid: The grid it must lie on; any when None.
+
+    Returns:
+        `(H, W)` of 0, 1 and 255.
+
+    Raises:
+        RasterError: The mask cannot be read.
+        GridMismatchError: The mask lies on another grid.
+        TruthError: The mask has values other than 0, 1 and ignore.
+    """
+    with open_raster(path) as dataset:
+        own = grid_of(dataset)
+        if grid is not None and (difference := grid.difference(own)):
+            raise GridMismatchError(
+                f"{path}: mask lies on another grid than the scene ({difference}); "
+                f"run `glacierseg prepare align {path} --like SCENE --out ALIGNED.tif`"
+            )
+        try:
+            values = dataset.read(1)
+        except (RasterioError, OSError) as error:
+            raise RasterError(
+                f"{path}: pixels cannot be read; the file is truncated or damaged, copy it again"
+            ) from error
+        return clean_mask(values, dataset.nodata, str(path))
+
+
+def clean_mask(values: NDArray[Any], nodata: float | None, name: str) -> NDArray[np.uint8]:
+    """Turns raw mask values into 0, 1 and 255.
+
+    Args:
+        values: `(H, W)` as read.
+        nodata: Declared nodata value of the file.
+        name: What to call the mask in an error.
+
+    Raises:
+        TruthError: There are values other than 0, 1 and ignore.
+    """
+    ignore = values == IGNORE
+    if values.dtype.kind == "f":
+        ignore |= ~np.isfinite(values)
+    if nodata is not None and nodata != 0:
+        ignore |= values == nodata
+    glacier = values == GLACIER
+    strange = values[~(ignore | glacier | (values == BACKGROUND))]
+    if strange.size:
+        raise TruthError(
+            f"{name}: mask holds {strange.flat[0]:g} in {strange.size} pixels; it may hold only 0 (background), "
+            "1 (glacier) and 255 (ignore), so reclassify it"
+        )
+    mask = glacier.astype(np.uint8)
+    mask[ignore] = IGNORE
+    return mask
+
+
+def read_outlines(path: Path, grid: Grid, *, layer: str | None = None) -> Any:  # noqa: ANN401
+    """Reads the outlines that meet a grid, in the grid's CRS.
+
+    Args:
+        path: Any vector format that GDAL reads.
+        grid: The scene's grid.
+        layer: Layer of a file with several.
+
+    Returns:
+        A GeoDataFrame of polygons.
+
+    Raises:
+        TruthError: The file is missing, unreadable, has no CRS or no polygon that meets the grid.
+    """
+    import geopandas as gpd  # noqa: PLC0415  (takes half a second)
+    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
+    from rasterio.warp import transform_bounds  # noqa: PLC0415
+
+    if not path.exists():
+        raise TruthError(f"{path}: no such file; check the path")
+    try:
+        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, layer=layer)
+    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
+        raise TruthError(
+            f"{path}: outlines cannot be read ({error}); give a vector file and layer"
+        ) from error
+    if table.crs is None:
+        raise TruthError(f"{path}: outlines have no CRS; assign the right one, for example in QGIS")
+    polygons = table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if polygons.empty:
+        raise TruthError(f"{path}: holds no polygons; give glacier outlines, not points or lines")
+    # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.
+    west, south, east, north = transform_bounds(grid.crs, table.crs.to_wkt(), *grid.bounds, densify_pts=21)
+    near = polygons.cx[west:east, south:north].to_crs(grid.crs.to_wkt())
+    left, bottom, right, top = grid.bounds
+    near = near.cx[left:right, bottom:top]
+    if near.empty:
+        raise TruthError(
+            f"{path}: no outline meets the scene ({name_of_crs(grid.crs)}, "
+            f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
+        )
+    return near
+
+
+def rasterize_outlines(outlines: Any, grid: Grid, *, all_touched: bool = False) -> NDArray[np.uint8]:  # noqa: ANN401
+    """Burns outlines into a mask.
+
+    Args:
+        outlines: GeoDataFrame in the grid's CRS.
+        grid: Where the mask shall lie.
+        all_touched: Count every pixel that an outline touches, not only those whose centre lies inside.
+
+    Returns:
+        `(H, W)`, 1 inside the outlines, else 0.
+    """
+    mask: NDArray[np.uint8] = rasterio.features.rasterize(
+        outlines.geometry,
+        out_shape=grid.shape,
+        transform=grid.transform,
+        fill=BACKGROUND,
+        default_value=GLACIER,
+        all_touched=all_touched,
+        dtype="uint8",
+    )
+    return mask

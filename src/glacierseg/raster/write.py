@@ -1,0 +1,156 @@
+"""Writing results so that a file under its final name is always whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+
+from glacierseg.errors import OutputError
+from glacierseg.raster.grid import Grid
+
+_PART = ".part-"
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Gives a path to write to and moves what was written there to `final` when the block ends well.
+
+    The path has the final file name and lies in a hidden folder beside it, so that formats of several files
+    (a Shapefile) move together. When the block raises, everything written is removed.
+
+    Args:
+        final: Where the finished file shall stand. Its folder is made when missing.
+
+    Raises:
+        OutputError: The folder cannot be made or written to.
+    """
+    final = Path(final)
+    folder = final.parent / f".{final.name}{_PART}{os.getpid()}"
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(
+            f"{final}: cannot write there ({error.strerror}); choose a folder that you may write to"
+        ) from error
+    try:
+        yield folder / final.name
+        # The file of the given name goes last: while it is missing, nobody takes the rest for whole.
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == final.name):
+            path.replace(final.parent / path.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left of unfinished files anywhere below a folder."""
+    for path in folder.rglob(f".*{_PART}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file (UTF-8) that is whole or absent."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:  # noqa: ANN401  (whatever json can write)
+    """Writes a JSON file that is whole or absent."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> dict[str, Any]:
+    """Returns the rasterio profile of a tiled, compressed GeoTIFF on a grid.
+
+    Args:
+        grid: CRS, transform and shape.
+        count: Number of bands.
+        dtype: Data type by its numpy name.
+        nodata: Value of pixels without data.
+    """
+    return {
+        "driver": "GTiff",
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "height": grid.height,
+        "width": grid.width,
+        "count": count,
+        "dtype": dtype,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "compress": "deflate",
+        "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
+        "BIGTIFF": "IF_SAFER",
+    }
+
+
+def to_cog(source: Path, target: Path, *, resampling: str) -> None:
+    """Copies a finished GeoTIFF into a cloud-optimised one with overviews.
+
+    Args:
+        source: A GeoTIFF.
+        target: Path of the copy.
+        resampling: How overviews are made: ``nearest`` for classes, ``average`` for values.
+    """
+    with rasterio.open(source) as dataset:
+        predictor = "FLOATING_POINT" if np.dtype(dataset.dtypes[0]).kind == "f" else "STANDARD"
+    rasterio.shutil.copy(
+        source,
+        target,
+        driver="COG",
+        COMPRESS="DEFLATE",
+        PREDICTOR=predictor,
+        BLOCKSIZE=256,
+        OVERVIEW_RESAMPLING=resampling.upper(),
+        BIGTIFF="IF_SAFER",
+    )
+
+
+def write_raster(
+    path: Path,
+    values: NDArray[Any],
+    grid: Grid,
+    *,
+    bands: Sequence[str],
+    nodata: float | None,
+    tags: Mapping[str, str] | None = None,
+    cog: bool = True,
+    resampling: str = "nearest",
+) -> None:
+    """Writes an array as a georeferenced raster that is whole or absent.
+
+    Args:
+        path: Final path.
+        values: `(H, W)` or `(B, H, W)`.
+        grid: Where the pixels lie.
+        bands: One description per band.
+        nodata: Value of pixels without data, recorded in the file.
+        tags: More facts to store in the file.
+        cog: Cloud-optimised with overviews (results), else a plain tiled GeoTIFF.
+        resampling: How overviews are made.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    stack = values if values.ndim == 3 else values[None]
+    profile = tiff_profile(grid, len(stack), str(stack.dtype), nodata)
+    with atomic_path(path) as part:
+        plain = part.with_name("plain.tif") if cog else part
+        with rasterio.open(plain, "w", **profile) as dataset:
+            dataset.write(stack)
+            dataset.descriptions = tuple(bands)
+            dataset.update_tags(**(tags or {}))
+        if cog:
+            to_cog(plain, part, resampling=resampling)
+            plain.unlink()

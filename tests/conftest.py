@@ -1,0 +1,15 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real scenes; tests that need it skip when it is not given."""
+    value = os.environ.get("GLACIERSEG_DATA_DIR")
+    if not value or not Path(value).is_dir():
+        pytest.skip("GLACIERSEG_DATA_DIR does not name a folder with real scenes")
+    return Path(value).resolve()
