@@ -182,7 +182,7 @@ def has_data(layer: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     return valid
 
 
-def open_raster(path: Path) -> Any:  # noqa: ANN401  (rasterio ships no types)
+def open_raster(path: Path) -> Any:
     """Opens a raster for reading.
 
     Raises:
@@ -196,7 +196,7 @@ def open_raster(path: Path) -> Any:  # noqa: ANN401  (rasterio ships no types)
         raise RasterError(f"{path}: is not a raster that GDAL can read; give a GeoTIFF") from error
 
 
-def grid_of(dataset: Any) -> Grid:  # noqa: ANN401
+def grid_of(dataset: Any) -> Grid:
     """Returns the grid of an open raster.
 
     Raises:

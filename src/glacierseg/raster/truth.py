@@ -89,7 +89,7 @@ def clean_mask(values: NDArray[Any], nodata: float | None, name: str) -> NDArray
     Raises:
         TruthError: There are values other than 0, 1 and ignore.
     """
-    ignore = values == IGNORE
+    ignore: NDArray[np.bool_] = values == IGNORE
     if values.dtype.kind == "f":
         ignore |= ~np.isfinite(values)
     if nodata is not None and nodata != 0:
@@ -98,15 +98,15 @@ def clean_mask(values: NDArray[Any], nodata: float | None, name: str) -> NDArray
     strange = values[~(ignore | glacier | (values == BACKGROUND))]
     if strange.size:
         raise TruthError(
-            f"{name}: mask holds {strange.flat[0]:g} in {strange.size} pixels; it may hold only 0 (background), "
-            "1 (glacier) and 255 (ignore), so reclassify it"
+            f"{name}: mask holds {strange.flat[0]:g} in {strange.size} pixels; it may hold only "
+            "0 (background), 1 (glacier) and 255 (ignore), so reclassify it"
         )
-    mask = glacier.astype(np.uint8)
+    mask: NDArray[np.uint8] = glacier.astype(np.uint8)
     mask[ignore] = IGNORE
     return mask
 
 
-def read_outlines(path: Path, grid: Grid, *, layer: str | None = None) -> Any:  # noqa: ANN401
+def read_outlines(path: Path, grid: Grid, *, layer: str | None = None) -> Any:
     """Reads the outlines that meet a grid, in the grid's CRS.
 
     Args:
@@ -150,7 +150,7 @@ def read_outlines(path: Path, grid: Grid, *, layer: str | None = None) -> Any:  
     return near
 
 
-def rasterize_outlines(outlines: Any, grid: Grid, *, all_touched: bool = False) -> NDArray[np.uint8]:  # noqa: ANN401
+def rasterize_outlines(outlines: Any, grid: Grid, *, all_touched: bool = False) -> NDArray[np.uint8]:
     """Burns outlines into a mask.
 
     Args:

@@ -63,7 +63,7 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, data: Any) -> None:  # noqa: ANN401  (whatever json can write)
+def write_json(path: Path, data: Any) -> None:
     """Writes a JSON file that is whole or absent."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
