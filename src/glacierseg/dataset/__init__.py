@@ -1,0 +1,1 @@
+"""From scenes to batches: roles of pixels, patches, their scaling and augmentation."""

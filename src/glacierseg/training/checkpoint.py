@@ -1,0 +1,122 @@
+"""What is kept of a trained network: weights as safetensors and a card that says what they need."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from glacierseg._version import __version__
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.errors import CheckpointError
+from glacierseg.models.registry import create_model
+from glacierseg.raster.write import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+class ModelCard(BaseModel):
+    """Everything besides the weights that prediction needs, and the facts of the training.
+
+    Attributes:
+        architecture: A key of `glacierseg.models.registry.MODELS`.
+        classes: Number of classes; the last is glacier.
+        width: Width multiplier.
+        options: Further arguments of the network.
+        bands: Names of the input bands in order.
+        band_mean: What to subtract from each band.
+        band_std: What to divide each band by then.
+        patch_px: Side of the training patches.
+        training: Facts of the training, for people.
+        version: glacierseg's version that wrote the card.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    classes: int = 2
+    width: float = 1.0
+    options: dict[str, Any] = Field(default_factory=dict)
+    bands: tuple[str, ...]
+    band_mean: tuple[float, ...]
+    band_std: tuple[float, ...]
+    patch_px: int
+    training: dict[str, Any] = Field(default_factory=dict)
+    version: str = __version__
+
+    @property
+    def scaling(self) -> Scaling:
+        """How band values become input."""
+        return Scaling(self.band_mean, self.band_std)
+
+    def build(self) -> "nn.Module":
+        """Makes the network with fresh weights."""
+        return create_model(self.architecture, len(self.bands), self.classes, self.width, **self.options)
+
+
+def save_model(folder: Path, network: "nn.Module", card: ModelCard) -> None:
+    """Writes `model.json` and then `model.safetensors`; when the weights are there, the folder is whole.
+
+    Args:
+        folder: The model folder, made when missing.
+        network: The trained network.
+        card: Its card.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    from safetensors.torch import save_file  # noqa: PLC0415  (brings torch)
+
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    with atomic_path(folder / WEIGHTS) as part:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        save_file(tensors, part, metadata={"architecture": card.architecture, "bands": ",".join(card.bands)})
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Reads a model folder's card.
+
+    Raises:
+        CheckpointError: There is no card, or it is not one.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: is no model folder (it has no {CARD}); give the folder of a trained model"
+        )
+    try:
+        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (ValidationError, ValueError) as error:
+        raise CheckpointError(f"{path}: is not a card of glacierseg; train the model again") from error
+
+
+def load_model(folder: Path | str) -> tuple["nn.Module", ModelCard]:
+    """Loads a trained network. Runs no pickle.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        The network in evaluation mode, and its card.
+
+    Raises:
+        CheckpointError: The folder is not a model folder, or weights and card do not fit together.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    card = read_card(Path(folder))
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: has no {WEIGHTS}; its training did not finish, run it again")
+    network = card.build()
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: does not fit its {CARD} or is damaged; train the model again"
+        ) from error
+    return network.eval(), card
