@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from glacierseg.dataset.patches import PatchDataset
 from glacierseg.errors import RequestError
 from glacierseg.raster.write import write_text
+from glacierseg.training.precision import has_native_bf16
 from glacierseg.training.task import SegmentationTask
 
 
@@ -173,14 +174,6 @@ class EpochTable(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the lines from the checkpoint."""
         self.records = [EpochRecord(**record) for record in state_dict["records"]]
-
-
-def has_native_bf16() -> bool:
-    """Whether this machine computes in bf16 in hardware; emulated bf16 is slower than single precision."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def fit(

@@ -1,0 +1,1 @@
+"""Full-scene prediction: every pixel, blended over overlapping windows, in bounded memory."""

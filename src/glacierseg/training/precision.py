@@ -1,0 +1,13 @@
+"""Which precision pays on this machine."""
+
+from typing import Any
+
+import torch
+
+
+def has_native_bf16() -> bool:
+    """Whether this machine computes in bf16 in hardware; emulated bf16 is slower than single precision."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
