@@ -67,7 +67,7 @@ def gradient_importance(
     device = next(network.parameters()).device
     shares: list[NDArray[np.float64]] = []
     for image, target in batches:
-        image = image.to(device).requires_grad_(requires_grad=True)  # noqa: PLW2901
+        image = image.to(device).requires_grad_()  # noqa: PLW2901
         glacier = (target == 1).to(device)
         logits = network(image).float()
         margin = logits[:, -1] - logits[:, :-1].amax(1)
@@ -153,12 +153,12 @@ def band_importance(
     scaling = card.scaling if card else Scaling((0.0,) * channels, (1.0,) * channels)
     truth = load_truth(Path(mask), scene.grid)
     size = card.patch_px if card else 256
-    batches = _scene_batches(scene, truth, scaling, size, patches, batch_size)
+    batches = _scene_batches(scene, truth, scaling, size, patches=patches, batch_size=batch_size)
     return gradient_importance(network, batches, scene.band_names)
 
 
 def _scene_batches(
-    scene: Scene, truth: NDArray[np.uint8], scaling: Scaling, size: int, patches: int, batch_size: int
+    scene: Scene, truth: NDArray[np.uint8], scaling: Scaling, size: int, *, patches: int, batch_size: int
 ) -> Iterable[BatchOfPatches]:
     import torch  # noqa: PLC0415
 

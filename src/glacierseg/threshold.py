@@ -119,11 +119,13 @@ def find_threshold(
 
 
 def _feature(band: NDArray[Any], divisor: NDArray[Any] | None) -> NDArray[np.float64]:
-    values = band.astype(np.float64)
+    values: NDArray[np.float64] = band.astype(np.float64)
     if divisor is None:
         return values
     total = values + divisor
-    return np.divide(values, total, out=np.full_like(values, 0.5), where=total > 0)
+    np.divide(values, total, out=values, where=total > 0)
+    values[total <= 0] = 0.5
+    return values
 
 
 def _share(ratio: float) -> float:
