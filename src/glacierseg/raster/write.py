@@ -91,6 +91,8 @@ def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> di
         "blockysize": 256,
         "compress": "deflate",
         "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
+        # Otherwise GDAL takes three 8-bit bands for red, green and blue, and a fourth for transparency.
+        "photometric": "MINISBLACK",
         "BIGTIFF": "IF_SAFER",
     }
 

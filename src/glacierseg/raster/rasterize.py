@@ -1,0 +1,106 @@
+"""Outlines to a mask, on scenes of any size."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Geod
+from rasterio.features import rasterize
+
+from glacierseg.errors import TruthError
+from glacierseg.raster.align import read_grid, utm_crs
+from glacierseg.raster.blocks import Progress, bounded_gdal, iterate_blocks, open_writer
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, read_outlines
+
+# A mask has one small layer: larger blocks mean fewer searches among the outlines.
+_BLOCK_PX = 2048
+
+
+def rasterize_file(
+    outlines: Path,
+    like: Path,
+    out: Path,
+    *,
+    layer: str | None = None,
+    all_touched: bool = False,
+    min_area_km2: float = 0.0,
+    ignore_rim_m: float = 0.0,
+    compress: bool = True,
+    progress: Progress | None = None,
+) -> Path:
+    """Burns outlines of any format and CRS into a mask on the grid of a raster.
+
+    Args:
+        outlines: A vector file.
+        like: A raster on the wanted grid.
+        out: The GeoTIFF to write: 0 background, 1 glacier, 255 ignore (also declared as its nodata).
+        layer: Layer of a vector file with several.
+        all_touched: Count every pixel that an outline touches, not only those whose centre lies inside.
+        min_area_km2: Leave out outlines with a smaller area on the ellipsoid (their whole area, also where
+            they reach beyond the scene).
+        ignore_rim_m: Ignore pixels whose centre lies within so many metres of the boundary, on either side.
+            The line between two glaciers that touch is no boundary.
+        compress: Deflate, else uncompressed.
+        progress: Told the share done.
+
+    Returns:
+        The path of the result.
+
+    Raises:
+        RasterError: The raster cannot be read.
+        TruthError: The outlines cannot be used, or none is left.
+        OutputError: The result cannot be written.
+    """
+    import shapely  # noqa: PLC0415  (with geopandas, half a second)
+
+    grid = read_grid(like)
+    table = read_outlines(outlines, grid, layer=layer)
+    if min_area_km2 > 0:
+        areas_km2 = _areas_km2(table)
+        table = table[areas_km2 >= min_area_km2]
+        if table.empty:
+            raise TruthError(
+                f"{outlines}: no outline in the scene has {min_area_km2:g} km2 or more (the largest has "
+                f"{areas_km2.max():.3g} km2); lower the least area"
+            )
+    shapes = table.geometry.to_numpy()
+    rim = _rim(table, grid, ignore_rim_m) if ignore_rim_m > 0 else np.empty(0, object)
+    trees = shapely.STRtree(shapes), shapely.STRtree(rim)
+    with (
+        bounded_gdal(),
+        open_writer(out, grid, ["mask"], "uint8", IGNORE, compress=compress) as writer,
+    ):
+        for block in iterate_blocks(grid.shape, progress, height_px=_BLOCK_PX, width_px=_BLOCK_PX):
+            part = grid.crop(block.row, block.column, block.height, block.width)
+            box = shapely.box(*part.bounds)
+            mask = np.full(part.shape, BACKGROUND, np.uint8)
+            _burn(mask, part, shapes[np.sort(trees[0].query(box))], GLACIER, all_touched=all_touched)
+            _burn(mask, part, rim[np.sort(trees[1].query(box))], IGNORE, all_touched=False)
+            writer.write(block, mask[None], np.ones((1, *mask.shape), bool))
+    return out
+
+
+def _burn(mask: NDArray[np.uint8], grid: Grid, shapes: Any, value: int, *, all_touched: bool) -> None:
+    if len(shapes):
+        rasterize(shapes, out=mask, transform=grid.transform, default_value=value, all_touched=all_touched)
+
+
+def _areas_km2(table: Any) -> Any:
+    """Areas on the WGS 84 ellipsoid."""
+    geod = Geod(ellps="WGS84")
+    in_degrees = table.geometry.to_crs("EPSG:4326")
+    return in_degrees.map(lambda shape: abs(geod.geometry_area_perimeter(shape)[0]) / 1e6)
+
+
+def _rim(table: Any, grid: Grid, distance_m: float) -> Any:
+    """Pieces of the ground within a distance of the boundary of all glaciers together, in the grid's CRS."""
+    import geopandas as gpd  # noqa: PLC0415
+    import shapely  # noqa: PLC0415
+
+    metric = utm_crs(grid).to_wkt()
+    united = shapely.union_all(shapely.make_valid(table.geometry.to_crs(metric).to_numpy()))
+    lines = shapely.get_parts(shapely.boundary(shapely.get_parts(united)))
+    rim = gpd.GeoSeries(shapely.buffer(lines, distance_m), crs=metric)
+    return rim.to_crs(grid.crs.to_wkt()).to_numpy()

@@ -1,0 +1,137 @@
+"""Recipes: named lists of bands to make from a sensor's bands and an elevation model."""
+
+from collections.abc import Mapping, Sequence
+
+from glacierseg.errors import BandError, RequestError, did_you_mean
+from glacierseg.raster.indices import INDICES
+from glacierseg.raster.sensors import ROLES, parse_sensor, role_of
+from glacierseg.raster.terrain import TERRAIN
+
+_TERRAIN_SIX = (
+    "elevation",
+    "slope",
+    "aspect_sin",
+    "aspect_cos",
+    "curvature_profile",
+    "curvature_tangential",
+)
+
+RECIPES: Mapping[str, tuple[str, ...]] = {
+    # Six bands, six indices, six terrain layers. NDMI and NIR/SWIR1 say the same as one another, brightness
+    # is nearly a sum of the visible bands, ruggedness follows slope: these are left to custom lists.
+    "sentinel2-18": (
+        *("blue", "green", "red", "nir", "swir1", "swir2"),
+        *("ndsi", "ndwi", "ndvi", "ndgi", "red_swir1", "s3"),
+        *_TERRAIN_SIX,
+    ),
+    # Landsat has a thermal band, which debris-covered ice cools; it takes the place of S3.
+    "landsat-18": (
+        *("blue", "green", "red", "nir", "swir1", "swir2", "thermal"),
+        *("ndsi", "ndwi", "ndvi", "ndgi", "red_swir1"),
+        *_TERRAIN_SIX,
+    ),
+}
+
+PHYSICAL_RANGES: Mapping[str, tuple[float, float]] = {
+    name: bounds
+    for name, bounds in (
+        *((index.name, index.physical_range) for index in INDICES.values()),
+        *TERRAIN.items(),
+    )
+    if bounds is not None
+}
+"""Least and greatest value of the made bands that have bounds by definition."""
+
+
+def parse_recipe(recipe: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the bands of a recipe.
+
+    Args:
+        recipe: A key of `RECIPES`, band names separated by commas, or a sequence of band names.
+
+    Raises:
+        RequestError: The recipe is unknown, empty, or names a band twice.
+    """
+    if isinstance(recipe, str):
+        if recipe in RECIPES:
+            return RECIPES[recipe]
+        wanted = tuple(name.strip() for name in recipe.split(",") if name.strip())
+        if len(wanted) < 2 and recipe not in {*INDICES, *TERRAIN, *ROLES}:
+            raise RequestError(
+                f"recipe {recipe!r} is unknown{did_you_mean(recipe, RECIPES)}; choose one of "
+                f"{', '.join(RECIPES)}, or give band names separated by commas"
+            )
+    else:
+        wanted = tuple(recipe)
+    doubled = sorted({name for name in wanted if wanted.count(name) > 1})
+    if doubled or not wanted:
+        raise RequestError(f"recipe names band {doubled[0]!r} twice" if doubled else "recipe names no band")
+    return wanted
+
+
+def sensor_of_recipe(recipe: str | Sequence[str] | None, sensor: str | None) -> str | None:
+    """Returns the sensor to read band numbers by: the given one, else the one that the recipe is made for."""
+    if sensor is not None:
+        return parse_sensor(sensor)
+    return "sentinel2" if recipe == "sentinel2-18" else None
+
+
+def find_inputs(
+    wanted: Sequence[str], available: Sequence[str], *, sensor: str | None, source: str
+) -> dict[str, str]:
+    """Finds the input band for everything that the wanted bands are made from.
+
+    Args:
+        wanted: Names of the bands to make.
+        available: Names of the input bands.
+        sensor: A key of `SENSORS`, where names carry only numbers.
+        source: What to call the input in an error.
+
+    Returns:
+        From role or exact name to the name of the input band.
+
+    Raises:
+        BandError: An input is missing, or two bands have the same role.
+    """
+    by_role: dict[str, str] = {}
+    doubled: dict[str, str] = {}
+    for name in available:
+        role = role_of(name, sensor)
+        if role in by_role:
+            doubled[role] = name
+        elif role is not None:
+            by_role[role] = name
+    inputs: dict[str, str] = {}
+    for name in wanted:
+        if name in available:
+            inputs[name] = name
+            continue
+        if name in TERRAIN:
+            continue
+        needs = INDICES[name].roles if name in INDICES else (name,)
+        for need in needs:
+            if need not in by_role:
+                raise BandError(_missing(name, need, available, sensor, source))
+            if need in doubled:
+                raise BandError(
+                    f"{source}: {by_role[need]!r} and {doubled[need]!r} both look like {need}; "
+                    "give the input bands names of their own"
+                )
+            inputs[need] = by_role[need]
+    return inputs
+
+
+def _missing(name: str, need: str, available: Sequence[str], sensor: str | None, source: str) -> str:
+    known = (*ROLES, *INDICES, *TERRAIN, *available)
+    if need not in known:
+        return (
+            f"{source}: knows no band {name!r}{did_you_mean(name, known)}; the input bands are "
+            f"{', '.join(available)}"
+        )
+    purpose = f"{need}, which {name} is made from" if name != need else need
+    cure = (
+        f"give it, or leave {name} out of the recipe"
+        if sensor
+        else "say what the bands are: give a sensor, or names such as blue, green, red, nir, swir1"
+    )
+    return f"{source}: has no band for {purpose} (its bands are {', '.join(available)}); {cure}"

@@ -1,0 +1,60 @@
+"""Some bands of a scene as a scene of their own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from glacierseg.raster.blocks import (
+    Progress,
+    bounded_gdal,
+    common_storage,
+    iterate_blocks,
+    open_layers,
+    open_writer,
+)
+from glacierseg.raster.scene import Scene
+
+
+def select_bands(
+    scene: Scene,
+    bands: Sequence[str | int],
+    out: Path,
+    *,
+    compress: bool = True,
+    progress: Progress | None = None,
+) -> Path:
+    """Writes some bands of a scene, in the order asked for, under their names.
+
+    Values, data type and nodata are kept. Only where bands disagree on their nodata value are they written
+    as floating-point numbers with NaN.
+
+    Args:
+        scene: The scene.
+        bands: Names, or 1-based numbers.
+        out: The GeoTIFF to write.
+        compress: Deflate, else uncompressed.
+        progress: Told the share done.
+
+    Returns:
+        The path of the result.
+
+    Raises:
+        BandError: A band is not there, or asked for twice.
+        RasterError: The scene cannot be read.
+        OutputError: The result cannot be written.
+    """
+    chosen = scene.select(bands)
+    with bounded_gdal(), open_layers(chosen) as reader:
+        dtype, nodata = common_storage(reader)
+        with open_writer(
+            out,
+            scene.grid,
+            chosen.band_names,
+            dtype,
+            nodata,
+            compress=compress,
+            masked=nodata is None and reader.has_masks,
+        ) as writer:
+            for block in iterate_blocks(scene.grid.shape, progress):
+                values, valid = reader.read(block)
+                writer.write(block, values.astype(dtype, copy=False), valid)
+    return out
