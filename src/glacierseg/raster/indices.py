@@ -1,7 +1,7 @@
 """Spectral indices of snow, ice, water, vegetation and brightness, by name.
 
 Inputs are reflectances or digital numbers without an offset, one array per role (`green`, `swir1`, ...).
-Ratios and normalised differences of digital numbers equal those of reflectances only while there is no offset.
+Ratios and normalised differences of digital numbers equal those of reflectances only without an offset.
 Where an index is undefined (its denominator is not positive, or an input is missing) the result is NaN.
 """
 

@@ -1,0 +1,136 @@
+"""The data checklist: everything that is known to go wrong with a scene and its truth, found in one pass."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from glacierseg.errors import BandError, GlaciersegError, GridMismatchError
+from glacierseg.raster.blocks import Progress
+from glacierseg.raster.check.mask_checks import (
+    check_glacier_share,
+    check_mask_grid,
+    check_mask_nodata,
+    check_mask_values,
+    check_outlines_crs,
+    check_outlines_extent,
+    check_truth_missing,
+)
+from glacierseg.raster.check.result import CheckResult, Status, is_usable
+from glacierseg.raster.check.scan import scan_mask, scan_scene
+from glacierseg.raster.check.scene_checks import (
+    check_bands,
+    check_crs,
+    check_distinct,
+    check_missing,
+    check_saturation,
+    check_size,
+    check_undeclared,
+    check_values,
+)
+from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.scene import Scene, grid_of, open_raster, open_scene
+from glacierseg.raster.truth import is_vector, read_outlines
+
+
+def check_scene(
+    scene_paths: Path | Sequence[Path],
+    mask: Path | None = None,
+    *,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+    patch_px: int = 256,
+    layer: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[CheckResult, ...]:
+    """Checks whether a scene, and truth for it, can be used, and says what to do where not.
+
+    Every pixel is read, so a truncated file is found. Nothing is raised for faulty data: what is wrong stands
+    in the results, and checks that cannot be made any more are left out.
+
+    Args:
+        scene_paths: One file, or several on one grid.
+        mask: A mask raster, or outlines.
+        bands: Names for all bands.
+        nodata: Value of pixels without data where the files declare none.
+        patch_px: Side of the patches that the scene will be cut into.
+        layer: Layer of a vector file with several.
+        progress: Told the share done.
+
+    Returns:
+        One result per check. `is_usable` tells whether none failed.
+    """
+    try:
+        scene = open_scene(scene_paths, bands=bands, nodata=nodata)
+    except GlaciersegError as error:
+        return (_failed("readable", error),)
+    if mask is None:
+        return _check(scene, None, patch_px, progress)
+    if not is_vector(mask):
+        return _check(scene, mask, patch_px, progress)
+    with TemporaryDirectory() as folder:
+        burned = Path(folder) / "mask.tif"
+        try:
+            outlines = read_outlines(mask, scene.grid, layer=layer)
+            rasterize_file(mask, scene.paths[0], burned, layer=layer)
+        except GlaciersegError as error:
+            return (*_check(scene, None, patch_px, progress), _failed("mask", error))
+        extent = (
+            check_outlines_crs(mask, scene.grid, layer=layer),
+            check_outlines_extent(outlines, scene.grid),
+        )
+        results = _check(scene, burned, patch_px, progress)
+    made_here = {"mask grid", "mask values", "mask nodata"}
+    return (*(result for result in results if result.name not in made_here), *extent)
+
+
+def _check(
+    scene: Scene, mask: Path | None, patch_px: int, progress: Progress | None
+) -> tuple[CheckResult, ...]:
+    of_mask: list[CheckResult] = []
+    usable_mask = None
+    if mask is not None:
+        try:
+            with open_raster(mask) as dataset:
+                own, declared = grid_of(dataset), dataset.nodata
+            classes = scan_mask(mask, own, declared)
+        except GlaciersegError as error:
+            of_mask.append(_failed("mask", error))
+        else:
+            of_mask += [
+                check_mask_grid(own, scene, mask),
+                check_mask_values(classes),
+                check_mask_nodata(declared, mask),
+                check_glacier_share(classes),
+            ]
+            usable_mask = mask if of_mask[0].status == "passed" else None
+    try:
+        counts = scan_scene(scene, patch_px, mask=usable_mask, progress=progress)
+    except GlaciersegError as error:
+        return (_failed("readable", error), *of_mask)
+    if usable_mask is not None:
+        of_mask.append(check_truth_missing(counts))
+    files = f"{len(scene.paths)} files on one grid" if len(scene.paths) > 1 else str(scene.paths[0])
+    return (
+        CheckResult("readable", "passed", f"{files}, every pixel can be read"),
+        check_bands(scene),
+        check_values(scene, counts),
+        check_crs(scene),
+        check_size(scene.grid, patch_px),
+        check_undeclared(scene, counts),
+        check_missing(scene, counts),
+        check_saturation(scene, counts),
+        check_distinct(scene, counts),
+        *of_mask,
+    )
+
+
+def _failed(name: str, error: GlaciersegError) -> CheckResult:
+    """Turns an error into a result; grid and band errors go by their own names."""
+    if name == "readable":
+        name = "grid" if isinstance(error, GridMismatchError) else name
+        name = "bands" if isinstance(error, BandError) else name
+    message, _, fix = str(error).partition("; ")
+    return CheckResult(name, "failed", message, fix)
+
+
+__all__ = ["CheckResult", "Status", "check_scene", "is_usable"]

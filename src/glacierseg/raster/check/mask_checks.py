@@ -1,0 +1,126 @@
+"""Checks of truth against a scene."""
+
+from pathlib import Path
+from typing import Any
+
+from rasterio.crs import CRS
+
+from glacierseg.raster.check.result import CheckResult
+from glacierseg.raster.check.scan import MaskCounts, SceneCounts
+from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.scene import Scene
+
+_FEW, _MANY = 0.001, 0.95
+_TRUTH_MISSING = 0.01
+
+
+def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
+    """Whether a mask lies on the scene's very grid."""
+    difference = scene.grid.difference(own)
+    if difference is None:
+        return CheckResult("mask grid", "passed", "same CRS, pixels and extent as the scene")
+    return CheckResult(
+        "mask grid",
+        "failed",
+        f"mask lies on another grid than the scene: {difference}",
+        f"glacierseg prepare align {path} --like {scene.paths[0]} --out ALIGNED.tif",
+    )
+
+
+def check_mask_values(counts: MaskCounts) -> CheckResult:
+    """Whether a mask holds 0, 1 and 255 only."""
+    if counts.strange:
+        value, number = max(counts.strange.items(), key=lambda item: item[1])
+        return CheckResult(
+            "mask values",
+            "failed",
+            f"mask holds {value:g} in {number} pixels"
+            + (f", and {len(counts.strange) - 1} more values" if len(counts.strange) > 1 else "")
+            + "; it may hold only 0 (background), 1 (glacier) and 255 (ignore)",
+            "reclassify it, for example with the raster calculator of QGIS",
+        )
+    return CheckResult("mask values", "passed", "only 0 (background), 1 (glacier) and 255 (ignore)")
+
+
+def check_mask_nodata(nodata: float | None, path: Path) -> CheckResult:
+    """The trap of a mask that declares its background to be nodata."""
+    if nodata == 0:
+        return CheckResult(
+            "mask nodata",
+            "warning",
+            "mask declares nodata=0, which hides its background in other tools; taken for background here",
+            f"rio edit-info --unset-nodata {path}",
+        )
+    message = "declares none" if nodata is None else f"nodata {nodata:g} is ignored"
+    return CheckResult("mask nodata", "passed", message)
+
+
+def check_glacier_share(counts: MaskCounts) -> CheckResult:
+    """Share of glacier among the pixels that count."""
+    known = counts.glacier + counts.background
+    if not known:
+        return CheckResult(
+            "glacier share", "failed", "every pixel of the mask is ignored", "give another mask"
+        )
+    share = counts.glacier / known
+    message = f"{100 * share:.3g} % glacier"
+    if counts.ignored:
+        message += f"; {100 * counts.ignored / (known + counts.ignored):.3g} % of pixels ignored"
+    if not counts.glacier or not counts.background:
+        what = "background" if counts.glacier else "glacier"
+        return CheckResult(
+            "glacier share",
+            "failed",
+            f"mask has no {what}",
+            "check that mask and scene are of the same place",
+        )
+    if not _FEW <= share <= _MANY:
+        return CheckResult("glacier share", "warning", message, "choose a scene with more of both classes")
+    return CheckResult("glacier share", "passed", message)
+
+
+def check_outlines_crs(path: Path, grid: Grid, *, layer: str | None = None) -> CheckResult:
+    """Whether outlines are brought from another CRS."""
+    name = name_of_crs(grid.crs)
+    if path.suffix.lower() == ".parquet":
+        return CheckResult("truth CRS", "passed", f"outlines are used in {name}")
+    import pyogrio  # noqa: PLC0415
+
+    own = CRS.from_user_input(pyogrio.read_info(path, layer=layer)["crs"])
+    if own == grid.crs:
+        return CheckResult("truth CRS", "passed", f"outlines are in {name} like the scene")
+    message = f"outlines are in {name_of_crs(own)}, and are brought to {name} where they are used"
+    return CheckResult("truth CRS", "passed", message)
+
+
+def check_outlines_extent(outlines: Any, grid: Grid) -> CheckResult:
+    """Outlines that reach beyond the scene."""
+    import shapely  # noqa: PLC0415  (comes with geopandas)
+
+    shapes = shapely.make_valid(outlines.geometry.to_numpy())
+    frame = shapely.box(*grid.bounds)
+    inside = shapely.area(shapely.intersection(shapes, frame)).sum() / shapely.area(shapes).sum()
+    beyond = int((~shapely.covers(frame, shapes)).sum())
+    if beyond:
+        return CheckResult(
+            "truth extent",
+            "warning",
+            f"{beyond} of {len(shapes)} outlines reach beyond the scene, with {100 * (1 - inside):.3g} % of "
+            "their area; do not compare those glaciers' areas with an inventory",
+            "use a larger scene, or judge pixels instead of whole glaciers",
+        )
+    return CheckResult("truth extent", "passed", f"all {len(shapes)} outlines lie inside the scene")
+
+
+def check_truth_missing(counts: SceneCounts) -> CheckResult:
+    """Truth where the scene has no data."""
+    share = counts.truth_missing / counts.pixels
+    if share > _TRUTH_MISSING:
+        return CheckResult(
+            "truth on nodata",
+            "warning",
+            f"mask says glacier or background in {100 * share:.3g} % of pixels that lack data "
+            f"({counts.glacier_missing} of them glacier); they are ignored in training and scores here",
+            "other tools need 255 there",
+        )
+    return CheckResult("truth on nodata", "passed", "truth and data cover the same ground")
