@@ -1,0 +1,198 @@
+"""Blocks that the networks share. All maps are `(B, C, H, W)`."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glacierseg.errors import RequestError
+
+
+def check_sizes(in_channels: int, classes: int, width: float) -> None:
+    """Refuses sizes of which no network can be made.
+
+    Raises:
+        RequestError: fewer than one input channel, fewer than two classes, or a width that is not above zero.
+    """
+    if in_channels < 1:
+        raise RequestError(f"in_channels is {in_channels}: a network needs at least one band")
+    if classes < 2:
+        raise RequestError(f"classes is {classes}: give at least 2, background counts as one")
+    if not 0 < width < float("inf"):
+        raise RequestError(f"width is {width}: give a number above 0, such as 1.0 or 0.25")
+
+
+def scaled_channels(base: int, width: float) -> int:
+    """Scales a number of channels by `width`, to a multiple of eight.
+
+    Eight divides by every number of attention heads in use and fills a vector register.
+    """
+    return max(8, 8 * round(base * width / 8))
+
+
+def pad_to_multiple(x: Tensor, multiple_px: int) -> Tensor:
+    """Pads `(B, C, H, W)` at the bottom and right until height and width divide by `multiple_px`.
+
+    Mirrors the pixels where the map is large enough for that, else repeats the last row or column.
+    """
+    rows, columns = (-size % multiple_px for size in x.shape[-2:])
+    for size, pad in ((x.shape[-2], (0, 0, 0, rows)), (x.shape[-1], (0, columns, 0, 0))):
+        if any(pad):
+            x = F.pad(x, pad, mode="reflect" if sum(pad) < size else "replicate")
+    return x
+
+
+def crop_like(x: Tensor, like: Tensor) -> Tensor:
+    """Cuts `x` to the height and width of `like`: the way back from `pad_to_multiple`."""
+    return x[..., : like.shape[-2], : like.shape[-1]]
+
+
+class ConvBnRelu(nn.Sequential):
+    """3 × 3 convolution, batch norm, ReLU; height and width stay."""
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 × 3 convolutions with batch norm beside a shortcut, ReLU after the sum (He et al. 2016).
+
+    The shortcut is a 1 × 1 convolution with batch norm where the number of channels changes, else nothing.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = ConvBnRelu(in_channels, out_channels, dilation)
+        self.second = nn.Sequential(
+            nn.Conv2d(out_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, in_channels, H, W)` to `(B, out_channels, H, W)`."""
+        return F.relu(self.second(self.first(x)) + self.shortcut(x), inplace=True)
+
+
+class ResidualEncoder(nn.Module):
+    """Residual blocks with 2 × 2 max-pooling after each.
+
+    Args:
+        in_channels: channels of the input map.
+        filters: channels of each level, the finest first.
+        dilations: dilation of each level's convolutions; one everywhere when not given.
+    """
+
+    def __init__(
+        self, in_channels: int, filters: Sequence[int], dilations: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ResidualBlock(before, after, dilation)
+            for (before, after), dilation in zip(
+                pairwise([in_channels, *filters]), dilations or [1] * len(filters), strict=True
+            )
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Returns the pooled map of the last level, and each level's map before pooling, the finest first."""
+        skips = []
+        for block in self.blocks:
+            skips.append(block(x))
+            x = F.max_pool2d(skips[-1], 2)
+        return x, skips
+
+
+class ResidualDecoder(nn.Module):
+    """The way back up: 2 × 2 transposed convolution, the encoder's map beside it, residual block, per level.
+
+    Args:
+        in_channels: channels of the coarsest map.
+        filters: channels of the encoder's levels, the finest first.
+    """
+
+    def __init__(self, in_channels: int, filters: Sequence[int]) -> None:
+        super().__init__()
+        coarse_first = [in_channels, *reversed(filters)]
+        levels = list(pairwise(coarse_first))
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in levels)
+        self.blocks = nn.ModuleList(ResidualBlock(2 * fine, fine) for _, fine in levels)
+
+    def forward(self, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
+        """Returns a map `(B, filters[0], H, W)` as fine as `skips[0]`."""
+        for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
+            x = block(torch.cat([skip, up(x)], dim=1))
+        return x
+
+
+class AttentionGate(nn.Module):
+    """Weighs the pixels of a skip by what the coarser level has seen (Oktay et al. 2018, additive attention).
+
+    `weight = sigmoid(psi(relu(theta(skip) + phi(gate))))`, all 1 × 1 convolutions.
+    """
+
+    def __init__(self, skip_channels: int, gate_channels: int, inner_channels: int) -> None:
+        super().__init__()
+        self.theta = nn.Conv2d(skip_channels, inner_channels, 1, bias=False)
+        self.phi = nn.Conv2d(gate_channels, inner_channels, 1)
+        self.psi = nn.Conv2d(inner_channels, 1, 1)
+
+    def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
+        """Returns `skip` times its weights; `gate` lies on the same pixels."""
+        inner = F.relu(self.theta(skip) + self.phi(gate), inplace=True)
+        return skip * torch.sigmoid(self.psi(inner))
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs the channels of a map by their means over the window (Hu et al. 2018)."""
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        inner_channels = max(4, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, inner_channels, 1)
+        self.excite = nn.Conv2d(inner_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns `x` times one weight per sample and channel."""
+        means = x.mean(dim=(2, 3), keepdim=True)
+        return x * torch.sigmoid(self.excite(F.relu(self.squeeze(means), inplace=True)))
+
+
+class Head(nn.Conv2d):
+    """1 × 1 convolution from features to logits, `(B, in_channels, H, W)` to `(B, classes, H, W)`."""
+
+    def __init__(self, in_channels: int, classes: int) -> None:
+        super().__init__(in_channels, classes, 1)
+
+
+def initialise(network: nn.Module) -> None:
+    """Draws first weights that keep the size of the signal through the layers.
+
+    Convolutions before a ReLU after He et al. 2015; heads small, so that the first probabilities are even;
+    linear layers of transformers with a deviation of 0.02 (Dosovitskiy et al. 2021).
+    """
+    for module in network.modules():
+        if isinstance(module, Head):
+            nn.init.normal_(module.weight, std=0.01)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.ConvTranspose2d):
+            # Stride equals kernel size, so each output pixel is a sum over the input channels alone.
+            nn.init.normal_(module.weight, std=1 / sqrt(module.in_channels))
+        elif isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,141 @@
+"""The networks by name, and how each is trained unless told otherwise.
+
+Importing this module does not import torch: a configuration can be checked without it.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Literal
+
+from glacierseg.errors import RequestError, UnknownModelError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network and its defaults for training.
+
+    Attributes:
+        name: what the user calls it.
+        builder: where its class lies, `module:class`.
+        default_patch_px: side of a training patch.
+        loss: name of the loss.
+        learning_rate: of Adam.
+        batch_size: patches per step.
+        batch_size_six_bands: the same when only the six best bands are used.
+        clip_norm: largest norm of the gradient; None: not clipped.
+        mixed_precision: whether training runs in mixed precision where the device has it.
+        original_top_bands: the six bands that the original study found most important, one-based, the best
+            first; empty where it did not use the network.
+    """
+
+    name: str
+    builder: str
+    default_patch_px: int
+    loss: Literal["cross_entropy", "focal", "dice_focal"]
+    learning_rate: float
+    batch_size: int = 16
+    batch_size_six_bands: int = 16
+    clip_norm: float | None = None
+    mixed_precision: bool = True
+    original_top_bands: tuple[int, ...] = ()
+
+
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="glavitu",
+            builder="glacierseg.models.glavitu:GlaViTU",
+            default_patch_px=64,
+            loss="cross_entropy",
+            learning_rate=1e-4,
+            clip_norm=1.0,
+            mixed_precision=False,
+            original_top_bands=(8, 4, 5, 1, 11, 14),
+        ),
+        ModelSpec(
+            name="m_landsnet",
+            builder="glacierseg.models.m_landsnet:MLandsNet",
+            default_patch_px=128,
+            loss="dice_focal",
+            learning_rate=1e-3,
+            original_top_bands=(5, 4, 1, 8, 11, 6),
+        ),
+        ModelSpec(
+            name="unetplusplus",
+            builder="glacierseg.models.unetplusplus:UNetPlusPlus",
+            default_patch_px=256,
+            loss="dice_focal",
+            learning_rate=1e-3,
+            batch_size_six_bands=8,
+            original_top_bands=(5, 17, 1, 2, 16, 7),
+        ),
+        ModelSpec(
+            name="glavitu_global",
+            builder="glacierseg.models.glavitu_global:GlaViTUGlobal",
+            default_patch_px=384,
+            loss="focal",
+            # Not from its papers: a rate between those of its convolutional and its transformer relatives.
+            learning_rate=5e-4,
+            batch_size=8,
+            batch_size_six_bands=8,
+        ),
+    )
+}
+
+
+def model_spec(name: str) -> ModelSpec:
+    """The network of that name.
+
+    Raises:
+        UnknownModelError: no network has that name.
+    """
+    try:
+        return MODELS[name]
+    except KeyError:
+        known = ", ".join(MODELS)
+        raise UnknownModelError(
+            f"no network is called {name!r}{did_you_mean(name, MODELS)}; there are {known}"
+        ) from None
+
+
+def create_model(
+    name: str, in_channels: int, classes: int = 2, width: float = 1.0, **options: Any
+) -> "nn.Module":
+    """Makes a network with fresh weights: `(B, in_channels, H, W)` float in, `(B, classes, H, W)` logits out.
+
+    Args:
+        name: a key of `MODELS`.
+        in_channels: bands.
+        classes: classes, background among them.
+        width: multiplies the channels of every layer.
+        options: what else that network's class takes, such as `deep_supervision`.
+
+    Raises:
+        UnknownModelError: no network has that name.
+        RequestError: impossible sizes, or an option that the network does not have.
+    """
+    module_name, class_name = model_spec(name).builder.split(":")
+    builder = getattr(import_module(module_name), class_name)
+    known = [
+        option
+        for option in signature(builder).parameters
+        if option not in {"in_channels", "classes", "width"}
+    ]
+    for option in options:
+        if option not in known:
+            listed = ", ".join(known) or "no options"
+            raise RequestError(
+                f"{name} has no option {option!r}{did_you_mean(option, known)}; it has {listed}"
+            )
+    network: nn.Module = builder(in_channels, classes, width, **options)
+    return network
+
+
+def count_parameters(module: "nn.Module") -> int:
+    """Number of learned values in a module."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from glacierseg.models.blocks import (
+    AttentionGate,
+    ResidualBlock,
+    SqueezeExcitation,
+    crop_like,
+    initialise,
+    pad_to_multiple,
+    scaled_channels,
+)
+
+
+@given(base=st.sampled_from([32, 64, 128, 256, 512, 1024]), width=st.floats(0.001, 4))
+def test_channels_divide_by_eight_and_follow_the_width(base, width):
+    channels = scaled_channels(base, width)
+    assert channels % 8 == 0
+    assert channels >= 8
+    assert channels == 8 or abs(channels - base * width) <= 4
+
+
+def test_channels_of_width_one_are_the_base():
+    assert [scaled_channels(base, 1.0) for base in (32, 64, 1024)] == [32, 64, 1024]
+
+
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), multiple_px=st.sampled_from([1, 8, 16]))
+def test_padding_mirrors_or_repeats_and_is_cut_off_again(rows, columns, multiple_px):
+    x = torch.arange(2 * rows * columns).reshape(1, 2, rows, columns).float()
+    padded = pad_to_multiple(x, multiple_px)
+    expected = x.numpy()
+    for axis in (2, 3):
+        size, pad = x.shape[axis], -x.shape[axis] % multiple_px
+        widths = [(0, pad if at == axis else 0) for at in range(4)]
+        expected = np.pad(expected, widths, mode="reflect" if pad < size else "edge")
+    assert np.array_equal(padded.numpy(), expected)
+    assert torch.equal(crop_like(padded, x), x)
+
+
+def test_a_map_that_fits_is_not_copied():
+    x = torch.zeros(1, 2, 16, 32)
+    assert pad_to_multiple(x, 16) is x
+
+
+def test_a_residual_block_with_silent_convolutions_passes_its_input_on():
+    block = ResidualBlock(4, 4, dilation=2).eval()
+    nn.init.zeros_(block.second[0].weight)
+    x = torch.rand(1, 4, 8, 8)
+    torch.testing.assert_close(block(x), x)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+def test_dilation_widens_what_a_pixel_sees(dilation):
+    block = ResidualBlock(1, 8, dilation)
+    initialise(block)
+    x = torch.randn(1, 1, 41, 41, requires_grad=True)
+    block.eval()(x)[..., 20, 20].sum().backward()
+    rows = x.grad[0, 0].abs().sum(1).nonzero()
+    assert (rows.min().item(), rows.max().item()) == (20 - 2 * dilation, 20 + 2 * dilation)
+
+
+@pytest.mark.parametrize(("bias", "share"), [(-50.0, 0.0), (0.0, 0.5), (50.0, 1.0)])
+def test_an_attention_gate_opens_and_closes(bias, share):
+    gate = AttentionGate(4, 8, 2)
+    nn.init.zeros_(gate.psi.weight)
+    nn.init.constant_(gate.psi.bias, bias)
+    skip = torch.randn(1, 4, 5, 5)
+    torch.testing.assert_close(gate(skip, torch.randn(1, 8, 5, 5)), share * skip)
+
+
+def test_squeeze_excitation_gives_one_weight_per_channel():
+    x = torch.rand(2, 8, 6, 6) + 1
+    ratio = SqueezeExcitation(8)(x) / x
+    torch.testing.assert_close(ratio, ratio[..., :1, :1].expand_as(ratio))
+    assert ((ratio > 0) & (ratio < 1)).all()
+
+
+def test_first_weights_keep_the_size_of_the_signal():
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Sequential(nn.Conv2d(64, 64, 3), nn.ReLU()) for _ in range(8)))
+    up = nn.ConvTranspose2d(64, 64, 2, stride=2)
+    for module in (network, up):
+        initialise(module)
+    x = torch.randn(1, 64, 40, 40)
+    assert network(x).square().mean().item() == pytest.approx(x.square().mean().item(), rel=0.4)
+    assert up(x).square().mean().item() == pytest.approx(x.square().mean().item(), rel=0.2)

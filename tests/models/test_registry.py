@@ -1,0 +1,77 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from glacierseg.errors import RequestError, UnknownModelError
+from glacierseg.models import MODELS, count_parameters, create_model, model_spec
+from glacierseg.training.losses import LOSSES
+
+
+def cost(name: str, in_channels: int, side_px: int, **options: object) -> tuple[float, float]:
+    """Millions of parameters, and thousand million multiply-adds for one patch. Computes nothing."""
+    with torch.device("meta"):
+        network = create_model(name, in_channels, **options).eval()
+        x = torch.empty(1, in_channels, side_px, side_px)
+    with FlopCounterMode(display=False) as counter:
+        network(x)
+    return count_parameters(network) / 1e6, counter.get_total_flops() / 2e9
+
+
+def test_unetplusplus_is_as_large_as_published():
+    parameters_m, gmac = cost("unetplusplus", 18, 256)
+    assert parameters_m == pytest.approx(36.2, abs=0.1)
+    assert gmac == pytest.approx(119.6, abs=0.1)
+
+
+@pytest.mark.parametrize(("level", "mmac_per_px"), [(1, 0.22), (2, 0.55), (3, 1.07), (4, 1.83)])
+def test_pruning_saves_what_was_published(level, mmac_per_px):
+    _, gmac = cost("unetplusplus", 18, 256, deep_supervision=True, prune_level=level)
+    assert gmac * 1e3 / 256**2 == pytest.approx(mmac_per_px, abs=0.006)
+
+
+def test_glavitu_global_is_as_large_as_published():
+    parameters_m, _ = cost("glavitu_global", 8, 384, groups=((0, 1, 2, 3, 4, 5), (6, 7)))
+    assert parameters_m == pytest.approx(10.0, abs=0.05)
+
+
+def test_sizes_of_the_networks_of_our_own_specification():
+    assert cost("glavitu", 18, 64) == pytest.approx((20.7, 6.57 / 2), abs=0.01)
+    assert cost("m_landsnet", 18, 128) == pytest.approx((8.42, 7.81 / 2), abs=0.01)
+
+
+def test_parameters_are_counted():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5))
+    assert count_parameters(module) == 3 * 5 + 5 + 5 + 5
+
+
+@pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
+def test_each_entry_is_sound(spec):
+    assert spec is MODELS[spec.name]
+    assert spec.loss in LOSSES
+    assert spec.default_patch_px % 16 == 0
+    bands = spec.original_top_bands
+    assert len(set(bands)) == len(bands) == (0 if spec.name == "glavitu_global" else 6)
+    assert all(1 <= band <= 18 for band in bands)
+
+
+def test_an_unknown_name_suggests_the_closest():
+    with pytest.raises(UnknownModelError, match="did you mean 'unetplusplus'"):
+        create_model("unet++plus", 3)
+    with pytest.raises(UnknownModelError, match="no network is called 'xyz'; there are glavitu, m_landsnet"):
+        model_spec("xyz")
+
+
+def test_an_unknown_option_suggests_the_closest():
+    with pytest.raises(RequestError, match="did you mean 'deep_supervision'"):
+        create_model("unetplusplus", 3, deep_supervison=True)
+    with pytest.raises(RequestError, match="m_landsnet has no option 'groups'; it has no options"):
+        create_model("m_landsnet", 3, groups=None)
+
+
+def test_names_are_known_without_torch():
+    code = "import sys; from glacierseg.models import MODELS; print(*MODELS, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split() == ["glavitu", "m_landsnet", "unetplusplus", "glavitu_global", "False"]

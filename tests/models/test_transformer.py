@@ -1,0 +1,41 @@
+import torch
+from torch import nn
+
+from glacierseg.models.transformer import MapTransformer, PositionalEmbedding, SelfAttention
+
+
+def test_attention_agrees_with_torchs_own_layer():
+    attention = SelfAttention(16, 4).eval()
+    oracle = nn.MultiheadAttention(16, 4, batch_first=True).eval()
+    oracle.load_state_dict(
+        {
+            "in_proj_weight": attention.query_key_value.weight,
+            "in_proj_bias": attention.query_key_value.bias,
+            "out_proj.weight": attention.out.weight,
+            "out_proj.bias": attention.out.bias,
+        }
+    )
+    tokens = torch.randn(2, 9, 16)
+    torch.testing.assert_close(attention(tokens), oracle(tokens, tokens, tokens)[0])
+
+
+def test_positions_are_interpolated_to_another_window():
+    position = PositionalEmbedding(3, 8)
+    assert torch.equal(position(torch.zeros(1, 3, 8, 8)), position.vectors)
+    ramp = torch.linspace(-1, 1, 8).expand(1, 3, 8, 8)
+    with torch.no_grad():
+        position.vectors.copy_(ramp)
+    wider = position(torch.zeros(2, 3, 8, 16))
+    assert wider.shape == (2, 3, 8, 16)
+    assert (wider.diff(dim=3) > 0).all(), "a ramp stays a ramp"
+    torch.testing.assert_close(wider.mean(), ramp.mean(), atol=1e-4, rtol=0)
+
+
+def test_a_map_without_positions_is_a_set_of_tokens():
+    transformer = MapTransformer(8, blocks=2, heads=2, mlp_ratio=2, side_tokens=4).eval()
+    nn.init.zeros_(transformer.position.vectors)
+    x = torch.randn(1, 8, 4, 4)
+    torch.testing.assert_close(transformer(x.flip(2)), transformer(x).flip(2))
+    torch.testing.assert_close(transformer(x.transpose(2, 3)), transformer(x).transpose(2, 3))
+    nn.init.normal_(transformer.position.vectors)
+    assert not torch.allclose(transformer(x.flip(2)), transformer(x).flip(2), atol=1e-2)
