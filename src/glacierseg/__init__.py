@@ -1,1 +1,79 @@
-"""glacierseg."""
+"""From a multi-band satellite scene to a defensible glacier inventory.
+
+    import glacierseg as gs
+
+    network, card = gs.load_model("runs/basin/unetplusplus/all")
+    files = gs.predict_scene("runs/basin/unetplusplus/all", "scene.tif", "out")
+    outlines = gs.vectorize_mask(files.mask, "out/outlines.gpkg")
+
+Names are imported when first used, so `import glacierseg` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from glacierseg._version import __version__
+
+if TYPE_CHECKING:
+    from glacierseg.bands import band_importance
+    from glacierseg.config import load_config
+    from glacierseg.errors import GlaciersegError
+    from glacierseg.evaluate.evaluation import evaluate_masks
+    from glacierseg.experiment import run_experiment
+    from glacierseg.models.registry import create_model
+    from glacierseg.predict.scene import predict_scene
+    from glacierseg.raster.check import check_scene
+    from glacierseg.raster.scene import open_scene
+    from glacierseg.refine.pipeline import refine_mask
+    from glacierseg.refine.search import tune_refinement
+    from glacierseg.report import write_report
+    from glacierseg.training.checkpoint import load_model
+    from glacierseg.vectors.polygons import vectorize_mask
+
+_HOMES = {
+    "GlaciersegError": "errors",
+    "band_importance": "bands",
+    "check_scene": "raster.check",
+    "create_model": "models.registry",
+    "evaluate_masks": "evaluate.evaluation",
+    "load_config": "config",
+    "load_model": "training.checkpoint",
+    "open_scene": "raster.scene",
+    "predict_scene": "predict.scene",
+    "refine_mask": "refine.pipeline",
+    "run_experiment": "experiment",
+    "tune_refinement": "refine.search",
+    "vectorize_mask": "vectors.polygons",
+    "write_report": "report",
+}
+
+__all__ = [
+    "GlaciersegError",
+    "__version__",
+    "band_importance",
+    "check_scene",
+    "create_model",
+    "evaluate_masks",
+    "load_config",
+    "load_model",
+    "open_scene",
+    "predict_scene",
+    "refine_mask",
+    "run_experiment",
+    "tune_refinement",
+    "vectorize_mask",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Imports a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'glacierseg' has no attribute {name!r}")
+    value = getattr(import_module(f"glacierseg.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

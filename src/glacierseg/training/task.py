@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from glacierseg.models.heads import weighted_heads
 from glacierseg.training.losses import IGNORE, LOSSES
 
 Batch = tuple[Tensor, Tensor]
@@ -15,7 +16,7 @@ Batch = tuple[Tensor, Tensor]
 class SegmentationTask(pl.LightningModule):
     """Trains a network on patches and validates it by pixel counts over the whole epoch.
 
-    Logs `train_loss`, `val_loss`, `val_iou` and `val_f1`.
+    Logs `val_loss`, `val_iou` and `val_f1`; `mean_train_loss` holds the training loss of the running epoch.
     """
 
     def __init__(
@@ -51,16 +52,29 @@ class SegmentationTask(pl.LightningModule):
         # tp, fp, fn, tn, as integers: sums over an epoch are exact however it is batched.
         self.register_buffer("counts", torch.zeros(4, dtype=torch.int64), persistent=False)
         self.counts: Tensor
+        # Lightning reduces a logged training loss only after validation callbacks ran, too late for the table.
+        self._loss_sum = torch.zeros(())
+        self._loss_count = 0
+
+    @property
+    def mean_train_loss(self) -> float:
+        """Mean training loss over the patches of this epoch so far."""
+        return float(self._loss_sum) / max(self._loss_count, 1)
 
     def on_train_epoch_start(self) -> None:
         """Seeds by epoch, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+        self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
+        self._loss_count = 0
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002  (Lightning's signature)
         """Returns the loss of a batch."""
         image, target = batch
-        loss = self.loss(self.network(image.contiguous(memory_format=torch.channels_last)), target)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), prog_bar=True)
+        image = image.contiguous(memory_format=torch.channels_last)
+        heads = weighted_heads(self.network, image)
+        loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
+        self._loss_sum += loss.detach().double() * len(image)
+        self._loss_count += len(image)
         return loss
 
     def on_validation_epoch_start(self) -> None:

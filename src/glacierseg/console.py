@@ -1,0 +1,56 @@
+"""What a run says while it works: lines, tables and a progress bar that is silent when nobody watches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Talk:
+    """Speaks to the user. Lines go to standard output, bars to standard error and only to a terminal."""
+
+    def __init__(self, *, quiet: bool = False, about: str = "") -> None:
+        """Sets up the two consoles.
+
+        Args:
+            quiet: Say nothing at all.
+            about: What every line starts with.
+        """
+        self._quiet = quiet
+        self._about = f"{about} " if about else ""
+        self._out = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, quiet=quiet)
+        self.shows_bars = self._err.is_terminal and not quiet
+
+    def about(self, subject: str) -> "Talk":
+        """Returns the same talk with every line headed by what it is about."""
+        return Talk(quiet=self._quiet, about=f"[{subject}]")
+
+    def say(self, line: str) -> None:
+        """Prints a line as it is."""
+        self._out.print(self._about + line, markup=False)
+
+    def table(self, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Prints a table; columns of numbers are aligned to the right."""
+        shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for number, column in enumerate(columns):
+            cells = [row[number] for row in rows]
+            numeric = all(cell[:1].isdigit() or cell[:1] in "-+" for cell in cells)
+            shown.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        for row in rows:
+            shown.add_row(*row)
+        width = 4 * len(columns) + sum(
+            max([len(column), *(len(row[i]) for row in rows)]) for i, column in enumerate(columns)
+        )
+        # A table that is cut to the width of a log file would lose its numbers.
+        self._out.print(shown, width=max(width, self._out.width))
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Callable[[float], None]]:
+        """Shows a progress bar while the block runs; gives a function to call with the share done."""
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._err, transient=True, disable=not self.shows_bars) as progress:
+            task = progress.add_task(self._about + label, total=1.0)
+            yield lambda share: progress.update(task, completed=share)

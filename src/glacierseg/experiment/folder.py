@@ -1,0 +1,185 @@
+"""The folder of a run: where things lie, what was asked for, and on what they were computed."""
+
+import csv
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from glacierseg._version import __version__
+from glacierseg.config import RunConfig, dump_config, first_difference
+from glacierseg.errors import OutputError, RequestError
+from glacierseg.raster.write import remove_leftovers, write_json, write_text
+
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "numpy",
+    "rasterio",
+    "opencv-python-headless",
+    "geopandas",
+    "shapely",
+)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """Where the results of one network with one set of bands lie."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights; when they are there, the training is finished."""
+        return self.path / "model.safetensors"
+
+    @property
+    def importance(self) -> Path:
+        """Table of band importance."""
+        return self.path / "band_importance.csv"
+
+    @property
+    def refinement(self) -> Path:
+        """What the parameter search found."""
+        return self.path / "refinement.json"
+
+    @property
+    def scores(self) -> Path:
+        """Scores of every region, role and stage."""
+        return self.path / "scores.json"
+
+    def probability(self, region: str) -> Path:
+        """Glacier probability of a region."""
+        return self.path / f"{region}_probability.tif"
+
+    def mask(self, region: str) -> Path:
+        """Predicted mask of a region."""
+        return self.path / f"{region}_mask.tif"
+
+    def refined(self, region: str) -> Path:
+        """Refined mask of a region."""
+        return self.path / f"{region}_refined.tif"
+
+    def outlines(self, region: str) -> Path:
+        """Outlines of a region."""
+        return self.path / f"{region}.gpkg"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the results of a run lie."""
+
+    path: Path
+
+    def model(self, model: str, bands: str) -> ModelFolder:
+        """The folder of one network (or of the threshold rule) with one set of bands."""
+        return ModelFolder(self.path / model / bands)
+
+    def truth(self, region: str) -> Path:
+        """Truth of a region on its scene's grid."""
+        return self.path / "regions" / f"{region}_truth.tif"
+
+    def roles(self, region: str) -> Path:
+        """Roles of a region's pixels."""
+        return self.path / "regions" / f"{region}_roles.tif"
+
+    def begin(self, config: RunConfig, inputs: Iterable[Path]) -> bool:
+        """Makes the folder, or makes sure that it belongs to the same configuration and the same files.
+
+        Args:
+            config: What is asked for.
+            inputs: The files it is asked for.
+
+        Returns:
+            Whether there is something to continue.
+
+        Raises:
+            RequestError: The folder was begun with another configuration, or an input changed since.
+            OutputError: The folder cannot be written to.
+        """
+        asked = yaml.safe_load(dump_config(config))
+        stamps = {str(path): _stamp(path) for path in sorted(set(inputs))}
+        written = self.path / "config.yaml"
+        if not written.exists():
+            if self.path.is_file():
+                raise OutputError(f"{self.path}: is a file, and the run needs a folder; choose another --out")
+            write_json(self.path / "environment.json", environment())
+            write_json(self.path / "inputs.json", stamps)
+            write_text(written, dump_config(config))
+            return False
+        difference = first_difference(yaml.safe_load(written.read_text(encoding="utf-8")), asked)
+        if difference:
+            raise RequestError(
+                f"{self.path}: was begun with another configuration ({difference}); "
+                "give another --out, or remove that folder"
+            )
+        known = json.loads((self.path / "inputs.json").read_text(encoding="utf-8"))
+        changed = [path for path, stamp in stamps.items() if known.get(path) != stamp]
+        if changed:
+            raise RequestError(
+                f"{changed[0]}: changed since {self.path} was begun; "
+                "give another --out, or remove that folder"
+            )
+        remove_leftovers(self.path)
+        return True
+
+
+def _stamp(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns]
+
+
+def environment() -> dict[str, Any]:
+    """Returns what a result depends on besides data and configuration."""
+    return {
+        "glacierseg": __version__,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor_cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 1024**3, 1),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _git_revision() -> str | None:
+    """Returns the revision of the source tree that runs, None when it was installed from a package."""
+    if not (Path(__file__).parents[3] / ".git").exists():
+        return None
+    try:
+        asked = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a CSV file that is whole or absent; numbers with as many digits as they have."""
+    lines: list[str] = []
+
+    class _Lines:
+        @staticmethod
+        def write(line: str) -> None:
+            lines.append(line)
+
+    writer = csv.DictWriter(_Lines, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: repr(v) if isinstance(v, float) else v for key, v in row.items()})
+    write_text(path, "".join(lines))

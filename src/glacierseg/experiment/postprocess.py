@@ -1,0 +1,115 @@
+"""The stages after prediction: refinement tuned on validation pixels, outlines and scores."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.config import ModelConfig, RunConfig
+from glacierseg.console import Talk
+from glacierseg.evaluate.evaluation import evaluate_masks
+from glacierseg.experiment.folder import ModelFolder
+from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.raster.truth import IGNORE, read_mask
+from glacierseg.raster.write import write_json
+from glacierseg.refine.files import refine_file
+from glacierseg.refine.pipeline import RefineParameters
+from glacierseg.refine.search import tune_refinement
+from glacierseg.vectors.polygons import vectorize_mask
+
+METRIC_COLUMNS = (
+    "model", "bands", "region", "role", "stage",
+    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
+    "mcc", "iou_background", "mean_iou", "predicted_km2", "truth_km2",
+)  # fmt: skip
+STAGES = ("raw", "refined")
+
+
+def refine_regions(
+    config: RunConfig,
+    studied: Sequence[StudyRegion],
+    folder: ModelFolder,
+    model: ModelConfig | None,
+    talk: Talk,
+) -> None:
+    """Tunes the refinement on validation pixels and applies it to every region, unless that is done.
+
+    Args:
+        config: The run's configuration.
+        studied: The regions.
+        folder: Holds the predicted masks.
+        model: The network, whose patch size decides on the validation pixels of the random split; None for
+            the threshold rule.
+        talk: Where to say what happens.
+    """
+    if not folder.refinement.exists():
+        patch_px = (model or config.models[0]).resolved_patch_px
+        truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
+        sizes = {study.name: study.region.scene.grid.pixel_size_m for study in studied}
+        cut = {name: _box(truth) for name, truth in truths.items()}
+        ranges = config.refinement
+        tuned = tune_refinement(
+            [read_mask(folder.mask(name))[cut[name]] for name in truths],
+            [truth[cut[name]] for name, truth in truths.items()],
+            [sizes[name] for name in truths],
+            merge_distances_m=ranges.merge_distances_m,
+            min_areas_km2=ranges.min_areas_km2,
+            iterations=ranges.iterations,
+            max_holes_km2=ranges.max_holes_km2,
+        )
+        write_json(
+            folder.refinement,
+            {
+                "best": asdict(tuned.best),
+                "raw_iou": tuned.raw_iou,
+                "best_iou": tuned.best_iou,
+                "tuned_on": list(truths),
+                "table": tuned.table,
+            },
+        )
+        talk.say(f"refinement: validation IoU {tuned.raw_iou:.4f} raw, {tuned.best_iou:.4f} refined")
+    best = RefineParameters(**json.loads(folder.refinement.read_text(encoding="utf-8"))["best"])
+    for study in studied:
+        if not folder.refined(study.name).exists():
+            refine_file(folder.mask(study.name), folder.refined(study.name), best)
+
+
+def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
+    """Writes the outlines of raw and refined masks of every region that has none yet."""
+    for study in studied:
+        if not folder.outlines(study.name).exists():
+            vectorize_mask(
+                folder.mask(study.name),
+                folder.outlines(study.name),
+                refined_path=folder.refined(study.name),
+            )
+
+
+def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[dict[str, Any]]:
+    """Scores raw and refined masks of every region under each of its roles."""
+    rows = []
+    for study in studied:
+        masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
+        for role in study.areas:
+            truth = study.truth_of(role)
+            for stage in STAGES:
+                scores = evaluate_masks(masks[stage], truth, study.region.scene.grid.pixel_size_m).to_dict()
+                rows.append(
+                    {"region": study.name, "role": role, "stage": stage}
+                    | {key: scores[key] for key in METRIC_COLUMNS if key in scores}
+                )
+    return rows
+
+
+def _box(truth: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Returns the smallest rectangle around labelled pixels, with a rim for what refinement looks at."""
+    rim_px = 32
+    labelled = truth != IGNORE
+    rows, columns = np.flatnonzero(labelled.any(1)), np.flatnonzero(labelled.any(0))
+    return (
+        slice(max(int(rows[0]) - rim_px, 0), int(rows[-1]) + 1 + rim_px),
+        slice(max(int(columns[0]) - rim_px, 0), int(columns[-1]) + 1 + rim_px),
+    )

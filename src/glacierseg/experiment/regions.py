@@ -1,0 +1,281 @@
+"""The first stage: scenes and truth of the configuration become regions with a role for every pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from glacierseg.config import RegionConfig, RunConfig
+from glacierseg.dataset.patches import Patch, Region, place_patches
+from glacierseg.dataset.split import (
+    NO_ROLE,
+    ROLE_CODES,
+    Part,
+    Role,
+    random_holdout,
+    roles_by_blocks,
+    roles_by_part,
+)
+from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
+from glacierseg.experiment.folder import RunFolder
+from glacierseg.raster.grid import name_of_crs
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
+from glacierseg.raster.write import write_json, write_raster
+
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class StudyRegion:
+    """A region and the pixels that are scored under each of its roles.
+
+    Attributes:
+        region: Scene, truth and role of each pixel.
+        areas: Pixels `(H, W)` of each role. Under the random split they overlap.
+    """
+
+    region: Region
+    areas: dict[Role, NDArray[np.bool_]]
+
+    @property
+    def name(self) -> str:
+        """The region's name."""
+        return self.region.name
+
+    def truth_of(self, role: Role) -> NDArray[np.uint8]:
+        """Returns truth `(H, W)` with 255 outside a role's pixels."""
+        return np.where(self.areas[role], self.region.truth, np.uint8(IGNORE))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Training and validation patches of one patch size."""
+
+    train: tuple[Patch, ...]
+    validate: tuple[Patch, ...]
+
+
+def open_scenes(config: RunConfig) -> dict[str, Scene]:
+    """Opens the scene of every region and makes sure that all have the same bands.
+
+    Raises:
+        BandError: A scene lacks a band that is asked for, or has other bands than the first region.
+        RasterError: A scene cannot be read.
+    """
+    scenes: dict[str, Scene] = {}
+    for region in config.regions:
+        scene = open_scene(region.scene, bands=region.bands, nodata=region.nodata)
+        if config.bands.use != "all":
+            scene = scene.select(config.bands.use)
+        first = next(iter(scenes.values()), scene)
+        if set(scene.band_names) != set(first.band_names):
+            odd = sorted(set(scene.band_names) ^ set(first.band_names))
+            raise BandError(
+                f"{scene.paths[0]}: region {region.name} has {len(scene.bands)} bands and region "
+                f"{config.regions[0].name} has {len(first.bands)}; they differ in {', '.join(odd[:6])}: "
+                "give all regions the same bands, or name those in common under `bands: use:`"
+            )
+        scenes[region.name] = scene.select(first.band_names)
+    return scenes
+
+
+def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]) -> tuple[StudyRegion, ...]:
+    """Loads truth and roles of every region, or reads back what an earlier call stored.
+
+    Args:
+        config: The run's configuration.
+        folder: Where truth and roles are stored as GeoTIFFs.
+        scenes: From `open_scenes`.
+
+    Raises:
+        TruthError: Truth cannot be used, or holds no glacier.
+        RasterError: A scene holds no data.
+        ConfigError: Nothing is left to train on.
+    """
+    regions = [_load(region, scenes[region.name], folder) for region in config.regions]
+    if not all(folder.roles(region.name).exists() for region in regions):
+        regions = _share_out(config, regions)
+        for region in regions:
+            write_raster(
+                folder.roles(region.name),
+                region.roles,
+                region.scene.grid,
+                bands=["role"],
+                nodata=None,
+                tags={"values": "0 none, 1 train, 2 validate, 3 test"},
+            )
+    else:
+        regions = [replace(region, roles=_read(folder.roles(region.name))) for region in regions]
+    trained = [(r.roles == ROLE_CODES["train"]) & (r.truth == GLACIER) for r in regions]
+    if not any(area.any() for area in trained):
+        raise ConfigError("the train parts hold no glacier; give the role train to ground with glacier")
+    studied = tuple(
+        StudyRegion(region, _areas(config, wanted, region))
+        for wanted, region in zip(config.regions, regions, strict=True)
+    )
+    write_json(
+        folder.path / "regions.json",
+        [
+            {
+                "name": study.name,
+                "scene_paths": [str(path) for path in study.region.scene.paths],
+                "bands": list(study.region.scene.band_names),
+                "roles": list(study.areas),
+                "pixel_size_m": list(study.region.scene.grid.pixel_size_m),
+                "crs": name_of_crs(study.region.scene.grid.crs),
+            }
+            for study in studied
+        ],
+    )
+    return studied
+
+
+def split_patches(config: RunConfig, studied: Sequence[StudyRegion], patch_px: int) -> Patches:
+    """Places training and validation patches of one size."""
+    regions = [study.region for study in studied]
+    train = place_patches(regions, "train", patch_px, overlap=config.patch.overlap)
+    if config.split.method == "spatial":
+        return Patches(train, place_patches(regions, "validate", patch_px, overlap=0.0))
+    held = random_holdout(len(train), config.split.holdout_share, config.split.seed)
+    return Patches(
+        tuple(patch for patch, out in zip(train, held, strict=True) if not out),
+        tuple(patch for patch, out in zip(train, held, strict=True) if out),
+    )
+
+
+def tuning_truths(
+    config: RunConfig, studied: Sequence[StudyRegion], patches: Patches, patch_px: int
+) -> dict[str, NDArray[np.uint8]]:
+    """Returns the truth that refinement may be tuned on: validation pixels only, 255 elsewhere.
+
+    Args:
+        config: The run's configuration.
+        studied: The regions.
+        patches: The split; under the random split its held-out patches are the validation pixels.
+        patch_px: Side of a patch.
+
+    Returns:
+        `(H, W)` by region, for regions that hold any such pixel.
+    """
+    if config.split.method == "spatial":
+        return {study.name: study.truth_of("validate") for study in studied if "validate" in study.areas}
+    truths = {}
+    for index, study in enumerate(studied):
+        held = _cover(study, index, patches.validate, patch_px)
+        if held.any():
+            truths[study.name] = np.where(held, study.region.truth, np.uint8(IGNORE))
+    return truths
+
+
+def _cover(study: StudyRegion, index: int, patches: Sequence[Patch], patch_px: int) -> NDArray[np.bool_]:
+    """Returns the pixels `(H, W)` of a region that patches cover."""
+    cover = np.zeros(study.region.truth.shape, bool)
+    for patch in patches:
+        if patch.region == index:
+            rows = slice(max(patch.row, 0), max(patch.row + patch_px, 0))
+            cover[rows, max(patch.column, 0) : max(patch.column + patch_px, 0)] = True
+    return cover
+
+
+def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, *, blanked: bool) -> float:
+    """Returns the share of validation pixels that training patches show to the network.
+
+    Args:
+        patches: The split.
+        studied: The regions.
+        patch_px: Side of a patch.
+        blanked: Whether training patches hide pixels of other roles (they do unless the split is random).
+    """
+    total = seen = 0
+    for index, study in enumerate(studied):
+        train = _cover(study, index, patches.train, patch_px)
+        validated = _cover(study, index, patches.validate, patch_px) & (study.region.truth != IGNORE)
+        if blanked:
+            validated &= study.region.roles == ROLE_CODES["validate"]
+            train &= np.isin(study.region.roles, (NO_ROLE, ROLE_CODES["train"]))
+        total += int(validated.sum())
+        seen += int((validated & train).sum())
+    return seen / total if total else 0.0
+
+
+def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
+    stored = folder.truth(wanted.name)
+    no_roles = np.zeros(scene.grid.shape, np.uint8)
+    if stored.exists():
+        return Region(wanted.name, scene, _read(stored), no_roles)
+    truth = load_truth(wanted.truth, scene.grid, layer=wanted.truth_layer)
+    if not (truth == GLACIER).any():
+        raise TruthError(
+            f"{wanted.truth}: holds no glacier pixel in region {wanted.name}; give its real truth"
+        )
+    with scene.open() as reader:
+        for top in range(0, scene.grid.height, _ROWS):
+            rows = min(_ROWS, scene.grid.height - top)
+            _, valid = reader.read(top, 0, rows, scene.grid.width)
+            truth[top : top + rows][~valid] = IGNORE
+    if (truth == IGNORE).all():
+        raise RasterError(
+            f"{scene.paths[0]}: no pixel has both data in every band and truth; look at its nodata value"
+        )
+    write_raster(stored, truth, scene.grid, bands=["glacier"], nodata=IGNORE)
+    return Region(wanted.name, scene, truth, no_roles)
+
+
+def _share_out(config: RunConfig, regions: list[Region]) -> list[Region]:
+    block_px = config.split.block_px or 2 * max(model.resolved_patch_px for model in config.models)
+    shared = []
+    for wanted, region in zip(config.regions, regions, strict=True):
+        parts = {role: part for role, part in wanted.roles.items() if part is not None}
+        if parts:
+            roles = roles_by_part(
+                region.scene.grid,
+                {role: Part(part.x, part.y, part.polygon) for role, part in parts.items()},
+            )
+        elif len(wanted.roles) == 1 or config.split.method == "random":
+            # The random split draws patches from all that trains; what only tests stays apart.
+            only = min(wanted.roles, key=ROLE_CODES.__getitem__)
+            roles = np.full(region.truth.shape, ROLE_CODES[only], np.uint8)
+        else:
+            roles = roles_by_blocks(region.truth, list(wanted.roles), block_px, config.split.holdout_share)
+        shared.append(replace(region, roles=roles))
+    if config.split.method == "random":
+        for region in shared:
+            region.roles[region.roles == ROLE_CODES["validate"]] = ROLE_CODES["train"]
+    elif not any((region.roles == ROLE_CODES["validate"]).any() for region in shared):
+        for region in shared:
+            _hold_out_blocks(region, block_px, config.split.holdout_share)
+    return shared
+
+
+def _hold_out_blocks(region: Region, block_px: int, share: float) -> None:
+    """Gives some blocks of a region's training pixels to validation, in place."""
+    train = region.roles == ROLE_CODES["train"]
+    if not train.any():
+        return
+    rows, columns = np.flatnonzero(train.any(1)), np.flatnonzero(train.any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    truth = np.where(train[box], region.truth[box], np.uint8(IGNORE))
+    blocks = roles_by_blocks(truth, ["train", "validate"], block_px, share)
+    region.roles[box][train[box]] = blocks[train[box]]
+
+
+def _areas(config: RunConfig, wanted: RegionConfig, region: Region) -> dict[Role, NDArray[np.bool_]]:
+    areas: dict[Role, NDArray[np.bool_]] = {}
+    for role, code in ROLE_CODES.items():
+        area = region.roles == code
+        if config.split.method == "random" and role in wanted.roles and wanted.roles[role] is None:
+            # Without parts the original protocol trains on and scores the same pixels.
+            area = np.ones(region.truth.shape, bool)
+        if area.any():
+            areas[role] = area
+    return areas
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    with rasterio.open(path) as dataset:
+        values: NDArray[np.uint8] = dataset.read(1)
+    return values

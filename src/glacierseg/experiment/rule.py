@@ -1,0 +1,48 @@
+"""The row of the comparison that needs no network."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from glacierseg.experiment.folder import ModelFolder
+from glacierseg.experiment.network import train_pixels
+from glacierseg.experiment.regions import StudyRegion
+from glacierseg.raster.truth import GLACIER, IGNORE
+from glacierseg.raster.write import write_json, write_raster
+from glacierseg.threshold import ThresholdRule, find_threshold
+
+_ROWS = 512
+
+
+def threshold_masks(studied: Sequence[StudyRegion], folder: ModelFolder) -> str:
+    """Finds the best threshold on training pixels and applies it to every region, unless that is done.
+
+    Returns:
+        The rule in words.
+    """
+    stored = folder.path / "threshold.json"
+    bands = studied[0].region.scene.band_names
+    if not stored.exists():
+        regions = [study.region for study in studied]
+        rule = find_threshold(lambda: train_pixels(regions), bands)
+        write_json(stored, rule.to_dict())
+    facts = json.loads(stored.read_text(encoding="utf-8"))
+    facts.pop("rule")
+    rule = ThresholdRule(**facts)
+    for study in studied:
+        if folder.mask(study.name).exists():
+            continue
+        scene = study.region.scene.select(rule.bands)
+        grid = scene.grid
+        mask = np.empty(grid.shape, np.uint8)
+        with scene.open() as reader:
+            for top in range(0, grid.height, _ROWS):
+                rows = min(_ROWS, grid.height - top)
+                values, valid = reader.read(top, 0, rows, grid.width)
+                mask[top : top + rows] = np.where(rule.apply(values), np.uint8(GLACIER), np.uint8(0))
+                mask[top : top + rows][~valid] = IGNORE
+        write_raster(
+            folder.mask(study.name), mask, grid, bands=["glacier"], nodata=IGNORE, tags={"rule": str(rule)}
+        )
+    return str(rule)

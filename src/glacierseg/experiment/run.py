@@ -1,0 +1,169 @@
+"""The run: every stage for every network, each skipped when its result is already there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from glacierseg.config import ModelConfig, RunConfig
+from glacierseg.console import Talk
+from glacierseg.errors import ConfigError, did_you_mean
+from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
+from glacierseg.experiment.network import measure_importance, predict_regions, train
+from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
+from glacierseg.experiment.regions import StudyRegion, open_scenes, study_regions
+from glacierseg.experiment.rule import threshold_masks
+from glacierseg.raster.scene import Scene
+from glacierseg.raster.write import write_json
+
+THRESHOLD = "threshold"
+SHOWN_SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
+
+
+def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None) -> Path:
+    """Runs every stage of a configuration; continues where an earlier call stopped.
+
+    Args:
+        config: What to do.
+        out_dir: The run's folder, made when missing.
+        talk: Where to say what happens; silent when None.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        GlaciersegError: The data or the request is at fault.
+    """
+    talk = talk or Talk(quiet=True)
+    folder, studied, scenes = _begin(config, out_dir, talk)
+    first_scene = next(iter(scenes.values()))
+    every_band = first_scene.band_names
+    _write_notices(config, folder, every_band)
+
+    rows: list[dict[str, Any]] = []
+    rule = folder.model(THRESHOLD, "all")
+    rule_talk = talk.about(THRESHOLD)
+    rule_talk.say(f"best rule on training pixels: {threshold_masks(studied, rule)}")
+    scores = _finish(config, studied, rule, None, rule_talk)
+    rows += [{"model": THRESHOLD, "bands": "all", **row} for row in scores]
+    for model in config.models:
+        best: tuple[str, ...] = ()
+        for bands in ("all", "top6"):
+            if bands == "top6" and not best:
+                continue
+            own = folder.model(model.name, bands)
+            selected = every_band if bands == "all" else best
+            own_talk = talk.about(f"{model.name} {bands}")
+            train(config, model, studied, own, bands=selected, talk=own_talk)
+            predict_regions(config, studied, own, own_talk)
+            if bands == "all" and 0 < config.bands.top < len(every_band):
+                best = measure_importance(own, studied, every_band, config.bands.top)
+                own_talk.say(f"best bands: {', '.join(best)}")
+            scores = _finish(config, studied, own, model, own_talk)
+            rows += [{"model": model.name, "bands": bands, **row} for row in scores]
+        # Written after every network, so that an unfinished run shows what it has.
+        write_table(folder.path / "metrics.csv", METRIC_COLUMNS, rows)
+    columns = ("model", "bands", "region", "stage", *SHOWN_SCORES)
+    role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
+    talk.table(f"Scores on {role} pixels", columns, comparison(rows, role))
+    if config.outputs.report:
+        from glacierseg.report import write_report  # noqa: PLC0415  (brings matplotlib)
+
+        talk.say(f"report: {write_report(folder.path)}")
+    return folder.path
+
+
+def train_one(
+    config: RunConfig, name: str, bands: Sequence[str] | None, out_dir: Path, *, talk: Talk | None = None
+) -> Path:
+    """Trains one network of a configuration.
+
+    Args:
+        config: Regions, split and training.
+        name: The network; one of the configuration's models, or another with its own defaults.
+        bands: Band names; None for all.
+        out_dir: The run's folder.
+        talk: Where to say what happens.
+
+    Returns:
+        The model folder.
+    """
+    talk = talk or Talk(quiet=True)
+    model = next((model for model in config.models if model.name == name), None)
+    if model is None:
+        known = [model.name for model in config.models]
+        raise ConfigError(
+            f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
+        )
+    folder, studied, scenes = _begin(config, out_dir, talk)
+    scene = next(iter(scenes.values()))
+    chosen = scene.select(bands).band_names if bands else scene.band_names
+    own = folder.model(name, "all" if chosen == scene.band_names else "_".join(["bands", *chosen]))
+    train(config, model, studied, own, bands=chosen, talk=talk.about(name))
+    return own.path
+
+
+def _begin(
+    config: RunConfig, out_dir: Path, talk: Talk
+) -> tuple[RunFolder, tuple[StudyRegion, ...], dict[str, Scene]]:
+    scenes = open_scenes(config)
+    inputs = [path for scene in scenes.values() for path in scene.paths]
+    inputs += [region.truth for region in config.regions if region.truth.exists()]
+    folder = RunFolder(Path(out_dir))
+    continued = folder.begin(config, inputs)
+    talk.say(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
+    studied = study_regions(config, folder, scenes)
+    for study in studied:
+        shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in study.areas.items())
+        glacier = (study.region.truth == 1).sum() / max((study.region.truth != 255).sum(), 1)
+        height, width = study.region.truth.shape
+        talk.say(f"region {study.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
+    return folder, studied, scenes
+
+
+def _finish(
+    config: RunConfig,
+    studied: Sequence[StudyRegion],
+    folder: ModelFolder,
+    model: ModelConfig | None,
+    talk: Talk,
+) -> list[dict[str, Any]]:
+    """Refines, outlines and scores what a network or the rule predicted."""
+    refine_regions(config, studied, folder, model, talk)
+    if config.outputs.outlines != "none":
+        write_outlines(studied, folder)
+    if not folder.scores.exists():
+        write_json(folder.scores, score_regions(studied, folder))
+    scores: list[dict[str, Any]] = json.loads(folder.scores.read_text(encoding="utf-8"))
+    return scores
+
+
+def comparison(rows: Sequence[Mapping[str, object]], role: str = "test") -> list[list[str]]:
+    """Returns the lines of the comparison table for people: one role, scores with three decimals."""
+    shown = [row for row in rows if row["role"] == role]
+    return [
+        [str(row[key]) for key in ("model", "bands", "region", "stage")]
+        + ["-" if row[key] is None else f"{row[key]:.3f}" for key in SHOWN_SCORES]
+        for row in shown
+    ]
+
+
+def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -> None:
+    notices = list(config.notices)
+    if config.split.method == "random":
+        notices.append(
+            "Random split: validation patches overlap training patches, so validation scores leak and "
+            "flatter. Regions that both train and test without separate parts are scored on pixels that were "
+            "trained on."
+        )
+    narrow = [f"{m.name} {m.width:g}" for m in config.models if m.width < 1]
+    if narrow:
+        notices.append(
+            f"Narrow networks: width multipliers below full size ({', '.join(narrow)}); "
+            "full-size networks trained for longer are expected to score higher."
+        )
+    if config.bands.top and len(bands) <= config.bands.top:
+        notices.append(
+            f"The scenes have {len(bands)} bands, so there is no choice of the best {config.bands.top}."
+        )
+    write_json(folder.path / "notices.json", notices)
