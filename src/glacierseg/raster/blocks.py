@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -91,7 +91,12 @@ class LayerReader:
         self.bands = tuple(bands)
         self.dtype = np.result_type(*(band.dtype for band in bands))
         self._datasets = dict(datasets)
-        self._masked = {
+        self._alphas = {
+            path: dataset.count
+            for path, dataset in self._datasets.items()
+            if dataset.colorinterp[-1] == ColorInterp.alpha
+        }
+        self._masked = set(self._alphas) | {
             path
             for path, dataset in self._datasets.items()
             if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
@@ -118,7 +123,7 @@ class LayerReader:
             try:
                 layers = dataset.read([self.bands[i].index for i in positions], window=block.window)
                 if path in self._masked:
-                    valid[positions] = dataset.dataset_mask(window=block.window) > 0
+                    valid[positions] = self._read_mask(path, block) > 0
             except (RasterioError, OSError) as error:
                 raise RasterError(
                     f"{path}: pixels near row {block.row} cannot be read; the file is truncated or damaged, "
@@ -128,6 +133,17 @@ class LayerReader:
                 valid[position] &= has_data(layer, self.bands[position].nodata)
                 values[position] = layer
         return values, valid
+
+    def _read_mask(self, path: Path, block: Block) -> NDArray[Any]:
+        dataset = self._datasets[path]
+        # GDAL takes an alpha band for the mask only when there are one or three bands beside it.
+        alpha = self._alphas.get(path)
+        mask: NDArray[Any] = (
+            dataset.dataset_mask(window=block.window)
+            if alpha is None
+            else dataset.read(alpha, window=block.window)
+        )
+        return mask
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.align import bands_of, on_grid, require_overlap
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.terrain import HALO_PX, pixel_sizes_m, terrain_layers
+from glacierseg.raster.warp import bands_of, on_grid, require_overlap
 
 
 class TerrainReader:

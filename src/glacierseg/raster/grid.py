@@ -46,7 +46,7 @@ class Grid:
 
     @cached_property
     def pixel_size_m(self) -> tuple[float, float]:
-        """Width and height of a pixel in metres; a geographic grid is measured on the ellipsoid at its centre."""
+        """Width and height of a pixel in metres; of a geographic grid at its centre, on the ellipsoid."""
         a, b, _, d, e, _ = self.transform[:6]
         if not self.is_geographic:
             metres_per_unit = float(self.crs.linear_units_factor[1])

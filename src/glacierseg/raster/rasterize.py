@@ -9,10 +9,10 @@ from pyproj import Geod
 from rasterio.features import rasterize
 
 from glacierseg.errors import TruthError
-from glacierseg.raster.align import read_grid, utm_crs
 from glacierseg.raster.blocks import Progress, bounded_gdal, iterate_blocks, open_writer
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, read_outlines
+from glacierseg.raster.warp import read_grid, utm_crs
 
 # A mask has one small layer: larger blocks mean fewer searches among the outlines.
 _BLOCK_PX = 2048

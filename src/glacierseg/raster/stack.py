@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, RequestError
-from glacierseg.raster.align import bands_of, metric_grid, on_grid, read_grid, require_overlap
 from glacierseg.raster.blocks import (
     Block,
     LayerReader,
@@ -25,6 +24,7 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.scene import Band, open_raster
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.warp import bands_of, metric_grid, on_grid, read_grid, require_overlap
 
 
 def stack_rasters(

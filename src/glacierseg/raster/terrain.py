@@ -131,14 +131,14 @@ def aspect(z: Array, width_m: Array | float, height_m: Array | float) -> tuple[A
 
 
 def curvature(z: Array, width_m: Array | float, height_m: Array | float) -> tuple[Array, Array]:
-    """Profile and tangential curvature in 1/m, positive where the ground is hollow, negative where it bulges.
+    """Profile and tangential curvature in 1/m, positive where the ground bulges, negative where it is hollow.
 
     With p, q, r, s, t the derivatives z_x, z_y, z_xx, z_xy, z_yy of the quadratic surface through the 3 x 3
     neighbourhood (Zevenbergen and Thorne 1987, Earth Surface Processes and Landforms 12, 47-56), and
     g = p^2 + q^2:
 
-    - profile, along the line of fall: (p^2 r + 2 p q s + q^2 t) / (g (1 + g)^1.5)
-    - tangential, across it: (q^2 r - 2 p q s + p^2 t) / (g (1 + g)^0.5)
+    - profile, along the line of fall: -(p^2 r + 2 p q s + q^2 t) / (g (1 + g)^1.5)
+    - tangential, across it: -(q^2 r - 2 p q s + p^2 t) / (g (1 + g)^0.5)
 
     Source: Mitasova and Hofierka (1993), Mathematical Geology 25, 657-669. Both are 0 where the ground is
     level, because there is no line of fall.
@@ -161,7 +161,7 @@ def curvature(z: Array, width_m: Array | float, height_m: Array | float) -> tupl
     along = p**2 * r + 2 * p * q * s + q**2 * t
     across = q**2 * r - 2 * p * q * s + p**2 * t
     divisor = np.where(g == 0, 1, g)
-    return along / (divisor * (1 + g) ** 1.5), across / (divisor * np.sqrt(1 + g))
+    return -along / (divisor * (1 + g) ** 1.5), -across / (divisor * np.sqrt(1 + g))
 
 
 def ruggedness(z: Array) -> Array:

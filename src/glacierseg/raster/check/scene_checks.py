@@ -5,12 +5,12 @@ import math
 from pyproj import Geod
 from rasterio.warp import transform
 
-from glacierseg.raster.align import utm_crs
 from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.check.scan import SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
 _SATURATED = 0.01

@@ -1,0 +1,59 @@
+"""Small rasters for the tests of this folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from glacierseg.raster.grid import Grid
+
+UTM = "EPSG:32644"
+
+
+def utm_grid(
+    height: int, width: int, *, size: float = 10.0, left: float = 300000, top: float = 3400000
+) -> Grid:
+    """A north-up grid in metres."""
+    return Grid(rasterio.CRS.from_string(UTM), Affine(size, 0, left, 0, -size, top), height, width)
+
+
+@pytest.fixture
+def make_grid() -> Callable[..., Grid]:
+    return utm_grid
+
+
+@pytest.fixture
+def make_raster(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an array `(H, W)` or `(C, H, W)` to a file of the given name in the test's folder."""
+
+    def make(name, values, grid=None, *, nodata=None, names=None, mask=None, crs=True) -> Path:
+        stack = values if values.ndim == 3 else values[None]
+        grid = grid or utm_grid(*stack.shape[1:])
+        path = tmp_path / name
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                crs=grid.crs if crs else None,
+                transform=grid.transform,
+                height=grid.height,
+                width=grid.width,
+                count=len(stack),
+                dtype=stack.dtype,
+                nodata=nodata,
+                photometric="MINISBLACK",
+            ) as dataset,
+        ):
+            dataset.write(stack)
+            if names:
+                dataset.descriptions = tuple(names)
+            if mask is not None:
+                dataset.write_mask(np.where(mask, 255, 0).astype(np.uint8))
+        return path
+
+    return make

@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.raster.align import align_raster
+
+
+def read(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(), dataset.profile | {"names": dataset.descriptions}
+
+
+@pytest.fixture
+def like(make_raster, make_grid):
+    """Reaches ten pixels further up and left than the sources do."""
+    return make_raster("like.tif", np.zeros((50, 60), np.uint8), make_grid(50, 60, left=299900, top=3400100))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.one_of(
+        arrays(np.uint8, (2, 9, 11)),
+        arrays(np.int16, (2, 9, 11)),
+        arrays(np.float32, (2, 9, 11), elements=st.floats(-1e6, 1e6, width=32) | st.just(np.nan)),
+    ),
+    resampling=st.sampled_from([None, "nearest", "bilinear", "cubic"]),
+)
+def test_onto_its_own_grid_is_the_identity(make_raster, tmp_path, values, resampling):
+    path = make_raster("a.tif", values, names=["p", "q"])
+    out = align_raster(path, path, tmp_path / "out.tif", resampling=resampling)
+    aligned, profile = read(out)
+    np.testing.assert_array_equal(aligned, values)
+    assert aligned.dtype == values.dtype
+    assert profile["names"] == ("p", "q")
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic"])
+def test_whole_pixel_shift_moves_values_only(make_raster, like, tmp_path, resampling):
+    values = np.random.default_rng(0).integers(0, 255, (5, 20, 30)).astype(np.uint8)
+    out = align_raster(
+        make_raster("a.tif", values, names=list("abcde")), like, tmp_path / "out.tif", resampling=resampling
+    )
+    aligned, profile = read(out)
+    np.testing.assert_array_equal(aligned[:, 10:30, 10:40], values)
+    assert profile["names"] == tuple("abcde")
+    with rasterio.open(out) as again:
+        assert again.nodata is None
+        expected = np.zeros((50, 60), bool)
+        expected[10:30, 10:40] = True
+        np.testing.assert_array_equal(again.dataset_mask() > 0, expected)
+
+
+@pytest.mark.parametrize(("dtype", "nodata", "stored"), [("float32", None, np.nan), ("int16", -5, -5)])
+def test_ground_that_the_source_does_not_reach_is_nodata(make_raster, like, tmp_path, dtype, nodata, stored):
+    values = np.random.default_rng(0).integers(2, 100, (20, 30)).astype(dtype)
+    values[3, 4] = stored
+    aligned, profile = read(
+        align_raster(make_raster("a.tif", values, nodata=nodata), like, tmp_path / "out.tif")
+    )
+    np.testing.assert_equal(profile["nodata"], stored)
+    expected = np.full((50, 60), stored, dtype)
+    expected[10:30, 10:40] = values
+    np.testing.assert_array_equal(aligned[0], expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_mask_inside_the_source_is_kept(make_raster, like, tmp_path, count):
+    values = np.random.default_rng(0).integers(0, 255, (count, 20, 30)).astype(np.uint8)
+    mask = np.random.default_rng(1).random((20, 30)) > 0.2
+    out = align_raster(
+        make_raster("a.tif", values, mask=mask), like, tmp_path / "out.tif", resampling="nearest"
+    )
+    with rasterio.open(out) as dataset:
+        np.testing.assert_array_equal(dataset.dataset_mask()[10:30, 10:40] > 0, mask)
+        assert not dataset.dataset_mask()[:10].any()
+
+
+@pytest.mark.parametrize("nodata", [None, 0, 255, 9])
+def test_mask_takes_its_nearest_pixel_and_ignores_what_is_unknown(make_raster, like, tmp_path, nodata):
+    values = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (20, 30))
+    if nodata == 9:
+        values[0, :5] = 9
+    aligned, profile = read(
+        align_raster(make_raster("a.tif", values, nodata=nodata), like, tmp_path / "out.tif")
+    )
+    expected = np.full((50, 60), 255, np.uint8)
+    expected[10:30, 10:40] = np.where(values == 9, 255, values)
+    np.testing.assert_array_equal(aligned[0], expected)
+    assert profile["nodata"] == 255
+    assert aligned.dtype == np.uint8
+
+
+def test_mask_in_another_crs_keeps_its_classes_and_area(make_raster, make_grid, tmp_path):
+    values = np.zeros((200, 200), np.float32)
+    values[50:150, 60:140] = 1
+    source = make_raster("a.tif", values, make_grid(200, 200, size=10))
+    zone = rasterio.warp.transform_bounds("EPSG:32644", "EPSG:32643", 300000, 3398000, 302000, 3400000)
+    grid = make_grid(320, 320, size=10, left=zone[0] - 200, top=zone[3] + 200)
+    like = make_raster("like.tif", np.zeros((320, 320)), replace(grid, crs=rasterio.CRS.from_epsg(32643)))
+    aligned, _ = read(align_raster(source, like, tmp_path / "out.tif"))
+    assert set(np.unique(aligned)) == {0, 1, 255}
+    assert (aligned == 1).sum() == pytest.approx(8000, rel=0.01)
+
+
+def test_finer_pixels_are_averaged(make_raster, make_grid, tmp_path):
+    """Noise of unit variance that is brought to pixels ten times as large loses most of it."""
+    values = np.random.default_rng(0).standard_normal((300, 300))
+    like = make_raster("like.tif", np.zeros((30, 30)), make_grid(30, 30, size=100))
+    aligned, _ = read(align_raster(make_raster("a.tif", values), like, tmp_path / "out.tif"))
+    assert np.nanstd(aligned) < 0.15
+
+
+def test_requests_that_cannot_be_met(make_raster, make_grid, like, tmp_path):
+    mask = make_raster("mask.tif", np.eye(20, dtype=np.uint8))
+    with pytest.raises(RequestError, match="did you mean 'bilinear'"):
+        align_raster(mask, like, tmp_path / "out.tif", resampling="bilinar")
+    with pytest.raises(RequestError, match="would mix its classes"):
+        align_raster(mask, like, tmp_path / "out.tif", resampling="cubic")
+    far = make_raster("far.tif", np.ones((5, 5)), make_grid(5, 5, left=700000))
+    with pytest.raises(GridMismatchError, match="lies elsewhere"):
+        align_raster(far, like, tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_progress_ends_at_one(make_raster, like, tmp_path):
+    shares = []
+    align_raster(make_raster("a.tif", np.ones((20, 30))), like, tmp_path / "out.tif", progress=shares.append)
+    assert shares[-1] == 1

@@ -1,0 +1,74 @@
+import pytest
+
+from glacierseg.errors import BandError, RequestError
+from glacierseg.raster.recipes import PHYSICAL_RANGES, RECIPES, find_inputs, parse_recipe, sensor_of_recipe
+
+SENTINEL = ("B02", "B03", "B04", "B08", "B11", "B12")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_have_eighteen_different_bands(name):
+    assert len(set(RECIPES[name])) == len(RECIPES[name]) == 18
+
+
+def test_recipe_by_name_by_commas_and_as_a_list():
+    assert parse_recipe("sentinel2-18") == RECIPES["sentinel2-18"]
+    assert parse_recipe("red, ndvi,slope") == ("red", "ndvi", "slope")
+    assert parse_recipe(["B8A", "ndsi"]) == ("B8A", "ndsi")
+    assert parse_recipe("ndsi") == ("ndsi",)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ("sentinel-18", "did you mean 'sentinel2-18'"),
+        ("red,ndvi,red", "names band 'red' twice"),
+        ([], "names no band"),
+    ],
+)
+def test_unusable_recipe(recipe, words):
+    with pytest.raises(RequestError, match=words):
+        parse_recipe(recipe)
+
+
+def test_sensor_comes_from_the_recipe_unless_given():
+    assert sensor_of_recipe("sentinel2-18", None) == "sentinel2"
+    assert sensor_of_recipe("landsat-18", "Landsat-5") == "landsat5"
+    assert sensor_of_recipe("landsat-18", None) is None
+
+
+def test_inputs_of_a_recipe():
+    inputs = find_inputs(RECIPES["sentinel2-18"], SENTINEL, sensor="sentinel2", source="a.tif")
+    assert inputs == dict(zip(("blue", "green", "red", "nir", "swir1", "swir2"), SENTINEL, strict=True))
+
+
+def test_exact_names_win_over_making():
+    assert find_inputs(["ndsi", "B8A"], ["ndsi", "B8A"], sensor=None, source="a") == {
+        "ndsi": "ndsi",
+        "B8A": "B8A",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "words"),
+    [
+        (["thermal"], SENTINEL, "has no band for thermal"),
+        (["ndsi"], ("B02", "B03"), "no band for swir1, which ndsi is made from"),
+        (["brightnes"], SENTINEL, "knows no band 'brightnes' .did you mean 'brightness'"),
+        (["red"], ("red", "B04 red"), None),
+        (["ndvi"], ("red 1", "red 2", "nir"), "'red 1' and 'red 2' both look like red"),
+    ],
+)
+def test_inputs_that_are_missing_or_ambiguous(wanted, available, words):
+    if words is None:
+        assert find_inputs(wanted, available, sensor="sentinel2", source="a.tif") == {"red": "red"}
+        return
+    with pytest.raises(BandError, match=words):
+        find_inputs(wanted, available, sensor="sentinel2", source="a.tif")
+
+
+def test_physical_ranges_are_those_by_definition():
+    assert PHYSICAL_RANGES["slope"] == (0, 90)
+    assert PHYSICAL_RANGES["ndsi"] == (-1, 1)
+    assert "red_swir1" not in PHYSICAL_RANGES
+    assert "elevation" not in PHYSICAL_RANGES

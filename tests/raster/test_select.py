@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import rasterio
+
+from glacierseg.errors import BandError
+from glacierseg.raster.scene import open_scene
+from glacierseg.raster.select import select_bands
+
+
+def test_bands_by_name_and_number(make_raster, tmp_path):
+    values = np.random.default_rng(0).integers(0, 9, (3, 20, 30)).astype(np.int16)
+    scene = open_scene(make_raster("a.tif", values, names=["p", "q", "r"], nodata=4))
+    out = select_bands(scene, ["r", 1], tmp_path / "out.tif", compress=False)
+    with rasterio.open(out) as dataset:
+        np.testing.assert_array_equal(dataset.read(), values[[2, 0]])
+        assert dataset.descriptions == ("r", "p")
+        assert dataset.nodata == 4
+        assert dataset.dtypes == ("int16", "int16")
+        assert dataset.transform == scene.grid.transform
+    with pytest.raises(BandError, match="has no band 's'"):
+        select_bands(scene, ["s"], tmp_path / "none.tif")
+
+
+def test_mask_inside_the_file_is_kept(make_raster, tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (4, 20, 30)).astype(np.uint8)
+    mask = np.random.default_rng(1).random((20, 30)) > 0.5
+    scene = open_scene(make_raster("a.tif", values, mask=mask))
+    with rasterio.open(select_bands(scene, [4, 2], tmp_path / "out.tif")) as dataset:
+        np.testing.assert_array_equal(dataset.dataset_mask() > 0, mask)
+        np.testing.assert_array_equal(dataset.read()[:, mask], values[[3, 1]][:, mask])
+
+
+def test_bands_that_disagree_on_nodata_keep_their_own_gaps(make_raster, tmp_path):
+    first, second = np.array([[0, 1]], np.uint8), np.array([[0, 7]], np.uint8)
+    scene = open_scene(
+        [make_raster("a.tif", first, nodata=0), make_raster("b.tif", second, nodata=7)], bands=["a", "b"]
+    )
+    with rasterio.open(select_bands(scene, ["a", "b"], tmp_path / "out.tif")) as dataset:
+        np.testing.assert_array_equal(dataset.read(), [[[np.nan, 1]], [[0, np.nan]]])

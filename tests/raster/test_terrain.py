@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod
+from scipy import ndimage
+
+from glacierseg.errors import RasterError
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.terrain import TERRAIN, aspect, pixel_sizes_m, slope, terrain_layers
+
+ALL = tuple(TERRAIN)
+
+
+@pytest.fixture(scope="module")
+def hills():
+    """A smooth landscape of kilometres with some roughness, `(82, 62)`."""
+    rng = np.random.default_rng(7)
+    return (
+        4000
+        + 2000 * ndimage.gaussian_filter(rng.standard_normal((82, 62)), 6) * 6
+        + rng.standard_normal((82, 62))
+    )
+
+
+def oracle(z, dx, dy):
+    """The same layers by convolutions over the whole array, from the text-book kernels."""
+
+    def apply(kernel):
+        return ndimage.correlate(z, np.asarray(kernel, float), mode="nearest")[1:-1, 1:-1]
+
+    horn_x = apply([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / (8 * dx)
+    horn_y = apply([[1, 2, 1], [0, 0, 0], [-1, -2, -1]]) / (8 * dy)
+    p = apply([[0, 0, 0], [-0.5, 0, 0.5], [0, 0, 0]]) / dx
+    q = apply([[0, 0.5, 0], [0, 0, 0], [0, -0.5, 0]]) / dy
+    r = apply([[0, 0, 0], [1, -2, 1], [0, 0, 0]]) / dx**2
+    t = apply([[0, 1, 0], [0, -2, 0], [0, 1, 0]]) / dy**2
+    s = apply([[-0.25, 0, 0.25], [0, 0, 0], [0.25, 0, -0.25]]) / (dx * dy)
+    # Curvature as the second derivative along a unit vector of the line of fall, and across it.
+    along_x, along_y = p / np.hypot(p, q), q / np.hypot(p, q)
+    rising = 1 + p**2 + q**2
+    profile = -(r * along_x**2 + 2 * s * along_x * along_y + t * along_y**2) / rising**1.5
+    tangential = -(r * along_y**2 - 2 * s * along_x * along_y + t * along_x**2) / rising**0.5
+    fall = np.arctan2(-horn_x, -horn_y)
+    middle = z[1:-1, 1:-1]
+    squares = sum(
+        (np.roll(z, (i, j), (0, 1))[1:-1, 1:-1] - middle) ** 2 for i in (-1, 0, 1) for j in (-1, 0, 1)
+    )
+    return {
+        "elevation": middle,
+        "slope": np.degrees(np.arctan(np.sqrt(horn_x**2 + horn_y**2))),
+        "aspect_sin": np.sin(fall),
+        "aspect_cos": np.cos(fall),
+        "curvature_profile": profile,
+        "curvature_tangential": tangential,
+        "ruggedness": np.sqrt(squares),
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_layer_agrees_with_convolutions(hills, name):
+    layer = terrain_layers(hills, 27.0, 22.0, ALL)[name]
+    expected = oracle(hills, 27.0, 22.0)[name]
+    assert layer.dtype == np.float32
+    np.testing.assert_allclose(layer, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+@settings(max_examples=40)
+@given(steepness=st.floats(1, 80), direction=st.floats(0, 359), dx=st.floats(1, 100), dy=st.floats(1, 100))
+def test_plane_has_its_slope_and_aspect_and_no_curvature(steepness, direction, dx, dy):
+    fall = np.radians(direction)
+    row, column = np.mgrid[0:5, 0:5]
+    east, north = column * dx, -row * dy
+    z = 5000 - np.tan(np.radians(steepness)) * (np.sin(fall) * east + np.cos(fall) * north)
+    layers = terrain_layers(z, dx, dy, ALL)
+    np.testing.assert_allclose(layers["slope"], steepness, rtol=1e-5)
+    np.testing.assert_allclose(layers["aspect_sin"], np.sin(fall), atol=1e-5)
+    np.testing.assert_allclose(layers["aspect_cos"], np.cos(fall), atol=1e-5)
+    assert np.abs(layers["curvature_profile"]).max() < 1e-7
+    assert np.abs(layers["curvature_tangential"]).max() < 1e-7
+
+
+def test_level_ground_has_no_aspect_and_no_curvature():
+    layers = terrain_layers(np.full((5, 5), 4000.0), 10, 10, ALL)
+    for name in set(ALL) - {"elevation"}:
+        assert (layers[name] == 0).all()
+
+
+def test_signs_a_dome_bulges_and_a_bowl_is_hollow():
+    row, column = np.mgrid[-5:6, -5:6] * 10.0
+    dome = 5000 - (row**2 + column**2) / 1000
+    for shape, sign in ((dome, 1), (-dome, -1)):
+        layers = terrain_layers(shape, 10, 10, ALL)
+        away_from_top = np.hypot(row, column)[1:-1, 1:-1] > 0
+        assert (sign * layers["curvature_profile"][away_from_top] > 0).all()
+        assert (sign * layers["curvature_tangential"][away_from_top] > 0).all()
+
+
+def test_sphere_has_the_curvature_of_its_radius():
+    """Both curvatures of a sphere are one over its radius wherever one stands."""
+    radius = 5000.0
+    row, column = np.mgrid[-60:61, -60:61] * 10.0
+    layers = terrain_layers(np.sqrt(radius**2 - row**2 - column**2), 10, 10, ALL)
+    inside = (np.hypot(row, column)[1:-1, 1:-1] > 100) & (np.hypot(row, column)[1:-1, 1:-1] < 550)
+    np.testing.assert_allclose(layers["curvature_profile"][inside], 1 / radius, rtol=1e-3)
+    np.testing.assert_allclose(layers["curvature_tangential"][inside], 1 / radius, rtol=1e-3)
+
+
+def test_missing_elevation_takes_its_neighbours_along(hills):
+    z = hills.copy()
+    z[10, 10] = np.nan
+    for name, layer in terrain_layers(z, 10, 10, ALL).items():
+        holes = np.argwhere(np.isnan(layer)).tolist()
+        around = [[i, j] for i in (8, 9, 10) for j in (8, 9, 10)]
+        assert holes == ([[9, 9]] if name == "elevation" else around), name
+
+
+def test_only_the_wanted_layers_are_made(hills):
+    assert list(terrain_layers(hills, 10, 10, ["slope"])) == ["slope"]
+
+
+def test_pixel_sizes_in_degrees_agree_with_geodesics():
+    grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.001, 0, 77, 0, -0.002, 60), 30000, 10)
+    widths, heights = pixel_sizes_m(grid, -1, 30000)
+    assert widths.shape == heights.shape == (30000, 1)
+    geod = Geod(ellps="WGS84")
+    for row in (0, 1, 15000, 29999):
+        latitude = 60 - 0.002 * (row - 1 + 0.5)
+        assert widths[row, 0] == pytest.approx(geod.inv(77, latitude, 77.001, latitude)[2], rel=1e-6)
+        assert heights[row, 0] == pytest.approx(
+            geod.inv(77, latitude - 0.001, 77, latitude + 0.001)[2], rel=1e-6
+        )
+
+
+def test_slope_in_degrees_is_that_in_metres():
+    """A plane that rises 45 degrees to the north keeps its slope on a geographic grid, in every row."""
+    grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.0002, 0, 77, 0, -0.0002, 33), 50, 50)
+    widths, heights = pixel_sizes_m(grid, 0, 50)
+    z = np.repeat(-np.cumsum(np.r_[heights[0], heights[:, 0], heights[-1]])[:, None], 52, axis=1)
+    np.testing.assert_allclose(slope(z, widths, heights), 45, atol=1e-4)
+    np.testing.assert_allclose(aspect(z, widths, heights)[1], -1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "transform", [Affine.rotation(10), Affine(1, 0, 0, 0, 1, 0), Affine(-1, 0, 0, 0, -1, 0)]
+)
+def test_grid_without_north_at_its_top_is_refused(transform):
+    with pytest.raises(RasterError, match="north at its top"):
+        pixel_sizes_m(Grid(rasterio.CRS.from_epsg(32644), transform, 5, 5), 0, 5)

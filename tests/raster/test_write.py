@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from rio_cogeo import cog_validate
+
+from glacierseg.errors import OutputError
+from glacierseg.raster.write import atomic_path, remove_leftovers, write_json, write_raster, write_text
+
+
+def test_file_appears_when_the_block_ends(tmp_path):
+    final = tmp_path / "new" / "a.txt"
+    with atomic_path(final) as part:
+        part.write_text("whole")
+        assert not final.exists()
+    assert final.read_text() == "whole"
+    assert list(final.parent.iterdir()) == [final]
+
+
+def test_failure_leaves_the_old_file_and_no_part(tmp_path):
+    final = tmp_path / "a.txt"
+    final.write_text("old")
+
+    def fail(part):
+        part.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), atomic_path(final) as part:
+        fail(part)
+    assert final.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_files_of_one_format_move_together(tmp_path):
+    with atomic_path(tmp_path / "a.shp") as part:
+        for suffix in (".shp", ".dbf", ".shx"):
+            part.with_suffix(suffix).write_text(suffix)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dbf", "a.shp", "a.shx"]
+
+
+def test_leftovers_of_killed_processes_go(tmp_path):
+    hidden = tmp_path / "runs" / ".a.tif.part-123"
+    hidden.mkdir(parents=True)
+    (hidden / "a.tif").write_text("half")
+    remove_leftovers(tmp_path)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write there"), atomic_path(tmp_path / "file" / "a.txt"):
+        pass
+
+
+def test_text_and_json_keep_their_signs(tmp_path):
+    write_text(tmp_path / "a.txt", "±30 m")
+    write_json(tmp_path / "a.json", {"name": "Khumbu ±"})
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "±30 m"
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "Khumbu ±"}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_raster_is_a_valid_cog_with_names_nodata_and_tags(tmp_path, make_grid, dtype):
+    values = np.random.default_rng(0).integers(0, 200, (2, 600, 700)).astype(dtype)
+    path = tmp_path / "a.tif"
+    grid = make_grid(600, 700)
+    write_raster(path, values, grid, bands=["p", "q"], nodata=255, tags={"MODEL": "x"}, resampling="average")
+    valid, errors, _ = cog_validate(str(path))
+    assert valid, errors
+    with rasterio.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.read(), values)
+        assert dataset.descriptions == ("p", "q")
+        assert dataset.nodata == 255
+        assert dataset.tags()["MODEL"] == "x"
+        assert dataset.transform == grid.transform
+        assert dataset.overviews(1)
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_eight_bit_bands_are_no_colour_picture(tmp_path, make_grid, count):
+    path = tmp_path / "a.tif"
+    values = np.zeros((count, 8, 8), np.uint8)
+    write_raster(path, values, make_grid(8, 8), bands=list("abcd")[:count], nodata=None, cog=False)
+    with rasterio.open(path) as dataset:
+        assert dataset.dataset_mask().all()
+        assert "alpha" not in [interpretation.name for interpretation in dataset.colorinterp]
+
+
+def test_single_band_array(tmp_path, make_grid):
+    path = tmp_path / "a.tif"
+    write_raster(path, np.eye(8, dtype=np.uint8), make_grid(8, 8), bands=["mask"], nodata=None, cog=False)
+    with rasterio.open(path) as dataset:
+        assert dataset.count == 1
