@@ -1,0 +1,156 @@
+"""Colour images of a scene: which bands to show, and how to stretch them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.raster.scene import Scene
+from glacierseg.raster.sensors import role_of
+from glacierseg.report.decimate import Frame, read_values
+
+# Glaciologists' choices: ice is cyan and rock brown in the first, vegetation red in the second.
+_FALSE_COLOURS = (("swir1", "nir", "red"), ("swir1", "nir", "green"), ("nir", "red", "green"))
+_NATURAL = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Three bands of a scene that make a colour image.
+
+    Attributes:
+        key: `natural`, `false` or `first`.
+        label: What the image shows, in words.
+        bands: Positions of the bands for red, green and blue, from 0.
+    """
+
+    key: str
+    label: str
+    bands: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A colour image of a scene.
+
+    Attributes:
+        recipe: Which bands it shows.
+        pixels: `(H, W, 4)` uint8: red, green, blue and 255 where there is data.
+        limits: For each of the three bands the values that became black and full colour.
+    """
+
+    recipe: Recipe
+    pixels: NDArray[np.uint8]
+    limits: tuple[tuple[float, float], ...]
+
+
+def guess_sensor(bands: Sequence[str]) -> str | None:
+    """Guesses the sensor of bands that have only numbers, from the numbers that occur.
+
+    Args:
+        bands: Names such as `B2`.
+    """
+    numbers = {m[1].upper() for band in bands if (m := re.fullmatch(r"(?:SR_|ST_)?B(?:AND)?_?0*(\d{1,2}A?)", band, re.IGNORECASE))}
+    if not numbers:
+        return None
+    if numbers & {"8A", "12"} or {"8", "11"} <= numbers:
+        return "sentinel2"
+    return "landsat8" if numbers & {"10", "11"} or "1" not in numbers else "landsat7"
+
+
+def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
+    """Chooses colour images by the names of the bands.
+
+    Args:
+        bands: Names of the scene's bands in order.
+
+    Returns:
+        Natural colour and a false colour where their bands are there; else the first three bands (the first
+        band in grey when there are fewer).
+    """
+    sensor = guess_sensor(bands)
+    positions: dict[str, int] = {}
+    for position, band in enumerate(bands):
+        # An index such as `red_swir1` holds the names of two roles and is neither.
+        if (role := role_of(band, sensor)) and _is_plain(band, role):
+            positions.setdefault(role, position)
+    recipes = []
+    for key, roles in (("natural", _NATURAL), *(("false", roles) for roles in _FALSE_COLOURS)):
+        if all(role in positions for role in roles) and key not in [recipe.key for recipe in recipes]:
+            red, green, blue = (positions[role] for role in roles)
+            named = "-".join("SWIR" if role == "swir1" else "NIR" if role == "nir" else role for role in roles)
+            label = "Natural colour" if key == "natural" else f"False colour ({named})"
+            recipes.append(Recipe(key, label, (red, green, blue)))
+    if recipes:
+        return tuple(recipes)
+    if len(bands) >= 3:
+        return (Recipe("first", f"Bands {', '.join(bands[:3])}", (0, 1, 2)),)
+    return (Recipe("first", f"Band {bands[0]}", (0, 0, 0)),) if bands else ()
+
+
+def _is_plain(band: str, role: str) -> bool:
+    words = set(re.sub(r"[^a-z0-9]+", " ", band.lower()).split())
+    others = {"red", "green", "blue", "nir", "swir1", "swir2", "thermal"} - set(role.split("_"))
+    return not words & others and not words & {"ratio", "index", "texture", "minus"}
+
+
+def read_composite(
+    scene: Scene,
+    recipe: Recipe,
+    frame: Frame,
+    limits: tuple[tuple[float, float], ...] | None = None,
+) -> Composite:
+    """Reads a colour image.
+
+    Args:
+        scene: The scene.
+        recipe: Which bands to show.
+        frame: What to read.
+        limits: Stretch to use, for a part that shall look like the whole; measured when None.
+
+    Raises:
+        RasterError: The scene cannot be read.
+    """
+    read: dict[int, NDArray[np.float32]] = {}
+    for position in recipe.bands:
+        if position not in read:
+            band = scene.bands[position]
+            values = read_values(band.path, frame, band.index)
+            if band.nodata is not None:
+                values[values == band.nodata] = np.nan
+            read[position] = values
+    valid = np.logical_and.reduce([np.isfinite(values) for values in read.values()])
+    if limits is None:
+        limits = tuple(_limits(read[position][valid]) for position in recipe.bands)
+    pixels = np.zeros((*frame.shape, 4), np.uint8)
+    for channel, (position, (low, high)) in enumerate(zip(recipe.bands, limits, strict=True)):
+        share = np.clip((np.nan_to_num(read[position]) - low) / (high - low), 0, 1)
+        pixels[..., channel] = np.round(255 * share)
+    pixels[..., 3] = np.where(valid, 255, 0)
+    pixels[~valid] = 0
+    return Composite(recipe, pixels, limits)
+
+
+def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Returns the 1st and 99th percentile, apart from each other even where all values are the same."""
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(limit) for limit in np.percentile(values[:: max(1, values.size // 200_000)], (1, 99)))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def grey_of(composite: Composite) -> NDArray[np.uint8]:
+    """Returns a pale grey image on which overlays stand out.
+
+    Args:
+        composite: A colour image.
+
+    Returns:
+        `(H, W)`.
+    """
+    luminance = composite.pixels[..., :3].astype(np.float32).mean(axis=2)
+    grey: NDArray[np.uint8] = np.round(70 + 0.72 * luminance).astype(np.uint8)
+    grey[composite.pixels[..., 3] == 0] = 255
+    return grey

@@ -1,0 +1,79 @@
+"""Scale bars and north arrows: what makes a picture a map."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from affine import Affine
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from glacierseg.report.style import INK
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A round length for a map.
+
+    Attributes:
+        length_m: The length.
+        label: The length in words.
+    """
+
+    length_m: float
+    label: str
+
+
+def scale_bar(width_m: float, share: float = 0.25) -> ScaleBar:
+    """Returns the longest of 1, 2, 5, 10, ... that fits a share of a map's width.
+
+    Args:
+        width_m: Width of the map on the ground.
+        share: Largest share of the width that the bar may take.
+    """
+    limit = width_m * share
+    decade = 10 ** math.floor(math.log10(limit))
+    length = max(factor * decade for factor in (1, 2, 5) if factor * decade <= limit * (1 + 1e-9))
+    return ScaleBar(length, f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m")
+
+
+def north_degrees(transform: Affine) -> float:
+    """Returns where grid north points in the picture, in degrees clockwise from up.
+
+    Args:
+        transform: From (column, row) to CRS coordinates.
+    """
+    inverse = ~transform
+    # Where does a step to the north lead, in columns and rows?
+    column, row = inverse.b, inverse.e
+    return math.degrees(math.atan2(column, -row))
+
+
+def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, north: float = 0.0) -> None:
+    """Draws a scale bar and a north arrow into a map of pixels.
+
+    Args:
+        axes: Axes with an image in pixel coordinates.
+        shape: Rows and columns of the image.
+        pixel_width_m: Width of one of the image's pixels.
+        north: Direction of north in degrees clockwise from up.
+    """
+    height, width = shape
+    bar = scale_bar(width * pixel_width_m)
+    length = bar.length_m / pixel_width_m
+    left, bottom = 0.04 * width, 0.95 * height
+    thickness = 0.012 * height
+    axes.add_patch(
+        Rectangle((left, bottom), length, thickness, facecolor=INK, edgecolor="white", linewidth=0.8, zorder=5)
+    )
+    halo: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground="white")], "zorder": 6}
+    axes.text(left + length / 2, bottom - 0.012 * height, bar.label, ha="center", va="bottom", fontsize=7, **halo)
+    turn = math.radians(north)
+    reach = 0.05 * max(height, width)
+    x, y = 0.94 * width, 0.09 * height
+    tip = (x + reach * math.sin(turn), y - reach * math.cos(turn))
+    axes.annotate(
+        "", xy=tip, xytext=(x, y), arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.2}, zorder=6
+    )
+    axes.text(x, y + 0.005 * height, "N", ha="center", va="top", fontsize=7, fontweight="bold", **halo)

@@ -1,0 +1,212 @@
+"""The layers of a region's interactive map: images as data, outlines as SVG paths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio.features
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from shapely.geometry import shape
+
+from glacierseg.report.decimate import read_values
+from glacierseg.report.encode import overlay_to_webp, photo_to_webp
+from glacierseg.report.furniture import ScaleBar, scale_bar
+from glacierseg.report.overlays import OVERLAY_COLOURS, error_classes, paint
+from glacierseg.report.results import RunResults
+from glacierseg.report.style import PREDICTED, ROLE_COLOURS, ROLE_DASHES, ROLES, variant_label
+from glacierseg.report.views import RegionView, Variant
+
+# More than this is a chequerboard that nobody can read and that makes browsers slow.
+_LONGEST_PATH = 400_000
+
+
+@dataclass(frozen=True)
+class ImageLayer:
+    """An image of the whole region.
+
+    Attributes:
+        key: Short name.
+        label: Name for people.
+        uri: The image as data.
+    """
+
+    key: str
+    label: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class PredictionLayers:
+    """What can be shown of one prediction.
+
+    Attributes:
+        key: Short name.
+        label: Model, bands and stage in words.
+        errors: TP, FP and FN; None without truth.
+        mask: What is predicted.
+        probability: Glacier probability; None where there is none.
+    """
+
+    key: str
+    label: str
+    errors: str | None
+    mask: str
+    probability: str | None
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Rims of an area.
+
+    Attributes:
+        key: Short name.
+        path: SVG path in pixels as shown.
+        colour: Of its line.
+        dashes: Of its line, as SVG has them.
+        label_at: `(x, y)` of a place well inside the area's largest part.
+    """
+
+    key: str
+    path: str
+    colour: str = ""
+    dashes: str = ""
+    label_at: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class RegionMap:
+    """A map for the page; lengths are in pixels as shown, `aspect` stretches them upright.
+
+    Attributes:
+        width: Columns.
+        height: Rows.
+        aspect: Height of a pixel divided by its width.
+        images: Colour images.
+        predictions: The predictions, networks first.
+        truth: The true outlines.
+        roles: Where the region was used for what.
+        scale: A round length.
+        scale_px: The same in columns.
+        north: Direction of north in degrees clockwise from up.
+        first: Key of the prediction to show first.
+    """
+
+    width: int
+    height: int
+    aspect: float
+    images: Sequence[ImageLayer]
+    predictions: Sequence[PredictionLayers]
+    truth: Outline | None
+    roles: Sequence[Outline]
+    scale: ScaleBar
+    scale_px: float
+    north: float
+    first: str | None
+
+
+def region_map(results: RunResults, view: RegionView, best: Variant | None) -> RegionMap:
+    """Encodes everything that a region's map can show.
+
+    Args:
+        results: The run.
+        view: The region at screen size.
+        best: The prediction to show first, if it is there.
+
+    Raises:
+        RasterError: A raster of the run folder is damaged.
+    """
+    width_m, height_m = view.pixel_size_m
+    rows, columns = view.frame.shape
+    bar = scale_bar(columns * width_m, share=0.2)
+    first = best if best in view.predictions else next(iter(view.predictions), None)
+    return RegionMap(
+        width=columns,
+        height=rows,
+        aspect=height_m / width_m,
+        images=[ImageLayer(c.recipe.key, c.recipe.label, photo_to_webp(c.pixels)) for c in view.composites],
+        predictions=[_prediction(results, view, variant) for variant in view.predictions],
+        truth=outline("truth", view.truth == 1) if view.truth is not None else None,
+        roles=_role_outlines(view),
+        scale=bar,
+        scale_px=bar.length_m / width_m,
+        north=view.north,
+        first="-".join(first) if first else None,
+    )
+
+
+def _prediction(results: RunResults, view: RegionView, variant: Variant) -> PredictionLayers:
+    name, bands, stage = variant
+    predicted = view.predictions[variant]
+    model = results.model(name, bands)
+    probability = model.probability_path(view.region.name) if model and stage == "raw" else None
+    return PredictionLayers(
+        key="-".join(variant),
+        label=variant_label(*variant),
+        errors=None
+        if view.truth is None
+        else overlay_to_webp(paint(error_classes(predicted, view.truth), OVERLAY_COLOURS)),
+        mask=overlay_to_webp(paint(predicted, {1: (PREDICTED, 0.55)})),
+        probability=photo_to_webp(paint_probability(read_values(probability, view.frame)), quality=60)
+        if probability and probability.is_file()
+        else None,
+    )
+
+
+def paint_probability(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours glacier probability, dark blue 0 to yellow 1 (the cividis map).
+
+    Args:
+        probability: `(H, W)`, NaN where there is none.
+
+    Returns:
+        `(H, W, 4)` red, green, blue and opacity.
+    """
+    pixels: NDArray[np.uint8] = colormaps["cividis"](np.nan_to_num(probability), bytes=True)
+    pixels[~np.isfinite(probability)] = 0
+    return pixels
+
+
+def _role_outlines(view: RegionView) -> list[Outline]:
+    found = []
+    for role in ROLES:
+        mask = view.role(role)
+        if mask is not None and (drawn := outline(role, mask, ROLE_COLOURS[role], ROLE_DASHES[role])):
+            found.append(drawn)
+    return found
+
+
+def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "") -> Outline | None:
+    """Turns a mask into outlines for a page.
+
+    Corners are kept at whole pixels and stairs are straightened by up to 0.75 pixels, less than a line's width.
+
+    Args:
+        key: Short name.
+        mask: `(H, W)`.
+        colour: Of the line.
+        dashes: Of the line.
+
+    Returns:
+        None when there is nothing to draw, or far too much.
+    """
+    shapes = rasterio.features.shapes(mask.astype(np.uint8), mask=mask, connectivity=4)
+    polygons = [shape(geometry) for geometry, _ in shapes]
+    rings = []
+    for polygon in polygons:
+        simple = polygon.simplify(0.75, preserve_topology=False)
+        parts = [simple] if simple.geom_type == "Polygon" else list(getattr(simple, "geoms", []))
+        for part in parts:
+            rings += [ring for ring in (part.exterior, *part.interiors) if len(ring.coords) > 3]
+    path = "".join(_ring_path(ring.coords[:]) for ring in rings)
+    if not path or len(path) > _LONGEST_PATH:
+        return None
+    inside = max(polygons, key=lambda polygon: polygon.area).representative_point()
+    return Outline(key, path, colour, dashes, (round(inside.x, 1), round(inside.y, 1)))
+
+
+def _ring_path(points: Sequence[tuple[float, float]]) -> str:
+    """Writes a closed ring with steps from corner to corner, which is half as long as with coordinates."""
+    whole = [(round(x), round(y)) for x, y in points[:-1]]
+    steps = [f"{x - a} {y - b}" for (a, b), (x, y) in zip(whole, whole[1:], strict=False)]
+    return f"M{whole[0][0]} {whole[0][1]}l{' '.join(steps)}z"

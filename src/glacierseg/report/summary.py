@@ -1,0 +1,119 @@
+"""The answer in words, before any table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glacierseg.report.comparison import Pooled, best_network, best_threshold, pool
+from glacierseg.report.results import RunResults
+from glacierseg.report.style import area_text, difference_text, score_text, variant_label
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number that stands by itself.
+
+    Attributes:
+        value: The number as text.
+        label: What it is.
+    """
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The answer in words.
+
+    Attributes:
+        facts: Numbers that stand by themselves.
+        sentences: What they mean.
+        best: The network that is best where it is judged.
+    """
+
+    facts: Sequence[Fact]
+    sentences: Sequence[str]
+    best: Pooled | None
+
+
+def summarise(results: RunResults) -> Summary:
+    """Says which network with which bands is best on the test part, and what that is worth.
+
+    Without a test part the validate part speaks, and the text says so.
+    """
+    role = next((role for role in ("test", "validate") if pool(results, role)), None)
+    used = _used(results)
+    if role is None:
+        return Summary((), ("There are no scores on a test or validate part yet.", *used), None)
+    pooled = pool(results, role)
+    best, threshold = best_network(pooled), best_threshold(pooled)
+    facts, sentences = [], []
+    if best:
+        facts.append(Fact(score_text(best.iou), f"best IoU on the {role} part"))
+        text = (
+            f"{_name(best)} agrees best with the truth on the {role} part: "
+            f"IoU {score_text(best.iou)}, F1 {score_text(best.f1)}"
+        )
+        if best.regions > 1:
+            text += f", pooled over {best.regions} regions"
+        sentences.append(text + ".")
+    if threshold:
+        facts.append(Fact(score_text(threshold.iou), "best simple threshold"))
+        rule = f" ({results.rule})" if results.rule else ""
+        text = f"The best threshold without any network{rule} reaches IoU {score_text(threshold.iou)} there"
+        if best:
+            text += f", so the network {'adds' if best.iou >= threshold.iou else 'falls behind by'} "
+            text += difference_text(abs(best.iou - threshold.iou)).removeprefix("+")
+        sentences.append(text + ".")
+    if best:
+        facts.append(Fact(f"{area_text(best.predicted_km2)} km²", f"glacier mapped on the {role} part"))
+        facts.append(Fact(f"{area_text(best.true_km2)} km²", "glacier in the truth there"))
+        share = best.predicted_km2 / best.true_km2 - 1 if best.true_km2 else 0.0
+        sentences.append(
+            f"It maps {area_text(best.predicted_km2)} km² of glacier where the truth has "
+            f"{area_text(best.true_km2)} km² ({share:+.1%}). ".replace("-", "−").strip()
+        )
+    if role == "test" and best:
+        sentences += _honest_choice(results, pooled, best)
+    elif role != "test":
+        sentences.append("There is no score on a test part yet; scores on the validate part flatter.")
+    return Summary(facts, [*sentences, *used], best)
+
+
+def _honest_choice(results: RunResults, test: Sequence[Pooled], best: Pooled) -> list[str]:
+    """Says what one would have chosen without looking at the test part."""
+    chosen = best_network(pool(results, "validate"))
+    if chosen is None:
+        return []
+    if chosen.variant == best.variant:
+        return ["Scores on the validate part choose the same network, so the choice does not lean on the test part."]
+    there = next((entry for entry in test if entry.variant == chosen.variant), None)
+    if there is None:
+        return []
+    return [
+        f"Chosen by scores on the validate part, as it must be in practice, it would be {_name(chosen)}, "
+        f"with IoU {score_text(there.iou)} on the test part."
+    ]
+
+
+def _name(entry: Pooled) -> str:
+    model, bands, stage = entry.variant
+    return f"{variant_label(model, bands)} ({stage})"
+
+
+def _used(results: RunResults) -> list[str]:
+    """Says what was trained on, and what the rest was for."""
+    parts = []
+    for role, verb in (("train", "Trained on"), ("validate", "tuned on"), ("test", "tested on")):
+        names = [_part_of(region.name, region.roles, role) for region in results.regions if role in region.roles]
+        if names:
+            parts.append(f"{verb} {_listed(names)}")
+    return [f"{'; '.join(parts)}."] if parts else []
+
+
+def _part_of(name: str, roles: Sequence[str], role: str) -> str:
+    return name if len(roles) == 1 else f"the {role} part of {name}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,120 @@
+"""A region at screen size: its images, truth, roles and predictions, all on one small grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import GlaciersegError
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.report.composites import Composite, composite_recipes, read_composite
+from glacierseg.report.decimate import Frame, frame_of, read_classes, read_grid
+from glacierseg.report.furniture import north_degrees
+from glacierseg.report.results import Region, RunResults
+from glacierseg.report.style import ROLES
+
+Variant = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class RegionView:
+    """A region at screen size; `(h, w)` is `frame.shape`.
+
+    Attributes:
+        region: What it shows.
+        grid: The full grid.
+        frame: How the grid was decimated.
+        scene: The scene, None when its files are gone.
+        composites: Colour images.
+        truth: `(h, w)` of 0, 1 and 255, None while missing.
+        roles: `(h, w)` of 0 none, 1 train, 2 validate, 3 test, None while missing.
+        predictions: By model, bands and stage: `(h, w)` of 0, 1 and 255.
+        notes: What could not be shown, in sentences.
+    """
+
+    region: Region
+    grid: Grid
+    frame: Frame
+    scene: Scene | None
+    composites: tuple[Composite, ...]
+    truth: NDArray[np.uint8] | None
+    roles: NDArray[np.uint8] | None
+    predictions: Mapping[Variant, NDArray[np.uint8]]
+    notes: tuple[str, ...]
+
+    @property
+    def pixel_size_m(self) -> tuple[float, float]:
+        """Width and height of a pixel as shown."""
+        width_m, height_m = self.grid.pixel_size_m
+        rows, columns = self.frame.shape
+        return width_m * self.grid.width / columns, height_m * self.grid.height / rows
+
+    @property
+    def north(self) -> float:
+        """Direction of grid north in degrees clockwise from up."""
+        return north_degrees(self.grid.transform)
+
+    def role(self, name: str) -> NDArray[np.bool_] | None:
+        """Returns where a role holds, None when the roles are not known or nothing has it."""
+        if self.roles is None:
+            return None
+        mask: NDArray[np.bool_] = self.roles == 1 + ROLES.index(name)
+        return mask if mask.any() else None
+
+
+def view_region(results: RunResults, region: Region) -> RegionView | None:
+    """Reads a region at screen size.
+
+    Args:
+        results: The run.
+        region: One of its regions.
+
+    Returns:
+        The view; None when the region has no raster at all yet.
+
+    Raises:
+        RasterError: A raster of the run folder is damaged.
+    """
+    masks = {
+        (model.model, model.bands, stage): path
+        for model in results.models
+        for stage in ("raw", "refined")
+        if (path := model.mask_path(region.name, stage)).is_file()
+    }
+    scene, notes = _open_scene(region)
+    own = [path for path in (region.truth_path, region.roles_path, *masks.values()) if path.is_file()]
+    if scene is None and not own:
+        return None
+    grid = read_grid(own[0]) if own else scene.grid if scene else None
+    assert grid is not None  # noqa: S101  (one of the two is there)
+    frame = frame_of(grid)
+    composites: tuple[Composite, ...] = ()
+    if scene is not None:
+        try:
+            composites = tuple(read_composite(scene, r, frame) for r in composite_recipes(scene.band_names))
+        except GlaciersegError as error:
+            notes = (*notes, f"The scene cannot be shown: {error}.")
+    return RegionView(
+        region=region,
+        grid=grid,
+        frame=frame,
+        scene=scene,
+        composites=composites,
+        truth=read_classes(region.truth_path, frame) if region.truth_path.is_file() else None,
+        roles=read_classes(region.roles_path, frame) if region.roles_path.is_file() else None,
+        predictions={variant: read_classes(path, frame) for variant, path in masks.items()},
+        notes=notes,
+    )
+
+
+def _open_scene(region: Region) -> tuple[Scene | None, tuple[str, ...]]:
+    """Opens the scene; when that fails, the page goes on without it and says so."""
+    missing = [path for path in region.scene_paths if not path.is_file()]
+    if missing:
+        return None, (f"The scene is no longer at {missing[0]}, so maps are drawn without its image.",)
+    try:
+        return open_scene(region.scene_paths, bands=region.bands), ()
+    except GlaciersegError as error:
+        return None, (f"The scene cannot be shown: {error}.",)
