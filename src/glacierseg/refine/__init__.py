@@ -1,0 +1,1 @@
+"""Post-processing of masks: fragments, gaps, smoothing, holes, and the search for good parameters."""

@@ -1,0 +1,121 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glacierseg.errors import RequestError, TruthError
+from glacierseg.refine.pipeline import RefineParameters, refine_mask, refine_with_report
+from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, smooth
+from tests.refine.masks import EDGE_CASES, SIZES, masks
+
+PARAMETERS = st.builds(
+    RefineParameters,
+    min_area_km2=st.sampled_from([0, 0.0005, 0.003]),
+    merge_distance_m=st.sampled_from([0, 10, 40]),
+    iterations=st.sampled_from([0, 1, 10]),
+    smoothing=st.sampled_from(["majority", "closing", "opening"]),
+    max_hole_km2=st.sampled_from([0, 0.0005, None]),
+)
+
+
+def glacier_with_faults():
+    """A glacier of 4 km2 in two pieces 20 m apart, with a small hole, a nunatak and a speck beside it."""
+    mask = np.zeros((240, 240), np.uint8)
+    mask[20:120, 20:220] = mask[122:222, 20:220] = 1
+    mask[60:65, 60:65] = 0  # 0.0025 km2
+    mask[160:190, 100:130] = 0  # 0.09 km2
+    mask[5:12, 5:12] = 1  # 0.0049 km2
+    return mask
+
+
+def test_the_defaults_mend_a_torn_glacier_and_leave_the_nunatak():
+    mask = glacier_with_faults()
+    expected = mask.copy()
+    expected[120:122, 20:220] = 1
+    expected[60:65, 60:65] = 1
+    expected[5:12, 5:12] = 0
+    refined, changes = refine_with_report(mask, 10)
+    different = np.argwhere(refined != expected)
+    # Majority rounds the four outer corners and those of the nunatak, by a pixel or so each.
+    assert 0 < len(different) < 50
+    corners = np.array(
+        [[r, c] for r in (20, 221) for c in (20, 219)] + [[r, c] for r in (160, 189) for c in (100, 129)]
+    )
+    assert np.abs(different[:, None] - corners).max(axis=2).min(axis=1).max() <= 5
+    assert [change.step for change in changes] == ["merge", "smooth", "fill", "remove"]
+    assert [change.after.fragments for change in changes] == [2, 2, 2, 1]
+    assert [change.after.holes for change in changes] == [2, 2, 1, 1]
+    assert changes[0].before.fragments == 3
+    assert changes[0].after.glacier_km2 - changes[0].before.glacier_km2 == pytest.approx(400 * 1e-4)
+    assert changes[0].changed_px == 400
+
+
+@settings(max_examples=60, deadline=None)
+@given(masks(), SIZES, PARAMETERS)
+def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
+    expected = merge_fragments(mask, size_m, parameters.merge_distance_m)
+    expected = smooth(expected, parameters.iterations, parameters.smoothing)
+    expected = fill_holes(expected, size_m, parameters.max_hole_km2)
+    expected = remove_fragments(expected, size_m, parameters.min_area_km2)
+    refined, changes = refine_with_report(mask, size_m, parameters)
+    np.testing.assert_array_equal(refined, expected)
+    np.testing.assert_array_equal(
+        refine_mask(
+            mask,
+            size_m,
+            parameters.min_area_km2,
+            parameters.merge_distance_m,
+            parameters.iterations,
+            smoothing=parameters.smoothing,
+            max_hole_km2=parameters.max_hole_km2,
+        ),
+        expected,
+    )
+    assert changes[-1].after.glacier_km2 == pytest.approx((expected == 1).sum() * size_m[0] * size_m[1] / 1e6)
+    for earlier, later in itertools.pairwise(changes):
+        assert earlier.after == later.before
+
+
+@given(masks(), SIZES)
+def test_with_all_parameters_zero_a_mask_stays_as_it_is(mask, size_m):
+    np.testing.assert_array_equal(refine_mask(mask, size_m, 0, 0, 0, max_hole_km2=0), mask)
+
+
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_every_mask_can_be_refined(case):
+    mask = EDGE_CASES[case]
+    refined, changes = refine_with_report(mask, 10)
+    np.testing.assert_array_equal(refined == 255, mask == 255)
+    assert changes[-1].after.fragments == 0  # all of them are below 0.03 km2
+    if case == "full":
+        np.testing.assert_array_equal(refine_mask(mask, 100), mask)
+
+
+def test_masks_of_other_types_are_taken_and_not_changed():
+    mask = glacier_with_faults()
+    for other in (mask.astype(bool), mask.astype(float), mask.astype(np.int64)):
+        before = other.copy()
+        np.testing.assert_array_equal(refine_mask(other, 10), refine_mask(mask, 10))
+        np.testing.assert_array_equal(other, before)
+
+
+def test_masks_with_other_values_are_refused():
+    with pytest.raises(TruthError, match="mask holds 2"):
+        refine_mask(np.full((3, 3), 2), 10)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"min_area_km2": -1}, "min_area_km2 must be a number from 0 on, not -1"),
+        ({"merge_distance_m": float("nan")}, "merge_distance_m"),
+        ({"iterations": -3}, "iterations"),
+        ({"max_hole_km2": float("inf")}, "max_hole_km2"),
+        ({"smoothing": "medain"}, "no smoothing is called 'medain'"),
+    ],
+)
+def test_senseless_parameters_are_refused(parameters, message):
+    with pytest.raises(RequestError, match=message):
+        refine_mask(np.ones((3, 3), np.uint8), 10, **parameters)

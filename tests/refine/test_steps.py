@@ -1,0 +1,211 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from glacierseg.errors import RequestError
+from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, smooth
+from tests.refine.masks import EDGE_CASES, SIZES, masks, plain_masks
+
+EIGHT = np.ones((3, 3), bool)
+DISTANCES_M = st.sampled_from([0.0, 9.9, 10.0, 20.0, 30.0, 40.0, 61.8])
+AREAS_KM2 = st.sampled_from([0.0, 0.0002, 0.0005, 0.001, 0.005])
+STEPS = {
+    "merge": lambda mask, size_m: merge_fragments(mask, size_m, 40),
+    "majority": lambda mask, _: smooth(mask, 3),
+    "closing": lambda mask, _: smooth(mask, 2, "closing"),
+    "opening": lambda mask, _: smooth(mask, 2, "opening"),
+    "fill": fill_holes,
+    "fill small": lambda mask, size_m: fill_holes(mask, size_m, 0.0003),
+    "remove": lambda mask, size_m: remove_fragments(mask, size_m, 0.0005),
+}
+NEVER_LESS = {"merge", "closing", "fill", "fill small"}
+NEVER_MORE = {"opening", "remove"}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@given(mask=masks(), size_m=SIZES)
+@settings(max_examples=60, deadline=None)
+def test_every_step_keeps_the_promises_of_all(name, mask, size_m):
+    original = mask.copy()
+    result = STEPS[name](mask, size_m)
+    assert result.dtype == np.uint8
+    assert set(np.unique(result)) <= {0, 1, 255}
+    np.testing.assert_array_equal(result == 255, mask == 255)
+    np.testing.assert_array_equal(mask, original)
+    if name in NEVER_LESS:
+        assert np.all(result[mask == 1] == 1)
+    if name in NEVER_MORE:
+        assert np.all(result[mask == 0] == 0)
+    if name != "majority":
+        np.testing.assert_array_equal(STEPS[name](result, size_m), result)
+    # Nothing depends on the direction in which a scene is looked at.
+    np.testing.assert_array_equal(STEPS[name](mask.T, size_m[::-1]).T, result)
+    np.testing.assert_array_equal(STEPS[name](mask[::-1], size_m)[::-1], result)
+    np.testing.assert_array_equal(STEPS[name](mask[:, ::-1], size_m)[:, ::-1], result)
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_every_step_takes_every_mask(name, case):
+    result = STEPS[name](EDGE_CASES[case], (10.0, 10.0))
+    if case in {"empty", "all ignored", "one background pixel"}:
+        np.testing.assert_array_equal(result, EDGE_CASES[case])
+    if case == "full" and name != "remove":
+        assert result.all()
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (3,), (2, 3, 3)])
+def test_arrays_that_are_no_masks_are_refused(shape):
+    for step in STEPS.values():
+        with pytest.raises(RequestError, match="rows and columns"):
+            step(np.zeros(shape, np.uint8), (10.0, 10.0))
+
+
+@given(plain_masks(), SIZES, AREAS_KM2, st.sampled_from([4, 8]))
+def test_removal_leaves_the_fragments_that_scipy_finds_large(mask, size_m, min_area_km2, connectivity):
+    labels, number = ndimage.label(mask, EIGHT if connectivity == 8 else None)
+    expected = np.zeros_like(mask)
+    for label in range(1, number + 1):
+        if (labels == label).sum() * size_m[0] * size_m[1] / 1e6 >= min_area_km2 - 1e-12:
+            expected[labels == label] = 1
+    result = remove_fragments(mask, size_m, min_area_km2, connectivity)
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_a_fragment_of_just_the_minimum_stays():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[2:22, 2:17] = 1  # 300 pixels of 100 m2 are 0.03 km2
+    assert remove_fragments(mask, (10, 10), 0.03).sum() == 300
+    mask[2, 2] = 0
+    assert remove_fragments(mask, (10, 10), 0.03).sum() == 0
+
+
+@given(plain_masks())
+def test_filling_all_holes_is_what_scipy_does(mask):
+    np.testing.assert_array_equal(fill_holes(mask, (10, 10)), ndimage.binary_fill_holes(mask))
+
+
+@given(masks(), SIZES, AREAS_KM2)
+def test_filling_small_holes_fills_those_of_all_that_are_small(mask, size_m, max_area_km2):
+    expected = mask.copy()
+    labels, number = ndimage.label((fill_holes(mask, size_m) == 1) & (mask == 0))
+    for label in range(1, number + 1):
+        if (labels == label).sum() * size_m[0] * size_m[1] / 1e6 <= max_area_km2 + 1e-12:
+            expected[labels == label] = 1
+    np.testing.assert_array_equal(fill_holes(mask, size_m, max_area_km2), expected)
+
+
+def merged_by_scipy(mask, size_m, distance_m):
+    columns, rows = (int(distance_m / side_m + 1e-6) + 1 for side_m in size_m)
+    y, x = np.ogrid[:rows, :columns]
+    disk = ((2 * x - columns + 1) / columns) ** 2 + ((2 * y - rows + 1) / rows) ** 2 <= 1
+    glacier = np.pad(mask == 1, 20)
+    added = ndimage.binary_closing(glacier, disk) & ~glacier & (np.pad(mask, 20) != 255)
+    fragments, _ = ndimage.label(glacier, EIGHT)
+    pieces, number = ndimage.label(added, EIGHT)
+    result = glacier.copy()
+    for piece in range(1, number + 1):
+        near = ndimage.binary_dilation(pieces == piece, EIGHT)
+        if len(set(fragments[near & glacier])) > 1:
+            result |= pieces == piece
+    return np.where(mask == 255, 255, result[20:-20, 20:-20])
+
+
+@settings(max_examples=150, deadline=None)
+@given(masks(), SIZES, DISTANCES_M)
+def test_merging_adds_the_bridges_of_scipys_closing(mask, size_m, distance_m):
+    result = merge_fragments(mask, size_m, distance_m)
+    np.testing.assert_array_equal(result, merged_by_scipy(mask, size_m, distance_m))
+
+
+@pytest.mark.parametrize("gap_px", range(7))
+@pytest.mark.parametrize("distance_m", [0, 5, 10, 15, 20, 30, 40, 50])
+@pytest.mark.parametrize("upright", [False, True])
+def test_two_blocks_are_joined_over_a_gap_up_to_the_distance(gap_px, distance_m, upright):
+    mask = np.zeros((24, 40), np.uint8)
+    mask[4:20, 5:15] = mask[4:20, 15 + gap_px : 30] = 1
+    given_mask, size_m = (mask.T, (3.0, 10.0)) if upright else (mask, (10.0, 3.0))
+    result = merge_fragments(given_mask, size_m, distance_m)
+    result = result.T if upright else result
+    bridged = 0 < gap_px * 10 <= distance_m
+    assert ndimage.label(result)[1] == (1 if bridged or gap_px == 0 else 2)
+    added = result - mask
+    # Only the gap is filled, and nothing sticks out above, below or on the far sides.
+    assert set(np.nonzero(added)[1]) == (set(range(15, 15 + gap_px)) if bridged else set())
+    assert set(np.nonzero(added)[0]) <= set(range(4, 20))
+
+
+def test_merging_leaves_bays_holes_and_distant_fragments_alone():
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:35, 5:25] = 1
+    mask[10:30, 12:13] = 0  # a slit of one pixel in one and the same glacier
+    mask[20, 18] = 0
+    mask[5:35, 40:55] = 1
+    np.testing.assert_array_equal(merge_fragments(mask, (10, 10), 40), mask)
+
+
+def test_merging_never_joins_a_fragment_to_the_scene_border():
+    mask = np.zeros((10, 10), np.uint8)
+    mask[3:7, 1:9] = 1
+    mask[9, 4] = 1
+    result = merge_fragments(mask, (10, 10), 10)
+    np.testing.assert_array_equal(result, mask)
+
+
+@given(plain_masks(), st.integers(0, 4))
+def test_majority_is_scipys_median_with_the_border_repeated(mask, iterations):
+    expected = mask
+    for _ in range(iterations):
+        expected = ndimage.median_filter(expected, 3, mode="nearest")
+    np.testing.assert_array_equal(smooth(mask, iterations), expected)
+
+
+def test_majority_stops_when_nothing_changes():
+    rows, columns = np.indices((40, 40))
+    mask = ((rows // 4 + columns // 3) % 2).astype(np.uint8)
+    stable = smooth(mask, 500)
+    np.testing.assert_array_equal(smooth(mask, 100_000_000), stable)
+    np.testing.assert_array_equal(ndimage.median_filter(stable, 3, mode="nearest"), stable)
+
+
+def test_majority_takes_ignored_pixels_for_background():
+    mask = np.ones((5, 5), np.uint8)
+    mask[:, 3:] = 255
+    mask[:2, 2] = 0
+    expected = ndimage.median_filter(np.where(mask == 255, 0, mask), 3, mode="nearest")
+    assert (smooth(mask, 1)[:, :3] == expected[:, :3]).all()
+
+
+@given(plain_masks(), st.integers(1, 3), st.sampled_from(["closing", "opening"]))
+def test_closing_and_opening_are_those_of_scipy_beyond_whose_border_nothing_happens(mask, iterations, method):
+    around = np.pad(mask, 10, constant_values=int(method == "opening"))
+    operation = getattr(ndimage, f"binary_{method}")
+    around = np.pad(around, 10, mode="edge")
+    expected = operation(around, iterations=iterations)[20:-20, 20:-20]
+    np.testing.assert_array_equal(smooth(mask, iterations, method), expected)
+
+
+def test_a_glacier_that_leaves_the_scene_is_not_opened_from_the_border():
+    mask = np.zeros((12, 12), np.uint8)
+    mask[:, 3:9] = 1
+    np.testing.assert_array_equal(smooth(mask, 2, "opening"), mask)
+
+
+def test_an_unknown_method_is_refused_with_a_suggestion():
+    with pytest.raises(RequestError, match="did you mean 'majority'"):
+        smooth(np.zeros((3, 3), np.uint8), 1, "majorty")
+
+
+def test_steps_take_one_thread_or_many_alike():
+    mask = (np.random.default_rng(5).random((300, 300)) < 0.5).astype(np.uint8)
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(1)
+        alone = [step(mask, (10, 10)) for step in STEPS.values()]
+    finally:
+        cv2.setNumThreads(before)
+    for result, step in zip(alone, STEPS.values(), strict=True):
+        np.testing.assert_array_equal(result, step(mask, (10, 10)))
