@@ -9,7 +9,9 @@ from glacierseg.report.results import THRESHOLD, Score
 from glacierseg.report.style import BLUE, INK, MUTED, RULE, bands_label, model_colour, model_label, score_text
 
 
-def figure_scores(scores: Sequence[Score], column: str = "iou", title: str = "IoU on the test part") -> Figure:
+def figure_scores(
+    scores: Sequence[Score], column: str = "iou", title: str = "IoU on the test part"
+) -> Figure:
     """Draws one score of every model as dots, raw and refined, with the threshold as a line.
 
     Args:
@@ -31,7 +33,9 @@ def figure_scores(scores: Sequence[Score], column: str = "iou", title: str = "Io
         limits = [(s, own.get((THRESHOLD, "all", s))) for s in ("raw", "refined")]
         for stage, limit in limits:
             if limit is not None:
-                axes.axvline(limit, color=MUTED, linewidth=1.2, linestyle="-" if stage == "refined" else (0, (2, 2)))
+                axes.axvline(
+                    limit, color=MUTED, linewidth=1.2, linestyle="-" if stage == "refined" else (0, (2, 2))
+                )
         for row, (model, bands) in enumerate(networks):
             raw, refined = own.get((model, bands, "raw")), own.get((model, bands, "refined"))
             colour = model_colour(model)
@@ -45,7 +49,13 @@ def figure_scores(scores: Sequence[Score], column: str = "iou", title: str = "Io
             if values:
                 last = refined if refined is not None else values[-1]
                 axes.annotate(
-                    score_text(last), (max(values), row), (8, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK
+                    score_text(last),
+                    (max(values), row),
+                    (8, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8.5,
+                    color=INK,
                 )
         axes.set_title(region, fontsize=10, fontweight="bold", loc="left")
         axes.set_xlabel(title)
@@ -76,14 +86,17 @@ def figure_band_importance(
     """
     longest = max(len(bands) for bands in importance.values())
     figure = Figure(
-        figsize=(3.5 * max(2, len(importance)), 0.9 + 0.215 * max(4, longest)), layout="constrained"
+        figsize=(3.9 * max(2, len(importance)), 0.9 + 0.215 * max(4, longest)), layout="constrained"
     )
     panels = figure.subplots(1, len(importance), squeeze=False)[0]
     for axes, (title, bands) in zip(panels, importance.items(), strict=True):
         names = [band for band, _ in bands]
         strong = [band in chosen.get(title, ()) for band in names]
         axes.barh(
-            range(len(names)), [value for _, value in bands], height=0.7, color=[BLUE if s else "#c4cbd1" for s in strong]
+            range(len(names)),
+            [value for _, value in bands],
+            height=0.7,
+            color=[BLUE if s else "#c4cbd1" for s in strong],
         )
         axes.set_yticks(range(len(names)), names, fontsize=8.5)
         for label, is_chosen in zip(axes.get_yticklabels(), strong, strict=True):

@@ -108,7 +108,7 @@ class Row:
 
 
 def comparison_rows(results: RunResults) -> list[Row]:
-    """Orders the scores for the table: test first, then validate and train, each region from best to worst."""
+    """Orders the scores for the table: test, validate, train; each region from best to worst."""
     roles = tuple(reversed(ROLES))
     regions = [region.name for region in results.regions]
 

@@ -52,7 +52,11 @@ def guess_sensor(bands: Sequence[str]) -> str | None:
     Args:
         bands: Names such as `B2`.
     """
-    numbers = {m[1].upper() for band in bands if (m := re.fullmatch(r"(?:SR_|ST_)?B(?:AND)?_?0*(\d{1,2}A?)", band, re.IGNORECASE))}
+    numbers = {
+        m[1].upper()
+        for band in bands
+        if (m := re.fullmatch(r"(?:SR_|ST_)?B(?:AND)?_?0*(\d{1,2}A?)", band, re.IGNORECASE))
+    }
     if not numbers:
         return None
     if numbers & {"8A", "12"} or {"8", "11"} <= numbers:
@@ -76,11 +80,13 @@ def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
         # An index such as `red_swir1` holds the names of two roles and is neither.
         if (role := role_of(band, sensor)) and _is_plain(band, role):
             positions.setdefault(role, position)
-    recipes = []
+    recipes: list[Recipe] = []
     for key, roles in (("natural", _NATURAL), *(("false", roles) for roles in _FALSE_COLOURS)):
         if all(role in positions for role in roles) and key not in [recipe.key for recipe in recipes]:
             red, green, blue = (positions[role] for role in roles)
-            named = "-".join("SWIR" if role == "swir1" else "NIR" if role == "nir" else role for role in roles)
+            named = "-".join(
+                "SWIR" if role == "swir1" else "NIR" if role == "nir" else role for role in roles
+            )
             label = "Natural colour" if key == "natural" else f"False colour ({named})"
             recipes.append(Recipe(key, label, (red, green, blue)))
     if recipes:

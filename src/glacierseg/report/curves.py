@@ -25,7 +25,7 @@ def figure_training_curves(models: Sequence[ModelResult]) -> Figure:
     """
     names = list(dict.fromkeys(model.model for model in models))
     sets = list(dict.fromkeys(model.bands for model in models))
-    figure = Figure(figsize=(3.3 * max(2, len(names)), 4.9), layout="constrained")
+    figure = Figure(figsize=(3.9 * max(2, len(names)), 4.9), layout="constrained")
     grid = figure.subplots(2, len(names), squeeze=False, sharey="row", sharex="col")
     for column, name in enumerate(names):
         losses, scores = grid[0, column], grid[1, column]
@@ -66,7 +66,8 @@ def _draw(losses: Axes, scores: Axes, model: ModelResult, colour: str) -> None:
 
 def _legend(sets: Sequence[str]) -> tuple[list[Line2D], list[str]]:
     lines = [
-        Line2D([], [], color=BAND_SET_COLOURS[i % len(BAND_SET_COLOURS)], linewidth=2) for i in range(len(sets))
+        Line2D([], [], color=BAND_SET_COLOURS[i % len(BAND_SET_COLOURS)], linewidth=2)
+        for i in range(len(sets))
     ]
     labels = [bands_label(bands) for bands in sets]
     lines += [

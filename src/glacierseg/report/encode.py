@@ -14,7 +14,7 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-se
 
 
 def figure_to_svg(figure: Figure) -> str:
-    """Returns a figure of lines and words as a data URI: sharp at any size, words in the reader's own font."""
+    """Returns a figure of lines and words as a data URI, sharp at any size and in the reader's own font."""
     buffer = io.BytesIO()
     # Words stay words: outlines of letters would make the file several times larger.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "glacierseg"}):
@@ -23,7 +23,7 @@ def figure_to_svg(figure: Figure) -> str:
     return _data_uri(text.encode(), "image/svg+xml")
 
 
-def figure_to_webp(figure: Figure, dpi: int = 150) -> str:
+def figure_to_webp(figure: Figure, dpi: int = 140) -> str:
     """Returns a figure with images in it as a data URI."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 82, "method": 4})

@@ -65,10 +65,14 @@ def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, nor
     left, bottom = 0.04 * width, 0.95 * height
     thickness = 0.012 * height
     axes.add_patch(
-        Rectangle((left, bottom), length, thickness, facecolor=INK, edgecolor="white", linewidth=0.8, zorder=5)
+        Rectangle(
+            (left, bottom), length, thickness, facecolor=INK, edgecolor="white", linewidth=0.8, zorder=5
+        )
     )
     halo: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground="white")], "zorder": 6}
-    axes.text(left + length / 2, bottom - 0.012 * height, bar.label, ha="center", va="bottom", fontsize=7, **halo)
+    axes.text(
+        left + length / 2, bottom - 0.012 * height, bar.label, ha="center", va="bottom", fontsize=7, **halo
+    )
     turn = math.radians(north)
     reach = 0.05 * max(height, width)
     x, y = 0.94 * width, 0.09 * height

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import rasterio.features
+import shapely
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from shapely.geometry import shape
@@ -179,7 +181,7 @@ def _role_outlines(view: RegionView) -> list[Outline]:
 def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "") -> Outline | None:
     """Turns a mask into outlines for a page.
 
-    Corners are kept at whole pixels and stairs are straightened by up to 0.75 pixels, less than a line's width.
+    Corners are kept at whole pixels and stairs are straightened by up to 0.75 pixels.
 
     Args:
         key: Short name.
@@ -194,9 +196,7 @@ def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "
     polygons = [shape(geometry) for geometry, _ in shapes]
     rings = []
     for polygon in polygons:
-        simple = polygon.simplify(0.75, preserve_topology=False)
-        parts = [simple] if simple.geom_type == "Polygon" else list(getattr(simple, "geoms", []))
-        for part in parts:
+        for part in shapely.get_parts(polygon.simplify(0.75, preserve_topology=False)):
             rings += [ring for ring in (part.exterior, *part.interiors) if len(ring.coords) > 3]
     path = "".join(_ring_path(ring.coords[:]) for ring in rings)
     if not path or len(path) > _LONGEST_PATH:
@@ -208,5 +208,5 @@ def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "
 def _ring_path(points: Sequence[tuple[float, float]]) -> str:
     """Writes a closed ring with steps from corner to corner, which is half as long as with coordinates."""
     whole = [(round(x), round(y)) for x, y in points[:-1]]
-    steps = [f"{x - a} {y - b}" for (a, b), (x, y) in zip(whole, whole[1:], strict=False)]
+    steps = [f"{x - a} {y - b}" for (a, b), (x, y) in pairwise(whole)]
     return f"M{whole[0][0]} {whole[0][1]}l{' '.join(steps)}z"

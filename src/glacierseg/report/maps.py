@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from glacierseg.report.furniture import draw_furniture
 from glacierseg.report.overlays import FN, FP, OVERLAY_COLOURS, TP, error_classes, paint
-from glacierseg.report.style import BLUE, INK, RULE
+from glacierseg.report.style import INK, PREDICTED, RULE
 
 ERROR_LABELS = {TP: "glacier in both (TP)", FP: "predicted only (FP)", FN: "truth only (FN)"}
 
@@ -80,12 +80,12 @@ def figure_zoom(
     figure = Figure(figsize=(6.6, 3.25 * ratio + 0.3), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(image, aspect=aspect, interpolation="nearest")
-    _outline(left, truth == 1, "white", 2.0)
-    _outline(left, predicted == 1, BLUE, 1.6)
+    _outline(left, truth == 1, INK, 1.5)
+    _outline(left, predicted == 1, PREDICTED, 2.0)
     grey = image[..., :3].astype(np.float32).mean(axis=2)
     _draw_errors(right, error_classes(predicted, truth), np.round(70 + 0.72 * grey).astype(np.uint8), aspect)
     draw_furniture(left, truth.shape, pixel_size_m[0], north)
-    left.set_title("outlines: truth white, predicted blue", fontsize=8, loc="left")
+    left.set_title("outlines: truth black, predicted blue", fontsize=8, loc="left")
     right.set_title("right and wrong", fontsize=8, loc="left")
     for axes in (left, right):
         axes.set_xticks([])
@@ -97,7 +97,7 @@ def figure_zoom(
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
     if mask.any() and not mask.all():
         drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width)
-        drawn.set_path_effects([withStroke(linewidth=width + 1.2, foreground=INK if colour == "white" else "white")])
+        drawn.set_path_effects([withStroke(linewidth=width + 1.8, foreground="white")])
 
 
 def _draw_errors(
@@ -105,7 +105,12 @@ def _draw_errors(
 ) -> None:
     if background is not None:
         axes.imshow(background, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="antialiased")
-    axes.imshow(paint(classes, OVERLAY_COLOURS), aspect=aspect, interpolation="antialiased", interpolation_stage="rgba")
+    axes.imshow(
+        paint(classes, OVERLAY_COLOURS),
+        aspect=aspect,
+        interpolation="antialiased",
+        interpolation_stage="rgba",
+    )
 
 
 def _error_legend(figure: Figure) -> None:

@@ -13,7 +13,11 @@ from glacierseg.report.style import AGREED, FALSE_ALARM, MISSED
 
 NEITHER, TP, FP, FN = 0, 1, 2, 3
 # Colour and opacity of each class; agreement lets the image through.
-OVERLAY_COLOURS: Mapping[int, tuple[str, float]] = {TP: (AGREED, 0.6), FP: (FALSE_ALARM, 0.85), FN: (MISSED, 0.85)}
+OVERLAY_COLOURS: Mapping[int, tuple[str, float]] = {
+    TP: (AGREED, 0.45),
+    FP: (FALSE_ALARM, 0.85),
+    FN: (MISSED, 0.85),
+}
 
 
 def error_classes(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -70,7 +74,7 @@ class Place:
     pixels: int
 
 
-def worst_places(classes: NDArray[np.uint8], count: int = 3) -> tuple[Place, ...]:
+def worst_places(classes: NDArray[np.uint8], count: int = 4) -> tuple[Place, ...]:
     """Finds the largest patches of errors.
 
     Rims of one or two pixels, where an outline merely lies a little aside, are opened away first: they would

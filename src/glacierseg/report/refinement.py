@@ -36,7 +36,9 @@ def refinement_rows(results: RunResults) -> list[RefinementRow]:
     return [
         RefinementRow(
             label=variant_label(model.model, model.bands),
-            parameters=", ".join(in_words(key, value) for key, value in model.refinement.get("best", {}).items()),
+            parameters=", ".join(
+                in_words(key, value) for key, value in model.refinement.get("best", {}).items()
+            ),
             tuned_on=", ".join(model.refinement.get("tuned_on", [])),
             validate=_pair(validate, model.model, model.bands),
             test=_pair(test, model.model, model.bands),
@@ -52,7 +54,11 @@ def in_words(key: str, value: Any) -> str:
     if unit not in _UNITS:
         name, unit = key, ""
     text = "any" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
-    return " ".join(word for word in (name.replace("_", " "), text, _UNITS.get(unit, "") if value is not None else "") if word)
+    return " ".join(
+        word
+        for word in (name.replace("_", " "), text, _UNITS.get(unit, "") if value is not None else "")
+        if word
+    )
 
 
 def _pair(pooled: Iterable[Pooled], model: str, bands: str) -> tuple[float | None, float | None]:

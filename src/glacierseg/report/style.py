@@ -63,7 +63,9 @@ def area_text(area_km2: float | None) -> str:
     """Formats an area in km2 with a sensible number of decimals, a dash when it is missing."""
     if area_km2 is None:
         return DASH
-    return f"{area_km2:,.0f}" if area_km2 >= 1000 else f"{area_km2:.1f}" if area_km2 >= 10 else f"{area_km2:.2f}"
+    return (
+        f"{area_km2:,.0f}" if area_km2 >= 1000 else f"{area_km2:.1f}" if area_km2 >= 10 else f"{area_km2:.2f}"
+    )
 
 
 def count_text(value: float | None) -> str:

@@ -58,7 +58,7 @@ def summarise(results: RunResults) -> Summary:
             text += f", pooled over {best.regions} regions"
         sentences.append(text + ".")
     if threshold:
-        facts.append(Fact(score_text(threshold.iou), "best simple threshold"))
+        facts.append(Fact(score_text(threshold.iou), "IoU of the best threshold"))
         rule = f" ({results.rule})" if results.rule else ""
         text = f"The best threshold without any network{rule} reaches IoU {score_text(threshold.iou)} there"
         if best:
@@ -86,14 +86,14 @@ def _honest_choice(results: RunResults, test: Sequence[Pooled], best: Pooled) ->
     if chosen is None:
         return []
     if chosen.variant == best.variant:
-        return ["Scores on the validate part choose the same network, so the choice does not lean on the test part."]
+        return [
+            "Scores on the validate part choose the same network: the choice does not lean on the test part."
+        ]
     there = next((entry for entry in test if entry.variant == chosen.variant), None)
     if there is None:
         return []
-    return [
-        f"Chosen by scores on the validate part, as it must be in practice, it would be {_name(chosen)}, "
-        f"with IoU {score_text(there.iou)} on the test part."
-    ]
+    text = f"Chosen by validate scores, as it must be in practice, it would be {_name(chosen)}"
+    return [f"{text}, with IoU {score_text(there.iou)} on the test part."]
 
 
 def _name(entry: Pooled) -> str:
@@ -105,7 +105,9 @@ def _used(results: RunResults) -> list[str]:
     """Says what was trained on, and what the rest was for."""
     parts = []
     for role, verb in (("train", "Trained on"), ("validate", "tuned on"), ("test", "tested on")):
-        names = [_part_of(region.name, region.roles, role) for region in results.regions if role in region.roles]
+        names = [
+            _part_of(region.name, region.roles, role) for region in results.regions if role in region.roles
+        ]
         if names:
             parts.append(f"{verb} {_listed(names)}")
     return [f"{'; '.join(parts)}."] if parts else []

@@ -34,7 +34,9 @@ class Zoom:
     text: str
 
 
-def find_zooms(results: RunResults, views: Sequence[RegionView], variant: Variant, count: int = 3) -> list[Zoom]:
+def find_zooms(
+    results: RunResults, views: Sequence[RegionView], variant: Variant, count: int = 4
+) -> list[Zoom]:
     """Finds and draws the largest errors over all regions, on test parts where there are any.
 
     Args:
@@ -71,10 +73,10 @@ def _zoom(results: RunResults, view: RegionView, place: Place, variant: Variant,
     width_m, height_m = view.grid.pixel_size_m
     size = width_m * frame.step, height_m * window.height / frame.shape[0]
     figure = figure_zoom(_image(view, frame), truth, predicted, size, north=view.north)
-    longitude, latitude = _lonlat(view, window)
     kind = "Missed" if place.kind == FN else "Wrongly mapped as glacier"
-    where = f"{abs(latitude):.3f}° {'N' if latitude >= 0 else 'S'}, {abs(longitude):.3f}° {'E' if longitude >= 0 else 'W'}"
-    return Zoom(figure, f"{kind}: {area_text(area_km2)} km² in one piece, {view.region.name}, {where}")
+    return Zoom(
+        figure, f"{kind}: {area_text(area_km2)} km² in one piece, {view.region.name}, {_where(view, window)}"
+    )
 
 
 def _window(view: RegionView, place: Place) -> Window:
@@ -101,8 +103,11 @@ def _image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:
     return np.full((*frame.shape, 4), 235, np.uint8)
 
 
-def _lonlat(view: RegionView, window: Window) -> tuple[float, float]:
+def _where(view: RegionView, window: Window) -> str:
     x, y = view.grid.transform * (window.col_off + window.width / 2, window.row_off + window.height / 2)
     transformer = Transformer.from_crs(view.grid.crs.to_wkt(), "EPSG:4326", always_xy=True)
     longitude, latitude = transformer.transform(x, y)
-    return float(longitude), float(latitude)
+    return (
+        f"{abs(latitude):.3f}° {'N' if latitude >= 0 else 'S'}, "
+        f"{abs(longitude):.3f}° {'E' if longitude >= 0 else 'W'}"
+    )

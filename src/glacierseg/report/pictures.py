@@ -1,0 +1,136 @@
+"""The figures of a run as the page shows them: with words for those who do not see them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from glacierseg.report import style
+from glacierseg.report.bars import figure_band_importance, figure_scores
+from glacierseg.report.composites import grey_of
+from glacierseg.report.curves import figure_training_curves
+from glacierseg.report.encode import figure_to_svg, figure_to_webp
+from glacierseg.report.maps import figure_errors
+from glacierseg.report.results import THRESHOLD, ModelResult, RunResults
+from glacierseg.report.views import RegionView
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page.
+
+    Attributes:
+        uri: The figure as data.
+        width_px: Width that its words are made for.
+        alt: What it shows, for those who do not see it.
+        caption: What stands below it.
+    """
+
+    uri: str
+    width_px: int
+    alt: str
+    caption: str
+
+
+def score_picture(results: RunResults) -> Picture | None:
+    """Shows the IoU of every model on the test part, on the validate part while nothing is tested."""
+    role = next((r for r in ("test", "validate") if any(score.role == r for score in results.scores)), None)
+    scores = [score for score in results.scores if score.role == role and score.get("iou") is not None]
+    if role is None or all(score.model == THRESHOLD for score in scores):
+        return None
+    words = [
+        f"{style.variant_label(*s.variant)} on {s.region} {style.score_text(s.get('iou'))}" for s in scores
+    ]
+    return _drawing(
+        figure_scores(scores, title=f"IoU on the {role} part"),
+        f"Dot plot of IoU on the {role} part: {'; '.join(words)}.",
+        f"IoU on the {role} part before and after refinement; lines mark the simple threshold.",
+    )
+
+
+def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
+    """Shows the training curves of all networks that have any."""
+    trained = [model for model in networks if model.epochs.get("epoch")]
+    if not trained:
+        return None
+    words = [
+        f"{style.variant_label(model.model, model.bands)}: {len(model.epochs['epoch'])} epochs, "
+        f"best validation IoU {style.score_text(float(np.nanmax(model.epochs['val_iou'])))}"
+        for model in trained
+        if np.isfinite(model.epochs.get("val_iou", [])).any()
+    ]
+    return _drawing(
+        figure_training_curves(trained),
+        f"Training curves. {'; '.join(words)}.",
+        "Loss and validation IoU by epoch. The weights of the marked epoch are the ones used.",
+    )
+
+
+def importance_picture(results: RunResults) -> Picture | None:
+    """Shows the band importance of all networks that have it."""
+    importance, chosen = {}, {}
+    for model in results.networks:
+        if model.bands == "all" and model.importance:
+            title = style.model_label(model.model)
+            importance[title] = model.importance
+            chosen[title] = _chosen_bands(results, model)
+    if not importance:
+        return None
+    words = [f"{title}: {', '.join(chosen[title])}" for title in importance]
+    return _drawing(
+        figure_band_importance(importance, chosen),
+        f"Bars of band importance. Most important bands of {'; '.join(words)}.",
+        "How strongly the glacier score answers to each band (input gradients). "
+        "In colour: the bands that the smaller networks were trained on.",
+    )
+
+
+def _chosen_bands(results: RunResults, model: ModelResult) -> tuple[str, ...]:
+    """Returns the bands of the same network's smaller set; the six strongest while it is not trained."""
+    smaller = [
+        m for m in results.networks if m.model == model.model and m.bands != "all" and m.card.get("bands")
+    ]
+    if smaller:
+        return tuple(smaller[0].card["bands"])
+    return tuple(band for band, _ in model.importance[:6])
+
+
+def errors_picture(results: RunResults, view: RegionView) -> Picture | None:
+    """Shows the errors of every model in a region side by side, refined where that is done."""
+    if view.truth is None or not view.predictions:
+        return None
+    final = {(model, bands): stage for model, bands, stage in view.predictions}  # refined comes after raw
+    iou = {
+        score.variant: score.get("iou")
+        for score in results.scores
+        if score.region == view.region.name and score.role == "test"
+    }
+    masks = {}
+    for (model, bands), stage in final.items():
+        score = iou.get((model, bands, stage))
+        title = style.variant_label(model, bands, stage) + (f": {score:.3f}" if score is not None else "")
+        masks[title] = view.predictions[model, bands, stage]
+    figure = figure_errors(
+        masks,
+        view.truth,
+        view.pixel_size_m,
+        background=grey_of(view.composites[0]) if view.composites else None,
+        test=view.role("test"),
+        north=view.north,
+    )
+    return photo(
+        figure,
+        f"Maps of agreement and errors in {view.region.name} for {'; '.join(masks)}.",
+        "Agreement and errors of every model"
+        + (" with its IoU on the test part, which the dashed line bounds." if iou else "."),
+    )
+
+
+def _drawing(figure: Figure, alt: str, caption: str) -> Picture:
+    return Picture(figure_to_svg(figure), round(96 * figure.get_figwidth()), alt, caption)
+
+
+def photo(figure: Figure, alt: str, caption: str) -> Picture:
+    """Encodes a figure that has images in it."""
+    return Picture(figure_to_webp(figure), round(96 * figure.get_figwidth()), alt, caption)
