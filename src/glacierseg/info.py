@@ -13,8 +13,6 @@ ENGINES = {"torch": "torch", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvin
 
 def machine_facts() -> dict[str, str]:
     """Returns versions, processor, GPU, precision, engines and the data folder, in words."""
-    import torch  # noqa: PLC0415
-
     from glacierseg._version import __version__  # noqa: PLC0415
     from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
 

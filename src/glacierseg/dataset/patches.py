@@ -1,7 +1,7 @@
 """Training patches, read straight from the scenes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,6 +195,10 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __len__(self) -> int:
         return len(self.patches)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Gives each patch once; draws beyond the last patch exist, so Python's own loop would not end."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
         patch = self.patches[draw % len(self.patches)]

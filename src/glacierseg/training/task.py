@@ -52,7 +52,7 @@ class SegmentationTask(pl.LightningModule):
         # tp, fp, fn, tn, as integers: sums over an epoch are exact however it is batched.
         self.register_buffer("counts", torch.zeros(4, dtype=torch.int64), persistent=False)
         self.counts: Tensor
-        # Lightning reduces a logged training loss only after validation callbacks ran, too late for the table.
+        # Lightning reduces a logged training loss only after validation, too late for the table.
         self._loss_sum = torch.zeros(())
         self._loss_count = 0
 

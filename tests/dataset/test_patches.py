@@ -1,0 +1,96 @@
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glacierseg.dataset.augment import Symmetry
+from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, place_patches
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.dataset.split import Part, roles_by_part
+from glacierseg.raster.scene import open_scene
+from tests.helpers import blobs, write_scene
+
+PLAIN = Scaling((0.0, 0.0), (1.0, 1.0))
+
+
+@pytest.fixture
+def region(tmp_path: Path) -> Region:
+    """Band 1 counts pixels, band 2 is its own code of the role: 10 train, 20 validate, 30 test."""
+    height, width = 70, 90
+    scene_path = tmp_path / "scene.tif"
+    parts = {"train": Part(x=(0.5, 1.0)), "validate": Part(x=(0.3, 0.5)), "test": Part(x=(0.0, 0.3))}
+    from tests.helpers import utm_grid
+
+    roles = roles_by_part(utm_grid(height, width), parts)
+    values = np.stack([np.arange(height * width).reshape(height, width) + 1, roles * 10]).astype(np.int32)
+    write_scene(scene_path, values)
+    return Region("r", open_scene(scene_path), blobs(height, width), roles)
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 10**9])
+def test_training_patches_never_show_a_pixel_of_another_role(region: Region, cache_bytes: int) -> None:
+    patches = place_patches([region], "train", 32, overlap=0.5)
+    reader = PatchReader([region], 32, cache_bytes)
+    dataset = PatchDataset(reader, patches, "train", PLAIN, augment=True, seed=3)
+    for draw in range(4 * len(dataset)):
+        image, target = dataset[draw]
+        assert set(image[1].unique().tolist()) <= {0.0, 10.0}
+        assert (target[image[1] == 0] == 255).all()
+        assert (target != 255).any()
+
+
+def test_validation_counts_every_pixel_of_its_role_once(region: Region) -> None:
+    patches = place_patches([region], "validate", 32, overlap=0.0)
+    dataset = PatchDataset(PatchReader([region], 32), patches, "validate", PLAIN)
+    seen = np.concatenate([image[0][target != 255].numpy() for image, target in dataset])
+    wanted = np.flatnonzero(region.roles.ravel() == 2) + 1
+    assert sorted(seen.astype(int)) == wanted.tolist()
+    glacier = sum(int((target == 1).sum()) for _, target in dataset)
+    assert glacier == int((region.truth[region.roles == 2] == 1).sum())
+
+
+def test_a_scene_smaller_than_a_patch_gives_one_padded_patch(region: Region) -> None:
+    everything = replace(region, roles=np.ones_like(region.roles))
+    patches = place_patches([everything], "train", 128, overlap=0.5)
+    assert patches == (Patch(0, 0, 0),)
+    image, target = PatchDataset(PatchReader([everything], 128), patches, "train", PLAIN)[0]
+    assert image.shape == (2, 128, 128)
+    assert (target[70:] == 255).all()
+    assert (target[:, 90:] == 255).all()
+    assert (target[:70, :90].numpy() == region.truth).all()
+
+
+def test_a_draw_is_repeatable_and_turns_differ(region: Region) -> None:
+    patches = place_patches([region], "train", 16, overlap=0.5)
+    dataset = PatchDataset(PatchReader([region], 16), patches, "train", PLAIN, augment=True, seed=1)
+    count = len(dataset)
+    assert torch.equal(dataset[5][0], dataset[5][0])
+    turns = [dataset[5 + count * turn][0] for turn in range(6)]
+    assert any(not torch.equal(turns[0], other) for other in turns[1:])
+
+
+def test_image_and_target_turn_together(region: Region) -> None:
+    everything = replace(region, roles=np.ones_like(region.roles))
+    patches = place_patches([everything], "train", 16, overlap=0.5)
+    dataset = PatchDataset(PatchReader([everything], 16), patches, "train", PLAIN, augment=True, seed=1)
+    for draw in range(40):
+        image, target = dataset[draw]
+        at = image[0].numpy().astype(int) - 1
+        assert (region.truth.ravel()[at] == target.numpy()).all()
+
+
+def test_reader_opens_its_own_files_in_another_process(region: Region) -> None:
+    reader = PatchReader([region], 16, cache_bytes=0)
+    expected = reader.read(Patch(0, 4, 7))
+    copied = pickle.loads(pickle.dumps(reader))
+    for one, other in zip(expected, copied.read(Patch(0, 4, 7)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_eight_symmetries_are_eight() -> None:
+    square = np.arange(9).reshape(3, 3)
+    seen = {Symmetry(flip, turns).apply(square).tobytes() for flip in (False, True) for turns in range(4)}
+    assert len(seen) == 8
