@@ -90,7 +90,7 @@ def stack_rasters(
         inputs = find_inputs(wanted, available, sensor=sensor, source=str(files[0]))
     made = [name for name in wanted if name in TERRAIN and name not in inputs]
     if made and dem is None:
-        raise RequestError(f"{out}: {made[0]} is made from elevation; give an elevation model with --dem")
+        raise RequestError(f"{out}: {made[0]} needs an elevation model; give one with --dem")
     grid = _target_grid(files[0], like, pixel_size_m)
     with bounded_gdal(), ExitStack() as stack:
         used = [band for band in bands if band.name in inputs.values()]

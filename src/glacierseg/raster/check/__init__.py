@@ -20,6 +20,7 @@ from glacierseg.raster.check.scan import scan_mask, scan_scene
 from glacierseg.raster.check.scene_checks import (
     check_bands,
     check_crs,
+    check_data_type,
     check_distinct,
     check_missing,
     check_saturation,
@@ -86,6 +87,9 @@ def check_scene(
 def _check(
     scene: Scene, mask: Path | None, patch_px: int, progress: Progress | None
 ) -> tuple[CheckResult, ...]:
+    data_type = check_data_type(scene)
+    if data_type.status == "failed":
+        return (data_type,)
     of_mask: list[CheckResult] = []
     usable_mask = None
     if mask is not None:
@@ -113,6 +117,7 @@ def _check(
     return (
         CheckResult("readable", "passed", f"{files}, every pixel can be read"),
         check_bands(scene),
+        data_type,
         check_values(scene, counts),
         check_crs(scene),
         check_size(scene.grid, patch_px),

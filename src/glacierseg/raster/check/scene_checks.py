@@ -39,23 +39,27 @@ def check_bands(scene: Scene) -> CheckResult:
     return CheckResult("bands", "passed", f"{count}: {names}")
 
 
-def check_values(scene: Scene, counts: SceneCounts) -> CheckResult:
-    """Data type and range of values."""
+def check_data_type(scene: Scene) -> CheckResult:
+    """Whether the pixels are numbers that a network can take."""
     for band in scene.bands:
         if band.dtype.startswith(("complex", "int64", "uint64")):
             return CheckResult(
-                "values",
+                "data type",
                 "failed",
                 f"band {band.name!r} has data type {band.dtype}",
                 f"rio convert {band.path} OUT.tif --dtype float32",
             )
+    return CheckResult("data type", "passed", ", ".join(dict.fromkeys(band.dtype for band in scene.bands)))
+
+
+def check_values(scene: Scene, counts: SceneCounts) -> CheckResult:
+    """Range of values."""
     known = [band for band in counts.bands if band.valid]
     least, greatest = (
         min((band.least for band in known), default=math.nan),
         max((band.greatest for band in known), default=math.nan),
     )
-    kinds = ", ".join(dict.fromkeys(band.dtype for band in scene.bands))
-    message = f"{kinds}, values {least:g} to {greatest:g} ({_scale_of(scene, least, greatest)})"
+    message = f"{least:g} to {greatest:g} ({_scale_of(scene, least, greatest)})"
     return CheckResult("values", "passed", message)
 
 

@@ -1,0 +1,265 @@
+"""One fault at a time in an otherwise good scene."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from shapely.geometry import box
+
+from glacierseg.raster.check import check_scene, is_usable
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.prepare import normalize_scene, select_bands, stack_rasters
+from glacierseg.raster.scene import open_scene
+
+SIDE = 128
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).integers(1, 250, (3, SIDE, SIDE)).astype(np.uint8)
+
+
+@pytest.fixture
+def truth():
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[20:60, 30:90] = 1
+    return mask
+
+
+def check(*arguments, **options):
+    """Results by name; those that did not pass."""
+    results = check_scene(*arguments, **({"patch_px": 64} | options))
+    assert len({result.name for result in results}) == len(results)
+    assert is_usable(results) == all(result.status != "failed" for result in results)
+    return {result.name: result for result in results if result.status != "passed"}
+
+
+def only(found, name, status):
+    assert {key: result.status for key, result in found.items()} == {name: status}
+    return found[name]
+
+
+def scene_of(make_raster, values, **options):
+    return make_raster("scene.tif", values, **({"names": ["p", "q", "r"][: len(values)]} | options))
+
+
+def test_good_scene_and_mask_pass(make_raster, values, truth):
+    shares = []
+    scene, mask = scene_of(make_raster, values), make_raster("mask.tif", truth)
+    assert check(scene, mask, progress=shares.append) == {}
+    assert shares[-1] == 1
+    results = {result.name: result.message for result in check_scene(scene, mask, patch_px=64)}
+    assert results["bands"] == "3 bands: p, q, r"
+    assert results["glacier share"] == "14.6 % glacier"
+    assert "8-bit levels" in results["values"]
+
+
+def test_files_that_cannot_be_read(tmp_path, make_raster, values):
+    assert "no such file" in only(check(tmp_path / "none.tif"), "readable", "failed").message
+    path = make_raster("cut.tif", values)
+    path.write_bytes(path.read_bytes()[:30_000])
+    result = only(check(path), "readable", "failed")
+    assert "truncated" in f"{result.message}; {result.fix}"
+    nowhere = make_raster("nowhere.tif", values, crs=False)
+    assert "no CRS" in only(check(nowhere), "readable", "failed").message
+
+
+def test_files_on_two_grids(make_raster, make_grid, values):
+    files = [scene_of(make_raster, values), make_raster("b.tif", values, make_grid(SIDE, SIDE, left=0))]
+    assert "prepare align" in only(check(files), "grid", "failed").fix
+
+
+def test_bands_without_or_with_doubled_names(make_raster, values):
+    result = only(check(make_raster("a.tif", values)), "bands", "warning")
+    assert "--names" in result.fix
+    assert check(make_raster("a.tif", values), bands=["a", "b", "c"]) == {}
+    only(check(make_raster("a.tif", values, names=["x", "x", "y"])), "bands", "failed")
+
+
+def test_complex_values(make_raster, values):
+    only(check(scene_of(make_raster, values.astype(np.complex64))), "data type", "failed")
+
+
+def test_degrees_are_a_warning_with_the_utm_zone(make_raster, values):
+    grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.0002, 0, 78.9, 0, -0.00017, 30.7), SIDE, SIDE)
+    result = only(check(scene_of(make_raster, values, grid=grid)), "CRS", "warning")
+    assert "EPSG:32644" in result.message
+    assert result.fix.startswith("glacierseg prepare stack")
+
+
+@pytest.mark.parametrize(("epsg", "words"), [(3857, "stretches lengths by 17 %"), (2263, "US survey foot")])
+def test_projections_without_true_metres(make_raster, values, epsg, words):
+    x, y = (8783000, 3600000) if epsg == 3857 else (984000, 200000)
+    grid = Grid(rasterio.CRS.from_epsg(epsg), Affine(30, 0, x, 0, -30, y), SIDE, SIDE)
+    assert words in only(check(scene_of(make_raster, values, grid=grid)), "CRS", "warning").message
+
+
+def test_patch_larger_than_the_scene_and_pixels_that_are_not_square(make_raster, values):
+    scene = scene_of(make_raster, values)
+    assert "at most 128 px" in only(check(scene, patch_px=256), "size", "warning").fix
+    grid = Grid(rasterio.CRS.from_epsg(32644), Affine(30, 0, 3e5, 0, -10, 34e5), SIDE, SIDE)
+    assert "not square" in only(check(scene_of(make_raster, values, grid=grid)), "size", "warning").message
+    grid = Grid(rasterio.CRS.from_epsg(32644), Affine(1, 0, 3e5, 0, -1, 34e5), SIDE, SIDE)
+    assert "0.064 km" in only(check(scene_of(make_raster, values, grid=grid)), "size", "warning").message
+
+
+@pytest.mark.parametrize(("fault", "words"), [(np.nan, "NaN"), (np.inf, "NaN"), (-9999, "-9999")])
+def test_nodata_that_is_not_declared(make_raster, values, fault, words):
+    floats = values / np.float32(255)
+    floats[1, 5, 5] = fault
+    result = only(check(scene_of(make_raster, floats)), "undeclared nodata", "warning")
+    assert words in result.message
+    assert "'q'" in result.message
+    assert result.fix.startswith("rio edit-info --nodata")
+
+
+def test_declared_nan_is_no_fault(make_raster, values):
+    floats = values / np.float32(255)
+    floats[1, 5, 5] = np.nan
+    assert check(scene_of(make_raster, floats, nodata=np.nan)) == {}
+
+
+def test_zeros_that_look_like_nodata(make_raster, values):
+    values[:, :10] = 0
+    result = only(check(scene_of(make_raster, values)), "undeclared nodata", "warning")
+    assert "7.81 %" in result.message
+    only(check(scene_of(make_raster, values), nodata=0), "nodata", "warning")
+
+
+def test_missing_pixels_per_band_and_patch(make_raster, values):
+    values[1, :70, :70] = 0
+    result = only(check(scene_of(make_raster, values, nodata=0)), "nodata", "warning")
+    assert result.message == (
+        "29.9 % of pixels lack some band (q 29.9 %); of 4 patches side by side 4 have gaps, 1 mostly"
+    )
+
+
+def test_patches_need_not_divide_blocks(make_raster, values):
+    values[0, 100:, 100:] = 0
+    result = check(scene_of(make_raster, values, nodata=0), patch_px=50)["nodata"]
+    assert "of 9 patches side by side 1 have gaps, 1 mostly" in result.message
+
+
+def test_empty_band(make_raster, values):
+    values[2] = 0
+    found = check(scene_of(make_raster, values, nodata=0))
+    assert "'r' has no data at all" in found["nodata"].message
+
+
+def test_saturated_band(make_raster, values):
+    values[0, :10] = 255
+    result = only(check(scene_of(make_raster, values)), "saturation", "warning")
+    assert "p 7.81 % at 255" in result.message
+
+
+def test_constant_and_doubled_bands(make_raster, values):
+    twins = values.copy()
+    twins[2] = twins[0]
+    assert "'p' and 'r'" in only(check(scene_of(make_raster, twins)), "distinct bands", "warning").message
+    values[1] = 7
+    assert "'q'" in only(check(scene_of(make_raster, values)), "distinct bands", "warning").message
+
+
+def test_mask_on_another_grid(make_raster, make_grid, values, truth):
+    mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=300010))
+    result = only(check(scene_of(make_raster, values), mask), "mask grid", "failed")
+    assert result.fix.startswith(f"glacierseg prepare align {mask} --like")
+
+
+def test_mask_with_other_values(make_raster, values, truth):
+    truth[0, :3] = 2
+    result = only(
+        check(scene_of(make_raster, values), make_raster("mask.tif", truth)), "mask values", "failed"
+    )
+    assert "holds 2 in 3 pixels" in result.message
+
+
+def test_mask_that_declares_its_background_nodata(make_raster, values, truth):
+    mask = make_raster("mask.tif", truth, nodata=0)
+    result = only(check(scene_of(make_raster, values), mask), "mask nodata", "warning")
+    assert result.fix == f"rio edit-info --unset-nodata {mask}"
+
+
+@pytest.mark.parametrize(("fill", "words"), [(0, "no glacier"), (1, "no background"), (255, "every pixel")])
+def test_mask_of_one_class(make_raster, values, truth, fill, words):
+    mask = make_raster("mask.tif", np.full_like(truth, fill))
+    assert words in only(check(scene_of(make_raster, values), mask), "glacier share", "failed").message
+
+
+def test_very_few_glacier_pixels(make_raster, values, truth):
+    truth[:] = 0
+    truth[3, 3] = 1
+    mask = make_raster("mask.tif", truth)
+    only(check(scene_of(make_raster, values), mask), "glacier share", "warning")
+
+
+def test_truth_where_the_scene_has_no_data(make_raster, values, truth):
+    values[:, 40:60, 30:50] = 0
+    scene = scene_of(make_raster, values, nodata=0)
+    found = check(scene, make_raster("mask.tif", truth))
+    assert "400 of them glacier" in found["truth on nodata"].message
+    truth[40:60, 30:50] = 255
+    assert set(check(scene, make_raster("mask.tif", truth))) == {"nodata"}
+
+
+def test_missing_mask(make_raster, values, tmp_path):
+    only(check(scene_of(make_raster, values), tmp_path / "none.tif"), "mask", "failed")
+    only(check(scene_of(make_raster, values), tmp_path / "none.gpkg"), "mask", "failed")
+
+
+def test_outlines_beyond_the_scene(make_raster, values, tmp_path):
+    path = tmp_path / "outlines.gpkg"
+    shapes = [box(300100, 3399500, 300300, 3399700), box(300900, 3399500, 301660, 3399600)]
+    gpd.GeoDataFrame(geometry=shapes, crs="EPSG:32644").to_crs(4326).to_file(path)
+    scene = scene_of(make_raster, values)
+    result = only(check(scene, path), "truth extent", "warning")
+    assert "1 of 2 outlines reach beyond the scene" in result.message
+    named = {result.name: result for result in check_scene(scene, path)}
+    assert "EPSG:4326, and are brought to EPSG:32644" in named["truth CRS"].message
+    gpd.GeoDataFrame(geometry=shapes[:1], crs="EPSG:32644").to_file(path)
+    assert check(scene, path) == {}
+
+
+def test_what_prepare_makes_passes(make_raster, make_grid, tmp_path):
+    rng = np.random.default_rng(0)
+    source = make_raster("a.tif", rng.random((5, SIDE, SIDE)).astype(np.float32))
+    dem = make_raster(
+        "dem.tif",
+        (5000 * rng.random((150, 150))).astype(np.float32),
+        make_grid(150, 150, left=299900, top=3400100),
+    )
+    names = ["blue", "green", "red", "nir", "swir1"]
+    recipe = "blue,green,red,nir,ndsi,ndwi,s3,elevation,slope,aspect_sin,curvature_profile"
+    stack = stack_rasters([source], tmp_path / "stack.tif", names=names, recipe=recipe, dem=dem)
+    levels = normalize_scene(open_scene(stack), tmp_path / "levels.tif", tmp_path / "ranges.json")
+    few = select_bands(open_scene(levels), ["slope", "ndsi"], tmp_path / "few.tif")
+    for path in (stack, levels, few):
+        assert check(path) == {}
+
+
+@pytest.mark.real
+def test_traps_in_the_real_data(data_dir):
+    """Every trap that can be seen in a file is found, and each scene stays usable."""
+    everest, khumbu = data_dir / "everest_landsat7", data_dir / "khumbu_sentinel2"
+    zanskar, alps = data_dir / "zanskar_landsat8", data_dir / "alps_sentinel2"
+    outlines = everest / "15_rgi60_glacier_outlines.gpkg"
+    bands = [everest / "LE71400412000304SGS00_RGB.tif", everest / "LE71400412000304SGS00_B4.tif"]
+    chip = sorted((alps / "images").glob("*.tif"))[3]
+    expected = [
+        ((bands, outlines), {"bands", "saturation", "truth extent"}),
+        (
+            ([*bands, everest / "hma_dem_median_30m.tif"], outlines),
+            {"bands", "saturation", "truth extent", "nodata", "truth on nodata"},
+        ),
+        ((khumbu / "khumbu_s2_summer_2024.tif", khumbu / "khumbu_rgi60_mask.tif"), {"CRS", "size"}),
+        (
+            (zanskar / "tile_02_08.tif", zanskar / "tile_02_08_label.tif"),
+            {"nodata", "saturation", "truth on nodata"},
+        ),
+        ((chip, alps / "masks" / chip.name), {"mask nodata", "size"}),
+    ]
+    for arguments, names in expected:
+        found = check(*arguments, patch_px=256)
+        assert set(found) == names
+        assert {result.status for result in found.values()} == {"warning"}

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from glacierseg.errors import GridMismatchError
+from glacierseg.raster.blocks import iterate_blocks
+from glacierseg.raster.elevation import open_terrain
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.terrain import TERRAIN, terrain_layers
+from glacierseg.raster.warp import metric_grid
+
+
+def read_by_blocks(path, grid, step):
+    whole = {name: np.full(grid.shape, -1, np.float32) for name in TERRAIN}
+    with open_terrain(path, grid) as terrain:
+        for block in iterate_blocks(grid.shape, height_px=step, width_px=step):
+            for name, layer in terrain.read(block, tuple(TERRAIN)).items():
+                whole[name][block.slices] = layer
+    return whole
+
+
+@pytest.fixture
+def hills():
+    row, column = np.mgrid[0:70, 0:90]
+    rng = np.random.default_rng(0)
+    return (4000 + 300 * np.sin(row / 7) * np.cos(column / 9) + rng.random((70, 90))).astype(np.float32)
+
+
+def test_layers_do_not_depend_on_the_blocks(make_raster, hills):
+    hills[30:33, 40] = -9999
+    source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.0003, 0, 78.9, 0, -0.0003, 30.72), 70, 90)
+    path = make_raster("dem.tif", hills, source, nodata=-9999)
+    for grid in (metric_grid(source, 17), source):
+        whole = read_by_blocks(path, grid, 10_000)
+        assert np.isnan(whole["slope"]).any()
+        for step in (9, 64):
+            for name, layer in read_by_blocks(path, grid, step).items():
+                np.testing.assert_array_equal(layer, whole[name])
+
+
+def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(make_raster, make_grid, hills):
+    """A scene inside a larger elevation model has slope up to its very rim."""
+    path = make_raster("dem.tif", hills, make_grid(70, 90, size=25))
+    grid = make_grid(70, 90, size=25).crop(5, 6, 40, 50)
+    read = read_by_blocks(path, grid, 16)
+    expected = terrain_layers(hills[4:46, 5:57], 25, 25, tuple(TERRAIN))
+    for name in TERRAIN:
+        np.testing.assert_array_equal(read[name], expected[name])
+        assert np.isfinite(read[name]).all()
+
+
+def test_rim_of_the_model_has_elevation_but_no_slope(make_raster, make_grid, hills):
+    grid = make_grid(70, 90)
+    read = read_by_blocks(make_raster("dem.tif", hills, grid), grid, 64)
+    np.testing.assert_array_equal(read["elevation"], hills)
+    known = np.isfinite(read["slope"])
+    assert known[1:-1, 1:-1].all()
+    assert known.sum() == 68 * 88
+
+
+def test_slope_survives_another_resolution(make_raster, make_grid):
+    _, column = np.mgrid[0:60, 0:60]
+    path = make_raster("dem.tif", (4000 + 30 * column).astype(np.float32), make_grid(60, 60, size=30))
+    grid = make_grid(100, 100, size=10, left=300303, top=3399701)
+    read = read_by_blocks(path, grid, 64)
+    np.testing.assert_allclose(read["slope"], 45, atol=1e-3)
+    assert np.abs(read["curvature_profile"]).max() < 1e-5
+
+
+def test_model_of_another_place(make_raster, make_grid, hills):
+    path = make_raster("dem.tif", hills)
+    with (
+        pytest.raises(GridMismatchError, match="lies elsewhere"),
+        open_terrain(path, make_grid(9, 9, left=1e6)),
+    ):
+        pass

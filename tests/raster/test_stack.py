@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from glacierseg.errors import BandError, GridMismatchError, RequestError
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.indices import ndsi
+from glacierseg.raster.recipes import RECIPES
+from glacierseg.raster.stack import stack_rasters
+from glacierseg.raster.terrain import TERRAIN
+
+SENTINEL = ["B02", "B03", "B04", "B08", "B11", "B12"]
+
+
+def read(path):
+    with rasterio.open(path) as dataset:
+        bands = dict(zip(dataset.descriptions, dataset.read(), strict=True))
+        return bands, dataset.profile
+
+
+@pytest.fixture
+def spectral(make_raster):
+    values = np.random.default_rng(0).random((6, 40, 50)).astype(np.float32)
+    return make_raster("s2.tif", values, names=SENTINEL), values
+
+
+@pytest.fixture
+def dem(make_raster):
+    values = 4000 + 500 * np.random.default_rng(1).random((40, 50)).astype(np.float32)
+    values[10:20, 10:20] = -9999
+    return make_raster("dem.tif", values, nodata=-9999)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    first=st.one_of(
+        arrays(np.uint8, (2, 5, 7)), arrays(np.float32, (2, 5, 7), elements=st.floats(-1e6, 1e6, width=32))
+    ),
+    second=st.one_of(arrays(np.uint16, (1, 5, 7)), arrays(np.int16, (1, 5, 7))),
+)
+def test_stack_then_read_back_gives_the_inputs(make_raster, tmp_path, first, second):
+    files = [make_raster("a.tif", first, names=["p", "q"]), make_raster("single.tif", second)]
+    bands, profile = read(stack_rasters(files, tmp_path / "out.tif"))
+    assert list(bands) == ["p", "q", "single"]
+    for layer, expected in zip(bands.values(), [*first, *second], strict=True):
+        np.testing.assert_array_equal(layer, expected)
+    assert np.can_cast(first.dtype, profile["dtype"])
+
+
+def test_recipe_has_its_bands_by_name(spectral, dem, tmp_path):
+    shares = []
+    path, values = spectral
+    bands, profile = read(
+        stack_rasters([path], tmp_path / "out.tif", recipe="sentinel2-18", dem=dem, progress=shares.append)
+    )
+    assert tuple(bands) == RECIPES["sentinel2-18"]
+    assert profile["dtype"] == "float32"
+    assert np.isnan(profile["nodata"])
+    np.testing.assert_array_equal(bands["nir"], values[3])
+    np.testing.assert_array_equal(bands["ndsi"], ndsi(values[1], values[4]))
+    assert shares[-1] == 1
+    hole = np.zeros((40, 50), bool)
+    hole[10:20, 10:20] = True
+    np.testing.assert_array_equal(np.isnan(bands["elevation"]), hole)
+    assert np.isnan(bands["slope"])[9:21, 9:21].all()
+    assert np.isfinite(bands["ndsi"]).all()
+
+
+def test_scale_and_offset_come_before_indices(spectral, dem, tmp_path):
+    path, values = spectral
+    bands, _ = read(
+        stack_rasters(
+            [path],
+            tmp_path / "out.tif",
+            recipe="green,ndsi,slope,elevation",
+            dem=dem,
+            sensor="sentinel2",
+            scale=0.5,
+            offset=0.1,
+        )
+    )
+    scaled = values * np.float32(0.5) + np.float32(0.1)
+    np.testing.assert_array_equal(bands["green"], scaled[1])
+    np.testing.assert_array_equal(bands["ndsi"], ndsi(scaled[1], scaled[4]))
+    assert np.nanmin(bands["elevation"]) > 3999
+
+
+def test_elevation_without_recipe_brings_all_terrain(make_raster, dem, tmp_path):
+    values = np.random.default_rng(0).integers(1, 255, (2, 40, 50)).astype(np.uint8)
+    bands, _ = read(stack_rasters([make_raster("a.tif", values, nodata=0)], tmp_path / "out.tif", dem=dem))
+    assert list(bands) == ["a_1", "a_2", *TERRAIN]
+    np.testing.assert_array_equal(bands["a_1"], values[0])
+
+
+def test_four_eight_bit_bands_stay_data(make_raster, tmp_path):
+    """GDAL would take the fourth for transparency."""
+    values = np.random.default_rng(0).integers(0, 255, (4, 40, 50)).astype(np.uint8)
+    files = [make_raster("rgb.tif", values[:3]), make_raster("nir.tif", values[3])]
+    out = stack_rasters(files, tmp_path / "out.tif", names=["red", "green", "blue", "nir"])
+    with rasterio.open(out) as dataset:
+        assert dataset.dataset_mask().all()
+        np.testing.assert_array_equal(dataset.read(), values)
+
+
+def test_files_of_other_resolution_and_extent_on_the_first_grid(make_raster, make_grid, tmp_path):
+    fine = make_raster("fine.tif", np.full((40, 50), 7, np.uint8))
+    coarse = make_raster("coarse.tif", np.full((4, 3), 9, np.uint8), make_grid(4, 3, size=100))
+    bands, profile = read(stack_rasters([fine, coarse], tmp_path / "out.tif"))
+    assert profile["dtype"] == "float32"
+    assert (bands["fine"] == 7).all()
+    assert (bands["coarse"][:, :30] == 9).all()
+    assert np.isnan(bands["coarse"][:, 31:]).all()
+
+
+def test_degrees_go_to_utm_unless_a_grid_is_given(make_raster, make_grid, tmp_path):
+    source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.00027, 0, 78.9, 0, -0.00027, 30.72), 60, 80)
+    path = make_raster("a.tif", np.random.default_rng(0).random((60, 80)), source)
+    _, profile = read(stack_rasters([path], tmp_path / "utm.tif"))
+    assert profile["crs"].to_epsg() == 32644
+    assert profile["transform"].a == -profile["transform"].e == 28
+    _, profile = read(stack_rasters([path], tmp_path / "10.tif", pixel_size_m=10))
+    assert profile["transform"].a == 10
+    _, profile = read(stack_rasters([path], tmp_path / "like.tif", like=path))
+    assert profile["transform"] == source.transform
+
+
+def test_requests_that_cannot_be_met(spectral, make_raster, make_grid, tmp_path):
+    path, _ = spectral
+    out = tmp_path / "out.tif"
+    with pytest.raises(RequestError, match="at least one file"):
+        stack_rasters([], out)
+    with pytest.raises(RequestError, match="elevation needs an elevation model; give one"):
+        stack_rasters([path], out, recipe="sentinel2-18")
+    with pytest.raises(BandError, match="'B02' is there twice"):
+        stack_rasters([path, path], out)
+    with pytest.raises(BandError, match="6 bands, but 2 names"):
+        stack_rasters([path], out, names=["a", "b"])
+    with pytest.raises(BandError, match="no band for thermal"):
+        stack_rasters([path], out, recipe="landsat-18", sensor="sentinel2")
+    far = make_raster("far.tif", np.ones((4, 4)), make_grid(4, 4, left=800000))
+    with pytest.raises(GridMismatchError, match=r"far\.tif: lies elsewhere"):
+        stack_rasters([path, far], out)
+    assert not out.exists()
+
+
+@pytest.mark.real
+def test_khumbu_recipe(data_dir, tmp_path):
+    folder = data_dir / "khumbu_sentinel2"
+    bands, profile = read(
+        stack_rasters(
+            [folder / "khumbu_s2_autumn_2024.tif"],
+            tmp_path / "out.tif",
+            recipe="sentinel2-18",
+            dem=folder / "khumbu_hma_dem_median.tif",
+        )
+    )
+    assert tuple(bands) == RECIPES["sentinel2-18"]
+    assert profile["crs"].to_epsg() == 32645
+    assert 4800 < np.nanmin(bands["elevation"]) < np.nanmax(bands["elevation"]) < 6600
+    assert np.isfinite(bands["ndsi"]).mean() > 0.99
+    assert 15 < np.nanmean(bands["slope"]) < 35
+
+
+@pytest.mark.real
+def test_everest_has_honest_nodata(data_dir, tmp_path):
+    folder = data_dir / "everest_landsat7"
+    bands, _ = read(
+        stack_rasters(
+            [folder / "LE71400412000304SGS00_RGB.tif", folder / "LE71400412000304SGS00_B4.tif"],
+            tmp_path / "out.tif",
+            names=["red", "green", "blue", "nir"],
+            recipe="red,green,blue,nir,ndwi,ndvi,ndgi,brightness,elevation,slope,aspect_sin,aspect_cos",
+            dem=folder / "hma_dem_median_30m.tif",
+        )
+    )
+    assert np.isfinite(bands["ndvi"]).all()
+    assert np.isfinite(bands["elevation"]).mean() == pytest.approx(0.6, abs=0.01)
+    assert np.nanmin(bands["elevation"]) > 4000
