@@ -124,7 +124,10 @@ def make_basin(
     bands |= noise_bands(streams[6], sunlight.shape)
 
     glacier, debris, cloud = land.glacier, cover.debris > 0.5, clouds.opacity > 0.6
-    cut = _window([(glacier, 0.25), (debris, 0.06), (cloud, _CLOUD_SHARE)], height_px, width_px)
+    snow, lake = cover.snow > 0.5, cover.water > 0.5
+    # A small basin still shows something of everything, so that what is learnt in one can serve in another.
+    wanted = [(glacier, 0.25), (debris, 0.06), (cloud, _CLOUD_SHARE), (snow, 0.06), (lake, 0.012)]
+    cut = _window(wanted, height_px, width_px)
     glacier, debris, cloud = glacier[cut], debris[cut], cloud[cut]
     truth = glacier.astype(np.uint8)
     truth[glacier & cloud] = 255
@@ -134,9 +137,9 @@ def make_basin(
         elevation_m=np.ascontiguousarray(elevation_m[cut], dtype=np.float32),
         clean_ice=glacier & ~debris,
         debris=debris,
-        snow=cover.snow[cut] > 0.5,
+        snow=snow[cut],
         cloud=cloud,
         shadow=(sunlight[cut] < 0.05) | (clouds.shadow[cut] > 0.5),
-        lake=cover.water[cut] > 0.5,
+        lake=lake[cut],
         pixel_size_m=pixel_size_m,
     )
