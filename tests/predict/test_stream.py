@@ -1,0 +1,91 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from glacierseg.predict.stream import blended_strips
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.tiling import blend_weights, stride_of, window_starts
+from tests.helpers import write_scene
+
+
+def identity(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return values[:, 0].astype(np.float32)
+
+
+def whole(scene: Scene, predictor: Any = identity, **settings: Any) -> NDArray[np.float32]:
+    out = np.full(scene.grid.shape, -5, np.float32)
+    tops = []
+    for top, rows in blended_strips(scene, predictor, **settings):
+        out[top : top + len(rows)] = rows
+        tops += range(top, top + len(rows))
+    assert tops == list(range(scene.grid.height))
+    return out
+
+
+def random_scene(folder: str, height: int, width: int, holes: float = 0.0) -> tuple[Scene, NDArray[Any]]:
+    values = np.random.default_rng(height * 1000 + width).random((1, height, width)).astype(np.float32)
+    values[0][np.random.default_rng(1).random((height, width)) < holes] = np.nan
+    return open_scene(write_scene(Path(folder) / "s.tif", values, nodata=float("nan"))), values[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.floats(0, 0.9), st.integers(1, 5)
+)
+def test_a_network_that_returns_its_input_gives_it_back(
+    height: int, width: int, window: int, overlap: float, batch: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        scene, values = random_scene(folder, height, width)
+        out = whole(scene, window_px=window, overlap=overlap, batch_size=batch)
+        np.testing.assert_allclose(out, values, atol=1e-6)
+
+
+def test_pixels_without_data_come_out_as_nan_and_windows_without_data_are_skipped() -> None:
+    with TemporaryDirectory() as folder:
+        scene, values = random_scene(folder, 40, 50, holes=0.3)
+        out = whole(scene, window_px=16, overlap=0.5, batch_size=3)
+        np.testing.assert_array_equal(np.isnan(out), np.isnan(values))
+        empty = open_scene(
+            write_scene(Path(folder) / "e.tif", np.full((1, 20, 20), np.nan, np.float32), nodata=float("nan"))
+        )
+
+        def never(values: Any, valid: Any) -> Any:
+            raise AssertionError
+
+        assert np.isnan(whole(empty, never, window_px=8, overlap=0.5, batch_size=2)).all()
+
+
+def test_equals_a_plain_sum_over_all_windows_with_a_network_that_sees_its_window() -> None:
+    def positional(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        rows, columns = np.mgrid[: values.shape[2], : values.shape[3]]
+        mean = values[:, 0].mean((1, 2), keepdims=True)
+        return ((mean + (rows * 7 + columns * 3) % 11 / 11) / 2).astype(np.float32)
+
+    with TemporaryDirectory() as folder:
+        scene, values = random_scene(folder, 45, 61)
+        window, overlap = 16, 0.5
+        total, weight = np.zeros((45, 61)), np.zeros((45, 61))
+        plain = np.outer(blend_weights(window), blend_weights(window))
+        for r in window_starts(45, window, stride_of(window, overlap)):
+            for c in window_starts(61, window, stride_of(window, overlap)):
+                part = np.s_[r : r + window, c : c + window]
+                total[part] += positional(values[part][None, None], np.ones((1, 16, 16), bool))[0] * plain
+                weight[part] += plain
+        for batch in (1, 3, 100):
+            out = whole(scene, positional, window_px=window, overlap=overlap, batch_size=batch)
+            np.testing.assert_allclose(out, total / weight, atol=1e-5)
+
+
+def test_progress_rises_to_one() -> None:
+    seen: list[float] = []
+    with TemporaryDirectory() as folder:
+        scene, _ = random_scene(folder, 40, 30)
+        whole(scene, window_px=16, overlap=0.5, batch_size=2, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0

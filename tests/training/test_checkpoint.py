@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from glacierseg.errors import CheckpointError
+from glacierseg.training.checkpoint import ModelCard, load_model, save_model
+
+CARD = ModelCard(
+    architecture="m_landsnet",
+    width=0.125,
+    bands=("red", "nir"),
+    band_mean=(1.5, 2.5),
+    band_std=(0.1, 3.0),
+    patch_px=32,
+    training={"best_epoch": 3},
+)
+
+
+def test_a_saved_model_loads_with_equal_output_and_card(tmp_path: Path) -> None:
+    network = CARD.build().eval()
+    save_model(tmp_path, network, CARD)
+    loaded, card = load_model(tmp_path)
+    image = torch.randn(1, 2, 40, 33)
+    assert card == CARD
+    assert torch.equal(loaded(image), network(image))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "model.json").unlink(), "is no model folder"),
+        (lambda f: (f / "model.safetensors").unlink(), "its training did not finish"),
+        (lambda f: (f / "model.json").write_text("{}"), "is not a card"),
+        (lambda f: (f / "model.json").write_text("not json"), "is not a card"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"1234567890"), "is damaged"),
+        (
+            lambda f: (f / "model.json").write_text(CARD.model_copy(update={"width": 0.25}).model_dump_json()),
+            "does not fit",
+        ),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_one_line(tmp_path: Path, damage: object, message: str) -> None:
+    save_model(tmp_path, CARD.build(), CARD)
+    damage(tmp_path)  # type: ignore[operator]
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,145 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.dataset.split import Part, roles_by_part
+from glacierseg.errors import RequestError
+from glacierseg.models.registry import create_model
+from glacierseg.raster.scene import open_scene
+from glacierseg.training.fit import EpochSampler, TrainingPlan, fit
+from glacierseg.training.task import SegmentationTask
+from tests.helpers import blobs, easy_scene, utm_grid, write_scene
+
+
+def datasets(folder: Path) -> tuple[PatchDataset, PatchDataset]:
+    mask = blobs(64, 96, 4)
+    path = write_scene(folder / "scene.tif", easy_scene(mask, 2))
+    roles = roles_by_part(utm_grid(64, 96), {"train": Part(x=(0, 0.66)), "validate": Part(x=(0.66, 1))})
+    region = Region("r", open_scene(path), mask, roles)
+    reader = PatchReader([region], 32)
+    scaling = Scaling((100.0, 100.0), (30.0, 30.0))
+    train = PatchDataset(
+        reader, place_patches([region], "train", 32, overlap=0.5), "train", scaling, augment=True, seed=5
+    )
+    return train, PatchDataset(
+        reader, place_patches([region], "validate", 32, overlap=0.0), "validate", scaling
+    )
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return create_model("m_landsnet", 2, 2, 0.125)
+
+
+def plan(**changes: object) -> TrainingPlan:
+    settings: dict[str, object] = {
+        "loss": "dice_focal", "learning_rate": 1e-3, "batch_size": 4, "epochs": 4, "patience": 10,
+    }  # fmt: skip
+    return TrainingPlan(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "epochs.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    net = network()
+    result = fit(net, train, validate, plan(epochs=8, schedule="cosine", patches_per_epoch=64, learning_rate=5e-3), tmp_path / "run")
+    table = rows(tmp_path / "run")
+    ious = [float(row["val_iou"]) for row in table]
+    assert [int(row["epoch"]) for row in table] == list(range(1, 9))
+    assert result.best_iou == pytest.approx(max(ious), abs=1e-5)
+    assert result.best_iou > 0.7
+    # The weights left in the network are those of the best epoch, not of the last.
+    task = SegmentationTask(net.eval(), loss="dice_focal", learning_rate=1.0)
+    with torch.no_grad():
+        for image, target in validate:
+            predicted = net(image[None]).argmax(1)[0][target != 255]
+            truth = target[target != 255]
+            task.counts += torch.tensor(
+                [
+                    int(((predicted == p) & (truth == t)).sum())
+                    for p, t in ((1, 1), (1, 0), (0, 1), (0, 0))
+                ]
+            )
+    tp, fp, fn, _ = task.counts.tolist()
+    assert tp / (tp + fp + fn) == pytest.approx(result.best_iou, abs=0.01)
+
+
+def test_same_seed_same_epochs(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    for name in ("one", "two"):
+        fit(network(), train, validate, plan(epochs=2), tmp_path / name)
+    assert rows(tmp_path / "one") == rows(tmp_path / "two")
+
+
+def test_patience_stops(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    result = fit(network(), train, validate, plan(epochs=30, patience=2, learning_rate=1e-12), tmp_path / "r")
+    assert result.stopped_early
+    assert result.epochs < 30
+
+
+def test_no_patches_is_one_line(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    empty = PatchDataset(train.reader, (), "validate", train.scaling)
+    with pytest.raises(RequestError, match="no patch to validate on"):
+        fit(network(), train, empty, plan(), tmp_path / "r")
+
+
+def test_sampler_draws_every_patch_and_never_the_same_turn_twice() -> None:
+    sampler = EpochSampler(5, 12, seed=1)
+    seen = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        draws = list(sampler)
+        assert len(draws) == 12
+        assert set(np.array(draws) % 5) == set(range(5))
+        seen += draws
+    assert len(set(seen)) == len(seen)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.training.test_fit import datasets, network, plan
+from glacierseg.training.fit import fit
+folder = Path(sys.argv[1])
+train, validate = datasets(folder)
+def tell(record):
+    print("epoch", record.epoch, flush=True)
+fit(network(), train, validate, plan(epochs=6), folder / "run", on_epoch=tell)
+"""
+
+
+def test_killed_training_goes_on_and_ends_with_the_same_epochs(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    command = [sys.executable, "-c", SCRIPT]
+    process = subprocess.Popen([*command, str(killed)], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 3"):
+            time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    assert 2 <= len(rows(killed / "run")) < 6
+    subprocess.run([*command, str(killed)], env=environment, check=True, capture_output=True)
+    subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
+    assert rows(killed / "run") == rows(whole / "run")
