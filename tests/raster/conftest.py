@@ -29,7 +29,7 @@ def make_grid() -> Callable[..., Grid]:
 def make_raster(tmp_path: Path) -> Callable[..., Path]:
     """Writes an array `(H, W)` or `(C, H, W)` to a file of the given name in the test's folder."""
 
-    def make(name, values, grid=None, *, nodata=None, names=None, mask=None, crs=True) -> Path:
+    def make(name, values, grid=None, *, nodata=None, names=None, mask=None, crs=True, **options) -> Path:
         stack = values if values.ndim == 3 else values[None]
         grid = grid or utm_grid(*stack.shape[1:])
         path = tmp_path / name
@@ -46,7 +46,7 @@ def make_raster(tmp_path: Path) -> Callable[..., Path]:
                 count=len(stack),
                 dtype=stack.dtype,
                 nodata=nodata,
-                photometric="MINISBLACK",
+                **({"photometric": "MINISBLACK"} | options),
             ) as dataset,
         ):
             dataset.write(stack)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacierseg.errors import OutputError, RasterError
@@ -16,6 +16,7 @@ from glacierseg.raster.blocks import (
 from glacierseg.raster.scene import open_scene
 
 
+@settings(deadline=None)
 @given(st.integers(1, 700), st.integers(1, 5000), st.integers(1, 300), st.integers(1, 3000))
 def test_blocks_cover_a_raster_exactly_once(rows, columns, height_px, width_px):
     shares = []
@@ -111,3 +112,12 @@ def test_failure_while_writing_leaves_nothing(tmp_path, make_grid):
     ):
         fail(writer)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_band_that_is_marked_as_transparency_is_data_when_it_is_read(make_raster):
+    values = np.random.default_rng(0).integers(0, 3, (4, 20, 30)).astype(np.uint8)
+    scene = open_scene(make_raster("a.tif", values, photometric="RGB", alpha="yes"))
+    with open_layers(scene) as reader:
+        assert reader.read(Block(0, 0, 20, 30))[1].all()
+    with open_layers(scene.select([1, 2])) as reader:
+        np.testing.assert_array_equal(reader.read(Block(0, 0, 20, 30))[1][1], values[3] > 0)

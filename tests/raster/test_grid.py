@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
@@ -32,6 +32,7 @@ def test_pixel_size_of_rotated_grid_is_its_side():
     assert grid.pixel_size_m == pytest.approx((20, 10))
 
 
+@settings(deadline=None)
 @given(latitude=st.floats(-80, 80), longitude=st.floats(-179, 178), size=st.floats(1e-4, 1e-2))
 def test_pixel_size_in_degrees_agrees_with_an_equal_area_projection(latitude, longitude, size):
     grid = grid_of(4326, Affine(size, 0, longitude, 0, -size, latitude), 2, 2)

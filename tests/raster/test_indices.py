@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacierseg.raster.indices import INDICES
@@ -51,6 +51,7 @@ def test_missing_input_is_missing(name):
 reflectance = st.floats(0, 2, width=32)
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(ICE, reflectance)))
 def test_bounded_indices_stay_in_their_range(values):
     for name, index in INDICES.items():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacierseg.errors import BandError, DataError
@@ -18,6 +18,7 @@ def read(path):
         return dataset.read(), dataset.descriptions
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=1), numbers, numbers)
 def test_levels_are_monotone_and_stay_in_their_range(values, one, other):
     bounds = BandRange(min(one, other), max(one, other))

@@ -131,3 +131,15 @@ def test_has_data_of_integers_and_floats():
     assert has_data(np.array([0, 1], np.uint8), 0).tolist() == [False, True]
     assert has_data(np.array([0, np.nan, np.inf, 1]), None).tolist() == [True, False, False, True]
     assert has_data(np.array([0, np.nan, 1]), np.nan).tolist() == [True, False, True]
+
+
+def test_fourth_band_that_is_marked_as_transparency_is_data(make_raster):
+    values = np.random.default_rng(0).integers(0, 3, (4, 20, 30)).astype(np.uint8)
+    path = make_raster("a.tif", values, photometric="RGB", alpha="yes", names=["red", "green", "blue", "nir"])
+    scene = open_scene(path)
+    with scene.open() as reader:
+        read, valid = reader.read(0, 0, 20, 30)
+    assert valid.all()
+    np.testing.assert_array_equal(read, values)
+    with scene.select(["red", "green", "blue"]).open() as reader:
+        np.testing.assert_array_equal(reader.read(0, 0, 20, 30)[1], values[3] > 0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -58,6 +58,7 @@ def test_bilinear_position_is_exact(make_raster, make_grid):
     np.testing.assert_allclose(read, 103 + column * 5 + (104 + row * 5) * 100, rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(longitude=st.floats(-179, 178), latitude=st.floats(-79, 79))
 def test_metric_grid_covers_the_ground_in_its_utm_zone(longitude, latitude):
     source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.001, 0, longitude, 0, -0.001, latitude), 30, 40)

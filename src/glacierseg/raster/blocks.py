@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from glacierseg.errors import OutputError, RasterError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Band, Scene, has_data, open_raster
+from glacierseg.raster.scene import Band, Scene, has_data, is_masked, open_raster
 from glacierseg.raster.write import atomic_path, tiff_profile
 
 Progress = Callable[[float], None]
@@ -91,15 +91,8 @@ class LayerReader:
         self.bands = tuple(bands)
         self.dtype = np.result_type(*(band.dtype for band in bands))
         self._datasets = dict(datasets)
-        self._alphas = {
-            path: dataset.count
-            for path, dataset in self._datasets.items()
-            if dataset.colorinterp[-1] == ColorInterp.alpha
-        }
-        self._masked = set(self._alphas) | {
-            path
-            for path, dataset in self._datasets.items()
-            if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+        self._masked = {
+            path for path, dataset in self._datasets.items() if is_masked(dataset, path, self.bands)
         }
 
     @property
@@ -137,11 +130,11 @@ class LayerReader:
     def _read_mask(self, path: Path, block: Block) -> NDArray[Any]:
         dataset = self._datasets[path]
         # GDAL takes an alpha band for the mask only when there are one or three bands beside it.
-        alpha = self._alphas.get(path)
+        has_alpha = dataset.colorinterp[-1] == ColorInterp.alpha
         mask: NDArray[Any] = (
-            dataset.dataset_mask(window=block.window)
-            if alpha is None
-            else dataset.read(alpha, window=block.window)
+            dataset.read(dataset.count, window=block.window)
+            if has_alpha
+            else dataset.dataset_mask(window=block.window)
         )
         return mask
 

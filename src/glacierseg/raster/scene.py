@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -111,9 +111,7 @@ class SceneReader:
         self.scene = scene
         self._datasets = datasets
         self._masked_paths = [
-            path
-            for path, dataset in datasets.items()
-            if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+            path for path, dataset in datasets.items() if is_masked(dataset, path, scene.bands)
         ]
 
     def read(self, row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -180,6 +178,23 @@ def has_data(layer: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     if nodata is not None and not np.isnan(nodata):
         valid &= layer != nodata
     return valid
+
+
+def is_masked(dataset: Any, path: Path, bands: Sequence[Band]) -> bool:
+    """Whether an open file marks its pixels without data by a mask rather than by a value.
+
+    An alpha band that is among the bands to read is data and no mask: GDAL marks the fourth of four 8-bit
+    bands as alpha on its own, and in a scene that is usually the near infrared.
+
+    Args:
+        dataset: The open file.
+        path: Its path.
+        bands: The bands to read.
+    """
+    alphas = {index for index in dataset.indexes if dataset.colorinterp[index - 1] == ColorInterp.alpha}
+    if alphas & {band.index for band in bands if band.path == path}:
+        return False
+    return bool(alphas) or any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
 
 
 def open_raster(path: Path) -> Any:
@@ -272,4 +287,14 @@ def _refuse_doubled(names: Sequence[str], path: Path) -> None:
         )
 
 
-__all__ = ["Band", "Scene", "SceneReader", "grid_of", "has_data", "name_of_crs", "open_raster", "open_scene"]
+__all__ = [
+    "Band",
+    "Scene",
+    "SceneReader",
+    "grid_of",
+    "has_data",
+    "is_masked",
+    "name_of_crs",
+    "open_raster",
+    "open_scene",
+]

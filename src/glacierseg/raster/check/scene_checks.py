@@ -3,13 +3,14 @@
 import math
 
 from pyproj import Geod
+from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.check.scan import SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.recipes import PHYSICAL_RANGES
-from glacierseg.raster.scene import Scene
+from glacierseg.raster.scene import Scene, open_raster
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
@@ -26,6 +27,16 @@ _USUAL_NODATA = frozenset({-9999.0, -99999.0, -32768.0, -32767.0, -3.40282346638
 
 def check_bands(scene: Scene) -> CheckResult:
     """Number of bands, and whether they carry names."""
+    for path in scene.paths:
+        with open_raster(path) as dataset:
+            alphas = [i for i in dataset.indexes if dataset.colorinterp[i - 1] == ColorInterp.alpha]
+        if alphas:
+            return CheckResult(
+                "bands",
+                "warning",
+                f"band {alphas[0]} of {path} is marked as transparency; it is taken for data here",
+                f"rio edit-info --colorinterp {alphas[0]}=undefined {path}, or leave the band out",
+            )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
     if any(name.startswith("band_") and name[5:].isdecimal() for name in scene.band_names):
