@@ -1,0 +1,29 @@
+import math
+
+import pytest
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glacierseg.report.furniture import north_degrees, scale_bar
+
+
+@given(st.floats(1, 1e7))
+def test_scale_bar_is_round_and_fits(width_m):
+    bar = scale_bar(width_m)
+    digit = bar.length_m / 10 ** math.floor(math.log10(bar.length_m) + 1e-9)
+    assert min(abs(digit - nice) for nice in (1, 2, 5)) < 1e-6
+    assert 0.25 * width_m / 2.5 <= bar.length_m * (1 + 1e-6)
+    assert bar.length_m <= 0.25 * width_m * (1 + 1e-6)
+
+
+def test_scale_bar_in_words():
+    assert scale_bar(24_000).label == "5 km"
+    assert scale_bar(900).label == "200 m"
+
+
+@pytest.mark.parametrize("turn", [0, 30, 90, -120])
+def test_north(turn):
+    transform = Affine(30, 0, 5e5, 0, -30, 3e6)
+    # Turning the raster's axes counter-clockwise makes north point clockwise of up.
+    assert north_degrees(transform * Affine.rotation(-turn)) == pytest.approx(turn, abs=1e-9)

@@ -1,0 +1,63 @@
+import re
+
+import cv2
+import numpy as np
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+
+from glacierseg.report.layers import outline, paint_probability
+
+
+def rings(path):
+    """Corners of the rings of an SVG path of moves, relative lines and closings."""
+    for ring in re.findall(r"M([^z]+)z", path):
+        start, steps = ring.split("l")
+        moves = np.array([start.split(), *np.array(steps.split()).reshape(-1, 2)], int)
+        yield np.cumsum(moves, axis=0)
+
+
+def fill(path, shape):
+    """Fills an SVG path (even-odd) at pixel centres, by OpenCV at twice the size."""
+    canvas = np.zeros((2 * shape[0] + 1, 2 * shape[1] + 1), np.uint8)
+    for ring in rings(path):
+        own = np.zeros_like(canvas)
+        cv2.fillPoly(own, [(2 * ring).astype(np.int32)], 1)
+        canvas ^= own
+    return canvas[1::2, 1::2] == 1
+
+
+def test_blocks_are_drawn_exactly():
+    mask = np.zeros((40, 50), bool)
+    mask[5:25, 10:40] = True
+    mask[10:20, 20:30] = False
+    mask[30:38, 1:9] = True
+    drawn = outline("truth", mask, "red", "1 2")
+    assert (drawn.key, drawn.colour, drawn.dashes) == ("truth", "red", "1 2")
+    assert (fill(drawn.path, mask.shape) == mask).all()
+    x, y = drawn.label_at
+    assert mask[int(y), int(x)]
+
+
+@settings(deadline=None)
+@given(arrays(bool, (3, 4)))
+def test_any_blocks_are_drawn(blocks):
+    mask = np.kron(blocks, np.ones((8, 8))).astype(bool)
+    drawn = outline("x", mask)
+    if drawn is None:
+        assert not mask.any()
+        return
+    # Corners that touch may be drawn in either of two ways; inside the blocks there is no doubt.
+    inner = np.zeros((8, 8), bool)
+    inner[2:-2, 2:-2] = True
+    sure = np.tile(inner, (3, 4))
+    assert (fill(drawn.path, mask.shape) == mask)[sure].all()
+
+
+def test_a_chequerboard_is_not_drawn():
+    assert outline("x", (np.indices((600, 600)) // 3).sum(axis=0) % 2 == 0) is None
+
+
+def test_probability_is_clear_without_data():
+    pixels = paint_probability(np.array([[0.0, 1.0, np.nan]], np.float32))
+    assert pixels[0, :, 3].tolist() == [255, 255, 0]
+    assert pixels[0, 1, :2].min() > 200  # yellow

@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import pytest
+
+from glacierseg.report import style
+from glacierseg.report.read import read_results
+from glacierseg.report.refinement import in_words, refinement_rows
+from glacierseg.report.summary import summarise
+
+
+@pytest.mark.parametrize(
+    ("value", "score", "area", "count"),
+    [
+        (None, "–", "–", "–"),
+        (0.12345, "0.123", "0.12", "0.1235"),
+        (12.0, "12.000", "12.0", "12"),
+        (1234567.0, "1234567.000", "1,234,567", "1\u2009234\u2009567"),
+    ],
+)
+def test_numbers(value, score, area, count):
+    assert style.score_text(value) == score
+    assert style.area_text(value) == area
+    assert style.count_text(value) == count
+
+
+def test_names():
+    assert style.variant_label("m_landsnet", "top6", "raw") == "M-LandsNet, top 6 bands, raw"
+    assert style.variant_label("threshold", "all", "raw") == "Threshold, raw"
+    assert style.variant_label("new", "all") == "new, all bands"
+    assert style.difference_text(-0.01) == "−0.010"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("min_area_km2", 0.03, "min area 0.03 km²"),
+        ("merge_distance_m", 20, "merge distance 20 m"),
+        ("max_hole_km2", None, "max hole any"),
+        ("iterations", 3, "iterations 3"),
+        ("shape", "disk", "shape disk"),
+    ],
+)
+def test_parameters_in_words(key, value, words):
+    assert in_words(key, value) == words
+
+
+def test_refinement_compares_stages(whole_run):
+    results = read_results(whole_run)
+    iou = {(s.variant, s.role): s.get("iou") for s in results.scores}
+    row = next(row for row in refinement_rows(results) if row.label == "UNet++, all bands")
+    for role, pair in (("validate", row.validate), ("test", row.test)):
+        expected = [iou[("unetplusplus", "all", stage), role] for stage in ("raw", "refined")]
+        assert pair == pytest.approx(expected)
+
+
+def test_summary_without_a_test_part_says_so(whole_run):
+    results = read_results(whole_run)
+    untested = replace(results, scores=tuple(s for s in results.scores if s.role != "test"))
+    text = " ".join(summarise(untested).sentences)
+    assert "on the validate part: IoU" in text
+    assert "no score on a test part yet" in text
+    assert summarise(replace(results, scores=())).best is None
+
+
+def test_summary_says_when_the_threshold_wins(whole_run):
+    results = read_results(whole_run)
+    best = next(s for s in results.scores if s.variant == ("threshold", "all", "raw") and s.role == "test")
+    perfect = replace(best, values={**best.values, "fp": 0.0, "fn": 0.0})
+    text = " ".join(summarise(replace(results, scores=(*results.scores, perfect))).sentences)
+    assert "falls behind by" not in text  # two rows of one variant add up
+    alone = tuple(s for s in results.scores if s is not best)
+    assert "the network falls behind by 0." in " ".join(
+        summarise(replace(results, scores=(*alone, perfect))).sentences
+    )
