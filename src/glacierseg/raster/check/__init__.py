@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError
 from glacierseg.raster.blocks import Progress
+from glacierseg.raster.check.leak import check_overlap
 from glacierseg.raster.check.mask_checks import (
     check_glacier_share,
     check_mask_grid,
@@ -138,4 +139,4 @@ def _failed(name: str, error: GlaciersegError) -> CheckResult:
     return CheckResult(name, "failed", message, fix)
 
 
-__all__ = ["CheckResult", "Status", "check_scene", "is_usable"]
+__all__ = ["CheckResult", "Status", "check_overlap", "check_scene", "is_usable"]
