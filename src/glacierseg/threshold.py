@@ -106,7 +106,7 @@ def find_threshold(
         for above in (True, False):
             called = counts[number].sum(1)[:, None] - below if above else below
             iou = called[1] / (called[0] + total)
-            at = int(iou.argmax())
+            at = _middle_of_best(iou)
             if iou[at] > best[0]:
                 best = (float(iou[at]), number, above, at)
     iou_found, number, above, at = best
@@ -116,6 +116,13 @@ def find_threshold(
         return ThresholdRule(bands[first], None, above, float(lowest[first] + at * step), iou_found)
     share = min(at / (_BINS - 1), 1 - 1e-9)
     return ThresholdRule(bands[first], bands[second], above, share / (1 - share), iou_found)
+
+
+def _middle_of_best(iou: NDArray[np.float64]) -> int:
+    """Returns the middle of the first run of equally good thresholds: the one with most room on both sides."""
+    best = np.flatnonzero(iou == iou.max())
+    run = best[best - best[0] == np.arange(len(best))]
+    return int(run[len(run) // 2])
 
 
 def _feature(band: NDArray[Any], divisor: NDArray[Any] | None) -> NDArray[np.float64]:

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from glacierseg.bands import band_importance, gradient_importance, read_importance, top_bands, write_importance
+from glacierseg.errors import RequestError
+from glacierseg.training.checkpoint import ModelCard
+from tests.helpers import blobs, write_mask, write_scene
+
+
+class Linear(nn.Module):
+    """The glacier logit is a weighted sum of the bands, so the gradient is the weights."""
+
+    def __init__(self, weights: list[float]) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor(weights))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        glacier = (x * self.weights[:, None, None]).sum(1)
+        return torch.stack([torch.zeros_like(glacier), glacier], 1)
+
+
+def test_a_linear_network_gives_back_its_weights_as_shares() -> None:
+    target = torch.zeros(3, 8, 8, dtype=torch.long)
+    target[:2, 2:5] = 1
+    found = gradient_importance(Linear([1.0, -6.0, 3.0]), [(torch.randn(3, 3, 8, 8), target)], ["a", "b", "c"])
+    assert [(e.rank, e.band) for e in found] == [(1, "b"), (2, "c"), (3, "a")]
+    assert [e.importance for e in found] == pytest.approx([0.6, 0.3, 0.1])
+    assert [e.spread for e in found] == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+def test_only_glacier_pixels_count() -> None:
+    class Split(nn.Module):
+        """Looks at band a on the left half and at band b on the right half."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Parameter(torch.ones(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            glacier = torch.cat([x[:, 0, :, :4], x[:, 1, :, 4:]], -1) * self.one
+            return torch.stack([torch.zeros_like(glacier), glacier], 1)
+
+    target = torch.full((1, 8, 8), 255)
+    target[:, :, :4] = 1
+    target[:, :, 4:6] = 0
+    found = gradient_importance(Split(), [(torch.randn(1, 2, 8, 8), target)], ["a", "b"])
+    assert {e.band: e.importance for e in found} == pytest.approx({"a": 1.0, "b": 0.0})
+
+
+def test_no_glacier_is_one_line() -> None:
+    with pytest.raises(RequestError, match="needs glacier pixels"):
+        gradient_importance(Linear([1.0]), [(torch.randn(1, 1, 4, 4), torch.zeros(1, 4, 4))], ["a"])
+
+
+def test_table_survives_the_file_and_gives_top_bands_in_scene_order(tmp_path: Path) -> None:
+    target = torch.ones(1, 4, 4, dtype=torch.long)
+    found = gradient_importance(Linear([2.0, 1.0, 4.0]), [(torch.randn(1, 3, 4, 4), target)], ["a", "b", "c"])
+    write_importance(tmp_path / "t.csv", found)
+    again = read_importance(tmp_path / "t.csv")
+    assert [(e.rank, e.band) for e in again] == [(e.rank, e.band) for e in found]
+    assert top_bands(again, 2, ["a", "b", "c"]) == ("a", "c")
+
+
+def test_on_a_scene_spread_is_taken_from_the_card(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (3, 50, 70)).astype(np.uint8)
+    scene = write_scene(tmp_path / "s.tif", values, ["b", "spare", "a"])
+    mask = write_mask(tmp_path / "m.tif", blobs(50, 70))
+    card = ModelCard(
+        architecture="m_landsnet", bands=("a", "b"), band_mean=(0.0, 0.0), band_std=(10.0, 20.0), patch_px=32
+    )
+    found = band_importance(Linear([1.0, 3.0]), scene, mask, card=card)
+    assert {e.band: e.importance for e in found} == pytest.approx({"a": 0.25, "b": 0.75})

@@ -1,0 +1,111 @@
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from glacierseg.config import dump_config, first_difference, load_config, parse_config
+from glacierseg.errors import ConfigError
+
+BASE: dict[str, Any] = {
+    "name": "basin",
+    "regions": [
+        {
+            "name": "khumbu",
+            "scene": "a.tif",
+            "truth": "m.gpkg",
+            "roles": {"train": {"x": [0.5, 1]}, "test": {"x": [0, 0.4]}},
+        }
+    ],
+}
+FILE = Path("/data/basin/run.yaml")
+
+
+def test_paths_are_relative_to_the_file_and_defaults_are_spelled_out() -> None:
+    config = parse_config(BASE, FILE)
+    assert config.regions[0].scene == (Path("/data/basin/a.tif"),)
+    assert config.regions[0].truth == Path("/data/basin/m.gpkg")
+    assert [model.name for model in config.models] == ["glavitu", "m_landsnet", "unetplusplus"]
+    dumped = yaml.safe_load(dump_config(config))
+    assert dumped["training"]["patience"] == 20
+    assert dumped["split"] == {"method": "spatial", "holdout_share": 0.2, "block_px": None, "seed": 100}
+    assert parse_config(dumped, Path("/elsewhere/x.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [("test", {"test": None}), (["train", "validate"], {"train": None, "validate": None})],
+)
+def test_roles_may_be_a_name_or_a_list(roles: object, expected: dict[str, None]) -> None:
+    data = copy.deepcopy(BASE)
+    data["regions"].append({**data["regions"][0], "name": "other", "roles": roles})
+    assert parse_config(data, FILE).regions[1].roles == expected
+
+
+def region(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda data: data["regions"][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(trainin={}), "unknown key 'trainin' (did you mean 'training'?)"),
+        (lambda d: d.update(training={"epoch": 3}), "unknown key 'training.epoch' (did you mean 'epochs'?)"),
+        (region(nodta=0), "unknown key 'regions[khumbu].nodta' (did you mean 'nodata'?)"),
+        (lambda d: d["regions"][0].pop("roles"), "regions[khumbu].roles is missing; give the region `roles: train`"),
+        (region(roles={}), "regions[khumbu].roles: is empty"),
+        (region(roles="tran"), "regions[khumbu].roles.tran: input should be 'train', 'validate' or 'test'"),
+        (region(roles="test"), "no region has the role train"),
+        (region(roles={"train": {"x": [1, 0]}}), "regions[khumbu].roles.train.x: goes from 1 to 0"),
+        (region(roles={"train": {"xx": [0, 1]}}), "unknown key 'regions[khumbu].roles.train.xx'"),
+        (region(roles={"train": {"x": [0, 1]}, "test": None}), "give a part (x, y or polygon) for every role"),
+        (lambda d: d.update(models=["unetpluplus"]), "no network is called 'unetpluplus' (did you mean 'unetplusplus'?)"),
+        (lambda d: d.update(models=[{"name": "glavitu", "widht": 2}]), "(did you mean 'width'?)"),
+        (lambda d: d.update(models=["glavitu", "glavitu"]), "model 'glavitu' is named twice"),
+        (lambda d: d["regions"].append(d["regions"][0]), "region 'khumbu' is named twice"),
+        (lambda d: d.update(regions=[]), "regions: "),
+        (lambda d: d.update(refinement={"iterations": []}), "give at least one value to try"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gives_one_line_with_its_place(change: Callable[[Any], object], message: str) -> None:
+    data = copy.deepcopy(BASE)
+    change(data)
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data, FILE)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{FILE}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [1", "not valid YAML at line"), ("- 1", "holds no configuration"), ("", "holds no")]
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_first_difference_names_the_key() -> None:
+    old = yaml.safe_load(dump_config(parse_config(BASE, FILE)))
+    new = copy.deepcopy(old)
+    assert first_difference(old, new) is None
+    new["models"][1]["width"] = 0.5
+    assert first_difference(old, new) == "models[1].width was 1.0 and is now 0.5"
+
+
+def test_the_template_and_the_example_are_valid() -> None:
+    root = Path(__file__).parents[1]
+    template = load_config(root / "src/glacierseg/template.yaml")
+    defaults = parse_config({"name": template.name, "regions": BASE["regions"]}, FILE)
+    for section in ("models", "bands", "patch", "split", "training", "prediction", "refinement", "outputs"):
+        assert getattr(template, section) == getattr(defaults, section), section
+    himalaya = load_config(root / "configs/himalaya.yaml")
+    assert [set(region.roles) for region in himalaya.regions] == [
+        {"train", "validate"}, {"train"}, {"train", "test"}, {"train", "test"}, {"test"}, {"test"},
+    ]  # fmt: skip
