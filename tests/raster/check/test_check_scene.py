@@ -268,4 +268,4 @@ def test_traps_in_the_real_data(data_dir):
 def test_band_that_is_marked_as_transparency(make_raster):
     four = np.random.default_rng(0).integers(1, 250, (4, SIDE, SIDE)).astype(np.uint8)
     scene = make_raster("a.tif", four, photometric="RGB", alpha="yes", names=["red", "green", "blue", "nir"])
-    assert "--colorinterp 4=undefined" in only(check(scene), "bands", "warning").fix
+    assert "--colorinterp red,green,blue,undefined" in only(check(scene), "bands", "warning").fix

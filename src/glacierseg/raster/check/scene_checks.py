@@ -3,7 +3,6 @@
 import math
 
 from pyproj import Geod
-from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from glacierseg.raster.check.result import CheckResult
@@ -29,13 +28,14 @@ def check_bands(scene: Scene) -> CheckResult:
     """Number of bands, and whether they carry names."""
     for path in scene.paths:
         with open_raster(path) as dataset:
-            alphas = [i for i in dataset.indexes if dataset.colorinterp[i - 1] == ColorInterp.alpha]
-        if alphas:
+            colours = [colour.name for colour in dataset.colorinterp]
+        if "alpha" in colours:
+            plain = ",".join("undefined" if name == "alpha" else name for name in colours)
             return CheckResult(
                 "bands",
                 "warning",
-                f"band {alphas[0]} of {path} is marked as transparency; it is taken for data here",
-                f"rio edit-info --colorinterp {alphas[0]}=undefined {path}, or leave the band out",
+                f"band {colours.index('alpha') + 1} of {path} is marked as transparency; taken for data here",
+                f"rio edit-info --colorinterp {plain} {path}",
             )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
