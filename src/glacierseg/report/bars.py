@@ -1,5 +1,6 @@
 """Scores and band importance side by side."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -20,15 +21,18 @@ def figure_scores(
         title: Label of the axis.
 
     Returns:
-        A figure with one panel per region.
+        A figure with one panel per region, three in a row.
     """
     regions = list(dict.fromkeys(score.region for score in scores))
     networks = list(dict.fromkeys((s.model, s.bands) for s in scores if s.model != THRESHOLD))
-    height = 1.15 + 0.36 * max(2, len(networks))
-    columns = max(1, len(regions))
+    columns = max(1, min(3, len(regions)))
+    rows = max(1, math.ceil(len(regions) / columns))
+    height = 0.4 + rows * (0.75 + 0.36 * max(2, len(networks)))
     figure = Figure(figsize=(max(6.4, 2.2 + 3.3 * columns), height), layout="constrained")
-    panels = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
-    for axes, region in zip(panels, regions, strict=True):
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    for axes in panels[len(regions) :]:
+        axes.set_axis_off()
+    for axes, region in zip(panels, regions, strict=False):
         own = {score.variant: score.get(column) for score in scores if score.region == region}
         limits = [(s, own.get((THRESHOLD, "all", s))) for s in ("raw", "refined")]
         for stage, limit in limits:
