@@ -73,7 +73,12 @@ def make_run(folder: Path) -> Path:
         save(f"{own}/khumbu_probability.tif", rng.random(GRID.shape).astype(np.float32), float("nan"))
         chosen = BANDS if bands == "all" else ["green", "nir"]
         write_json(
-            run / own / "model.json", {"architecture": model, "bands": chosen, "training": {"best_epoch": 2}}
+            run / own / "model.json",
+            {
+                "architecture": model,
+                "bands": chosen,
+                "training": {"best_epoch": 2, "epochs": 3, "parameters": 12345, "seconds": 4000},
+            },
         )
         write_text(
             run / own / "epochs.csv",

@@ -124,7 +124,7 @@ def test_only_a_configuration_is_enough(tmp_path):
         ("threshold", set()),
         ("threshold/all/threshold.json", set()),
         ("glavitu/all/epochs.csv", set()),
-        ("*/*/epochs.csv", {"training"}),
+        ("*/*/epochs.csv", set()),
         ("*/*/model.json", set()),
         ("*/*/band_importance.csv", {"bands"}),
         ("*/*/refinement.json", {"refinement"}),

@@ -6,6 +6,7 @@ from glacierseg.report import style
 from glacierseg.report.read import read_results
 from glacierseg.report.refinement import in_words, refinement_rows
 from glacierseg.report.summary import summarise
+from glacierseg.report.training import TRAINING_FACTS, duration_text, training_rows
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,25 @@ def test_refinement_compares_stages(whole_run):
     for role, pair in (("validate", row.validate), ("test", row.test)):
         expected = [iou[("unetplusplus", "all", stage), role] for stage in ("raw", "refined")]
         assert pair == pytest.approx(expected)
+
+
+def test_training_facts(whole_run):
+    rows = training_rows(read_results(whole_run))
+    assert [(row.model, row.bands) for row in rows[:2]] == [
+        ("GLAVITU", "all bands"),
+        ("GLAVITU", "top 6 bands: green, nir"),
+    ]
+    facts = dict(zip(TRAINING_FACTS, rows[0].facts, strict=True))
+    assert facts["Parameters"] == "12\u2009345"
+    assert (facts["Epochs"], facts["Best epoch"], facts["Time"]) == ("3", "2", "1 h 7 min")
+    assert facts["Patches"] == "–"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (12.4, "12 s"), (600, "10 min"), (3600, "1 h 0 min")]
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
 
 
 def test_summary_without_a_test_part_says_so(whole_run):

@@ -26,6 +26,7 @@ from glacierseg.report.read import read_results
 from glacierseg.report.refinement import refinement_rows
 from glacierseg.report.results import RunResults
 from glacierseg.report.summary import Summary, summarise
+from glacierseg.report.training import TRAINING_FACTS, training_rows
 from glacierseg.report.views import RegionView, view_region
 from glacierseg.report.zooms import find_zooms
 
@@ -90,6 +91,8 @@ def render(results: RunResults) -> str:
         more_columns=more_columns(results),
         scores=score_picture(results),
         curves=curves_picture(results.networks),
+        trainings=training_rows(results),
+        training_facts=TRAINING_FACTS,
         regions=[_region_section(results, view, summary) for view in views],
         zooms=[photo(zoom.figure, zoom.text, zoom.text) for zoom in zooms],
         best_label=style.variant_label(*best) if best else "",
