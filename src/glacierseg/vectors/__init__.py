@@ -1,0 +1,1 @@
+"""Masks to outlines: polygons along pixel edges, smoothed ones, their attributes, and vector files."""
