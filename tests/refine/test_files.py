@@ -38,7 +38,7 @@ def test_a_file_is_refined_on_its_own_grid(tmp_path, grid):
         refined = dataset.read(1)
     expected = refine_mask(mask, grid.pixel_size_m, merge_distance_m=40, max_hole_km2=None)
     np.testing.assert_array_equal(refined, expected)
-    assert changes[0].before.fragments > 100 > changes[-1].after.fragments == 1
+    assert changes[0].fragments_before > 100 > changes[-1].fragments_after == 1
     assert cog_validate(tmp_path / "out" / "refined.tif", quiet=True)[0]
 
 

@@ -56,34 +56,27 @@ class RefineParameters:
 
 
 @dataclass(frozen=True)
-class MaskFacts:
-    """What a mask holds.
-
-    Attributes:
-        fragments: Connected parts of glacier (8-connected).
-        holes: Holes in them.
-        glacier_km2: Their area.
-    """
-
-    fragments: int
-    holes: int
-    glacier_km2: float
-
-
-@dataclass(frozen=True)
 class StepChange:
     """What one step of refinement did.
 
     Attributes:
         step: `merge`, `smooth`, `fill` or `remove`.
-        before: The mask that it was given.
-        after: The mask that it made.
-        changed_px: Pixels that are glacier in only one of the two.
+        fragments_before: Connected parts of glacier (8-connected) in the mask that it was given.
+        fragments_after: The same in the mask that it made.
+        holes_before: Holes in glacier, see `glacierseg.refine.components.label_holes`.
+        holes_after: The same.
+        area_before_km2: Area of glacier.
+        area_after_km2: The same.
+        changed_px: Pixels that are glacier in only one of the two masks.
     """
 
     step: str
-    before: MaskFacts
-    after: MaskFacts
+    fragments_before: int
+    fragments_after: int
+    holes_before: int
+    holes_after: int
+    area_before_km2: float
+    area_after_km2: float
     changed_px: int
 
 
@@ -143,26 +136,25 @@ def refine_with_report(
     """
     size_m = width_and_height_m(pixel_size_m)
     mask = clean_mask(mask, None, "mask")
-    before = mask_facts(mask, size_m)
+    before = _facts(mask, size_m)
     changes = []
     for name, step in _steps(size_m, parameters or RefineParameters()):
         refined = step(mask)
-        after = mask_facts(refined, size_m)
-        changes.append(StepChange(name, before, after, int(np.count_nonzero(refined != mask))))
+        after = _facts(refined, size_m)
+        changed_px = int(np.count_nonzero(refined != mask))
+        changes.append(
+            StepChange(name, before[0], after[0], before[1], after[1], before[2], after[2], changed_px)
+        )
         mask, before = refined, after
     return mask, tuple(changes)
 
 
-def mask_facts(mask: NDArray[np.uint8], pixel_size_m: tuple[float, float]) -> MaskFacts:
-    """Counts the fragments, holes and area of a mask of 0, 1 and 255."""
+def _facts(mask: NDArray[np.uint8], size_m: tuple[float, float]) -> tuple[int, int, float]:
+    """Returns the number of fragments, that of holes, and the area of glacier in km2."""
     glacier, ignore = split(mask)
     fragments = label_fragments(glacier)
-    pixel_km2 = pixel_size_m[0] * pixel_size_m[1] / 1e6
-    return MaskFacts(
-        fragments=fragments.number,
-        holes=label_holes(glacier, ignore).number,
-        glacier_km2=int(fragments.areas_px.sum()) * pixel_km2,
-    )
+    area_km2 = int(fragments.areas_px.sum()) * size_m[0] * size_m[1] / 1e6
+    return fragments.number, label_holes(glacier, ignore).number, area_km2
 
 
 def _steps(size_m: tuple[float, float], parameters: RefineParameters) -> Iterator[tuple[str, Step]]:
