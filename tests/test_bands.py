@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from glacierseg.bands import band_importance, gradient_importance, read_importance, top_bands, write_importance
+from glacierseg.bands import (
+    band_importance,
+    gradient_importance,
+    read_importance,
+    top_bands,
+    write_importance,
+)
 from glacierseg.errors import RequestError
 from glacierseg.training.checkpoint import ModelCard
 from tests.helpers import blobs, write_mask, write_scene
@@ -26,7 +32,9 @@ class Linear(nn.Module):
 def test_a_linear_network_gives_back_its_weights_as_shares() -> None:
     target = torch.zeros(3, 8, 8, dtype=torch.long)
     target[:2, 2:5] = 1
-    found = gradient_importance(Linear([1.0, -6.0, 3.0]), [(torch.randn(3, 3, 8, 8), target)], ["a", "b", "c"])
+    found = gradient_importance(
+        Linear([1.0, -6.0, 3.0]), [(torch.randn(3, 3, 8, 8), target)], ["a", "b", "c"]
+    )
     assert [(e.rank, e.band) for e in found] == [(1, "b"), (2, "c"), (3, "a")]
     assert [e.importance for e in found] == pytest.approx([0.6, 0.3, 0.1])
     assert [e.spread for e in found] == pytest.approx([0, 0, 0], abs=1e-9)

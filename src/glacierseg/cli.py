@@ -21,6 +21,7 @@ app = typer.Typer(
 add_data_commands(app)
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
+_INTERRUPTED = 130
 
 
 @app.command()
@@ -297,8 +298,10 @@ def main() -> None:
         app()
     except GlaciersegError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command continues where it stopped", status=130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            _fail("interrupted; the same command continues where it stopped", status=_INTERRUPTED)
+        raise
     except MemoryError:
         _fail("not enough memory; use smaller windows or batches, or a part of the scene")
     except BrokenPipeError:

@@ -158,6 +158,7 @@ class TrainingConfig(Section):
     patience: Annotated[int, Field(ge=1)] = 20
     monitor: Literal["val_iou", "val_loss"] = "val_iou"
     schedule: Literal["constant", "cosine"] = "constant"
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=0)] = 0

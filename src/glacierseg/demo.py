@@ -52,7 +52,7 @@ def synthetic_settings(folder: Path) -> dict[str, Any]:
     return {
         "name": "demo-synthetic",
         "notices": [
-            "Synthetic data: made-up basins. Scores show that the chain works, not how well it maps real ice.",
+            "Synthetic data: made-up basins. Scores show that the chain works, not how it maps real ice.",
             "Short training: few epochs on two cores. Real work takes full-size networks and more time.",
         ],
         "regions": [
@@ -65,11 +65,17 @@ def synthetic_settings(folder: Path) -> dict[str, Any]:
             for name, role in (("basin_a", "train"), ("basin_b", "validate"), ("basin_c", "test"))
         ],
         "models": [
-            {"name": "glavitu", "width": 0.25, "patch_px": 64, "learning_rate": 1e-3, "epochs": 8},
-            {"name": "m_landsnet", "width": 0.25, "patch_px": 64, "learning_rate": 3e-3, "epochs": 8},
-            {"name": "unetplusplus", "width": 0.125, "patch_px": 64, "learning_rate": 3e-3, "epochs": 8},
+            {"name": "glavitu", "width": 0.25, "patch_px": 64, "learning_rate": 1e-3},
+            {"name": "m_landsnet", "width": 0.25, "patch_px": 64, "learning_rate": 3e-3},
+            {"name": "unetplusplus", "width": 0.125, "patch_px": 64, "learning_rate": 2e-3},
         ],
-        "training": {"schedule": "cosine", "patches_per_epoch": 256, "weight_decay": 0.01},
+        "training": {
+            "epochs": 12,
+            "schedule": "cosine",
+            "batch_size": 8,
+            "patches_per_epoch": 256,
+            "weight_decay": 0.01,
+        },
     }
 
 
@@ -127,12 +133,13 @@ def everest_settings(folder: Path) -> dict[str, Any]:
         ],
         "models": [
             {"name": "glavitu", "width": 0.25, "patch_px": 64, "learning_rate": 5e-4},
-            {"name": "m_landsnet", "width": 0.25, "patch_px": 64},
-            {"name": "unetplusplus", "width": 0.25, "patch_px": 64, "batch_size": 8},
+            {"name": "m_landsnet", "width": 0.25, "patch_px": 64, "learning_rate": 1e-3},
+            {"name": "unetplusplus", "width": 0.25, "patch_px": 64, "learning_rate": 1e-3},
         ],
         "training": {
-            "epochs": 30,
+            "epochs": 24,
             "schedule": "cosine",
+            "batch_size": 8,
             "patches_per_epoch": 480,
             "weight_decay": 0.01,
         },

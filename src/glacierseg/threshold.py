@@ -119,7 +119,7 @@ def find_threshold(
 
 
 def _middle_of_best(iou: NDArray[np.float64]) -> int:
-    """Returns the middle of the first run of equally good thresholds: the one with most room on both sides."""
+    """Returns the middle of the first run of equally good thresholds, with most room on both sides."""
     best = np.flatnonzero(iou == iou.max())
     run = best[best - best[0] == np.arange(len(best))]
     return int(run[len(run) // 2])

@@ -56,6 +56,23 @@ def test_logits_lie_on_the_pixels_of_the_input(name, in_channels, classes, width
     assert logits.isfinite().all()
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_first_weights_that_read_the_bands_are_small(name):
+    network = make(name, {}, in_channels=5)
+    read = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(
+                lambda conv, inputs: read.append(conv) if torch.equal(inputs[0], bands) else None
+            )
+    bands = image(1, 5, 32, 32)
+    network.eval()(bands)
+    assert read
+    for conv in read:
+        full = (2 / (conv.in_channels * conv.kernel_size[0] ** 2)) ** 0.5
+        assert float(conv.weight.detach().std()) == pytest.approx(0.1 * full, rel=0.5)
+
+
 @every_network
 def test_every_parameter_learns(name, options):
     network = make(name, options).train()

@@ -77,9 +77,7 @@ def test_several_files_make_one_scene(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"window_px": 0}, {"overlap": 1.0}, {"batch_size": 0}, {"threshold": 1.0}]
-)
+@pytest.mark.parametrize("wrong", [{"window_px": 0}, {"overlap": 1.0}, {"batch_size": 0}, {"threshold": 1.0}])
 def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError, match="makes no sense"):
         predict_scene(Sigmoid(), scene(tmp_path), tmp_path, card=CARD, **wrong)  # type: ignore[arg-type]
@@ -87,7 +85,7 @@ def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, float])
 
 def test_a_failure_leaves_no_file_behind(tmp_path: Path) -> None:
     class Broken(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):

@@ -34,9 +34,7 @@ def random_scene(folder: str, height: int, width: int, holes: float = 0.0) -> tu
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.floats(0, 0.9), st.integers(1, 5)
-)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.floats(0, 0.9), st.integers(1, 5))
 def test_a_network_that_returns_its_input_gives_it_back(
     height: int, width: int, window: int, overlap: float, batch: int
 ) -> None:

@@ -7,21 +7,25 @@ from hypothesis.extra.numpy import array_shapes, arrays
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=16)
 
 
-def masks(values=(0, 1, 0, 1, 255)):
-    """Random masks, from sparse to dense, with ignored pixels unless the values say otherwise."""
-    return SHAPES.flatmap(
-        lambda shape: st.builds(
-            np.where,
-            arrays(bool, shape),
-            arrays(np.uint8, shape, elements=st.sampled_from(values)),
-            arrays(np.uint8, shape, elements=st.sampled_from(values), fill=st.sampled_from(values)),
-        )
-    )
+@st.composite
+def masks(draw, ignored=True):
+    """Masks of a few odd pixels, and noise of any density, ragged or in lumps."""
+    shape = draw(SHAPES)
+    values = [0, 1, 255] if ignored else [0, 1]
+    if draw(st.booleans()):
+        return draw(arrays(np.uint8, shape, elements=st.sampled_from(values)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    side = draw(st.integers(1, 3))
+    cells = random.random((shape[0] // side + 1, shape[1] // side + 1)) < draw(st.floats(0.2, 0.9))
+    mask = np.kron(cells, np.ones((side, side)))[: shape[0], : shape[1]].astype(np.uint8)
+    if ignored:
+        mask[random.random(shape) < draw(st.sampled_from([0.0, 0.05, 0.3]))] = 255
+    return mask
 
 
 def plain_masks():
-    """Random masks of 0 and 1."""
-    return masks((0, 1))
+    """The same without ignored pixels."""
+    return masks(ignored=False)
 
 
 SIZES = st.sampled_from([(10.0, 10.0), (26.6, 30.9), (20.0, 5.0)])

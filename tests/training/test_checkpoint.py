@@ -36,7 +36,9 @@ def test_a_saved_model_loads_with_equal_output_and_card(tmp_path: Path) -> None:
         (lambda f: (f / "model.json").write_text("not json"), "is not a card"),
         (lambda f: (f / "model.safetensors").write_bytes(b"1234567890"), "is damaged"),
         (
-            lambda f: (f / "model.json").write_text(CARD.model_copy(update={"width": 0.25}).model_dump_json()),
+            lambda f: (f / "model.json").write_text(
+                CARD.model_copy(update={"width": 0.25}).model_dump_json()
+            ),
             "does not fit",
         ),
     ],

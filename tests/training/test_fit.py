@@ -57,7 +57,13 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     train, validate = datasets(tmp_path)
     net = network()
-    result = fit(net, train, validate, plan(epochs=8, schedule="cosine", patches_per_epoch=64, learning_rate=5e-3), tmp_path / "run")
+    result = fit(
+        net,
+        train,
+        validate,
+        plan(epochs=8, schedule="cosine", patches_per_epoch=64, learning_rate=5e-3),
+        tmp_path / "run",
+    )
     table = rows(tmp_path / "run")
     ious = [float(row["val_iou"]) for row in table]
     assert [int(row["epoch"]) for row in table] == list(range(1, 9))
@@ -70,10 +76,7 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
             predicted = net(image[None]).argmax(1)[0][target != 255]
             truth = target[target != 255]
             task.counts += torch.tensor(
-                [
-                    int(((predicted == p) & (truth == t)).sum())
-                    for p, t in ((1, 1), (1, 0), (0, 1), (0, 0))
-                ]
+                [int(((predicted == p) & (truth == t)).sum()) for p, t in ((1, 1), (1, 0), (0, 1), (0, 0))]
             )
     tp, fp, fn, _ = task.counts.tolist()
     assert tp / (tp + fp + fn) == pytest.approx(result.best_iou, abs=0.01)
@@ -94,7 +97,7 @@ def test_patience_stops(tmp_path: Path) -> None:
 
 
 def test_no_patches_is_one_line(tmp_path: Path) -> None:
-    train, validate = datasets(tmp_path)
+    train, _ = datasets(tmp_path)
     empty = PatchDataset(train.reader, (), "validate", train.scaling)
     with pytest.raises(RequestError, match="no patch to validate on"):
         fit(network(), train, empty, plan(), tmp_path / "r")

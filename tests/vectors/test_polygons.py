@@ -84,14 +84,18 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, mask_path, monke
         vectorize_mask(mask_path, tmp_path / "out.parquet")
 
 
-def test_the_smooth_layer_may_come_from_the_refined_mask_or_be_left_out(tmp_path, mask_path):
+def test_a_refined_mask_adds_its_own_layers_and_smooth_ones_may_be_left_out(tmp_path, mask_path):
     block = np.zeros(GRID.shape, np.uint8)
     block[20:60, 30:90] = 1
     refined = write_mask(tmp_path / "refined.tif", block)
     vectorize_mask(mask_path, tmp_path / "both.gpkg", refined_path=refined)
-    raw, smooth = (gpd.read_file(tmp_path / "both.gpkg", layer=layer) for layer in ("raw", "smooth"))
-    assert raw.area.sum() == pytest.approx((shapes_with_holes() == 1).sum() * 100)
-    assert smooth.area.tolist() == pytest.approx([240_000])
+    layers = ("raw", "smooth", "refined", "refined_smooth")
+    assert tuple(pyogrio.list_layers(tmp_path / "both.gpkg")[:, 0]) == layers
+    tables = {layer: gpd.read_file(tmp_path / "both.gpkg", layer=layer) for layer in layers}
+    for layer in ("raw", "smooth"):
+        assert tables[layer].area.sum() == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=5e-3)
+    for layer in ("refined", "refined_smooth"):
+        assert tables[layer].area.tolist() == pytest.approx([240_000])
     vectorize_mask(mask_path, tmp_path / "raw.gpkg", smooth_layer=False)
     assert pyogrio.list_layers(tmp_path / "raw.gpkg")[:, 0].tolist() == ["raw"]
 

@@ -37,7 +37,7 @@ def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> Training
     return TrainingPlan(
         loss=model.loss or spec.loss,
         learning_rate=model.learning_rate or spec.learning_rate,
-        batch_size=model.batch_size or own_batch,
+        batch_size=model.batch_size or training.batch_size or own_batch,
         epochs=model.epochs or training.epochs,
         patience=training.patience,
         monitor=training.monitor,

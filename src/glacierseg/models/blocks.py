@@ -169,6 +169,29 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(self.excite(F.relu(self.squeeze(means), inplace=True)))
 
 
+INPUT_GAIN = 0.1
+"""Size of the first weights that read the bands, relative to all others."""
+
+
+def quiet_inputs(block: nn.Module) -> None:
+    """Makes the first weights that read the bands small; call after `initialise`.
+
+    Batch norm follows, so the size of the signal stays. But a band that shows nothing keeps its random first
+    weights for good, and at full size they would shine through as importance: with small ones, what a band
+    weighs in a trained network was learned.
+
+    Args:
+        block: Whose every path starts with a convolution that reads the bands: a `ResidualBlock`, or a
+            sequence that starts with one.
+    """
+    paths = [block.first, block.shortcut] if isinstance(block, ResidualBlock) else [block]
+    for path in paths:
+        reader = next((module for module in path.modules() if isinstance(module, nn.Conv2d)), None)
+        if reader is not None:
+            with torch.no_grad():
+                reader.weight.mul_(INPUT_GAIN)
+
+
 class Head(nn.Conv2d):
     """1 × 1 convolution from features to logits, `(B, in_channels, H, W)` to `(B, classes, H, W)`."""
 

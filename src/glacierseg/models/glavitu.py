@@ -11,6 +11,7 @@ from glacierseg.models.blocks import (
     crop_like,
     initialise,
     pad_to_multiple,
+    quiet_inputs,
     scaled_channels,
 )
 from glacierseg.models.transformer import MapTransformer
@@ -48,6 +49,7 @@ class GlaViTU(nn.Module):
         self.decoder = ResidualDecoder(tokens, filters)
         self.head = Head(filters[0], classes)
         initialise(self)
+        quiet_inputs(self.encoder.blocks[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`."""

@@ -18,6 +18,7 @@ from glacierseg.models.blocks import (
     crop_like,
     initialise,
     pad_to_multiple,
+    quiet_inputs,
     scaled_channels,
 )
 from glacierseg.models.transformer import MapTransformer
@@ -149,6 +150,8 @@ class GlaViTUGlobal(nn.Module):
         self.head = Head(channels, classes)
         self.coarse_head = Head(channels, classes) if deep_supervision else None
         initialise(self)
+        for branch in self.fusion.branches:
+            quiet_inputs(branch)
 
     @property
     def head_weights(self) -> tuple[float, ...]:

@@ -18,6 +18,7 @@ from glacierseg.models.blocks import (
     crop_like,
     initialise,
     pad_to_multiple,
+    quiet_inputs,
     scaled_channels,
 )
 
@@ -51,6 +52,7 @@ class MLandsNet(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(coarse + fine, fine) for coarse, fine in levels)
         self.head = Head(filters[0], classes)
         initialise(self)
+        quiet_inputs(self.encoder.blocks[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`."""

@@ -12,6 +12,7 @@ from glacierseg.models.blocks import (
     crop_like,
     initialise,
     pad_to_multiple,
+    quiet_inputs,
     scaled_channels,
 )
 
@@ -69,6 +70,7 @@ class UNetPlusPlus(nn.Module):
         self.heads = nn.ModuleDict({str(step): Head(filters[0], classes) for step in steps})
         self.prune_level = prune_level
         initialise(self)
+        quiet_inputs(self.nodes["0_0"])
 
     @property
     def prune_level(self) -> int:

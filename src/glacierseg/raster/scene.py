@@ -208,7 +208,9 @@ def open_raster(path: Path) -> Any:
     try:
         return rasterio.open(path)
     except (RasterioError, OSError) as error:
-        raise RasterError(f"{path}: is not a raster that GDAL can read; give a GeoTIFF") from error
+        raise RasterError(
+            f"{path}: is not a raster that GDAL can read, or is cut short; give a whole GeoTIFF"
+        ) from error
 
 
 def grid_of(dataset: Any) -> Grid:
@@ -220,7 +222,7 @@ def grid_of(dataset: Any) -> Grid:
     if dataset.crs is None:
         raise RasterError(
             f"{dataset.name}: has no CRS; assign the right one, for example with "
-            f"`gdal_edit.py -a_srs EPSG:32643 {Path(dataset.name).name}`"
+            f"`rio edit-info --crs EPSG:32643 {dataset.name}`"
         )
     return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
 

@@ -24,15 +24,15 @@ def vectorize_mask(
     """Draws the outlines of a mask and writes them as layers `raw` and `smooth`, in the CRS of the mask.
 
     `raw` runs along the pixel edges, and has exactly the area of the mask; `smooth` has the same area without
-    the stairs. Pixels that touch only at a corner belong to different outlines. A mask without glacier gives
-    empty layers.
+    the stairs. A refined mask adds the same two as `refined` and `refined_smooth`. Pixels that touch only at
+    a corner belong to different outlines. A mask without glacier gives empty layers.
 
     Args:
         mask_path: A mask raster.
-        out_path: `.gpkg` with both layers; or `.shp`, `.geojson` or `.parquet` with `raw`, and beside it
-            `<stem>_smooth` of the same kind.
-        refined_path: A mask on the same grid from which to draw `smooth`, such as the refined one.
-        smooth_layer: Whether to write `smooth` at all.
+        out_path: `.gpkg` with all layers; or `.shp`, `.geojson` or `.parquet` with `raw`, and beside it
+            `<stem>_smooth` and so on of the same kind.
+        refined_path: The refined mask, on the same grid.
+        smooth_layer: Whether to write smooth layers at all.
         min_area_km2: Smaller outlines are left out.
 
     Returns:
@@ -51,12 +51,14 @@ def vectorize_mask(
     with open_raster(mask_path) as dataset:
         grid = grid_of(dataset)
     crs = CRS.from_wkt(grid.crs.to_wkt())
-    polygons = trace_polygons(read_mask(mask_path))
-    layers = {"raw": outline_table(to_crs(polygons, grid.transform), crs, min_area_km2)}
-    if smooth_layer:
-        if refined_path is not None:
-            polygons = trace_polygons(read_mask(Path(refined_path), grid))
-        smooth = to_crs(smooth_outlines(polygons), grid.transform)
-        layers["smooth"] = outline_table(smooth, crs, min_area_km2)
+    layers: dict[str, gpd.GeoDataFrame] = {}
+    for prefix, path in (("", mask_path), ("refined", refined_path)):
+        if path is None:
+            continue
+        polygons = trace_polygons(read_mask(Path(path), grid))
+        layers[prefix or "raw"] = outline_table(to_crs(polygons, grid.transform), crs, min_area_km2)
+        if smooth_layer:
+            smooth = to_crs(smooth_outlines(polygons), grid.transform)
+            layers[f"{prefix}_smooth".lstrip("_")] = outline_table(smooth, crs, min_area_km2)
     write_layers(out_path, layers)
     return layers["raw"]

@@ -1,0 +1,262 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from sklearn import metrics
+
+from glacierseg.config import RunConfig, parse_config
+from glacierseg.errors import BandError, RequestError
+from glacierseg.experiment import run_experiment
+from glacierseg.experiment.folder import RunFolder
+from tests.helpers import blobs, easy_scene, write_mask, write_scene
+
+BANDS = [f"band_{name}" for name in "abcdefgh"]
+HEIGHT, WIDTH = 64, 96
+
+
+def settings(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Two regions: one trains and validates by parts, the other tests; a nodata corner in both."""
+    regions = []
+    for number, roles in enumerate([{"train": {"x": [0, 0.6]}, "validate": {"x": [0.6, 1]}}, "test"]):
+        mask = blobs(HEIGHT, WIDTH, 4 + 3 * number)
+        values = easy_scene(mask, len(BANDS), seed=number)
+        values[:, :6, :9] = 0
+        mask[20:22] = 255
+        write_scene(folder / f"s{number}.tif", values, BANDS, nodata=0)
+        write_mask(folder / f"m{number}.tif", mask)
+        regions.append(
+            {"name": f"r{number}", "scene": f"s{number}.tif", "truth": f"m{number}.tif", "roles": roles}
+        )
+    return {
+        "name": "tiny",
+        "regions": regions,
+        "models": [
+            {"name": "m_landsnet", "width": 0.125, "patch_px": 32, "batch_size": 4, "learning_rate": 5e-3},
+        ],
+        "training": {"epochs": 5, "patches_per_epoch": 64, "schedule": "cosine"},
+        "bands": {"top": 3},
+        **changes,
+    }  # fmt: skip
+
+
+def config(folder: Path, **changes: Any) -> RunConfig:
+    folder.mkdir(exist_ok=True)
+    return parse_config(settings(folder, **changes), folder / "c.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    return run_experiment(config(folder), folder / "out")
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+def test_every_file_of_the_contract_is_there(finished: Path) -> None:
+    for name in ("config.yaml", "environment.json", "metrics.csv", "report.html"):
+        assert (finished / name).stat().st_size > 0
+    for bands in ("all", "top6"):
+        folder = finished / "m_landsnet" / bands
+        for name in ("model.safetensors", "model.json", "epochs.csv"):
+            assert (folder / name).exists()
+        for region in ("r0", "r1"):
+            for end in ("_probability.tif", "_mask.tif", "_refined.tif", ".gpkg"):
+                assert (folder / f"{region}{end}").exists()
+    assert (finished / "m_landsnet/all/band_importance.csv").exists()
+    assert not list(finished.rglob("*.part-*"))
+    assert not list(finished.rglob("checkpoints"))
+
+
+def test_the_top_bands_are_those_that_show_glaciers(finished: Path) -> None:
+    card = json.loads((finished / "m_landsnet/top6/model.json").read_text())
+    assert len(card["bands"]) == 3
+    assert {"band_a", "band_b"} <= set(card["bands"])
+
+
+def test_scores_equal_scikit_learn_on_the_same_pixels(finished: Path) -> None:
+    rows = table(finished)
+    roles = {"train": 1, "validate": 2, "test": 3}
+    assert {(r["model"], r["bands"]) for r in rows} == {
+        ("threshold", "all"), ("m_landsnet", "all"), ("m_landsnet", "top6"),
+    }  # fmt: skip
+    for row in rows:
+        folder = finished / row["model"] / row["bands"]
+        predicted = read(folder / f"{row['region']}_{'mask' if row['stage'] == 'raw' else 'refined'}.tif")
+        truth = read(finished / "regions" / f"{row['region']}_truth.tif")
+        role = read(finished / "regions" / f"{row['region']}_roles.tif")
+        keep = (truth != 255) & (predicted != 255) & (role == roles[row["role"]])
+        t, p = truth[keep], predicted[keep]
+        expected = {
+            "overall_accuracy": metrics.accuracy_score(t, p),
+            "iou": metrics.jaccard_score(t, p),
+            "f1": metrics.f1_score(t, p),
+            "precision": metrics.precision_score(t, p),
+            "recall": metrics.recall_score(t, p),
+            "kappa": metrics.cohen_kappa_score(t, p),
+        }
+        for key, value in expected.items():
+            assert float(row[key]) == pytest.approx(value, abs=1e-12), (key, row)
+        tn, fp, fn, tp = metrics.confusion_matrix(t, p).ravel().tolist()
+        assert [int(row[key]) for key in ("tn", "fp", "fn", "tp")] == [tn, fp, fn, tp]
+
+
+def test_pixels_without_data_come_out_as_nodata(finished: Path) -> None:
+    for bands in ("all", "top6"):
+        mask = read(finished / "m_landsnet" / bands / "r1_mask.tif")
+        assert (mask[:6, :9] == 255).all()
+        assert (mask == 255).sum() == 54
+        assert np.isnan(read(finished / "m_landsnet" / bands / "r1_probability.tif")[:6, :9]).all()
+        assert (read(finished / "m_landsnet" / bands / "r1_refined.tif")[:6, :9] == 255).all()
+
+
+def test_outlines_are_valid_and_as_large_as_their_masks(finished: Path) -> None:
+    folder = finished / "m_landsnet/all"
+    for layer, mask in (("raw", "mask"), ("refined", "refined")):
+        outlines = gpd.read_file(folder / "r1.gpkg", layer=layer)
+        with rasterio.open(folder / f"r1_{mask}.tif") as dataset:
+            assert outlines.crs == dataset.crs
+            area_m2 = (dataset.read(1) == 1).sum() * 100
+        assert outlines.is_valid.all()
+        assert outlines.area.sum() == pytest.approx(area_m2, rel=1e-9)
+
+
+def test_refinement_is_tuned_on_validation_pixels_only(finished: Path) -> None:
+    found = json.loads((finished / "m_landsnet/all/refinement.json").read_text())
+    assert found["tuned_on"] == ["r0"]
+    assert found["best_iou"] >= found["raw_iou"]
+    validated = next(
+        row for row in table(finished)
+        if (row["model"], row["bands"], row["role"], row["stage"]) == ("m_landsnet", "all", "validate", "raw")
+    )  # fmt: skip
+    assert float(validated["iou"]) == pytest.approx(found["raw_iou"])
+
+
+def test_running_again_changes_nothing_that_is_finished(finished: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*.tif")}
+    before |= {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")}
+    run_experiment(_same(finished), finished)
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in before.items())
+
+
+def _same(finished: Path) -> RunConfig:
+    return parse_config(yaml.safe_load((finished / "config.yaml").read_text()), finished / "config.yaml")
+
+
+def test_another_configuration_is_refused_by_the_key_that_changed(finished: Path) -> None:
+    changed = _same(finished)
+    changed = changed.model_copy(update={"training": changed.training.model_copy(update={"epochs": 9})})
+    with pytest.raises(RequestError, match=r"training\.epochs was 5 and is now 9"):
+        run_experiment(changed, finished)
+
+
+def test_a_changed_input_is_refused(tmp_path: Path) -> None:
+    asked = config(tmp_path / "data", models=["m_landsnet"])
+    folder = RunFolder(tmp_path / "out")
+    inputs = [asked.regions[0].scene[0]]
+    assert folder.begin(asked, inputs) is False
+    assert folder.begin(asked, inputs) is True
+    os.utime(inputs[0], (1, 1))
+    with pytest.raises(RequestError, match=r"s0\.tif: changed since"):
+        folder.begin(asked, inputs)
+
+
+def test_regions_with_other_bands_are_refused_by_name(tmp_path: Path) -> None:
+    asked = settings(tmp_path)
+    write_scene(tmp_path / "s1.tif", np.ones((7, HEIGHT, WIDTH), np.uint8), BANDS[:7])
+    with pytest.raises(BandError, match="they differ in band_h"):
+        run_experiment(parse_config(asked, tmp_path / "c.yaml"), tmp_path / "out")
+
+
+def test_random_split_says_that_it_leaks(tmp_path: Path) -> None:
+    data = settings(tmp_path, split={"method": "random"}, bands={"top": 0}, outputs={"report": False})
+    for region in data["regions"]:
+        region["roles"] = ["train", "test"]
+    data["training"]["epochs"] = 1
+    run = run_experiment(parse_config(data, tmp_path / "c.yaml"), tmp_path / "out")
+    assert any("leak" in notice for notice in json.loads((run / "notices.json").read_text()))
+    card = json.loads((run / "m_landsnet/all/model.json").read_text())
+    assert card["training"]["validation_pixels_seen_in_training"] > 0.5
+    assert card["training"]["validation_patches"] == round(
+        0.2 * (card["training"]["patches"] + card["training"]["validation_patches"])
+    )
+    assert {row["role"] for row in table(run)} == {"train", "test"}
+
+
+def test_without_a_validate_role_blocks_of_the_train_part_validate(tmp_path: Path) -> None:
+    data = settings(tmp_path, bands={"top": 0}, outputs={"report": False, "outlines": "none"})
+    data["regions"][0]["roles"] = {"train": {"x": [0, 0.8]}, "test": {"x": [0.8, 1]}}
+    data["models"][0]["patch_px"] = 16
+    data["training"]["epochs"] = 1
+    run = run_experiment(parse_config(data, tmp_path / "c.yaml"), tmp_path / "out")
+    roles = read(run / "regions" / "r0_roles.tif")
+    assert (roles[:, 77:] == 3).all()
+    assert 0.1 < (roles[:, :77] == 2).mean() < 0.35
+    card = json.loads((run / "m_landsnet/all/model.json").read_text())
+    assert card["training"]["validation_pixels_seen_in_training"] == 0
+
+
+def test_a_scene_smaller_than_a_patch_works(tmp_path: Path) -> None:
+    data = settings(tmp_path, bands={"top": 0}, outputs={"report": False})
+    data["models"][0]["patch_px"] = 128
+    data["training"] = {"epochs": 1}
+    run = run_experiment(parse_config(data, tmp_path / "c.yaml"), tmp_path / "out")
+    assert read(run / "m_landsnet/all/r1_mask.tif").shape == (HEIGHT, WIDTH)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from glacierseg.config import parse_config
+from glacierseg.console import Talk
+from glacierseg.experiment import run_experiment
+from glacierseg.experiment.folder import RunFolder
+import yaml
+path = Path(sys.argv[1])
+run_experiment(parse_config(yaml.safe_load(path.read_text()), path), path.parent / "out", talk=Talk())
+"""
+
+
+def test_killed_at_any_stage_it_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
+
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(settings(tmp_path)))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    for sign in ("refinement:", "epoch    2", "kept epoch", "best bands", "[m_landsnet top6] epoch    1"):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if sign in line:
+                time.sleep(0.1)
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    scores = table(tmp_path / "out")
+    again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "trained already" in again.stdout
+    assert table(tmp_path / "out") == scores
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "c.yaml").write_text(yaml.safe_dump(settings(whole)))
+    subprocess.run([*command[:-1], str(whole / "c.yaml")], env=environment, check=True, capture_output=True)
+    assert table(whole / "out") == scores

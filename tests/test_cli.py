@@ -1,0 +1,325 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from rasterio.transform import from_origin
+from shapely.geometry import box
+
+from glacierseg import cli
+from glacierseg.raster.write import to_cog
+from tests.helpers import blobs, easy_scene, write_mask, write_scene
+
+SIZE = 96
+
+
+def glacierseg(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs the command in this process and returns its exit status."""
+    monkeypatch.setattr(sys, "argv", ["glacierseg", *arguments])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture
+def basin(tmp_path: Path) -> Path:
+    """A folder with a scene, its mask and a configuration that trains a tiny network on it."""
+    mask = blobs(SIZE, SIZE, 4)
+    write_scene(tmp_path / "scene.tif", easy_scene(mask), ["red", "green", "blue", "nir"])
+    write_mask(tmp_path / "mask.tif", mask)
+    settings = {
+        "name": "tiny",
+        "regions": [{"name": "r", "scene": "scene.tif", "truth": "mask.tif", "roles": ["train", "validate"]}],
+        "models": [{"name": "m_landsnet", "width": 0.125, "patch_px": 32, "epochs": 1}],
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path
+
+
+def edit(folder: Path, change: Callable[[dict], object]) -> None:
+    settings = yaml.safe_load((folder / "run.yaml").read_text())
+    change(settings)
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+
+
+def rewrite(name: str, **profile: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        with rasterio.open(folder / name) as dataset:
+            values, old, bands = dataset.read(), dataset.profile, dataset.descriptions
+        new = {**old, **profile}
+        values = values[:, : new["height"], : new["width"]]
+        with rasterio.open(folder / name, "w", **new) as dataset:
+            dataset.write(values)
+            dataset.descriptions = bands
+
+    return change
+
+
+def fill(name: str, value: int, **profile: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        rewrite(name, **profile)(folder)
+        with rasterio.open(folder / name, "r+") as dataset:
+            dataset.write(np.full((dataset.count, *dataset.shape), value, dataset.dtypes[0]))
+
+    return change
+
+
+def truncate(folder: Path) -> None:
+    """Cuts off pixels and keeps the header, which stands first in a cloud-optimised file."""
+    to_cog(folder / "scene.tif", folder / "whole.tif", resampling="nearest")
+    whole = (folder / "whole.tif").read_bytes()
+    (folder / "scene.tif").write_bytes(whole[: len(whole) // 2])
+
+
+def band_twice(folder: Path) -> None:
+    with rasterio.open(folder / "scene.tif", "r+") as dataset:
+        dataset.descriptions = ("red", "green", "red", "nir")
+
+
+def outlines_elsewhere(folder: Path) -> None:
+    far = gpd.GeoDataFrame(geometry=[box(10.0, 46.0, 10.1, 46.1)], crs="EPSG:4326")
+    far.to_file(folder / "far.gpkg")
+    edit(folder, lambda s: s["regions"][0].update(truth="far.gpkg"))
+
+
+BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing file": (lambda f: (f / "scene.tif").unlink(), r"scene\.tif: no such file"),
+    "not a raster": (lambda f: (f / "scene.tif").write_text("hello"), r"scene\.tif: is not a raster"),
+    "no CRS": (rewrite("scene.tif", crs=None), r"scene\.tif: has no CRS"),
+    "mask on another grid": (
+        rewrite("mask.tif", transform=from_origin(700_300, 3_600_000, 10, 10)),
+        r"mask\.tif: mask lies on another grid.*glacierseg prepare align",
+    ),
+    "wrong band count": (
+        lambda f: edit(f, lambda s: s["regions"][0].update(bands=["a", "b"])),
+        r"scene\.tif: has 4 bands, but 2 names",
+    ),
+    "band named twice": (band_twice, r"scene\.tif: band 'red' is named twice"),
+    "empty mask": (fill("mask.tif", 0), r"mask\.tif: holds no glacier pixel"),
+    "all-nodata scene": (fill("scene.tif", 0, nodata=0), r"scene\.tif: no pixel has both data"),
+    "outlines that miss the scene": (outlines_elsewhere, r"far\.gpkg: no outline meets the scene"),
+    "header cut off": (
+        lambda f: (f / "scene.tif").write_bytes((f / "scene.tif").read_bytes()[:9000]),
+        r"scene\.tif: .*cut short",
+    ),
+    "truncated TIFF": (truncate, r"scene\.tif: .*truncated or damaged"),
+    "unknown key": (lambda f: edit(f, lambda s: s.update(trainig={})), r"unknown key 'trainig' \(did you"),
+    "unknown model": (lambda f: edit(f, lambda s: s.update(models=["unet"])), r"no network is called 'unet'"),
+    "region without role": (
+        lambda f: edit(f, lambda s: s["regions"][0].pop("roles")), r"regions\[r\]\.roles is missing",
+    ),
+    "mask with other values": (fill("mask.tif", 7), r"mask\.tif: mask holds 7"),
+    "unknown band": (
+        lambda f: edit(f, lambda s: s.update(bands={"use": ["red", "nri"]})),
+        r"no band 'nri' \(did you mean 'nir'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_INPUT)
+def test_bad_input_gives_one_clear_line_and_exit_status_1(
+    kind: str, basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damage, message = BAD_INPUT[kind]
+    damage(basin)
+    status = glacierseg(["run", str(basin / "run.yaml"), "--out", str(basin / "out")], monkeypatch)
+    error = capfd.readouterr().err
+    assert status == 1
+    assert re.search(message, error), error
+    assert len(error.strip().splitlines()) == 1, error
+    assert "Traceback" not in error
+
+
+def test_unwritable_output_folder(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (basin / "file").write_text("in the way")
+    status = glacierseg(["run", str(basin / "run.yaml"), "--out", str(basin / "file" / "out")], monkeypatch)
+    error = capfd.readouterr().err
+    assert status == 1
+    assert "cannot write there" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_wrong_usage_is_exit_status_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert glacierseg(["run"], monkeypatch) == 2
+    assert glacierseg(["demo", "--data", "alps"], monkeypatch) == 2
+
+
+def test_interruption_says_how_to_go_on(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glacierseg.experiment.run_experiment", interrupt)
+    assert glacierseg(["run", str(basin / "run.yaml")], monkeypatch) == 130
+    assert "the same command continues" in capfd.readouterr().err
+
+
+def test_full_disk_is_one_line(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device", "/data/out.tif")
+
+    monkeypatch.setattr("glacierseg.experiment.run_experiment", full)
+    assert glacierseg(["run", str(basin / "run.yaml")], monkeypatch) == 1
+    assert capfd.readouterr().err == "glacierseg: /data/out.tif: No space left on device\n"
+
+
+def test_template_is_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from glacierseg.config import load_config
+
+    assert glacierseg(["template"], monkeypatch) == 0
+    (tmp_path / "t.yaml").write_text(capfd.readouterr().out)
+    assert load_config(tmp_path / "t.yaml").name == "my-basin"
+
+
+def test_info_names_versions_device_and_precision(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert glacierseg(["info"], monkeypatch) == 0
+    shown = capfd.readouterr().out
+    for word in ("glacierseg", "torch", "GPU", "precision", "engines", "data folder", "GiB"):
+        assert word in shown
+
+
+def test_check_exit_status_tells_whether_usable(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["check", str(basin / "scene.tif"), "--mask", str(basin / "mask.tif"), "--patch-px", "32"]
+    assert glacierseg(command, monkeypatch) == 0
+    capfd.readouterr()
+    fill("mask.tif", 9)(basin)
+    assert glacierseg([*command, "--json"], monkeypatch) == 1
+    results = json.loads(capfd.readouterr().out)
+    assert "failed" in {result["status"] for result in results}
+
+
+def test_prepare_commands_make_what_numpy_makes(basin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, out = str(basin / "scene.tif"), basin / "out.tif"
+    assert glacierseg(["prepare", "select", scene, "--bands", "nir,1", "--out", str(out)], monkeypatch) == 0
+    with rasterio.open(out) as made, rasterio.open(scene) as given:
+        assert made.descriptions == ("nir", "red")
+        np.testing.assert_array_equal(made.read(), given.read([4, 1]))
+    assert glacierseg(["prepare", "align", scene, "--like", scene, "--out", str(out)], monkeypatch) == 0
+    with rasterio.open(out) as made, rasterio.open(scene) as given:
+        np.testing.assert_array_equal(made.read(), given.read())
+    assert glacierseg(["prepare", "stack", scene, "--out", str(out)], monkeypatch) == 0
+    with rasterio.open(out) as made, rasterio.open(scene) as given:
+        np.testing.assert_array_equal(made.read(), given.read())
+    ranges = basin / "ranges.json"
+    command = ["prepare", "normalize", scene, "--out", str(out), "--ranges", str(ranges)]
+    assert glacierseg(command, monkeypatch) == 0
+    first = rasterio.open(out).read()
+    assert ranges.exists()
+    assert glacierseg(command, monkeypatch) == 0
+    np.testing.assert_array_equal(first, rasterio.open(out).read())
+
+
+def test_mask_commands_follow_one_another(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mask, outlines = basin / "mask.tif", basin / "outlines.gpkg"
+    assert glacierseg(["vectorize", str(mask), "--out", str(outlines)], monkeypatch) == 0
+    burned = basin / "burned.tif"
+    command = [
+        "prepare",
+        "rasterize",
+        str(outlines),
+        "--like",
+        str(mask),
+        "--out",
+        str(burned),
+        "--layer",
+        "raw",
+    ]
+    assert glacierseg(command, monkeypatch) == 0
+    np.testing.assert_array_equal(rasterio.open(burned).read(1), rasterio.open(mask).read(1))
+    refined = basin / "refined.tif"
+    assert glacierseg(["refine", str(mask), "--out", str(refined), "--min-area-km2", "0"], monkeypatch) == 0
+    scores = basin / "scores.json"
+    command = [
+        "evaluate",
+        str(refined),
+        str(mask),
+        "--out",
+        str(scores),
+        "--buffer-m",
+        "10",
+        "--buffer-m",
+        "20",
+    ]
+    assert glacierseg(command, monkeypatch) == 0
+    record = json.loads(scores.read_text())
+    assert record["iou"] > 0.9
+    assert record["iou_buffer_20m"] >= record["iou"]
+    assert (
+        glacierseg(["tune", str(mask), "--truth", str(outlines), "--out", str(basin / "t.json")], monkeypatch)
+        == 0
+    )
+    assert json.loads((basin / "t.json").read_text())["best_iou"] == 1.0
+
+
+def test_train_predict_and_bands(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = basin / "out"
+    command = [
+        "train",
+        str(basin / "run.yaml"),
+        "--model",
+        "m_landsnet",
+        "--bands",
+        "red,nir",
+        "--out",
+        str(out),
+    ]
+    assert glacierseg(command, monkeypatch) == 0
+    model = Path(capfd.readouterr().out.strip().splitlines()[-1].removeprefix("model folder: "))
+    assert json.loads((model / "model.json").read_text())["bands"] == ["red", "nir"]
+    assert glacierseg(["predict", str(model), str(basin / "scene.tif"), "--out", str(out)], monkeypatch) == 0
+    with rasterio.open(out / "scene_probability.tif") as dataset:
+        assert dataset.shape == (SIZE, SIZE)
+    table = out / "bands.csv"
+    command = [
+        "bands",
+        str(model),
+        str(basin / "scene.tif"),
+        "--mask",
+        str(basin / "mask.tif"),
+        "--out",
+        str(table),
+    ]
+    assert glacierseg(command, monkeypatch) == 0
+    assert table.read_text().splitlines()[0] == "rank,band,importance,spread"
+    assert len(table.read_text().splitlines()) == 3
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    heavy = ["torch", "pytorch_lightning", "matplotlib", "geopandas", "rasterio", "cv2", "pydantic"]
+    probe = f"import sys, glacierseg, glacierseg.cli; print([m for m in {heavy} if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+    shown = subprocess.run(
+        [sys.executable, "-m", "glacierseg", "--help"],
+        capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    commands = (
+        "demo run template info check prepare train predict bands refine tune vectorize evaluate report"
+    )
+    for command in commands.split():
+        assert command in shown.stdout
