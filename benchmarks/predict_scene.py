@@ -1,0 +1,150 @@
+"""What full-scene prediction costs besides the network: time and peak memory of the strip loop.
+
+A null network (the mean of its input) runs over an 18-band scene in 128 px windows at 50 % overlap, once
+through `glacierseg` and once the plain way: read the whole scene, keep every window's result, then blend.
+Each way runs in a process of its own, in turn, so that both see the same state of the machine.
+
+    python benchmarks/predict_scene.py [--size-px 3000] [--height-px ...] [--rounds 3]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+BANDS, WINDOW_PX, OVERLAP, BATCH = 18, 128, 0.5, 32
+
+
+def make_scene(path: Path, height: int, width: int) -> None:
+    import numpy as np
+    import rasterio
+    from rasterio.crs import CRS
+    from rasterio.transform import from_origin
+    from rasterio.windows import Window
+
+    from glacierseg.raster.grid import Grid
+    from glacierseg.raster.write import tiff_profile
+
+    grid = Grid(CRS.from_epsg(32643), from_origin(700_000, 3_600_000, 10, 10), height, width)
+    profile = {**tiff_profile(grid, BANDS, "uint8", None), "compress": None, "predictor": 1}
+    rng = np.random.default_rng(0)
+    with rasterio.open(path, "w", **profile) as dataset:
+        for top in range(0, height, 256):
+            rows = min(256, height - top)
+            block = rng.integers(1, 255, (BANDS, rows, width), dtype=np.uint8)
+            dataset.write(block, window=Window(0, top, width, rows))
+
+
+def null_network(values, valid):
+    import numpy as np
+
+    del valid
+    return values[:, 0].astype(np.float32) / 255
+
+
+def strips(scene_path: Path, out: Path) -> None:
+    from glacierseg.predict.scene import ScenePrediction, write_prediction
+    from glacierseg.raster.scene import open_scene
+
+    write_prediction(
+        open_scene(scene_path),
+        null_network,
+        ScenePrediction(out / "p.tif", out / "m.tif"),
+        window_px=WINDOW_PX,
+        overlap=OVERLAP,
+        batch_size=BATCH,
+        threshold=0.5,
+        tags={},
+    )
+
+
+def whole_array(scene_path: Path, out: Path) -> None:
+    import numpy as np
+    import rasterio
+
+    from glacierseg.raster.scene import grid_of
+    from glacierseg.raster.write import write_raster
+    from glacierseg.tiling import blend_weights, stride_of, window_starts
+
+    with rasterio.open(scene_path) as dataset:
+        values, grid = dataset.read(), grid_of(dataset)
+    stride = stride_of(WINDOW_PX, OVERLAP)
+    starts = [
+        (r, c)
+        for r in window_starts(grid.height, WINDOW_PX, stride)
+        for c in window_starts(grid.width, WINDOW_PX, stride)
+    ]
+    windows = np.stack([values[:, r : r + WINDOW_PX, c : c + WINDOW_PX] for r, c in starts])
+    scores = np.concatenate(
+        [null_network(windows[i : i + BATCH], None) for i in range(0, len(windows), BATCH)]
+    )
+    weights = np.outer(blend_weights(WINDOW_PX), blend_weights(WINDOW_PX)).astype(np.float32)
+    total, norm = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for (r, c), score in zip(starts, scores, strict=True):
+        total[r : r + WINDOW_PX, c : c + WINDOW_PX] += score * weights
+        norm[r : r + WINDOW_PX, c : c + WINDOW_PX] += weights
+    probability = total / norm
+    for name, band in (("p.tif", probability), ("m.tif", (probability >= 0.5).astype(np.uint8))):
+        write_raster(out / name, band, grid, bands=["glacier"], nodata=None)
+
+
+WAYS = {"strips": strips, "whole_array": whole_array}
+
+
+def measure(way: str, scene: Path) -> dict[str, float]:
+    """Runs one way in a process of its own."""
+    command = [sys.executable, __file__, "--child", way, "--scene", str(scene)]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(shown.splitlines()[-1])
+
+
+def child(way: str, scene: Path) -> None:
+    import glacierseg.predict.scene  # noqa: F401  (imports are not what is measured)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        WAYS[way](scene, Path(folder))
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": seconds, "peak_mb": peak / 1024, "before_mb": before / 1024}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size-px", type=int, default=3000)
+    parser.add_argument("--height-px", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    parser.add_argument("--child")
+    parser.add_argument("--scene", type=Path)
+    asked = parser.parse_args()
+    if asked.child:
+        child(asked.child, asked.scene)
+        return
+    height = asked.height_px or asked.size_px
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Path(folder) / "scene.tif"
+        make_scene(scene, height, asked.size_px)
+        found = {way: [] for way in asked.ways}
+        for _ in range(asked.rounds):
+            for way in asked.ways:
+                found[way].append(measure(way, scene))
+    print(f"{BANDS} bands, {height} x {asked.size_px} px, windows of {WINDOW_PX} px, overlap {OVERLAP:g}")
+    for way, runs in found.items():
+        seconds, peak = median(r["seconds"] for r in runs), median(r["peak_mb"] for r in runs)
+        print(f"{way:12s} {seconds:7.2f} s  peak {peak:7.0f} MB")
+    if len(found) == 2:
+        ratios = [
+            b["seconds"] / a["seconds"] for a, b in zip(found["strips"], found["whole_array"], strict=True)
+        ]
+        print(f"whole_array / strips: {median(ratios):.2f} in time, pair by pair")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Runs every benchmark at a size that ends in a few minutes; their own options reach further."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RUNS = (
+    ("predict_scene.py", "--size-px", "2000"),
+    ("prepare_memory.py", "--side", "3000"),
+)
+
+
+def main() -> None:
+    for script, *options in RUNS:
+        print(f"== {script} {' '.join(options)}", flush=True)
+        subprocess.run([sys.executable, str(HERE / script), *options], check=True)
+
+
+if __name__ == "__main__":
+    main()
