@@ -92,3 +92,23 @@ def test_single_band_array(tmp_path, make_grid):
     write_raster(path, np.eye(8, dtype=np.uint8), make_grid(8, 8), bands=["mask"], nodata=None, cog=False)
     with rasterio.open(path) as dataset:
         assert dataset.count == 1
+
+
+def full(_folder):
+    return type("Usage", (), {"free": 1000})
+
+
+def test_a_full_disk_is_one_line_whatever_failed_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", full)
+
+    def write(failure):
+        with atomic_path(tmp_path / "a.txt") as part:
+            part.write_text("some")
+            if failure:
+                raise failure
+
+    for failure in (RuntimeError("database or disk is full"), None):
+        with pytest.raises(OutputError, match="the disk is full") as caught:
+            write(failure)
+        assert "\n" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []

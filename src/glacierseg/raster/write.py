@@ -17,6 +17,7 @@ from glacierseg.errors import OutputError
 from glacierseg.raster.grid import Grid
 
 _PART = ".part-"
+_LEAST_FREE_BYTES = 1024**2
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         final: Where the finished file shall stand. Its folder is made when missing.
 
     Raises:
-        OutputError: The folder cannot be made or written to.
+        OutputError: The folder cannot be made or written to, or the disk is full.
     """
     final = Path(final)
     folder = final.parent / f".{final.name}{_PART}{os.getpid()}"
@@ -43,12 +44,44 @@ def atomic_path(final: Path) -> Iterator[Path]:
             f"{final}: cannot write there ({error.strerror}); choose a folder that you may write to"
         ) from error
     try:
-        yield folder / final.name
+        with full_disk_refused(folder):
+            yield folder / final.name
         # The file of the given name goes last: while it is missing, nobody takes the rest for whole.
         for path in sorted(folder.iterdir(), key=lambda path: path.name == final.name):
             path.replace(final.parent / path.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_refused(folder: Path) -> Iterator[None]:
+    """Turns whatever fails in the block into one clear error when the disk is full.
+
+    GDAL, SQLite and torch each fail in their own way on a full disk, and GDAL not at all when the last bytes
+    of a file are lost on closing it. So less than 1 MiB left after a write counts as a failure too.
+
+    Args:
+        folder: Where the block writes.
+
+    Raises:
+        OutputError: The disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_full(folder):
+            raise _full_disk(folder) from error
+        raise
+    if _is_full(folder):
+        raise _full_disk(folder)
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < _LEAST_FREE_BYTES
+
+
+def _full_disk(folder: Path) -> OutputError:
+    return OutputError(f"{folder.parent}: the disk is full; free some space and run the same command again")
 
 
 def remove_leftovers(folder: Path) -> None:

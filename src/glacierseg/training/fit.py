@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from glacierseg.dataset.patches import PatchDataset
 from glacierseg.errors import RequestError
-from glacierseg.raster.write import write_text
+from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.training.precision import has_native_bf16
 from glacierseg.training.task import SegmentationTask
 
@@ -246,7 +246,9 @@ def fit(
     loader = DataLoader(train, plan.batch_size, sampler=sampler, num_workers=plan.workers)
     val_loader = DataLoader(validate, plan.batch_size, num_workers=plan.workers)
     try:
-        trainer.fit(task, loader, val_loader, ckpt_path=_resumable(checkpoints / "last.ckpt"))
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        with full_disk_refused(checkpoints):
+            trainer.fit(task, loader, val_loader, ckpt_path=_resumable(checkpoints / "last.ckpt"))
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of its own; the caller decides what an interruption means.
         if trainer.interrupted:
