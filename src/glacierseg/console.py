@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 
 class Talk:
@@ -33,19 +32,18 @@ class Talk:
         self._out.print(self._about + line, markup=False)
 
     def table(self, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Prints a table; columns of numbers are aligned to the right."""
-        shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for number, column in enumerate(columns):
-            cells = [row[number] for row in rows]
-            numeric = all(cell[:1].isdigit() or cell[:1] in "-+" for cell in cells)
-            shown.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-        for row in rows:
-            shown.add_row(*row)
-        width = 4 * len(columns) + sum(
-            max([len(column), *(len(row[i]) for row in rows)]) for i, column in enumerate(columns)
-        )
-        # A table that is cut to the width of a log file would lose its numbers.
-        self._out.print(shown, width=max(width, self._out.width))
+        """Prints a table, never cut to the width of the window; numbers are aligned to the right."""
+        lines = [f"{title}:"] if title else []
+        cells = [columns, *rows]
+        widths = [max(len(row[number]) for row in cells) for number in range(len(columns))]
+        numeric = [all(row[number][:1] in "0123456789+-" for row in rows) for number in range(len(columns))]
+        for row in cells:
+            padded = [
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(row, widths, numeric, strict=True)
+            ]
+            lines.append("  ".join(padded).rstrip())
+        self._out.print("\n".join(lines), markup=False)
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Callable[[float], None]]:
