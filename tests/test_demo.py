@@ -10,7 +10,7 @@ from glacierseg.console import Talk
 from glacierseg.errors import DownloadError
 from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.experiment.folder import RunFolder
-from glacierseg.experiment.regions import open_scenes, study_regions
+from glacierseg.experiment.regions import choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.raster.truth import read_mask
 
@@ -56,7 +56,8 @@ def test_everest_split_and_threshold_are_as_known(
     monkeypatch.setenv("GLACIERSEG_DATA_DIR", str(data_dir))
     config = demo.demo_config("everest", tmp_path, QUIET)
     folder = RunFolder(tmp_path)
-    studied = study_regions(config, folder, open_scenes(config))
+    scenes = choose_bands(config, open_sources(config), folder, QUIET)
+    studied = study_regions(config, folder, scenes)
     region = studied[0].region
     assert region.scene.band_names == ("red", "green", "blue", "nir")
     assert region.truth.shape == (655, 800)

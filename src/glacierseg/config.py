@@ -65,6 +65,8 @@ class RegionConfig(Section):
     truth: DataPath
     roles: dict[RoleName, PartConfig | None]
     truth_layer: str | None = None
+    dem: DataPath | None = None
+    sensor: str | None = None
     bands: tuple[str, ...] | None = None
     nodata: float | None = None
 
@@ -131,8 +133,11 @@ class ModelConfig(Section):
 class BandsConfig(Section):
     """Which bands the networks see."""
 
-    use: Literal["all"] | tuple[str, ...] = "all"
+    use: Literal["all"] | tuple[str | int, ...] = "all"
     top: Annotated[int, Field(ge=0)] = 6
+    recipe: str | tuple[str, ...] | None = None
+    scale: float = 1.0
+    offset: float = 0.0
 
 
 class PatchConfig(Section):
@@ -231,6 +236,12 @@ class RunConfig(Section):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 raise ValueError(f"{kind} {doubled[0]!r} is named twice; give each a name of its own")
+        if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
+            raise ValueError(
+                "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"
+            )
+        if self.bands.recipe is None and any(region.dem is not None for region in self.regions):
+            raise ValueError("a region has a dem but bands have no recipe; name one under `bands: recipe:`")
         if not any("train" in region.roles for region in self.regions):
             raise ValueError("no region has the role train; give at least one `roles: train`")
         return self

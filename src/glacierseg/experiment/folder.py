@@ -83,6 +83,10 @@ class RunFolder:
         """The folder of one network (or of the threshold rule) with one set of bands."""
         return ModelFolder(self.path / model / bands)
 
+    def scene(self, region: str) -> Path:
+        """Bands of a region that a recipe made."""
+        return self.path / "regions" / f"{region}_scene.tif"
+
     def truth(self, region: str) -> Path:
         """Truth of a region on its scene's grid."""
         return self.path / "regions" / f"{region}_truth.tif"

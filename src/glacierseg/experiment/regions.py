@@ -9,6 +9,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from glacierseg.config import RegionConfig, RunConfig
+from glacierseg.console import Talk
 from glacierseg.dataset.patches import Patch, Region, place_patches
 from glacierseg.dataset.split import (
     NO_ROLE,
@@ -22,6 +23,7 @@ from glacierseg.dataset.split import (
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.raster.grid import name_of_crs
+from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
@@ -59,16 +61,54 @@ class Patches:
     validate: tuple[Patch, ...]
 
 
-def open_scenes(config: RunConfig) -> dict[str, Scene]:
-    """Opens the scene of every region and makes sure that all have the same bands.
+def open_sources(config: RunConfig) -> dict[str, Scene]:
+    """Opens the files of every region.
+
+    Raises:
+        RasterError: A file cannot be read.
+        BandError: Band names are doubled or of another number than the bands.
+    """
+    return {
+        region.name: open_scene(region.scene, bands=region.bands, nodata=region.nodata)
+        for region in config.regions
+    }
+
+
+def choose_bands(
+    config: RunConfig, sources: dict[str, Scene], folder: RunFolder, talk: Talk
+) -> dict[str, Scene]:
+    """Makes the bands of a recipe, takes those that are asked for, and makes sure that all regions have them.
+
+    Args:
+        config: The run's configuration.
+        sources: From `open_sources`.
+        folder: Where the bands of a recipe are stored.
+        talk: Where to say what happens.
 
     Raises:
         BandError: A scene lacks a band that is asked for, or has other bands than the first region.
-        RasterError: A scene cannot be read.
+        RequestError: The recipe or the sensor is unknown.
     """
     scenes: dict[str, Scene] = {}
     for region in config.regions:
-        scene = open_scene(region.scene, bands=region.bands, nodata=region.nodata)
+        scene = sources[region.name]
+        if config.bands.recipe is not None:
+            made = folder.scene(region.name)
+            if not made.exists():
+                with talk.bar(f"making bands of {region.name}") as progress:
+                    stack_rasters(
+                        region.scene,
+                        made,
+                        recipe=config.bands.recipe,
+                        dem=region.dem,
+                        like=region.scene[0],
+                        sensor=region.sensor,
+                        names=region.bands,
+                        scale=config.bands.scale,
+                        offset=config.bands.offset,
+                        progress=progress,
+                    )
+            scene = open_scene(made)
         if config.bands.use != "all":
             scene = scene.select(config.bands.use)
         first = next(iter(scenes.values()), scene)
@@ -89,7 +129,7 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
     Args:
         config: The run's configuration.
         folder: Where truth and roles are stored as GeoTIFFs.
-        scenes: From `open_scenes`.
+        scenes: From `choose_bands`.
 
     Raises:
         TruthError: Truth cannot be used, or holds no glacier.

@@ -8,10 +8,11 @@ from typing import Any
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.errors import ConfigError, did_you_mean
+from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
 from glacierseg.experiment.network import measure_importance, predict_regions, train
 from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
-from glacierseg.experiment.regions import StudyRegion, open_scenes, study_regions
+from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import write_json
@@ -106,13 +107,16 @@ def train_one(
 def _begin(
     config: RunConfig, out_dir: Path, talk: Talk
 ) -> tuple[RunFolder, tuple[StudyRegion, ...], dict[str, Scene]]:
-    scenes = open_scenes(config)
-    inputs = [path for scene in scenes.values() for path in scene.paths]
+    sources = open_sources(config)
+    inputs = [path for scene in sources.values() for path in scene.paths]
     inputs += [region.truth for region in config.regions if region.truth.exists()]
+    inputs += [region.dem for region in config.regions if region.dem is not None and region.dem.exists()]
     folder = RunFolder(Path(out_dir))
     continued = folder.begin(config, inputs)
     talk.say(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
+    scenes = choose_bands(config, sources, folder, talk)
     studied = study_regions(config, folder, scenes)
+    check_inputs(config, studied, folder, talk)
     for study in studied:
         shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in study.areas.items())
         glacier = (study.region.truth == 1).sum() / max((study.region.truth != 255).sum(), 1)

@@ -1,0 +1,69 @@
+"""The data checklist at the start of a run."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from glacierseg.config import RunConfig
+from glacierseg.console import Talk
+from glacierseg.errors import DataError
+from glacierseg.experiment.folder import RunFolder
+from glacierseg.experiment.regions import StudyRegion
+from glacierseg.raster.check import check_overlap, check_scene
+from glacierseg.raster.check.result import CheckResult
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.write import write_json
+
+
+def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunFolder, talk: Talk) -> None:
+    """Checks every scene and its truth, says what is doubtful and stores it, unless that is done.
+
+    Args:
+        config: The run's configuration.
+        studied: The regions.
+        folder: Where `checks.json` is stored.
+        talk: Where to say what happens.
+
+    Raises:
+        DataError: A check failed.
+    """
+    stored = folder.path / "checks.json"
+    if stored.exists():
+        return
+    patch_px = max(model.resolved_patch_px for model in config.models)
+    found: dict[str, tuple[CheckResult, ...]] = {}
+    for region in config.regions:
+        with talk.bar(f"checking {region.name}") as progress:
+            found[region.name] = check_scene(
+                region.scene,
+                region.truth,
+                bands=region.bands,
+                nodata=region.nodata,
+                patch_px=patch_px,
+                layer=region.truth_layer,
+                progress=progress,
+            )
+    found["all regions"] = (check_overlap(_role_grids(studied)),)
+    for name, results in found.items():
+        for result in results:
+            # Ground that is all glacier is no use alone, but may well be one region of several.
+            fatal = result.status == "failed" and result.name != "glacier share"
+            line = f"{result.name}: {result.message}" + (f"; {result.fix}" if result.fix else "")
+            if fatal:
+                raise DataError(f"region {name}: {line}")
+            if result.status != "passed":
+                talk.about(f"check {name}").say(line)
+    write_json(stored, {name: [asdict(result) for result in results] for name, results in found.items()})
+
+
+def _role_grids(studied: Sequence[StudyRegion]) -> list[tuple[str, str, Grid]]:
+    """Returns the ground of each role of each region: the smallest rectangle around its pixels."""
+    grids: list[tuple[str, str, Grid]] = []
+    for study in studied:
+        for role, area in study.areas.items():
+            rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+            height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+            grid = study.region.scene.grid.crop(int(rows[0]), int(columns[0]), height, width)
+            grids.append((study.name, role, grid))
+    return grids

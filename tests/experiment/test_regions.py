@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from shapely.geometry import box
+
+from glacierseg.config import parse_config
+from glacierseg.console import Talk
+from glacierseg.errors import ConfigError, DataError
+from glacierseg.experiment.checks import check_inputs
+from glacierseg.experiment.folder import RunFolder
+from glacierseg.experiment.regions import (
+    StudyRegion,
+    choose_bands,
+    leak_share,
+    open_sources,
+    split_patches,
+    study_regions,
+    tuning_truths,
+)
+from tests.helpers import blobs, easy_scene, write_mask, write_scene
+
+QUIET = Talk(quiet=True)
+BANDS = ["blue", "green", "red", "nir"]
+
+
+def write_region(folder: Path, name: str = "r", seed: int = 4, **changes: Any) -> dict[str, Any]:
+    mask = blobs(96, 128, seed)
+    write_scene(folder / f"{name}.tif", easy_scene(mask), BANDS)
+    write_mask(folder / f"{name}_mask.tif", mask)
+    return {"name": name, "scene": f"{name}.tif", "truth": f"{name}_mask.tif", "roles": "train", **changes}
+
+
+def study(
+    folder: Path, *regions: dict[str, Any], **changes: Any
+) -> tuple[Any, RunFolder, tuple[StudyRegion, ...]]:
+    settings = {
+        "name": "t",
+        "regions": list(regions),
+        "models": [{"name": "m_landsnet", "patch_px": 16}],
+        **changes,
+    }
+    config = parse_config(settings, folder / "c.yaml")
+    run = RunFolder(folder / "out")
+    return config, run, study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        {"train": {"x": [0.5, 1]}, "validate": {"x": [0.3, 0.5]}},
+        ["train", "validate", "test"],
+        "train",
+    ],
+    ids=str,
+)
+def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Path, roles: object) -> None:
+    config, _, studied = study(tmp_path, write_region(tmp_path, roles=roles))
+    patches = split_patches(config, studied, 16)
+    assert patches.train
+    assert patches.validate
+    assert leak_share(patches, studied, 16, blanked=True) == 0
+
+
+def test_the_random_split_leaks_and_tunes_on_its_held_out_patches_only(tmp_path: Path) -> None:
+    config, _, studied = study(tmp_path, write_region(tmp_path), split={"method": "random"})
+    patches = split_patches(config, studied, 16)
+    assert leak_share(patches, studied, 16, blanked=False) > 0.9
+    truth = tuning_truths(config, studied, patches, 16)["r"]
+    held = np.zeros(truth.shape, bool)
+    for patch in patches.validate:
+        held[patch.row : patch.row + 16, patch.column : patch.column + 16] = True
+    np.testing.assert_array_equal(truth != 255, held)
+
+
+def test_a_polygon_in_another_crs_bounds_a_part(tmp_path: Path) -> None:
+    polygon = gpd.GeoDataFrame(geometry=[box(700_000, 3_599_500, 700_400, 3_600_000)], crs="EPSG:32643")
+    polygon.to_crs(4326).to_file(tmp_path / "part.geojson")
+    roles = {"test": {"polygon": "part.geojson"}, "train": {}}
+    _, _, studied = study(tmp_path, write_region(tmp_path, roles=roles))
+    np.testing.assert_array_equal(studied[0].areas["test"][:49, :39], True)
+    assert not studied[0].areas["test"][52:].any()
+    assert not (studied[0].areas["test"] & studied[0].areas["train"]).any()
+
+
+def test_a_train_part_without_glacier_is_refused(tmp_path: Path) -> None:
+    region = write_region(tmp_path)
+    mask = np.zeros((96, 128), np.uint8)
+    mask[:, 100:] = 1
+    write_mask(tmp_path / "r_mask.tif", mask)
+    region["roles"] = {"train": {"x": [0, 0.5]}, "test": {"x": [0.5, 1]}}
+    with pytest.raises(ConfigError, match="the train parts hold no glacier"):
+        study(tmp_path, region)
+
+
+def test_a_recipe_makes_bands_and_terrain_for_every_region(tmp_path: Path) -> None:
+    write_scene(
+        tmp_path / "dem.tif", np.fromfunction(lambda _, r, c: 3000 + 3 * r + 4 * c, (1, 96, 128)), ["z"]
+    )
+    recipe = ["red", "nir", "ndwi", "slope"]
+    config, run, studied = study(
+        tmp_path,
+        write_region(tmp_path, dem="dem.tif"),
+        bands={"recipe": recipe, "use": ["slope", "red", "ndwi"]},
+    )
+    assert studied[0].region.scene.band_names == ("slope", "red", "ndwi")
+    with rasterio.open(run.scene("r")) as made, rasterio.open(tmp_path / "r.tif") as given:
+        assert made.descriptions == tuple(recipe)
+        green, nir = given.read(2).astype(float), given.read(4).astype(float)
+        np.testing.assert_allclose(made.read(3), (green - nir) / (green + nir), rtol=1e-5, atol=1e-6)
+        # 3 m down and 4 m across on 10 m pixels: half a metre per metre.
+        assert made.read(4)[50, 60] == pytest.approx(np.degrees(np.arctan(0.5)), rel=1e-5)
+    # The rim has no slope, so it has no label.
+    assert (studied[0].region.truth[0] == 255).all()
+    assert config.bands.recipe == tuple(recipe)
+
+
+def test_numbers_choose_bands_too(tmp_path: Path) -> None:
+    _, _, studied = study(tmp_path, write_region(tmp_path), bands={"use": [4, "green"]})
+    assert studied[0].region.scene.band_names == ("nir", "green")
+
+
+def test_checks_are_stored_and_name_regions_that_share_ground(tmp_path: Path) -> None:
+    regions = [write_region(tmp_path, "a"), write_region(tmp_path, "b", roles="test")]
+    config, run, studied = study(tmp_path, *regions)
+    check_inputs(config, studied, run, QUIET)
+    stored = json.loads((run.path / "checks.json").read_text())
+    assert set(stored) == {"a", "b", "all regions"}
+    overlap = stored["all regions"][0]
+    assert overlap["status"] == "warning"
+    assert "a (train) and b (test) share 100 %" in overlap["message"]
+
+
+def test_a_failed_check_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    config, run, studied = study(tmp_path, write_region(tmp_path))
+    write_scene(tmp_path / "r.tif", np.ones((4, 96, 128), np.int64), BANDS)
+    with pytest.raises(DataError, match="region r: data type") as caught:
+        check_inputs(config, studied, run, QUIET)
+    assert "\n" not in str(caught.value)
