@@ -185,7 +185,7 @@ class RefinementConfig(Section):
     merge_distances_m: tuple[Annotated[float, Field(ge=0)], ...] = (0, 10, 20, 30, 40)
     min_areas_km2: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.03, 0.1)
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 3, 10)
-    max_holes_km2: tuple[Annotated[float, Field(ge=0)] | None, ...] = (0, 0.03, None)
+    max_holes_km2: tuple[Annotated[float, Field(ge=0)] | None, ...] = (0, 0.03, 0.1)
 
     @field_validator("merge_distances_m", "min_areas_km2", "iterations", "max_holes_km2")
     @classmethod

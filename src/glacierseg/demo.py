@@ -145,9 +145,6 @@ def everest_settings(folder: Path) -> dict[str, Any]:
         },
         "refinement": {
             "merge_distances_m": [0, 30, 60],
-            "min_areas_km2": [0, 0.01, 0.03, 0.1],
-            "iterations": [0, 1, 3, 10],
-            "max_holes_km2": [0, 0.03, 0.1, None],
         },
     }
 

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
-from glacierseg.raster.truth import IGNORE, read_mask
+from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_json
 from glacierseg.refine.files import refine_file
 from glacierseg.refine.pipeline import RefineParameters
@@ -49,11 +46,11 @@ def refine_regions(
         patch_px = (model or config.models[0]).resolved_patch_px
         truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
         sizes = {study.name: study.region.scene.grid.pixel_size_m for study in studied}
-        cut = {name: _box(truth) for name, truth in truths.items()}
         ranges = config.refinement
+        # On whole masks, though only validation pixels count: what is a hole or a fragment depends on all.
         tuned = tune_refinement(
-            [read_mask(folder.mask(name))[cut[name]] for name in truths],
-            [truth[cut[name]] for name, truth in truths.items()],
+            [read_mask(folder.mask(name)) for name in truths],
+            list(truths.values()),
             [sizes[name] for name in truths],
             merge_distances_m=ranges.merge_distances_m,
             min_areas_km2=ranges.min_areas_km2,
@@ -102,14 +99,3 @@ def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[d
                     | {key: scores[key] for key in METRIC_COLUMNS if key in scores}
                 )
     return rows
-
-
-def _box(truth: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Returns the smallest rectangle around labelled pixels, with a rim for what refinement looks at."""
-    rim_px = 32
-    labelled = truth != IGNORE
-    rows, columns = np.flatnonzero(labelled.any(1)), np.flatnonzero(labelled.any(0))
-    return (
-        slice(max(int(rows[0]) - rim_px, 0), int(rows[-1]) + 1 + rim_px),
-        slice(max(int(columns[0]) - rim_px, 0), int(columns[-1]) + 1 + rim_px),
-    )

@@ -63,7 +63,7 @@ def tune_refinement(
     merge_distances_m: Sequence[float] = (0, 10, 20, 30, 40),
     min_areas_km2: Sequence[float] = (0, 0.01, 0.03, 0.1),
     iterations: Sequence[int] = (0, 1, 3, 10),
-    max_holes_km2: Sequence[float | None] = (0, 0.03, None),
+    max_holes_km2: Sequence[float | None] = (0, 0.03, 0.1),
     smoothing: Smoothing = "majority",
 ) -> TuneResult:
     """Tries every combination of parameters and returns the one of the highest IoU.
