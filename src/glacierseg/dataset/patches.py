@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from glacierseg.dataset.augment import Symmetry
 from glacierseg.dataset.scaling import Scaling
-from glacierseg.dataset.split import ROLE_CODES, Role
+from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Role
 from glacierseg.raster.scene import Scene, SceneReader
 from glacierseg.raster.truth import IGNORE
 from glacierseg.tiling import stride_of, window_starts
@@ -168,7 +168,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self,
         reader: PatchReader,
         patches: Sequence[Patch],
-        role: Role | None,
+        role: Role,
         scaling: Scaling,
         *,
         augment: bool = False,
@@ -180,7 +180,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             reader: Reads them.
             patches: Where they lie.
             role: Only pixels of this role have a label; for ``train``, pixels of other roles are hidden from
-                the network altogether. None: every pixel has its label (random split).
+                the network altogether.
             scaling: How values become input.
             augment: Flip, turn and shift patches at random.
             seed: With the number drawn it decides on the augmentation, whatever the process that reads.
@@ -206,11 +206,10 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if self.augment:
             patch = self._shifted(patch, rng)
         values, valid, truth, roles = self.reader.read(patch)
-        if self.role is not None:
-            code = ROLE_CODES[self.role]
-            if self.role == "train":
-                valid = valid & ((roles == code) | (roles == 0))
-            truth = np.where(roles == code, truth, IGNORE)
+        code = ROLE_CODES[self.role]
+        if self.role == "train":
+            valid = valid & np.isin(roles, (code, NO_ROLE))
+        truth = np.where(roles == code, truth, np.uint8(IGNORE))
         image = self.scaling.apply(values, valid)
         if self.augment:
             symmetry = Symmetry.draw(rng)

@@ -21,8 +21,6 @@ from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 from glacierseg.training.fit import EpochRecord, TrainingPlan, fit, remove_checkpoints
 
-_ROWS = 512
-
 
 def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
     """Merges a network's own defaults, the training section and the model's section, the last winning.
@@ -185,14 +183,10 @@ def train_pixels(
         chosen = (region.roles == ROLE_CODES["train"]) & (region.truth != IGNORE)
         if not chosen.any():
             continue
-        height, width = region.truth.shape
         with region.scene.open() as reader:
-            for top in range(0, height, _ROWS):
-                rows = min(_ROWS, height - top)
-                inside = chosen[top : top + rows]
-                if inside.any():
-                    values, _ = reader.read(top, 0, rows, width)
-                    yield values[:, inside], region.truth[top : top + rows][inside] == GLACIER
+            for rows, values, _ in reader.strips():
+                inside = chosen[rows]
+                yield values[:, inside], region.truth[rows][inside] == GLACIER
 
 
 def _with_glacier(patches: Sequence[Patch], regions: Sequence[Region], card: ModelCard) -> list[Patch]:

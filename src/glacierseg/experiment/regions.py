@@ -28,8 +28,6 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
 
-_ROWS = 512
-
 
 @dataclass(frozen=True)
 class StudyRegion:
@@ -253,10 +251,8 @@ def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
             f"{wanted.truth}: holds no glacier pixel in region {wanted.name}; give its real truth"
         )
     with scene.open() as reader:
-        for top in range(0, scene.grid.height, _ROWS):
-            rows = min(_ROWS, scene.grid.height - top)
-            _, valid = reader.read(top, 0, rows, scene.grid.width)
-            truth[top : top + rows][~valid] = IGNORE
+        for rows, _, valid in reader.strips():
+            truth[rows][~valid] = IGNORE
     if (truth == IGNORE).all():
         raise RasterError(
             f"{scene.paths[0]}: no pixel has both data in every band and truth; look at its nodata value"

@@ -12,8 +12,6 @@ from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.threshold import ThresholdRule, find_threshold
 
-_ROWS = 512
-
 
 def threshold_masks(studied: Sequence[StudyRegion], folder: ModelFolder) -> str:
     """Finds the best threshold on training pixels and applies it to every region, unless that is done.
@@ -37,11 +35,9 @@ def threshold_masks(studied: Sequence[StudyRegion], folder: ModelFolder) -> str:
         grid = scene.grid
         mask = np.empty(grid.shape, np.uint8)
         with scene.open() as reader:
-            for top in range(0, grid.height, _ROWS):
-                rows = min(_ROWS, grid.height - top)
-                values, valid = reader.read(top, 0, rows, grid.width)
-                mask[top : top + rows] = np.where(rule.apply(values), np.uint8(GLACIER), np.uint8(0))
-                mask[top : top + rows][~valid] = IGNORE
+            for rows, values, valid in reader.strips():
+                mask[rows] = np.where(rule.apply(values), np.uint8(GLACIER), np.uint8(0))
+                mask[rows][~valid] = IGNORE
         write_raster(
             folder.mask(study.name), mask, grid, bands=["glacier"], nodata=IGNORE, tags={"rule": str(rule)}
         )

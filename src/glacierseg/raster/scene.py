@@ -145,6 +145,20 @@ class SceneReader:
             valid = np.pad(valid, margins, constant_values=False)
         return values, valid
 
+    def strips(self, rows_px: int = 512) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.bool_]]]:
+        """Reads the whole scene from top to bottom in strips of its full width.
+
+        Args:
+            rows_px: Rows of a strip.
+
+        Yields:
+            The rows, their values `(C, rows, W)` and where they are valid `(rows, W)`, as from `read`.
+        """
+        height, width = self.scene.grid.shape
+        for top in range(0, height, rows_px):
+            rows = min(rows_px, height - top)
+            yield slice(top, top + rows), *self.read(top, 0, rows, width)
+
     def _read_inside(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = int(window.height), int(window.width)
         values = np.empty((len(self.scene.bands), *shape), self.scene.dtype)
