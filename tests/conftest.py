@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# One thread per test process: two processes that each start two threads slow each other down many times over.
+# Set before anything imports torch or OpenCV; processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

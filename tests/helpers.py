@@ -47,7 +47,7 @@ def easy_scene(mask: NDArray[np.uint8], bands: int = 4, seed: int = 0) -> NDArra
     """Bands of which the first two show the mask through noise and the others show nothing."""
     rng = np.random.default_rng(seed)
     values = rng.normal(100, 20, (bands, *mask.shape))
-    values[0] += 70.0 * mask
+    values[0] += 45.0 * mask
     if bands > 1:
-        values[1] -= 40.0 * mask
+        values[1] -= 45.0 * mask
     return values.clip(1, 255).astype(np.uint8)
