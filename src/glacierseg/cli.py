@@ -1,5 +1,6 @@
 """The command line: parses, calls a stage, prints. Heavy imports wait until a command needs them."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -294,6 +295,9 @@ def _version(
 
 def main() -> None:
     """Runs the command line; turns every foreseeable failure into one line and an exit status."""
+    # Threads that wait for one another by spinning make training ten times slower as soon as anything else
+    # wants a core; waiting asleep costs next to nothing on an idle machine. torch reads this when imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except GlaciersegError as error:
