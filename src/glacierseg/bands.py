@@ -1,5 +1,7 @@
 """Band importance: which bands a trained network looks at, and the best few of them."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.dataset.scaling import Scaling
-from glacierseg.errors import RequestError
+from glacierseg.errors import DataError, RequestError
 from glacierseg.predict.scene import matching_scene
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import IGNORE, load_truth
@@ -105,14 +107,27 @@ def top_bands(importance: Sequence[BandImportance], count: int, order: Sequence[
 
 def write_importance(path: Path, importance: Sequence[BandImportance]) -> None:
     """Writes a table `rank,band,importance,spread`."""
-    lines = [f"{e.rank},{e.band},{e.importance:.6f},{e.spread:.6f}" for e in importance]
-    write_text(path, "\n".join(["rank,band,importance,spread", *lines]) + "\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "band", "importance", "spread"])
+    writer.writerows([e.rank, e.band, f"{e.importance:.6f}", f"{e.spread:.6f}"] for e in importance)
+    write_text(path, text.getvalue())
 
 
 def read_importance(path: Path) -> tuple[BandImportance, ...]:
-    """Reads what `write_importance` wrote."""
-    rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
-    return tuple(BandImportance(int(rank), band, float(share), float(std)) for rank, band, share, std in rows)
+    """Reads what `write_importance` wrote.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return tuple(
+                BandImportance(int(row["rank"]), row["band"], float(row["importance"]), float(row["spread"]))
+                for row in csv.DictReader(file)
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: is damaged; remove it and run again") from error
 
 
 def band_importance(

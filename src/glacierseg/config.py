@@ -37,7 +37,7 @@ DataPath = Annotated[Path, AfterValidator(_relative_to_file)]
 class Section(BaseModel):
     """A part of the configuration: immutable, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PartConfig(Section):
@@ -153,7 +153,7 @@ class SplitConfig(Section):
     method: Literal["spatial", "random"] = "spatial"
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     block_px: Annotated[int, Field(ge=8)] | None = None
-    seed: int = 100
+    seed: Annotated[int, Field(ge=0)] = 100
 
 
 class TrainingConfig(Section):
@@ -167,7 +167,7 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=0)] = 0
-    seed: int = 100
+    seed: Annotated[int, Field(ge=0)] = 100
 
 
 class PredictionConfig(Section):
@@ -236,6 +236,12 @@ class RunConfig(Section):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 raise ValueError(f"{kind} {doubled[0]!r} is named twice; give each a name of its own")
+        alone = [region.name for region in self.regions if set(region.roles) == {"validate"}]
+        if self.split.method == "random" and alone:
+            raise ValueError(
+                f"region {alone[0]!r} only validates, but the random split draws validation patches from "
+                "what trains; give it the role train or test"
+            )
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
             raise ValueError(
                 "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"

@@ -63,6 +63,11 @@ def roles_by_part(grid: Grid, parts: Mapping[Role, Part]) -> NDArray[np.uint8]:
                 f"the {role} part of a scene of {grid.width} x {grid.height} px holds no pixel"
             )
         roles[inside] = ROLE_CODES[role]
+    for role in parts:
+        if not (roles == ROLE_CODES[role]).any():
+            raise RequestError(
+                f"the {role} part lies wholly inside stricter parts; give it ground of its own"
+            )
     return roles
 
 

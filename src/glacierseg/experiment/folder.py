@@ -1,11 +1,13 @@
 """The folder of a run: where things lie, what was asked for, and on what they were computed."""
 
 import csv
+import fcntl
 import importlib.metadata
-import json
 import platform
+import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +18,8 @@ import yaml
 
 from glacierseg._version import __version__
 from glacierseg.config import RunConfig, dump_config, first_difference
-from glacierseg.errors import OutputError, RequestError
-from glacierseg.raster.write import remove_leftovers, write_json, write_text
+from glacierseg.errors import DataError, OutputError, RequestError
+from glacierseg.raster.write import read_json, remove_leftovers, write_json, write_text
 
 PACKAGES = (
     "torch",
@@ -35,6 +37,12 @@ class ModelFolder:
     """Where the results of one network with one set of bands lie."""
 
     path: Path
+
+    def forget_results(self) -> None:
+        """Removes what was made with an earlier network, so that nothing of it outlives its weights."""
+        for pattern in ("*.tif", "*.gpkg", "band_importance.csv", "refinement.json", "scores.json"):
+            for path in self.path.glob(pattern):
+                path.unlink()
 
     @property
     def weights(self) -> Path:
@@ -95,6 +103,36 @@ class RunFolder:
         """Roles of a region's pixels."""
         return self.path / "regions" / f"{region}_roles.tif"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out of the folder; the system lets go when this one ends, however it ends.
+
+        Raises:
+            OutputError: The folder cannot be written to.
+            RequestError: Another process is working in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot write there ({error.strerror}); choose another folder with --out"
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RequestError(
+                    f"{self.path}: another process is working there; wait for it, or give another --out"
+                ) from error
+            yield
+
+    def forget_beginning(self) -> None:
+        """Undoes `begin`, so that a corrected configuration may begin again."""
+        for name in ("config.yaml", "inputs.json", "environment.json", "regions.json", "checks.json"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "regions", ignore_errors=True)
+
     def begin(self, config: RunConfig, inputs: Iterable[Path]) -> bool:
         """Makes the folder, or makes sure that it belongs to the same configuration and the same files.
 
@@ -113,19 +151,21 @@ class RunFolder:
         stamps = {str(path): _stamp(path) for path in sorted(set(inputs))}
         written = self.path / "config.yaml"
         if not written.exists():
-            if self.path.is_file():
-                raise OutputError(f"{self.path}: is a file, and the run needs a folder; choose another --out")
             write_json(self.path / "environment.json", environment())
             write_json(self.path / "inputs.json", stamps)
             write_text(written, dump_config(config))
             return False
-        difference = first_difference(yaml.safe_load(written.read_text(encoding="utf-8")), asked)
+        try:
+            before = yaml.safe_load(written.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise DataError(f"{written}: is damaged; remove the folder and run again") from error
+        difference = first_difference(before, asked)
         if difference:
             raise RequestError(
                 f"{self.path}: was begun with another configuration ({difference}); "
                 "give another --out, or remove that folder"
             )
-        known = json.loads((self.path / "inputs.json").read_text(encoding="utf-8"))
+        known = read_json(self.path / "inputs.json")
         changed = [path for path, stamp in stamps.items() if known.get(path) != stamp]
         if changed:
             raise RequestError(

@@ -49,6 +49,18 @@ def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> Training
     )
 
 
+def try_options(model: ModelConfig, bands: int) -> None:
+    """Makes the network without memory for its weights, so that a wrong option is found before the work.
+
+    Raises:
+        RequestError: The network has no such option, or a size is impossible.
+    """
+    import torch  # noqa: PLC0415
+
+    with torch.device("meta"):
+        create_model(model.name, bands, 2, model.width, **model.options)
+
+
 def train(
     config: RunConfig,
     model: ModelConfig,
@@ -64,6 +76,7 @@ def train(
         return
     import torch  # noqa: PLC0415
 
+    folder.forget_results()
     regions = [
         Region(study.name, study.region.scene.select(bands), study.region.truth, study.region.roles)
         for study in studied

@@ -1,6 +1,5 @@
 """The stages after prediction: refinement tuned on validation pixels, outlines and scores."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +10,7 @@ from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.raster.truth import read_mask
-from glacierseg.raster.write import write_json
+from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.files import refine_file
 from glacierseg.refine.pipeline import RefineParameters
 from glacierseg.refine.search import tune_refinement
@@ -68,7 +67,7 @@ def refine_regions(
             },
         )
         talk.say(f"refinement: validation IoU {tuned.raw_iou:.4f} raw, {tuned.best_iou:.4f} refined")
-    best = RefineParameters(**json.loads(folder.refinement.read_text(encoding="utf-8"))["best"])
+    best = RefineParameters(**read_json(folder.refinement)["best"])
     for study in studied:
         if not folder.refined(study.name).exists():
             refine_file(folder.mask(study.name), folder.refined(study.name), best)

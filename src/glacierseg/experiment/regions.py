@@ -148,6 +148,14 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
             )
     else:
         regions = [replace(region, roles=_read(folder.roles(region.name))) for region in regions]
+    for region in regions:
+        for role, code in ROLE_CODES.items():
+            area = region.roles == code
+            if area.any() and (region.truth[area] == IGNORE).all():
+                raise ConfigError(
+                    f"region {region.name}: its {role} part holds no pixel with both data and truth; "
+                    "give it other ground"
+                )
     trained = [(r.roles == ROLE_CODES["train"]) & (r.truth == GLACIER) for r in regions]
     if not any(area.any() for area in trained):
         raise ConfigError("the train parts hold no glacier; give the role train to ground with glacier")
@@ -247,9 +255,9 @@ def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
         return Region(wanted.name, scene, _read(stored), no_roles)
     truth = load_truth(wanted.truth, scene.grid, layer=wanted.truth_layer)
     if not (truth == GLACIER).any():
-        raise TruthError(
-            f"{wanted.truth}: holds no glacier pixel in region {wanted.name}; give its real truth"
-        )
+        unlabelled = (truth == IGNORE).any()
+        hint = "255 means ignore here, reclassify it to 1" if unlabelled else "give its real truth"
+        raise TruthError(f"{wanted.truth}: holds no glacier pixel (1) in region {wanted.name}; {hint}")
     with scene.open() as reader:
         for rows, _, valid in reader.strips():
             truth[rows][~valid] = IGNORE
@@ -312,6 +320,9 @@ def _areas(config: RunConfig, wanted: RegionConfig, region: Region) -> dict[Role
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    with rasterio.open(path) as dataset:
-        values: NDArray[np.uint8] = dataset.read(1)
+    try:
+        with rasterio.open(path) as dataset:
+            values: NDArray[np.uint8] = dataset.read(1)
+    except rasterio.errors.RasterioError as error:
+        raise RasterError(f"{path}: is damaged; remove it and run again") from error
     return values

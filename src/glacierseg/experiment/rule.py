@@ -1,6 +1,5 @@
 """The row of the comparison that needs no network."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.network import train_pixels
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.truth import GLACIER, IGNORE
-from glacierseg.raster.write import write_json, write_raster
+from glacierseg.raster.write import read_json, write_json, write_raster
 from glacierseg.threshold import ThresholdRule, find_threshold
 
 
@@ -25,7 +24,7 @@ def threshold_masks(studied: Sequence[StudyRegion], folder: ModelFolder) -> str:
         regions = [study.region for study in studied]
         rule = find_threshold(lambda: train_pixels(regions), bands)
         write_json(stored, rule.to_dict())
-    facts = json.loads(stored.read_text(encoding="utf-8"))
+    facts = read_json(stored)
     facts.pop("rule")
     rule = ThresholdRule(**facts)
     for study in studied:

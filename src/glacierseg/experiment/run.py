@@ -1,21 +1,21 @@
 """The run: every stage for every network, each skipped when its result is already there."""
 
-import json
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.errors import ConfigError, did_you_mean
+from glacierseg.errors import ConfigError, DataError, GlaciersegError, did_you_mean
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
-from glacierseg.experiment.network import measure_importance, predict_regions, train
+from glacierseg.experiment.network import measure_importance, predict_regions, train, try_options
 from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
-from glacierseg.raster.scene import Scene
-from glacierseg.raster.write import write_json
+from glacierseg.raster.write import read_json, write_json
 
 THRESHOLD = "threshold"
 SHOWN_SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
@@ -36,11 +36,14 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
         GlaciersegError: The data or the request is at fault.
     """
     talk = talk or Talk(quiet=True)
-    folder, studied, scenes = _begin(config, out_dir, talk)
-    first_scene = next(iter(scenes.values()))
-    every_band = first_scene.band_names
-    _write_notices(config, folder, every_band)
+    folder = RunFolder(Path(out_dir))
+    with folder.locked():
+        return _run(config, folder, talk)
 
+
+def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
+    studied, every_band = _begin(config, folder, talk)
+    _write_notices(config, folder, every_band)
     rows: list[dict[str, Any]] = []
     rule = folder.model(THRESHOLD, "all")
     rule_talk = talk.about(THRESHOLD)
@@ -96,33 +99,51 @@ def train_one(
         raise ConfigError(
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
-    folder, studied, scenes = _begin(config, out_dir, talk)
-    scene = next(iter(scenes.values()))
-    chosen = scene.select(bands).band_names if bands else scene.band_names
-    own = folder.model(name, "all" if chosen == scene.band_names else "_".join(["bands", *chosen]))
-    train(config, model, studied, own, bands=chosen, talk=talk.about(name))
+    folder = RunFolder(Path(out_dir))
+    with folder.locked():
+        studied, every_band = _begin(config, folder, talk)
+        chosen = studied[0].region.scene.select(bands).band_names if bands else every_band
+        own = folder.model(name, "all" if chosen == every_band else _folder_name(chosen))
+        train(config, model, studied, own, bands=chosen, talk=talk.about(name))
     return own.path
 
 
+def _folder_name(bands: Sequence[str]) -> str:
+    """Returns a file name for a choice of bands; the model's card has the bands as they are."""
+    plain = "_".join(["bands", *(re.sub(r"[^A-Za-z0-9-]+", "-", band) for band in bands)])
+    return plain if len(plain) <= 100 else f"bands_{zlib.crc32(','.join(bands).encode()):08x}"
+
+
 def _begin(
-    config: RunConfig, out_dir: Path, talk: Talk
-) -> tuple[RunFolder, tuple[StudyRegion, ...], dict[str, Scene]]:
+    config: RunConfig, folder: RunFolder, talk: Talk
+) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
+    """Opens and checks everything; gives the regions and the names of all bands."""
     sources = open_sources(config)
     inputs = [path for scene in sources.values() for path in scene.paths]
-    inputs += [region.truth for region in config.regions if region.truth.exists()]
-    inputs += [region.dem for region in config.regions if region.dem is not None and region.dem.exists()]
-    folder = RunFolder(Path(out_dir))
+    for region in config.regions:
+        parts = [part.polygon for part in region.roles.values() if part is not None]
+        for path in (region.truth, region.dem, *parts):
+            if path is not None and not path.exists():
+                raise DataError(f"{path}: no such file; check the path in region {region.name}")
+            inputs += [path] if path is not None else []
     continued = folder.begin(config, inputs)
     talk.say(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
-    scenes = choose_bands(config, sources, folder, talk)
-    studied = study_regions(config, folder, scenes)
-    check_inputs(config, studied, folder, talk)
+    try:
+        scenes = choose_bands(config, sources, folder, talk)
+        studied = study_regions(config, folder, scenes)
+        check_inputs(config, studied, folder, talk)
+        for model in config.models:
+            try_options(model, len(studied[0].region.scene.bands))
+    except GlaciersegError:
+        if not continued:
+            folder.forget_beginning()
+        raise
     for study in studied:
         shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in study.areas.items())
         glacier = (study.region.truth == 1).sum() / max((study.region.truth != 255).sum(), 1)
         height, width = study.region.truth.shape
         talk.say(f"region {study.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
-    return folder, studied, scenes
+    return studied, studied[0].region.scene.band_names
 
 
 def _finish(
@@ -138,7 +159,7 @@ def _finish(
         write_outlines(studied, folder)
     if not folder.scores.exists():
         write_json(folder.scores, score_regions(studied, folder))
-    scores: list[dict[str, Any]] = json.loads(folder.scores.read_text(encoding="utf-8"))
+    scores: list[dict[str, Any]] = read_json(folder.scores)
     return scores
 
 
@@ -160,6 +181,12 @@ def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -
             "flatter. Regions that both train and test without separate parts are scored on pixels that were "
             "trained on."
         )
+    checks = read_json(folder.path / "checks.json")
+    notices += [
+        f"Regions share ground: {check['message']}."
+        for check in checks["all regions"]
+        if check["status"] != "passed"
+    ]
     narrow = [f"{m.name} {m.width:g}" for m in config.models if m.width < 1]
     if narrow:
         notices.append(

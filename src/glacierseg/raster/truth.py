@@ -134,7 +134,9 @@ def read_outlines(path: Path, grid: Grid, *, layer: str | None = None) -> Any:
         ) from error
     if table.crs is None:
         raise TruthError(f"{path}: outlines have no CRS; assign the right one, for example in QGIS")
-    polygons = table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
+    polygons = table[
+        table.geometry.notna() & ~table.geometry.is_empty & table.geom_type.isin(["Polygon", "MultiPolygon"])
+    ]
     if polygons.empty:
         raise TruthError(f"{path}: holds no polygons; give glacier outlines, not points or lines")
     # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.

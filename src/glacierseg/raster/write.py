@@ -13,7 +13,7 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 
-from glacierseg.errors import OutputError
+from glacierseg.errors import DataError, OutputError
 from glacierseg.raster.grid import Grid
 
 _PART = ".part-"
@@ -99,6 +99,18 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Writes a JSON file that is whole or absent."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged; remove it and run again") from error
 
 
 def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> dict[str, Any]:

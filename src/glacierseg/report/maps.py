@@ -49,7 +49,7 @@ def figure_errors(
         axes.set_axis_off()
     for number, (axes, (title, predicted)) in enumerate(zip(grid.flat, predictions.items(), strict=False)):
         _draw_errors(axes, error_classes(predicted, truth), background, aspect)
-        if test is not None and test.any() and not test.all():
+        if test is not None and min(test.shape) > 1 and test.any() and not test.all():
             axes.contour(test, levels=[0.5], colors=INK, linewidths=0.9, linestyles="dashed")
         axes.set_title(title, fontsize=9, loc="left")
         if number == 0:
@@ -95,7 +95,8 @@ def figure_zoom(
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
-    if mask.any() and not mask.all():
+    # Contours need two rows and two columns.
+    if min(mask.shape) > 1 and mask.any() and not mask.all():
         drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width)
         drawn.set_path_effects([withStroke(linewidth=width + 1.8, foreground="white")])
 

@@ -1,6 +1,8 @@
 """Running a training to its end: early stopping, best weights, resuming."""
 
 import logging
+import math
+import os
 import shutil
 import time
 import warnings
@@ -149,6 +151,11 @@ class EpochTable(Callback):
         """Adds a line; runs before the checkpoint is written, so that the line is in it."""
         assert isinstance(pl_module, SegmentationTask)  # noqa: S101  (this callback is made for it)
         metrics = trainer.callback_metrics
+        if not math.isfinite(pl_module.mean_train_loss):
+            raise RequestError(
+                f"the loss is no number any more in epoch {trainer.current_epoch + 1}; "
+                "lower the learning rate"
+            )
         self.records.append(
             EpochRecord(
                 epoch=trainer.current_epoch + 1,
@@ -243,7 +250,9 @@ def fit(
         default_root_dir=folder,
     )
     sampler = EpochSampler(len(train), plan.patches_per_epoch, plan.seed)
-    loader = DataLoader(train, plan.batch_size, sampler=sampler, num_workers=plan.workers)
+    # Batch norm cannot learn from a last batch of one.
+    lonely = len(sampler) > plan.batch_size and len(sampler) % plan.batch_size == 1
+    loader = DataLoader(train, plan.batch_size, sampler=sampler, num_workers=plan.workers, drop_last=lonely)
     val_loader = DataLoader(validate, plan.batch_size, num_workers=plan.workers)
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
@@ -256,15 +265,13 @@ def fit(
         raise
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if not best.best_model_path:
-        raise RequestError(
-            "training gave no usable score (the loss is not a number); lower the learning rate"
-        )
-    # Written by this very run a moment ago, and read without running any pickled code.
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    network.load_state_dict({key.removeprefix("network."): value for key, value in state.items()})
     key = (lambda r: -r.val_iou) if mode == "max" else (lambda r: r.val_loss)
     winner = min(table.records, key=key)
+    # Read without running any pickled code.
+    kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    if kept["epoch"] != winner.epoch - 1:
+        raise RequestError(f"{checkpoints}: does not hold the best epoch; remove that folder and train again")
+    network.load_state_dict({k.removeprefix("network."): v for k, v in kept["state_dict"].items()})
     return FitResult(
         epochs=len(table.records),
         best_epoch=winner.epoch,
@@ -284,10 +291,20 @@ def _resumable(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001  (torch raises many kinds for a damaged file)
         path.unlink()
         return None
+    # Lightning forgets the best epoch when the folder has been moved, so the state is moved along.
+    here = os.path.realpath(path.parent)
+    for name, kept in state["callbacks"].items():
+        if name.startswith("ModelCheckpoint") and kept["dirpath"] != here:
+            for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                kept[key] = kept[key].replace(kept["dirpath"], here)
+            models = kept["best_k_models"].items()
+            kept["best_k_models"] = {old.replace(kept["dirpath"], here): score for old, score in models}
+            kept["dirpath"] = here
+            torch.save(state, path)
     return str(path)
 
 

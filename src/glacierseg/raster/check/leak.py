@@ -13,6 +13,7 @@ from glacierseg.raster.grid import Grid
 # Frames are compared as polygons with so many points on each side, since a side bends in another projection.
 _POINTS = 21
 _TOUCHING = 1e-4
+_LISTED = 4
 
 
 def check_overlap(regions: Sequence[tuple[str, str, Grid]]) -> CheckResult:
@@ -24,24 +25,28 @@ def check_overlap(regions: Sequence[tuple[str, str, Grid]]) -> CheckResult:
         regions: Name, role (``train``, ``validate`` or ``test``) and grid of each region.
 
     Returns:
-        A warning that names the pair that shares most.
+        A warning that names the pairs, train and test first.
     """
-    worst, pair = _TOUCHING, None
+    found = []
     for first, second in combinations(regions, 2):
-        if (
-            first[0] != second[0]
-            and first[1] != second[1]
-            and (share := shared_share(first[2], second[2])) > worst
-        ):
-            worst, pair = share, (first, second)
-    if pair is None:
+        if first[0] != second[0] and first[1] != second[1]:
+            share = shared_share(first[2], second[2])
+            if share > _TOUCHING:
+                # What is tested on ground that trained weighs most, then what is chosen on it.
+                severity = ("train" in {first[1], second[1]}) + ("test" in {first[1], second[1]})
+                found.append((severity, share, first, second))
+    if not found:
         return CheckResult("overlap", "passed", "regions of different roles share no ground")
-    (name, role, _), (other, other_role, _) = pair
+    found.sort(key=lambda pair: (-pair[0], -pair[1]))
+    pairs = [
+        f"{name} ({role}) and {other} ({other_role}) share {100 * share:.3g} %"
+        for _, share, (name, role, _), (other, other_role, _) in found[:_LISTED]
+    ]
+    more = f" and {len(found) - _LISTED} more pairs" if len(found) > _LISTED else ""
     return CheckResult(
         "overlap",
         "warning",
-        f"{name} ({role}) and {other} ({other_role}) share {100 * worst:.3g} % of the smaller one's ground, "
-        "so scores there flatter",
+        f"{', '.join(pairs)}{more} of the smaller one's ground, so scores there flatter",
         "give both the same role, or cut one of them",
     )
 
