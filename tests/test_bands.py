@@ -12,7 +12,7 @@ from glacierseg.bands import (
     top_bands,
     write_importance,
 )
-from glacierseg.errors import RequestError
+from glacierseg.errors import DataError, RequestError
 from glacierseg.training.checkpoint import ModelCard
 from tests.helpers import blobs, write_mask, write_scene
 
@@ -82,3 +82,15 @@ def test_on_a_scene_spread_is_taken_from_the_card(tmp_path: Path) -> None:
     )
     found = band_importance(Linear([1.0, 3.0]), scene, mask, card=card)
     assert {e.band: e.importance for e in found} == pytest.approx({"a": 0.25, "b": 0.75})
+
+
+def test_names_with_commas_and_a_damaged_table(tmp_path: Path) -> None:
+    target = torch.ones(1, 4, 4, dtype=torch.long)
+    found = gradient_importance(
+        Linear([2.0, 1.0]), [(torch.randn(1, 2, 4, 4), target)], ["B2, blue", 'say "x"']
+    )
+    write_importance(tmp_path / "t.csv", found)
+    assert [e.band for e in read_importance(tmp_path / "t.csv")] == ["B2, blue", 'say "x"']
+    (tmp_path / "t.csv").write_text("rank,band\n1,x\n")
+    with pytest.raises(DataError, match=r"t\.csv: is damaged"):
+        read_importance(tmp_path / "t.csv")

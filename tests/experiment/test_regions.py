@@ -10,7 +10,7 @@ from shapely.geometry import box
 
 from glacierseg.config import parse_config
 from glacierseg.console import Talk
-from glacierseg.errors import ConfigError, DataError
+from glacierseg.errors import ConfigError, DataError, TruthError
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.regions import (
@@ -141,3 +141,19 @@ def test_a_failed_check_stops_the_run_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="region r: data type") as caught:
         check_inputs(config, studied, run, QUIET)
     assert "\n" not in str(caught.value)
+
+
+def test_a_part_without_a_labelled_pixel_is_refused_by_name(tmp_path: Path) -> None:
+    region = write_region(tmp_path, roles={"train": {"x": [0, 0.6]}, "validate": {"x": [0.6, 1]}})
+    mask = blobs(96, 128, 4)
+    mask[:, 70:] = 255
+    write_mask(tmp_path / "r_mask.tif", mask)
+    with pytest.raises(ConfigError, match="region r: its validate part holds no pixel"):
+        study(tmp_path, region)
+
+
+def test_a_mask_of_0_and_255_gets_the_right_advice(tmp_path: Path) -> None:
+    region = write_region(tmp_path)
+    write_mask(tmp_path / "r_mask.tif", blobs(96, 128, 4) * 255)
+    with pytest.raises(TruthError, match="255 means ignore here"):
+        study(tmp_path, region)

@@ -16,7 +16,7 @@ import yaml
 from sklearn import metrics
 
 from glacierseg.config import RunConfig, parse_config
-from glacierseg.errors import BandError, RequestError
+from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.folder import RunFolder
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
@@ -260,3 +260,45 @@ def test_killed_at_any_stage_it_goes_on_and_ends_with_the_same_table(tmp_path: P
     (whole / "c.yaml").write_text(yaml.safe_dump(settings(whole)))
     subprocess.run([*command[:-1], str(whole / "c.yaml")], env=environment, check=True, capture_output=True)
     assert table(whole / "out") == scores
+
+
+def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
+    with (
+        RunFolder(finished).locked(),
+        pytest.raises(RequestError, match="another process is working there"),
+    ):
+        run_experiment(_same(finished), finished)
+
+
+def test_a_beginning_that_failed_does_not_bind_the_corrected_configuration(tmp_path: Path) -> None:
+    data = settings(tmp_path, bands={"top": 0}, outputs={"report": False, "outlines": "none"})
+    data["training"]["epochs"] = 1
+    wrong = {**data, "models": [{**data["models"][0], "options": {"depth": 3}}]}
+    with pytest.raises(RequestError, match="no option 'depth'"):
+        run_experiment(parse_config(wrong, tmp_path / "c.yaml"), tmp_path / "out")
+    run_experiment(parse_config(data, tmp_path / "c.yaml"), tmp_path / "out")
+    assert (tmp_path / "out/metrics.csv").exists()
+
+
+def test_what_was_made_with_removed_weights_is_made_again(finished: Path) -> None:
+    folder = finished / "m_landsnet/top6"
+    before = (finished / "metrics.csv").read_text()
+    (folder / "model.safetensors").unlink()
+    stale = (folder / "r1_mask.tif").stat().st_mtime_ns
+    run_experiment(_same(finished), finished)
+    assert (folder / "r1_mask.tif").stat().st_mtime_ns > stale
+    assert (finished / "metrics.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["threshold/all/threshold.json", "m_landsnet/all/scores.json", "config.yaml"]
+)
+def test_a_damaged_file_of_a_run_is_named_in_one_line(finished: Path, name: str) -> None:
+    whole = (finished / name).read_text()
+    asked = _same(finished)
+    try:
+        (finished / name).write_text(whole[: len(whole) // 2] + "\n: [")
+        with pytest.raises(DataError, match="is damaged"):
+            run_experiment(asked, finished)
+    finally:
+        (finished / name).write_text(whole)

@@ -17,7 +17,7 @@ from glacierseg.dataset.split import Part, roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.fit import EpochSampler, TrainingPlan, fit
+from glacierseg.training.fit import EpochRecord, EpochSampler, TrainingPlan, fit
 from glacierseg.training.task import SegmentationTask
 from tests.helpers import blobs, easy_scene, utm_grid, write_scene
 
@@ -146,3 +146,37 @@ def test_killed_training_goes_on_and_ends_with_the_same_epochs(tmp_path: Path) -
     subprocess.run([*command, str(killed)], env=environment, check=True, capture_output=True)
     subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
     assert rows(killed / "run") == rows(whole / "run")
+
+
+def test_a_run_folder_may_be_moved_before_it_is_continued(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    nets = {}
+    for name in ("still", "moved"):
+        nets[name] = network()
+
+        def stop(record: EpochRecord, name: str = name) -> None:
+            if name == "moved" and record.epoch == 3:
+                raise KeyboardInterrupt
+
+        settings = plan(epochs=5, learning_rate=5e-3)
+        folder = tmp_path / name
+        if name == "moved":
+            with pytest.raises(KeyboardInterrupt):
+                fit(nets[name], train, validate, settings, tmp_path / "before", on_epoch=stop)
+            (tmp_path / "before").rename(folder)
+            nets[name] = network()
+        result = fit(nets[name], train, validate, settings, folder)
+        kept = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+        assert kept["epoch"] == result.best_epoch - 1
+    assert rows(tmp_path / "still") == rows(tmp_path / "moved")
+    for one, other in zip(nets["still"].parameters(), nets["moved"].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_loss_that_is_no_number_is_one_line(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    net = network()
+    with torch.no_grad():
+        next(net.parameters()).fill_(float("nan"))
+    with pytest.raises(RequestError, match="the loss is no number any more in epoch 1"):
+        fit(net, train, validate, plan(), tmp_path / "r")
