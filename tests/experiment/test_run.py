@@ -262,6 +262,18 @@ def test_killed_at_any_stage_it_goes_on_and_ends_with_the_same_table(tmp_path: P
     assert table(whole / "out") == scores
 
 
+def test_a_removed_mask_is_made_again_with_all_that_follows_from_it(finished: Path) -> None:
+    folder = finished / "m_landsnet/all"
+    before = (finished / "metrics.csv").read_text()
+    (folder / "r1_mask.tif").unlink()
+    stale = {
+        name: (folder / name).stat().st_mtime_ns for name in ("r1_refined.tif", "r1.gpkg", "scores.json")
+    }
+    run_experiment(_same(finished), finished)
+    assert all((folder / name).stat().st_mtime_ns > stamp for name, stamp in stale.items())
+    assert (finished / "metrics.csv").read_text() == before
+
+
 def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
     with (
         RunFolder(finished).locked(),

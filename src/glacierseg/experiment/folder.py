@@ -1,7 +1,6 @@
 """The folder of a run: where things lie, what was asked for, and on what they were computed."""
 
 import csv
-import fcntl
 import importlib.metadata
 import platform
 import shutil
@@ -20,6 +19,11 @@ from glacierseg._version import __version__
 from glacierseg.config import RunConfig, dump_config, first_difference
 from glacierseg.errors import DataError, OutputError, RequestError
 from glacierseg.raster.write import read_json, remove_leftovers, write_json, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows; there nobody keeps two runs apart
+    fcntl = None  # type: ignore[assignment]
 
 PACKAGES = (
     "torch",
@@ -43,6 +47,11 @@ class ModelFolder:
         for pattern in ("*.tif", "*.gpkg", "band_importance.csv", "refinement.json", "scores.json"):
             for path in self.path.glob(pattern):
                 path.unlink()
+
+    def forget_region(self, region: str) -> None:
+        """Removes what was made from an earlier prediction of a region, the tuning and scores among it."""
+        for path in (self.refined(region), self.outlines(region), self.refinement, self.scores):
+            path.unlink(missing_ok=True)
 
     @property
     def weights(self) -> Path:
@@ -120,7 +129,8 @@ class RunFolder:
             ) from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise RequestError(
                     f"{self.path}: another process is working there; wait for it, or give another --out"

@@ -152,6 +152,7 @@ def predict_regions(
         return
     network, card = load_model(folder.path)
     for study in wanted:
+        folder.forget_region(study.name)
         with talk.bar(f"predicting {study.name}") as progress:
             predict_scene(
                 network,

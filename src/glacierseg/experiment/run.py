@@ -125,7 +125,9 @@ def _begin(
         for path in (region.truth, region.dem, *parts):
             if path is not None and not path.exists():
                 raise DataError(f"{path}: no such file; check the path in region {region.name}")
-            inputs += [path] if path is not None else []
+            if path is not None:
+                # A Shapefile is several files.
+                inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
     continued = folder.begin(config, inputs)
     talk.say(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
     try:
