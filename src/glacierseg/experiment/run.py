@@ -84,7 +84,7 @@ def train_one(
 
     Args:
         config: Regions, split and training.
-        name: The network; one of the configuration's models, or another with its own defaults.
+        name: One of the configuration's models.
         bands: Band names; None for all.
         out_dir: The run's folder.
         talk: Where to say what happens.
