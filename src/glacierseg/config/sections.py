@@ -1,26 +1,23 @@
-"""The configuration of a run: one validated object per section of the YAML file."""
+"""The sections of a configuration: one validated object each."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from glacierseg.errors import ConfigError, did_you_mean
+from glacierseg.errors import did_you_mean
 from glacierseg.models.registry import MODELS, ModelSpec, model_spec
 
 RoleName = Literal["train", "validate", "test"]
+LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -106,9 +103,11 @@ class ModelConfig(Section):
     patch_px: Annotated[int, Field(ge=8)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    loss: Literal["cross_entropy", "focal", "dice", "dice_focal"] | None = None
+    loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
+    start_from: DataPath | None = None
+    prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
     @field_validator("name")
     @classmethod
@@ -138,6 +137,16 @@ class BandsConfig(Section):
     recipe: str | tuple[str, ...] | None = None
     scale: float = 1.0
     offset: float = 0.0
+    modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @field_validator("modalities")
+    @classmethod
+    def _each_band_once(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        bands = [band for group in value.values() for band in group]
+        doubled = sorted({band for band in bands if bands.count(band) > 1})
+        if doubled:
+            raise ValueError(f"band {doubled[0]!r} is listed twice; give each band one modality")
+        return value
 
 
 class PatchConfig(Section):
@@ -145,15 +154,30 @@ class PatchConfig(Section):
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     augment: bool = True
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    glacier_share: Share | None = None
+    cache: Literal["auto", "memory", "disk", "none"] = "auto"
 
 
 class SplitConfig(Section):
     """How pixels are shared out where regions name no parts."""
 
-    method: Literal["spatial", "random"] = "spatial"
+    method: Literal["spatial", "blocks", "regions", "kfold", "random"] = "spatial"
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     block_px: Annotated[int, Field(ge=8)] | None = None
     seed: Annotated[int, Field(ge=0)] = 100
+    folds: Annotated[int, Field(ge=3)] = 5
+    fold: Annotated[int, Field(ge=1)] = 1
+    fold_over: Literal["blocks", "regions"] = "blocks"
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "SplitConfig":
+        if self.fold > self.folds:
+            raise ValueError(f"fold is {self.fold}, but there are only {self.folds} folds")
+        return self
 
 
 class TrainingConfig(Section):
@@ -162,9 +186,13 @@ class TrainingConfig(Section):
     epochs: Annotated[int, Field(ge=1)] = 1000
     patience: Annotated[int, Field(ge=1)] = 20
     monitor: Literal["val_iou", "val_loss"] = "val_iou"
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
     batch_size: Annotated[int, Field(ge=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    tensorboard: bool = False
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 100
@@ -251,144 +279,3 @@ class RunConfig(Section):
         if not any("train" in region.roles for region in self.regions):
             raise ValueError("no region has the role train; give at least one `roles: train`")
         return self
-
-
-def load_config(path: Path) -> RunConfig:
-    """Reads and validates a configuration file; paths in it are relative to it.
-
-    Raises:
-        ConfigError: The file is missing, is not YAML, or something in it is wrong: one line that names it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; `glacierseg template` prints one to start from")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" at line {place.line + 1}" if place else ""
-        raise ConfigError(f"{path}: is not valid YAML{line}; check indentation and colons there") from error
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{path}: holds no configuration; `glacierseg template` prints one to start from")
-    return parse_config(dict(data), path)
-
-
-def parse_config(data: dict[str, Any], path: Path) -> RunConfig:
-    """Validates the content of a configuration file.
-
-    Args:
-        data: As YAML gives it.
-        path: The file, for paths relative to it and for messages.
-
-    Raises:
-        ConfigError: Something is wrong.
-    """
-    try:
-        return RunConfig.model_validate(data, context={"folder": path.resolve().parent})
-    except ValidationError as error:
-        found = error.errors()
-        places = [problem["loc"] for problem in found]
-        # A list whose entry failed counts as empty for pydantic; the entry's own error says it better.
-        problems = [
-            _in_words(problem, data)
-            for problem in found
-            if problem["type"] != "too_short"
-            or not any(p[:-1][: len(problem["loc"])] == problem["loc"] for p in places)
-        ]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ConfigError(f"{path}: {problems[0]}{more}") from error
-
-
-def dump_config(config: RunConfig) -> str:
-    """Returns a configuration as YAML, every default spelled out and every path absolute."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def first_difference(old: Any, new: Any, where: str = "") -> str | None:
-    """Says where two dumped configurations differ first, or None."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            if found := first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key):
-                return found
-        return None
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            if found := first_difference(*pair, where=f"{where}[{index}]"):
-                return found
-        return None
-    return None if old == new else f"{where} was {_short(old)} and is now {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _in_words(problem: ErrorDetails, data: Any) -> str:
-    """Turns one pydantic error into words, with the closest known key for an unknown one."""
-    where, section = _locate(problem["loc"], data)
-    if problem["type"] == "extra_forbidden":
-        known = section.model_fields if section else {}
-        key = str(problem["loc"][-1])
-        hint = did_you_mean(key, known) or (f"; known keys are {', '.join(known)}" if known else "")
-        return f"unknown key {where!r}{hint}"
-    if problem["type"] == "missing":
-        if problem["loc"][-1] == "roles":
-            return f"{where} is missing; give the region `roles: train`, `validate` or `test`"
-        return f"{where!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{where}: {message}" if where else message
-
-
-def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Section] | None]:
-    """Returns the place of an error as a user would write it, and the section it lies in."""
-    sections: dict[str, type[Section]] = {
-        "regions": RegionConfig,
-        "models": ModelConfig,
-        "roles": PartConfig,
-        "bands": BandsConfig,
-        "patch": PatchConfig,
-        "split": SplitConfig,
-        "training": TrainingConfig,
-        "prediction": PredictionConfig,
-        "refinement": RefinementConfig,
-        "outputs": OutputsConfig,
-    }
-    words: list[str] = []
-    section: type[Section] | None = RunConfig
-    here = data
-    for number, step in enumerate(loc):
-        if isinstance(step, int):
-            entry = here[step] if isinstance(here, list) and step < len(here) else None
-            name = entry.get("name") if isinstance(entry, Mapping) else None
-            words[-1] += f"[{name if isinstance(name, str) else step}]"
-            here = entry
-            continue
-        # pydantic adds the branch of a union that it tried, and a mark for keys; neither is in the file.
-        if step == "[key]" or step.startswith(("literal[", "tuple[")):
-            continue
-        words.append(step)
-        here = here.get(step) if isinstance(here, Mapping) else None
-        if number < len(loc) - 1 and step in sections:
-            section = sections[step]
-    return ".".join(words), section
-
-
-__all__ = [
-    "BandsConfig",
-    "ModelConfig",
-    "OutputsConfig",
-    "PartConfig",
-    "PatchConfig",
-    "PredictionConfig",
-    "RefinementConfig",
-    "RegionConfig",
-    "RunConfig",
-    "SplitConfig",
-    "TrainingConfig",
-    "dump_config",
-    "first_difference",
-    "load_config",
-    "parse_config",
-]

@@ -1,0 +1,34 @@
+"""The configuration of a run: one validated object per section of the YAML file."""
+
+from glacierseg.config.load import dump_config, first_difference, load_config, parse_config
+from glacierseg.config.sections import (
+    BandsConfig,
+    ModelConfig,
+    OutputsConfig,
+    PartConfig,
+    PatchConfig,
+    PredictionConfig,
+    RefinementConfig,
+    RegionConfig,
+    RunConfig,
+    SplitConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "BandsConfig",
+    "ModelConfig",
+    "OutputsConfig",
+    "PartConfig",
+    "PatchConfig",
+    "PredictionConfig",
+    "RefinementConfig",
+    "RegionConfig",
+    "RunConfig",
+    "SplitConfig",
+    "TrainingConfig",
+    "dump_config",
+    "first_difference",
+    "load_config",
+    "parse_config",
+]

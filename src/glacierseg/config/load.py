@@ -1,0 +1,147 @@
+"""Reading a configuration file, and saying in words what is wrong with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from glacierseg.config.sections import (
+    BandsConfig,
+    ModelConfig,
+    OutputsConfig,
+    PartConfig,
+    PatchConfig,
+    PredictionConfig,
+    RefinementConfig,
+    RegionConfig,
+    RunConfig,
+    Section,
+    SplitConfig,
+    TrainingConfig,
+)
+from glacierseg.errors import ConfigError, did_you_mean
+
+
+def load_config(path: Path) -> RunConfig:
+    """Reads and validates a configuration file; paths in it are relative to it.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or something in it is wrong: one line that names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; `glacierseg template` prints one to start from")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" at line {place.line + 1}" if place else ""
+        raise ConfigError(f"{path}: is not valid YAML{line}; check indentation and colons there") from error
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path}: holds no configuration; `glacierseg template` prints one to start from")
+    return parse_config(dict(data), path)
+
+
+def parse_config(data: dict[str, Any], path: Path) -> RunConfig:
+    """Validates the content of a configuration file.
+
+    Args:
+        data: As YAML gives it.
+        path: The file, for paths relative to it and for messages.
+
+    Raises:
+        ConfigError: Something is wrong.
+    """
+    try:
+        return RunConfig.model_validate(data, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        found = error.errors()
+        places = [problem["loc"] for problem in found]
+        # A list whose entry failed counts as empty for pydantic; the entry's own error says it better.
+        problems = [
+            _in_words(problem, data)
+            for problem in found
+            if problem["type"] != "too_short"
+            or not any(p[:-1][: len(problem["loc"])] == problem["loc"] for p in places)
+        ]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ConfigError(f"{path}: {problems[0]}{more}") from error
+
+
+def dump_config(config: RunConfig) -> str:
+    """Returns a configuration as YAML, every default spelled out and every path absolute."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def first_difference(old: Any, new: Any, where: str = "") -> str | None:
+    """Says where two dumped configurations differ first, or None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            if found := first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key):
+                return found
+        return None
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            if found := first_difference(*pair, where=f"{where}[{index}]"):
+                return found
+        return None
+    return None if old == new else f"{where} was {_short(old)} and is now {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _in_words(problem: ErrorDetails, data: Any) -> str:
+    """Turns one pydantic error into words, with the closest known key for an unknown one."""
+    where, section = _locate(problem["loc"], data)
+    if problem["type"] == "extra_forbidden":
+        known = section.model_fields if section else {}
+        key = str(problem["loc"][-1])
+        hint = did_you_mean(key, known) or (f"; known keys are {', '.join(known)}" if known else "")
+        return f"unknown key {where!r}{hint}"
+    if problem["type"] == "missing":
+        if problem["loc"][-1] == "roles":
+            return f"{where} is missing; give the region `roles: train`, `validate` or `test`"
+        return f"{where!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message}" if where else message
+
+
+def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Section] | None]:
+    """Returns the place of an error as a user would write it, and the section it lies in."""
+    sections: dict[str, type[Section]] = {
+        "regions": RegionConfig,
+        "models": ModelConfig,
+        "roles": PartConfig,
+        "bands": BandsConfig,
+        "patch": PatchConfig,
+        "split": SplitConfig,
+        "training": TrainingConfig,
+        "prediction": PredictionConfig,
+        "refinement": RefinementConfig,
+        "outputs": OutputsConfig,
+    }
+    words: list[str] = []
+    section: type[Section] | None = RunConfig
+    here = data
+    for number, step in enumerate(loc):
+        if isinstance(step, int):
+            entry = here[step] if isinstance(here, list) and step < len(here) else None
+            name = entry.get("name") if isinstance(entry, Mapping) else None
+            words[-1] += f"[{name if isinstance(name, str) else step}]"
+            here = entry
+            continue
+        # pydantic adds the branch of a union that it tried, and a mark for keys; neither is in the file.
+        if step == "[key]" or step.startswith(("literal[", "tuple[")):
+            continue
+        words.append(step)
+        here = here.get(step) if isinstance(here, Mapping) else None
+        if number < len(loc) - 1 and step in sections:
+            section = sections[step]
+    return ".".join(words), section
