@@ -12,12 +12,15 @@ import torch
 from torch import nn
 
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import Part, roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.fit import EpochRecord, EpochSampler, TrainingPlan, fit
+from glacierseg.training.fit import fit
+from glacierseg.training.plan import EpochRecord, TrainingPlan
+from glacierseg.training.processes import Processes
 from glacierseg.training.task import SegmentationTask
 from tests.helpers import blobs, easy_scene, utm_grid, write_scene
 
@@ -51,7 +54,7 @@ def plan(**changes: object) -> TrainingPlan:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "epochs.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
 
 
 def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -70,7 +73,7 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert result.best_iou == pytest.approx(max(ious), abs=1e-5)
     assert result.best_iou > 0.7
     # The weights left in the network are those of the best epoch, not of the last.
-    task = SegmentationTask(net.eval(), loss="dice_focal", learning_rate=1.0)
+    task = SegmentationTask(net.eval(), plan(), 1, Processes())
     with torch.no_grad():
         for image, target in validate:
             predicted = net(image[None]).argmax(1)[0][target != 255]
@@ -146,6 +149,107 @@ def test_killed_training_goes_on_and_ends_with_the_same_epochs(tmp_path: Path) -
     subprocess.run([*command, str(killed)], env=environment, check=True, capture_output=True)
     subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
     assert rows(killed / "run") == rows(whole / "run")
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+def test_a_stopped_training_repeats_no_whole_epoch_and_ends_equal(tmp_path: Path, schedule: str) -> None:
+    train, validate = datasets(tmp_path)
+    # A rate so high that the best epoch is not the last: resuming from the best one would repeat epochs.
+    settings = plan(
+        epochs=9, patience=20 if schedule != "plateau" else 2, schedule=schedule, learning_rate=0.05
+    )
+    fit(network(), train, validate, settings, tmp_path / "whole")
+    told: list[int] = []
+
+    def stop(record: EpochRecord) -> None:
+        told.append(record.epoch)
+        if told in ([1, 2, 3], [1, 2, 3, 3, 4, 5, 6]):
+            raise StopError
+
+    for _ in range(2):
+        with pytest.raises(StopError):
+            fit(network(), train, validate, settings, tmp_path / "stopped", on_epoch=stop)
+    fit(network(), train, validate, settings, tmp_path / "stopped", on_epoch=lambda r: told.append(r.epoch))
+    # The epoch in which it stopped is done again, no other.
+    assert told == [1, 2, 3, 3, 4, 5, 6, 6, *range(7, len(rows(tmp_path / "whole")) + 1)]
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+
+
+def test_plateau_lowers_the_rate(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    settings = plan(epochs=8, patience=4, schedule="plateau", learning_rate=1e-12)
+    fit(network(), train, validate, settings, tmp_path / "r")
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "r")]
+    assert rates[0] == pytest.approx(1e-12)
+    assert min(rates) == pytest.approx(1e-13)
+
+
+def test_without_tensorboard_one_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, validate = datasets(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setattr("pytorch_lightning.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
+    monkeypatch.setattr("lightning_fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
+    monkeypatch.setattr("lightning_fabric.loggers.tensorboard._TENSORBOARDX_AVAILABLE", False)
+    with pytest.raises(RequestError, match=r"pip install 'glacierseg\[tensorboard\]'"):
+        fit(network(), train, validate, plan(tensorboard=True), tmp_path / "r")
+
+
+def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train, validate = datasets(tmp_path)
+    fit(network(), train, validate, plan(tensorboard=True, epochs=2), tmp_path / "r")
+    events = reader.EventAccumulator(str(tmp_path / "r/tensorboard")).Reload()
+    logged = [round(event.value, 5) for event in events.Scalars("val_loss")]
+    assert logged == [pytest.approx(float(row["val_loss"]), abs=1e-5) for row in rows(tmp_path / "r")]
+
+
+def test_glacier_share_is_kept_in_every_epoch(tmp_path: Path) -> None:
+    train, _ = datasets(tmp_path)
+    held = train.hold_glacier()
+    for patch, holds in zip(train.patches, held, strict=True):
+        truth = train.reader.regions[0].truth[patch.row : patch.row + 32, patch.column : patch.column + 32]
+        assert holds == (truth == 1).any()
+    glacier = np.arange(40) % 8 == 0
+    for share in (0.25, 0.5, 1.0, 0.0):
+        sampler = EpochSampler(40, 32, 1, glacier=glacier, glacier_share=share)
+        seen: list[int] = []
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            draws = list(sampler)
+            assert glacier[np.array(draws) % 40].sum() == round(32 * share)
+            seen += draws
+        assert len(set(seen)) == len(seen) == 96
+
+
+@pytest.mark.parametrize(("per_epoch", "world"), [(32, 2), (33, 2), (32, 4), (20, 3)])
+def test_processes_together_draw_what_one_would(per_epoch: int, world: int) -> None:
+    whole = list(EpochSampler(10, per_epoch, 1))
+    shares = [list(EpochSampler(10, per_epoch, 1, rank, world)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    together = [draw for step in zip(*shares, strict=True) for draw in step]
+    assert together == whole[: per_epoch // world * world]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 33])
+@pytest.mark.parametrize("world", [1, 2, 5])
+def test_validation_batches_are_shared_out_whole(count: int, world: int) -> None:
+    whole = list(SharedBatches(count, 4))
+    assert [i for batch in whole for i in batch] == list(range(count))
+    shares = [list(SharedBatches(count, 4, rank, world)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    counted = [
+        (i * world + rank, batch)
+        for rank, share in enumerate(shares)
+        for i, batch in enumerate(share)
+        if i * world + rank < len(whole)
+    ]
+    assert [batch for _, batch in sorted(counted)] == whole
 
 
 def test_a_run_folder_may_be_moved_before_it_is_continued(tmp_path: Path) -> None:

@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from glacierseg.training.losses import LOSSES, cross_entropy, dice, dice_focal, focal
+from glacierseg.errors import RequestError
+from glacierseg.training.losses import (
+    LOSSES,
+    SMOOTHABLE,
+    cross_entropy,
+    dice,
+    dice_focal,
+    focal,
+    lovasz,
+    make_loss,
+    tversky,
+)
 
 
 def batch(seed: int, ignored: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,6 +45,71 @@ def test_losses_equal_independent_formulas(seed: int) -> None:
     expected_dice = 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
     assert float(dice(logits, target)) == pytest.approx(expected_dice, rel=1e-4)
     assert float(dice_focal(logits, target)) == pytest.approx(expected_dice + expected_focal, rel=1e-4)
+    hit, false, missed = (p * t).sum(), (p * (1 - t)).sum(), ((1 - p) * t).sum()
+    expected_tversky = 1 - (hit + 1) / (hit + 0.3 * false + 0.7 * missed + 1)
+    assert float(tversky(logits, target)) == pytest.approx(expected_tversky, rel=1e-4)
+
+
+def lovasz_extension(p: np.ndarray, t: np.ndarray) -> float:
+    """By its definition: errors, the worst first, times the rise of 1 - IoU of the set wrong so far."""
+    errors = np.abs(t - p)
+    total, wrong, before = 0.0, np.zeros(len(t), bool), 0.0
+    for index in np.argsort(-errors, kind="stable"):
+        wrong[index] = True
+        predicted = np.where(wrong, 1 - t, t)
+        now = 1 - (predicted * t).sum() / max(((predicted + t) > 0).sum(), 1)
+        total, before = total + errors[index] * (now - before), now
+    return total
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000))
+def test_lovasz_equals_its_definition(seed: int) -> None:
+    logits, target = batch(seed)
+    assert float(lovasz(logits, target)) == pytest.approx(
+        lovasz_extension(*labelled(logits, target)), rel=1e-4
+    )
+
+
+def test_lovasz_of_a_hard_prediction_is_one_minus_iou() -> None:
+    target = torch.tensor([[[1, 1, 1, 0, 0, 255]]])
+    wanted = torch.tensor([[[1, 0, 1, 1, 0, 1]]])
+    logits = torch.nn.functional.one_hot(wanted, 2).permute(0, 3, 1, 2) * 100.0
+    assert float(lovasz(logits, target)) == pytest.approx(1 - 2 / 4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000), st.floats(0.01, 0.4))
+def test_smoothed_labels_share_their_weight_with_all_classes(seed: int, smoothing: float) -> None:
+    logits, target = batch(seed)
+    p, t = labelled(logits, target)
+    weight = (1 - smoothing) * t + smoothing / 2
+    entropy = -(weight * np.log(p) + (1 - weight) * np.log(1 - p)).mean()
+    assert float(make_loss("cross_entropy", smoothing)(logits, target)) == pytest.approx(entropy, rel=1e-4)
+    soft = -(weight * (1 - p) ** 2 * np.log(p) + (1 - weight) * p**2 * np.log(1 - p)).mean()
+    assert float(make_loss("focal", smoothing)(logits, target)) == pytest.approx(soft, rel=1e-4)
+    both = soft + float(dice(logits, target))
+    assert float(make_loss("dice_focal", smoothing)(logits, target)) == pytest.approx(both, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - set(SMOOTHABLE)))
+def test_labels_cannot_be_smoothed_for_losses_of_areas(name: str) -> None:
+    with pytest.raises(RequestError, match=f"the loss {name} has none"):
+        make_loss(name, 0.1)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_logits_give_nearly_the_same_loss(name: str) -> None:
+    logits, target = batch(3)
+    rough = LOSSES[name](logits.bfloat16(), target)
+    assert rough.dtype == torch.float32
+    assert float(rough) == pytest.approx(float(LOSSES[name](logits, target)), rel=0.02)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_are_those_of_the_loss(name: str) -> None:
+    logits, target = batch(4)
+    assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, target), (logits.double().requires_grad_(),))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -43,7 +119,7 @@ def test_ignored_pixels_have_no_influence(name: str) -> None:
     changed[:, :, :, :] = torch.where((target == 255)[:, None], 50.0, logits)
     changed.requires_grad_()
     loss = LOSSES[name](changed, target)
-    assert float(loss) == pytest.approx(float(LOSSES[name](logits, target)))
+    assert loss.item() == pytest.approx(float(LOSSES[name](logits, target)))
     loss.backward()
     assert changed.grad is not None
     assert (changed.grad[(target == 255)[:, None].expand_as(changed)] == 0).all()

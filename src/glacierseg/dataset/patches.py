@@ -15,7 +15,7 @@ from glacierseg.dataset.augment import Symmetry
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Role
 from glacierseg.raster.scene import Scene, SceneReader
-from glacierseg.raster.truth import IGNORE
+from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.tiling import stride_of, window_starts
 
 
@@ -199,6 +199,16 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Gives each patch once; draws beyond the last patch exist, so Python's own loop would not end."""
         return (self[index] for index in range(len(self)))
+
+    def hold_glacier(self) -> NDArray[np.bool_]:
+        """Returns `(len,)`: whether each patch, unshifted, holds a glacier pixel of its role."""
+        size, code = self.reader.patch_px, ROLE_CODES[self.role]
+        held = []
+        for patch in self.patches:
+            region = self.reader.regions[patch.region]
+            window = np.s_[max(patch.row, 0) : patch.row + size, max(patch.column, 0) : patch.column + size]
+            held.append(bool(((region.truth[window] == GLACIER) & (region.roles[window] == code)).any()))
+        return np.array(held, bool)
 
     def __getitem__(self, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
         patch = self.patches[draw % len(self.patches)]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from glacierseg.dataset.pixels import train_pixels
 from glacierseg.experiment.folder import ModelFolder
-from glacierseg.experiment.network import train_pixels
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import read_json, write_json, write_raster

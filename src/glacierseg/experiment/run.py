@@ -3,19 +3,22 @@
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.errors import ConfigError, DataError, GlaciersegError, did_you_mean
+from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
-from glacierseg.experiment.network import measure_importance, predict_regions, train, try_options
+from glacierseg.experiment.network import measure_importance, predict_regions
 from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
+from glacierseg.experiment.training import train, try_options
 from glacierseg.raster.write import read_json, write_json
+from glacierseg.training.processes import find_processes, join, wait_for_others
 
 THRESHOLD = "threshold"
 SHOWN_SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
@@ -36,6 +39,11 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
         GlaciersegError: The data or the request is at fault.
     """
     talk = talk or Talk(quiet=True)
+    if find_processes().count > 1:
+        raise RequestError(
+            "`run` works in one process; train each network with `torchrun ... glacierseg train` into the "
+            "same folder first, then `run` goes on from there"
+        )
     folder = RunFolder(Path(out_dir))
     with folder.locked():
         return _run(config, folder, talk)
@@ -80,7 +88,7 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
 def train_one(
     config: RunConfig, name: str, bands: Sequence[str] | None, out_dir: Path, *, talk: Talk | None = None
 ) -> Path:
-    """Trains one network of a configuration.
+    """Trains one network of a configuration; under `torchrun` or SLURM with all processes together.
 
     Args:
         config: Regions, split and training.
@@ -92,7 +100,10 @@ def train_one(
     Returns:
         The model folder.
     """
-    talk = talk or Talk(quiet=True)
+    processes = find_processes()
+    join(processes)
+    if talk is None or not processes.is_first:
+        talk = Talk(quiet=True)
     model = next((model for model in config.models if model.name == name), None)
     if model is None:
         known = [model.name for model in config.models]
@@ -100,8 +111,15 @@ def train_one(
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked():
-        studied, every_band = _begin(config, folder, talk)
+    with folder.locked() if processes.is_first else nullcontext():
+        # The first process checks and stores everything; the others read what it stored.
+        if processes.is_first:
+            studied, every_band = _begin(config, folder, talk)
+        wait_for_others()
+        if not processes.is_first:
+            scenes = choose_bands(config, open_sources(config), folder, talk)
+            studied = study_regions(config, folder, scenes)
+            every_band = studied[0].region.scene.band_names
         chosen = studied[0].region.scene.select(bands).band_names if bands else every_band
         own = folder.model(name, "all" if chosen == every_band else _folder_name(chosen))
         train(config, model, studied, own, bands=chosen, talk=talk.about(name))

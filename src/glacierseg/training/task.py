@@ -1,14 +1,18 @@
 """The Lightning task: one optimisation step and exact validation counts."""
 
 import math
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from glacierseg.models.heads import weighted_heads
-from glacierseg.training.losses import IGNORE, LOSSES
+from glacierseg.training.losses import IGNORE, make_loss
+from glacierseg.training.plan import TrainingPlan
+from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
 Batch = tuple[Tensor, Tensor]
 
@@ -17,90 +21,107 @@ class SegmentationTask(pl.LightningModule):
     """Trains a network on patches and validates it by pixel counts over the whole epoch.
 
     Logs `val_loss`, `val_iou` and `val_f1`; `mean_train_loss` holds the training loss of the running epoch.
+    With several processes all of these are those of the whole batch and of all validation pixels.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        *,
-        loss: str,
-        learning_rate: float,
-        weight_decay: float = 0.0,
-        schedule: str = "constant",
-        epochs: int = 1000,
-        seed: int = 0,
+        self, network: nn.Module, plan: TrainingPlan, validation_batches: int, processes: Processes
     ) -> None:
         """Sets up the task.
 
         Args:
             network: `(B, C, H, W)` to logits `(B, 2, H, W)`.
-            loss: A key of `LOSSES`.
-            learning_rate: Of Adam.
-            weight_decay: Of AdamW; 0 gives plain Adam.
-            schedule: ``constant``, or ``cosine``: a short warm-up, then down to a hundredth.
-            epochs: Length of the cosine.
-            seed: Of what is drawn inside the network (dropout), anew in every epoch.
+            plan: How to train.
+            validation_batches: Of all processes together; what a sampler repeats beyond them to give each
+                process as many is not counted.
+            processes: Which of them this is.
         """
         super().__init__()
         self.network = network
-        self.loss = LOSSES[loss]
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.epochs = epochs
-        self.seed = seed
+        self.plan = plan
+        self.validation_batches = validation_batches
+        self.processes = processes
+        self.loss = make_loss(plan.loss, plan.label_smoothing)
         # tp, fp, fn, tn, as integers: sums over an epoch are exact however it is batched.
         self.register_buffer("counts", torch.zeros(4, dtype=torch.int64), persistent=False)
         self.counts: Tensor
-        # Lightning reduces a logged training loss only after validation, too late for the table.
-        self._loss_sum = torch.zeros(())
-        self._loss_count = 0
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        # Lightning reduces a logged loss only after validation, too late for the table.
+        self._train_sum, self._train_count = torch.zeros(()), 0
+        self._val_sum = torch.zeros(2)
 
     @property
     def mean_train_loss(self) -> float:
         """Mean training loss over the patches of this epoch so far."""
-        return float(self._loss_sum) / max(self._loss_count, 1)
+        return float(self._train_sum) / max(self._train_count, 1)
 
     def on_train_epoch_start(self) -> None:
         """Seeds by epoch, so that a resumed run draws what an uninterrupted one would have."""
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
-        self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
-        self._loss_count = 0
+        torch.manual_seed(self.plan.seed * 100_003 + self.current_epoch)
+        self._train_sum = torch.zeros((), device=self.device, dtype=torch.float64)
+        self._train_count = 0
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002  (Lightning's signature)
-        """Returns the loss of a batch."""
+        """Returns the loss of a batch, as much of it as this process's gradient has to carry."""
         image, target = batch
         image = image.contiguous(memory_format=torch.channels_last)
         heads = weighted_heads(self.network, image)
         loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
-        self._loss_sum += loss.detach().double() * len(image)
-        self._loss_count += len(image)
-        return loss
+        self._train_sum += loss.detach().double() * len(image)
+        self._train_count += len(image)
+        # DDP takes the mean of the processes' gradients; `processes.global_sum` makes their sum the true one.
+        return loss * process_count()
 
     def on_validation_epoch_start(self) -> None:
         """Starts counting."""
         self.counts.zero_()
+        self._val_sum = torch.zeros(2, device=self.device, dtype=torch.float64)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Adds a batch to the counts."""
+        if batch_index * self.processes.count + self.processes.rank >= self.validation_batches:
+            return
         image, target = batch
         logits = self.network(image.contiguous(memory_format=torch.channels_last))
-        self.log("val_loss", self.loss(logits, target), batch_size=int((target != IGNORE).sum()) or 1)
-        predicted = logits.argmax(1)[target != IGNORE]
-        truth = target[target != IGNORE]
+        labelled = target != IGNORE
+        with alone():
+            loss = self.loss(logits, target).double()
+        pixels = labelled.sum().double()
+        self._val_sum += torch.stack([loss * pixels, pixels])
+        predicted, truth = logits.argmax(1)[labelled], target[labelled]
         self.counts += torch.bincount(2 * truth + predicted, minlength=4).flip(0)[[0, 2, 1, 3]]
 
     def on_validation_epoch_end(self) -> None:
-        """Logs IoU and F1 of the whole epoch; both are 0 where there is no glacier to be right about."""
-        tp, fp, fn, _ = self.counts.tolist()
-        self.log("val_iou", tp / max(tp + fp + fn, 1), prog_bar=True)
-        self.log("val_f1", 2 * tp / max(2 * tp + fp + fn, 1))
+        """Logs the scores of the whole epoch; IoU and F1 are 0 where no glacier was true or predicted."""
+        tp, fp, fn, _ = global_sum(self.counts).tolist()
+        total, pixels = global_sum(self._val_sum).tolist()
+        scores = {
+            "val_loss": total / max(pixels, 1),
+            "val_iou": tp / max(tp + fp + fn, 1),
+            "val_f1": 2 * tp / max(2 * tp + fp + fn, 1),
+        }
+        # In double: rounded scores could tie where the true ones differ.
+        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in scores.items()})
+        if self._plateau:
+            self._plateau.step(scores[self.plan.monitor])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Returns Adam, with a cosine per step when asked for."""
+        """Returns Adam, with a schedule when asked for."""
         parameters = self.network.parameters()
-        optimizer = torch.optim.AdamW(parameters, self.learning_rate, weight_decay=self.weight_decay)
-        if self.schedule == "constant":
+        optimizer = torch.optim.AdamW(
+            parameters, self.plan.learning_rate, weight_decay=self.plan.weight_decay
+        )
+        if self.plan.schedule == "plateau":
+            # Stepped here, not by Lightning, which would do it after the checkpoint is written and forget it
+            # on resume.
+            patience = self.plan.patience // 2
+            self._plateau = ReduceLROnPlateau(
+                optimizer, self.plan.mode, factor=0.1, patience=patience, threshold=0.0
+            )
+            if self._plateau_state:
+                self._plateau.load_state_dict(self._plateau_state)
+        if self.plan.schedule != "cosine":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
         warm_up = max(1, min(steps // 20, 200))
@@ -111,5 +132,16 @@ class SegmentationTask(pl.LightningModule):
             share = (step - warm_up) / max(steps - warm_up, 1)
             return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the state of the plateau schedule."""
+        if self._plateau:
+            checkpoint["plateau"] = self._plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the state of the plateau schedule until the optimiser exists."""
+        self._plateau_state = checkpoint.get("plateau")

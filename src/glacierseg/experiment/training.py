@@ -1,0 +1,198 @@
+"""The stage that trains one network on one set of bands."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from glacierseg.config import ModelConfig, RunConfig
+from glacierseg.console import Talk
+from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
+from glacierseg.dataset.pixels import train_pixels
+from glacierseg.dataset.scaling import Scaling, measure_scaling
+from glacierseg.experiment.folder import ModelFolder
+from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
+from glacierseg.models.registry import count_parameters, create_model
+from glacierseg.training.checkpoint import ModelCard, save_model
+from glacierseg.training.fit import fit, resolved_precision
+from glacierseg.training.plan import EpochRecord, FitResult, Precision, TrainingPlan
+from glacierseg.training.processes import find_processes, wait_for_others
+from glacierseg.training.states import remove_states
+
+
+def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
+    """Merges a network's own defaults, the training section and the model's section, the last winning.
+
+    Args:
+        config: The run's configuration.
+        model: The network's section.
+        bands: Number of input bands; some networks train on few bands with another batch size.
+    """
+    spec, training = model.spec, config.training
+    own_batch = spec.batch_size_six_bands if bands <= 6 else spec.batch_size
+    own_precision: Precision = "auto" if spec.mixed_precision else "float32"
+    return TrainingPlan(
+        loss=model.loss or spec.loss,
+        learning_rate=model.learning_rate or spec.learning_rate,
+        batch_size=model.batch_size or training.batch_size or own_batch,
+        epochs=model.epochs or training.epochs,
+        patience=training.patience,
+        monitor=training.monitor,
+        clip_norm=training.clip_norm or spec.clip_norm,
+        schedule=training.schedule,
+        weight_decay=training.weight_decay,
+        label_smoothing=training.label_smoothing,
+        precision=own_precision if training.precision == "auto" else training.precision,
+        tensorboard=training.tensorboard,
+        patches_per_epoch=model.patches_per_epoch or training.patches_per_epoch,
+        glacier_share=config.patch.glacier_share,
+        workers=training.workers,
+        seed=training.seed,
+    )
+
+
+def try_options(model: ModelConfig, bands: int) -> None:
+    """Makes the network without memory for its weights, so that a wrong option is found before the work.
+
+    Raises:
+        RequestError: The network has no such option, or a size is impossible.
+    """
+    with torch.device("meta"):
+        create_model(model.name, bands, 2, model.width, **model.options)
+
+
+def train(
+    config: RunConfig,
+    model: ModelConfig,
+    studied: Sequence[StudyRegion],
+    folder: ModelFolder,
+    *,
+    bands: tuple[str, ...],
+    talk: Talk,
+) -> None:
+    """Trains a network, unless its weights are already there.
+
+    Writes the weights and their card, the facts of the data set, the epoch table and its curves. Under
+    `torchrun` or SLURM every process calls this; the first one writes.
+
+    Args:
+        config: The run's configuration.
+        model: The network's section.
+        studied: The regions.
+        folder: Where the network goes.
+        bands: Names of its bands.
+        talk: Where to say what happens.
+    """
+    if folder.weights.exists():
+        talk.say("trained already")
+        return
+    is_first = find_processes().is_first
+    started = time.monotonic()
+    if is_first:
+        folder.forget_results()
+    data = _prepare(config, model, studied, bands)
+    plan = training_plan(config, model, len(bands))
+    torch.manual_seed(plan.seed)
+    network = create_model(model.name, len(bands), 2, model.width, **model.options)
+    talk.say(
+        f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches of "
+        f"{model.resolved_patch_px} px, validating on {len(data.validate)} "
+        f"(training sees {data.leak:.0%} of their pixels)"
+    )
+    result = fit(
+        network,
+        data.train,
+        data.validate,
+        plan,
+        folder.path,
+        progress=talk.shows_bars,
+        on_epoch=lambda record: talk.say(_epoch_line(record)),
+    )
+    # The other processes have read the best state before the first one removes it.
+    wait_for_others()
+    if is_first:
+        facts = _facts(network, data, plan, result) | {"seconds": round(time.monotonic() - started, 1)}
+        card = ModelCard(
+            architecture=model.name,
+            width=model.width,
+            options=model.options,
+            bands=bands,
+            band_mean=data.scaling.mean,
+            band_std=data.scaling.std,
+            patch_px=model.resolved_patch_px,
+            training=facts | {"split": config.split.method},
+        )
+        save_model(folder.path, network, card)
+        remove_states(folder.path)
+        talk.say(f"kept epoch {result.best_epoch} of {result.epochs}, val IoU {result.best_iou:.4f}")
+    wait_for_others()
+
+
+@dataclass(frozen=True)
+class _TrainingData:
+    """What a network trains on."""
+
+    train: PatchDataset
+    validate: PatchDataset
+    scaling: Scaling
+    leak: float
+    regions: tuple[str, ...]
+
+
+def _prepare(
+    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], bands: tuple[str, ...]
+) -> _TrainingData:
+    regions = [
+        Region(study.name, study.region.scene.select(bands), study.region.truth, study.region.roles)
+        for study in studied
+    ]
+    patch_px = model.resolved_patch_px
+    patches = split_patches(config, studied, patch_px)
+    reader = PatchReader(regions, patch_px)
+    scaling = measure_scaling(pixels for pixels, _ in train_pixels(regions))
+    spatial = config.split.method != "random"
+    return _TrainingData(
+        train=PatchDataset(
+            reader,
+            patches.train,
+            "train",
+            scaling,
+            augment=config.patch.augment,
+            seed=config.training.seed,
+        ),
+        # Under the random split validation patches lie among training pixels.
+        validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
+        scaling=scaling,
+        leak=leak_share(patches, studied, patch_px, blanked=spatial),
+        regions=tuple(study.name for study in studied if "train" in study.areas),
+    )
+
+
+def _epoch_line(record: EpochRecord) -> str:
+    return (
+        f"epoch {record.epoch:4d}  loss {record.train_loss:.4f}  val loss {record.val_loss:.4f}  "
+        f"val IoU {record.val_iou:.4f}  {record.seconds:.1f} s"
+    )
+
+
+def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: FitResult) -> dict[str, Any]:
+    return {
+        "parameters": count_parameters(network),
+        "regions": list(data.regions),
+        "patches": len(data.train),
+        "validation_patches": len(data.validate),
+        "validation_pixels_seen_in_training": data.leak,
+        "loss": plan.loss,
+        "learning_rate": plan.learning_rate,
+        "batch_size": plan.batch_size,
+        "precision": resolved_precision(plan),
+        "seed": plan.seed,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "best_val_iou": result.best_iou,
+        "best_val_loss": result.best_loss,
+        "stopped_early": result.stopped_early,
+    }

@@ -1,0 +1,136 @@
+"""Two processes train to the same result as one: proved in double precision, where rounding cannot hide."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from glacierseg.errors import RequestError
+from glacierseg.training.processes import Processes, find_processes, global_sum, process_count
+from glacierseg.training.sync_norm import SynchronisedBatchNorm
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from glacierseg.training.fit import fit
+from tests.training.test_fit import datasets, network, plan
+folder, out, loss = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+train, validate = datasets(folder)
+net = network()
+settings = plan(epochs=3, precision="float64", loss=loss, batch_size=4, clip_norm=1.0, schedule="cosine")
+fit(net, train, validate, settings, out)
+import os
+if os.environ.get("RANK", "0") == "0":
+    torch.save(net.state_dict(), out / "weights.pt")
+"""
+
+
+def launch(script: str, *arguments: object, processes: int) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+        "GLACIERSEG_TEST": script,
+    }
+    run = ["-c", "import os; exec(os.environ['GLACIERSEG_TEST'])"]
+    command = [sys.executable, *run, *map(str, arguments)]
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *torchrun, "--no-python", *command]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("loss", ["dice_focal", "cross_entropy"])
+def test_two_processes_train_to_the_result_of_one(tmp_path: Path, loss: str) -> None:
+    for count in (1, 2):
+        (tmp_path / f"data{count}").mkdir()
+        launch(TRAIN, tmp_path / f"data{count}", tmp_path / f"run{count}", loss, processes=count)
+    tables = []
+    for count in (1, 2):
+        with (tmp_path / f"run{count}" / "epochs.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        tables.append([[float(v) for k, v in row.items() if "seconds" not in k] for row in rows])
+    assert len(tables[0]) == 3
+    assert tables[1] == [pytest.approx(row, rel=1e-5) for row in tables[0]]
+    one, two = (torch.load(tmp_path / f"run{count}" / "weights.pt", weights_only=True) for count in (1, 2))
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(two[key].double(), value.double(), rtol=1e-6, atol=1e-8, msg=key)
+
+
+def test_alone_there_is_nothing_to_sum() -> None:
+    values = torch.arange(3.0)
+    assert process_count() == 1
+    assert global_sum(values) is values
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Processes()),
+        (
+            {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"},
+            Processes(5, 8, 4),
+        ),
+        (
+            {"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NAME": "map"},
+            Processes(3, 8, 4),
+        ),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_NNODES": "2"}, Processes(3, 8, 4)),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_JOB_NAME": "bash"}, Processes()),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, Processes()),
+    ],
+)
+def test_the_launcher_is_read_from_the_environment(environment: dict, expected: Processes) -> None:
+    assert find_processes(environment) == expected
+
+
+def test_uneven_nodes_are_refused() -> None:
+    with pytest.raises(RequestError, match="do not share out evenly"):
+        find_processes({"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "5", "LOCAL_WORLD_SIZE": "2"})
+
+
+def test_synchronised_norm_alone_is_batch_norm() -> None:
+    torch.manual_seed(3)
+    plain, other = nn.BatchNorm2d(5).double(), SynchronisedBatchNorm(5).double()
+    with torch.no_grad():
+        for norm in (plain, other):
+            norm.weight.copy_(torch.linspace(0.5, 2, 5))
+            norm.bias.copy_(torch.linspace(-1, 1, 5))
+    x = torch.randn(4, 5, 6, 7, dtype=torch.float64) * 3 + 2
+    for _ in range(3):
+        torch.testing.assert_close(other(x), plain(x))
+    torch.testing.assert_close(other.running_mean, plain.running_mean)
+    torch.testing.assert_close(other.running_var, plain.running_var)
+    torch.testing.assert_close(other.eval()(x), plain.eval()(x))
+    assert torch.autograd.gradcheck(other.train(), (x[:, :, :2, :2].clone().requires_grad_(),))
+
+
+BATCH_OF_ONE = """
+import json, os, sys
+import torch
+from glacierseg.training.processes import find_processes, global_sum, global_sum_through, join
+join(find_processes())
+rank = int(os.environ["RANK"])
+own = torch.tensor([1.0 + rank, 2.0], requires_grad=True)
+(global_sum(own) * torch.tensor([3.0, 5.0])).sum().backward()
+inner = torch.tensor([1.0 + rank], requires_grad=True)
+(global_sum_through(inner) * (rank + 1)).sum().backward()
+json.dump([own.grad.tolist(), inner.grad.tolist()], open(sys.argv[1] + str(rank), "w"))
+"""
+
+
+def test_gradients_of_sums_over_processes(tmp_path: Path) -> None:
+    launch(BATCH_OF_ONE, tmp_path / "gradients", processes=2)
+    for rank in range(2):
+        own, inner = json.loads((tmp_path / f"gradients{rank}").read_text())
+        assert own == [3, 5], "of one's own share"
+        assert inner == [3], "1 from the first process and 2 from the second"
