@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from glacierseg.dataset.augment import Symmetry
+from glacierseg.dataset.augment import Augmentation, Symmetry
 from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, place_patches
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import Part, roles_by_part
@@ -34,7 +34,7 @@ def region(tmp_path: Path) -> Region:
 def test_training_patches_never_show_a_pixel_of_another_role(region: Region, cache_bytes: int) -> None:
     patches = place_patches([region], "train", 32, overlap=0.5)
     reader = PatchReader([region], 32, cache_bytes)
-    dataset = PatchDataset(reader, patches, "train", PLAIN, augment=True, seed=3)
+    dataset = PatchDataset(reader, patches, "train", PLAIN, augmentation=Augmentation(), seed=3)
     for draw in range(4 * len(dataset)):
         image, target = dataset[draw]
         assert set(image[1].unique().tolist()) <= {0.0, 10.0}
@@ -65,7 +65,9 @@ def test_a_scene_smaller_than_a_patch_gives_one_padded_patch(region: Region) -> 
 
 def test_a_draw_is_repeatable_and_turns_differ(region: Region) -> None:
     patches = place_patches([region], "train", 16, overlap=0.5)
-    dataset = PatchDataset(PatchReader([region], 16), patches, "train", PLAIN, augment=True, seed=1)
+    dataset = PatchDataset(
+        PatchReader([region], 16), patches, "train", PLAIN, augmentation=Augmentation(), seed=1
+    )
     count = len(dataset)
     assert torch.equal(dataset[5][0], dataset[5][0])
     turns = [dataset[5 + count * turn][0] for turn in range(6)]
@@ -75,7 +77,9 @@ def test_a_draw_is_repeatable_and_turns_differ(region: Region) -> None:
 def test_image_and_target_turn_together(region: Region) -> None:
     everything = replace(region, roles=np.ones_like(region.roles))
     patches = place_patches([everything], "train", 16, overlap=0.5)
-    dataset = PatchDataset(PatchReader([everything], 16), patches, "train", PLAIN, augment=True, seed=1)
+    dataset = PatchDataset(
+        PatchReader([everything], 16), patches, "train", PLAIN, augmentation=Augmentation(), seed=1
+    )
     for draw in range(40):
         image, target = dataset[draw]
         at = image[0].numpy().astype(int) - 1

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
 from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.dataset.scaling import Scaling
@@ -33,7 +34,12 @@ def datasets(folder: Path) -> tuple[PatchDataset, PatchDataset]:
     reader = PatchReader([region], 32)
     scaling = Scaling((100.0, 100.0), (30.0, 30.0))
     train = PatchDataset(
-        reader, place_patches([region], "train", 32, overlap=0.5), "train", scaling, augment=True, seed=5
+        reader,
+        place_patches([region], "train", 32, overlap=0.5),
+        "train",
+        scaling,
+        augmentation=Augmentation(),
+        seed=5,
     )
     return train, PatchDataset(
         reader, place_patches([region], "validate", 32, overlap=0.0), "validate", scaling

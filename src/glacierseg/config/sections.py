@@ -106,8 +106,6 @@ class ModelConfig(Section):
     loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
-    start_from: DataPath | None = None
-    prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
     @field_validator("name")
     @classmethod
@@ -159,25 +157,15 @@ class PatchConfig(Section):
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     glacier_share: Share | None = None
-    cache: Literal["auto", "memory", "disk", "none"] = "auto"
 
 
 class SplitConfig(Section):
     """How pixels are shared out where regions name no parts."""
 
-    method: Literal["spatial", "blocks", "regions", "kfold", "random"] = "spatial"
+    method: Literal["spatial", "random"] = "spatial"
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     block_px: Annotated[int, Field(ge=8)] | None = None
     seed: Annotated[int, Field(ge=0)] = 100
-    folds: Annotated[int, Field(ge=3)] = 5
-    fold: Annotated[int, Field(ge=1)] = 1
-    fold_over: Literal["blocks", "regions"] = "blocks"
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> "SplitConfig":
-        if self.fold > self.folds:
-            raise ValueError(f"fold is {self.fold}, but there are only {self.folds} folds")
-        return self
 
 
 class TrainingConfig(Section):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from glacierseg.dataset.augment import Symmetry
+from glacierseg.dataset.augment import Augmentation, Directions, Symmetry
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Role
 from glacierseg.raster.scene import Scene, SceneReader
@@ -171,7 +171,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         role: Role,
         scaling: Scaling,
         *,
-        augment: bool = False,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         """Prepares the patches of a role.
@@ -182,7 +182,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             role: Only pixels of this role have a label; for ``train``, pixels of other roles are hidden from
                 the network altogether.
             scaling: How values become input.
-            augment: Flip, turn and shift patches at random.
+            augmentation: What happens to patches at random; nothing when None.
             seed: With the number drawn it decides on the augmentation, whatever the process that reads.
                 Patch `i` is drawn as `i`, `i + len`, `i + 2 len`, ..., differently augmented each time.
         """
@@ -190,7 +190,9 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.patches = tuple(patches)
         self.role = role
         self.scaling = scaling
-        self.augment = augment
+        self.augmentation = augmentation
+        scene = reader.regions[0].scene
+        self._directions = Directions.among(scene.band_names, scene.dtype)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -213,16 +215,22 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __getitem__(self, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
         patch = self.patches[draw % len(self.patches)]
         rng = np.random.default_rng((self.seed, draw))
-        if self.augment:
+        turns = self.augmentation is not None and self.augmentation.symmetries
+        if turns:
             patch = self._shifted(patch, rng)
         values, valid, truth, roles = self.reader.read(patch)
         code = ROLE_CODES[self.role]
         if self.role == "train":
-            valid = valid & np.isin(roles, (code, NO_ROLE))
+            valid = valid & ((roles == code) | (roles == NO_ROLE))
         truth = np.where(roles == code, truth, np.uint8(IGNORE))
-        image = self.scaling.apply(values, valid)
-        if self.augment:
-            symmetry = Symmetry.draw(rng)
+        pixels = values.astype(np.float32)
+        symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else None
+        if symmetry:
+            pixels = self._directions.turn(pixels, symmetry)
+        image = self.scaling.apply(pixels, valid)
+        if self.augmentation:
+            image = self.augmentation.change(image, valid, rng)
+        if symmetry:
             image, truth = symmetry.apply(image), symmetry.apply(truth)
         return (
             torch.from_numpy(np.ascontiguousarray(image)),

@@ -32,10 +32,11 @@ class Scaling:
         """
         mean = np.asarray(self.mean, np.float32)[:, None, None]
         factor = (1 / np.asarray(self.std, np.float64)).astype(np.float32)[:, None, None]
-        scaled: NDArray[np.float32] = values.astype(np.float32)
-        scaled -= mean
+        # Converts and subtracts in one pass.
+        scaled: NDArray[np.float32] = np.subtract(values, mean, dtype=np.float32)
         scaled *= factor
-        scaled[:, ~valid] = 0
+        if not valid.all():
+            scaled[:, ~valid] = 0
         return scaled
 
     def select(self, positions: Iterable[int]) -> "Scaling":

@@ -16,7 +16,7 @@ from glacierseg.experiment.network import measure_importance, predict_regions
 from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
-from glacierseg.experiment.training import train, try_options
+from glacierseg.experiment.training import check_modalities, train, try_options
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
@@ -152,6 +152,7 @@ def _begin(
         scenes = choose_bands(config, sources, folder, talk)
         studied = study_regions(config, folder, scenes)
         check_inputs(config, studied, folder, talk)
+        check_modalities(config, studied[0].region.scene.band_names)
         for model in config.models:
             try_options(model, len(studied[0].region.scene.bands))
     except GlaciersegError:

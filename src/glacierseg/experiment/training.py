@@ -10,9 +10,11 @@ from torch import nn
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
+from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
 from glacierseg.dataset.pixels import train_pixels
 from glacierseg.dataset.scaling import Scaling, measure_scaling
+from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
 from glacierseg.models.registry import count_parameters, create_model
@@ -96,7 +98,8 @@ def train(
     data = _prepare(config, model, studied, bands)
     plan = training_plan(config, model, len(bands))
     torch.manual_seed(plan.seed)
-    network = create_model(model.name, len(bands), 2, model.width, **model.options)
+    options = network_options(config, model, bands)
+    network = create_model(model.name, len(bands), 2, model.width, **options)
     talk.say(
         f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches of "
         f"{model.resolved_patch_px} px, validating on {len(data.validate)} "
@@ -118,7 +121,7 @@ def train(
         card = ModelCard(
             architecture=model.name,
             width=model.width,
-            options=model.options,
+            options=options,
             bands=bands,
             band_mean=data.scaling.mean,
             band_std=data.scaling.std,
@@ -160,7 +163,7 @@ def _prepare(
             patches.train,
             "train",
             scaling,
-            augment=config.patch.augment,
+            augmentation=augmentation(config, bands),
             seed=config.training.seed,
         ),
         # Under the random split validation patches lie among training pixels.
@@ -169,6 +172,65 @@ def _prepare(
         leak=leak_share(patches, studied, patch_px, blanked=spatial),
         regions=tuple(study.name for study in studied if "train" in study.areas),
     )
+
+
+def augmentation(config: RunConfig, bands: Sequence[str]) -> Augmentation:
+    """Returns what may happen to training patches of some bands.
+
+    Args:
+        config: The run's configuration.
+        bands: Names of the bands; those of a modality that are not among them are left out.
+    """
+    patch = config.patch
+    places = {band: position for position, band in enumerate(bands)}
+    modalities = {
+        name: tuple(places[band] for band in members if band in places)
+        for name, members in config.bands.modalities.items()
+    }
+    return Augmentation(
+        symmetries=patch.augment,
+        gamma=patch.gamma,
+        noise=patch.noise,
+        band_dropout=patch.band_dropout,
+        modality_dropout=patch.modality_dropout,
+        modalities={name: positions for name, positions in modalities.items() if positions},
+    )
+
+
+def check_modalities(config: RunConfig, bands: Sequence[str]) -> None:
+    """Makes sure that the bands of every modality exist.
+
+    Args:
+        config: The run's configuration.
+        bands: Names of all bands.
+
+    Raises:
+        BandError: One does not.
+    """
+    for name, members in config.bands.modalities.items():
+        for band in members:
+            if band not in bands:
+                raise BandError(
+                    f"modality {name!r} names band {band!r}, which the scenes do not have"
+                    f"{did_you_mean(band, bands)}; they have {', '.join(bands)}"
+                )
+
+
+def network_options(config: RunConfig, model: ModelConfig, bands: Sequence[str]) -> dict[str, Any]:
+    """Returns a network's options; `glavitu_global` gets a branch for each modality.
+
+    Args:
+        config: The run's configuration.
+        model: The network's section.
+        bands: Names of its bands; those in no modality form one more group.
+    """
+    options = dict(model.options)
+    if model.name == "glavitu_global" and config.bands.modalities and "groups" not in options:
+        known = augmentation(config, bands).modalities.values()
+        grouped = {position for group in known for position in group}
+        rest = [position for position in range(len(bands)) if position not in grouped]
+        options["groups"] = [list(group) for group in (*known, rest) if group]
+    return options
 
 
 def _epoch_line(record: EpochRecord) -> str:
