@@ -35,6 +35,18 @@ def test_paths_are_relative_to_the_file_and_defaults_are_spelled_out() -> None:
     assert parse_config(dumped, Path("/elsewhere/x.yaml")) == config
 
 
+def test_a_fold_may_be_chosen_from_outside(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "split": {"method": "kfold", "folds": 4}}))
+    assert load_config(path).split.fold == 1
+    assert load_config(path, fold=3).split.fold == 3
+    with pytest.raises(ConfigError, match="fold is 5, but there are only 4 folds"):
+        load_config(path, fold=5)
+    path.write_text(yaml.safe_dump(BASE))
+    with pytest.raises(ConfigError, match=r"split\.method is spatial, so there are no folds"):
+        load_config(path, fold=1)
+
+
 @pytest.mark.parametrize(
     ("roles", "expected"),
     [("test", {"test": None}), (["train", "validate"], {"train": None, "validate": None})],

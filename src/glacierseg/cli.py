@@ -3,12 +3,15 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from glacierseg.cli_data import add_data_commands
 from glacierseg.errors import GlaciersegError
+
+if TYPE_CHECKING:
+    from glacierseg.config import RunConfig
 
 app = typer.Typer(
     name="glacierseg",
@@ -22,6 +25,9 @@ app = typer.Typer(
 add_data_commands(app)
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
+Fold = Annotated[
+    int | None, typer.Option(min=1, help="Test this fold (split.method kfold); its folder is <run>/fold<N>.")
+]
 _INTERRUPTED = 130
 
 
@@ -49,14 +55,20 @@ def demo(
 def run(
     config: Annotated[Path, typer.Argument(help="The configuration (YAML).")],
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> when left out.")] = None,
+    fold: Fold = None,
 ) -> None:
     """Run every stage for every model; run it again to continue after an interruption."""
     from glacierseg.config import load_config  # noqa: PLC0415
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.experiment import run_experiment  # noqa: PLC0415
 
-    parsed = load_config(config)
-    run_experiment(parsed, out or parsed.outputs.folder or Path("runs") / parsed.name, talk=Talk())
+    parsed = load_config(config, fold=fold)
+    run_experiment(parsed, out or _run_folder(parsed, fold), talk=Talk())
+
+
+def _run_folder(config: "RunConfig", fold: int | None) -> Path:
+    folder = config.outputs.folder or Path("runs") / config.name
+    return folder if fold is None else folder / f"fold{fold}"
 
 
 @app.command()
@@ -82,16 +94,17 @@ def train(
     model: Annotated[str, typer.Option(help="Name of one of its models.")],
     bands: Annotated[str, typer.Option(help="all, or band names separated by commas.")] = "all",
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> when left out.")] = None,
+    fold: Fold = None,
 ) -> None:
-    """Train one network of a configuration."""
+    """Train one network of a configuration; also under torchrun or SLURM, in several processes."""
     from glacierseg.config import load_config  # noqa: PLC0415
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.experiment import train_one  # noqa: PLC0415
 
-    parsed = load_config(config)
+    parsed = load_config(config, fold=fold)
     talk = Talk()
     chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
-    folder = out or parsed.outputs.folder or Path("runs") / parsed.name
+    folder = out or _run_folder(parsed, fold)
     talk.say(f"model folder: {train_one(parsed, model, chosen, folder, talk=talk)}")
 
 

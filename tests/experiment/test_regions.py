@@ -6,6 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from scipy.ndimage import distance_transform_cdt
 from shapely.geometry import box
 
 from glacierseg.config import parse_config
@@ -64,6 +65,81 @@ def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Pat
     assert patches.train
     assert patches.validate
     assert leak_share(patches, studied, 16, blanked=True) == 0
+
+
+def distance_between(one: np.ndarray, other: np.ndarray) -> float:
+    """Smallest chessboard distance between two areas."""
+    return float(distance_transform_cdt(~other, metric="chessboard")[one].min())
+
+
+@pytest.mark.parametrize("split", [{"method": "blocks", "block_px": 40}, {"method": "kfold", "block_px": 32}])
+@pytest.mark.parametrize("roles", ["train", ["train", "validate", "test"]], ids=str)
+def test_blocks_and_folds_leave_a_gap_of_one_patch(
+    tmp_path: Path, split: dict[str, Any], roles: object
+) -> None:
+    region = write_region(tmp_path, roles=roles)
+    models = [{"name": "m_landsnet", "patch_px": 8}]
+    config, _, studied = study(tmp_path, region, split=split, models=models)
+    areas = studied[0].areas
+    assert "validate" in areas
+    assert ("test" in areas) == (split["method"] == "kfold" or "test" in roles)
+    for held in set(areas) - {"train"}:
+        assert distance_between(areas["train"], areas[held]) > 8
+        assert areas[held].any()
+    if "test" in areas:
+        assert distance_between(areas["validate"], areas["test"]) > 8
+    patches = split_patches(config, studied, 8)
+    assert patches.train
+    assert leak_share(patches, studied, 8, blanked=True) == 0
+
+
+def test_folds_test_every_pixel_once(tmp_path: Path) -> None:
+    region = write_region(tmp_path)
+    models = [{"name": "m_landsnet", "patch_px": 8}]
+    tested, validated = np.zeros((96, 128), int), np.zeros((96, 128), int)
+    for fold in range(1, 5):
+        split = {"method": "kfold", "block_px": 32, "folds": 4, "fold": fold}
+        folder = tmp_path / str(fold)
+        folder.mkdir()
+        config = parse_config(
+            {"name": "t", "regions": [region], "models": models, "split": split}, tmp_path / "c.yaml"
+        )
+        run = RunFolder(folder / "out")
+        studied = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+        tested += studied[0].areas["test"]
+        validated += studied[0].areas["validate"]
+    assert (tested == 1).all()
+    assert (validated <= 1).all()
+
+
+def test_folds_over_regions(tmp_path: Path) -> None:
+    regions = [write_region(tmp_path, name, seed) for seed, name in enumerate("abc")]
+    regions.append(write_region(tmp_path, "d", 7, roles="test"))
+    split = {"method": "kfold", "folds": 3, "fold_over": "regions", "fold": 2}
+    _, _, studied = study(tmp_path, *regions, split=split)
+    roles = {one.name: set(one.areas) for one in studied}
+    assert roles["d"] == {"test"}
+    assert sorted(map(sorted, (roles[name] for name in "abc"))) == [["test"], ["train"], ["validate"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "split", "message"),
+    [
+        ({"roles": ["train", "test"]}, {"method": "regions"}, "region r has the roles train, test, but"),
+        ({}, {"method": "regions"}, "no region has the role validate"),
+        ({"roles": {"train": {}, "test": {"x": [0, 0.5]}}}, {"method": "kfold"}, "region r gives parts"),
+        ({}, {"method": "kfold", "fold_over": "regions"}, "only 1 regions can be dealt out"),
+        ({}, {"method": "kfold", "block_px": 96}, "too small for 5 folds with blocks of 96 px"),
+        ({}, {"method": "blocks", "block_px": 128}, "too small for a checkerboard with blocks of 128 px"),
+        ({}, {"method": "blocks", "block_px": 8}, "leave no ground to train on"),
+    ],
+    ids=str,
+)
+def test_a_split_that_cannot_be_is_one_line(
+    tmp_path: Path, changes: dict[str, Any], split: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study(tmp_path, write_region(tmp_path, **changes), split=split)
 
 
 def test_the_random_split_leaks_and_tunes_on_its_held_out_patches_only(tmp_path: Path) -> None:

@@ -25,8 +25,12 @@ from glacierseg.config.sections import (
 from glacierseg.errors import ConfigError, did_you_mean
 
 
-def load_config(path: Path) -> RunConfig:
+def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
     """Reads and validates a configuration file; paths in it are relative to it.
+
+    Args:
+        path: The file.
+        fold: Instead of its `split.fold`.
 
     Raises:
         ConfigError: The file is missing, is not YAML, or something in it is wrong: one line that names it.
@@ -42,7 +46,14 @@ def load_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path}: is not valid YAML{line}; check indentation and colons there") from error
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: holds no configuration; `glacierseg template` prints one to start from")
-    return parse_config(dict(data), path)
+    config = parse_config(dict(data), path)
+    if fold is None:
+        return config
+    if config.split.method != "kfold":
+        raise ConfigError(
+            f"{path}: split.method is {config.split.method}, so there are no folds; set it to kfold"
+        )
+    return parse_config({**data, "split": {**data["split"], "fold": fold}}, path)
 
 
 def parse_config(data: dict[str, Any], path: Path) -> RunConfig:

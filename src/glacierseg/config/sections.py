@@ -162,10 +162,19 @@ class PatchConfig(Section):
 class SplitConfig(Section):
     """How pixels are shared out where regions name no parts."""
 
-    method: Literal["spatial", "random"] = "spatial"
+    method: Literal["spatial", "blocks", "regions", "kfold", "random"] = "spatial"
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     block_px: Annotated[int, Field(ge=8)] | None = None
     seed: Annotated[int, Field(ge=0)] = 100
+    folds: Annotated[int, Field(ge=3)] = 5
+    fold: Annotated[int, Field(ge=1)] = 1
+    fold_over: Literal["blocks", "regions"] = "blocks"
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "SplitConfig":
+        if self.fold > self.folds:
+            raise ValueError(f"fold is {self.fold}, but there are only {self.folds} folds")
+        return self
 
 
 class TrainingConfig(Section):

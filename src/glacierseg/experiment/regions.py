@@ -14,14 +14,12 @@ from glacierseg.dataset.patches import Patch, Region, place_patches
 from glacierseg.dataset.split import (
     NO_ROLE,
     ROLE_CODES,
-    Part,
     Role,
     random_holdout,
-    roles_by_blocks,
-    roles_by_part,
 )
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
+from glacierseg.experiment.roles import share_out
 from glacierseg.raster.grid import name_of_crs
 from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
@@ -136,7 +134,7 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
     """
     regions = [_load(region, scenes[region.name], folder) for region in config.regions]
     if not all(folder.roles(region.name).exists() for region in regions):
-        regions = _share_out(config, regions)
+        regions = share_out(config, regions)
         for region in regions:
             write_raster(
                 folder.roles(region.name),
@@ -184,7 +182,7 @@ def split_patches(config: RunConfig, studied: Sequence[StudyRegion], patch_px: i
     """Places training and validation patches of one size."""
     regions = [study.region for study in studied]
     train = place_patches(regions, "train", patch_px, overlap=config.patch.overlap)
-    if config.split.method == "spatial":
+    if config.split.method != "random":
         return Patches(train, place_patches(regions, "validate", patch_px, overlap=0.0))
     held = random_holdout(len(train), config.split.holdout_share, config.split.seed)
     return Patches(
@@ -207,7 +205,7 @@ def tuning_truths(
     Returns:
         `(H, W)` by region, for regions that hold any such pixel.
     """
-    if config.split.method == "spatial":
+    if config.split.method != "random":
         return {study.name: study.truth_of("validate") for study in studied if "validate" in study.areas}
     truths = {}
     for index, study in enumerate(studied):
@@ -267,44 +265,6 @@ def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
         )
     write_raster(stored, truth, scene.grid, bands=["glacier"], nodata=IGNORE)
     return Region(wanted.name, scene, truth, no_roles)
-
-
-def _share_out(config: RunConfig, regions: list[Region]) -> list[Region]:
-    block_px = config.split.block_px or 2 * max(model.resolved_patch_px for model in config.models)
-    shared = []
-    for wanted, region in zip(config.regions, regions, strict=True):
-        parts = {role: part for role, part in wanted.roles.items() if part is not None}
-        if parts:
-            roles = roles_by_part(
-                region.scene.grid,
-                {role: Part(part.x, part.y, part.polygon) for role, part in parts.items()},
-            )
-        elif len(wanted.roles) == 1 or config.split.method == "random":
-            # The random split draws patches from all that trains; what only tests stays apart.
-            only = min(wanted.roles, key=ROLE_CODES.__getitem__)
-            roles = np.full(region.truth.shape, ROLE_CODES[only], np.uint8)
-        else:
-            roles = roles_by_blocks(region.truth, list(wanted.roles), block_px, config.split.holdout_share)
-        shared.append(replace(region, roles=roles))
-    if config.split.method == "random":
-        for region in shared:
-            region.roles[region.roles == ROLE_CODES["validate"]] = ROLE_CODES["train"]
-    elif not any((region.roles == ROLE_CODES["validate"]).any() for region in shared):
-        for region in shared:
-            _hold_out_blocks(region, block_px, config.split.holdout_share)
-    return shared
-
-
-def _hold_out_blocks(region: Region, block_px: int, share: float) -> None:
-    """Gives some blocks of a region's training pixels to validation, in place."""
-    train = region.roles == ROLE_CODES["train"]
-    if not train.any():
-        return
-    rows, columns = np.flatnonzero(train.any(1)), np.flatnonzero(train.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    truth = np.where(train[box], region.truth[box], np.uint8(IGNORE))
-    blocks = roles_by_blocks(truth, ["train", "validate"], block_px, share)
-    region.roles[box][train[box]] = blocks[train[box]]
 
 
 def _areas(config: RunConfig, wanted: RegionConfig, region: Region) -> dict[Role, NDArray[np.bool_]]:

@@ -1,0 +1,181 @@
+"""Which pixels of the regions train, validate and test, by the method of the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.config import RegionConfig, RunConfig
+from glacierseg.dataset.blocks import checkerboard, deal_folds, fold_role, leave_gap, roles_by_folds
+from glacierseg.dataset.patches import Region
+from glacierseg.dataset.split import ROLE_CODES, Part, Role, roles_by_blocks, roles_by_part
+from glacierseg.errors import ConfigError
+from glacierseg.raster.truth import GLACIER, IGNORE
+
+
+def share_out(config: RunConfig, regions: list[Region]) -> list[Region]:
+    """Gives every pixel of every region its role.
+
+    Args:
+        config: The run's configuration.
+        regions: In its order; their roles are replaced.
+
+    Raises:
+        ConfigError: The method and the regions do not go together, or no ground is left to train on.
+        RequestError: A part holds no pixel.
+    """
+    patch_px = max(model.resolved_patch_px for model in config.models)
+    ways = {
+        "spatial": lambda: _spatial(config, regions, config.split.block_px or 2 * patch_px),
+        "random": lambda: _random(config, regions),
+        "regions": lambda: _whole_regions(config, regions),
+        "blocks": lambda: _checkerboards(config, regions, patch_px),
+        "kfold": lambda: _folds(config, regions, patch_px),
+    }
+    roles = ways[config.split.method]()
+    if config.split.method in {"blocks", "kfold"}:
+        _with_gap(roles, patch_px)
+    return [replace(region, roles=own) for region, own in zip(regions, roles, strict=True)]
+
+
+def _spatial(config: RunConfig, regions: list[Region], block_px: int) -> list[NDArray[np.uint8]]:
+    share = config.split.holdout_share
+    roles = []
+    for wanted, region in zip(config.regions, regions, strict=True):
+        if any(wanted.roles.values()):
+            roles.append(_by_parts(wanted, region))
+        elif len(wanted.roles) == 1:
+            roles.append(_whole(wanted, region))
+        else:
+            roles.append(roles_by_blocks(region.truth, list(wanted.roles), block_px, share))
+    if not any((own == ROLE_CODES["validate"]).any() for own in roles):
+        for region, own in zip(regions, roles, strict=True):
+            train = own == ROLE_CODES["train"]
+            if train.any():
+                box = _box(train)
+                truth = np.where(train[box], region.truth[box], np.uint8(IGNORE))
+                blocks = roles_by_blocks(truth, ["train", "validate"], block_px, share)
+                own[box][train[box]] = blocks[train[box]]
+    return roles
+
+
+def _random(config: RunConfig, regions: list[Region]) -> list[NDArray[np.uint8]]:
+    """The random split draws patches from all that trains; what only tests stays apart."""
+    roles = []
+    for wanted, region in zip(config.regions, regions, strict=True):
+        own = _by_parts(wanted, region) if any(wanted.roles.values()) else _whole(wanted, region)
+        own[own == ROLE_CODES["validate"]] = ROLE_CODES["train"]
+        roles.append(own)
+    return roles
+
+
+def _whole_regions(config: RunConfig, regions: list[Region]) -> list[NDArray[np.uint8]]:
+    for wanted in config.regions:
+        if len(wanted.roles) > 1:
+            raise ConfigError(
+                f"region {wanted.name} has the roles {', '.join(wanted.roles)}, but split.method is regions; "
+                "give it one role, or set the method to spatial"
+            )
+    if not any("validate" in wanted.roles for wanted in config.regions):
+        raise ConfigError(
+            "split.method is regions, but no region has the role validate; give one that role, or set the "
+            "method to blocks"
+        )
+    return [_whole(wanted, region) for wanted, region in zip(config.regions, regions, strict=True)]
+
+
+def _checkerboards(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDArray[np.uint8]]:
+    block_px, share = config.split.block_px or 4 * patch_px, config.split.holdout_share
+    validates = any("validate" in wanted.roles for wanted in config.regions)
+    roles = []
+    for wanted, region in zip(config.regions, regions, strict=True):
+        if any(wanted.roles.values()):
+            own = _by_parts(wanted, region)
+        else:
+            wants: list[Role] = list(wanted.roles)
+            if not validates and "train" in wants:
+                wants.append("validate")
+            if len(wants) == 1:
+                own = _whole(wanted, region)
+            else:
+                own = checkerboard(region.truth.shape, wants, block_px, share)
+        roles.append(own)
+    if not any((own == ROLE_CODES["validate"]).any() for own in roles):
+        raise ConfigError(
+            f"the scenes are too small for a checkerboard with blocks of {block_px} px: no block validates; "
+            "give a smaller split.block_px, or set the method to spatial"
+        )
+    return roles
+
+
+def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDArray[np.uint8]]:
+    split = config.split
+    for wanted in config.regions:
+        if any(wanted.roles.values()):
+            raise ConfigError(
+                f"region {wanted.name} gives parts for its roles, but split.method is kfold, which shares "
+                "out ground itself; give it `roles: train`"
+            )
+    dealt = [i for i, wanted in enumerate(config.regions) if set(wanted.roles) != {"test"}]
+    if split.fold_over == "regions":
+        if len(dealt) < split.folds:
+            raise ConfigError(
+                f"split.folds is {split.folds}, but only {len(dealt)} regions can be dealt out; give fewer "
+                "folds, or set fold_over to blocks"
+            )
+        areas = [
+            float((regions[i].truth == GLACIER).sum()) * float(np.prod(regions[i].scene.grid.pixel_size_m))
+            for i in dealt
+        ]
+        found = {
+            i: np.full(regions[i].truth.shape, ROLE_CODES[fold_role(own, split.fold, split.folds)], np.uint8)
+            for i, own in zip(dealt, deal_folds(areas, split.folds), strict=True)
+        }
+    else:
+        block_px = split.block_px or 4 * patch_px
+        truths = [regions[i].truth for i in dealt]
+        found = dict(zip(dealt, roles_by_folds(truths, block_px, split.folds, split.fold), strict=True))
+        for role in ROLE_CODES:
+            if not any((own == ROLE_CODES[role]).any() for own in found.values()):
+                raise ConfigError(
+                    f"the scenes are too small for {split.folds} folds with blocks of {block_px} px; "
+                    "give a smaller split.block_px or fewer folds"
+                )
+    return [_found_or_whole(found, i, config.regions[i], region) for i, region in enumerate(regions)]
+
+
+def _found_or_whole(
+    found: Mapping[int, NDArray[np.uint8]], index: int, wanted: RegionConfig, region: Region
+) -> NDArray[np.uint8]:
+    return found[index] if index in found else _whole(wanted, region)
+
+
+def _with_gap(roles: list[NDArray[np.uint8]], patch_px: int) -> None:
+    for own in roles:
+        leave_gap(own, patch_px)
+    if not any((own == ROLE_CODES["train"]).any() for own in roles):
+        raise ConfigError(
+            f"blocks with a gap of one patch ({patch_px} px) between them leave no ground to train on; "
+            "give a larger split.block_px, smaller patches or a larger scene"
+        )
+
+
+def _by_parts(wanted: RegionConfig, region: Region) -> NDArray[np.uint8]:
+    parts = {role: part for role, part in wanted.roles.items() if part is not None}
+    return roles_by_part(
+        region.scene.grid,
+        {role: Part(part.x, part.y, part.polygon) for role, part in parts.items()},
+    )
+
+
+def _whole(wanted: RegionConfig, region: Region) -> NDArray[np.uint8]:
+    """Gives a whole region its role; of several the one that comes first."""
+    only = min(wanted.roles, key=ROLE_CODES.__getitem__)
+    return np.full(region.truth.shape, ROLE_CODES[only], np.uint8)
+
+
+def _box(area: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Returns the smallest rectangle around an area."""
+    rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
