@@ -10,6 +10,7 @@ import typer
 
 Out = Annotated[Path, typer.Option("--out", help="The GeoTIFF to write.")]
 Like = Annotated[Path, typer.Option(help="A raster on the wanted grid.")]
+Names = Annotated[str | None, typer.Option(help="Names of all input bands, separated by commas.")]
 Uncompressed = Annotated[bool, typer.Option("--uncompressed", help="Faster to read, larger.")]
 
 prepare = typer.Typer(
@@ -28,7 +29,8 @@ def check(
     mask: Annotated[Path | None, typer.Option(help="Its truth: a mask, or outlines.")] = None,
     bands: Annotated[str | None, typer.Option(help="Names of all bands, separated by commas.")] = None,
     nodata: Annotated[float | None, typer.Option(help="Value of pixels without data.")] = None,
-    patch_px: Annotated[int, typer.Option(help="Side of the training patches.")] = 256,
+    patch_px: Annotated[int, typer.Option(min=1, help="Side of the training patches.")] = 256,
+    layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check whether a scene and its truth can be used; exit status 0 when they can, 1 when not."""
@@ -38,7 +40,13 @@ def check(
     talk = Talk()
     with talk.bar("checking") as progress:
         results = check_scene(
-            scenes, mask, bands=_names(bands), nodata=nodata, patch_px=patch_px, progress=progress
+            scenes,
+            mask,
+            bands=_names(bands),
+            nodata=nodata,
+            patch_px=patch_px,
+            layer=layer,
+            progress=progress,
         )
     if as_json:
         sys.stdout.write(json.dumps([asdict(result) for result in results], indent=2) + "\n")
@@ -81,8 +89,10 @@ def rasterize(
     all_touched: Annotated[
         bool, typer.Option("--all-touched", help="Every pixel that an outline touches.")
     ] = False,
-    min_area_km2: Annotated[float, typer.Option(help="Leave smaller polygons out.")] = 0.0,
-    ignore_rim_m: Annotated[float, typer.Option(help="Ignore so many metres along the boundary.")] = 0.0,
+    min_area_km2: Annotated[float, typer.Option(min=0, help="Leave smaller polygons out.")] = 0.0,
+    ignore_rim_m: Annotated[
+        float, typer.Option(min=0, help="Ignore so many metres along the boundary.")
+    ] = 0.0,
 ) -> None:
     """Burn outlines into a mask."""
     from glacierseg.console import Talk  # noqa: PLC0415
@@ -108,7 +118,15 @@ def normalize(
     scene: Annotated[Path, typer.Argument(help="The scene.")],
     out: Out,
     ranges: Annotated[Path, typer.Option(help="JSON of band ranges: measured when absent, else reused.")],
+    measure_on: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="SCENE", help="Measure on this training scene instead; may be given again."),
+    ] = None,
+    percentiles: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="What becomes darkest and brightest.")
+    ] = (0.5, 99.5),
     physical: Annotated[bool, typer.Option("--physical", help="Fixed ranges by band name.")] = False,
+    names: Names = None,
     uncompressed: Uncompressed = False,
 ) -> None:
     """Bring every band to 0-255 by ranges measured once."""
@@ -117,11 +135,21 @@ def normalize(
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
     talk = Talk()
+    given = _names(names)
+    how = "reused as stored in" if ranges.exists() else "measured and stored in"
     with talk.bar("normalizing") as progress:
         normalize_scene(
-            open_scene(scene), out, ranges, physical=physical, compress=not uncompressed, progress=progress
+            open_scene(scene, bands=given),
+            out,
+            ranges,
+            measure_on=[open_scene(path, bands=given) for path in measure_on or ()],
+            low_percentile=percentiles[0],
+            high_percentile=percentiles[1],
+            physical=physical,
+            compress=not uncompressed,
+            progress=progress,
         )
-    talk.say(str(out))
+    talk.say(f"{out}, ranges {how} {ranges}")
 
 
 @prepare.command()
@@ -129,6 +157,7 @@ def select(
     scene: Annotated[Path, typer.Argument(help="The scene.")],
     bands: Annotated[str, typer.Option(help="Band names or 1-based numbers, separated by commas.")],
     out: Out,
+    names: Names = None,
     uncompressed: Uncompressed = False,
 ) -> None:
     """Write some bands as a scene of their own."""
@@ -139,7 +168,11 @@ def select(
     talk = Talk()
     with talk.bar("selecting") as progress:
         select_bands(
-            open_scene(scene), _names(bands) or [], out, compress=not uncompressed, progress=progress
+            open_scene(scene, bands=_names(names)),
+            _names(bands) or [],
+            out,
+            compress=not uncompressed,
+            progress=progress,
         )
     talk.say(str(out))
 
@@ -156,8 +189,10 @@ def stack(
     sensor: Annotated[
         str | None, typer.Option(help="What B2 means: sentinel2, landsat5, landsat7, landsat8 or landsat9.")
     ] = None,
-    names: Annotated[str | None, typer.Option(help="Names of all input bands, separated by commas.")] = None,
-    pixel_size_m: Annotated[float | None, typer.Option(help="Pixels of a grid made from degrees.")] = None,
+    names: Names = None,
+    pixel_size_m: Annotated[
+        float | None, typer.Option(help="Bring the first file to its UTM zone, with such pixels.")
+    ] = None,
     resampling: Annotated[str, typer.Option(help="nearest, bilinear or cubic.")] = "bilinear",
     scale: Annotated[float, typer.Option(help="Multiply spectral bands by this.")] = 1.0,
     offset: Annotated[float, typer.Option(help="Then add this.")] = 0.0,

@@ -128,6 +128,11 @@ def test_requests_that_cannot_be_met(make_raster, make_grid, like, tmp_path):
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_paths_may_be_strings(make_raster, like, tmp_path):
+    source = make_raster("a.tif", np.ones((20, 30)))
+    assert align_raster(str(source), str(like), f"{tmp_path}/out.tif") == tmp_path / "out.tif"
+
+
 def test_progress_ends_at_one(make_raster, like, tmp_path):
     shares = []
     align_raster(make_raster("a.tif", np.ones((20, 30))), like, tmp_path / "out.tif", progress=shares.append)

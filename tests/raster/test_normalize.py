@@ -88,3 +88,23 @@ def test_ranges_of_other_bands_are_refused(scene, make_raster, tmp_path):
     with pytest.raises(DataError, match="delete it to measure"):
         normalize_scene(scene, tmp_path / "2.tif", tmp_path / "broken.json")
     assert not (tmp_path / "2.tif").exists()
+
+
+def test_ranges_measured_on_several_training_scenes_together(scene, make_raster, tmp_path):
+    bright = np.full((2, 50, 40), 9000, np.float32)
+    other = open_scene(make_raster("b.tif", bright, names=["ndsi", "elevation"]))
+    normalize_scene(
+        scene, tmp_path / "1.tif", tmp_path / "r.json", measure_on=[scene, other], high_percentile=98
+    )
+    stored = read_ranges(tmp_path / "r.json")
+    assert stored.scenes == ("a", "b")
+    with rasterio.open(scene.paths[0]) as dataset:
+        pooled = np.sort(np.concatenate([dataset.read(2).ravel(), bright[1].ravel()]))
+    expected = pooled[int(np.ceil(0.98 * pooled.size)) - 1]
+    assert stored.bands["elevation"].high == pytest.approx(expected)
+
+
+def test_paths_may_be_strings(scene, tmp_path):
+    out = normalize_scene(scene, f"{tmp_path}/1.tif", f"{tmp_path}/r.json")
+    assert read(out)[1] == ("ndsi", "elevation")
+    assert read_ranges(f"{tmp_path}/r.json") == read_ranges(tmp_path / "r.json")

@@ -5,7 +5,7 @@ import rasterio
 from scipy import ndimage
 from shapely.geometry import Polygon, box
 
-from glacierseg.errors import TruthError
+from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.truth import rasterize_outlines, read_outlines
 from glacierseg.raster.warp import read_grid
@@ -69,6 +69,21 @@ def test_rim_is_within_its_distance_of_the_boundary_but_not_between_glaciers(out
     np.testing.assert_array_equal((mask == 255)[clear], (at_centres < rim_m)[clear])
     np.testing.assert_array_equal(mask[mask != 255], glacier[mask != 255])
     assert (mask[50, 60:80] == 1).all()
+
+
+def test_rim_of_a_glacier_beside_the_scene(like, tmp_path):
+    path = tmp_path / "beside.gpkg"
+    shapes = [box(300200, 3399200, 300700, 3399800), box(301510, 3399000, 301900, 3400000)]
+    gpd.GeoDataFrame(geometry=shapes, crs="EPSG:32644").to_file(path)
+    mask = read(rasterize_file(str(path), str(like), f"{tmp_path}/out.tif", ignore_rim_m=30))
+    # The boundary lies 10 m beyond the last column: pixel centres 15 and 25 m away are in the rim.
+    assert (mask[50, -4:] == [0, 0, 255, 255]).all()
+
+
+@pytest.mark.parametrize("option", ["min_area_km2", "ignore_rim_m"])
+def test_negative_sizes_are_refused(outlines, like, tmp_path, option):
+    with pytest.raises(RequestError, match="must not be negative"):
+        rasterize_file(outlines, like, tmp_path / "out.tif", **{option: -1})
 
 
 def test_crossing_outline_is_still_burned(like, tmp_path):

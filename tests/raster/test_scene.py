@@ -48,7 +48,7 @@ def test_select_by_name_and_number_in_the_order_asked_for(make_raster, values):
         (["gren"], r"no band 'gren' \(did you mean 'green'\?\)"),
         ([4], "no band 4; its bands are 1 to 3"),
         (["0"], "no band 0"),
-        (["red", 3], "'red' is named twice"),
+        (["red", 3], "'red' is asked for twice"),
     ],
 )
 def test_select_refuses(make_raster, values, wanted, words):

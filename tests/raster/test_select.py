@@ -37,3 +37,13 @@ def test_bands_that_disagree_on_nodata_keep_their_own_gaps(make_raster, tmp_path
     )
     with rasterio.open(select_bands(scene, ["a", "b"], tmp_path / "out.tif")) as dataset:
         np.testing.assert_array_equal(dataset.read(), [[[np.nan, 1]], [[0, np.nan]]])
+
+
+@pytest.mark.parametrize(
+    ("bands", "words"),
+    [([], "no band is asked for; its bands are p, q"), (["p", 1], "'p' is asked for twice")],
+)
+def test_bands_that_cannot_be_selected(make_raster, tmp_path, bands, words):
+    scene = open_scene(make_raster("a.tif", np.zeros((2, 4, 4), np.uint8), names=["p", "q"]))
+    with pytest.raises(BandError, match=words):
+        select_bands(scene, bands, f"{tmp_path}/out.tif")

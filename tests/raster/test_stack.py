@@ -128,6 +128,24 @@ def test_degrees_go_to_utm_unless_a_grid_is_given(make_raster, make_grid, tmp_pa
     assert profile["transform"] == source.transform
 
 
+def test_a_pixel_size_brings_any_projection_to_utm(make_raster, tmp_path):
+    mercator = Grid(rasterio.CRS.from_epsg(3857), Affine(30, 0, 8783000, 0, -30, 3600000), 60, 80)
+    path = make_raster("a.tif", np.full((60, 80), 7.0), mercator, names=["red"])
+    bands, profile = read(stack_rasters([path], tmp_path / "utm.tif", pixel_size_m=26))
+    assert profile["crs"].to_epsg() == 32644
+    assert profile["transform"].a == 26
+    covered_m2 = np.isfinite(bands["red"]).sum() * 26**2
+    assert covered_m2 == pytest.approx(60 * 80 * 30**2 * np.cos(np.radians(30.74)) ** 2, rel=0.03)
+
+
+def test_paths_may_be_strings(spectral, dem, tmp_path):
+    path, values = spectral
+    bands, _ = read(
+        stack_rasters(str(path), f"{tmp_path}/out.tif", like=str(path), dem=str(dem), recipe="blue,slope")
+    )
+    np.testing.assert_array_equal(bands["blue"], values[0])
+
+
 def test_requests_that_cannot_be_met(spectral, make_raster, make_grid, tmp_path):
     path, _ = spectral
     out = tmp_path / "out.tif"
@@ -141,6 +159,12 @@ def test_requests_that_cannot_be_met(spectral, make_raster, make_grid, tmp_path)
         stack_rasters([path], out, names=["a", "b"])
     with pytest.raises(BandError, match="no band for thermal"):
         stack_rasters([path], out, recipe="landsat-18", sensor="sentinel2")
+    with pytest.raises(RequestError, match="did you mean 'bilinear'"):
+        stack_rasters([path], out, resampling="bilinar")
+    with pytest.raises(RequestError, match="cannot be 0 m wide"):
+        stack_rasters([path], out, pixel_size_m=0)
+    with pytest.raises(RequestError, match="leave one of the two out"):
+        stack_rasters([path], out, like=path, pixel_size_m=10)
     far = make_raster("far.tif", np.ones((4, 4)), make_grid(4, 4, left=800000))
     with pytest.raises(GridMismatchError, match=r"far\.tif: lies elsewhere"):
         stack_rasters([path, far], out)

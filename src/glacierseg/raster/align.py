@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from glacierseg.errors import RequestError, did_you_mean
+from glacierseg.errors import RequestError
 from glacierseg.raster.blocks import LayerReader, Progress, bounded_gdal, iterate_blocks, open_writer
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Band, open_raster
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
-from glacierseg.raster.warp import RESAMPLINGS, bands_of, on_grid, read_grid, require_overlap
+from glacierseg.raster.warp import bands_of, on_grid, read_grid, require_overlap, require_resampling
 
 
 def align_raster(
-    source: Path,
-    like: Path,
-    out: Path,
+    source: Path | str,
+    like: Path | str,
+    out: Path | str,
     *,
     resampling: str | None = None,
     compress: bool = True,
@@ -48,12 +48,10 @@ def align_raster(
         RequestError: The resampling is unknown, or would invent values in a mask.
         OutputError: The result cannot be written.
     """
-    if resampling is not None and resampling not in RESAMPLINGS:
-        raise RequestError(
-            f"resampling {resampling!r} is unknown{did_you_mean(resampling, RESAMPLINGS)}; "
-            f"choose one of {', '.join(RESAMPLINGS)}"
-        )
-    grid = read_grid(like)
+    if resampling is not None:
+        require_resampling(resampling)
+    source, out = Path(source), Path(out)
+    grid = read_grid(Path(like))
     with bounded_gdal(), open_raster(source) as dataset:
         require_overlap(dataset, grid, source)
         if is_mask(dataset, source):

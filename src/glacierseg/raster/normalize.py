@@ -1,5 +1,6 @@
 """Scenes as 8-bit rasters whose levels mean the same in every scene."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ DARKEST, BRIGHTEST = 1, 255
 
 def normalize_scene(
     scene: Scene,
-    out: Path,
-    ranges: Path,
+    out: Path | str,
+    ranges: Path | str,
     *,
+    measure_on: Sequence[Scene] = (),
     low_percentile: float = LOW_PERCENTILE,
     high_percentile: float = HIGH_PERCENTILE,
     physical: bool = False,
@@ -35,9 +37,9 @@ def normalize_scene(
 ) -> Path:
     """Writes a scene as 8-bit levels by per-band ranges.
 
-    The ranges are measured on this scene and stored when their file is absent, and reused when it is
-    present: normalize the training scene first (or measure several with `measure_ranges`), then all others
-    with the same file, so that a level means the same in each.
+    The ranges are measured and stored when their file is absent, and reused as they are when it is present:
+    normalize a training scene first, then all others with the same file, so that a level means the same in
+    each.
 
     Level 0 is nodata, in each band on its own; data are 1 to 255. One level of 256 is a small price: a
     nodata value goes through every GIS, whereas a mask inside the file is often lost.
@@ -46,6 +48,7 @@ def normalize_scene(
         scene: The scene.
         out: The GeoTIFF to write.
         ranges: The JSON file of ranges.
+        measure_on: When measured, the training scenes to measure on together; this scene when left out.
         low_percentile: What becomes the darkest level, when measured.
         high_percentile: What becomes the brightest level, when measured.
         physical: When measured, take the bounds that a band has by definition (an index from -1 to 1, slope
@@ -62,10 +65,11 @@ def normalize_scene(
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
+    out, ranges = Path(out), Path(ranges)
     measuring = not ranges.exists()
     if measuring:
         measured = measure_ranges(
-            [scene],
+            measure_on or [scene],
             low_percentile=low_percentile,
             high_percentile=high_percentile,
             fixed=PHYSICAL_RANGES if physical else None,

@@ -80,7 +80,7 @@ def measure_ranges(
         progress: Told the share done.
 
     Raises:
-        RequestError: The percentiles are not in order.
+        RequestError: The percentiles are not in order, or there is no scene.
         BandError: The scenes have different bands, or a band has no data.
         RasterError: A scene cannot be read.
     """
@@ -89,6 +89,8 @@ def measure_ranges(
             f"percentiles {low_percentile:g} and {high_percentile:g} are not in order; "
             "give two numbers from 0 to 100, the lower one first"
         )
+    if not scenes:
+        raise RequestError("ranges are measured on scenes; give at least one")
     names = scenes[0].band_names
     for scene in scenes[1:]:
         if scene.band_names != names:
@@ -110,23 +112,23 @@ def measure_ranges(
     )
 
 
-def write_ranges(path: Path, ranges: Ranges) -> None:
+def write_ranges(path: Path | str, ranges: Ranges) -> None:
     """Stores ranges as JSON.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
-    write_json(path, asdict(ranges))
+    write_json(Path(path), asdict(ranges))
 
 
-def read_ranges(path: Path) -> Ranges:
+def read_ranges(path: Path | str) -> Ranges:
     """Reads stored ranges.
 
     Raises:
         DataError: The file is not such a JSON file.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
         bands = {
             name: BandRange(float(bounds["low"]), float(bounds["high"]))
             for name, bounds in data["bands"].items()

@@ -1,5 +1,6 @@
 """Outlines to a mask, on scenes of any size."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from pyproj import Geod
 from rasterio.features import rasterize
 
-from glacierseg.errors import TruthError
+from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.blocks import Progress, bounded_gdal, iterate_blocks, open_writer
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, read_outlines
@@ -19,9 +20,9 @@ _BLOCK_PX = 2048
 
 
 def rasterize_file(
-    outlines: Path,
-    like: Path,
-    out: Path,
+    outlines: Path | str,
+    like: Path | str,
+    out: Path | str,
     *,
     layer: str | None = None,
     all_touched: bool = False,
@@ -51,12 +52,19 @@ def rasterize_file(
     Raises:
         RasterError: The raster cannot be read.
         TruthError: The outlines cannot be used, or none is left.
+        RequestError: The least area or the rim is negative.
         OutputError: The result cannot be written.
     """
     import shapely  # noqa: PLC0415  (with geopandas, half a second)
 
-    grid = read_grid(like)
-    table = read_outlines(outlines, grid, layer=layer)
+    if min_area_km2 < 0 or ignore_rim_m < 0:
+        raise RequestError("least area and ignored rim must not be negative; leave them out for none")
+    outlines, out = Path(outlines), Path(out)
+    grid = read_grid(Path(like))
+    # The rim of a glacier beside the scene may reach into it.
+    margin_px = math.ceil(ignore_rim_m / min(grid.pixel_size_m))
+    around = grid.crop(-margin_px, -margin_px, grid.height + 2 * margin_px, grid.width + 2 * margin_px)
+    table = read_outlines(outlines, around, layer=layer)
     if min_area_km2 > 0:
         areas_km2 = _areas_km2(table)
         table = table[areas_km2 >= min_area_km2]

@@ -72,8 +72,12 @@ class Scene:
             bands: Names, or 1-based numbers.
 
         Raises:
-            BandError: A band is not there, or asked for twice.
+            BandError: None is asked for, or one that is not there, or one twice.
         """
+        if not bands:
+            raise BandError(
+                f"{self.paths[0]}: no band is asked for; its bands are {', '.join(self.band_names)}"
+            )
         chosen = []
         for wanted in bands:
             number = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else None
@@ -90,7 +94,8 @@ class Scene:
                     f"its bands are {', '.join(self.band_names)}"
                 )
             chosen.append(self.bands[self.band_names.index(str(wanted))])
-        _refuse_doubled([band.name for band in chosen], self.paths[0])
+        if doubled := _doubled([band.name for band in chosen]):
+            raise BandError(f"{self.paths[0]}: band {doubled!r} is asked for twice; ask for it once")
         return replace(self, bands=tuple(chosen))
 
     @contextmanager
@@ -291,16 +296,15 @@ def open_scene(
         if len(bands) != len(found):
             raise BandError(f"{files[0]}: has {len(found)} bands, but {len(bands)} names are given for it")
         found = [replace(band, name=name) for band, name in zip(found, bands, strict=True)]
-    _refuse_doubled([band.name for band in found], files[0])
+    if doubled := _doubled([band.name for band in found]):
+        raise BandError(
+            f"{files[0]}: band {doubled!r} is named twice; give every band a name of its own with `bands:`"
+        )
     return Scene(files[0].stem, grid, tuple(found))
 
 
-def _refuse_doubled(names: Sequence[str], path: Path) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise BandError(
-            f"{path}: band {doubled[0]!r} is named twice; give every band a name of its own with `bands:`"
-        )
+def _doubled(names: Sequence[str]) -> str | None:
+    return next((name for name in sorted(names) if names.count(name) > 1), None)
 
 
 __all__ = [

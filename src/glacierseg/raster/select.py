@@ -17,7 +17,7 @@ from glacierseg.raster.scene import Scene
 def select_bands(
     scene: Scene,
     bands: Sequence[str | int],
-    out: Path,
+    out: Path | str,
     *,
     compress: bool = True,
     progress: Progress | None = None,
@@ -42,7 +42,7 @@ def select_bands(
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
-    chosen = scene.select(bands)
+    out, chosen = Path(out), scene.select(bands)
     with bounded_gdal(), open_layers(chosen) as reader:
         dtype, nodata = common_storage(reader)
         with open_writer(

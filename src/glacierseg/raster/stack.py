@@ -24,16 +24,23 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.scene import Band, open_raster
 from glacierseg.raster.terrain import TERRAIN
-from glacierseg.raster.warp import bands_of, metric_grid, on_grid, read_grid, require_overlap
+from glacierseg.raster.warp import (
+    bands_of,
+    metric_grid,
+    on_grid,
+    read_grid,
+    require_overlap,
+    require_resampling,
+)
 
 
 def stack_rasters(
-    files: Sequence[Path],
-    out: Path,
+    files: Path | str | Sequence[Path | str],
+    out: Path | str,
     *,
     recipe: str | Sequence[str] | None = None,
-    dem: Path | None = None,
-    like: Path | None = None,
+    dem: Path | str | None = None,
+    like: Path | str | None = None,
     sensor: str | None = None,
     names: Sequence[str] | None = None,
     pixel_size_m: float | None = None,
@@ -60,7 +67,8 @@ def stack_rasters(
             of square pixels in its UTM zone.
         sensor: A key of `SENSORS`, where bands are named by number only (`B2`).
         names: Names of all input bands, instead of those in the files.
-        pixel_size_m: Side of the pixels of a grid that is made because the first file's is in degrees.
+        pixel_size_m: Side of the pixels of a grid in the UTM zone of the first file, which is made also where
+            that file is not in degrees.
         resampling: How values between pixels are found.
         scale: Spectral bands of a recipe are multiplied by this first, ...
         offset: ... and this is added, so that indices are made from reflectance.
@@ -74,12 +82,16 @@ def stack_rasters(
         RasterError: A file cannot be read.
         GridMismatchError: A file lies elsewhere.
         BandError: A band that the recipe needs is missing, or a name stands twice.
-        RequestError: The recipe or the sensor is unknown, or there is no file.
+        RequestError: The recipe, the sensor or the resampling is unknown, the grid is asked for in two ways,
+            the pixel size is not positive, or there is no file.
         OutputError: The result cannot be written.
     """
-    if not files:
+    sources = [Path(files)] if isinstance(files, Path | str) else [Path(path) for path in files]
+    if not sources:
         raise RequestError("a stack needs at least one file")
-    bands = _input_bands(files, names)
+    require_resampling(resampling)
+    out = Path(out)
+    bands = _input_bands(sources, names)
     available = [band.name for band in bands]
     if recipe is None:
         wanted = (*available, *(TERRAIN if dem else ()))
@@ -87,15 +99,15 @@ def stack_rasters(
     else:
         wanted = parse_recipe(recipe)
         sensor = sensor_of_recipe(recipe, sensor)
-        inputs = find_inputs(wanted, available, sensor=sensor, source=str(files[0]))
+        inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]))
     made = [name for name in wanted if name in TERRAIN and name not in inputs]
     if made and dem is None:
         raise RequestError(f"{out}: {made[0]} needs an elevation model; give one with --dem")
-    grid = _target_grid(files[0], like, pixel_size_m)
+    grid = _target_grid(sources[0], None if like is None else Path(like), pixel_size_m)
     with bounded_gdal(), ExitStack() as stack:
         used = [band for band in bands if band.name in inputs.values()]
         reader = _open_inputs(stack, used, grid, resampling) if used else None
-        terrain = stack.enter_context(open_terrain(dem, grid)) if dem and made else None
+        terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
         if recipe is None and terrain is None and reader is not None:
             dtype, nodata = common_storage(reader)
             masked = nodata is None and reader.has_masks
@@ -136,10 +148,14 @@ def _input_bands(files: Sequence[Path], names: Sequence[str] | None) -> list[Ban
 
 
 def _target_grid(first: Path, like: Path | None, pixel_size_m: float | None) -> Grid:
+    if pixel_size_m is not None and not pixel_size_m > 0:
+        raise RequestError(f"a pixel cannot be {pixel_size_m:g} m wide; give a positive number")
     if like is not None:
+        if pixel_size_m is not None:
+            raise RequestError(f"{like} gives the grid and with it the pixel size; leave one of the two out")
         return read_grid(like)
     grid = read_grid(first)
-    return metric_grid(grid, pixel_size_m) if grid.is_geographic else grid
+    return metric_grid(grid, pixel_size_m) if grid.is_geographic or pixel_size_m else grid
 
 
 def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling: str) -> LayerReader:

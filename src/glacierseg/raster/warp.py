@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from glacierseg.errors import GridMismatchError
+from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.scene import Band, grid_of, open_raster
 
@@ -48,6 +48,19 @@ def bands_of(dataset: Any, path: Path) -> list[Band]:
         )
         for index in dataset.indexes
     ]
+
+
+def require_resampling(name: str) -> None:
+    """Checks that a resampling is one of `RESAMPLINGS`.
+
+    Raises:
+        RequestError: It is not.
+    """
+    if name not in RESAMPLINGS:
+        raise RequestError(
+            f"resampling {name!r} is unknown{did_you_mean(name, RESAMPLINGS)}; "
+            f"choose one of {', '.join(RESAMPLINGS)}"
+        )
 
 
 def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
