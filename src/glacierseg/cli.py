@@ -119,6 +119,10 @@ def predict(
     overlap: Annotated[float, typer.Option(help="Share of a window that the next one covers too.")] = 0.5,
     batch_size: Annotated[int, typer.Option(help="Windows per forward pass.")] = 16,
     threshold: Annotated[float, typer.Option(help="Probability from which a pixel is glacier.")] = 0.5,
+    prune_level: Annotated[
+        int | None,
+        typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
+    ] = None,
 ) -> None:
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif."""
     from glacierseg.console import Talk  # noqa: PLC0415
@@ -133,7 +137,7 @@ def predict(
             "two scenes have the same file name, so their results would too; predict them apart"
         )
     talk = Talk()
-    network, card = load_model(model_dir)
+    network, card = load_model(model_dir, prune_level=prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
     opened = [matching_scene(open_scene(path), card) for path in scenes]
     for scene in opened:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from glacierseg.errors import RequestError
 from glacierseg.models import MODELS, create_model
+from glacierseg.models.blocks import band_readers
 from glacierseg.models.heads import weighted_heads
 
 # Every network as it comes, and with each option that changes its graph.
@@ -71,6 +72,55 @@ def test_first_weights_that_read_the_bands_are_small(name):
     for conv in read:
         full = (2 / (conv.in_channels * conv.kernel_size[0] ** 2)) ** 0.5
         assert float(conv.weight.detach().std()) == pytest.approx(0.1 * full, rel=0.5)
+
+
+@every_network
+@torch.inference_mode()
+def test_a_band_is_read_by_the_marked_weights_and_no_others(name, options):
+    network = settled(make(name, options))
+    x = image(1, 3, 32, 32)
+    changed = x.clone()
+    changed[:, 1] += 3
+    assert not torch.allclose(network(x), network(changed), atol=1e-3)
+    state, readers = network.state_dict(), band_readers(network)
+    assert readers
+    for key, bands in readers.items():
+        for place, band in enumerate(bands):
+            if band == 1:
+                state[key][:, place] = 0
+    torch.testing.assert_close(network(x), network(changed))
+
+
+@every_network
+def test_the_same_seed_gives_the_same_step(name, options):
+    results = []
+    for _ in range(2):
+        network = make(name, options).train()
+        pairs = weighted_heads(network, image(2, 3, 32, 32))
+        sum(weight * logits.square().mean() for weight, logits in pairs).backward()
+        results.append([*network.state_dict().values(), *(p.grad for p in network.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@every_network
+@torch.inference_mode()
+def test_compiled_as_one_graph_it_gives_the_same(name, options):
+    network = settled(make(name, options))
+    x = image(2, 3, 32, 48)
+    torch._dynamo.reset()
+    # Without a C++ compiler: what can break is the capture of the graph, not the code made of it.
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), network(x), rtol=1e-4, atol=1e-4)
+
+
+@every_network
+def test_exported_with_any_batch_it_gives_the_same(name, options):
+    network = settled(make(name, options))
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(network, (image(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    for size in (2, 5):
+        x = image(size, 3, 32, 32)
+        torch.testing.assert_close(program.module()(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 @every_network

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from glacierseg.errors import CheckpointError
+from glacierseg.errors import CheckpointError, RequestError
+from glacierseg.models.registry import create_model
 from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 
 CARD = ModelCard(
@@ -49,3 +50,23 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path: Path, damage: object,
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_loaded_network_may_be_pruned_and_others_may_not(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options = {"deep_supervision": True}
+    for name, own in (("unetplusplus", options), ("glavitu", {})):
+        network = create_model(name, 2, 2, 0.125, **own)
+        card = ModelCard(
+            architecture=name, width=0.125, options=own, bands=("a", "b"), band_mean=(0, 0), band_std=(1, 1),
+            patch_px=32,
+        )  # fmt: skip
+        save_model(tmp_path / name, network, card)
+    x = torch.randn(1, 2, 32, 32)
+    with torch.inference_mode():
+        heads = load_model(tmp_path / "unetplusplus")[0].forward_heads(x)
+        for level in (1, 2, 3, 4):
+            pruned, _ = load_model(tmp_path / "unetplusplus", prune_level=level)
+            assert torch.equal(pruned(x), heads[level - 1])
+    with pytest.raises(RequestError, match="is a glavitu, which cannot be pruned"):
+        load_model(tmp_path / "glavitu", prune_level=2)

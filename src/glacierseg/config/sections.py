@@ -106,6 +106,8 @@ class ModelConfig(Section):
     loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
+    start_from: DataPath | None = None
+    prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
     @field_validator("name")
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from glacierseg.bands import gradient_importance, read_importance, top_bands, write_importance
-from glacierseg.config import RunConfig
+from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region
 from glacierseg.experiment.folder import ModelFolder
@@ -16,7 +16,7 @@ from glacierseg.training.checkpoint import ModelCard, load_model
 
 
 def predict_regions(
-    config: RunConfig, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
+    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
 ) -> None:
     """Predicts the whole scene of every region that has no prediction yet."""
     wanted = [
@@ -24,7 +24,7 @@ def predict_regions(
     ]
     if not wanted:
         return
-    network, card = load_model(folder.path)
+    network, card = load_model(folder.path, prune_level=model.prune_level)
     for study in wanted:
         folder.forget_region(study.name)
         with talk.bar(f"predicting {study.name}") as progress:

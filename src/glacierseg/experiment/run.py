@@ -67,7 +67,7 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
             selected = every_band if bands == "all" else best
             own_talk = talk.about(f"{model.name} {bands}")
             train(config, model, studied, own, bands=selected, talk=own_talk)
-            predict_regions(config, studied, own, own_talk)
+            predict_regions(config, model, studied, own, own_talk)
             if bands == "all" and 0 < config.bands.top < len(every_band):
                 best = measure_importance(own, studied, every_band, config.bands.top)
                 own_talk.say(f"best bands: {', '.join(best)}")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +15,14 @@ from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
 from glacierseg.dataset.pixels import train_pixels
 from glacierseg.dataset.scaling import Scaling, measure_scaling
+from glacierseg.dataset.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
 from glacierseg.models.registry import count_parameters, create_model
+from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.training.checkpoint import ModelCard, save_model
+from glacierseg.training.finetune import start_from
 from glacierseg.training.fit import fit, resolved_precision
 from glacierseg.training.plan import EpochRecord, FitResult, Precision, TrainingPlan
 from glacierseg.training.processes import find_processes, wait_for_others
@@ -100,11 +104,19 @@ def train(
     torch.manual_seed(plan.seed)
     options = network_options(config, model, bands)
     network = create_model(model.name, len(bands), 2, model.width, **options)
+    if model.start_from is not None:
+        inherited = start_from(network, bands, model.start_from, model.name)
+        fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
+        talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
     talk.say(
         f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches of "
         f"{model.resolved_patch_px} px, validating on {len(data.validate)} "
         f"(training sees {data.leak:.0%} of their pixels)"
     )
+    for line in data.statistics.lines():
+        talk.say(line)
+    if is_first:
+        write_json(folder.path / "dataset.json", data.statistics.as_dict())
     result = fit(
         network,
         data.train,
@@ -126,8 +138,10 @@ def train(
             band_mean=data.scaling.mean,
             band_std=data.scaling.std,
             patch_px=model.resolved_patch_px,
-            training=facts | {"split": config.split.method},
+            training=facts
+            | {"split": config.split.method, "started_from": model.start_from and str(model.start_from)},
         )
+        draw_curves(folder.path, model.name, result.best_epoch)
         save_model(folder.path, network, card)
         remove_states(folder.path)
         talk.say(f"kept epoch {result.best_epoch} of {result.epochs}, val IoU {result.best_iou:.4f}")
@@ -142,6 +156,7 @@ class _TrainingData:
     validate: PatchDataset
     scaling: Scaling
     leak: float
+    statistics: DatasetStatistics
     regions: tuple[str, ...]
 
 
@@ -169,9 +184,35 @@ def _prepare(
         # Under the random split validation patches lie among training pixels.
         validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
         scaling=scaling,
+        statistics=dataset_statistics(reader, patches.train, patches.validate, scaling),
         leak=leak_share(patches, studied, patch_px, blanked=spatial),
         regions=tuple(study.name for study in studied if "train" in study.areas),
     )
+
+
+def draw_curves(folder: Path, name: str, best_epoch: int) -> None:
+    """Draws the epoch table of a model folder to `curves.png` beside it.
+
+    Args:
+        folder: The model folder.
+        name: The network's name.
+        best_epoch: Whose weights were kept.
+    """
+    from glacierseg.report.curves import figure_training_curves  # noqa: PLC0415  (brings matplotlib)
+    from glacierseg.report.read import read_epochs  # noqa: PLC0415
+    from glacierseg.report.results import ModelResult  # noqa: PLC0415
+
+    result = ModelResult(
+        model=name,
+        bands=folder.name,
+        folder=folder,
+        card={"training": {"best_epoch": best_epoch}},
+        epochs=read_epochs(folder / "epochs.csv"),
+        importance=(),
+        refinement={},
+    )
+    with atomic_path(folder / "curves.png") as part:
+        figure_training_curves([result]).savefig(part, dpi=120)
 
 
 def augmentation(config: RunConfig, bands: Sequence[str]) -> Augmentation:
@@ -244,6 +285,7 @@ def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: 
     return {
         "parameters": count_parameters(network),
         "regions": list(data.regions),
+        "dataset_fingerprint": data.statistics.fingerprint,
         "patches": len(data.train),
         "validation_patches": len(data.validate),
         "validation_pixels_seen_in_training": data.leak,

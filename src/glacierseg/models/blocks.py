@@ -173,8 +173,8 @@ INPUT_GAIN = 0.1
 """Size of the first weights that read the bands, relative to all others."""
 
 
-def quiet_inputs(block: nn.Module) -> None:
-    """Makes the first weights that read the bands small; call after `initialise`.
+def quiet_inputs(block: nn.Module, bands: Sequence[int]) -> None:
+    """Makes the first weights that read the bands small, and marks them; call after `initialise`.
 
     Batch norm follows, so the size of the signal stays. But a band that shows nothing keeps its random first
     weights for good, and at full size they would shine through as importance: with small ones, what a band
@@ -183,6 +183,7 @@ def quiet_inputs(block: nn.Module) -> None:
     Args:
         block: Whose every path starts with a convolution that reads the bands: a `ResidualBlock`, or a
             sequence that starts with one.
+        bands: Positions of the bands that it reads.
     """
     paths = [block.first, block.shortcut] if isinstance(block, ResidualBlock) else [block]
     for path in paths:
@@ -190,6 +191,21 @@ def quiet_inputs(block: nn.Module) -> None:
         if reader is not None:
             with torch.no_grad():
                 reader.weight.mul_(INPUT_GAIN)
+            reader.bands_read = tuple(bands)  # type: ignore[assignment]
+
+
+def band_readers(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Finds the weights that read the bands.
+
+    Returns:
+        For the key of each such weight in the network's state, the positions of the bands that its second
+        dimension stands for.
+    """
+    return {
+        f"{name}.weight": module.bands_read
+        for name, module in network.named_modules()
+        if hasattr(module, "bands_read")
+    }
 
 
 class Head(nn.Conv2d):

@@ -49,7 +49,7 @@ class GlaViTU(nn.Module):
         self.decoder = ResidualDecoder(tokens, filters)
         self.head = Head(filters[0], classes)
         initialise(self)
-        quiet_inputs(self.encoder.blocks[0])
+        quiet_inputs(self.encoder.blocks[0], range(in_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`."""

@@ -150,8 +150,8 @@ class GlaViTUGlobal(nn.Module):
         self.head = Head(channels, classes)
         self.coarse_head = Head(channels, classes) if deep_supervision else None
         initialise(self)
-        for branch in self.fusion.branches:
-            quiet_inputs(branch)
+        for branch, group in zip(self.fusion.branches, groups, strict=True):
+            quiet_inputs(branch, group)
 
     @property
     def head_weights(self) -> tuple[float, ...]:

@@ -52,7 +52,7 @@ class MLandsNet(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(coarse + fine, fine) for coarse, fine in levels)
         self.head = Head(filters[0], classes)
         initialise(self)
-        quiet_inputs(self.encoder.blocks[0])
+        quiet_inputs(self.encoder.blocks[0], range(in_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`."""

@@ -70,7 +70,7 @@ class UNetPlusPlus(nn.Module):
         self.heads = nn.ModuleDict({str(step): Head(filters[0], classes) for step in steps})
         self.prune_level = prune_level
         initialise(self)
-        quiet_inputs(self.nodes["0_0"])
+        quiet_inputs(self.nodes["0_0"], range(in_channels))
 
     @property
     def prune_level(self) -> int:

@@ -65,7 +65,7 @@ def _find_models(run_dir: Path, config: Mapping[str, Any]) -> list[ModelResult]:
             bands=path.name,
             folder=path,
             card=_read_json(path / ("threshold.json" if path.parent.name == THRESHOLD else "model.json"), {}),
-            epochs=_read_epochs(path / "epochs.csv"),
+            epochs=read_epochs(path / "epochs.csv"),
             importance=_read_importance(path / "band_importance.csv"),
             refinement=_read_json(path / "refinement.json", {}),
         )
@@ -129,7 +129,8 @@ def _read_scores(path: Path) -> list[Score]:
     ]
 
 
-def _read_epochs(path: Path) -> dict[str, list[float]]:
+def read_epochs(path: Path) -> dict[str, list[float]]:
+    """Returns the columns of an epoch table by name; empty while the file is missing."""
     rows = _read_rows(path)
     columns = rows[0] if rows else {}
     return {

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
 from glacierseg.dataset.scaling import Scaling
-from glacierseg.errors import CheckpointError
+from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.write import atomic_path, write_text
 
@@ -93,17 +93,19 @@ def read_card(folder: Path) -> ModelCard:
         raise CheckpointError(f"{path}: is not a card of glacierseg; train the model again") from error
 
 
-def load_model(folder: Path | str) -> tuple["nn.Module", ModelCard]:
+def load_model(folder: Path | str, *, prune_level: int | None = None) -> tuple["nn.Module", ModelCard]:
     """Loads a trained network. Runs no pickle.
 
     Args:
         folder: A model folder.
+        prune_level: Compute only so many steps of a `unetplusplus` with deep supervision.
 
     Returns:
         The network in evaluation mode, and its card.
 
     Raises:
         CheckpointError: The folder is not a model folder, or weights and card do not fit together.
+        RequestError: The network cannot be pruned, or not to that level.
     """
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
@@ -119,4 +121,10 @@ def load_model(folder: Path | str) -> tuple["nn.Module", ModelCard]:
         raise CheckpointError(
             f"{path}: does not fit its {CARD} or is damaged; train the model again"
         ) from error
+    if prune_level is not None:
+        if not hasattr(network, "prune_level"):
+            raise RequestError(
+                f"{folder}: is a {card.architecture}, which cannot be pruned; leave prune_level out"
+            )
+        network.prune_level = prune_level  # type: ignore[assignment]
     return network.eval(), card
