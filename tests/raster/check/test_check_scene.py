@@ -7,6 +7,7 @@ import rasterio
 from affine import Affine
 from shapely.geometry import box
 
+from glacierseg.errors import RequestError
 from glacierseg.raster.check import check_scene, is_usable
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.prepare import normalize_scene, select_bands, stack_rasters
@@ -104,14 +105,13 @@ def test_patch_larger_than_the_scene_and_pixels_that_are_not_square(make_raster,
     assert "0.064 km" in only(check(scene_of(make_raster, values, grid=grid)), "size", "warning").message
 
 
-@pytest.mark.parametrize(("fault", "words"), [(np.nan, "NaN"), (np.inf, "NaN"), (-9999, "-9999")])
+@pytest.mark.parametrize(("fault", "words"), [(np.nan, "1 NaN"), (np.inf, "1 infinite"), (-9999, "is -9999")])
 def test_nodata_that_is_not_declared(make_raster, values, fault, words):
     floats = values / np.float32(255)
     floats[1, 5, 5] = fault
     result = only(check(scene_of(make_raster, floats)), "undeclared nodata", "warning")
     assert words in result.message
     assert "'q'" in result.message
-    assert result.fix.startswith("rio edit-info --nodata")
 
 
 def test_declared_nan_is_no_fault(make_raster, values):
@@ -133,6 +133,27 @@ def test_missing_pixels_per_band_and_patch(make_raster, values):
     assert result.message == (
         "29.9 % of pixels lack some band (q 29.9 %); of 4 patches side by side 4 have gaps, 1 mostly"
     )
+
+
+def test_figures_of_every_band(make_raster, values):
+    floats = values.astype(np.float32)
+    floats[0, :2] = 300
+    floats[1, 0, :64] = np.nan
+    floats[1, 1, :32] = -np.inf
+    floats[2, 3:5] = -9999
+    floats[2, 5, :16] = np.nan
+    results = check_scene(scene_of(make_raster, floats, nodata=-9999), patch_px=64)
+    figures = {result.name: result.per_band for result in results if result.per_band}
+    row = SIDE / SIDE**2
+    assert figures["nodata"] == {
+        "p": {"missing": 0, "nan": 0, "infinite": 0},
+        "q": {"missing": 0.75 * row, "nan": 0.5 * row, "infinite": 0.25 * row},
+        "r": {"missing": 2.125 * row, "nan": 0.125 * row, "infinite": 0},
+    }
+    assert figures["values"]["p"] == {"least": floats[0].min(), "greatest": 300}
+    assert figures["saturation"]["p"]["saturated"] == 2 * row
+    message = next(result.message for result in results if result.name == "nodata")
+    assert "lack some band (r 1.66 %; q 0.586 %)" in message
 
 
 def test_patches_need_not_divide_blocks(make_raster, values):
@@ -201,6 +222,15 @@ def test_truth_where_the_scene_has_no_data(make_raster, values, truth):
     assert "400 of them glacier" in found["truth on nodata"].message
     truth[40:60, 30:50] = 255
     assert set(check(scene, make_raster("mask.tif", truth))) == {"nodata"}
+
+
+def test_patch_without_pixels(make_raster, values):
+    with pytest.raises(RequestError, match="cannot be 0 px wide"):
+        check_scene(make_raster("a.tif", values), patch_px=0)
+
+
+def test_paths_may_be_strings(make_raster, values, truth):
+    assert check(str(scene_of(make_raster, values)), str(make_raster("mask.tif", truth))) == {}
 
 
 def test_missing_mask(make_raster, values, tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from glacierseg.errors import BandError, GlaciersegError, GridMismatchError
+from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RequestError
 from glacierseg.raster.blocks import Progress
 from glacierseg.raster.check.leak import check_overlap
 from glacierseg.raster.check.mask_checks import (
@@ -35,8 +35,8 @@ from glacierseg.raster.truth import is_vector, read_outlines
 
 
 def check_scene(
-    scene_paths: Path | Sequence[Path],
-    mask: Path | None = None,
+    scene_paths: Path | str | Sequence[Path | str],
+    mask: Path | str | None = None,
     *,
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
@@ -60,13 +60,19 @@ def check_scene(
 
     Returns:
         One result per check. `is_usable` tells whether none failed.
+
+    Raises:
+        RequestError: The patch has no pixels.
     """
+    if patch_px < 1:
+        raise RequestError(f"a patch cannot be {patch_px} px wide; give a positive number")
     try:
         scene = open_scene(scene_paths, bands=bands, nodata=nodata)
     except GlaciersegError as error:
         return (_failed("readable", error),)
     if mask is None:
         return _check(scene, None, patch_px, progress)
+    mask = Path(mask)
     if not is_vector(mask):
         return _check(scene, mask, patch_px, progress)
     with TemporaryDirectory() as folder:
@@ -103,9 +109,9 @@ def _check(
         else:
             of_mask += [
                 check_mask_grid(own, scene, mask),
-                check_mask_values(classes),
+                check_mask_values(classes, mask),
                 check_mask_nodata(declared, mask),
-                check_glacier_share(classes),
+                check_glacier_share(classes, mask),
             ]
             usable_mask = mask if of_mask[0].status == "passed" else None
     try:

@@ -5,10 +5,11 @@ from typing import Any
 
 from rasterio.crs import CRS
 
-from glacierseg.raster.check.result import CheckResult
+from glacierseg.raster.check.result import CheckResult, command
 from glacierseg.raster.check.scan import MaskCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.truth import IGNORE
 
 _FEW, _MANY = 0.001, 0.95
 _TRUTH_MISSING = 0.01
@@ -23,11 +24,11 @@ def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
         "mask grid",
         "failed",
         f"mask lies on another grid than the scene: {difference}",
-        f"glacierseg prepare align {path} --like {scene.paths[0]} --out ALIGNED.tif",
+        command("glacierseg", "prepare", "align", path, "--like", scene.paths[0], "--out", "ALIGNED.tif"),
     )
 
 
-def check_mask_values(counts: MaskCounts) -> CheckResult:
+def check_mask_values(counts: MaskCounts, path: Path) -> CheckResult:
     """Whether a mask holds 0, 1 and 255 only."""
     if counts.strange:
         value, number = max(counts.strange.items(), key=lambda item: item[1])
@@ -36,8 +37,9 @@ def check_mask_values(counts: MaskCounts) -> CheckResult:
             "failed",
             f"mask holds {value:g} in {number} pixels"
             + (f", and {len(counts.strange) - 1} more values" if len(counts.strange) > 1 else "")
-            + "; it may hold only 0 (background), 1 (glacier) and 255 (ignore)",
-            "reclassify it, for example with the raster calculator of QGIS",
+            + "; it may hold only 0 (background), 1 (glacier) and 255 (ignore); "
+            f"if {value:g} is the glacier, bring it to 1",
+            _make_glacier(value, path),
         )
     return CheckResult("mask values", "passed", "only 0 (background), 1 (glacier) and 255 (ignore)")
 
@@ -49,13 +51,13 @@ def check_mask_nodata(nodata: float | None, path: Path) -> CheckResult:
             "mask nodata",
             "warning",
             "mask declares nodata=0, which hides its background in other tools; taken for background here",
-            f"rio edit-info --unset-nodata {path}",
+            command("rio", "edit-info", "--unset-nodata", path),
         )
     message = "declares none" if nodata is None else f"nodata {nodata:g} is ignored"
     return CheckResult("mask nodata", "passed", message)
 
 
-def check_glacier_share(counts: MaskCounts) -> CheckResult:
+def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
     """Share of glacier among the pixels that count."""
     known = counts.glacier + counts.background
     if not known:
@@ -64,8 +66,17 @@ def check_glacier_share(counts: MaskCounts) -> CheckResult:
         )
     share = counts.glacier / known
     message = f"{100 * share:.3g} % glacier"
+    ignored = f"{100 * counts.ignored / (known + counts.ignored):.3g} %"
     if counts.ignored:
-        message += f"; {100 * counts.ignored / (known + counts.ignored):.3g} % of pixels ignored"
+        message += f"; {ignored} of pixels ignored"
+    if counts.ignored and not counts.glacier:
+        return CheckResult(
+            "glacier share",
+            "failed",
+            f"mask has no glacier, which is 1; {ignored} of its pixels are to be ignored, which is 255; "
+            "if 255 is the glacier, bring it to 1",
+            _make_glacier(IGNORE, path),
+        )
     if not counts.glacier or not counts.background:
         what = "background" if counts.glacier else "glacier"
         return CheckResult(
@@ -77,6 +88,12 @@ def check_glacier_share(counts: MaskCounts) -> CheckResult:
     if not _FEW <= share <= _MANY:
         return CheckResult("glacier share", "warning", message, "choose a scene with more of both classes")
     return CheckResult("glacier share", "passed", message)
+
+
+def _make_glacier(value: float, path: Path) -> str:
+    """Command that makes a mask in which pixels of one value are glacier and all others background."""
+    formula = f"(asarray (== (read 1) {value:g}))"
+    return command("rio", "calc", "--not-masked", "--dtype", "uint8", formula, path, "MASK.tif")
 
 
 def check_outlines_crs(path: Path, grid: Grid, *, layer: str | None = None) -> CheckResult:

@@ -1,7 +1,9 @@
 """What a check says."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Status = Literal["passed", "warning", "failed"]
@@ -16,12 +18,19 @@ class CheckResult:
         status: ``passed``; ``warning``, usable but look at it; ``failed``, not usable.
         message: What was found, in one line.
         fix: What to do, a command to type where there is one; empty when there is nothing to do.
+        per_band: Figures behind the message, by name of the band and of the figure; shares are 0 to 1.
     """
 
     name: str
     status: Status
     message: str
     fix: str = ""
+    per_band: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def command(*words: str | Path) -> str:
+    """Returns a command line that can be typed as it stands, also where a path has blanks in it."""
+    return shlex.join(str(word) for word in words)
 
 
 def is_usable(results: Iterable[CheckResult]) -> bool:

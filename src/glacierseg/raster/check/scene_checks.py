@@ -1,15 +1,16 @@
 """Checks of a scene: its bands, values, place and gaps."""
 
 import math
+from collections.abc import Mapping
 
 from pyproj import Geod
 from rasterio.warp import transform
 
-from glacierseg.raster.check.result import CheckResult
-from glacierseg.raster.check.scan import SceneCounts
+from glacierseg.raster.check.result import CheckResult, command
+from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.recipes import PHYSICAL_RANGES
-from glacierseg.raster.scene import Scene, open_raster
+from glacierseg.raster.scene import Band, Scene, open_raster
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
@@ -35,17 +36,16 @@ def check_bands(scene: Scene) -> CheckResult:
                 "bands",
                 "warning",
                 f"band {colours.index('alpha') + 1} of {path} is marked as transparency; taken for data here",
-                f"rio edit-info --colorinterp {plain} {path}",
+                command("rio", "edit-info", "--colorinterp", plain, path),
             )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
     if any(name.startswith("band_") and name[5:].isdecimal() for name in scene.band_names):
-        files = " ".join(str(path) for path in scene.paths)
         return CheckResult(
             "bands",
             "warning",
             f"{count} without names in the file ({names}); their order must then be the same everywhere",
-            f"glacierseg prepare stack {files} --names NAME,NAME,... --out NAMED.tif",
+            _stack(scene, "--names", "NAME,NAME,...", "--out", "NAMED.tif"),
         )
     return CheckResult("bands", "passed", f"{count}: {names}")
 
@@ -58,37 +58,40 @@ def check_data_type(scene: Scene) -> CheckResult:
                 "data type",
                 "failed",
                 f"band {band.name!r} has data type {band.dtype}",
-                f"rio convert {band.path} OUT.tif --dtype float32",
+                command("rio", "convert", band.path, "OUT.tif", "--dtype", "float32"),
             )
     return CheckResult("data type", "passed", ", ".join(dict.fromkeys(band.dtype for band in scene.bands)))
 
 
 def check_values(scene: Scene, counts: SceneCounts) -> CheckResult:
     """Range of values."""
-    known = [band for band in counts.bands if band.valid]
-    least, greatest = (
-        min((band.least for band in known), default=math.nan),
-        max((band.greatest for band in known), default=math.nan),
-    )
+    per_band = {
+        band.name: {"least": found.least, "greatest": found.greatest}
+        for band, found in _pairs(scene, counts)
+        if found.valid
+    }
+    least = min((figures["least"] for figures in per_band.values()), default=math.nan)
+    greatest = max((figures["greatest"] for figures in per_band.values()), default=math.nan)
     message = f"{least:g} to {greatest:g} ({_scale_of(scene, least, greatest)})"
-    return CheckResult("values", "passed", message)
+    return CheckResult("values", "passed", message, per_band=per_band)
 
 
 def check_crs(scene: Scene) -> CheckResult:
     """Whether the scene lies in metres, true to scale."""
     grid = scene.grid
-    files = " ".join(str(path) for path in scene.paths)
     name, utm = name_of_crs(grid.crs), name_of_crs(utm_crs(grid))
-    fix = f"glacierseg prepare align {scene.paths[0]} --like RASTER_IN_UTM.tif --out UTM.tif"
     width_m, height_m = grid.pixel_size_m
     if grid.is_geographic:
         return CheckResult(
             "CRS",
             "warning",
             f"{name} is in degrees; a pixel is {width_m:.1f} x {height_m:.1f} m here; use {utm}",
-            f"glacierseg prepare stack {files} --out UTM.tif",
+            _stack(scene, "--out", "UTM.tif"),
         )
-    if (stretch := _stretch(grid)) > _STRETCHED:
+    true_m = _true_sides_m(grid)
+    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(math.prod(true_m)):.3g}", "--out", "UTM.tif")
+    stretch = max(abs(width_m / true_m[0] - 1), abs(height_m / true_m[1] - 1))
+    if stretch > _STRETCHED:
         return CheckResult(
             "CRS",
             "warning",
@@ -123,22 +126,30 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
 
 def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
     """Pixels without data that the files do not declare: NaN, infinities, zeros in every band."""
-    for band, found in zip(scene.bands, counts.bands, strict=True):
-        if found.infinite or (found.not_finite and band.nodata is None):
+    for band, found in _pairs(scene, counts):
+        if found.infinite:
             return CheckResult(
                 "undeclared nodata",
                 "warning",
-                f"band {band.name!r} has {found.not_finite} NaN or infinite pixels "
+                f"band {band.name!r} has {found.infinite} infinite pixels "
+                f"({_percent(found.infinite / found.pixels)}); they count as missing here",
+                _rewrite(band),
+            )
+        if found.not_finite and band.nodata is None:
+            return CheckResult(
+                "undeclared nodata",
+                "warning",
+                f"band {band.name!r} has {found.not_finite} NaN pixels "
                 f"({_percent(found.not_finite / found.pixels)}) that are not declared as nodata; "
                 "they count as missing here",
-                f"rio edit-info --nodata nan {band.path}",
+                command("rio", "edit-info", "--nodata", "nan", band.path),
             )
         if found.valid and (found.least in _USUAL_NODATA or found.least < -1e30):
             return CheckResult(
                 "undeclared nodata",
                 "warning",
                 f"least value of band {band.name!r} is {found.least:g}, which looks like undeclared nodata",
-                f"rio edit-info --nodata {found.least:g} {band.path}",
+                command("rio", "edit-info", "--nodata", repr(found.least), band.path),
             )
     share = counts.all_zero / counts.pixels
     if share > _ALL_ZERO and all(band.nodata is None for band in scene.bands):
@@ -146,42 +157,50 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
             "undeclared nodata",
             "warning",
             f"{_percent(share)} of pixels are 0 in every band, and no nodata is declared",
-            " && ".join(f"rio edit-info --nodata 0 {path}" for path in scene.paths),
+            " && ".join(command("rio", "edit-info", "--nodata", "0", path) for path in scene.paths),
         )
     return CheckResult("undeclared nodata", "passed", "no NaN, infinity or usual nodata value is undeclared")
 
 
 def check_missing(scene: Scene, counts: SceneCounts) -> CheckResult:
     """Pixels without data: per band, over the scene and by patch."""
-    empty = [b.name for b, found in zip(scene.bands, counts.bands, strict=True) if not found.valid]
-    if empty or counts.missing == counts.pixels:
-        what = f"band {empty[0]!r} has no data at all" if empty else "no pixel has data in every band"
-        return CheckResult("nodata", "failed", what, "leave a band out with `glacierseg prepare select`")
+    per_band = {
+        band.name: {
+            "missing": found.missing_share,
+            "nan": (found.not_finite - found.infinite) / found.pixels,
+            "infinite": found.infinite / found.pixels,
+        }
+        for band, found in _pairs(scene, counts)
+    }
+    empty = [band for band, found in _pairs(scene, counts) if not found.valid]
+    if empty:
+        what = f"band {empty[0].name!r} has no data at all"
+        return CheckResult("nodata", "failed", what, _leave_out(scene, empty[0]), per_band)
+    if counts.missing == counts.pixels:
+        worst = max(_pairs(scene, counts), key=lambda pair: pair[1].missing_share)[0]
+        what = "no pixel has data in every band"
+        return CheckResult("nodata", "failed", what, _leave_out(scene, worst), per_band)
     if not counts.missing:
-        return CheckResult("nodata", "passed", "every pixel has data in every band")
-    shares = sorted(
-        ((found.missing_share, b.name) for b, found in zip(scene.bands, counts.bands, strict=True)),
-        reverse=True,
-    )
-    worst = ", ".join(f"{name} {_percent(share)}" for share, name in shares[:3] if share)
+        return CheckResult("nodata", "passed", "every pixel has data in every band", per_band=per_band)
     gaps = counts.missing_in_patch
     lost = int((gaps > _MOSTLY_MISSING * counts.pixels_in_patch).sum())
     share = counts.missing / counts.pixels
     message = (
-        f"{_percent(share)} of pixels lack some band ({worst}); of {gaps.size} patches side by side "
-        f"{int((gaps > 0).sum())} have gaps, {lost} mostly"
+        f"{_percent(share)} of pixels lack some band ({_by_share(per_band)}); "
+        f"of {gaps.size} patches side by side {int((gaps > 0).sum())} have gaps, {lost} mostly"
     )
     if share > _MISSING:
         fix = "these pixels are ignored; if one band lacks much more than the rest, leave it out"
-        return CheckResult("nodata", "warning", message, fix)
-    return CheckResult("nodata", "passed", message)
+        return CheckResult("nodata", "warning", message, fix, per_band)
+    return CheckResult("nodata", "passed", message, per_band=per_band)
 
 
 def check_saturation(scene: Scene, counts: SceneCounts) -> CheckResult:
     """Bands in which many pixels share the greatest value."""
+    per_band = {band.name: {"saturated": found.saturated_share} for band, found in _pairs(scene, counts)}
     found = [
         f"{band.name} {_percent(band_counts.saturated_share)} at {band_counts.greatest:g}"
-        for band, band_counts in zip(scene.bands, counts.bands, strict=True)
+        for band, band_counts in _pairs(scene, counts)
         if band_counts.saturated_share > _SATURATED
         and not band_counts.is_constant
         and band.name not in PHYSICAL_RANGES
@@ -192,31 +211,67 @@ def check_saturation(scene: Scene, counts: SceneCounts) -> CheckResult:
             "warning",
             f"many pixels have the greatest value: {', '.join(found)}",
             "bright snow and ice look alike there; a low-gain scene or a shortwave-infrared band helps",
+            per_band,
         )
-    return CheckResult("saturation", "passed", f"no band has {_percent(_SATURATED)} at its greatest value")
+    message = f"no band has {_percent(_SATURATED)} at its greatest value"
+    return CheckResult("saturation", "passed", message, per_band=per_band)
 
 
 def check_distinct(scene: Scene, counts: SceneCounts) -> CheckResult:
     """Bands that say nothing, or nothing new."""
-    constant = [b.name for b, found in zip(scene.bands, counts.bands, strict=True) if found.is_constant]
+    constant = [band for band, found in _pairs(scene, counts) if found.is_constant]
     if constant:
         return CheckResult(
             "distinct bands",
             "warning",
-            f"band {constant[0]!r} has the same value everywhere",
-            "leave it out with `glacierseg prepare select`",
+            f"band {constant[0].name!r} has the same value everywhere",
+            _leave_out(scene, constant[0]),
         )
     first: dict[bytes, str] = {}
-    for band, found in zip(scene.bands, counts.bands, strict=True):
+    for band, found in _pairs(scene, counts):
         twin = first.setdefault(found.digest.digest(), band.name)
         if twin != band.name and found.valid:
             return CheckResult(
                 "distinct bands",
                 "warning",
                 f"bands {twin!r} and {band.name!r} have equal pixels",
-                "leave one out with `glacierseg prepare select`",
+                _leave_out(scene, band),
             )
     return CheckResult("distinct bands", "passed", "no band is constant or a copy of another")
+
+
+def _pairs(scene: Scene, counts: SceneCounts) -> list[tuple[Band, BandCounts]]:
+    return list(zip(scene.bands, counts.bands, strict=True))
+
+
+def _by_share(per_band: Mapping[str, Mapping[str, float]]) -> str:
+    """Bands that lack pixels, worst first, those with equal shares together."""
+    groups: dict[str, list[str]] = {}
+    for name, figures in sorted(per_band.items(), key=lambda item: -item[1]["missing"]):
+        if figures["missing"]:
+            groups.setdefault(_percent(figures["missing"]), []).append(name)
+    return "; ".join(f"{', '.join(names)} {share}" for share, names in groups.items())
+
+
+def _stack(scene: Scene, *options: str) -> str:
+    return command("glacierseg", "prepare", "stack", *scene.paths, *options)
+
+
+def _leave_out(scene: Scene, band: Band) -> str:
+    """Command that leaves a band out; words where no single file has the rest."""
+    if len(scene.bands) == 1:
+        return "give a scene with other bands"
+    if len(scene.paths) > 1:
+        return f"leave {band.name!r} out, band {band.index} of {band.path}"
+    rest = ",".join(str(other.index) for other in scene.bands if other != band)
+    return command("glacierseg", "prepare", "select", band.path, "--bands", rest, "--out", "FEWER.tif")
+
+
+def _rewrite(band: Band) -> str:
+    """Command that copies a file, whereby pixels without data become its nodata value."""
+    with open_raster(band.path) as dataset:
+        every = ",".join(str(index) for index in dataset.indexes)
+    return command("glacierseg", "prepare", "select", band.path, "--bands", every, "--out", "CLEAN.tif")
 
 
 def _scale_of(scene: Scene, least: float, greatest: float) -> str:
@@ -229,19 +284,18 @@ def _scale_of(scene: Scene, least: float, greatest: float) -> str:
     return "digital numbers or physical units"
 
 
-def _stretch(grid: Grid) -> float:
-    """Relative error of a pixel's sides against the ellipsoid, at the centre of a projected grid."""
+def _true_sides_m(grid: Grid) -> tuple[float, float]:
+    """Width and height of a pixel on the ellipsoid, at the centre of a projected grid."""
     middle = grid.width / 2, grid.height / 2
-    geod, worst = Geod(ellps="WGS84"), 0.0
-    for axis, nominal in enumerate(grid.pixel_size_m):
+    geod, sides = Geod(ellps="WGS84"), []
+    for axis in (0, 1):
         ends = []
         for step in (-0.5, 0.5):
             column, row = (middle[0] + step, middle[1]) if axis == 0 else (middle[0], middle[1] + step)
             ends.append(grid.transform * (column, row))
         longitudes, latitudes = transform(grid.crs, "EPSG:4326", *zip(*ends, strict=True))
-        true = geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2]
-        worst = max(worst, abs(nominal / true - 1))
-    return worst
+        sides.append(float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2]))
+    return sides[0], sides[1]
 
 
 def _percent(share: float) -> str:

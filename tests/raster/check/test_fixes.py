@@ -1,0 +1,145 @@
+"""Commands that the checks propose, typed as they stand: afterwards the check passes."""
+
+import shlex
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from click.testing import CliRunner
+from rasterio.rio.main import main_group
+
+from glacierseg.cli import main
+from glacierseg.raster.check import check_scene
+from glacierseg.raster.grid import Grid
+
+SIDE = 128
+
+
+@pytest.fixture
+def levels():
+    return np.random.default_rng(0).integers(1, 250, (3, SIDE, SIDE)).astype(np.uint8)
+
+
+@pytest.fixture
+def truth():
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[20:60, 30:90] = 1
+    return mask
+
+
+@pytest.fixture
+def scene(make_raster):
+    def make(values, grid=None, **options):
+        # A blank in the name has to survive the shell.
+        return make_raster("my scene.tif", values, grid, **({"names": ["p", "q", "r"]} | options))
+
+    return make
+
+
+@pytest.fixture
+def mend(monkeypatch, tmp_path):
+    """Types the fix of one check in the folder of the rasters; gives the results by name."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_fix(path, name, mask=None, **options):
+        found = results_of(path, mask, **options)[name]
+        assert found.status != "passed"
+        program, *words = shlex.split(found.fix.replace("NAME,NAME,...", "a,b,c"))
+        if program == "rio":
+            done = CliRunner().invoke(main_group, words)
+            assert done.exit_code == 0, done.output
+        else:
+            assert program == "glacierseg"
+            monkeypatch.setattr(sys, "argv", [program, *words])
+            with pytest.raises(SystemExit) as stop:
+                main()
+            assert not stop.value.code, found.fix
+
+    return type_fix
+
+
+def results_of(path, mask=None, **options):
+    return {result.name: result for result in check_scene(path, mask, **({"patch_px": 64} | options))}
+
+
+def test_names(scene, levels, mend, tmp_path):
+    mend(scene(levels, names=None), "bands")
+    assert results_of(tmp_path / "NAMED.tif")["bands"].message == "3 bands: a, b, c"
+
+
+@pytest.mark.parametrize(
+    ("epsg", "transform", "size_m"),
+    [(4326, (0.0002, 0, 78.9, 0, -0.00017, 30.7), 19), (3857, (30, 0, 8783000, 0, -30, 3600000), 25.7)],
+)
+def test_crs(scene, levels, mend, tmp_path, epsg, transform, size_m):
+    mend(scene(levels, Grid(rasterio.CRS.from_epsg(epsg), Affine(*transform), SIDE, SIDE)), "CRS")
+    assert results_of(tmp_path / "UTM.tif")["CRS"].status == "passed"
+    with rasterio.open(tmp_path / "UTM.tif") as dataset:
+        assert dataset.res == (size_m, size_m)
+        assert dataset.descriptions == ("p", "q", "r")
+
+
+@pytest.mark.parametrize("fault", [np.nan, -9999, np.finfo(np.float32).min])
+def test_nodata_that_is_not_declared(scene, levels, mend, fault):
+    floats = levels.astype(np.float32)
+    floats[1, 5, 5] = fault
+    path = scene(floats)
+    mend(path, "undeclared nodata")
+    results = results_of(path)
+    assert results["undeclared nodata"].status == "passed"
+    assert results["nodata"].per_band["q"]["missing"] == 1 / SIDE**2
+
+
+def test_zeros_that_are_not_declared(scene, levels, mend):
+    levels[:, :9] = 0
+    path = scene(levels)
+    mend(path, "undeclared nodata")
+    assert results_of(path)["nodata"].per_band["q"]["missing"] == pytest.approx(9 / SIDE)
+
+
+def test_infinities(scene, levels, mend, tmp_path):
+    floats = levels.astype(np.float32)
+    floats[1, 5, 5] = -np.inf
+    mend(scene(floats), "undeclared nodata")
+    results = results_of(tmp_path / "CLEAN.tif")
+    assert results["undeclared nodata"].status == "passed"
+    assert results["nodata"].per_band["q"] == {"missing": 1 / SIDE**2, "nan": 1 / SIDE**2, "infinite": 0}
+
+
+@pytest.mark.parametrize(
+    ("check", "fill", "options"),
+    [("distinct bands", 7, {}), ("distinct bands", None, {}), ("nodata", 0, {"nodata": 0})],
+)
+def test_band_that_says_nothing(scene, levels, mend, tmp_path, check, fill, options):
+    levels[1] = levels[0] if fill is None else fill
+    mend(scene(levels, **options), check)
+    results = results_of(tmp_path / "FEWER.tif")
+    assert results["bands"].message == "2 bands: p, r"
+    assert results[check].status == "passed"
+
+
+def test_mask_elsewhere(scene, make_raster, make_grid, levels, truth, mend, tmp_path):
+    mask = make_raster("my mask.tif", truth, make_grid(SIDE, SIDE, left=300010))
+    path = scene(levels)
+    mend(path, "mask grid", mask)
+    assert results_of(path, tmp_path / "ALIGNED.tif")["mask grid"].status == "passed"
+
+
+def test_mask_that_hides_its_background(scene, make_raster, levels, truth, mend):
+    mask, path = make_raster("my mask.tif", truth, nodata=0), scene(levels)
+    mend(path, "mask nodata", mask)
+    assert results_of(path, mask)["mask nodata"].status == "passed"
+
+
+@pytest.mark.parametrize(("glacier", "check"), [(2, "mask values"), (255, "glacier share")])
+def test_mask_with_another_number_for_glacier(
+    scene, make_raster, levels, truth, mend, tmp_path, glacier, check
+):
+    mask, path = make_raster("my mask.tif", truth * np.uint8(glacier)), scene(levels)
+    mend(path, check, mask)
+    results = results_of(path, tmp_path / "MASK.tif")
+    assert {results[name].status for name in ("mask grid", "mask values", "glacier share")} == {"passed"}
+    with rasterio.open(tmp_path / "MASK.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), truth)
