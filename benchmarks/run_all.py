@@ -8,6 +8,8 @@ HERE = Path(__file__).parent
 RUNS = (
     ("predict_scene.py", "--size-px", "2000"),
     ("prepare_memory.py", "--side", "3000"),
+    ("patch_supply.py",),
+    ("training_step.py",),
 )
 
 

@@ -12,7 +12,7 @@ def test_aspect_bands_turn_as_the_ground_does(symmetry: Symmetry) -> None:
     """Aspect of a turned elevation model is what the turned aspect bands say."""
     z = np.random.default_rng(2).normal(5000, 50, (14, 14))
     bands = np.stack([np.ones((12, 12)), *aspect(z, 30.0, 30.0)]).astype(np.float32)
-    directions = Directions.among(["red", "aspect_sin", "aspect_cos"], np.dtype(np.float32))
+    directions = Directions.among(["red", "aspect_sin", "aspect_cos"], ["uint8", "float32", "float32"])
     turned = symmetry.apply(directions.turn(bands.copy(), symmetry))
     expected = aspect(np.ascontiguousarray(symmetry.apply(z)), 30.0, 30.0)
     np.testing.assert_allclose(turned[1:], np.stack(expected), atol=1e-5)
@@ -27,15 +27,16 @@ def test_aspect_bands_turn_as_the_ground_does(symmetry: Symmetry) -> None:
 def test_levels_turn_about_the_level_of_zero(symmetry: Symmetry) -> None:
     shares = np.random.default_rng(1).uniform(-1, 1, (2, 5, 5))
     levels = np.rint(1 + (shares + 1) / 2 * 254).astype(np.uint8)
-    directions = Directions.among(["aspect_sin", "aspect_cos"], np.dtype(np.uint8))
-    turned = directions.turn(levels.astype(np.float32), symmetry)
+    directions = Directions.among(["red", "aspect_sin", "aspect_cos"], ["float32", "uint8", "uint8"])
+    with_red = np.concatenate([np.ones((1, 5, 5)), levels]).astype(np.float32)
+    turned = directions.turn(with_red, symmetry)[1:]
     expected = np.stack(symmetry.turn_direction(*shares))
     np.testing.assert_allclose(turned, 1 + (expected + 1) / 2 * 254, atol=0.51)
 
 
 @pytest.mark.parametrize(("bands", "count"), [(["aspect_sin"], 4), (["aspect_cos", "red"], 4), (["red"], 8)])
 def test_a_direction_that_is_half_there_is_not_turned_sideways(bands: list[str], count: int) -> None:
-    directions = Directions.among(bands, np.dtype(np.float32))
+    directions = Directions.among(bands, ["float32"] * len(bands))
     assert len(directions.symmetries) == count
     z = np.random.default_rng(3).normal(5000, 50, (14, 14))
     both = dict(zip(("aspect_sin", "aspect_cos"), aspect(z, 30.0, 30.0), strict=True))

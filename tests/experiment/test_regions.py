@@ -6,6 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from scipy.ndimage import distance_transform_cdt
 from shapely.geometry import box
 
@@ -65,6 +66,20 @@ def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Pat
     assert patches.train
     assert patches.validate
     assert leak_share(patches, studied, 16, blanked=True) == 0
+
+
+def test_ground_that_regions_share_leaks(tmp_path: Path) -> None:
+    mask = blobs(96, 128, 4)
+    write_scene(tmp_path / "east.tif", easy_scene(mask)[:, :, 64:], BANDS)
+    write_mask(tmp_path / "east_mask.tif", mask[:, 64:])
+    for name in ("east.tif", "east_mask.tif"):
+        with rasterio.open(tmp_path / name, "r+") as file:
+            file.transform = file.transform @ Affine.translation(64, 0)
+    east = {"name": "east", "scene": "east.tif", "truth": "east_mask.tif", "roles": "train"}
+    whole = write_region(tmp_path, roles="validate")
+    config, _, studied = study(tmp_path, whole, east)
+    patches = split_patches(config, studied, 16)
+    assert leak_share(patches, studied, 16, blanked=True) == pytest.approx(0.5)
 
 
 def distance_between(one: np.ndarray, other: np.ndarray) -> float:

@@ -72,15 +72,23 @@ class Directions:
     centre: float = 0.0
 
     @classmethod
-    def among(cls, bands: Sequence[str], dtype: np.dtype[Any]) -> "Directions":
+    def among(cls, bands: Sequence[str], dtypes: Sequence[str]) -> "Directions":
         """Finds them by name.
 
         Args:
             bands: Names of all bands.
-            dtype: Of the scene: levels of `prepare normalize` run from 1 to 255, shares from -1 to 1.
+            dtypes: Their types as stored: bytes are levels of `prepare normalize`, 1 to 255, anything else
+                shares from -1 to 1.
         """
         places = {name: position for position, name in enumerate(bands)}
-        return cls(places.get(EAST), places.get(NORTH), 128.0 if dtype == np.uint8 else 0.0)
+        found = [places[name] for name in (EAST, NORTH) if name in places]
+        centre = 128.0 if any(dtypes[position] == "uint8" for position in found) else 0.0
+        return cls(places.get(EAST), places.get(NORTH), centre)
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is any such band."""
+        return self.east is not None or self.north is not None
 
     @property
     def symmetries(self) -> tuple[Symmetry, ...]:
@@ -99,8 +107,6 @@ class Directions:
         Returns:
             The same array.
         """
-        if self.east is None and self.north is None:
-            return values
         nothing = np.zeros((), np.float32)
         shares = [
             nothing if place is None else values[..., place, :, :] - np.float32(self.centre)

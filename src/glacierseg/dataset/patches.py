@@ -111,8 +111,8 @@ class PatchReader:
         self._owner = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves open files behind when a worker process gets a copy."""
-        return {**self.__dict__, "_readers": {}, "_stack": None, "_owner": None}
+        """Leaves open files and pixels behind when a worker process gets a copy."""
+        return {**self.__dict__, "_whole": {}, "_readers": {}, "_stack": None, "_owner": None}
 
     def read(
         self, patch: Patch
@@ -192,7 +192,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.scaling = scaling
         self.augmentation = augmentation
         scene = reader.regions[0].scene
-        self._directions = Directions.among(scene.band_names, scene.dtype)
+        self._directions = Directions.among(scene.band_names, [band.dtype for band in scene.bands])
         self.seed = seed
 
     def __len__(self) -> int:
@@ -223,11 +223,10 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if self.role == "train":
             valid = valid & ((roles == code) | (roles == NO_ROLE))
         truth = np.where(roles == code, truth, np.uint8(IGNORE))
-        pixels = values.astype(np.float32)
         symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else None
-        if symmetry:
-            pixels = self._directions.turn(pixels, symmetry)
-        image = self.scaling.apply(pixels, valid)
+        if symmetry and self._directions.exist:
+            values = self._directions.turn(values.astype(np.float32), symmetry)
+        image = self.scaling.apply(values, valid)
         if self.augmentation:
             image = self.augmentation.change(image, valid, rng)
         if symmetry:

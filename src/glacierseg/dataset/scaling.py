@@ -30,11 +30,13 @@ class Scaling:
         Returns:
             `(C, H, W)`.
         """
-        mean = np.asarray(self.mean, np.float32)[:, None, None]
-        factor = (1 / np.asarray(self.std, np.float64)).astype(np.float32)[:, None, None]
-        # Converts and subtracts in one pass.
-        scaled: NDArray[np.float32] = np.subtract(values, mean, dtype=np.float32)
-        scaled *= factor
+        mean = np.asarray(self.mean, np.float32)
+        factor = (1 / np.asarray(self.std, np.float64)).astype(np.float32)
+        scaled = np.empty(values.shape, np.float32)
+        # Band by band: the second step finds what the first one wrote in the processor's cache.
+        for band in range(len(scaled)):
+            np.subtract(values[band], mean[band], out=scaled[band], dtype=np.float32)
+            scaled[band] *= factor[band]
         if not valid.all():
             scaled[:, ~valid] = 0
         return scaled

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.coords import disjoint_bounds
+from rasterio.enums import Resampling
+from rasterio.warp import reproject, transform_bounds
 
 from glacierseg.config import RegionConfig, RunConfig
 from glacierseg.console import Talk
@@ -20,7 +23,7 @@ from glacierseg.dataset.split import (
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.grid import name_of_crs
+from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
@@ -226,7 +229,9 @@ def _cover(study: StudyRegion, index: int, patches: Sequence[Patch], patch_px: i
 
 
 def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, *, blanked: bool) -> float:
-    """Returns the share of validation pixels that training patches show to the network.
+    """Returns the share of validation pixels whose ground training patches show to the network.
+
+    Ground that two regions share counts as shown by both.
 
     Args:
         patches: The split.
@@ -234,16 +239,44 @@ def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, 
         patch_px: Side of a patch.
         blanked: Whether training patches hide pixels of other roles (they do unless the split is random).
     """
-    total = seen = 0
+    shown = []
     for index, study in enumerate(studied):
         train = _cover(study, index, patches.train, patch_px)
+        if blanked:
+            train &= np.isin(study.region.roles, (NO_ROLE, ROLE_CODES["train"]))
+        shown.append(train)
+    total = seen = 0
+    for index, study in enumerate(studied):
         validated = _cover(study, index, patches.validate, patch_px) & (study.region.truth != IGNORE)
         if blanked:
             validated &= study.region.roles == ROLE_CODES["validate"]
-            train &= np.isin(study.region.roles, (NO_ROLE, ROLE_CODES["train"]))
+        if not validated.any():
+            continue
+        train = shown[index].copy()
+        for other, elsewhere in zip(studied, shown, strict=True):
+            if other is not study and elsewhere.any():
+                train |= _on_grid(elsewhere, other.region.scene.grid, study.region.scene.grid)
         total += int(validated.sum())
         seen += int((validated & train).sum())
     return seen / total if total else 0.0
+
+
+def _on_grid(area: NDArray[np.bool_], grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
+    """Returns where an area of one grid lies on another, all False when they do not meet."""
+    bounds = transform_bounds(grid.crs, wanted.crs, *grid.bounds)
+    if disjoint_bounds(bounds, wanted.bounds):
+        return np.zeros(wanted.shape, bool)
+    moved = np.zeros(wanted.shape, np.uint8)
+    reproject(
+        area.astype(np.uint8),
+        moved,
+        src_transform=grid.transform,
+        src_crs=grid.crs,
+        dst_transform=wanted.transform,
+        dst_crs=wanted.crs,
+        resampling=Resampling.nearest,
+    )
+    return moved.astype(bool)
 
 
 def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:

@@ -1,0 +1,143 @@
+"""What a training step costs: our defaults against plain torch, and Lightning against a bare loop.
+
+Three ways take turns on the same network, so that a noisy machine disturbs all alike: plain torch (float32,
+default layout), a bare loop around the step that `fit` makes (channels_last, bf16 where the hardware computes
+in it), and `fit` itself, which adds Lightning and the supply of patches from a scene on disk.
+
+    python benchmarks/training_step.py [--model NAME ...] [--width 0.25] [--batch 8] [--steps 8] [--rounds 3]
+
+`--full` makes a few steps of full-size unetplusplus on 256 px patches instead and prints the peak memory.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from predict_scene import BANDS, make_scene
+
+from glacierseg.dataset.augment import Augmentation
+from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.models.heads import weighted_heads
+from glacierseg.models.registry import MODELS, create_model
+from glacierseg.raster.scene import open_scene
+from glacierseg.training.fit import fit, resolved_precision
+from glacierseg.training.losses import make_loss
+from glacierseg.training.plan import EpochRecord, TrainingPlan
+
+
+def make_datasets(folder: Path, patch_px: int, count: int) -> tuple[PatchDataset, PatchDataset]:
+    side = 16 * patch_px
+    make_scene(folder / "scene.tif", side, side)
+    truth = np.random.default_rng(1).integers(0, 2, (side, side), np.uint8)
+    region = Region("made", open_scene(folder / "scene.tif"), truth, np.ones(truth.shape, np.uint8))
+    patches = place_patches([region], "train", patch_px, overlap=0.5)[:count]
+    reader, scaling = PatchReader([region], patch_px), Scaling((128.0,) * BANDS, (74.0,) * BANDS)
+    train = PatchDataset(reader, patches, "train", scaling, augmentation=Augmentation())
+    return train, PatchDataset(reader, patches[:1], "train", scaling)
+
+
+def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, plan: TrainingPlan) -> float:
+    """Seconds per step, the first one left out."""
+    torch.manual_seed(0)
+    network, patch_px = create_model(name, BANDS, 2, width).train(), MODELS[name].default_patch_px
+    layout = torch.channels_last if ours else torch.contiguous_format
+    network = network.to(memory_format=layout)
+    image = torch.randn(batch, BANDS, patch_px, patch_px).contiguous(memory_format=layout)
+    target = torch.randint(0, 2, (batch, patch_px, patch_px))
+    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0)
+    loss_of = make_loss(plan.loss)
+    bf16 = ours and resolved_precision(plan) == "bfloat16"
+    for step in range(steps + 1):
+        if step == 1:
+            started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            pairs = weighted_heads(network, image)
+            loss = torch.stack([weight * loss_of(logits, target) for weight, logits in pairs]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        if plan.clip_norm:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+        optimizer.step()
+    return (time.perf_counter() - started) / steps
+
+
+def through_fit(name: str, width: float, batch: int, steps: int, plan: TrainingPlan) -> tuple[float, float]:
+    """Seconds per step of a second epoch, its one validation patch and its state on disk included, and the
+    share of that time spent waiting for patches."""
+    records: list[EpochRecord] = []
+    with tempfile.TemporaryDirectory() as folder:
+        train, validate = make_datasets(Path(folder), MODELS[name].default_patch_px, batch * steps)
+        torch.manual_seed(0)
+        fit(create_model(name, BANDS, 2, width), train, validate, plan, Path(folder), on_epoch=records.append)
+    last = records[-1]
+    return last.seconds / steps, last.waiting_seconds / last.seconds
+
+
+def compare(name: str, arguments: argparse.Namespace) -> None:
+    spec = MODELS[name]
+    plan = TrainingPlan(
+        loss=spec.loss,
+        learning_rate=spec.learning_rate,
+        batch_size=arguments.batch,
+        epochs=2,
+        clip_norm=spec.clip_norm,
+        precision="auto" if spec.mixed_precision else "float32",
+    )
+    sizes = name, arguments.width, arguments.batch, arguments.steps
+    rows = []
+    for _ in range(arguments.rounds):
+        plain = bare_loop(*sizes, ours=False, plan=plan)
+        bare = bare_loop(*sizes, ours=True, plan=plan)
+        fitted, waiting = through_fit(*sizes, plan)
+        rows.append((plain, bare, fitted, plain / bare, fitted / bare, waiting))
+    plain, bare, fitted, gain, over, waiting = (median(column) for column in zip(*rows, strict=True))
+    print(
+        f"{name:15s} plain {1000 * plain:7.0f} ms   bare {1000 * bare:7.0f} ms ({gain:.2f} x faster)   "
+        f"fit {1000 * fitted:7.0f} ms ({over:.2f} of bare, waiting {waiting:.1%})",
+        flush=True,
+    )
+
+
+def full_size(batch: int, steps: int) -> None:
+    plan = TrainingPlan(loss="dice_focal", learning_rate=1e-3, batch_size=batch, epochs=1)
+    with tempfile.TemporaryDirectory() as folder:
+        train, validate = make_datasets(Path(folder), 256, batch * steps)
+        torch.manual_seed(0)
+        record: list[EpochRecord] = []
+        network = create_model("unetplusplus", BANDS)
+        fit(network, train, validate, plan, Path(folder), on_epoch=record.append)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"unetplusplus, full size, {steps} steps of {batch} x {BANDS} x 256 x 256: "
+        f"{record[0].seconds / steps:.1f} s a step, loss {record[0].train_loss:.3f}, peak {peak_gb:.1f} GB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", nargs="+", default=["m_landsnet", "glavitu", "unetplusplus"])
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--full", action="store_true")
+    arguments = parser.parse_args()
+    best = resolved_precision(TrainingPlan("focal", 1.0))
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {best} where a network allows it")
+    if arguments.full:
+        full_size(arguments.batch, arguments.steps)
+        return
+    for name in arguments.model:
+        compare(name, arguments)
+
+
+if __name__ == "__main__":
+    main()
