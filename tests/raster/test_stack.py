@@ -70,6 +70,22 @@ def test_recipe_has_its_bands_by_name(spectral, dem, tmp_path):
     assert np.isfinite(bands["ndsi"]).all()
 
 
+def test_landsat_recipe_from_one_file_per_band(make_raster, dem, tmp_path):
+    values = np.random.default_rng(0).integers(1, 30000, (7, 40, 50)).astype(np.uint16)
+    numbers = (2, 3, 4, 5, 6, 7, 10)
+    files = [
+        make_raster(f"B{number}.tif", layer, names=[f"SR_B{number}"])
+        for number, layer in zip(numbers, values, strict=True)
+    ]
+    out = stack_rasters(files, tmp_path / "out.tif", recipe="landsat-18", sensor="landsat8", dem=dem)
+    bands, _ = read(out)
+    assert tuple(bands) == RECIPES["landsat-18"]
+    for name, layer in zip(RECIPES["landsat-18"], values, strict=False):
+        np.testing.assert_array_equal(bands[name], layer)
+    red, swir1 = values[2].astype(float), values[4].astype(float)
+    np.testing.assert_allclose(bands["red_swir1"], red / swir1, rtol=1e-6)
+
+
 def test_scale_and_offset_come_before_indices(spectral, dem, tmp_path):
     path, values = spectral
     bands, _ = read(
