@@ -87,7 +87,6 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch,
         epochs=2,
         clip_norm=spec.clip_norm,
-        precision="auto" if spec.mixed_precision else "float32",
     )
     sizes = name, arguments.width, arguments.batch, arguments.steps
     rows = []
@@ -131,7 +130,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args()
     best = resolved_precision(TrainingPlan("focal", 1.0))
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {best} where a network allows it")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {best}")
     if arguments.full:
         full_size(arguments.batch, arguments.steps)
         return

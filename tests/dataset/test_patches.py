@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from glacierseg.dataset.augment import Augmentation, Symmetry
 from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, place_patches
@@ -98,3 +99,16 @@ def test_the_eight_symmetries_are_eight() -> None:
     square = np.arange(9).reshape(3, 3)
     seen = {Symmetry(flip, turns).apply(square).tobytes() for flip in (False, True) for turns in range(4)}
     assert len(seen) == 8
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+@pytest.mark.parametrize("cache_bytes", [0, 10**9])
+def test_worker_processes_give_the_patches_of_one_process(region: Region, way: str, cache_bytes: int) -> None:
+    patches = place_patches([region], "train", 32, overlap=0.5)
+    reader = PatchReader([region], 32, cache_bytes)
+    dataset = PatchDataset(reader, patches, "train", PLAIN, augmentation=Augmentation(noise=0.1), seed=3)
+    alone = [image for image, _ in DataLoader(dataset, 2)]
+    loader = DataLoader(dataset, 2, num_workers=2, multiprocessing_context=way)
+    shared = [image for image, _ in loader]
+    assert len(alone) == len(shared) > 1
+    assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))

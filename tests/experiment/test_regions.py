@@ -68,6 +68,25 @@ def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Pat
     assert leak_share(patches, studied, 16, blanked=True) == 0
 
 
+@pytest.mark.parametrize(
+    "split", [{"method": "regions"}, {"method": "kfold", "fold_over": "regions", "folds": 3}]
+)
+def test_regions_that_lie_apart_leak_nothing(tmp_path: Path, split: dict[str, Any]) -> None:
+    given = []
+    for number, role in enumerate(("train", "validate", "test")):
+        given.append(
+            write_region(tmp_path, "abc"[number], number, roles=role if len(split) == 1 else "train")
+        )
+        for name in ("{}.tif", "{}_mask.tif"):
+            with rasterio.open(tmp_path / name.format("abc"[number]), "r+") as file:
+                file.transform = file.transform @ Affine.translation(500 * number, 0)
+    config, _, studied = study(tmp_path, *given, split=split)
+    patches = split_patches(config, studied, 16)
+    assert patches.train
+    assert patches.validate
+    assert leak_share(patches, studied, 16, blanked=True) == 0
+
+
 def test_ground_that_regions_share_leaks(tmp_path: Path) -> None:
     mask = blobs(96, 128, 4)
     write_scene(tmp_path / "east.tif", easy_scene(mask)[:, :, 64:], BANDS)
@@ -146,7 +165,12 @@ def test_folds_over_regions(tmp_path: Path) -> None:
         ({}, {"method": "kfold", "fold_over": "regions"}, "only 1 regions can be dealt out"),
         ({}, {"method": "kfold", "block_px": 96}, "too small for 5 folds with blocks of 96 px"),
         ({}, {"method": "blocks", "block_px": 128}, "too small for a checkerboard with blocks of 128 px"),
-        ({}, {"method": "blocks", "block_px": 8}, "leave no ground to train on"),
+        ({}, {"method": "blocks", "block_px": 8}, "leaves no ground to train on"),
+        (
+            {"roles": {"train": {"x": [0.5, 1]}, "validate": {"x": [0.45, 0.5]}, "test": {"x": [0, 0.45]}}},
+            {"method": "blocks"},
+            "leaves no ground to validate on",
+        ),
     ],
     ids=str,
 )

@@ -224,17 +224,17 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             valid = valid & ((roles == code) | (roles == NO_ROLE))
         truth = np.where(roles == code, truth, np.uint8(IGNORE))
         symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else None
-        if symmetry and self._directions.exist:
-            values = self._directions.turn(values.astype(np.float32), symmetry)
+        if symmetry:
+            if self._directions.exist:
+                values = self._directions.turn(values.astype(np.float32), symmetry)
+            # Before scaling: bytes turn four times faster than what becomes of them.
+            values, valid, truth = (
+                np.ascontiguousarray(symmetry.apply(array)) for array in (values, valid, truth)
+            )
         image = self.scaling.apply(values, valid)
         if self.augmentation:
             image = self.augmentation.change(image, valid, rng)
-        if symmetry:
-            image, truth = symmetry.apply(image), symmetry.apply(truth)
-        return (
-            torch.from_numpy(np.ascontiguousarray(image)),
-            torch.from_numpy(np.ascontiguousarray(truth)).long(),
-        )
+        return torch.from_numpy(image), torch.from_numpy(truth).long()
 
     def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """Moves a patch by up to a quarter of its side, but never further over the rim than it was."""

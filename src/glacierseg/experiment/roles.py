@@ -152,13 +152,15 @@ def _found_or_whole(
 
 
 def _with_gap(roles: list[NDArray[np.uint8]], patch_px: int) -> None:
+    before = {role for role, code in ROLE_CODES.items() if any((own == code).any() for own in roles)}
     for own in roles:
         leave_gap(own, patch_px)
-    if not any((own == ROLE_CODES["train"]).any() for own in roles):
-        raise ConfigError(
-            f"blocks with a gap of one patch ({patch_px} px) between them leave no ground to train on; "
-            "give a larger split.block_px, smaller patches or a larger scene"
-        )
+    for role in ROLE_CODES:
+        if role in before and not any((own == ROLE_CODES[role]).any() for own in roles):
+            raise ConfigError(
+                f"a gap of one patch ({patch_px} px) between ground of different roles leaves no ground to "
+                f"{role} on; give a larger split.block_px or part, smaller patches or a larger scene"
+            )
 
 
 def _by_parts(wanted: RegionConfig, region: Region) -> NDArray[np.uint8]:

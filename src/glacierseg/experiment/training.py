@@ -24,7 +24,7 @@ from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.training.checkpoint import ModelCard, save_model
 from glacierseg.training.finetune import start_from
 from glacierseg.training.fit import fit, resolved_precision
-from glacierseg.training.plan import EpochRecord, FitResult, Precision, TrainingPlan
+from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
 from glacierseg.training.processes import find_processes, wait_for_others
 from glacierseg.training.states import remove_states
 
@@ -39,7 +39,6 @@ def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> Training
     """
     spec, training = model.spec, config.training
     own_batch = spec.batch_size_six_bands if bands <= 6 else spec.batch_size
-    own_precision: Precision = "auto" if spec.mixed_precision else "float32"
     return TrainingPlan(
         loss=model.loss or spec.loss,
         learning_rate=model.learning_rate or spec.learning_rate,
@@ -51,7 +50,7 @@ def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> Training
         schedule=training.schedule,
         weight_decay=training.weight_decay,
         label_smoothing=training.label_smoothing,
-        precision=own_precision if training.precision == "auto" else training.precision,
+        precision=training.precision,
         tensorboard=training.tensorboard,
         patches_per_epoch=model.patches_per_epoch or training.patches_per_epoch,
         glacier_share=config.patch.glacier_share,

@@ -27,7 +27,6 @@ class ModelSpec:
         batch_size: patches per step.
         batch_size_six_bands: the same when only the six best bands are used.
         clip_norm: largest norm of the gradient; None: not clipped.
-        mixed_precision: whether training runs in mixed precision where the device has it.
         original_top_bands: the six bands that the original study found most important, one-based, the best
             first; empty where it did not use the network.
     """
@@ -35,12 +34,11 @@ class ModelSpec:
     name: str
     builder: str
     default_patch_px: int
-    loss: Literal["cross_entropy", "focal", "dice_focal"]
+    loss: Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
     learning_rate: float
     batch_size: int = 16
     batch_size_six_bands: int = 16
     clip_norm: float | None = None
-    mixed_precision: bool = True
     original_top_bands: tuple[int, ...] = ()
 
 
@@ -54,7 +52,6 @@ MODELS: dict[str, ModelSpec] = {
             loss="cross_entropy",
             learning_rate=1e-4,
             clip_norm=1.0,
-            mixed_precision=False,
             original_top_bands=(8, 4, 5, 1, 11, 14),
         ),
         ModelSpec(

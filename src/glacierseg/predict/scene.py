@@ -170,14 +170,12 @@ def write_prediction(
 
 
 def _predictor(network: "nn.Module", card: ModelCard | None, channels: int) -> Predictor:
-    from glacierseg.models.registry import MODELS  # noqa: PLC0415
     from glacierseg.predict.torch_engine import TorchPredictor  # noqa: PLC0415  (brings torch)
     from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
 
     if card is None:
         return TorchPredictor(network, Scaling((0.0,) * channels, (1.0,) * channels))
-    mixed = MODELS[card.architecture].mixed_precision
-    return TorchPredictor(network, card.scaling, bf16=mixed and has_native_bf16())
+    return TorchPredictor(network, card.scaling, bf16=has_native_bf16())
 
 
 def _check_request(window_px: int | None, overlap: float, batch_size: int, threshold: float) -> None:

@@ -24,8 +24,8 @@ class TrainingPlan:
             of the rate after half of `patience` without a better score.
         weight_decay: Of AdamW; 0 gives plain Adam.
         label_smoothing: See `training.losses.make_loss`.
-        precision: ``auto`` is bf16 mixed precision where the hardware computes in it and the network's own
-            defaults allow it. ``float64`` serves to prove that two ways of training are the same.
+        precision: ``auto`` is bf16 mixed precision where the hardware computes in it. ``float64`` serves to
+            prove that two ways of training are the same.
         patches_per_epoch: Patches drawn per epoch, over all processes; None for each once.
         glacier_share: Share of them that holds glacier; None for as they come.
         tensorboard: Log for TensorBoard too.
