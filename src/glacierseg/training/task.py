@@ -102,7 +102,9 @@ class SegmentationTask(pl.LightningModule):
             "val_f1": 2 * tp / max(2 * tp + fp + fn, 1),
         }
         # In double: rounded scores could tie where the true ones differ.
-        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in scores.items()})
+        # The epoch table tells the loggers, with all else that it knows.
+        exact = {key: torch.tensor(value, dtype=torch.float64) for key, value in scores.items()}
+        self.log_dict(exact, logger=False)
         if self._plateau:
             self._plateau.step(scores[self.plan.monitor])
 
