@@ -105,7 +105,7 @@ def train(
     talk = Talk()
     chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
     folder = out or _run_folder(parsed, fold)
-    talk.say(f"model folder: {train_one(parsed, model, chosen, folder, talk=talk)}")
+    train_one(parsed, model, chosen, folder, talk=talk)
 
 
 @app.command()

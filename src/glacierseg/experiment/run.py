@@ -123,6 +123,7 @@ def train_one(
         chosen = studied[0].region.scene.select(bands).band_names if bands else every_band
         own = folder.model(name, "all" if chosen == every_band else _folder_name(chosen))
         train(config, model, studied, own, bands=chosen, talk=talk.about(name))
+        talk.say(f"model folder: {own.path}")
     return own.path
 
 

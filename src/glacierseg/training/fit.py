@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from glacierseg.dataset.patches import PatchDataset
 from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import RequestError
+from glacierseg.models.unetplusplus import DEPTH
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.training.epochs import EpochTable
 from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
@@ -87,8 +88,7 @@ def fit(
         accelerator="auto",
         devices=processes.per_node,
         num_nodes=processes.nodes,
-        # A network cut at `prune_level` has weights that no gradient reaches.
-        strategy="auto" if processes.count == 1 else "ddp_find_unused_parameters_true",
+        strategy=_strategy(network, processes),
         sync_batchnorm=torch.cuda.is_available() and processes.count > 1,
         use_distributed_sampler=False,
         precision=_PRECISIONS[resolved_precision(plan)],
@@ -132,6 +132,14 @@ def resolved_precision(plan: TrainingPlan) -> str:
     if plan.precision != "auto":
         return plan.precision
     return "bfloat16" if has_native_bf16() else "float32"
+
+
+def _strategy(network: nn.Module, processes: Processes) -> str:
+    if processes.count == 1:
+        return "auto"
+    # Only a network cut at `prune_level` has weights that no gradient reaches; looking for them takes time.
+    pruned = getattr(network, "prune_level", DEPTH) != DEPTH
+    return "ddp_find_unused_parameters_true" if pruned else "ddp"
 
 
 def _loaders(
