@@ -117,14 +117,19 @@ def test_synchronised_norm_alone_is_batch_norm() -> None:
 BATCH_OF_ONE = """
 import json, os, sys
 import torch
-from glacierseg.training.processes import find_processes, global_sum, global_sum_through, join
+from glacierseg.training.processes import (
+    find_processes, global_sum, global_sum_through, join, leave, wait_for_others
+)
 join(find_processes())
 rank = int(os.environ["RANK"])
 own = torch.tensor([1.0 + rank, 2.0], requires_grad=True)
 (global_sum(own) * torch.tensor([3.0, 5.0])).sum().backward()
 inner = torch.tensor([1.0 + rank], requires_grad=True)
 (global_sum_through(inner) * (rank + 1)).sum().backward()
-json.dump([own.grad.tolist(), inner.grad.tolist()], open(sys.argv[1] + str(rank), "w"))
+with open(sys.argv[1] + str(rank), "w") as file:
+    json.dump([own.grad.tolist(), inner.grad.tolist()], file)
+wait_for_others()
+leave()
 """
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from glacierseg.report.results import ModelResult
 from glacierseg.report.style import BLUE, MUTED, RULE, VERMILLION, bands_label, model_label
@@ -34,6 +35,7 @@ def figure_training_curves(models: Sequence[ModelResult]) -> Figure:
             colour = BAND_SET_COLOURS[sets.index(model.bands) % len(BAND_SET_COLOURS)]
             _draw(losses, scores, model, colour)
         scores.set_xlabel("Epoch")
+        scores.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         for axes in (losses, scores):
             axes.grid(axis="y", color=RULE, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,6 @@
 """Several processes that train one network together, under `torchrun` or SLURM."""
 
+import atexit
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ def join(processes: Processes) -> None:
     """Connects this process with the others; nothing to do when it is alone or connected."""
     if processes.count == 1 or dist.is_initialized():
         return
+    # A connection that is still open when Python ends takes the whole process down now and then.
+    atexit.register(leave)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
