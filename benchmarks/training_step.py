@@ -1,8 +1,8 @@
 """What a training step costs: our defaults against plain torch, and Lightning against a bare loop.
 
 Three ways take turns on the same network, so that a noisy machine disturbs all alike: plain torch (float32,
-default layout), a bare loop around the step that `fit` makes (channels_last, bf16 where the hardware computes
-in it), and `fit` itself, which adds Lightning and the supply of patches from a scene on disk.
+default layout), a bare loop around the step that `fit` makes (channels_last, fused AdamW, bf16 where the
+hardware computes in it), and `fit` itself, which adds Lightning and the supply of patches from a scene on disk.
 
     python benchmarks/training_step.py [--model NAME ...] [--width 0.25] [--batch 8] [--steps 8] [--rounds 3]
 
@@ -50,7 +50,7 @@ def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, pl
     network = network.to(memory_format=layout)
     image = torch.randn(batch, BANDS, patch_px, patch_px).contiguous(memory_format=layout)
     target = torch.randint(0, 2, (batch, patch_px, patch_px))
-    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0, fused=ours)
     loss_of = make_loss(plan.loss)
     bf16 = ours and resolved_precision(plan) == "bfloat16"
     for step in range(steps + 1):

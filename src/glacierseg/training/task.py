@@ -112,7 +112,7 @@ class SegmentationTask(pl.LightningModule):
         """Returns Adam, with a schedule when asked for."""
         parameters = self.network.parameters()
         optimizer = torch.optim.AdamW(
-            parameters, self.plan.learning_rate, weight_decay=self.plan.weight_decay
+            parameters, self.plan.learning_rate, weight_decay=self.plan.weight_decay, fused=True
         )
         if self.plan.schedule == "plateau":
             # Stepped here, not by Lightning, which would do it after the checkpoint is written and forget it
