@@ -2,7 +2,7 @@
 
 Three ways take turns on the same network, so that a noisy machine disturbs all alike: plain torch (float32,
 default layout), a bare loop around the step that `fit` makes (channels_last, fused AdamW, bf16 where the
-hardware computes in it), and `fit` itself, which adds Lightning and the supply of patches from a scene on disk.
+hardware computes in it), and `fit` itself, which adds Lightning and patches from a scene on disk.
 
     python benchmarks/training_step.py [--model NAME ...] [--width 0.25] [--batch 8] [--steps 8] [--rounds 3]
 
