@@ -79,10 +79,10 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert result.best_iou == pytest.approx(max(ious), abs=1e-5)
     assert result.best_iou > 0.7
     # The weights left in the network are those of the best epoch, not of the last.
-    task = SegmentationTask(net.eval(), plan(), 1, Processes())
+    task = SegmentationTask(net.eval(), train.scaling, plan(), 1, Processes())
     with torch.no_grad():
-        for image, target in validate:
-            predicted = net(image[None]).argmax(1)[0][target != 255]
+        for values, valid, target in validate:
+            predicted = net(task.scale(values[None], valid[None])).argmax(1)[0][target != 255]
             truth = target[target != 255]
             task.counts += torch.tensor(
                 [int(((predicted == p) & (truth == t)).sum()) for p, t in ((1, 1), (1, 0), (0, 1), (0, 0))]
