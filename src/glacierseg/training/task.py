@@ -118,6 +118,16 @@ class SegmentationTask(pl.LightningModule):
         if self._plateau:
             self._plateau.step(scores[self.plan.monitor])
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,  # noqa: ARG002  (Lightning's signature)
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Clips the norm of the gradient, which Lightning refuses to do for a fused optimiser in bf16."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns Adam, with a schedule when asked for."""
         parameters = self.network.parameters()
