@@ -15,6 +15,7 @@ import rasterio
 import yaml
 from sklearn import metrics
 
+import glacierseg
 from glacierseg.config import RunConfig, parse_config
 from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.experiment import run_experiment
@@ -261,7 +262,6 @@ from pathlib import Path
 from glacierseg.config import parse_config
 from glacierseg.console import Talk
 from glacierseg.experiment import run_experiment
-from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.experiment.folder import RunFolder
 import yaml
 path = Path(sys.argv[1])
@@ -273,7 +273,11 @@ def test_killed_at_any_stage_it_goes_on_and_ends_with_the_same_table(tmp_path: P
 
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(settings(tmp_path)))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(glacierseg.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", SCRIPT, str(path)]
     for sign in ("refinement:", "epoch    2", "kept epoch", "best bands", "[m_landsnet top6] epoch    1"):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
