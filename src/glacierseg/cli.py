@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from glacierseg.cli_data import add_data_commands
+from glacierseg.cli_export import add_export_command
 from glacierseg.errors import GlaciersegError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage.",
 )
 add_data_commands(app)
+add_export_command(app)
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 Fold = Annotated[
