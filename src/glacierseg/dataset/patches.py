@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from glacierseg.dataset.augment import Augmentation, Directions, Symmetry
+from glacierseg.dataset.batches import TORCH_TYPES
 from glacierseg.dataset.pixel_store import Cache, PixelStore
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Role
@@ -137,9 +138,6 @@ class PatchReader:
 PatchTensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Values `(P, P, C)` as stored, valid `(P, P)` and target `(P, P)` uint8, as `InputScaling` takes them."""
 
-# Types that torch computes with; others become float32.
-_TORCH_TYPES = {np.dtype(name) for name in ("uint8", "int16", "int32", "float32", "float64")}
-
 
 class PatchDataset(Dataset[PatchTensors]):
     """Patches of one role as tensors."""
@@ -203,7 +201,7 @@ class PatchDataset(Dataset[PatchTensors]):
         if self.role == "train":
             valid = valid & ((roles == code) | (roles == NO_ROLE))
         truth = np.where(roles == code, truth, np.uint8(IGNORE))
-        if values.dtype not in _TORCH_TYPES:
+        if values.dtype not in TORCH_TYPES:
             values = values.astype(np.float32)
         if turns:
             symmetry = Symmetry.draw(rng, self._directions.symmetries)

@@ -27,7 +27,8 @@ def predict_regions(
     network, card = load_model(folder.path, prune_level=model.prune_level)
     for study in wanted:
         folder.forget_region(study.name)
-        with talk.bar(f"predicting {study.name}") as progress:
+        grid = study.region.scene.grid
+        with talk.bar(f"predicting {study.name}", grid.height * grid.width) as progress:
             predict_scene(
                 network,
                 study.region.scene,
