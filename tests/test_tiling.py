@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,7 +42,7 @@ def test_cores_inside_a_halo_lie_side_by_side_but_for_the_last(length: int, core
     tiling = Tiling(core + 2 * halo, 0.0, halo)
     starts = tiling.core_starts(length)
     assert tiling.core_px == core
-    assert all(two - one == core for one, two in zip(starts[:-2], starts[1:-1], strict=True))
+    assert all(two - one == core for one, two in pairwise(starts[:-1]))
     total = tiling.total_weight(length)
     assert total.min() == 1
     assert total[: starts[-1]].max(initial=1) == 1

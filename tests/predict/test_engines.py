@@ -8,6 +8,7 @@ from glacierseg.errors import RequestError
 from glacierseg.predict.engines import PRECISIONS, make_predictor
 from glacierseg.predict.scene import ScenePrediction, write_prediction
 from glacierseg.raster.scene import open_scene
+from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import load_model
 from tests.helpers import write_scene
 from tests.predict.test_export import BANDS, by_definition, model_folder, windows
@@ -53,9 +54,7 @@ def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path):
     for engine in PRECISIONS:
         predictor = make_predictor(engine, network, card.scaling, window_px=32, precision="float32")
         files = ScenePrediction(tmp_path / f"{engine}_p.tif", tmp_path / f"{engine}_m.tif")
-        write_prediction(
-            scene, predictor, files, window_px=32, overlap=0.5, batch_size=4, threshold=0.5, tags={}
-        )
+        write_prediction(scene, [predictor], files, Tiling(32), batch_size=4, threshold=0.5, tags={})
         with open_scene(files.probability).open() as reader:
             maps[engine], valid = reader.read(0, 0, 50, 70)
         assert (~valid).sum() == 7 * 9

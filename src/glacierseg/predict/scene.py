@@ -36,8 +36,8 @@ class ScenePrediction:
     """Files of one predicted scene.
 
     Attributes:
-        probability: Glacier probability from 0 to 1, NaN where the scene has no data; or in 8 bits, times 254,
-            255 where it has none. With several layers a second band holds their standard deviation.
+        probability: Glacier probability from 0 to 1, NaN where the scene has no data; or in 8 bits, times
+            254, 255 where it has none. With several layers a second band holds their standard deviation.
         mask: 0 background, 1 glacier, 255 no data.
     """
 
@@ -240,13 +240,15 @@ def _assemble(
             classes = np.where(rows[:1] >= threshold, np.uint8(GLACIER), np.uint8(0))
             classes[empty] = IGNORE
             masks.append(classes)
-            if coarse:
-                levels = np.rint(np.nan_to_num(rows) * _LEVELS).astype(np.uint8)
-                levels[np.isnan(rows)] = IGNORE
-                rows = levels
-            probabilities.append(rows)
+            probabilities.append(_levels(rows) if coarse else rows)
         probabilities.to_cog(probability, resampling="average")
         masks.to_cog(mask, resampling="nearest")
+
+
+def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.rint(np.nan_to_num(rows) * _LEVELS).astype(np.uint8)
+    levels[np.isnan(rows)] = IGNORE
+    return levels
 
 
 def _summary(layers: NDArray[np.float32]) -> NDArray[np.float32]:

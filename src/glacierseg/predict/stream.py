@@ -1,8 +1,8 @@
 """The strip loop: windows of a scene through networks, blended, row by row.
 
-One strip of windows is predicted at a time while the next one is read. Its scores are added to a ring of rows,
-and rows that no later window touches are handed out at once, so memory depends on the width of a scene but not
-on its height.
+One strip of windows is predicted at a time while the next one is read. Its scores are added to a ring of
+rows, and rows that no later window touches are handed out at once, so memory depends on the width of a scene
+but not on its height.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -128,11 +128,8 @@ def _read_ahead(
     tiles_mb = width * BLOCK_HEIGHT_PX * len(scene.bands) * scene.dtype.itemsize >> 20
     cache_mb = max(CACHE_MB, tiles_mb + tiles_mb // 4)
     with rasterio.Env(GDAL_CACHEMAX=cache_mb), scene.open() as reader, ThreadPoolExecutor(1) as pool:
-        coming = None
-        for top in [*tops, None]:
-            read = coming
-            coming = (
-                None if top is None else pool.submit(reader.read, top - halo, -halo, tiling.window_px, whole)
-            )
-            if read:
-                yield read.result()
+        coming = [pool.submit(reader.read, tops[0] - halo, -halo, tiling.window_px, whole)]
+        for top in tops[1:]:
+            coming.append(pool.submit(reader.read, top - halo, -halo, tiling.window_px, whole))
+            yield coming.pop(0).result()
+        yield coming.pop().result()

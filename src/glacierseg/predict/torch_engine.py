@@ -26,7 +26,7 @@ class TorchPredictor:
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.scale = InputScaling(scaling).to(self.device)
         self.bf16 = bf16
-        self._interleaved = np.empty(0)
+        self._interleaved: NDArray[Any] = np.empty((0, 0, 0, 0))
         self._scaled = torch.empty(0)
 
     @torch.inference_mode()
@@ -51,7 +51,8 @@ class TorchPredictor:
             values = values.astype(np.float32)
         count, channels, height, width = values.shape
         # The same memory again and again: to get it fresh from the system costs more than the arithmetic.
-        if len(self._interleaved) < count or self._interleaved.shape[1:] != (height, width, channels):
+        kept = self._interleaved
+        if len(kept) < count or kept.shape[1:] != (height, width, channels) or kept.dtype != values.dtype:
             self._interleaved = np.empty((count, height, width, channels), values.dtype)
             self._scaled = torch.empty(self._interleaved.shape, device=self.device)
         interleaved = self._interleaved[:count]
@@ -59,4 +60,5 @@ class TorchPredictor:
             for band in range(channels):  # while a band is in the processor's cache it is cheap to spread
                 interleaved[number, :, :, band] = values[number, band]
         arrays = (torch.from_numpy(array).to(self.device) for array in (interleaved, valid))
-        return self.scale(*arrays, out=self._scaled[:count])
+        image: Tensor = self.scale(*arrays, out=self._scaled[:count])
+        return image

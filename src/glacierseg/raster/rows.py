@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -19,7 +19,7 @@ _TYPES = {"uint8": (1, "Byte"), "float32": (4, "Float32")}
 class RowWriter:
     """Collects rows in a plain file with a header, which GDAL copies from.
 
-    Compressing only once, and only finished pixels, takes half the time of writing a compressed GeoTIFF first.
+    Compressing once takes half the time of writing a compressed GeoTIFF first.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RowWriter:
         )
         self._file = self._raw.open("wb")
 
-    def __enter__(self) -> "RowWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
