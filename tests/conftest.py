@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,21 @@ def data_dir() -> Path:
     if not value or not Path(value).is_dir():
         pytest.skip("GLACIERSEG_DATA_DIR does not name a folder with real scenes")
     return Path(value).resolve()
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def zoo(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The optional package behind `smp:` names: a stand-in, and the real one where it is installed.
+
+    `make test` does not install it: it brings torchvision, which PyPI has for CUDA only, and beside a CPU
+    build of torch that stops even Lightning from importing.
+    """
+    if request.param == "stand-in":
+        from tests.zoo import stand_in
+
+        monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", stand_in())
+        return
+    try:
+        import_module("segmentation_models_pytorch")
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"the extra `zoo` is not installed, or its torchvision does not fit torch: {error}")

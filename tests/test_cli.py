@@ -8,6 +8,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import yaml
@@ -307,6 +308,42 @@ def test_train_predict_and_bands(
     assert glacierseg(command, monkeypatch) == 0
     assert table.read_text().splitlines()[0] == "rank,band,importance,spread"
     assert len(table.read_text().splitlines()) == 3
+
+
+@pytest.mark.usefixtures("zoo")
+def test_a_network_of_the_zoo_goes_all_the_way_to_the_report(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "smp:Unet/resnet18"
+    edit(basin, lambda s: s["models"][0].update(name=name, width=1.0, batch_size=4))
+    edit(basin, lambda s: s.update(bands={"top": 2}))
+    command = [str(basin / "run.yaml"), "--out", str(basin / "out")]
+    assert glacierseg(["train", *command, "--model", name], monkeypatch) == 0
+    folder = basin / "out/smp-unet-resnet18/all"
+    assert capfd.readouterr().out.strip().endswith(f"model folder: {folder}")
+    assert json.loads((folder / "model.json").read_text())["architecture"] == name
+    assert glacierseg(["run", *command], monkeypatch) == 0
+    assert "trained already" in capfd.readouterr().out
+    scores = pd.read_csv(basin / "out/metrics.csv")
+    assert set(scores["model"]) == {"threshold", name}
+    assert set(scores.loc[scores["model"] == name, "bands"]) == {"all", "top6"}
+    assert (folder.parent / "top6/r_refined.tif").exists()
+    page = (basin / "out/report.html").read_text()
+    assert f'<th scope="row">{name}</th>' in page
+    assert not [path for path in (basin / "out").rglob("*") if ":" in path.name]
+
+
+def test_builds_of_torch_that_do_not_fit_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert glacierseg(["info"], monkeypatch) == 1
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("glacierseg: torch and torchvision are of different builds; install both from one")
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:

@@ -35,6 +35,17 @@ def test_paths_are_relative_to_the_file_and_defaults_are_spelled_out() -> None:
     assert parse_config(dumped, Path("/elsewhere/x.yaml")) == config
 
 
+def test_networks_of_the_zoo_are_known_by_their_form() -> None:
+    models = [
+        {"name": "smp:Unet/resnet34", "options": {"encoder_weights": "imagenet"}},
+        "smp:FPN/tu-resnet18",
+    ]
+    config = parse_config({**BASE, "models": models}, FILE)
+    assert [model.name for model in config.models] == ["smp:Unet/resnet34", "smp:FPN/tu-resnet18"]
+    assert [model.resolved_patch_px for model in config.models] == [256, 256]
+    assert parse_config(yaml.safe_load(dump_config(config)), FILE) == config
+
+
 def test_a_fold_may_be_chosen_from_outside(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump({**BASE, "split": {"method": "kfold", "folds": 4}}))
@@ -77,6 +88,11 @@ def region(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (lambda d: d.update(models=["unetpluplus"]), "called 'unetpluplus' (did you mean 'unetplusplus'?)"),
         (lambda d: d.update(models=[{"name": "glavitu", "widht": 2}]), "(did you mean 'width'?)"),
         (lambda d: d.update(models=["glavitu", "glavitu"]), "model 'glavitu' is named twice"),
+        (lambda d: d.update(models=["smp:Unet"]), "'smp:Unet' is not of the form smp:<Archi"),
+        (
+            lambda d: d.update(models=["smp:Unet/resnet34", "smp:unet/resnet34"]),
+            "'smp:Unet/resnet34' and 'smp:unet/resnet34' would share a folder",
+        ),
         (lambda d: d["regions"].append(d["regions"][0]), "region 'khumbu' is named twice"),
         (lambda d: d.update(regions=[]), "regions: "),
         (lambda d: d.update(refinement={"iterations": []}), "give at least one value to try"),

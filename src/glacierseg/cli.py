@@ -348,6 +348,14 @@ def main() -> None:
         if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C
             _fail("interrupted; the same command continues where it stopped", status=_INTERRUPTED)
         raise
+    except RuntimeError as error:
+        # So ends the import of Lightning beside a torchvision (extra `zoo`) that was built for another torch.
+        if "torchvision::" not in str(error):
+            raise
+        _fail(
+            "torch and torchvision are of different builds; install both from one place, for CPUs alone with "
+            "`pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu`"
+        )
     except MemoryError:
         _fail("not enough memory; use smaller windows or batches, or a part of the scene")
     except BrokenPipeError:

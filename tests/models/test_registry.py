@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,6 +41,41 @@ def test_glavitu_global_is_as_large_as_published():
 def test_sizes_of_the_networks_of_our_own_specification():
     assert cost("glavitu", 18, 64) == pytest.approx((20.7, 6.57 / 2), abs=0.01)
     assert cost("m_landsnet", 18, 128) == pytest.approx((8.42, 7.81 / 2), abs=0.01)
+
+
+def in_docs(first: str) -> list[list[str]]:
+    """The table rows of docs/networks.md that begin with that cell, each as its other cells."""
+    page = (Path(__file__).parents[2] / "docs/networks.md").read_text(encoding="utf-8")
+    return [
+        line.strip("| ").split(" | ")[1:] for line in page.splitlines() if line.startswith(f"| {first} |")
+    ]
+
+
+@pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
+def test_the_tables_of_the_networks_are_measured(spec):
+    side_px = spec.default_patch_px
+    parameters_m, gmac = cost(spec.name, 18, side_px)
+    costs, training = in_docs(f"`{spec.name}`")
+    assert int(costs[1]) == side_px
+    assert [float(cell) for cell in costs[2:]] == [
+        round(parameters_m, 2), round(gmac, 2), round(gmac * 1e3 / side_px**2, 3)
+    ]  # fmt: skip
+    words = {"dice_focal": "Dice + focal", "cross_entropy": "cross-entropy", "focal": "focal"}
+    assert training[0] == words[spec.loss]
+    assert float(training[1]) == spec.learning_rate
+    assert training[2] == f"{spec.batch_size} ({spec.batch_size_six_bands})"
+    assert training[3] == ("any" if spec.clip_norm is None else f"{spec.clip_norm:g}")
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_the_table_of_the_pruned_levels_is_measured(level):
+    _, gmac = cost("unetplusplus", 18, 256, deep_supervision=True, prune_level=level)
+    network = create_model("unetplusplus", 18, deep_supervision=True, prune_level=level)
+    network(torch.zeros(1, 18, 32, 32)).sum().backward()
+    used = sum(p.numel() for p in network.parameters() if p.grad is not None)
+    assert [float(cell) for cell in in_docs(f"L{level}")[0]] == [
+        round(used / 1e6, 2), round(gmac, 2), round(gmac * 1e3 / 256**2, 3)
+    ]  # fmt: skip
 
 
 def test_parameters_are_counted():

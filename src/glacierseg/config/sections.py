@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from glacierseg.errors import did_you_mean
-from glacierseg.models.registry import MODELS, ModelSpec, model_spec
+from glacierseg.errors import UnknownModelError
+from glacierseg.models.registry import ModelSpec, folder_name, model_spec
 
 RoleName = Literal["train", "validate", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
@@ -112,11 +112,10 @@ class ModelConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in MODELS:
-            raise ValueError(
-                f"no network is called {value!r}{did_you_mean(value, MODELS)}; there are {', '.join(MODELS)}"
-            )
-        return value
+        try:
+            return model_spec(value).name
+        except UnknownModelError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def spec(self) -> ModelSpec:
@@ -264,6 +263,11 @@ class RunConfig(Section):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 raise ValueError(f"{kind} {doubled[0]!r} is named twice; give each a name of its own")
+        names = [model.name for model in self.models]
+        folders = [folder_name(name) for name in names]
+        for name, folder in zip(names, folders, strict=True):
+            if (first := names[folders.index(folder)]) != name:
+                raise ValueError(f"models {first!r} and {name!r} would share a folder; leave one of them out")
         alone = [region.name for region in self.regions if set(region.roles) == {"validate"}]
         if self.split.method == "random" and alone:
             raise ValueError(

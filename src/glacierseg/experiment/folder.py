@@ -18,6 +18,7 @@ import yaml
 from glacierseg._version import __version__
 from glacierseg.config import RunConfig, dump_config, first_difference
 from glacierseg.errors import DataError, OutputError, RequestError
+from glacierseg.models.registry import folder_name
 from glacierseg.raster.write import read_json, remove_leftovers, write_json, write_text
 
 try:
@@ -98,7 +99,7 @@ class RunFolder:
 
     def model(self, model: str, bands: str) -> ModelFolder:
         """The folder of one network (or of the threshold rule) with one set of bands."""
-        return ModelFolder(self.path / model / bands)
+        return ModelFolder(self.path / folder_name(model) / bands)
 
     def scene(self, region: str) -> Path:
         """Bands of a region that a recipe made."""

@@ -173,7 +173,7 @@ INPUT_GAIN = 0.1
 """Size of the first weights that read the bands, relative to all others."""
 
 
-def quiet_inputs(block: nn.Module, bands: Sequence[int]) -> None:
+def quiet_inputs(block: nn.Module, bands: Sequence[int], gain: float = INPUT_GAIN) -> None:
     """Makes the first weights that read the bands small, and marks them; call after `initialise`.
 
     Batch norm follows, so the size of the signal stays. But a band that shows nothing keeps its random first
@@ -181,16 +181,17 @@ def quiet_inputs(block: nn.Module, bands: Sequence[int]) -> None:
     weighs in a trained network was learned.
 
     Args:
-        block: Whose every path starts with a convolution that reads the bands: a `ResidualBlock`, or a
-            sequence that starts with one.
+        block: Whose every path starts with a convolution that reads the bands: a `ResidualBlock`, a sequence
+            that starts with one, or the convolution itself.
         bands: Positions of the bands that it reads.
+        gain: What its first weights are multiplied by.
     """
     paths = [block.first, block.shortcut] if isinstance(block, ResidualBlock) else [block]
     for path in paths:
         reader = next((module for module in path.modules() if isinstance(module, nn.Conv2d)), None)
         if reader is not None:
             with torch.no_grad():
-                reader.weight.mul_(INPUT_GAIN)
+                reader.weight.mul_(gain)
             reader.bands_read = tuple(bands)  # type: ignore[assignment]
 
 

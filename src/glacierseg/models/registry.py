@@ -3,7 +3,9 @@
 Importing this module does not import torch: a configuration can be checked without it.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +31,7 @@ class ModelSpec:
         clip_norm: largest norm of the gradient; None: not clipped.
         original_top_bands: the six bands that the original study found most important, one-based, the best
             first; empty where it did not use the network.
+        parts: what the name alone tells the builder; empty but for `smp:` names.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ModelSpec:
     batch_size_six_bands: int = 16
     clip_norm: float | None = None
     original_top_bands: tuple[int, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -85,19 +89,47 @@ MODELS: dict[str, ModelSpec] = {
 }
 
 
+ZOO_PREFIX = "smp:"
+ZOO_FORM = "smp:<Architecture>/<encoder>"
+_ZOO_NAME = re.compile(r"smp:(?P<architecture>[A-Za-z0-9]+)/(?P<encoder>\w(?:[\w.-]*\w)?)", re.ASCII)
+
+
 def model_spec(name: str) -> ModelSpec:
-    """The network of that name.
+    """The network of that name: a key of `MODELS`, or `smp:<Architecture>/<encoder>` of the extra `zoo`.
+
+    Whether the zoo has that architecture and that encoder shows only when the network is made.
 
     Raises:
         UnknownModelError: no network has that name.
     """
-    try:
+    if name in MODELS:
         return MODELS[name]
-    except KeyError:
+    if not name.startswith(ZOO_PREFIX):
         known = ", ".join(MODELS)
         raise UnknownModelError(
-            f"no network is called {name!r}{did_you_mean(name, MODELS)}; there are {known}"
-        ) from None
+            f"no network is called {name!r}{did_you_mean(name, MODELS)}; there are {known}, "
+            f"and {ZOO_FORM} of the extra `zoo`"
+        )
+    match = _ZOO_NAME.fullmatch(name)
+    if match is None:
+        raise UnknownModelError(f"{name!r} is not of the form {ZOO_FORM}; write it like smp:Unet/resnet34")
+    return ModelSpec(
+        name=name,
+        builder="glacierseg.models.zoo:ZooNetwork",
+        default_patch_px=256,
+        loss="dice_focal",
+        learning_rate=1e-3,
+        parts=match.groupdict(),
+    )
+
+
+def folder_name(name: str) -> str:
+    """The name of a network's folder in a run: `smp:Unet/resnet34` is `smp-unet-resnet34`.
+
+    Two names share a folder only where they differ in nothing but case, which some file systems ignore: an
+    architecture holds no hyphen, and neither do the names in `MODELS`.
+    """
+    return re.sub("[:/]", "-", name).lower()
 
 
 def create_model(
@@ -106,7 +138,7 @@ def create_model(
     """Makes a network with fresh weights: `(B, in_channels, H, W)` float in, `(B, classes, H, W)` logits out.
 
     Args:
-        name: a key of `MODELS`.
+        name: a key of `MODELS`, or `smp:<Architecture>/<encoder>`.
         in_channels: bands.
         classes: classes, background among them.
         width: multiplies the channels of every layer.
@@ -116,12 +148,13 @@ def create_model(
         UnknownModelError: no network has that name.
         RequestError: impossible sizes, or an option that the network does not have.
     """
-    module_name, class_name = model_spec(name).builder.split(":")
+    spec = model_spec(name)
+    module_name, class_name = spec.builder.split(":")
     builder = getattr(import_module(module_name), class_name)
     known = [
         option
         for option in signature(builder).parameters
-        if option not in {"in_channels", "classes", "width"}
+        if option not in {"in_channels", "classes", "width", *spec.parts}
     ]
     for option in options:
         if option not in known:
@@ -129,7 +162,7 @@ def create_model(
             raise RequestError(
                 f"{name} has no option {option!r}{did_you_mean(option, known)}; it has {listed}"
             )
-    network: nn.Module = builder(in_channels, classes, width, **options)
+    network: nn.Module = builder(in_channels, classes, width, **spec.parts, **options)
     return network
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from glacierseg.errors import DataError, RequestError
+from glacierseg.models.registry import folder_name
 from glacierseg.report.results import THRESHOLD, ModelResult, Region, RunResults, Score, model_names
 
 _KEYS = ("model", "bands", "region", "role", "stage")
@@ -55,21 +56,19 @@ def read_results(run_dir: Path) -> RunResults:
 
 def _find_models(run_dir: Path, config: Mapping[str, Any]) -> list[ModelResult]:
     """Finds model folders: those of the configuration first, the threshold last, `all` before `top6`."""
-    order = model_names(config)
-    folders = [path for path in run_dir.glob("*/*") if path.is_dir() and path.parent.name != "regions"]
-    known = [path for path in folders if path.parent.name in {*order, THRESHOLD}]
-    known.sort(key=lambda path: ([*order, THRESHOLD].index(path.parent.name), path.name))
     return [
         ModelResult(
-            model=path.parent.name,
+            model=name,
             bands=path.name,
             folder=path,
-            card=_read_json(path / ("threshold.json" if path.parent.name == THRESHOLD else "model.json"), {}),
+            card=_read_json(path / ("threshold.json" if name == THRESHOLD else "model.json"), {}),
             epochs=read_epochs(path / "epochs.csv"),
             importance=_read_importance(path / "band_importance.csv"),
             refinement=_read_json(path / "refinement.json", {}),
         )
-        for path in known
+        for name in (*model_names(config), THRESHOLD)
+        for path in sorted((run_dir / folder_name(name)).glob("*"))
+        if path.is_dir()
     ]
 
 

@@ -22,7 +22,7 @@ class ModelCard(BaseModel):
     """Everything besides the weights that prediction needs, and the facts of the training.
 
     Attributes:
-        architecture: A key of `glacierseg.models.registry.MODELS`.
+        architecture: Name of the network (`glacierseg.models.registry.model_spec`).
         classes: Number of classes; the last is glacier.
         width: Width multiplier.
         options: Further arguments of the network.
@@ -57,7 +57,10 @@ class ModelCard(BaseModel):
 
     def build(self) -> "nn.Module":
         """Makes the network with fresh weights."""
-        return create_model(self.architecture, len(self.bands), self.classes, self.width, **self.options)
+        options = dict(self.options)
+        # Its weights follow from the folder: none need be downloaded.
+        options.pop("encoder_weights", None)
+        return create_model(self.architecture, len(self.bands), self.classes, self.width, **options)
 
 
 def save_model(folder: Path, network: "nn.Module", card: ModelCard) -> None:

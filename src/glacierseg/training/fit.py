@@ -18,6 +18,7 @@ from glacierseg.dataset.patches import PatchDataset, PatchTensors
 from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import RequestError
 from glacierseg.models.unetplusplus import DEPTH
+from glacierseg.models.zoo import ZooNetwork
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.training.epochs import EpochTable
 from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
@@ -61,7 +62,7 @@ def fit(
 
     Raises:
         RequestError: There are no patches, the batch does not share out among the processes, TensorBoard is
-            not installed, or the loss stopped being a number.
+            not installed, the network trains in one process only, or the loss stopped being a number.
         KeyboardInterrupt: The user interrupted.
     """
     for dataset, role in ((train, "train"), (validate, "validate")):
@@ -77,6 +78,8 @@ def fit(
             f"batch_size is {plan.batch_size}, which {processes.count} processes cannot share out evenly; "
             "give a multiple"
         )
+    if processes.count > 1:
+        _check_norms(network)
     table = EpochTable(folder / "epochs.csv", on_epoch if processes.is_first else None)
     # min_delta 0: what counts as better for stopping is what counts as better for keeping.
     stopping = EarlyStopping(
@@ -135,12 +138,23 @@ def resolved_precision(plan: TrainingPlan) -> str:
     return "bfloat16" if has_native_bf16() else "float32"
 
 
+def _check_norms(network: nn.Module) -> None:
+    """Refuses batch norms that would look at each process's maps alone, or lose the ReLU they hold (timm)."""
+    kinds = {type(module) for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
+    if odd := kinds - {nn.BatchNorm2d}:
+        raise RequestError(
+            f"this network's {odd.pop().__name__} cannot look at the patches of several processes; "
+            "train it in one"
+        )
+
+
 def _strategy(network: nn.Module, processes: Processes) -> str:
     if processes.count == 1:
         return "auto"
-    # Only a network cut at `prune_level` has weights that no gradient reaches; looking for them takes time.
-    pruned = getattr(network, "prune_level", DEPTH) != DEPTH
-    return "ddp_find_unused_parameters_true" if pruned else "ddp"
+    # Looking for weights that no gradient reaches takes time: only a network cut at `prune_level` and those
+    # of the zoo may have some.
+    unused = isinstance(network, ZooNetwork) or getattr(network, "prune_level", DEPTH) != DEPTH
+    return "ddp_find_unused_parameters_true" if unused else "ddp"
 
 
 def _loaders(
