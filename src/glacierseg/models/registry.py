@@ -31,6 +31,7 @@ class ModelSpec:
         clip_norm: largest norm of the gradient; None: not clipped.
         original_top_bands: the six bands that the original study found most important, one-based, the best
             first; empty where it did not use the network.
+        convolutional: whether a result depends on the surroundings of a pixel only, wherever its window lies.
         parts: what the name alone tells the builder; empty but for `smp:` names.
     """
 
@@ -43,6 +44,7 @@ class ModelSpec:
     batch_size_six_bands: int = 16
     clip_norm: float | None = None
     original_top_bands: tuple[int, ...] = ()
+    convolutional: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -65,6 +67,7 @@ MODELS: dict[str, ModelSpec] = {
             loss="dice_focal",
             learning_rate=1e-3,
             original_top_bands=(5, 4, 1, 8, 11, 6),
+            convolutional=True,
         ),
         ModelSpec(
             name="unetplusplus",
@@ -74,6 +77,7 @@ MODELS: dict[str, ModelSpec] = {
             learning_rate=1e-3,
             batch_size_six_bands=8,
             original_top_bands=(5, 17, 1, 2, 16, 7),
+            convolutional=True,
         ),
         ModelSpec(
             name="glavitu_global",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
 from glacierseg.predict.engines import Engine, Precision
+from glacierseg.predict.halo import check_halo
 from glacierseg.predict.members import Ensemble, layer_facts, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
@@ -79,7 +80,8 @@ def predict_scene(
         card: Bands, scaling and patch size of a network that is given as a module.
         window_px: Side of a window; the patch size of the training when None.
         overlap: Share of a window that the next one covers too.
-        halo_px: Instead of blending, use only what lies so far inside a window.
+        halo_px: Instead of blending, use only what lies so far inside a window. Cheaper with large windows,
+            and another answer: see `glacierseg.predict.halo`.
         batch_size: Windows per forward pass.
         threshold: Probability from which a pixel is glacier.
         symmetries: Predict every window in its eight flips and turns, and take the mean.
@@ -100,17 +102,113 @@ def predict_scene(
         RequestError: Window, overlap, batch size or threshold make no sense, or the engine cannot be used.
         OutputError: The folder cannot be written to.
     """
+    job = _plan(
+        _ensemble_of(model, card),
+        scene if isinstance(scene, Scene) else open_scene(scene),
+        Path(out_dir),
+        window_px=window_px,
+        overlap=overlap,
+        halo_px=halo_px,
+        batch_size=batch_size,
+        threshold=threshold,
+        symmetries=symmetries,
+        engine=engine,
+        precision=precision,
+        int8_model=int8_model,
+        name=name,
+        tags=tags,
+    )
+    return write_prediction(
+        job.scene,
+        job.members,
+        job.files,
+        job.tiling,
+        batch_size=batch_size,
+        threshold=threshold,
+        dtype=dtype,
+        tags=job.facts,
+        progress=progress,
+    )
+
+
+def begin_strips(ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any) -> int:
+    """Makes the folder of a scene's strips, for several processes to write to, and returns their number.
+
+    Args:
+        ensemble: The networks.
+        scene: The scene.
+        out_dir: Where the results will go.
+        settings: As in `predict_scene`.
+    """
+    job = _plan(ensemble, scene, out_dir, **settings)
+    job.folder()
+    return len(job.tops)
+
+
+def predict_strips(
+    ensemble: Ensemble, scene: Scene, out_dir: Path, first: int, last: int, **settings: Any
+) -> None:
+    """Predicts those of some strips that are missing, and leaves the rest to `predict_scene`.
+
+    Args:
+        ensemble: The networks.
+        scene: The scene.
+        out_dir: Where the results will go.
+        first: Number of the first strip.
+        last: Number of the last strip.
+        settings: As in `predict_scene`; what only concerns the finished files has no effect.
+    """
+    job = _plan(ensemble, scene, out_dir, **settings)
+    folder = job.folder()
+    missing = [number for number in folder.missing(len(job.tops)) if first <= number <= last]
+    _finish(folder, missing, job.scene, job.members, job.tiling, batch_size=settings.get("batch_size", 16))
+
+
+@dataclass(frozen=True)
+class _Job:
+    scene: Scene
+    members: Sequence[Predictor]
+    files: ScenePrediction
+    tiling: Tiling
+    facts: Mapping[str, str]
+
+    @property
+    def tops(self) -> tuple[int, ...]:
+        return self.tiling.core_starts(self.scene.grid.height)
+
+    def folder(self) -> StripsFolder:
+        return _strips_folder(self.scene, len(self.members), self.files, self.tiling, self.facts)
+
+
+def _plan(
+    ensemble: Ensemble,
+    scene: Scene,
+    out_dir: Path,
+    *,
+    window_px: int | None = None,
+    overlap: float = 0.5,
+    halo_px: int = 0,
+    batch_size: int = 16,
+    threshold: float = 0.5,
+    symmetries: bool = False,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
+    int8_model: Path | None = None,
+    dtype: ProbabilityType = "float32",  # noqa: ARG001  (concerns the finished files)
+    name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> _Job:
     from glacierseg.predict.export import fingerprint  # noqa: PLC0415  (brings torch)
 
     _check_request(window_px, overlap, batch_size, threshold)
-    ensemble = _ensemble_of(model, card)
-    scene = ensemble.matching_scene(scene if isinstance(scene, Scene) else open_scene(scene))
+    scene = ensemble.matching_scene(scene)
     window_px = window_px or ensemble.window_px
     if not 0 <= 2 * halo_px < window_px:
         raise RequestError(
             f"a halo of {halo_px} px in a window of {window_px} px makes no sense; give less than half of it"
         )
-    tiling = Tiling(window_px, 0.0 if halo_px else overlap, halo_px)
+    if halo_px:
+        check_halo(ensemble)
     members = ensemble.predictors(
         scene,
         window_px=window_px,
@@ -134,18 +232,9 @@ def predict_scene(
         **layer_facts(len(members), len(ensemble.networks)),
         **(tags or {}),
     }
-    out_dir, stem = Path(out_dir), name or scene.name
-    return write_prediction(
-        scene,
-        members,
-        ScenePrediction(out_dir / f"{stem}_probability.tif", out_dir / f"{stem}_mask.tif"),
-        tiling,
-        batch_size=batch_size,
-        threshold=threshold,
-        dtype=dtype,
-        tags=facts,
-        progress=progress,
-    )
+    stem = name or scene.name
+    files = ScenePrediction(out_dir / f"{stem}_probability.tif", out_dir / f"{stem}_mask.tif")
+    return _Job(scene, members, files, Tiling(window_px, 0.0 if halo_px else overlap, halo_px), facts)
 
 
 def write_prediction(
@@ -178,31 +267,46 @@ def write_prediction(
         The files.
     """
     tops = tiling.core_starts(scene.grid.height)
-    # The threshold is applied when all is done.
-    facts = {key: value for key, value in tags.items() if key != "threshold"}
-    key = {**facts, "tiling": asdict(tiling), "layers": len(members), "source": _source(scene)}
-    folder = StripsFolder(files.probability.with_name(f".{files.probability.stem}.strips"), key)
+    folder = _strips_folder(scene, len(members), files, tiling, tags)
     try:
         missing = folder.missing(len(tops))
-        done = len(tops) - len(missing)
-        for first, last in runs_of(missing):
-            count = last - first + 1
-            for number, _, layers in blended_strips(
-                scene,
-                members,
-                tiling,
-                batch_size=batch_size,
-                first=first,
-                last=last,
-                progress=_part_of(progress, done / len(tops), count / len(tops)),
-            ):
-                folder.write(number, _summary(layers))
-            done += count
+        _finish(folder, missing, scene, members, tiling, batch_size=batch_size, progress=progress)
         _assemble(folder, scene, len(members), files, tops, threshold=threshold, dtype=dtype, tags=tags)
     finally:
         folder.remove_if_empty()
     folder.remove()
     return files
+
+
+def _strips_folder(
+    scene: Scene, layers: int, files: ScenePrediction, tiling: Tiling, facts: Mapping[str, str]
+) -> StripsFolder:
+    # The threshold is applied when all is done.
+    known = {key: value for key, value in facts.items() if key != "threshold"}
+    key = {**known, "tiling": asdict(tiling), "layers": layers, "source": _source(scene)}
+    return StripsFolder(files.probability.with_name(f".{files.probability.stem}.strips"), key)
+
+
+def _finish(
+    folder: StripsFolder,
+    missing: Sequence[int],
+    scene: Scene,
+    members: Sequence[Predictor],
+    tiling: Tiling,
+    *,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> None:
+    total = len(tiling.core_starts(scene.grid.height))
+    done = total - len(missing)
+    for first, last in runs_of(missing):
+        count = last - first + 1
+        part = _part_of(progress, done / total, count / total)
+        for number, _, layers in blended_strips(
+            scene, members, tiling, batch_size=batch_size, first=first, last=last, progress=part
+        ):
+            folder.write(number, _summary(layers))
+        done += count
 
 
 def _assemble(

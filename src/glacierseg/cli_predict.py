@@ -1,0 +1,133 @@
+"""The command that predicts scenes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from glacierseg.console import Talk
+    from glacierseg.predict.members import Ensemble
+    from glacierseg.raster.scene import Scene
+
+_HALO_WINDOW_PX = 512
+
+
+def add_predict_command(app: typer.Typer) -> None:
+    """Adds `predict` to the command line."""
+    app.command()(predict)
+
+
+def predict(
+    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="One or more scenes.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the result goes.")],
+    window_px: Annotated[
+        int | None, typer.Option(help="Side of a window; the training patch by default, 512 with a halo.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Share of a window that the next one covers too.")] = 0.5,
+    halo_px: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Do not blend: use what lies so far inside large windows. Cheaper; says how well it agrees.",
+        ),
+    ] = 0,
+    batch_size: Annotated[int, typer.Option(help="Windows of the training patch's size per pass.")] = 16,
+    threshold: Annotated[float, typer.Option(help="Probability from which a pixel is glacier.")] = 0.5,
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="One more model folder; predicts the mean and, as a band, the spread."),
+    ] = None,
+    symmetries: Annotated[
+        bool, typer.Option("--symmetries", help="Mean over the eight flips and turns of every window.")
+    ] = False,
+    engine: Annotated[
+        Literal["auto", "torch", "openvino", "onnx"], typer.Option(help="What computes.")
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="What it computes in.")
+    ] = "auto",
+    int8_model: Annotated[
+        Path | None, typer.Option(help="What `export --int8-with` wrote; for --precision int8.")
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")
+    ] = "float32",
+    prune_level: Annotated[
+        int | None,
+        typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Share the work out among so many processes (extra `cluster`).")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Share it out over this Dask cluster, tcp://HOST:PORT.")
+    ] = None,
+) -> None:
+    """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
+    from glacierseg.console import Talk  # noqa: PLC0415
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
+    from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
+    from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+
+    stems = [scene.stem for scene in scenes]
+    if len(set(stems)) < len(stems):
+        raise RequestError(
+            "two scenes have the same file name, so their results would too; predict them apart"
+        )
+    talk = Talk()
+    folders = [model_dir, *(more or [])]
+    ensemble = load_ensemble(folders, prune_level=prune_level)
+    # All scenes are looked at first: better to refuse the tenth now than in an hour.
+    opened = [ensemble.matching_scene(open_scene(path)) for path in scenes]
+    settings: dict[str, Any] = {
+        "window_px": window_px,
+        "overlap": overlap,
+        "halo_px": halo_px,
+        "batch_size": batch_size,
+        "threshold": threshold,
+        "symmetries": symmetries,
+        "engine": engine,
+        "precision": precision,
+        "int8_model": int8_model,
+        "dtype": dtype,
+    }
+    if halo_px:
+        settings["window_px"] = window_px or _HALO_WINDOW_PX
+        for scene in opened:
+            _say_agreement(talk, ensemble, scene, settings)
+        # As many pixels at once with a large window.
+        share = ensemble.window_px**2 / settings["window_px"] ** 2
+        settings["batch_size"] = max(1, round(batch_size * share))
+    with connected(dask, workers) as cluster:
+        for scene in opened:
+            with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
+                if cluster:
+                    predict_shares(
+                        cluster, folders, scene, out, prune_level=prune_level, progress=progress, **settings
+                    )
+                files = predict_scene(ensemble, scene, out, progress=progress, **settings)
+            talk.say(str(files.probability))
+            talk.say(str(files.mask))
+
+
+def _say_agreement(talk: "Talk", ensemble: "Ensemble", scene: "Scene", settings: dict[str, Any]) -> None:
+    from glacierseg.predict.halo import check_halo, halo_agreement  # noqa: PLC0415
+    from glacierseg.tiling import Tiling  # noqa: PLC0415
+
+    check_halo(ensemble)
+    halo = Tiling(settings["window_px"], 0.0, settings["halo_px"])
+    agreement = halo_agreement(
+        ensemble,
+        scene,
+        halo,
+        Tiling(ensemble.window_px, settings["overlap"]),
+        **{
+            key: settings[key]
+            for key in ("batch_size", "threshold", "symmetries", "engine", "precision", "int8_model")
+        },
+    )
+    talk.say(f"{scene.name}: {agreement}")

@@ -1,0 +1,157 @@
+"""The cheaper way to predict: large windows of which only the core counts, and what that changes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from glacierseg.errors import RequestError
+from glacierseg.models.registry import model_spec
+from glacierseg.predict.members import Ensemble
+from glacierseg.predict.stream import blended_strips
+from glacierseg.raster.scene import Scene
+from glacierseg.tiling import Tiling
+
+_PLACES = 9
+_MOST_OF_SCENE = 0.1
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a prediction with a halo compares with the blended one, on samples of a scene.
+
+    Attributes:
+        pixels: Compared.
+        equal: Share of them with the same class.
+        iou: Of the two masks; None when neither holds glacier there.
+        largest_difference: Of the probabilities.
+    """
+
+    pixels: int
+    equal: float
+    iou: float | None
+    largest_difference: float
+
+    def __str__(self) -> str:
+        iou = "no glacier in the samples" if self.iou is None else f"IoU {self.iou:.4f}"
+        return (
+            f"halo against blend: {iou}, {self.equal:.2%} of {self.pixels / 1e6:.2g} Mpx of samples equal, "
+            f"probabilities differ by up to {self.largest_difference:.2g}"
+        )
+
+
+def check_halo(ensemble: Ensemble) -> None:
+    """Makes sure that every network sees only the surroundings of a pixel, not its whole window.
+
+    Raises:
+        RequestError: One does not, or nothing is known of it.
+    """
+    for card in ensemble.cards:
+        if card is not None and not model_spec(card.architecture).convolutional:
+            raise RequestError(
+                f"{card.architecture} looks at whole windows of the size that it was trained on, so a halo "
+                "is not offered for it; leave halo_px out"
+            )
+
+
+def halo_agreement(
+    ensemble: Ensemble,
+    scene: Scene,
+    halo: Tiling,
+    blend: Tiling,
+    *,
+    batch_size: int,
+    threshold: float = 0.5,
+    **options: Any,
+) -> Agreement:
+    """Predicts samples of a scene in both ways.
+
+    The samples are squares, evenly spread, that together take up to a tenth of the scene, but at least one.
+
+    Args:
+        ensemble: The networks.
+        scene: From `Ensemble.matching_scene`.
+        halo: Windows with a halo.
+        blend: Windows that are blended.
+        batch_size: Windows of the blend per pass.
+        threshold: Probability from which a pixel is glacier.
+        options: As in `Ensemble.predictors`.
+    """
+    side = max(2 * blend.window_px, halo.core_px)
+    maps = []
+    for tiling in (halo, blend):
+        members = ensemble.predictors(scene, window_px=tiling.window_px, **options)
+        # As many pixels at once with either window.
+        count = max(1, batch_size * blend.window_px**2 // tiling.window_px**2)
+        maps.append(
+            np.concatenate(
+                [
+                    layers.mean(0).ravel()
+                    for sample in _samples(scene, side)
+                    for _, _, layers in blended_strips(sample, members, tiling, batch_size=count)
+                ]
+            )
+        )
+    one, other = (probability[~np.isnan(probability)] for probability in maps)
+    if not one.size:
+        return Agreement(0, 1.0, None, 0.0)
+    return _compare(one, other, threshold)
+
+
+def _compare(one: NDArray[np.float32], other: NDArray[np.float32], threshold: float) -> Agreement:
+    first, second = one >= threshold, other >= threshold
+    either = int((first | second).sum())
+    return Agreement(
+        pixels=one.size,
+        equal=float((first == second).mean()),
+        iou=int((first & second).sum()) / either if either else None,
+        largest_difference=float(np.abs(one - other).max()),
+    )
+
+
+def _samples(scene: Scene, side_px: int) -> Iterator[Scene]:
+    height, width = scene.grid.shape
+    side_rows, side_columns = min(side_px, height), min(side_px, width)
+    places = int(_MOST_OF_SCENE * height * width / (side_rows * side_columns))
+    across = int(max(1, min(places, _PLACES)) ** 0.5)
+    for i in range(across):
+        for j in range(across):
+            row = round((i + 0.5) / across * height - side_rows / 2)
+            column = round((j + 0.5) / across * width - side_columns / 2)
+            yield _CroppedScene.of(
+                scene, min(max(row, 0), height - side_rows), min(max(column, 0), width - side_columns),
+                side_rows, side_columns,
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _CroppedScene(Scene):
+    """A rectangle of a scene; what is read beyond its rim is the scene's own ground."""
+
+    whole: Scene | None = None
+    row: int = 0
+    column: int = 0
+
+    @classmethod
+    def of(cls, scene: Scene, row: int, column: int, height: int, width: int) -> "_CroppedScene":
+        moved = scene.grid.transform * Affine.translation(column, row)
+        grid = replace(scene.grid, transform=moved, height=height, width=width)
+        return cls(scene.name, grid, scene.bands, scene, row, column)
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        assert self.whole is not None  # noqa: S101  (`of` gives one)
+        with self.whole.open() as reader:
+            yield _MovedReader(reader, self.row, self.column)
+
+
+class _MovedReader:
+    def __init__(self, reader: Any, row: int, column: int) -> None:
+        self._reader, self._row, self._column = reader, row, column
+
+    def read(self, row: int, column: int, height: int, width: int) -> Any:
+        return self._reader.read(row + self._row, column + self._column, height, width)

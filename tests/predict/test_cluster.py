@@ -1,0 +1,83 @@
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glacierseg.errors import RequestError
+from glacierseg.predict.cluster import connected, predict_shares
+from glacierseg.predict.members import load_ensemble
+from glacierseg.predict.scene import predict_scene
+from glacierseg.raster.scene import open_scene
+from glacierseg.training.checkpoint import ModelCard, save_model
+from tests.helpers import write_scene
+
+CARD = ModelCard(
+    architecture="m_landsnet",
+    width=0.125,
+    bands=("red", "nir"),
+    band_mean=(100.0, 90.0),
+    band_std=(40.0, 50.0),
+    patch_px=16,
+)
+SETTINGS = {"batch_size": 4, "precision": "float32"}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_model(tmp_path / "model", CARD.build(), CARD)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).integers(1, 250, (2, 700, 48)).astype(np.uint8)
+    return write_scene(tmp_path / "valley.tif", values, ["red", "nir"])
+
+
+def test_a_cluster_gives_the_bytes_of_one_process_even_when_a_worker_is_killed(
+    model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    alone = predict_scene(model, scene, tmp_path / "alone", **SETTINGS)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    ensemble, opened = load_ensemble([model]), open_scene(scene)
+    with connected(None, 2) as client:
+        victims = list(client.run(os.getpid).values())
+        assert len(victims) == 2
+
+        def kill_one_at_work() -> None:
+            while not list(out.glob(".*/strip-*.npy")):
+                time.sleep(0.01)
+            os.kill(victims[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one_at_work, daemon=True)
+        killer.start()
+        shares: list[float] = []
+        predict_shares(client, [model], opened, out, progress=shares.append, **SETTINGS)
+        killer.join(10)
+        assert victims[0] not in client.run(os.getpid).values()
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert not list(out.glob("*.tif"))
+    files = predict_scene(ensemble, opened, out, **SETTINGS)  # type: ignore[arg-type]
+    assert files.probability.read_bytes() == alone.probability.read_bytes()
+    assert files.mask.read_bytes() == alone.mask.read_bytes()
+
+
+def test_wrong_requests_are_one_clear_line() -> None:
+    with pytest.raises(RequestError, match="choose one"), connected("tcp://127.0.0.1:1", 2):
+        pass
+    with pytest.raises(RequestError, match="nonsense: no Dask scheduler"), connected("nonsense", None):
+        pass
+
+
+def test_without_a_request_there_is_no_cluster() -> None:
+    with connected(None, None) as client:
+        assert client is None
