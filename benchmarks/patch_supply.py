@@ -2,8 +2,8 @@
 
 Patches of 256 x 256 x 18 bytes, one thread. The original way cuts windows beforehand, writes each in six
 versions (as it is, two flips, three turns) as a GeoTIFF of bands and one of the mask, and reads those while
-training; here both halves are counted. Ours is `PatchDataset`: augmented and scaled to float tensors, from an
-open file or from scenes kept in memory. The ways take turns.
+training; here both halves are counted. Ours are batches of `PatchDataset`, augmented: as bytes, which is what
+the loader hands to the device, and scaled to float input there, for each kind of cache. The ways take turns.
 
     python benchmarks/patch_supply.py [--patches 40] [--rounds 3]
 """
@@ -18,13 +18,17 @@ import numpy as np
 import rasterio
 import torch
 from predict_scene import BANDS, make_scene
+from torch.utils.data import default_collate
 
 from glacierseg.dataset.augment import Augmentation
+from glacierseg.dataset.batches import InputScaling
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.dataset.pixel_store import Cache
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 
-PATCH_PX, SIDE_PX = 256, 2048
+PATCH_PX, SIDE_PX, BATCH = 256, 2048, 8
+CACHES: tuple[Cache, ...] = ("none", "disk", "memory")
 VERSIONS = (
     lambda a: a,
     lambda a: a[..., ::-1],
@@ -57,17 +61,21 @@ def original_way(region: Region, folder: Path, count: int) -> float:
     return len(files) / (time.perf_counter() - started)
 
 
-def ours(region: Region, count: int, cache_bytes: int) -> float:
+def ours(region: Region, count: int, cache: Cache, folder: Path, *, scaled: bool) -> float:
     """Samples per second, after a first round that fills the cache."""
     patches = place_patches([region], "train", PATCH_PX, overlap=0.5)
     scaling = Scaling((128.0,) * BANDS, (74.0,) * BANDS)
-    reader = PatchReader([region], PATCH_PX, cache_bytes)
+    reader = PatchReader([region], PATCH_PX, cache, folder)
     dataset = PatchDataset(reader, patches, "train", scaling, augmentation=Augmentation())
-    dataset[0]
-    started = time.perf_counter()
-    for draw in range(count):
+    scale = InputScaling(scaling)
+    for draw in range(2 * len(patches)):
         dataset[draw]
-    return count / (time.perf_counter() - started)
+    started = time.perf_counter()
+    for draw in range(0, count, BATCH):
+        values, valid, _ = default_collate([dataset[draw + i] for i in range(BATCH)])
+        if scaled:
+            scale(values, valid)
+    return BATCH * -(-count // BATCH) / (time.perf_counter() - started)
 
 
 def main() -> None:
@@ -86,16 +94,19 @@ def main() -> None:
         rows = [
             (
                 original_way(region, folder, arguments.patches),
-                ours(region, arguments.patches, 0),
-                ours(region, arguments.patches, 1 << 33),
+                *(
+                    ours(region, arguments.patches, cache, folder, scaled=scaled)
+                    for cache in CACHES
+                    for scaled in (False, True)
+                ),
             )
             for _ in range(arguments.rounds)
         ]
     print("samples per second, 256 x 256 x 18, one thread")
-    ways = ("original way", "from the file", "from memory")
+    ways = ("original way", *(f"{cache}, {kind}" for cache in CACHES for kind in ("bytes", "scaled")))
     for way, column in zip(ways, zip(*rows, strict=True), strict=True):
         ratios = [speed / row[0] for speed, row in zip(column, rows, strict=True)]
-        print(f"{way:15s} {median(column):7.0f}   {median(ratios):5.1f} x")
+        print(f"{way:18s} {median(column):7.0f}   {median(ratios):5.1f} x")
 
 
 if __name__ == "__main__":

@@ -50,13 +50,13 @@ def null_network(values, valid):
 def strips(scene_path: Path, out: Path) -> None:
     from glacierseg.predict.scene import ScenePrediction, write_prediction
     from glacierseg.raster.scene import open_scene
+    from glacierseg.tiling import Tiling
 
     write_prediction(
         open_scene(scene_path),
-        null_network,
+        [null_network],
         ScenePrediction(out / "p.tif", out / "m.tif"),
-        window_px=WINDOW_PX,
-        overlap=OVERLAP,
+        Tiling(WINDOW_PX, OVERLAP),
         batch_size=BATCH,
         threshold=0.5,
         tags={},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glacierseg.evaluate.evaluation import evaluate_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.models.registry import create_model
+    from glacierseg.predict.export import export_model
     from glacierseg.predict.scene import predict_scene
     from glacierseg.raster.check import check_scene
     from glacierseg.raster.scene import open_scene
@@ -36,6 +37,7 @@ _HOMES = {
     "check_scene": "raster.check",
     "create_model": "models.registry",
     "evaluate_masks": "evaluate.evaluation",
+    "export_model": "predict.export",
     "load_config": "config",
     "load_model": "training.checkpoint",
     "open_scene": "raster.scene",
@@ -54,6 +56,7 @@ __all__ = [
     "check_scene",
     "create_model",
     "evaluate_masks",
+    "export_model",
     "load_config",
     "load_model",
     "open_scene",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import DataError, RequestError
-from glacierseg.predict.scene import matching_scene
+from glacierseg.predict.members import matching_scene
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import IGNORE, load_truth
 from glacierseg.raster.write import write_text
@@ -163,7 +163,7 @@ def band_importance(
     if isinstance(network, Path | str):
         network, card = load_model(network)
     if card is not None:
-        scene = matching_scene(scene, card)
+        scene = matching_scene(scene, card.bands)
     channels = len(scene.bands)
     scaling = card.scaling if card else Scaling((0.0,) * channels, (1.0,) * channels)
     truth = load_truth(Path(mask), scene.grid)

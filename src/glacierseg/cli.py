@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from glacierseg.cli_data import add_data_commands
+from glacierseg.cli_export import add_export_command
 from glacierseg.errors import GlaciersegError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage.",
 )
 add_data_commands(app)
+add_export_command(app)
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 Fold = Annotated[
@@ -119,6 +121,25 @@ def predict(
     overlap: Annotated[float, typer.Option(help="Share of a window that the next one covers too.")] = 0.5,
     batch_size: Annotated[int, typer.Option(help="Windows per forward pass.")] = 16,
     threshold: Annotated[float, typer.Option(help="Probability from which a pixel is glacier.")] = 0.5,
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="One more model folder; predicts the mean and, as a band, the spread."),
+    ] = None,
+    symmetries: Annotated[
+        bool, typer.Option("--symmetries", help="Mean over the eight flips and turns of every window.")
+    ] = False,
+    engine: Annotated[
+        Literal["auto", "torch", "openvino", "onnx"], typer.Option(help="What computes.")
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="What it computes in.")
+    ] = "auto",
+    int8_model: Annotated[
+        Path | None, typer.Option(help="What `export --int8-with` wrote; for --precision int8.")
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")
+    ] = "float32",
     prune_level: Annotated[
         int | None,
         typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
@@ -127,9 +148,9 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.predict.scene import matching_scene, predict_scene  # noqa: PLC0415
+    from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
+    from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.training.checkpoint import load_model  # noqa: PLC0415
 
     stems = [scene.stem for scene in scenes]
     if len(set(stems)) < len(stems):
@@ -137,20 +158,24 @@ def predict(
             "two scenes have the same file name, so their results would too; predict them apart"
         )
     talk = Talk()
-    network, card = load_model(model_dir, prune_level=prune_level)
+    ensemble = load_ensemble([model_dir, *(more or [])], prune_level=prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
-    opened = [matching_scene(open_scene(path), card) for path in scenes]
+    opened = [ensemble.matching_scene(open_scene(path)) for path in scenes]
     for scene in opened:
-        with talk.bar(f"predicting {scene.name}") as progress:
+        with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
             files = predict_scene(
-                network,
+                ensemble,
                 scene,
                 out,
-                card=card,
                 window_px=window_px,
                 overlap=overlap,
                 batch_size=batch_size,
                 threshold=threshold,
+                symmetries=symmetries,
+                engine=engine,
+                precision=precision,
+                int8_model=int8_model,
+                dtype=dtype,
                 progress=progress,
             )
         talk.say(str(files.probability))

@@ -4,7 +4,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _PixelsPerSecond(ProgressColumn):
+    """How fast a scene goes by."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self._pixels = pixels
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed * self._pixels / 1e6:.3g} Mpx/s" if task.speed else "")
 
 
 class Talk:
@@ -46,9 +66,17 @@ class Talk:
         self._out.print("\n".join(lines), markup=False)
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Callable[[float], None]]:
-        """Shows a progress bar while the block runs; gives a function to call with the share done."""
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    def bar(self, label: str, pixels: int | None = None) -> Iterator[Callable[[float], None]]:
+        """Shows a progress bar while the block runs; gives a function to call with the share done.
+
+        Args:
+            label: What is done.
+            pixels: How many pixels that takes, to show their number per second.
+        """
+        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        if pixels:
+            columns.append(_PixelsPerSecond(pixels))
+        columns.append(TimeRemainingColumn())
         with Progress(*columns, console=self._err, transient=True, disable=not self.shows_bars) as progress:
             task = progress.add_task(self._about + label, total=1.0)
             yield lambda share: progress.update(task, completed=share)

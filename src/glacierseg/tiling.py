@@ -1,5 +1,7 @@
 """Windows and blend weights: pure arithmetic that training and prediction share."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,18 +50,44 @@ def blend_weights(window_px: int) -> NDArray[np.float64]:
     return weights
 
 
-def total_weight(length: int, window_px: int, starts: tuple[int, ...]) -> NDArray[np.float64]:
-    """Returns the sum of the weights of all windows at each pixel of a line, `(length,)`.
+@dataclass(frozen=True)
+class Tiling:
+    """How a scene is covered with windows, and what each window counts where.
 
-    The weight of a window is the product of its weights along both axes, so the sum over a scene is the
-    product of two such lines, and dividing by it makes any overlap and any scene size exact.
+    Only the core of a window counts, which is all of it without a halo. Cores overlap and are blended, or,
+    with a halo, lie side by side.
 
-    Args:
-        length: Pixels of the line.
-        window_px: Pixels of a window.
-        starts: Where windows start, from `window_starts`.
+    Attributes:
+        window_px: Side of a window.
+        overlap: Share of a core that the next one covers too, 0 <= overlap < 1.
+        halo_px: Rim of a window that the network sees but whose result is not used.
     """
-    total = np.zeros(max(length, window_px))
-    for start in starts:
-        total[start : start + window_px] += blend_weights(window_px)
-    return total[:length]
+
+    window_px: int
+    overlap: float = 0.5
+    halo_px: int = 0
+
+    @property
+    def core_px(self) -> int:
+        """Side of the part that counts."""
+        return self.window_px - 2 * self.halo_px
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of a core along one axis, `(core_px,)`."""
+        return np.ones(self.core_px) if self.halo_px else blend_weights(self.core_px)
+
+    def core_starts(self, length: int) -> tuple[int, ...]:
+        """Returns where cores start on a line of so many pixels; windows start `halo_px` earlier."""
+        return window_starts(length, self.core_px, stride_of(self.core_px, self.overlap))
+
+    def total_weight(self, length: int) -> NDArray[np.float64]:
+        """Returns the sum of the weights of all windows at each pixel of a line, `(length,)`.
+
+        The weight of a window is the product of its weights along both axes, so the sum over a scene is the
+        product of two such lines, and dividing by it makes any overlap and any scene size exact.
+        """
+        total = np.zeros(max(length, self.core_px))
+        for start in self.core_starts(length):
+            total[start : start + self.core_px] += self.weights
+        return total[:length]

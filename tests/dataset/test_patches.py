@@ -8,7 +8,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from glacierseg.dataset.augment import Augmentation, Symmetry
-from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, place_patches
+from glacierseg.dataset.batches import InputScaling
+from glacierseg.dataset.patches import (
+    Patch,
+    PatchDataset,
+    PatchReader,
+    PatchTensors,
+    Region,
+    place_patches,
+)
+from glacierseg.dataset.pixel_store import Cache
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import Part, roles_by_part
 from glacierseg.raster.scene import open_scene
@@ -31,13 +40,24 @@ def region(tmp_path: Path) -> Region:
     return Region("r", open_scene(scene_path), blobs(height, width), roles)
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 10**9])
-def test_training_patches_never_show_a_pixel_of_another_role(region: Region, cache_bytes: int) -> None:
+CACHES = ["none", "memory", "disk"]
+
+
+def image_of(item: PatchTensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network and the loss get of one patch."""
+    values, valid, target = item
+    return InputScaling(PLAIN)(values[None], valid[None])[0], target
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_training_patches_never_show_a_pixel_of_another_role(
+    region: Region, cache: Cache, tmp_path: Path
+) -> None:
     patches = place_patches([region], "train", 32, overlap=0.5)
-    reader = PatchReader([region], 32, cache_bytes)
+    reader = PatchReader([region], 32, cache, tmp_path)
     dataset = PatchDataset(reader, patches, "train", PLAIN, augmentation=Augmentation(), seed=3)
     for draw in range(4 * len(dataset)):
-        image, target = dataset[draw]
+        image, target = image_of(dataset[draw])
         assert set(image[1].unique().tolist()) <= {0.0, 10.0}
         assert (target[image[1] == 0] == 255).all()
         assert (target != 255).any()
@@ -46,10 +66,10 @@ def test_training_patches_never_show_a_pixel_of_another_role(region: Region, cac
 def test_validation_counts_every_pixel_of_its_role_once(region: Region) -> None:
     patches = place_patches([region], "validate", 32, overlap=0.0)
     dataset = PatchDataset(PatchReader([region], 32), patches, "validate", PLAIN)
-    seen = np.concatenate([image[0][target != 255].numpy() for image, target in dataset])
+    seen = np.concatenate([image[0][target != 255].numpy() for image, target in map(image_of, dataset)])
     wanted = np.flatnonzero(region.roles.ravel() == 2) + 1
     assert sorted(seen.astype(int)) == wanted.tolist()
-    glacier = sum(int((target == 1).sum()) for _, target in dataset)
+    glacier = sum(int((target == 1).sum()) for _, _, target in dataset)
     assert glacier == int((region.truth[region.roles == 2] == 1).sum())
 
 
@@ -57,7 +77,7 @@ def test_a_scene_smaller_than_a_patch_gives_one_padded_patch(region: Region) -> 
     everything = replace(region, roles=np.ones_like(region.roles))
     patches = place_patches([everything], "train", 128, overlap=0.5)
     assert patches == (Patch(0, 0, 0),)
-    image, target = PatchDataset(PatchReader([everything], 128), patches, "train", PLAIN)[0]
+    image, target = image_of(PatchDataset(PatchReader([everything], 128), patches, "train", PLAIN)[0])
     assert image.shape == (2, 128, 128)
     assert (target[70:] == 255).all()
     assert (target[:, 90:] == 255).all()
@@ -82,13 +102,14 @@ def test_image_and_target_turn_together(region: Region) -> None:
         PatchReader([everything], 16), patches, "train", PLAIN, augmentation=Augmentation(), seed=1
     )
     for draw in range(40):
-        image, target = dataset[draw]
+        image, target = image_of(dataset[draw])
         at = image[0].numpy().astype(int) - 1
         assert (region.truth.ravel()[at] == target.numpy()).all()
 
 
-def test_reader_opens_its_own_files_in_another_process(region: Region) -> None:
-    reader = PatchReader([region], 16, cache_bytes=0)
+@pytest.mark.parametrize("cache", CACHES)
+def test_reader_opens_its_own_files_in_another_process(region: Region, cache: Cache, tmp_path: Path) -> None:
+    reader = PatchReader([region], 16, cache, tmp_path)
     expected = reader.read(Patch(0, 4, 7))
     copied = pickle.loads(pickle.dumps(reader))
     for one, other in zip(expected, copied.read(Patch(0, 4, 7)), strict=True):
@@ -102,13 +123,31 @@ def test_the_eight_symmetries_are_eight() -> None:
 
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
-@pytest.mark.parametrize("cache_bytes", [0, 10**9])
-def test_worker_processes_give_the_patches_of_one_process(region: Region, way: str, cache_bytes: int) -> None:
+@pytest.mark.parametrize("cache", CACHES)
+def test_worker_processes_give_the_patches_of_one_process(
+    region: Region, way: str, cache: Cache, tmp_path: Path
+) -> None:
     patches = place_patches([region], "train", 32, overlap=0.5)
-    reader = PatchReader([region], 32, cache_bytes)
+    reader = PatchReader([region], 32, cache, tmp_path)
     dataset = PatchDataset(reader, patches, "train", PLAIN, augmentation=Augmentation(noise=0.1), seed=3)
-    alone = [image for image, _ in DataLoader(dataset, 2)]
+    alone = [values for values, _, _ in DataLoader(dataset, 2)]
     loader = DataLoader(dataset, 2, num_workers=2, multiprocessing_context=way)
-    shared = [image for image, _ in loader]
+    shared = [values for values, _, _ in loader]
     assert len(alone) == len(shared) > 1
     assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))
+
+
+def test_values_changed_at_random_keep_their_units(region: Region) -> None:
+    """Noise of a tenth of a spread, in the scene's units, and nothing where the role has no pixels."""
+    patches = place_patches([region], "train", 32, overlap=0.5)
+    scaling = Scaling((3000.0, 10.0), (50.0, 1.0))
+    plain, noisy = (
+        PatchDataset(PatchReader([region], 32), patches, "train", scaling, augmentation=augmentation, seed=3)
+        for augmentation in (Augmentation(), Augmentation(noise=0.1))
+    )
+    values, valid, target = plain[2]
+    changed, still_valid, same = noisy[2]
+    assert torch.equal(valid, still_valid)
+    assert torch.equal(target, same)
+    spread = (changed - values)[valid].std(0)
+    assert spread.tolist() == pytest.approx([5.0, 0.1], rel=0.1)

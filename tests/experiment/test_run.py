@@ -15,10 +15,13 @@ import rasterio
 import yaml
 from sklearn import metrics
 
+import glacierseg
 from glacierseg.config import RunConfig, parse_config
 from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.experiment import run_experiment
+from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.experiment.folder import RunFolder
+from glacierseg.predict.calibration import read_calibration
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 BANDS = [f"band_{name}" for name in "abcdefgh"]
@@ -150,6 +153,37 @@ def test_refinement_is_tuned_on_validation_pixels_only(finished: Path) -> None:
     assert float(validated["iou"]) == pytest.approx(found["raw_iou"])
 
 
+def test_probabilities_are_calibrated_on_validation_pixels_and_scored_with_the_raw_masks(
+    finished: Path,
+) -> None:
+    stored = json.loads((finished / "m_landsnet/all/model.json").read_text())["calibration"]
+    assert stored["regions"] == ["r0"]
+    assert stored["nll_after"] < stored["nll_before"]
+    roles = {"train": 1, "validate": 2, "test": 3}
+    for row in table(finished):
+        if row["model"] == "threshold" or row["stage"] == "refined":
+            assert not any(row[column] for column in PROBABILITY_COLUMNS)
+            continue
+        folder = finished / row["model"] / row["bands"]
+        calibration = read_calibration(folder)
+        assert calibration is not None
+        probability = read(folder / f"{row['region']}_probability.tif")
+        truth = read(finished / "regions" / f"{row['region']}_truth.tif")
+        role = read(finished / "regions" / f"{row['region']}_roles.tif")
+        keep = (truth != 255) & ~np.isnan(probability) & (role == roles[row["role"]])
+        p, t = probability[keep].astype(float), truth[keep]
+        better = calibration.apply(p).astype(float)
+        assert float(row["brier"]) == pytest.approx(metrics.brier_score_loss(t, p), abs=1e-7)
+        assert float(row["brier_calibrated"]) == pytest.approx(metrics.brier_score_loss(t, better), abs=1e-7)
+        # A pixel is 10 m wide.
+        assert float(row["area_km2_expected"]) == pytest.approx(better.sum() * 1e-4, rel=1e-6)
+        assert 0 <= float(row["area_km2_lower"]) < float(row["area_km2_expected"])
+        assert float(row["area_km2_expected"]) < float(row["area_km2_upper"]) <= t.size * 1e-4
+        if row["role"] == "validate":
+            assert calibration.pixels == t.size
+            assert better.sum() == pytest.approx(t.sum(), rel=1e-3)
+
+
 def test_running_again_changes_nothing_that_is_finished(finished: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*.tif")}
     before |= {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")}
@@ -239,7 +273,11 @@ def test_killed_at_any_stage_it_goes_on_and_ends_with_the_same_table(tmp_path: P
 
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(settings(tmp_path)))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(glacierseg.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", SCRIPT, str(path)]
     for sign in ("refinement:", "epoch    2", "kept epoch", "best bands", "[m_landsnet top6] epoch    1"):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from glacierseg.predict.stream import blended_strips
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.tiling import blend_weights, stride_of, window_starts
+from glacierseg.tiling import Tiling, blend_weights, stride_of, window_starts
 from tests.helpers import write_scene
 
 
@@ -20,7 +20,8 @@ def identity(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float
 def whole(scene: Scene, predictor: Any = identity, **settings: Any) -> NDArray[np.float32]:
     out = np.full(scene.grid.shape, -5, np.float32)
     tops = []
-    for top, rows in blended_strips(scene, predictor, **settings):
+    tiling = Tiling(*(settings.pop(key, 0) for key in ("window_px", "overlap", "halo_px")))
+    for _, top, (rows,) in blended_strips(scene, [predictor], tiling, **settings):
         out[top : top + len(rows)] = rows
         tops += range(top, top + len(rows))
     assert tops == list(range(scene.grid.height))
@@ -87,3 +88,50 @@ def test_progress_rises_to_one() -> None:
         whole(scene, window_px=16, overlap=0.5, batch_size=2, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def neighbours(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A network that looks two pixels far, whatever lies beyond the window being zero."""
+    padded = np.pad(values[:, 0], ((0, 0), (2, 2), (2, 2)))
+    height, width = valid.shape[1:]
+    shifted = [padded[:, r : r + height, c : c + width] for r in range(5) for c in range(5)]
+    return np.mean(shifted, 0).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 20))
+def test_a_halo_as_wide_as_the_network_looks_is_exact(height: int, width: int, core: int) -> None:
+    with TemporaryDirectory() as folder:
+        scene, values = random_scene(folder, height, width)
+        out = whole(scene, neighbours, window_px=core + 4, halo_px=2, batch_size=3)
+        mirrored = np.pad(values, 2, mode="symmetric")
+        expected = np.mean([mirrored[r : r + height, c : c + width] for r in range(5) for c in range(5)], 0)
+        np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(4, 24), st.floats(0, 0.9), st.data())
+def test_some_strips_are_those_of_the_whole_scene_byte_for_byte(
+    height: int, window: int, overlap: float, data: st.DataObject
+) -> None:
+    tiling = Tiling(window, overlap)
+    with TemporaryDirectory() as folder:
+        scene, _ = random_scene(folder, height, 33, holes=0.1)
+        everything = list(blended_strips(scene, [neighbours], tiling, batch_size=3))
+        first = data.draw(st.integers(0, len(everything) - 1))
+        last = data.draw(st.integers(first, len(everything) - 1))
+        part = list(blended_strips(scene, [neighbours], tiling, batch_size=3, first=first, last=last))
+        assert [number for number, _, _ in part] == list(range(first, last + 1))
+        for own, other in zip(part, everything[first : last + 1], strict=True):
+            assert own[:2] == other[:2]
+            assert own[2].tobytes() == other[2].tobytes()
+
+
+def test_members_are_blended_each_on_its_own() -> None:
+    with TemporaryDirectory() as folder:
+        scene, values = random_scene(folder, 30, 40)
+        members = [identity, lambda v, ok: 1 - identity(v, ok)]
+        out = np.concatenate(
+            [rows for _, _, rows in blended_strips(scene, members, Tiling(16), batch_size=3)], 1
+        )
+        np.testing.assert_allclose(out, np.stack([values, 1 - values]), atol=1e-6)

@@ -79,16 +79,32 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert result.best_iou == pytest.approx(max(ious), abs=1e-5)
     assert result.best_iou > 0.7
     # The weights left in the network are those of the best epoch, not of the last.
-    task = SegmentationTask(net.eval(), plan(), 1, Processes())
+    task = SegmentationTask(net.eval(), train.scaling, plan(), 1, Processes())
     with torch.no_grad():
-        for image, target in validate:
-            predicted = net(image[None]).argmax(1)[0][target != 255]
+        for values, valid, target in validate:
+            predicted = net(task.scale(values[None], valid[None])).argmax(1)[0][target != 255]
             truth = target[target != 255]
             task.counts += torch.tensor(
                 [int(((predicted == p) & (truth == t)).sum()) for p, t in ((1, 1), (1, 0), (0, 1), (0, 0))]
             )
     tp, fp, fn, _ = task.counts.tolist()
     assert tp / (tp + fp + fn) == pytest.approx(result.best_iou, abs=0.01)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: str) -> None:
+    train, validate = datasets(tmp_path)
+    moved = []
+    for norm in (1e-12, None):
+        net = network()
+        before = torch.cat([p.detach().flatten().clone() for p in net.parameters()])
+        settings = plan(epochs=1, clip_norm=norm, precision=precision, patches_per_epoch=8)
+        fit(net, train, validate, settings, tmp_path / f"run{norm}")
+        moved.append(
+            float((torch.cat([p.detach().flatten() for p in net.parameters()]) - before).abs().max())
+        )
+    # Adam divides by the gradient's size plus 1e-8, so only a gradient far below that moves less.
+    assert moved[0] < 0.01 * moved[1]
 
 
 def test_same_seed_same_epochs(tmp_path: Path) -> None:

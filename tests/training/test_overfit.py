@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from glacierseg.dataset.batches import InputScaling
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
 from glacierseg.dataset.pixels import train_pixels
 from glacierseg.dataset.scaling import measure_scaling
@@ -29,8 +30,8 @@ def batch(data_dir: Path) -> tuple[torch.Tensor, torch.Tensor]:
     chosen = sorted(whole, key=lambda i: abs((windows[i] == 1).mean() - 0.5))[:4]
     scaling = measure_scaling(pixels for pixels, _ in train_pixels([region]))
     dataset = PatchDataset(PatchReader([region], 64), [patches[i] for i in chosen], "train", scaling)
-    images, targets = zip(*dataset, strict=True)
-    return torch.stack(images), torch.stack(targets)
+    values, valid, targets = (torch.stack(parts) for parts in zip(*dataset, strict=True))
+    return InputScaling(scaling)(values, valid), targets.long()
 
 
 @pytest.mark.real

@@ -158,6 +158,7 @@ class PatchConfig(Section):
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     glacier_share: Share | None = None
+    cache: Literal["auto", "memory", "disk", "none"] = "auto"
 
 
 class SplitConfig(Section):

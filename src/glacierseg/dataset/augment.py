@@ -139,6 +139,11 @@ class Augmentation:
     modality_dropout: float = 0.0
     modalities: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
+    @property
+    def changes_values(self) -> bool:
+        """Whether `change` does anything."""
+        return bool(self.gamma or self.noise or self.band_dropout or self.modality_dropout)
+
     def change(
         self, image: NDArray[np.float32], valid: NDArray[np.bool_], rng: np.random.Generator
     ) -> NDArray[np.float32]:

@@ -1,9 +1,8 @@
-"""Training patches, read straight from the scenes."""
+"""Training patches."""
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from glacierseg.dataset.augment import Augmentation, Directions, Symmetry
+from glacierseg.dataset.batches import TORCH_TYPES
+from glacierseg.dataset.pixel_store import Cache, PixelStore
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Role
-from glacierseg.raster.scene import Scene, SceneReader
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.tiling import stride_of, window_starts
 
@@ -88,31 +89,22 @@ def place_patches(
 
 
 class PatchReader:
-    """Reads patches of regions; holds scenes in memory when they fit, else one open handle per process."""
+    """Reads patches of regions with their truth and roles."""
 
-    def __init__(self, regions: Sequence[Region], patch_px: int, cache_bytes: int = 2 * 1024**3) -> None:
+    def __init__(
+        self, regions: Sequence[Region], patch_px: int, cache: Cache = "auto", folder: Path | None = None
+    ) -> None:
         """Prepares reading.
 
         Args:
             regions: All regions.
             patch_px: Side of a patch.
-            cache_bytes: Scenes are kept in memory when all of them together take no more.
+            cache: Where pixels are kept, see `PixelStore`.
+            folder: Where the files of a cache on disk go.
         """
         self.regions = tuple(regions)
         self.patch_px = patch_px
-        size = sum(
-            region.truth.size * len(region.scene.bands) * region.scene.dtype.itemsize
-            for region in self.regions
-        )
-        self._cached = size <= cache_bytes
-        self._whole: dict[int, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
-        self._readers: dict[int, SceneReader] = {}
-        self._stack = ExitStack()
-        self._owner = os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves open files and pixels behind when a worker process gets a copy."""
-        return {**self.__dict__, "_whole": {}, "_readers": {}, "_stack": None, "_owner": None}
+        self.store = PixelStore([region.scene for region in self.regions], cache, folder)
 
     def read(
         self, patch: Patch
@@ -123,11 +115,12 @@ class PatchReader:
             patch: Where it lies.
 
         Returns:
-            Values `(C, P, P)`, valid `(P, P)`, truth `(P, P)` (255 beyond the rim) and roles `(P, P)`.
+            Values `(P, P, C)` and valid `(P, P)`, not to be written to; truth `(P, P)`, 255 beyond the rim;
+            and roles `(P, P)`.
         """
         region = self.regions[patch.region]
         size = self.patch_px
-        values, valid = self._pixels(patch)
+        values, valid = self.store.read(patch.region, patch.row, patch.column, size)
         truth = np.full((size, size), IGNORE, np.uint8)
         roles = np.zeros((size, size), np.uint8)
         top, left = max(patch.row, 0), max(patch.column, 0)
@@ -141,28 +134,13 @@ class PatchReader:
         truth[~valid] = IGNORE
         return values, valid, truth, roles
 
-    def _pixels(self, patch: Patch) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        grid = self.regions[patch.region].scene.grid
-        size = self.patch_px
-        inside = 0 <= patch.row <= grid.height - size and 0 <= patch.column <= grid.width - size
-        if not (self._cached and inside):
-            return self._reader(patch.region).read(patch.row, patch.column, size, size)
-        if patch.region not in self._whole:
-            self._whole[patch.region] = self._reader(patch.region).read(0, 0, grid.height, grid.width)
-        values, valid = self._whole[patch.region]
-        window = np.s_[patch.row : patch.row + size, patch.column : patch.column + size]
-        return values[:, *window], valid[window]
 
-    def _reader(self, region: int) -> SceneReader:
-        if self._owner != os.getpid():  # GDAL handles must not be shared between processes
-            self._readers, self._stack, self._owner = {}, ExitStack(), os.getpid()
-        if region not in self._readers:
-            self._readers[region] = self._stack.enter_context(self.regions[region].scene.open())
-        return self._readers[region]
+PatchTensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Values `(P, P, C)` as stored, valid `(P, P)` and target `(P, P)` uint8, as `InputScaling` takes them."""
 
 
-class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Patches of one role as tensors: image `(C, P, P)` float32 and target `(P, P)` int64."""
+class PatchDataset(Dataset[PatchTensors]):
+    """Patches of one role as tensors."""
 
     def __init__(
         self,
@@ -181,7 +159,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             patches: Where they lie.
             role: Only pixels of this role have a label; for ``train``, pixels of other roles are hidden from
                 the network altogether.
-            scaling: How values become input.
+            scaling: How values become input; here it only tells augmentation what a spread is.
             augmentation: What happens to patches at random; nothing when None.
             seed: With the number drawn it decides on the augmentation, whatever the process that reads.
                 Patch `i` is drawn as `i`, `i + len`, `i + 2 len`, ..., differently augmented each time.
@@ -198,7 +176,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.patches)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[PatchTensors]:
         """Gives each patch once; draws beyond the last patch exist, so Python's own loop would not end."""
         return (self[index] for index in range(len(self)))
 
@@ -212,7 +190,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             held.append(bool(((region.truth[window] == GLACIER) & (region.roles[window] == code)).any()))
         return np.array(held, bool)
 
-    def __getitem__(self, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, draw: int) -> PatchTensors:
         patch = self.patches[draw % len(self.patches)]
         rng = np.random.default_rng((self.seed, draw))
         turns = self.augmentation is not None and self.augmentation.symmetries
@@ -223,18 +201,22 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if self.role == "train":
             valid = valid & ((roles == code) | (roles == NO_ROLE))
         truth = np.where(roles == code, truth, np.uint8(IGNORE))
-        symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else None
-        if symmetry:
+        if values.dtype not in TORCH_TYPES:
+            values = values.astype(np.float32)
+        if turns:
+            symmetry = Symmetry.draw(rng, self._directions.symmetries)
             if self._directions.exist:
-                values = self._directions.turn(values.astype(np.float32), symmetry)
-            # Before scaling: bytes turn four times faster than what becomes of them.
-            values, valid, truth = (
-                np.ascontiguousarray(symmetry.apply(array)) for array in (values, valid, truth)
-            )
-        image = self.scaling.apply(values, valid)
-        if self.augmentation:
-            image = self.augmentation.change(image, valid, rng)
-        return torch.from_numpy(image), torch.from_numpy(truth).long()
+                values = values.astype(np.float32)
+                self._directions.turn(values.transpose(2, 0, 1), symmetry)
+            values = _turned(values, symmetry)
+            valid, truth = (np.ascontiguousarray(symmetry.apply(array)) for array in (valid, truth))
+        if self.augmentation and self.augmentation.changes_values:
+            image = self.scaling.apply(values.transpose(2, 0, 1), valid)
+            image = self.scaling.undo(self.augmentation.change(image, valid, rng))
+            values = np.ascontiguousarray(image.transpose(1, 2, 0))
+        # A patch may be a view of what is kept, which torch must not take for its own.
+        values, valid = (array if array.flags.owndata else array.copy() for array in (values, valid))
+        return torch.from_numpy(values), torch.from_numpy(valid), torch.from_numpy(truth)
 
     def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """Moves a patch by up to a quarter of its side, but never further over the rim than it was."""
@@ -245,3 +227,11 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             last = max(length - self.reader.patch_px, start)
             moved.append(int(np.clip(start + rng.integers(-most, most + 1), min(start, 0), last)))
         return Patch(patch.region, *moved)
+
+
+def _turned(values: NDArray[Any], symmetry: Symmetry) -> NDArray[Any]:
+    """Turns `(H, W, C)`; a pixel with all its bands is moved as one item, several times faster than bands."""
+    pixels = values.view(np.dtype((np.void, values.strides[1])))[..., 0]
+    turned = np.empty((*values.shape[:2], values.shape[2]), values.dtype)
+    turned.view(pixels.dtype)[..., 0] = symmetry.apply(pixels)
+    return turned

@@ -41,6 +41,12 @@ class Scaling:
             scaled[:, ~valid] = 0
         return scaled
 
+    def undo(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the values `(C, H, W)` that `apply` made an image of; the mean where it had no data."""
+        std, mean = (np.asarray(values, np.float32)[:, None, None] for values in (self.std, self.mean))
+        restored: NDArray[np.float32] = image * std + mean
+        return restored
+
     def select(self, positions: Iterable[int]) -> "Scaling":
         """Returns the scaling of some bands, by 0-based position."""
         chosen = list(positions)

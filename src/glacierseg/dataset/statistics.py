@@ -117,5 +117,5 @@ def _fingerprint(
     # All pixels of a large scene would take as long as an epoch; the scaling has seen them all anyway.
     for index in np.linspace(0, len(train) - 1, min(len(train), _SAMPLED_PATCHES)).round().astype(int):
         values, valid, _, _ = reader.read(train[index])
-        digest.update(np.where(valid, values, 0).tobytes())
+        digest.update(np.where(valid[..., None], values, 0).tobytes())
     return digest.hexdigest()

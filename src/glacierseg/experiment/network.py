@@ -27,7 +27,8 @@ def predict_regions(
     network, card = load_model(folder.path, prune_level=model.prune_level)
     for study in wanted:
         folder.forget_region(study.name)
-        with talk.bar(f"predicting {study.name}") as progress:
+        grid = study.region.scene.grid
+        with talk.bar(f"predicting {study.name}", grid.height * grid.width) as progress:
             predict_scene(
                 network,
                 study.region.scene,
@@ -50,6 +51,7 @@ def measure_importance(
     if not folder.importance.exists():
         from torch.utils.data import DataLoader, Subset  # noqa: PLC0415
 
+        from glacierseg.dataset.batches import InputScaling  # noqa: PLC0415
         from glacierseg.dataset.patches import place_patches  # noqa: PLC0415
 
         network, card = load_model(folder.path)
@@ -58,7 +60,11 @@ def measure_importance(
         dataset = PatchDataset(PatchReader(regions, card.patch_px), patches, "train", card.scaling)
         # Enough patches for a stable mean, evenly over all regions.
         chosen = np.linspace(0, len(patches) - 1, min(len(patches), 128)).round().astype(int)
-        batches = DataLoader(Subset(dataset, chosen.tolist()), batch_size=8)
+        scale = InputScaling(card.scaling)
+        batches = (
+            (scale(values, valid), target)
+            for values, valid, target in DataLoader(Subset(dataset, chosen.tolist()), batch_size=8)
+        )
         write_importance(folder.importance, gradient_importance(network, batches, bands))
     return top_bands(read_importance(folder.importance), count, bands)
 

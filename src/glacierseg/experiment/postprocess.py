@@ -7,6 +7,7 @@ from typing import Any
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.evaluate.evaluation import evaluate_masks
+from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, probability_scores
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.raster.truth import read_mask
@@ -19,7 +20,7 @@ from glacierseg.vectors.polygons import vectorize_mask
 METRIC_COLUMNS = (
     "model", "bands", "region", "role", "stage",
     "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
-    "mcc", "iou_background", "mean_iou", "predicted_km2", "truth_km2",
+    "mcc", "iou_background", "mean_iou", "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS,
 )  # fmt: skip
 STAGES = ("raw", "refined")
 
@@ -85,9 +86,13 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
 
 
 def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[dict[str, Any]]:
-    """Scores raw and refined masks of every region under each of its roles."""
+    """Scores raw and refined masks of every region under each of its roles.
+
+    What is said about probabilities stands with the raw stage; refinement works on masks and has none.
+    """
     rows = []
     for study in studied:
+        chances = probability_scores(study, folder)
         masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
         for role in study.areas:
             truth = study.truth_of(role)
@@ -96,5 +101,6 @@ def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[d
                 rows.append(
                     {"region": study.name, "role": role, "stage": stage}
                     | {key: scores[key] for key in METRIC_COLUMNS if key in scores}
+                    | (chances.get(role, {}) if stage == "raw" else {})
                 )
     return rows

@@ -10,6 +10,7 @@ from typing import Any
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
+from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
 from glacierseg.experiment.network import measure_importance, predict_regions
@@ -68,6 +69,7 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
             own_talk = talk.about(f"{model.name} {bands}")
             train(config, model, studied, own, bands=selected, talk=own_talk)
             predict_regions(config, model, studied, own, own_talk)
+            calibrate(config, model, studied, own, own_talk)
             if bands == "all" and 0 < config.bands.top < len(every_band):
                 best = measure_importance(own, studied, every_band, config.bands.top)
                 own_talk.say(f"best bands: {', '.join(best)}")

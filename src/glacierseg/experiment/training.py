@@ -25,8 +25,8 @@ from glacierseg.training.checkpoint import ModelCard, save_model
 from glacierseg.training.finetune import start_from
 from glacierseg.training.fit import fit, resolved_precision
 from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
-from glacierseg.training.processes import find_processes, wait_for_others
-from glacierseg.training.states import remove_states
+from glacierseg.training.processes import find_processes, join, wait_for_others
+from glacierseg.training.states import remove_states, states_folder
 
 
 def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
@@ -94,11 +94,13 @@ def train(
     if folder.weights.exists():
         talk.say("trained already")
         return
-    is_first = find_processes().is_first
+    processes = find_processes()
+    join(processes)
+    is_first = processes.is_first
     started = time.monotonic()
     if is_first:
         folder.forget_results()
-    data = _prepare(config, model, studied, bands)
+    data = _prepare(config, model, studied, bands, states_folder(folder.path))
     plan = training_plan(config, model, len(bands))
     torch.manual_seed(plan.seed)
     options = network_options(config, model, bands)
@@ -160,7 +162,11 @@ class _TrainingData:
 
 
 def _prepare(
-    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], bands: tuple[str, ...]
+    config: RunConfig,
+    model: ModelConfig,
+    studied: Sequence[StudyRegion],
+    bands: tuple[str, ...],
+    cache_folder: Path,
 ) -> _TrainingData:
     regions = [
         Region(study.name, study.region.scene.select(bands), study.region.truth, study.region.roles)
@@ -168,7 +174,10 @@ def _prepare(
     ]
     patch_px = model.resolved_patch_px
     patches = split_patches(config, studied, patch_px)
-    reader = PatchReader(regions, patch_px)
+    reader = PatchReader(regions, patch_px, config.patch.cache, cache_folder)
+    if find_processes().is_first:
+        reader.store.fill()
+    wait_for_others()
     scaling = measure_scaling(pixels for pixels, _ in train_pixels(regions))
     spatial = config.split.method != "random"
     return _TrainingData(

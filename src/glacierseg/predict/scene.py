@@ -1,25 +1,34 @@
 """Predicting whole scenes to georeferenced files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import rasterio
-from rasterio.windows import Window
+from numpy.typing import NDArray
 
 from glacierseg._version import __version__
-from glacierseg.dataset.scaling import Scaling
-from glacierseg.errors import BandError, RequestError
+from glacierseg.errors import RequestError
+from glacierseg.predict.engines import Engine, Precision
+from glacierseg.predict.members import Ensemble, layer_facts, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips
+from glacierseg.predict.strips_folder import StripsFolder, runs_of
+from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE
-from glacierseg.raster.write import atomic_path, tiff_profile, to_cog
-from glacierseg.training.checkpoint import ModelCard, load_model
+from glacierseg.raster.write import atomic_path
+from glacierseg.tiling import Tiling
+from glacierseg.training.checkpoint import ModelCard
 
 if TYPE_CHECKING:
     from torch import nn
+
+ProbabilityType = Literal["float32", "uint8"]
+_LEVELS = 254
+"""Of an 8-bit probability; 255 is no data."""
+
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,8 @@ class ScenePrediction:
     """Files of one predicted scene.
 
     Attributes:
-        probability: Glacier probability, float32 from 0 to 1, NaN where the scene has no data.
+        probability: Glacier probability from 0 to 1, NaN where the scene has no data; or in 8 bits, times
+            254, 255 where it has none. With several layers a second band holds their standard deviation.
         mask: 0 background, 1 glacier, 255 no data.
     """
 
@@ -36,31 +46,47 @@ class ScenePrediction:
 
 
 def predict_scene(
-    model: "Path | str | nn.Module",
+    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble",
     scene: Scene | Path | str | Sequence[Path | str],
     out_dir: Path | str,
     *,
     card: ModelCard | None = None,
     window_px: int | None = None,
     overlap: float = 0.5,
+    halo_px: int = 0,
     batch_size: int = 16,
     threshold: float = 0.5,
+    symmetries: bool = False,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
+    int8_model: Path | None = None,
+    dtype: ProbabilityType = "float32",
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> ScenePrediction:
     """Predicts glacier probability and mask for every pixel of a scene.
 
+    Finished strips are kept in a hidden folder beside the results until those are whole: the same call goes
+    on after an interruption, and the result is that of an uninterrupted one.
+
     Args:
-        model: A model folder, or a network together with its `card`. A network without a card gets the
-            scene's bands as they are, unscaled.
-        scene: A scene, or its file or files.
+        model: A model folder; several, whose mean is predicted and whose spread becomes a second band; an
+            `Ensemble`; or a network together with its `card`. A network without a card gets the scene's bands
+            as they are, unscaled.
+        scene: A scene, or its file or files; a virtual mosaic (VRT) is a file like any other.
         out_dir: Folder for `<name>_probability.tif` and `<name>_mask.tif`.
         card: Bands, scaling and patch size of a network that is given as a module.
         window_px: Side of a window; the patch size of the training when None.
         overlap: Share of a window that the next one covers too.
+        halo_px: Instead of blending, use only what lies so far inside a window.
         batch_size: Windows per forward pass.
         threshold: Probability from which a pixel is glacier.
+        symmetries: Predict every window in its eight flips and turns, and take the mean.
+        engine: What computes; see `glacierseg.predict.engines`.
+        precision: What it computes in.
+        int8_model: A quantised network, for the precision ``int8``.
+        dtype: Of the probability file.
         name: What the files start with; the scene's name when None.
         tags: More facts to store in the files.
         progress: Called with the share done.
@@ -71,111 +97,190 @@ def predict_scene(
     Raises:
         BandError: The scene lacks bands that the network needs.
         RasterError: The scene cannot be read.
-        RequestError: Window, overlap, batch size or threshold make no sense.
+        RequestError: Window, overlap, batch size or threshold make no sense, or the engine cannot be used.
         OutputError: The folder cannot be written to.
     """
+    from glacierseg.predict.export import fingerprint  # noqa: PLC0415  (brings torch)
+
     _check_request(window_px, overlap, batch_size, threshold)
-    if not isinstance(scene, Scene):
-        scene = open_scene(scene)
-    if isinstance(model, Path | str):
-        network, card = load_model(model)
-    else:
-        network = model
-    if card is not None:
-        scene = matching_scene(scene, card)
-    window_px = window_px or (card.patch_px if card else 256)
-    out_dir, stem = Path(out_dir), name or scene.name
+    ensemble = _ensemble_of(model, card)
+    scene = ensemble.matching_scene(scene if isinstance(scene, Scene) else open_scene(scene))
+    window_px = window_px or ensemble.window_px
+    if not 0 <= 2 * halo_px < window_px:
+        raise RequestError(
+            f"a halo of {halo_px} px in a window of {window_px} px makes no sense; give less than half of it"
+        )
+    tiling = Tiling(window_px, 0.0 if halo_px else overlap, halo_px)
+    members = ensemble.predictors(
+        scene,
+        window_px=window_px,
+        engine=engine,
+        precision=precision,
+        int8_model=int8_model,
+        symmetries=symmetries,
+    )
     facts = {
         "software": f"glacierseg {__version__}",
-        "model": card.architecture if card else type(network).__name__,
+        "model": ensemble.name,
+        "weights": ",".join(
+            fingerprint(network, own.scaling) if own else type(network).__name__
+            for network, own in zip(ensemble.networks, ensemble.cards, strict=True)
+        ),
         "bands": ",".join(scene.band_names),
         "window_px": str(window_px),
-        "overlap": f"{overlap:g}",
+        **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{overlap:g}"}),
         "threshold": f"{threshold:g}",
+        "engine": f"{engine} {precision}",
+        **layer_facts(len(members), len(ensemble.networks)),
         **(tags or {}),
     }
+    out_dir, stem = Path(out_dir), name or scene.name
     return write_prediction(
         scene,
-        _predictor(network, card, len(scene.bands)),
+        members,
         ScenePrediction(out_dir / f"{stem}_probability.tif", out_dir / f"{stem}_mask.tif"),
-        window_px=window_px,
-        overlap=overlap,
+        tiling,
         batch_size=batch_size,
         threshold=threshold,
+        dtype=dtype,
         tags=facts,
         progress=progress,
     )
 
 
-def matching_scene(scene: Scene, card: ModelCard) -> Scene:
-    """Returns the bands of a scene that a network wants, in its order.
-
-    Raises:
-        BandError: The scene lacks some.
-    """
-    missing = [band for band in card.bands if band not in scene.band_names]
-    if missing:
-        raise BandError(
-            f"{scene.paths[0]}: lacks {', '.join(missing)} that the model was trained on; it has "
-            f"{', '.join(scene.band_names)}: name its bands as in {', '.join(card.bands)}"
-        )
-    return scene.select(card.bands)
-
-
 def write_prediction(
     scene: Scene,
-    predictor: Predictor,
+    members: Sequence[Predictor],
     files: ScenePrediction,
+    tiling: Tiling,
     *,
-    window_px: int,
-    overlap: float,
     batch_size: int,
     threshold: float,
     tags: Mapping[str, str],
-    progress: Callable[[float], None] | None = None,
+    dtype: ProbabilityType = "float32",
+    progress: Progress | None = None,
 ) -> ScenePrediction:
-    """Streams the prediction of a scene into two cloud-optimised GeoTIFFs."""
-    grid = scene.grid
-    profiles: tuple[dict[str, Any], dict[str, Any]] = (
-        tiff_profile(grid, 1, "float32", float("nan")),
-        tiff_profile(grid, 1, "uint8", IGNORE),
-    )
-    with atomic_path(files.probability) as probability, atomic_path(files.mask) as mask:
-        plain = probability.with_name("probability.tif"), mask.with_name("mask.tif")
-        with (
-            rasterio.open(plain[0], "w", **profiles[0]) as probability_file,
-            rasterio.open(plain[1], "w", **profiles[1]) as mask_file,
-        ):
-            for top, rows in blended_strips(
+    """Streams the prediction of a scene into two cloud-optimised GeoTIFFs.
+
+    Args:
+        scene: The bands that the networks want, in their order.
+        members: The networks; more than one give a second band, their standard deviation.
+        files: The two files.
+        tiling: Windows and their weights.
+        batch_size: Windows per call of a network.
+        threshold: Probability from which a pixel is glacier.
+        tags: Facts to store in the files. Finished strips of an interrupted prediction are used again when
+            all of them are the same.
+        dtype: Of the probability.
+        progress: Called with the share done.
+
+    Returns:
+        The files.
+    """
+    tops = tiling.core_starts(scene.grid.height)
+    # The threshold is applied when all is done.
+    facts = {key: value for key, value in tags.items() if key != "threshold"}
+    key = {**facts, "tiling": asdict(tiling), "layers": len(members), "source": _source(scene)}
+    folder = StripsFolder(files.probability.with_name(f".{files.probability.stem}.strips"), key)
+    try:
+        missing = folder.missing(len(tops))
+        done = len(tops) - len(missing)
+        for first, last in runs_of(missing):
+            count = last - first + 1
+            for number, _, layers in blended_strips(
                 scene,
-                predictor,
-                window_px=window_px,
-                overlap=overlap,
+                members,
+                tiling,
                 batch_size=batch_size,
-                progress=progress,
+                first=first,
+                last=last,
+                progress=_part_of(progress, done / len(tops), count / len(tops)),
             ):
-                window = Window(0, top, grid.width, len(rows))
-                probability_file.write(rows, 1, window=window)
-                classes = np.where(rows >= threshold, np.uint8(GLACIER), np.uint8(0))
-                classes[np.isnan(rows)] = IGNORE
-                mask_file.write(classes, 1, window=window)
-            for dataset, band in ((probability_file, "glacier_probability"), (mask_file, "glacier")):
-                dataset.descriptions = (band,)
-                dataset.update_tags(**tags)
-        to_cog(plain[0], probability, resampling="average")
-        to_cog(plain[1], mask, resampling="nearest")
-        for path in plain:
-            path.unlink()
+                folder.write(number, _summary(layers))
+            done += count
+        _assemble(folder, scene, len(members), files, tops, threshold=threshold, dtype=dtype, tags=tags)
+    finally:
+        folder.remove_if_empty()
+    folder.remove()
     return files
 
 
-def _predictor(network: "nn.Module", card: ModelCard | None, channels: int) -> Predictor:
-    from glacierseg.predict.torch_engine import TorchPredictor  # noqa: PLC0415  (brings torch)
-    from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
+def _assemble(
+    folder: StripsFolder,
+    scene: Scene,
+    layers: int,
+    files: ScenePrediction,
+    tops: Sequence[int],
+    *,
+    threshold: float,
+    dtype: ProbabilityType,
+    tags: Mapping[str, str],
+) -> None:
+    bands = ["glacier_probability", "spread"][: min(layers, 2)]
+    coarse = dtype == "uint8"
+    with (
+        atomic_path(files.probability) as probability,
+        atomic_path(files.mask) as mask,
+        RowWriter(
+            probability.with_name("probability"),
+            scene.grid,
+            bands=bands,
+            dtype=dtype,
+            nodata=IGNORE if coarse else float("nan"),
+            scale=1 / _LEVELS if coarse else 1.0,
+            tags=tags,
+        ) as probabilities,
+        RowWriter(
+            mask.with_name("mask"), scene.grid, bands=["glacier"], dtype="uint8", nodata=IGNORE, tags=tags
+        ) as masks,
+    ):
+        for number in range(len(tops)):
+            rows = folder.read(number)
+            empty = np.isnan(rows[:1])
+            classes = np.where(rows[:1] >= threshold, np.uint8(GLACIER), np.uint8(0))
+            classes[empty] = IGNORE
+            masks.append(classes)
+            probabilities.append(_levels(rows) if coarse else rows)
+        probabilities.to_cog(probability, resampling="average")
+        masks.to_cog(mask, resampling="nearest")
 
-    if card is None:
-        return TorchPredictor(network, Scaling((0.0,) * channels, (1.0,) * channels))
-    return TorchPredictor(network, card.scaling, bf16=has_native_bf16())
+
+def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.rint(np.nan_to_num(rows) * _LEVELS).astype(np.uint8)
+    levels[np.isnan(rows)] = IGNORE
+    return levels
+
+
+def _summary(layers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean and, of several layers, standard deviation: `(L, rows, W)` to `(1 or 2, rows, W)`."""
+    if len(layers) == 1:
+        return layers
+    return np.stack([layers.mean(0), layers.std(0)])
+
+
+def _source(scene: Scene) -> list[object]:
+    """Changes when a file of the scene does."""
+    stats = [(path, path.stat()) for path in scene.paths]
+    return [
+        [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
+        [[band.path.name, band.index, band.nodata and float(band.nodata)] for band in scene.bands],
+    ]
+
+
+def _part_of(progress: Progress | None, start: float, share: float) -> Progress | None:
+    return None if progress is None else lambda done: progress(start + share * done)
+
+
+def _ensemble_of(
+    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble", card: ModelCard | None
+) -> Ensemble:
+    if isinstance(model, Ensemble):
+        return model
+    if isinstance(model, Path | str):
+        return load_ensemble([model])
+    if isinstance(model, Sequence):
+        return load_ensemble(model)
+    return Ensemble((model,), (card,))
 
 
 def _check_request(window_px: int | None, overlap: float, batch_size: int, threshold: float) -> None:

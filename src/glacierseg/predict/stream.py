@@ -1,81 +1,135 @@
-"""The strip loop: windows of a scene through a network, blended, row by row.
+"""The strip loop: windows of a scene through networks, blended, row by row.
 
-One strip of windows is read and predicted at a time. Its scores are added to a ring of rows, and rows that no
-later window touches are handed out at once, so memory depends on the width of a scene but not on its height.
+One strip of windows is predicted at a time while the next one is read. Its scores are added to a ring of
+rows, and rows that no later window touches are handed out at once, so memory depends on the width of a scene
+but not on its height.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 
+from glacierseg.raster.blocks import BLOCK_HEIGHT_PX, CACHE_MB
 from glacierseg.raster.scene import Scene
-from glacierseg.tiling import blend_weights, stride_of, total_weight, window_starts
+from glacierseg.tiling import Tiling
 
 Predictor = Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
-"""Values `(B, C, H, W)` and valid `(B, H, W)` in, glacier probability `(B, H, W)` out."""
+"""Values `(B, C, H, W)` and valid `(B, H, W)` in, glacier probability `(B, H, W)` out.
+
+It must not write to its arguments, nor keep them: the next batch is written over them.
+"""
+
+Strip = tuple[int, int, NDArray[np.float32]]
 
 
 def blended_strips(
     scene: Scene,
-    predictor: Predictor,
+    members: Sequence[Predictor],
+    tiling: Tiling,
     *,
-    window_px: int,
-    overlap: float,
     batch_size: int,
+    first: int = 0,
+    last: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Predicts a scene and hands out finished rows from top to bottom.
+) -> Iterator[Strip]:
+    """Predicts a scene, or some strips of it, and hands out finished rows from top to bottom.
+
+    A strip comes out the same whichever strips are asked for: the windows above it that reach into it are
+    predicted too.
 
     Args:
-        scene: The bands that the network wants, in its order.
-        predictor: The network with its scaling.
-        window_px: Side of a window.
-        overlap: Share of a window that the next one covers too, 0 <= overlap < 1.
-        batch_size: Windows per call of the predictor; has no influence on the result but rounding.
+        scene: The bands that the networks want, in their order.
+        members: The networks, each with its scaling. Each is blended on its own.
+        tiling: Windows and their weights.
+        batch_size: Windows per call of a network; has no influence on the result but rounding.
+        first: Number of the first strip wanted.
+        last: Number of the last strip wanted; the scene's last when None.
         progress: Called with the share done.
 
     Yields:
-        First row, and `(rows, W)` glacier probability, NaN where the scene has no data.
+        Number of the strip, its first row, and `(members, rows, W)` glacier probability, NaN where the scene
+        has no data.
 
     Raises:
         RasterError: Pixels cannot be read.
     """
     height, width = scene.grid.shape
-    stride = stride_of(window_px, overlap)
-    row_starts = window_starts(height, window_px, stride)
-    column_starts = window_starts(width, window_px, stride)
-    line = blend_weights(window_px)
-    weights = np.outer(line, line).astype(np.float32)
-    row_total = total_weight(height, window_px, row_starts)
-    column_total = total_weight(width, window_px, column_starts)
-    strip_width = max(width, window_px)
-    ring = np.zeros((window_px, strip_width), np.float32)
-    with scene.open() as reader:
-        for number, top in enumerate(row_starts):
-            values, valid = reader.read(top, 0, window_px, strip_width)
-            # A window without data adds nothing, so the network need not see it.
-            wanted = [left for left in column_starts if valid[:, left : left + window_px].any()]
-            for first in range(0, len(wanted), batch_size):
-                lefts = wanted[first : first + batch_size]
-                probability = predictor(
-                    np.stack([values[:, :, left : left + window_px] for left in lefts]),
-                    np.stack([valid[:, left : left + window_px] for left in lefts]),
-                )
-                for left, scores in zip(lefts, probability, strict=True):
-                    ring[:, left : left + window_px] += scores * weights
-                if progress:
-                    progress((number + (first + len(lefts)) / len(wanted)) / len(row_starts))
-            last = number == len(row_starts) - 1
-            done = (height if last else row_starts[number + 1]) - top
-            norm = np.outer(row_total[top : top + done], column_total).astype(np.float32)
-            rows: NDArray[np.float32] = ring[:done, :width] / norm
+    core, halo = tiling.core_px, tiling.halo_px
+    tops, column_starts = tiling.core_starts(height), tiling.core_starts(width)
+    last = len(tops) - 1 if last is None else last
+    # The first window whose core reaches into the first strip wanted.
+    lead = next(number for number, top in enumerate(tops) if top + core > tops[first])
+    weights = np.outer(tiling.weights, tiling.weights).astype(np.float32)
+    row_total, column_total = tiling.total_weight(height), tiling.total_weight(width)
+    ring = np.zeros((len(members), core, max(width, core)), np.float32)
+    batch = _Batch(scene, tiling.window_px, batch_size)
+    inner = np.s_[halo : halo + core, halo : halo + core]
+    numbers = range(lead, last + 1)
+    for number, (values, valid) in zip(
+        numbers, _read_ahead(scene, tiling, [tops[n] for n in numbers]), strict=True
+    ):
+        # A window whose core has no data adds nothing, so no network need see it.
+        body = valid[halo : halo + core]
+        wanted = [left for left in column_starts if body[:, left + halo : left + halo + core].any()]
+        for start in range(0, len(wanted), batch_size):
+            lefts = wanted[start : start + batch_size]
+            windows = batch.cut(values, valid, lefts)
+            for member, predictor in enumerate(members):
+                for left, scores in zip(lefts, predictor(*windows), strict=True):
+                    ring[member, :, left : left + core] += scores[inner] * weights
+            if progress:
+                share = (start + len(lefts)) / len(wanted)
+                progress((number - lead + share) / len(numbers))
+        top, bottom = tops[number], height if number == len(tops) - 1 else tops[number + 1]
+        done = bottom - top
+        if number >= first:
+            norm = np.outer(row_total[top:bottom], column_total).astype(np.float32)
+            rows: NDArray[np.float32] = ring[:, :done, :width] / norm
             # Rounding of the weights may lead a hair beyond the range of a probability.
             np.clip(rows, 0, 1, out=rows)
-            rows[~valid[:done, :width]] = np.nan
-            yield top, rows
-            ring[:-done] = ring[done:].copy()
-            ring[-done:] = 0
-            if progress:
-                progress((number + 1) / len(row_starts))
+            rows[:, ~body[:done, halo : halo + width]] = np.nan
+            yield number, top, rows
+        ring[:, :-done] = ring[:, done:].copy()
+        ring[:, -done:] = 0
+        if progress:
+            progress((number - lead + 1) / len(numbers))
+
+
+class _Batch:
+    """Windows side by side, always in the same memory: fresh memory costs more than the copy itself."""
+
+    def __init__(self, scene: Scene, window_px: int, batch_size: int) -> None:
+        shape = batch_size, window_px, window_px
+        self._values = np.empty((batch_size, len(scene.bands), *shape[1:]), scene.dtype)
+        self._valid = np.empty(shape, bool)
+
+    def cut(
+        self, values: NDArray[Any], valid: NDArray[np.bool_], lefts: Sequence[int]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Copies the windows that start at some columns of a strip."""
+        side = self._valid.shape[-1]
+        for number, left in enumerate(lefts):
+            self._values[number] = values[:, :, left : left + side]
+            self._valid[number] = valid[:, left : left + side]
+        return self._values[: len(lefts)], self._valid[: len(lefts)]
+
+
+def _read_ahead(
+    scene: Scene, tiling: Tiling, tops: Sequence[int]
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Reads strips of windows, each while the one before is worked on; their columns start `halo_px` left."""
+    halo, width = tiling.halo_px, scene.grid.width
+    whole = max(width, tiling.core_px) + 2 * halo
+    # GDAL would take a twentieth of the machine's memory; what helps is one row of tiles.
+    tiles_mb = width * BLOCK_HEIGHT_PX * len(scene.bands) * scene.dtype.itemsize >> 20
+    cache_mb = max(CACHE_MB, tiles_mb + tiles_mb // 4)
+    with rasterio.Env(GDAL_CACHEMAX=cache_mb), scene.open() as reader, ThreadPoolExecutor(1) as pool:
+        coming = [pool.submit(reader.read, tops[0] - halo, -halo, tiling.window_px, whole)]
+        for top in tops[1:]:
+            coming.append(pool.submit(reader.read, top - halo, -halo, tiling.window_px, whole))
+            yield coming.pop(0).result()
+        yield coming.pop().result()

@@ -31,6 +31,8 @@ class ModelCard(BaseModel):
         band_std: What to divide each band by then.
         patch_px: Side of the training patches.
         training: Facts of the training, for people.
+        calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
+            before it was measured.
         version: glacierseg's version that wrote the card.
     """
 
@@ -45,6 +47,7 @@ class ModelCard(BaseModel):
     band_std: tuple[float, ...]
     patch_px: int
     training: dict[str, Any] = Field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
     version: str = __version__
 
     @property

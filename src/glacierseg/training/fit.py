@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from glacierseg.dataset.patches import PatchDataset
+from glacierseg.dataset.patches import PatchDataset, PatchTensors
 from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import RequestError
 from glacierseg.models.unetplusplus import DEPTH
@@ -111,6 +111,7 @@ def fit(
     train_loader, val_loader = _loaders(train, validate, plan, processes)
     task = SegmentationTask(
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        train.scaling,
         plan,
         -(-len(validate) // plan.batch_size),
         processes,
@@ -161,7 +162,7 @@ def _loaders(
     validate: PatchDataset,
     plan: TrainingPlan,
     processes: Processes,
-) -> tuple[DataLoader[tuple[torch.Tensor, torch.Tensor]], DataLoader[tuple[torch.Tensor, torch.Tensor]]]:
+) -> tuple[DataLoader[PatchTensors], DataLoader[PatchTensors]]:
     own_batch = plan.batch_size // processes.count
     balanced = plan.glacier_share is not None
     sampler = EpochSampler(

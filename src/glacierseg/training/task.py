@@ -9,12 +9,15 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from glacierseg.dataset.batches import InputScaling
+from glacierseg.dataset.scaling import Scaling
 from glacierseg.models.heads import weighted_heads
 from glacierseg.training.losses import IGNORE, make_loss
 from glacierseg.training.plan import TrainingPlan
 from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Values `(B, P, P, C)` as stored, valid `(B, P, P)` and target `(B, P, P)`, from `PatchDataset`."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -25,12 +28,18 @@ class SegmentationTask(pl.LightningModule):
     """
 
     def __init__(
-        self, network: nn.Module, plan: TrainingPlan, validation_batches: int, processes: Processes
+        self,
+        network: nn.Module,
+        scaling: Scaling,
+        plan: TrainingPlan,
+        validation_batches: int,
+        processes: Processes,
     ) -> None:
         """Sets up the task.
 
         Args:
             network: `(B, C, H, W)` to logits `(B, 2, H, W)`.
+            scaling: How band values become input.
             plan: How to train.
             validation_batches: Of all processes together; what a sampler repeats beyond them to give each
                 process as many is not counted.
@@ -38,6 +47,7 @@ class SegmentationTask(pl.LightningModule):
         """
         super().__init__()
         self.network = network
+        self.scale = InputScaling(scaling)
         self.plan = plan
         self.validation_batches = validation_batches
         self.processes = processes
@@ -64,8 +74,8 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002  (Lightning's signature)
         """Returns the loss of a batch, as much of it as this process's gradient has to carry."""
-        image, target = batch
-        image = image.contiguous(memory_format=torch.channels_last)
+        values, valid, target = batch
+        image, target = self.scale(values, valid), target.long()
         heads = weighted_heads(self.network, image)
         loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
         self._train_sum += loss.detach().double() * len(image)
@@ -82,8 +92,8 @@ class SegmentationTask(pl.LightningModule):
         """Adds a batch to the counts."""
         if batch_index * self.processes.count + self.processes.rank >= self.validation_batches:
             return
-        image, target = batch
-        logits = self.network(image.contiguous(memory_format=torch.channels_last))
+        values, valid, target = batch
+        logits, target = self.network(self.scale(values, valid)), target.long()
         labelled = target != IGNORE
         with alone():
             loss = self.loss(logits, target).double()
@@ -107,6 +117,16 @@ class SegmentationTask(pl.LightningModule):
         self.log_dict(exact, logger=False)
         if self._plateau:
             self._plateau.step(scores[self.plan.monitor])
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,  # noqa: ARG002  (Lightning's signature)
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Clips the norm of the gradient, which Lightning refuses to do for a fused optimiser in bf16."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns Adam, with a schedule when asked for."""

@@ -188,6 +188,13 @@ def test_mask_on_another_grid(make_raster, make_grid, values, truth):
     assert result.fix.startswith(f"glacierseg prepare align {mask} --like")
 
 
+def test_mask_of_another_place(make_raster, make_grid, values, truth):
+    mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=900000))
+    result = only(check(scene_of(make_raster, values), mask), "mask grid", "failed")
+    assert "wholly outside the scene" in result.message
+    assert result.fix == "check that both are of the same place"
+
+
 def test_mask_with_other_values(make_raster, values, truth):
     truth[0, :3] = 2
     result = only(

@@ -5,6 +5,7 @@ from typing import Any
 
 from rasterio.crs import CRS
 
+from glacierseg.raster.check.leak import shared_share
 from glacierseg.raster.check.result import CheckResult, command
 from glacierseg.raster.check.scan import MaskCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
@@ -20,6 +21,13 @@ def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
     difference = scene.grid.difference(own)
     if difference is None:
         return CheckResult("mask grid", "passed", "same CRS, pixels and extent as the scene")
+    if not shared_share(scene.grid, own):
+        return CheckResult(
+            "mask grid",
+            "failed",
+            f"mask lies wholly outside the scene: {difference}",
+            "check that both are of the same place",
+        )
     return CheckResult(
         "mask grid",
         "failed",

@@ -1,0 +1,48 @@
+"""What happens to a batch of patches on the device that trains: band values become network input."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from glacierseg.dataset.scaling import Scaling
+
+TORCH_TYPES = {np.dtype(name) for name in ("uint8", "int16", "int32", "float32", "float64")}
+"""Types of band values that torch computes with; others have to become float32 first."""
+
+
+class InputScaling(nn.Module):
+    """Centres and scales bands as `Scaling.apply` does, a batch at a time.
+
+    Patches travel as they are stored, mostly bytes, a quarter of what floats would take; and since all bands
+    of a pixel lie side by side, the result has channels last without being copied.
+    """
+
+    def __init__(self, scaling: Scaling) -> None:
+        """Keeps mean and spread of each band."""
+        super().__init__()
+        factor = 1 / torch.tensor(scaling.std, dtype=torch.float64)
+        self.register_buffer("mean", torch.tensor(scaling.mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("factor", factor.float(), persistent=False)
+        self.mean: Tensor
+        self.factor: Tensor
+
+    def forward(self, values: Tensor, valid: Tensor, out: Tensor | None = None) -> Tensor:
+        """Makes network input.
+
+        Args:
+            values: `(B, H, W, C)` in the scene's units.
+            valid: `(B, H, W)`, True where there are data.
+            out: `(B, H, W, C)` memory for the result.
+
+        Returns:
+            `(B, C, H, W)`, 0 where there are no data.
+        """
+        rows = *values.shape[:2], -1
+        # One long line of pixels by bands: with the bands alone as the last axis, loops would be too short.
+        mean, factor = self.mean.repeat(values.shape[2]), self.factor.repeat(values.shape[2])
+        scaled = torch.empty_like(values, dtype=self.mean.dtype) if out is None else out
+        torch.sub(values.reshape(rows), mean, out=scaled.view(rows)).mul_(factor)
+        # To look first spares a pass over the batch, but makes a GPU wait.
+        if scaled.is_cuda or not valid.all():
+            scaled.masked_fill_(~valid[..., None], 0)
+        return scaled.permute(0, 3, 1, 2)

@@ -1,0 +1,209 @@
+"""Glacier area with a lower and an upper bound, from calibrated probabilities.
+
+The expected area is the sum of the probabilities. If every pixel erred by itself, its variance would be the
+sum of p (1 - p), and the bounds of a scene of millions of pixels would be absurdly narrow: a network that
+misses one debris-covered pixel misses its neighbours too. So the error is measured on blocks of validation
+pixels: with e the true area of a block less the expected one, and v its sum of p (1 - p),
+
+    factor = sum(e^2) / sum(v) * n / (n - 2)
+
+is by how much the variance exceeds that of independent pixels (the dispersion of quasi-likelihood,
+Wedderburn 1974; the 2 stands for temperature and bias, which were fitted on the same pixels). n is not the
+number of blocks but how many equally uncertain ones they are worth, sum(v)^2 / sum(v^2), which are the
+degrees of freedom of such a sum of squares (Satterthwaite 1946). Blocks are taken as independent, so they
+must be larger than the patches of error; see `measure_dispersion` for how large.
+
+A scene is bounded by `A ± t sqrt(factor V (1 + V / V0))` with V its sum of p (1 - p), V0 that of the pixels
+it was measured on, and t Student's quantile for n - 2 degrees of freedom. The second term is the
+calibration's own error: its bias has the variance factor / V0, and a shift of all logits by d moves the
+expected area by d V.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import RequestError, TruthError
+from glacierseg.predict.calibration import Dispersion
+
+UNIT_PX = 16
+"""Side of the smallest block; larger ones are these doubled."""
+ENOUGH_BLOCKS = 8
+_FITTED = 2
+
+
+@dataclass(frozen=True)
+class AreaSums:
+    """Sums over the pixels of a scene; they add up over strips, scenes and processes.
+
+    Attributes:
+        pixels: Pixels summed over.
+        expected_px: Sum of the glacier probability.
+        variance_px: Sum of p (1 - p).
+    """
+
+    pixels: int = 0
+    expected_px: float = 0.0
+    variance_px: float = 0.0
+
+    def __add__(self, other: "AreaSums") -> "AreaSums":
+        return AreaSums(
+            self.pixels + other.pixels,
+            self.expected_px + other.expected_px,
+            self.variance_px + other.variance_px,
+        )
+
+
+@dataclass(frozen=True)
+class AreaBounds:
+    """A glacier area and between what it probably lies.
+
+    Attributes:
+        expected_km2: Expected area.
+        lower_km2: Lower bound, 0 at least.
+        upper_km2: Upper bound, the area of all pixels at most.
+        confidence: Probability that the true area lies between the bounds.
+    """
+
+    expected_km2: float
+    lower_km2: float
+    upper_km2: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class BlockErrors:
+    """Errors of the expected area by block of `UNIT_PX`.
+
+    Attributes:
+        error_px: `(R, C)` true less expected glacier pixels.
+        variance_px: `(R, C)` sum of p (1 - p).
+    """
+
+    error_px: NDArray[np.float64]
+    variance_px: NDArray[np.float64]
+
+    def doubled(self) -> "BlockErrors":
+        """Returns the same for blocks of twice the side."""
+        return BlockErrors(_sum_blocks(self.error_px, 2), _sum_blocks(self.variance_px, 2))
+
+
+def sum_area(probability: NDArray[np.floating], known: NDArray[np.bool_] | None = None) -> AreaSums:
+    """Sums calibrated probabilities, in float64.
+
+    Args:
+        probability: Any shape, NaN where there is no data.
+        known: The same shape, sum only where True.
+    """
+    wanted = ~np.isnan(probability) if known is None else known & ~np.isnan(probability)
+    chance = probability[wanted].astype(np.float64)
+    return AreaSums(chance.size, float(chance.sum()), float((chance * (1 - chance)).sum()))
+
+
+def block_errors(
+    probability: NDArray[np.floating], truth: NDArray[np.uint8], known: NDArray[np.bool_]
+) -> BlockErrors:
+    """Sums errors by block.
+
+    Args:
+        probability: `(H, W)` calibrated.
+        truth: `(H, W)` of 0, 1 and 255.
+        known: `(H, W)`, True where both can be compared.
+    """
+    chance = np.where(known, probability, 0).astype(np.float64)
+    error = np.where(known, truth == 1, 0) - chance
+    return BlockErrors(_sum_blocks(error, UNIT_PX), _sum_blocks(chance * (1 - chance), UNIT_PX))
+
+
+def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
+    """Measures how much more areas err than those of independent pixels.
+
+    Blocks are doubled from 16 px on as long as they are worth 8 of equal uncertainty, and the side is kept
+    that gives the widest bounds: while blocks are smaller than the patches of error, the factor grows with
+    them. With fewer than 8 even at 16 px, those few are used; Student's quantile then widens the bounds.
+
+    Args:
+        scenes: Blocks of each scene; blocks of different scenes are never joined.
+
+    Raises:
+        TruthError: No pixel is uncertain, so that there is nothing to measure.
+    """
+    current, side = list(scenes), UNIT_PX
+    found: list[Dispersion] = []
+    while True:
+        error = np.concatenate([blocks.error_px.ravel() for blocks in current] or [np.zeros(0)])
+        variance = np.concatenate([blocks.variance_px.ravel() for blocks in current] or [np.zeros(0)])
+        if not variance.any():
+            raise TruthError(
+                "no pixel to measure area errors on is uncertain; give the role validate to other ground"
+            )
+        worth = float(variance.sum() ** 2 / (variance**2).sum())
+        if found and worth < ENOUGH_BLOCKS:
+            break
+        freedom = max(worth - _FITTED, 1.0)
+        factor = float((error**2).sum() / variance.sum()) * max(worth / freedom, 1.0)
+        found.append(Dispersion(max(factor, 1.0), side, worth, freedom, float(variance.sum())))
+        if all(blocks.error_px.size <= 1 for blocks in current):
+            break
+        current, side = [blocks.doubled() for blocks in current], 2 * side
+    return max(found, key=lambda one: math.sqrt(one.factor) * student_quantile(0.95, one.degrees_of_freedom))
+
+
+def bound_area(
+    sums: AreaSums, dispersion: Dispersion, pixel_area_km2: float, confidence: float = 0.9
+) -> AreaBounds:
+    """Returns the expected area and its bounds.
+
+    Args:
+        sums: Of the calibrated probabilities of the ground in question.
+        dispersion: Of the calibration.
+        pixel_area_km2: Area of a pixel.
+        confidence: Probability that the truth shall lie between the bounds, more than 0 and less than 1.
+
+    Raises:
+        RequestError: The confidence makes no sense.
+    """
+    if not 0 < confidence < 1:
+        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
+    variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
+    reach_px = student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
+    return AreaBounds(
+        expected_km2=sums.expected_px * pixel_area_km2,
+        lower_km2=max(sums.expected_px - reach_px, 0.0) * pixel_area_km2,
+        upper_km2=min(sums.expected_px + reach_px, sums.pixels) * pixel_area_km2,
+        confidence=confidence,
+    )
+
+
+@lru_cache(maxsize=64)
+def student_quantile(share: float, degrees_of_freedom: float) -> float:
+    """Returns below what a share of Student's t distribution lies.
+
+    With t = sqrt(n) tan(a) its density in the angle a is proportional to cos(a)^(n - 1), a smooth function
+    that Gauss-Legendre integrates to ten digits; the angle is found by bisection.
+
+    Args:
+        share: At least 0.5 and less than 1.
+        degrees_of_freedom: 1 or more, not necessarily whole.
+    """
+    freedom = degrees_of_freedom
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    height = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        density = np.cos((nodes + 1) * angle / 2) ** (freedom - 1)
+        below = 0.5 + height * float(weights @ density) * angle / 2
+        low, high = (angle, high) if below < share else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _sum_blocks(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Sums square blocks of a `(H, W)` array, the last ones cut where it ends."""
+    rows, columns = (np.arange(0, size, side) for size in values.shape)
+    sums: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
+    return sums

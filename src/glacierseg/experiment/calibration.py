@@ -1,0 +1,185 @@
+"""The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from glacierseg.config import ModelConfig, RunConfig
+from glacierseg.console import Talk
+from glacierseg.errors import RasterError, TruthError
+from glacierseg.evaluate.area_bounds import (
+    ENOUGH_BLOCKS,
+    UNIT_PX,
+    AreaSums,
+    BlockErrors,
+    block_errors,
+    bound_area,
+    measure_dispersion,
+    sum_area,
+)
+from glacierseg.evaluate.reliability import (
+    BIN_LOGITS,
+    ReliabilityCounts,
+    count_reliability,
+    known_pixels,
+    reliability_of,
+)
+from glacierseg.experiment.folder import ModelFolder
+from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.predict.calibration import (
+    Calibration,
+    LogitScale,
+    fit_logit_scale,
+    read_calibration,
+    store_calibration,
+)
+
+_STRIP_PX = 16 * UNIT_PX
+PROBABILITY_COLUMNS = (
+    "ece", "brier", "ece_calibrated", "brier_calibrated",
+    "area_km2_expected", "area_km2_lower", "area_km2_upper",
+)  # fmt: skip
+"""What `probability_scores` gives; bounds at 90 % confidence."""
+
+
+def calibrate(
+    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
+) -> None:
+    """Calibrates a network's probabilities on validation pixels, unless scores with it are there.
+
+    The calibration goes into the model's card. The probability rasters stay as the network gives them, so
+    that masks, their threshold and refinement mean the same with and without it.
+
+    Args:
+        config: The run's configuration.
+        model: The network's section.
+        studied: The regions.
+        folder: Holds the network and its probabilities.
+        talk: Where to say what happens.
+    """
+    if folder.scores.exists():
+        return
+    patch_px = model.resolved_patch_px
+    truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
+    try:
+        found = measure_calibration({name: (folder.probability(name), own) for name, own in truths.items()})
+    except TruthError as error:
+        talk.say(f"not calibrated: {error}")
+        return
+    store_calibration(folder.path, found)
+    talk.say(
+        f"calibration: temperature {found.scale.temperature:.2f}, bias {found.scale.bias:+.2f}, "
+        f"validation ECE {found.ece_before:.4f} -> {found.ece_after:.4f}"
+    )
+    if found.scale.at_bound:
+        talk.say("its temperature is at a bound, so no area bounds are given")
+    if found.dispersion.blocks < ENOUGH_BLOCKS:
+        talk.say(
+            f"area bounds rest on ground worth {found.dispersion.blocks:.1f} blocks, so they are wide; "
+            f"give more ground the role validate ({ENOUGH_BLOCKS} blocks or more)"
+        )
+
+
+def measure_calibration(rasters: Mapping[str, tuple[Path, NDArray[np.uint8]]]) -> Calibration:
+    """Fits temperature and bias, and measures the dispersion of area errors.
+
+    Args:
+        rasters: By region, its probability raster and `(H, W)` truth that is 255 where it must not be used.
+
+    Raises:
+        TruthError: A class is missing among the pixels, or none of them is uncertain.
+        RasterError: A raster is damaged.
+    """
+    before = _count(rasters)
+    scale = fit_logit_scale(BIN_LOGITS, before.background, before.glacier)
+    was, now = reliability_of(before), reliability_of(_count(rasters, scale))
+    blocks = [_blocks(path, truth, scale) for path, truth in rasters.values()]
+    return Calibration(
+        scale=scale,
+        pixels=was.pixels,
+        regions=tuple(rasters),
+        nll_before=was.nll,
+        nll_after=now.nll,
+        ece_before=was.ece,
+        ece_after=now.ece,
+        dispersion=measure_dispersion(blocks),
+    )
+
+
+def probability_scores(study: StudyRegion, folder: ModelFolder) -> dict[str, dict[str, Any]]:
+    """Scores a region's probabilities under each of its roles.
+
+    Returns:
+        `PROBABILITY_COLUMNS` by role, without those of a calibration where the network has none, and
+        without area where its temperature is at a bound; empty when there is no probability, as of the
+        threshold rule.
+    """
+    path = folder.probability(study.name)
+    if not path.exists():
+        return {}
+    calibration = read_calibration(folder.path)
+    truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
+    raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
+    sums = {role: AreaSums() for role in study.areas}
+    for rows, probability in _strips(path):
+        better = calibration.apply(probability) if calibration else probability
+        for role, area in study.areas.items():
+            raw[role] += count_reliability(probability, truth[rows], area[rows])
+            if calibration:
+                calibrated[role] += count_reliability(better, truth[rows], area[rows])
+                sums[role] += sum_area(better, known_pixels(better, truth[rows], area[rows]))
+    records: dict[str, dict[str, Any]] = {}
+    for role in study.areas:
+        scores = reliability_of(raw[role])
+        if not scores.pixels:
+            continue
+        records[role] = {"ece": scores.ece, "brier": scores.brier}
+        if not calibration:
+            continue
+        scores = reliability_of(calibrated[role])
+        records[role] |= {"ece_calibrated": scores.ece, "brier_calibrated": scores.brier}
+        if not calibration.scale.at_bound:
+            bounds = bound_area(sums[role], calibration.dispersion, pixel_area_km2)
+            records[role] |= {
+                "area_km2_expected": bounds.expected_km2,
+                "area_km2_lower": bounds.lower_km2,
+                "area_km2_upper": bounds.upper_km2,
+            }
+    return records
+
+
+def _count(
+    rasters: Mapping[str, tuple[Path, NDArray[np.uint8]]], scale: LogitScale | None = None
+) -> ReliabilityCounts:
+    counts = ReliabilityCounts.none()
+    for path, truth in rasters.values():
+        for rows, probability in _strips(path):
+            counts += count_reliability(scale.apply(probability) if scale else probability, truth[rows])
+    return counts
+
+
+def _blocks(path: Path, truth: NDArray[np.uint8], scale: LogitScale) -> BlockErrors:
+    strips = []
+    for rows, probability in _strips(path):
+        scaled = scale.apply(probability)
+        strips.append(block_errors(scaled, truth[rows], known_pixels(scaled, truth[rows])))
+    return BlockErrors(
+        np.concatenate([strip.error_px for strip in strips]),
+        np.concatenate([strip.variance_px for strip in strips]),
+    )
+
+
+def _strips(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yields the rows of a probability raster from top to bottom, whole blocks at a time."""
+    try:
+        with rasterio.open(path) as dataset:
+            for top in range(0, dataset.height, _STRIP_PX):
+                rows = slice(top, min(top + _STRIP_PX, dataset.height))
+                yield rows, dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path}: is damaged; remove it and run again") from error

@@ -1,0 +1,206 @@
+"""Turning a network's glacier probability into one that can be believed, and keeping how with the model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import CheckpointError, DataError, TruthError
+from glacierseg.raster.write import write_text
+from glacierseg.training.checkpoint import CARD, read_card
+
+LARGEST_LOGIT = 16.0
+"""Probabilities nearer to 0 and 1 than 1e-7, where float32 ends, are taken to lie there."""
+TEMPERATURES = (0.05, 20.0)
+_LARGEST_BIAS = 1000.0
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the probability that belongs to each logit."""
+    values: NDArray[np.float64] = 0.5 * (1 + np.tanh(0.5 * logits))
+    return values
+
+
+@dataclass(frozen=True)
+class LogitScale:
+    """Scales the logit of a probability: `sigmoid(logit(p) / temperature + bias)`.
+
+    Attributes:
+        temperature: Above 1 the network was too sure of itself, below 1 not sure enough (Guo et al. 2017).
+        bias: Shift of the logit (Platt 1999): negative where the network finds too much glacier.
+        at_bound: Whether the best temperature lies beyond `TEMPERATURES`: the probabilities separate the
+            classes without an error, or say nothing about them. Such a scale should not be believed.
+    """
+
+    temperature: float
+    bias: float = 0.0
+    at_bound: bool = False
+
+    def apply(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Returns scaled probabilities of any shape; NaN stays NaN.
+
+        A temperature of 1 without bias changes nothing but what lies within 1e-7 of 0 and 1.
+        """
+        chance = probability.astype(np.float64)
+        with np.errstate(divide="ignore"):
+            logits = np.clip(np.log(chance) - np.log1p(-chance), -LARGEST_LOGIT, LARGEST_LOGIT)
+        return sigmoid(logits / self.temperature + self.bias).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """How much more a sum of pixels errs than if each erred by itself; see `evaluate.area_bounds`.
+
+    Attributes:
+        factor: Variance of the error of a block's area over the variance for independent pixels, at least 1.
+        block_px: Side of the blocks on which it was measured.
+        blocks: How many equally uncertain blocks they are worth.
+        degrees_of_freedom: Of the factor.
+        variance_px: Sum of p (1 - p) over the pixels it was measured on.
+    """
+
+    factor: float
+    block_px: int
+    blocks: float
+    degrees_of_freedom: float
+    variance_px: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a network's probabilities become calibrated ones, and how well that works.
+
+    Attributes:
+        scale: What happens to a probability.
+        pixels: Pixels it was fitted on.
+        regions: Names of the regions they lie in.
+        nll_before: Mean negative log likelihood there without the calibration.
+        nll_after: The same with it.
+        ece_before: Expected calibration error there without the calibration.
+        ece_after: The same with it.
+        dispersion: What area bounds need.
+    """
+
+    scale: LogitScale
+    pixels: int
+    regions: tuple[str, ...]
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+    dispersion: Dispersion
+
+    def apply(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Returns calibrated probabilities of any shape; NaN stays NaN."""
+        return self.scale.apply(probability)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        return {**asdict(self), "regions": list(self.regions)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Calibration":
+        """Reads what `to_dict` gave.
+
+        Raises:
+            DataError: It is something else.
+        """
+        try:
+            nested = {
+                "scale": LogitScale(**stored["scale"]),
+                "regions": tuple(stored["regions"]),
+                "dispersion": Dispersion(**stored["dispersion"]),
+            }
+            return cls(**{**stored, **nested})
+        except (TypeError, KeyError) as error:
+            raise DataError(
+                f"calibration has other fields than glacierseg writes ({error}); remove it and run again"
+            ) from error
+
+
+def fit_logit_scale(
+    logits: NDArray[np.float64],
+    background: NDArray[np.int64],
+    glacier: NDArray[np.int64],
+    *,
+    with_bias: bool = True,
+) -> LogitScale:
+    """Finds the temperature and bias of the greatest likelihood, exactly on a histogram.
+
+    The negative log likelihood is convex in `(1 / temperature, bias)`, and so is its minimum over the bias as
+    a function of `1 / temperature`. Its derivatives there are sums of (probability - truth) * logit and of
+    (probability - truth), each rising, so bisection finds the one minimum and cannot run away.
+
+    Args:
+        logits: `(N,)` of each bin.
+        background: `(N,)` background pixels of each bin.
+        glacier: `(N,)` glacier pixels of each bin.
+        with_bias: Fit a bias as well (Platt 1999). Then the calibrated probabilities sum to the true area on
+            the pixels of the fit. Without it, only the temperature (Guo et al. 2017): no pixel changes sides.
+
+    Raises:
+        TruthError: The pixels are all glacier, or none is.
+    """
+    if not (background.any() and glacier.any()):
+        lacking = "glacier" if background.any() else "background"
+        raise TruthError(
+            f"no {lacking} among the pixels to calibrate on; give the role validate to ground with both"
+        )
+    counted = (background + glacier) > 0
+    logits = logits[counted]
+    true, total = glacier[counted].astype(float), (background + glacier)[counted].astype(float)
+
+    def excess(sharpness: float, bias: float) -> NDArray[np.float64]:
+        return np.asarray(sigmoid(sharpness * logits + bias) * total - true)
+
+    def best_bias(sharpness: float) -> float:
+        if not with_bias:
+            return 0.0
+        return _root(lambda bias: float(excess(sharpness, bias).sum()), -_LARGEST_BIAS, _LARGEST_BIAS)
+
+    def slope(sharpness: float) -> float:
+        return float(excess(sharpness, best_bias(sharpness)) @ logits)
+
+    least, most = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    at_bound = slope(least) >= 0 or slope(most) <= 0
+    sharpness = (least if slope(least) >= 0 else most) if at_bound else _root(slope, least, most)
+    return LogitScale(1 / sharpness, best_bias(sharpness), at_bound)
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Returns where a rising function crosses zero, to the last digits."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def store_calibration(folder: Path, calibration: Calibration) -> None:
+    """Writes a calibration into a model folder's card; the weights are not touched.
+
+    Args:
+        folder: The model folder.
+        calibration: What `read_calibration` shall find there.
+
+    Raises:
+        CheckpointError: There is no card, or it is not one.
+        OutputError: The folder cannot be written to.
+    """
+    card = read_card(folder).model_copy(update={"calibration": calibration.to_dict()})
+    write_text(Path(folder) / CARD, card.model_dump_json(indent=2) + "\n")
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Reads the calibration of a model folder, None when it has none.
+
+    Raises:
+        CheckpointError: There is no card, or it or its calibration is none of glacierseg's.
+    """
+    stored = read_card(folder).calibration
+    try:
+        return None if stored is None else Calibration.from_dict(stored)
+    except DataError as error:
+        raise CheckpointError(f"{Path(folder) / CARD}: {error}") from error

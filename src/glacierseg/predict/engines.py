@@ -1,0 +1,180 @@
+"""What computes a prediction: torch, ONNX Runtime or OpenVINO, each behind the same call."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.errors import RequestError
+from glacierseg.predict.stream import Predictor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Engine = Literal["auto", "torch", "openvino", "onnx"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+PRECISIONS: dict[str, tuple[Precision, ...]] = {
+    "torch": ("auto", "float32", "bfloat16"),
+    "openvino": ("auto", "float32", "bfloat16", "int8"),
+    "onnx": ("auto", "float32"),
+}
+
+
+def make_predictor(
+    engine: Engine,
+    network: "nn.Module",
+    scaling: Scaling,
+    *,
+    window_px: int,
+    precision: Precision = "auto",
+    int8_model: Path | None = None,
+) -> Predictor:
+    """Makes what predicts windows.
+
+    Args:
+        engine: ``auto`` is torch.
+        network: `(B, C, H, W)` scaled to logits `(B, classes, H, W)`.
+        scaling: How band values become input.
+        window_px: Side of all windows to come.
+        precision: ``auto`` is bf16 where the hardware computes in it and the engine can, else float32; never
+            int8, which moves outlines.
+        int8_model: The file that `glacierseg export --int8-with` made of this network; for int8 alone.
+
+    Raises:
+        RequestError: The engine is unknown or not installed or cannot compute in that precision, or
+            `int8_model` is missing or was made of another network.
+    """
+    chosen = "torch" if engine == "auto" else engine
+    if chosen not in PRECISIONS:
+        raise RequestError(f"no engine is called {engine!r}; there are auto, {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[chosen]:
+        raise RequestError(
+            f"{chosen} does not predict in {precision}; it does in {', '.join(PRECISIONS[chosen])}"
+        )
+    if chosen == "openvino":
+        return _openvino_predictor(network, scaling, window_px, precision, int8_model)
+    if chosen == "onnx":
+        from glacierseg.predict.export import onnx_model  # noqa: PLC0415  (brings torch)
+
+        return OnnxPredictor(onnx_model(network, scaling, window_px).SerializeToString())
+    from glacierseg.predict.torch_engine import TorchPredictor  # noqa: PLC0415
+    from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
+
+    bf16 = has_native_bf16() if precision == "auto" else precision == "bfloat16"
+    return TorchPredictor(network, scaling, bf16=bf16)
+
+
+def _openvino_predictor(
+    network: "nn.Module", scaling: Scaling, window_px: int, precision: Precision, int8_model: Path | None
+) -> "OpenVinoPredictor":
+    from glacierseg.predict.export import openvino_model  # noqa: PLC0415
+
+    if precision == "int8":
+        model = read_int8(int8_model, network, scaling, window_px)
+    else:
+        model = openvino_model(network, scaling, window_px)
+    return OpenVinoPredictor(model, precision)
+
+
+def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling, window_px: int) -> Any:
+    """Reads a quantised network, an `openvino.Model`.
+
+    Raises:
+        RequestError: There is no such file, or it was made of another network or for another window.
+    """
+    from glacierseg.predict.export import fingerprint, require  # noqa: PLC0415
+
+    openvino = require("openvino", "openvino")
+    remedy = "make one with: glacierseg export MODEL_DIR --to openvino --int8-with SCENE --mask MASK"
+    if path is None or not path.is_file():
+        raise RequestError(f"{path or 'int8'}: there is no quantised network; {remedy}")
+    model = openvino.Core().read_model(path)
+    made_of = {
+        key: model.get_rt_info(["glacierseg", key]).astype(str)
+        for key in ("fingerprint", "window_px")
+        if model.has_rt_info(["glacierseg", key])
+    }
+    if made_of.get("fingerprint") != fingerprint(network, scaling):
+        raise RequestError(f"{path}: was made of another network than this one; {remedy}")
+    if made_of["window_px"] != str(window_px):
+        raise RequestError(
+            f"{path}: takes windows of {made_of['window_px']} px, not {window_px}; ask for those, or {remedy}"
+        )
+    return model
+
+
+class OnnxPredictor:
+    """Runs an exported network in ONNX Runtime, on the GPU where its build has one."""
+
+    def __init__(self, model: bytes) -> None:
+        """Loads the graph.
+
+        Args:
+            model: An ONNX file's bytes, from `glacierseg.predict.export.onnx_model`.
+
+        Raises:
+            RequestError: The package onnxruntime is not installed.
+        """
+        from glacierseg.predict.export import require  # noqa: PLC0415
+
+        runtime = require("onnxruntime", "onnx")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = _threads()
+        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        available = runtime.get_available_providers()
+        self._session = runtime.InferenceSession(
+            model, options, providers=[name for name in wanted if name in available]
+        )
+
+    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Predicts windows: `(B, C, H, W)`, `(B, H, W)` to glacier probability `(B, H, W)`."""
+        probability: NDArray[np.float32] = self._session.run(None, {"values": _with_nan(values, valid)})[0]
+        return probability[:, -1]
+
+
+class OpenVinoPredictor:
+    """Runs an exported network in OpenVINO on the CPU."""
+
+    def __init__(self, model: Any, precision: Precision) -> None:
+        """Compiles the graph.
+
+        Args:
+            model: An `openvino.Model`, from `glacierseg.predict.export.openvino_model` or a quantised one.
+            precision: Of all that is not quantised; ``auto`` is bf16 where the processor computes in it.
+
+        Raises:
+            RequestError: The package openvino is not installed.
+        """
+        from glacierseg.predict.export import require  # noqa: PLC0415
+
+        openvino = require("openvino", "openvino")
+        core = openvino.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        bf16 = has_bf16 if precision == "auto" else precision == "bfloat16"
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            "INFERENCE_NUM_THREADS": _threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._compiled = core.compile_model(model, "CPU", settings)
+
+    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Predicts windows: `(B, C, H, W)`, `(B, H, W)` to glacier probability `(B, H, W)`."""
+        probability: NDArray[np.float32] = self._compiled(_with_nan(values, valid))[0]
+        return probability[:, -1]
+
+
+def _with_nan(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    marked = np.array(values, np.float32, order="C")
+    if not valid.all():
+        np.moveaxis(marked, 1, -1)[~valid] = np.nan
+    return marked
+
+
+def _threads() -> int:
+    # One setting for all engines: torch follows OMP_NUM_THREADS and the scheduler of a cluster.
+    import torch  # noqa: PLC0415
+
+    return torch.get_num_threads()

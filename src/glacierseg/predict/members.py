@@ -1,0 +1,175 @@
+"""What predicts together: networks of an ensemble, and the eight ways to look at a window."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.dataset.augment import Directions, Symmetry
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.errors import BandError, RequestError
+from glacierseg.predict.engines import Engine, Precision, make_predictor
+from glacierseg.predict.stream import Predictor
+from glacierseg.raster.scene import Scene
+from glacierseg.training.checkpoint import ModelCard, load_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """One network or several.
+
+    Attributes:
+        networks: The networks.
+        cards: Their cards; None for a network that takes a scene's bands as they are.
+    """
+
+    networks: "tuple[nn.Module, ...]"
+    cards: tuple[ModelCard | None, ...]
+
+    @property
+    def name(self) -> str:
+        """Architectures, each once."""
+        names = [
+            card.architecture if card else type(network).__name__
+            for network, card in zip(self.networks, self.cards, strict=True)
+        ]
+        return ",".join(dict.fromkeys(names))
+
+    @property
+    def window_px(self) -> int:
+        """The patch size that all of them were trained on.
+
+        Raises:
+            RequestError: They were trained on several.
+        """
+        sizes = sorted({card.patch_px if card else 256 for card in self.cards})
+        if len(sizes) > 1:
+            raise RequestError(
+                f"the networks were trained on patches of {', '.join(map(str, sizes))} px; "
+                "choose one size for all with window_px"
+            )
+        return sizes[0]
+
+    def matching_scene(self, scene: Scene) -> Scene:
+        """Returns the bands of a scene that the networks want.
+
+        Raises:
+            BandError: The scene lacks some.
+        """
+        wanted = list(dict.fromkeys(band for card in self.cards if card for band in card.bands))
+        matching = matching_scene(scene, wanted) if wanted else scene
+        # A network without a card takes all bands in their own order.
+        return scene if None in self.cards else matching
+
+    def predictors(
+        self,
+        scene: Scene,
+        *,
+        window_px: int,
+        engine: Engine = "auto",
+        precision: Precision = "auto",
+        int8_model: Path | None = None,
+        symmetries: bool = False,
+    ) -> list[Predictor]:
+        """Makes what predicts windows of a scene, one for each layer to blend.
+
+        Args:
+            scene: From `matching_scene`.
+            window_px: Side of a window.
+            engine: What computes.
+            precision: What it computes in.
+            int8_model: A quantised network, see `make_predictor`.
+            symmetries: Look at every window in the eight ways. A single network gets a layer for each of
+                them; of several networks each takes their mean.
+        """
+        made = []
+        for network, card in zip(self.networks, self.cards, strict=True):
+            channels = len(scene.bands)
+            scaling = card.scaling if card else Scaling((0.0,) * channels, (1.0,) * channels)
+            predictor = make_predictor(
+                engine,
+                network,
+                scaling,
+                window_px=window_px,
+                # A network without a card is not ours; nothing is known of how it bears rounding.
+                precision="float32" if card is None and precision == "auto" else precision,
+                int8_model=int8_model,
+            )
+            names = card.bands if card else scene.band_names
+            places = [scene.band_names.index(name) for name in names]
+            dtypes = [scene.bands[place].dtype for place in places]
+            ways = _ways(predictor, Directions.among(names, dtypes)) if symmetries else [predictor]
+            whole = places == list(range(channels))
+            made.append(ways if whole else [_selected(way, places) for way in ways])
+        return made[0] if len(made) == 1 else [ways[0] if len(ways) == 1 else _mean(ways) for ways in made]
+
+
+def matching_scene(scene: Scene, bands: Sequence[str]) -> Scene:
+    """Returns the bands of a scene that a network wants, in its order.
+
+    Raises:
+        BandError: The scene lacks some.
+    """
+    missing = [band for band in bands if band not in scene.band_names]
+    if missing:
+        raise BandError(
+            f"{scene.paths[0]}: lacks {', '.join(missing)} that the model was trained on; it has "
+            f"{', '.join(scene.band_names)}: name its bands as in {', '.join(bands)}"
+        )
+    return scene.select(bands)
+
+
+def load_ensemble(folders: Sequence[Path | str], *, prune_level: int | None = None) -> Ensemble:
+    """Loads networks to predict together.
+
+    Args:
+        folders: Model folders.
+        prune_level: See `load_model`.
+
+    Raises:
+        CheckpointError: One is no model folder.
+        RequestError: A network cannot be pruned.
+    """
+    loaded = [load_model(folder, prune_level=prune_level) for folder in folders]
+    return Ensemble(tuple(network for network, _ in loaded), tuple(card for _, card in loaded))
+
+
+def layer_facts(layers: int, networks: int) -> Mapping[str, str]:
+    """Returns what the spread of a prediction is of, for the file's tags."""
+    kind = "networks" if networks > 1 else "symmetries"
+    return {"spread_of": f"{layers} {kind}"} if layers > 1 else {}
+
+
+def _ways(predictor: Predictor, directions: Directions) -> list[Predictor]:
+    return [_turned(predictor, symmetry, directions) for symmetry in directions.symmetries]
+
+
+def _turned(predictor: Predictor, symmetry: Symmetry, directions: Directions) -> Predictor:
+    def predict(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        if directions.exist:
+            values = directions.turn(values.astype(np.float32), symmetry)
+        turned = np.ascontiguousarray(symmetry.apply(values)), np.ascontiguousarray(symmetry.apply(valid))
+        return symmetry.undo(predictor(*turned))
+
+    return predict
+
+
+def _selected(predictor: Predictor, places: Sequence[int]) -> Predictor:
+    return lambda values, valid: predictor(np.ascontiguousarray(values[:, list(places)]), valid)
+
+
+def _mean(predictors: Sequence[Predictor]) -> Predictor:
+    def predict(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        total = predictors[0](values, valid).astype(np.float32)
+        for predictor in predictors[1:]:
+            total += predictor(values, valid)
+        total /= len(predictors)
+        return total
+
+    return predict

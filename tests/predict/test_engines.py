@@ -1,0 +1,86 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from glacierseg.errors import RequestError
+from glacierseg.predict.engines import PRECISIONS, make_predictor
+from glacierseg.predict.scene import ScenePrediction, write_prediction
+from glacierseg.raster.scene import open_scene
+from glacierseg.tiling import Tiling
+from glacierseg.training.checkpoint import load_model
+from tests.helpers import write_scene
+from tests.predict.test_export import BANDS, by_definition, model_folder, windows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return model_folder(tmp_path_factory.mktemp("model"), "glavitu")
+
+
+@pytest.mark.parametrize("engine", ["auto", *PRECISIONS])
+def test_every_engine_gives_the_same_in_float32(folder, engine):
+    network, card = load_model(folder)
+    predictor = make_predictor(engine, network, card.scaling, window_px=32, precision="float32")
+    for count in (3, 1):
+        values, valid = windows(count, 32)
+        kept = values.copy()
+        got = predictor(values, valid)
+        assert (got.shape, got.dtype) == ((count, 32, 32), np.float32)
+        np.testing.assert_allclose(got, by_definition(folder, values, valid)[:, -1], atol=1e-4)
+        np.testing.assert_array_equal(values, kept)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_bfloat16_is_close_and_another_computation(folder, engine):
+    """Elevations of 5000 m have only steps of 32 m in bf16: the scaling has to stay in float32."""
+    network, card = load_model(folder)
+    values, valid = windows(2, 32)
+    rough = make_predictor(engine, network, card.scaling, window_px=32, precision="bfloat16")(values, valid)
+    error = abs(rough - by_definition(folder, values, valid)[:, -1])
+    if engine == "torch" or torch.backends.mkldnn.is_available():
+        assert error.mean() < 0.01
+    if engine == "torch":
+        assert error.max() > 1e-4
+
+
+def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path):
+    values = np.random.default_rng(0).integers(1, 200, (len(BANDS), 50, 70)).astype(np.uint8)
+    values[:, :7, :9] = 0
+    scene = open_scene(write_scene(tmp_path / "s.tif", values, BANDS, nodata=0))
+    network, card = load_model(folder)
+    maps = {}
+    for engine in PRECISIONS:
+        predictor = make_predictor(engine, network, card.scaling, window_px=32, precision="float32")
+        files = ScenePrediction(tmp_path / f"{engine}_p.tif", tmp_path / f"{engine}_m.tif")
+        write_prediction(scene, [predictor], files, Tiling(32), batch_size=4, threshold=0.5, tags={})
+        with open_scene(files.probability).open() as reader:
+            maps[engine], valid = reader.read(0, 0, 50, 70)
+        assert (~valid).sum() == 7 * 9
+    np.testing.assert_allclose(maps["onnx"], maps["torch"], atol=1e-4)
+    np.testing.assert_allclose(maps["openvino"], maps["torch"], atol=1e-4)
+
+
+def test_wrong_requests_are_one_clear_line(folder, monkeypatch):
+    network, card = load_model(folder)
+
+    def ask(engine, **more):
+        return make_predictor(engine, network, card.scaling, window_px=32, **more)
+
+    with pytest.raises(RequestError, match="no engine is called 'tensorrt'"):
+        ask("tensorrt")
+    with pytest.raises(RequestError, match="onnx does not predict in bfloat16; it does in auto, float32"):
+        ask("onnx", precision="bfloat16")
+    with pytest.raises(RequestError, match="torch does not predict in int8"):
+        ask("auto", precision="int8")
+    for package, engine, extra in (
+        ("onnx", "onnx", "onnx"),
+        ("onnxruntime", "onnx", "onnx"),
+        ("openvino", "openvino", "openvino"),
+        ("onnx", "openvino", "openvino"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(RequestError, match=rf"^{package} is not installed.*\[{extra}\]'$"):
+                ask(engine)

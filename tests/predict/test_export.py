@@ -1,0 +1,215 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+import torch
+from torch import nn
+
+from glacierseg.errors import CheckpointError, OutputError, RequestError
+from glacierseg.models import MODELS, create_model
+from glacierseg.predict.export import deepness_facts, export_model, fingerprint, raw_graph
+from glacierseg.training.checkpoint import ModelCard, load_model, save_model
+
+MEAN, STD = (120.0, 5000.0, 0.1, -3.0, 40.0), (40.0, 300.0, 0.2, 1.5, 9.0)
+BANDS = ("red", "elevation", "ndsi", "slope", "b 5, odd")
+
+
+def lively(network: nn.Module) -> nn.Module:
+    """Statistics and heads as after a training, not the neutral ones they start from."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    for key, parameter in network.named_parameters():
+        if "head" in key and key.endswith("weight"):
+            nn.init.normal_(parameter)
+    return network.eval()
+
+
+def model_folder(folder: Path, name: str, patch_px: int = 32, **options: object) -> Path:
+    torch.manual_seed(3)
+    card = ModelCard(
+        architecture=name, width=0.125, options=options, bands=BANDS, band_mean=MEAN, band_std=STD,
+        patch_px=patch_px,
+    )  # fmt: skip
+    save_model(folder, lively(card.build()), card)
+    return folder
+
+
+def windows(count: int, side_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values in field units and where they are valid, with a hole in the first window."""
+    rng = np.random.default_rng(side_px)
+    values = rng.normal(size=(count, len(BANDS), side_px, side_px))
+    values = values * np.array(STD)[:, None, None] + np.array(MEAN)[:, None, None]
+    valid = np.ones((count, side_px, side_px), bool)
+    valid[0, 3:9, 5:20] = False
+    return values.astype(np.float32), valid
+
+
+def by_definition(folder: Path, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Class probabilities `(B, classes, H, W)`: torch for the network, numpy for all around it."""
+    network, _ = load_model(folder)
+    scaled = (values.astype(float) - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
+    scaled *= valid[:, None]
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(scaled.astype(np.float32))).double().numpy()
+    exponent = np.exp(logits - logits.max(1, keepdims=True))
+    return exponent / exponent.sum(1, keepdims=True)
+
+
+def with_nan(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """One band alone is missing where a pixel is not valid."""
+    values = values.copy()
+    values[:, 2][~valid] = np.nan
+    return values
+
+
+def run_onnx(path: Path, values: np.ndarray) -> np.ndarray:
+    return onnxruntime.InferenceSession(path).run(None, {"values": values})[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("window_px", [None, 45])
+def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(tmp_path, name, window_px):
+    folder = model_folder(tmp_path, name)
+    path = export_model(folder, "onnx", window_px=window_px)
+    assert path == folder / "model.onnx"
+    for count in (1, 3):
+        values, valid = windows(count, window_px or 32)
+        got = run_onnx(path, with_nan(values, valid))
+        expected = by_definition(folder, values, valid)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        assert expected.std() > 0.1, "probabilities differ from pixel to pixel, or the test is blind"
+    wrong, _ = windows(1, 64)
+    with pytest.raises(Exception, match="invalid dimensions"):
+        run_onnx(path, wrong)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_openvino_equals_torch(tmp_path, name):
+    folder = model_folder(tmp_path, name)
+    path = export_model(folder, "openvino", tmp_path / "other" / "net.xml")
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for count in (1, 3):
+        values, valid = windows(count, 32)
+        got = compiled(with_nan(values, valid))[0]
+        np.testing.assert_allclose(got, by_definition(folder, values, valid), atol=1e-4)
+    assert {file.name for file in path.parent.iterdir()} == {"net.xml", "net.bin"}
+    assert (path.parent / "net.bin").stat().st_size > 3.5 * sum(
+        parameter.numel() for parameter in load_model(folder)[0].parameters()
+    ), "weights are whole float32"
+
+
+def test_both_formats_say_what_they_are(tmp_path):
+    folder = model_folder(tmp_path, "m_landsnet")
+    session = onnxruntime.InferenceSession(export_model(folder, "onnx", window_px=48))
+    facts = session.get_modelmeta().custom_metadata_map
+    network, card = load_model(folder)
+    assert json.loads(facts["bands"]) == list(BANDS)
+    assert json.loads(facts["band_mean"]) == list(MEAN)
+    assert json.loads(facts["band_std"]) == list(STD)
+    assert json.loads(facts["class_names"]) == {"0": "background", "1": "glacier"}
+    assert (facts["architecture"], facts["patch_px"], facts["window_px"]) == ("m_landsnet", "32", "48")
+    assert facts["fingerprint"] == fingerprint(network, card.scaling)
+    model = openvino.Core().read_model(export_model(folder, "openvino", window_px=48))
+    for key in set(facts) - set(deepness_facts(card, 48)):
+        assert model.get_rt_info(["glacierseg", key]).astype(str) == facts[key], key
+
+
+def test_deepness_arithmetic_gives_the_networks_result(tmp_path):
+    """The QGIS plug-in divides by 255, standardises as the file says, and wants square maps per class."""
+    folder = model_folder(tmp_path, "unetplusplus")
+    path = export_model(folder, "onnx")
+    session = onnxruntime.InferenceSession(path)
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["model_type"]) == "Segmentor"
+    assert json.loads(facts["tile_size"]) == 32
+    assert session.get_inputs()[0].shape[1:] == [len(BANDS), 32, 32]
+    assert session.get_outputs()[0].shape[1:] == [2, 32, 32]
+    values = np.random.default_rng(0).integers(0, 256, (2, 32, 32, len(BANDS)))
+    tiles = np.float32(values * 1.0 / 255.0)
+    mean, std = (np.float32(json.loads(facts[f"standardization_{key}"])) for key in ("mean", "std"))
+    got = run_onnx(path, ((tiles - mean) / std).transpose(0, 3, 1, 2))
+    plain = values.transpose(0, 3, 1, 2).astype(np.float32)
+    # Dividing and multiplying again costs the last bit of every value.
+    np.testing.assert_allclose(got, by_definition(folder, plain, np.ones((2, 32, 32), bool)), atol=1e-4)
+
+
+def test_a_pruned_network_is_exported_as_it_is_pruned(tmp_path):
+    folder = model_folder(tmp_path, "unetplusplus", deep_supervision=True)
+    values, _ = windows(1, 32)
+    for level in (1, 4):
+        network, _ = load_model(folder, prune_level=level)
+        graph = raw_graph(network, load_model(folder)[1].scaling, 32)
+        with torch.inference_mode():
+            expected = graph(torch.from_numpy(values)).numpy()
+        path = export_model(folder, "onnx", tmp_path / f"{level}.onnx", prune_level=level)
+        np.testing.assert_allclose(run_onnx(path, values), expected, atol=1e-5)
+    assert (tmp_path / "1.onnx").stat().st_size < (tmp_path / "4.onnx").stat().st_size / 2
+
+
+def test_exporting_leaves_the_network_alone(tmp_path):
+    folder = model_folder(tmp_path, "glavitu")
+    network, card = load_model(folder)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    raw_graph(network, card.scaling, 40)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_fingerprint_changes_with_weights_scaling_and_pruning():
+    torch.manual_seed(0)
+    network = create_model("unetplusplus", 2, width=0.125, deep_supervision=True)
+    card = ModelCard(
+        architecture="x", bands=("a", "b"), band_mean=(0, 1), band_std=(1, 1), patch_px=16
+    ).scaling
+    first = fingerprint(network, card)
+    assert first == fingerprint(network, card)
+    words = {first, fingerprint(network, card.select([1, 0]))}
+    network.prune_level = 2
+    words.add(fingerprint(network, card))
+    with torch.no_grad():
+        network.heads["2"].bias += 1e-3
+    words.add(fingerprint(network, card))
+    assert len(words) == 4
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_failure_leaves_no_file_behind(tmp_path, to, monkeypatch):
+    folder = model_folder(tmp_path / "model", "m_landsnet")
+    held = set(folder.iterdir())
+    (tmp_path / "file").write_text("in the way")
+    suffix = {"onnx": "onnx", "openvino": "xml"}[to]
+    with pytest.raises(OutputError, match="cannot write there"):
+        export_model(folder, to, tmp_path / "file" / f"a.{suffix}")
+
+    def broken(path: Path, data: bytes) -> int:
+        path.open("wb").write(data[:10])
+        raise OSError(5, "broken")
+
+    monkeypatch.setattr(Path, "write_bytes", broken)
+    monkeypatch.setattr(openvino, "save_model", lambda _, path, **__: broken(path, b"0" * 20))
+    with pytest.raises(OSError, match="broken"):
+        export_model(folder, to)
+    assert set(folder.iterdir()) == held
+
+
+def test_wrong_requests_are_one_clear_line(tmp_path, monkeypatch):
+    folder = model_folder(tmp_path, "m_landsnet")
+    with pytest.raises(RequestError, match=r"net\.pt: an export to onnx ends in \.onnx"):
+        export_model(folder, "onnx", "net.pt")
+    with pytest.raises(RequestError, match="cannot export to 'tflite'"):
+        export_model(folder, "tflite")
+    with pytest.raises(RequestError, match="window of 0 px"):
+        export_model(folder, "onnx", window_px=0)
+    with pytest.raises(CheckpointError, match="is no model folder"):
+        export_model(tmp_path / "nothing", "onnx")
+    for package, to in (("onnx", "onnx"), ("openvino", "openvino")):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(RequestError, match=rf"^{package} is not installed.*glacierseg\[{to}\]'$"):
+                export_model(folder, to)
+    assert not list(folder.glob("*.onnx"))
