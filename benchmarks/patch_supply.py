@@ -18,7 +18,6 @@ import numpy as np
 import rasterio
 import torch
 from predict_scene import BANDS, make_scene
-from torch.utils.data import default_collate
 
 from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.batches import InputScaling
@@ -72,7 +71,7 @@ def ours(region: Region, count: int, cache: Cache, folder: Path, *, scaled: bool
         dataset[draw]
     started = time.perf_counter()
     for draw in range(0, count, BATCH):
-        values, valid, _ = default_collate([dataset[draw + i] for i in range(BATCH)])
+        values, valid, _ = dataset.__getitems__(range(draw, draw + BATCH))
         if scaled:
             scale(values, valid)
     return BATCH * -(-count // BATCH) / (time.perf_counter() - started)

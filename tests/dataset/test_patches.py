@@ -15,6 +15,7 @@ from glacierseg.dataset.patches import (
     PatchReader,
     PatchTensors,
     Region,
+    as_batch,
     place_patches,
 )
 from glacierseg.dataset.pixel_store import Cache
@@ -130,8 +131,8 @@ def test_worker_processes_give_the_patches_of_one_process(
     patches = place_patches([region], "train", 32, overlap=0.5)
     reader = PatchReader([region], 32, cache, tmp_path)
     dataset = PatchDataset(reader, patches, "train", PLAIN, augmentation=Augmentation(noise=0.1), seed=3)
-    alone = [values for values, _, _ in DataLoader(dataset, 2)]
-    loader = DataLoader(dataset, 2, num_workers=2, multiprocessing_context=way)
+    alone = [values for values, _, _ in DataLoader(dataset, 2, collate_fn=as_batch)]
+    loader = DataLoader(dataset, 2, collate_fn=as_batch, num_workers=2, multiprocessing_context=way)
     shared = [values for values, _, _ in loader]
     assert len(alone) == len(shared) > 1
     assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))

@@ -1,16 +1,18 @@
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
 import rasterio
 import torch
+from rasterio.windows import Window
 from rio_cogeo import cog_validate
 from torch import nn
 
-from glacierseg.errors import BandError, OutputError, RequestError
-from glacierseg.predict.scene import predict_scene
+from glacierseg.errors import BandError, OutputError, RasterError, RequestError
+from glacierseg.predict.scene import ScenePrediction, predict_scene
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.checkpoint import ModelCard
+from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
 
 CARD = ModelCard(
@@ -94,3 +96,180 @@ def test_a_failure_leaves_no_file_behind(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         predict_scene(Sigmoid(), scene(tmp_path), tmp_path / "file" / "out", card=CARD)
+
+
+class Neighbourly(nn.Module):
+    """Sees its surroundings, so that windows differ where they overlap; `after` windows it breaks down."""
+
+    def __init__(self, after: int | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.mix = nn.Conv2d(2, 2, 5, padding=2)
+        nn.init.normal_(self.mix.weight)
+        self.left = after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.left is not None:
+            self.left -= len(x)
+            if self.left < 0:
+                raise RuntimeError("broken")
+        return self.mix(x)  # type: ignore[no-any-return]
+
+
+def contents(files: ScenePrediction) -> tuple[bytes, bytes]:
+    return files.probability.read_bytes(), files.mask.read_bytes()
+
+
+# Four strips of six windows; those that reach into the first missing strip are predicted once more.
+@pytest.mark.parametrize(("after", "finished", "windows"), [(1, 0, 24), (9, 1, 24), (14, 2, 18), (20, 3, 18)])
+def test_an_interrupted_prediction_goes_on_to_the_same_bytes(
+    tmp_path: Path, after: int, finished: int, windows: int
+) -> None:
+    path = scene(tmp_path)
+    settings = {"card": CARD, "batch_size": 3, "window_px": 16}
+    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="broken"):
+        predict_scene(Neighbourly(after), path, out, **settings)  # type: ignore[arg-type]
+    assert not list(out.glob("*.tif"))
+    assert len(list(out.glob(".*/strip-*.npy"))) == finished
+    again = Neighbourly(10**6)
+    files = predict_scene(again, path, out, **settings)  # type: ignore[arg-type]
+    assert again.left == 10**6 - windows
+    assert contents(files) == contents(whole)
+    assert [p.name for p in sorted(out.iterdir())] == ["valley_mask.tif", "valley_probability.tif"]
+
+
+def test_strips_of_another_network_or_setting_are_not_used(tmp_path: Path) -> None:
+    path, out = scene(tmp_path), tmp_path / "out"
+    with pytest.raises(RuntimeError, match="broken"):
+        predict_scene(Neighbourly(20), path, out, card=CARD, batch_size=3)
+    assert list(out.glob(".*/strip-*.npy"))
+    other = Neighbourly()
+    nn.init.normal_(other.mix.weight)
+    files = predict_scene(other, path, out, card=CARD, batch_size=3)
+    fresh = predict_scene(other, path, tmp_path / "fresh", card=CARD, batch_size=3)
+    assert contents(files) == contents(fresh)
+
+
+def test_several_networks_give_mean_and_spread(tmp_path: Path) -> None:
+    folders, networks = [], []
+    for seed, bands in enumerate((("red", "nir"), ("nir", "green"), ("red", "nir"))):
+        torch.manual_seed(seed)
+        card = CARD.model_copy(update={"bands": bands, "width": 0.125})
+        networks.append((card.build(), card))
+        folders.append(tmp_path / f"model{seed}")
+        save_model(folders[-1], *networks[-1])
+    path = scene(tmp_path)
+    together = predict_scene(folders, path, tmp_path / "out", precision="float32")
+    alone = [
+        rasterio.open(
+            predict_scene(folder, path, tmp_path / folder.name, precision="float32").probability
+        ).read(1)
+        for folder in folders
+    ]
+    with rasterio.open(together.probability) as dataset:
+        assert dataset.descriptions == ("glacier_probability", "spread")
+        assert dataset.tags()["spread_of"] == "3 networks"
+        mean, spread = dataset.read()
+    # A pixel counts only where all bands of all networks have data.
+    inside = ~np.isnan(mean)
+    np.testing.assert_allclose(mean[inside], np.mean(alone, 0)[inside], atol=1e-5)
+    np.testing.assert_allclose(spread[inside], np.std(alone, 0)[inside], atol=1e-5)
+
+
+def test_the_eight_symmetries_are_averaged_and_spread(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).integers(1, 20, (2, 16, 16)).astype(np.uint8)
+    path = write_scene(tmp_path / "square.tif", values, ["red", "nir"])
+    network = Neighbourly()
+    file = predict_scene(network, path, tmp_path, card=CARD, symmetries=True, precision="float32").probability
+    image = torch.from_numpy(CARD.scaling.apply(values, np.ones((16, 16), bool)))
+    ways = []
+    for flip in (False, True):
+        for turns in range(4):
+            seen = torch.rot90(image.flip(-1) if flip else image, turns, (-2, -1))
+            with torch.no_grad():
+                back = torch.rot90(network(seen[None]).softmax(1)[0, 1], -turns, (-2, -1))
+            ways.append((back.flip(-1) if flip else back).numpy())
+    mean, spread = rasterio.open(file).read()
+    np.testing.assert_allclose(mean, np.mean(ways, 0), atol=1e-5)
+    np.testing.assert_allclose(spread, np.std(ways, 0), atol=1e-5)
+
+
+def test_eight_bits_hold_the_probability_to_half_a_level(tmp_path: Path) -> None:
+    path = scene(tmp_path)
+    fine = rasterio.open(predict_scene(Sigmoid(), path, tmp_path / "a", card=CARD).probability).read(1)
+    files = predict_scene(Sigmoid(), path, tmp_path / "b", card=CARD, dtype="uint8")
+    with rasterio.open(files.probability) as dataset:
+        levels = dataset.read(1)
+        assert dataset.nodata == 255
+        assert dataset.scales == (1 / 254,)
+        assert cog_validate(files.probability, quiet=True)[0]
+    np.testing.assert_array_equal(levels == 255, np.isnan(fine))
+    inside = levels != 255
+    np.testing.assert_allclose(levels[inside] / 254, fine[inside], atol=0.5 / 254 + 1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 40), (40, 1), (1, 1), (3, 5)])
+@pytest.mark.parametrize("halo_px", [0, 4])
+def test_scenes_of_one_row_or_column_come_out_whole(
+    tmp_path: Path, height: int, width: int, halo_px: int
+) -> None:
+    values = np.random.default_rng(3).integers(1, 20, (2, height, width)).astype(np.uint8)
+    path = write_scene(tmp_path / "thin.tif", values, ["red", "nir"])
+    file = predict_scene(Sigmoid(), path, tmp_path, card=CARD, halo_px=halo_px).probability
+    probability = rasterio.open(file).read(1)
+    expected = 1 / (1 + np.exp(-((values[0] - 10.0) / 2 - (values[1] - 5.0) / 4)))
+    np.testing.assert_allclose(probability, expected, atol=1e-5)
+
+
+def test_a_scene_without_any_data_comes_out_as_nodata(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "e.tif", np.zeros((2, 30, 30), np.uint8), ["red", "nir"], nodata=0)
+    files = predict_scene(Sigmoid(), path, tmp_path, card=CARD)
+    assert np.isnan(rasterio.open(files.probability).read(1)).all()
+    assert (rasterio.open(files.mask).read(1) == 255).all()
+
+
+def test_a_truncated_scene_leaves_no_file(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1, 200, (2, 600, 300)).astype(np.uint8)
+    path = write_scene(tmp_path / "cut.tif", values, ["red", "nir"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.6)])
+    with pytest.raises(RasterError, match=r"cut\.tif"):
+        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, window_px=64)
+    assert not list((tmp_path / "out").glob("*.tif"))
+
+
+def test_a_virtual_mosaic_is_a_scene(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1, 20, (2, 40, 64)).astype(np.uint8)
+    whole = write_scene(tmp_path / "whole.tif", values, ["red", "nir"])
+    sources = ""
+    for number, left in enumerate((0, 32)):
+        with rasterio.open(whole) as dataset:
+            window = Window(left, 0, 32, 40)
+            profile = {**dataset.profile, "width": 32, "transform": dataset.window_transform(window)}
+            with rasterio.open(tmp_path / f"tile{number}.tif", "w", **profile) as tile:
+                tile.write(dataset.read(window=window))
+            crs, transform = dataset.crs.to_wkt(), ",".join(map(str, dataset.transform.to_gdal()))
+    bands = ""
+    for band, name in ((1, "red"), (2, "nir")):
+        sources = "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">tile{number}.tif</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>"
+            f'<SrcRect xOff="0" yOff="0" xSize="32" ySize="40"/>'
+            f'<DstRect xOff="{left}" yOff="0" xSize="32" ySize="40"/></SimpleSource>'
+            for number, left in enumerate((0, 32))
+        )
+        bands += (
+            f'<VRTRasterBand dataType="Byte" band="{band}"><Description>{name}</Description>'
+            f"{sources}</VRTRasterBand>"
+        )
+    mosaic = tmp_path / "mosaic.vrt"
+    mosaic.write_text(
+        f'<VRTDataset rasterXSize="64" rasterYSize="40"><SRS>{escape(crs)}</SRS>'
+        f"<GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
+    )
+    network = Neighbourly()
+    one = predict_scene(network, whole, tmp_path / "a", card=CARD).probability
+    other = predict_scene(network, mosaic, tmp_path / "b", card=CARD).probability
+    np.testing.assert_array_equal(rasterio.open(one).read(), rasterio.open(other).read())

@@ -37,12 +37,20 @@ class InputScaling(nn.Module):
         Returns:
             `(B, C, H, W)`, 0 where there are no data.
         """
-        rows = *values.shape[:2], -1
         # One long line of pixels by bands: with the bands alone as the last axis, loops would be too short.
         mean, factor = self.mean.repeat(values.shape[2]), self.factor.repeat(values.shape[2])
-        scaled = torch.empty_like(values, dtype=self.mean.dtype) if out is None else out
-        torch.sub(values.reshape(rows), mean, out=scaled.view(rows)).mul_(factor)
+        scaled = self._fresh(values) if out is None else out
+        # A processor does better patch by patch, which stay in its cache; a GPU wants all at once.
+        parts = ((values, scaled),) if scaled.is_cuda else zip(values, scaled, strict=True)
+        for source, target in parts:
+            target.copy_(source).flatten(-2).sub_(mean).mul_(factor)
         # To look first spares a pass over the batch, but makes a GPU wait.
         if scaled.is_cuda or not valid.all():
             scaled.masked_fill_(~valid[..., None], 0)
         return scaled.permute(0, 3, 1, 2)
+
+    def _fresh(self, values: Tensor) -> Tensor:
+        if values.is_cuda or self.mean.dtype != torch.float32:
+            return torch.empty_like(values, dtype=self.mean.dtype)
+        # Of large arrays from numpy the system makes huge pages, which are there several times sooner.
+        return torch.from_numpy(np.empty(tuple(values.shape), np.float32))

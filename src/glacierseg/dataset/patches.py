@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from glacierseg.dataset.augment import Augmentation, Directions, Symmetry
+from glacierseg.dataset.augment import SYMMETRIES, Augmentation, Directions, Symmetry
 from glacierseg.dataset.batches import TORCH_TYPES
 from glacierseg.dataset.pixel_store import Cache, PixelStore
 from glacierseg.dataset.scaling import Scaling
@@ -171,6 +171,8 @@ class PatchDataset(Dataset[PatchTensors]):
         self.augmentation = augmentation
         scene = reader.regions[0].scene
         self._directions = Directions.among(scene.band_names, [band.dtype for band in scene.bands])
+        changed = augmentation is not None and (augmentation.changes_values or self._directions.exist)
+        self._dtype = np.dtype(np.float32) if changed or scene.dtype not in TORCH_TYPES else scene.dtype
         self.seed = seed
 
     def __len__(self) -> int:
@@ -191,32 +193,46 @@ class PatchDataset(Dataset[PatchTensors]):
         return np.array(held, bool)
 
     def __getitem__(self, draw: int) -> PatchTensors:
+        values, valid, target = self.__getitems__([draw])
+        return values[0], valid[0], target[0]
+
+    def __getitems__(self, draws: Sequence[int]) -> PatchTensors:
+        """Makes a whole batch at once, `(B, ...)`, which spares collating it; see `as_batch`."""
+        shape = len(draws), self.reader.patch_px, self.reader.patch_px
+        # Of large arrays from numpy the system makes huge pages, which are there several times sooner.
+        values = np.empty((*shape, len(self.scaling.mean)), self._dtype)
+        valid, target = np.empty(shape, bool), np.empty(shape, np.uint8)
+        for number, draw in enumerate(draws):
+            self._write(draw, values[number], valid[number], target[number])
+        return torch.from_numpy(values), torch.from_numpy(valid), torch.from_numpy(target)
+
+    def _write(
+        self, draw: int, values: NDArray[Any], valid: NDArray[np.bool_], target: NDArray[np.uint8]
+    ) -> None:
+        """Writes what is drawn to `(P, P, C)`, `(P, P)` and `(P, P)`."""
         patch = self.patches[draw % len(self.patches)]
         rng = np.random.default_rng((self.seed, draw))
         turns = self.augmentation is not None and self.augmentation.symmetries
         if turns:
             patch = self._shifted(patch, rng)
-        values, valid, truth, roles = self.reader.read(patch)
+        own_values, own_valid, truth, roles = self.reader.read(patch)
         code = ROLE_CODES[self.role]
         if self.role == "train":
-            valid = valid & ((roles == code) | (roles == NO_ROLE))
-        truth = np.where(roles == code, truth, np.uint8(IGNORE))
-        if values.dtype not in TORCH_TYPES:
-            values = values.astype(np.float32)
-        if turns:
-            symmetry = Symmetry.draw(rng, self._directions.symmetries)
-            if self._directions.exist:
-                values = values.astype(np.float32)
-                self._directions.turn(values.transpose(2, 0, 1), symmetry)
-            values = _turned(values, symmetry)
-            valid, truth = (np.ascontiguousarray(symmetry.apply(array)) for array in (valid, truth))
+            own_valid = own_valid & ((roles == code) | (roles == NO_ROLE))
+        symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else SYMMETRIES[0]
+        if own_values.dtype != self._dtype or (turns and self._directions.exist):
+            own_values = own_values.astype(self._dtype)
+        if turns and self._directions.exist:
+            self._directions.turn(own_values.transpose(2, 0, 1), symmetry)
+        # A pixel with all its bands is moved as one item, several times faster than band by band.
+        pixel = np.dtype((np.void, values.strides[1]))
+        values.view(pixel)[..., 0] = symmetry.apply(own_values.view(pixel)[..., 0])
+        valid[:] = symmetry.apply(own_valid)
+        target[:] = symmetry.apply(np.where(roles == code, truth, np.uint8(IGNORE)))
         if self.augmentation and self.augmentation.changes_values:
             image = self.scaling.apply(values.transpose(2, 0, 1), valid)
-            image = self.scaling.undo(self.augmentation.change(image, valid, rng))
-            values = np.ascontiguousarray(image.transpose(1, 2, 0))
-        # A patch may be a view of what is kept, which torch must not take for its own.
-        values, valid = (array if array.flags.owndata else array.copy() for array in (values, valid))
-        return torch.from_numpy(values), torch.from_numpy(valid), torch.from_numpy(truth)
+            image = self.augmentation.change(image, valid, rng)
+            values[:] = self.scaling.undo(image).transpose(1, 2, 0)
 
     def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """Moves a patch by up to a quarter of its side, but never further over the rim than it was."""
@@ -229,9 +245,7 @@ class PatchDataset(Dataset[PatchTensors]):
         return Patch(patch.region, *moved)
 
 
-def _turned(values: NDArray[Any], symmetry: Symmetry) -> NDArray[Any]:
-    """Turns `(H, W, C)`; a pixel with all its bands is moved as one item, several times faster than bands."""
-    pixels = values.view(np.dtype((np.void, values.strides[1])))[..., 0]
-    turned = np.empty((*values.shape[:2], values.shape[2]), values.dtype)
-    turned.view(pixels.dtype)[..., 0] = symmetry.apply(pixels)
-    return turned
+def as_batch(batch: Any) -> PatchTensors:
+    """What a `DataLoader` of a `PatchDataset` needs as `collate_fn`: its batches come whole."""
+    whole: PatchTensors = batch
+    return whole

@@ -7,7 +7,7 @@ import numpy as np
 from glacierseg.bands import gradient_importance, read_importance, top_bands, write_importance
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region
+from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, as_batch
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.scene import predict_scene
@@ -61,10 +61,8 @@ def measure_importance(
         # Enough patches for a stable mean, evenly over all regions.
         chosen = np.linspace(0, len(patches) - 1, min(len(patches), 128)).round().astype(int)
         scale = InputScaling(card.scaling)
-        batches = (
-            (scale(values, valid), target)
-            for values, valid, target in DataLoader(Subset(dataset, chosen.tolist()), batch_size=8)
-        )
+        loader = DataLoader(Subset(dataset, chosen.tolist()), batch_size=8, collate_fn=as_batch)
+        batches = ((scale(values, valid), target) for values, valid, target in loader)
         write_importance(folder.importance, gradient_importance(network, batches, bands))
     return top_bands(read_importance(folder.importance), count, bands)
 

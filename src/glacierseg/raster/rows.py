@@ -90,6 +90,8 @@ class RowWriter:
             target: Its path.
             resampling: How overviews are made.
         """
+        # GDAL takes a file of very few bytes for none of ENVI's; what lies beyond the last row is not read.
+        self._file.write(bytes(16))
         self._file.close()
         to_cog(self._vrt, target, resampling=resampling)
         for path in (self._raw, self._vrt, self._raw.with_suffix(".hdr")):

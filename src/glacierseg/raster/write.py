@@ -151,13 +151,16 @@ def to_cog(source: Path, target: Path, *, resampling: str) -> None:
         resampling: How overviews are made: ``nearest`` for classes, ``average`` for values.
     """
     with rasterio.open(source) as dataset:
-        predictor = "FLOATING_POINT" if np.dtype(dataset.dtypes[0]).kind == "f" else "STANDARD"
+        floats = np.dtype(dataset.dtypes[0]).kind == "f"
     rasterio.shutil.copy(
         source,
         target,
         driver="COG",
         COMPRESS="DEFLATE",
-        PREDICTOR=predictor,
+        PREDICTOR="FLOATING_POINT" if floats else "STANDARD",
+        # The last digits of floats are noise: trying harder takes twice the time for two percent.
+        LEVEL=1 if floats else 6,
+        NUM_THREADS="ALL_CPUS",
         BLOCKSIZE=256,
         OVERVIEW_RESAMPLING=resampling.upper(),
         BIGTIFF="IF_SAFER",

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from glacierseg.dataset.patches import PatchDataset, PatchTensors
+from glacierseg.dataset.patches import PatchDataset, PatchTensors, as_batch
 from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import RequestError
 from glacierseg.models.unetplusplus import DEPTH
@@ -184,6 +184,7 @@ def _loaders(
             train,
             own_batch,
             sampler=sampler,
+            collate_fn=as_batch,
             num_workers=plan.workers,
             drop_last=lonely,
             persistent_workers=many,
@@ -192,6 +193,7 @@ def _loaders(
         DataLoader(
             validate,
             batch_sampler=shared,
+            collate_fn=as_batch,
             num_workers=plan.workers,
             persistent_workers=many,
             pin_memory=pinned,
