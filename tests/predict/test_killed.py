@@ -26,12 +26,9 @@ def test_ten_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(tmp_p
     scene = write_scene(
         tmp_path / "s.tif", rng.integers(1, 250, (2, 640, 320)).astype(np.uint8), ["red", "nir"]
     )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(glacierseg.__file__).parents[1]),
-        "OMP_NUM_THREADS": "1",
-    }
-    # Forked from a process that has imported all, so that the kills hit the work and not the imports.
+    source = str(Path(glacierseg.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+    # It says when all is imported, so that the kills hit the work.
     program = (
         "import os, sys, time, torch\n"
         "from glacierseg.predict.scene import predict_scene\n"

@@ -13,8 +13,9 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from glacierseg.raster.blocks import BLOCK_HEIGHT_PX, CACHE_MB
+from glacierseg.raster.blocks import BLOCK_HEIGHT_PX
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.write import CACHE_MB
 from glacierseg.tiling import Tiling
 
 Predictor = Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
@@ -124,7 +125,7 @@ def _read_ahead(
     """Reads strips of windows, each while the one before is worked on; their columns start `halo_px` left."""
     halo, width = tiling.halo_px, scene.grid.width
     whole = max(width, tiling.core_px) + 2 * halo
-    # GDAL would take a twentieth of the machine's memory; what helps is one row of tiles.
+    # What helps is one row of tiles.
     tiles_mb = width * BLOCK_HEIGHT_PX * len(scene.bands) * scene.dtype.itemsize >> 20
     cache_mb = max(CACHE_MB, tiles_mb + tiles_mb // 4)
     with rasterio.Env(GDAL_CACHEMAX=cache_mb), scene.open() as reader, ThreadPoolExecutor(1) as pool:

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from glacierseg.errors import OutputError, RasterError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Band, Scene, has_data, is_masked, open_raster
-from glacierseg.raster.write import atomic_path, tiff_profile
+from glacierseg.raster.write import CACHE_MB, atomic_path, tiff_profile
 
 Progress = Callable[[float], None]
 """Is told the share of the work that is done, 0 to 1."""
@@ -25,8 +25,6 @@ Progress = Callable[[float], None]
 # As high as a tile of our own files, and wide: many scenes are stored in rows, and a row that is cut into
 # many blocks is decoded once for each of them.
 BLOCK_HEIGHT_PX, BLOCK_WIDTH_PX = 256, 2048
-# GDAL would take a twentieth of the machine's memory, which is gigabytes on a server.
-CACHE_MB = 128
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from glacierseg.raster.grid import Grid
 
 _PART = ".part-"
 _LEAST_FREE_BYTES = 1024**2
+# GDAL would take a twentieth of the machine's memory, which is gigabytes on a server.
+CACHE_MB = 128
 
 
 @contextmanager
@@ -152,19 +154,20 @@ def to_cog(source: Path, target: Path, *, resampling: str) -> None:
     """
     with rasterio.open(source) as dataset:
         floats = np.dtype(dataset.dtypes[0]).kind == "f"
-    rasterio.shutil.copy(
-        source,
-        target,
-        driver="COG",
-        COMPRESS="DEFLATE",
-        PREDICTOR="FLOATING_POINT" if floats else "STANDARD",
-        # The last digits of floats are noise: trying harder takes twice the time for two percent.
-        LEVEL=1 if floats else 6,
-        NUM_THREADS="ALL_CPUS",
-        BLOCKSIZE=256,
-        OVERVIEW_RESAMPLING=resampling.upper(),
-        BIGTIFF="IF_SAFER",
-    )
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+        rasterio.shutil.copy(
+            source,
+            target,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            PREDICTOR="FLOATING_POINT" if floats else "STANDARD",
+            # The last digits of floats are noise: trying harder takes twice the time for two percent.
+            LEVEL=1 if floats else 6,
+            NUM_THREADS="ALL_CPUS",
+            BLOCKSIZE=256,
+            OVERVIEW_RESAMPLING=resampling.upper(),
+            BIGTIFF="IF_SAFER",
+        )
 
 
 def write_raster(
