@@ -118,7 +118,7 @@ def _say_agreement(talk: "Talk", ensemble: "Ensemble", scene: "Scene", settings:
     from glacierseg.predict.halo import check_halo, halo_agreement  # noqa: PLC0415
     from glacierseg.tiling import Tiling  # noqa: PLC0415
 
-    check_halo(ensemble)
+    check_halo(ensemble, settings["window_px"], settings["halo_px"])
     halo = Tiling(settings["window_px"], 0.0, settings["halo_px"])
     agreement = halo_agreement(
         ensemble,

@@ -44,12 +44,21 @@ class Agreement:
         )
 
 
-def check_halo(ensemble: Ensemble) -> None:
-    """Makes sure that every network sees only the surroundings of a pixel, not its whole window.
+def check_halo(ensemble: Ensemble, window_px: int, halo_px: int) -> None:
+    """Makes sure that a halo fits, and that networks see the surroundings of a pixel, not their whole window.
+
+    Args:
+        ensemble: The networks.
+        window_px: Side of a window.
+        halo_px: Its rim.
 
     Raises:
-        RequestError: One does not, or nothing is known of it.
+        RequestError: The halo leaves no core; or a network sees more, or nothing is known of it.
     """
+    if not 0 <= 2 * halo_px < window_px:
+        raise RequestError(
+            f"a halo of {halo_px} px in a window of {window_px} px makes no sense; give less than half of it"
+        )
     for card in ensemble.cards:
         if card is not None and not model_spec(card.architecture).convolutional:
             raise RequestError(

@@ -203,12 +203,8 @@ def _plan(
     _check_request(window_px, overlap, batch_size, threshold)
     scene = ensemble.matching_scene(scene)
     window_px = window_px or ensemble.window_px
-    if not 0 <= 2 * halo_px < window_px:
-        raise RequestError(
-            f"a halo of {halo_px} px in a window of {window_px} px makes no sense; give less than half of it"
-        )
     if halo_px:
-        check_halo(ensemble)
+        check_halo(ensemble, window_px, halo_px)
     members = ensemble.predictors(
         scene,
         window_px=window_px,

@@ -1,0 +1,97 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from glacierseg.training.checkpoint import ModelCard, save_model
+from tests.helpers import write_scene
+
+
+def glacierseg(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "glacierseg", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    """Two small m_landsnet and a glavitu."""
+    folders = []
+    for seed, name in enumerate(("m_landsnet", "m_landsnet", "glavitu")):
+        torch.manual_seed(seed)
+        card = ModelCard(
+            architecture=name, width=0.125, bands=("red", "nir"), band_mean=(100.0, 90.0),
+            band_std=(40.0, 50.0), patch_px=32,
+        )  # fmt: skip
+        folders.append(tmp_path / f"model{seed}")
+        save_model(folders[-1], card.build(), card)
+    return folders
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).integers(1, 250, (2, 150, 90)).astype(np.uint8)
+    return write_scene(tmp_path / "valley.tif", values, ["red", "nir"])
+
+
+def test_an_ensemble_with_symmetries_in_eight_bits_by_local_workers(
+    models: list[Path], scene: Path, tmp_path: Path
+) -> None:
+    asked = (
+        models[0],
+        scene,
+        "--with",
+        models[1],
+        "--symmetries",
+        "--dtype",
+        "uint8",
+        "--precision",
+        "float32",
+    )
+    for folder, more in (("alone", ()), ("shared", ("--workers", 2))):
+        done = glacierseg("predict", *asked, "--out", tmp_path / folder, *more)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""  # no bar where there is no terminal
+        assert done.stdout.split() == [
+            str(tmp_path / folder / f"valley_{kind}.tif") for kind in ("probability", "mask")
+        ]
+    with rasterio.open(tmp_path / "alone" / "valley_probability.tif") as one:
+        assert one.count == 2
+        with rasterio.open(tmp_path / "shared" / "valley_probability.tif") as other:
+            # Threads are shared out among workers, and their number may move the last bit.
+            assert np.abs(one.read().astype(int) - other.read()).max() <= 1
+
+
+def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
+    models: list[Path], scene: Path, tmp_path: Path
+) -> None:
+    asked = ("--halo-px", 16, "--window-px", 64, "--out", tmp_path)
+    done = glacierseg("predict", models[0], scene, *asked)
+    assert done.returncode == 0, done.stderr
+    assert "valley: halo against blend:" in done.stdout
+    refused = glacierseg("predict", models[2], scene, *asked)
+    assert refused.returncode == 1
+    assert "glavitu looks at whole windows" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--dask", "tcp://127.0.0.1:1", "--workers", "2"), "choose one of the two"),
+        (("--precision", "int8"), "does not predict in int8"),
+        (("--window-px", "0"), "makes no sense"),
+        (("--halo-px", "40", "--window-px", "64"), "less than half"),
+    ],
+)
+def test_wrong_requests_are_one_line_and_leave_nothing(
+    models: list[Path], scene: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    done = glacierseg("predict", models[0], scene, "--out", tmp_path / "out", *options)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list((tmp_path / "out").glob("*"))
