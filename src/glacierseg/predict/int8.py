@@ -64,7 +64,7 @@ class QuantizationCost:
 
 def quantize_model(
     model_dir: Path | str,
-    scene: Scene | Path | str,
+    scene: Scene | Path | str | Sequence[Path | str],
     mask: Path | None = None,
     out: Path | str | None = None,
     *,
@@ -78,7 +78,8 @@ def quantize_model(
 
     Args:
         model_dir: A model folder.
-        scene: A scene with the network's bands, best one of the training: its test pixels would no longer be.
+        scene: A scene with the network's bands, or its files. Best one of the training: what has shaped a
+            network can no longer test it.
         mask: Its truth: a mask on its grid, or outlines.
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
         window_px: Side of the windows; the patch size of the training when None.
@@ -121,7 +122,7 @@ def quantize_model(
 
 def quantization_cost(
     model_dir: Path | str,
-    scene: Scene | Path | str,
+    scene: Scene | Path | str | Sequence[Path | str],
     mask: Path | None = None,
     int8_model: Path | None = None,
     *,
@@ -133,7 +134,7 @@ def quantization_cost(
 
     Args:
         model_dir: A model folder.
-        scene: A scene with the network's bands.
+        scene: A scene with the network's bands, or its files.
         mask: Its truth: a mask on its grid, or outlines.
         int8_model: What `quantize_model` wrote; `model_int8.xml` in the model folder when None.
         prune_level: As it was for `quantize_model`.
