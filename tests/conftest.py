@@ -10,6 +10,8 @@ import pytest
 # One thread per test process: two processes that each start two threads slow each other down many times over.
 # Set before anything imports torch or OpenCV; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without this package openvino and nncf do not report to their makers.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

@@ -346,6 +346,45 @@ def test_builds_of_torch_that_do_not_fit_are_one_line(
     assert told.startswith("glacierseg: torch and torchvision are of different builds; install both from one")
 
 
+def test_export_writes_the_file_and_never_hides_what_int8_costs(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from glacierseg.training.checkpoint import ModelCard, save_model
+
+    card = ModelCard(
+        architecture="m_landsnet", width=0.125, bands=("red", "nir"), band_mean=(100, 100),
+        band_std=(30, 30), patch_px=32,
+    )  # fmt: skip
+    model, scene = basin / "model", str(basin / "scene.tif")
+    save_model(model, card.build(), card)
+
+    def export(*options: str) -> tuple[int, str, str]:
+        status = glacierseg(["export", str(model), *options], monkeypatch)
+        return status, *capfd.readouterr()
+
+    assert export("--to", "onnx") == (0, f"{model / 'model.onnx'}\n", "")
+    assert (model / "model.onnx").is_file()
+    out = str(basin / "net.xml")
+    assert export("--to", "openvino", "--out", out, "--window-px", "48") == (0, f"{out}\n", "")
+    status, shown, _ = export("--to", "openvino", "--int8-with", scene)
+    assert status == 0
+    assert shown.startswith(f"{model / 'model_int8.xml'}\n")
+    assert "change class" in shown
+    assert "UNKNOWN" in shown
+    status, shown, error = export("--to", "openvino", "--int8-with", scene, "--mask", str(basin / "mask.tif"))
+    assert (status, error) == (0, "")
+    assert re.search(r"float32 +0\.\d{4}\nint8 +0\.\d{4}\ndifference +[+-]0\.\d{4}", shown)
+    for wrong, message in (
+        (("--to", "onnx", "--int8-with", scene), "int8 is for OpenVINO"),
+        (("--to", "onnx", "--mask", scene), "give --int8-with SCENE too"),
+        (("--to", "onnx", "--out", "net.pt"), r"net\.pt: an export to onnx ends in \.onnx"),
+    ):
+        status, _, error = export(*wrong)
+        assert status == 1
+        assert re.fullmatch(f"glacierseg: .*{message}.*\n", error)
+    assert export("--to", "tflite")[0] == 2
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     heavy = ["torch", "pytorch_lightning", "matplotlib", "geopandas", "rasterio", "cv2", "pydantic"]
     probe = f"import sys, glacierseg, glacierseg.cli; print([m for m in {heavy} if m in sys.modules])"
@@ -356,7 +395,8 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     commands = (
-        "demo run template info check prepare train predict bands refine tune vectorize evaluate report"
+        "demo run template info check prepare export train predict bands refine tune vectorize evaluate "
+        "report"
     )
     for command in commands.split():
         assert command in shown.stdout

@@ -15,6 +15,13 @@ def export(
     model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     to: Annotated[Literal["onnx", "openvino"], typer.Option(help="One .onnx file, or .xml with .bin.")],
     out: Annotated[Path | None, typer.Option(help="The file; in the model folder when left out.")] = None,
+    int8_with: Annotated[
+        Path | None,
+        typer.Option(metavar="SCENE", help="Quantise to 8-bit integers, calibrated on a scene (openvino)."),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Truth of that scene: tells what quantising costs in IoU.")
+    ] = None,
     window_px: Annotated[
         int | None, typer.Option(help="Side of the windows it takes; the training patch by default.")
     ] = None,
@@ -25,6 +32,34 @@ def export(
 ) -> None:
     """Write a network for other programs: band values in, class probabilities out."""
     from glacierseg.console import Talk  # noqa: PLC0415
+    from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.predict.export import export_model  # noqa: PLC0415
 
-    Talk().say(str(export_model(model_dir, to, out, window_px=window_px, prune_level=prune_level)))
+    talk = Talk()
+    if int8_with is None:
+        if mask is not None:
+            raise RequestError("--mask tells what int8 costs; give --int8-with SCENE too, or leave it out")
+        talk.say(str(export_model(model_dir, to, out, window_px=window_px, prune_level=prune_level)))
+        return
+    if to != "openvino":
+        raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
+    from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
+
+    path, cost = quantize_model(model_dir, int8_with, mask, out, window_px=window_px, prune_level=prune_level)
+    talk.say(str(path))
+    talk.say(
+        f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "
+        f"{1 - cost.agreement:.3%} change class"
+    )
+    if cost.iou_float32 is None or cost.iou_int8 is None:
+        talk.say("what int8 costs in IoU is UNKNOWN: give the truth with --mask to learn it")
+        return
+    talk.table(
+        None,
+        ("precision", "IoU"),
+        [
+            ("float32", f"{cost.iou_float32:.4f}"),
+            ("int8", f"{cost.iou_int8:.4f}"),
+            ("difference", f"{cost.iou_int8 - cost.iou_float32:+.4f}"),
+        ],
+    )

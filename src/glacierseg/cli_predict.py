@@ -49,7 +49,7 @@ def predict(
         Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="What it computes in.")
     ] = "auto",
     int8_model: Annotated[
-        Path | None, typer.Option(help="What `export --int8-with` wrote; for --precision int8.")
+        Path | None, typer.Option(help="For --precision int8; what `export --int8-with` wrote by default.")
     ] = None,
     dtype: Annotated[
         Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")
@@ -92,7 +92,7 @@ def predict(
         "symmetries": symmetries,
         "engine": engine,
         "precision": precision,
-        "int8_model": int8_model,
+        "int8_model": int8_model or (model_dir / "model_int8.xml" if precision == "int8" else None),
         "dtype": dtype,
     }
     if halo_px:

@@ -20,6 +20,7 @@ PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "openvino": ("auto", "float32", "bfloat16", "int8"),
     "onnx": ("auto", "float32"),
 }
+_MAKE_INT8 = "make one with: glacierseg export MODEL_DIR --to openvino --int8-with SCENE --mask MASK"
 
 
 def make_predictor(
@@ -72,36 +73,33 @@ def _openvino_predictor(
     from glacierseg.predict.export import openvino_model  # noqa: PLC0415
 
     if precision == "int8":
-        model = read_int8(int8_model, network, scaling, window_px)
+        model = read_int8(int8_model, network, scaling)
+        side_px = model.inputs[0].get_partial_shape()[2].get_length()
+        if side_px != window_px:
+            raise RequestError(f"{int8_model}: takes windows of {side_px} px, not {window_px}; {_MAKE_INT8}")
     else:
         model = openvino_model(network, scaling, window_px)
     return OpenVinoPredictor(model, precision)
 
 
-def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling, window_px: int) -> Any:
-    """Reads a quantised network, an `openvino.Model`.
+def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling) -> Any:
+    """Reads what `glacierseg.predict.int8.quantize_model` wrote, an `openvino.Model`.
 
     Raises:
-        RequestError: There is no such file, or it was made of another network or for another window.
+        RequestError: There is no such file, or it was made of another network.
     """
     from glacierseg.predict.export import fingerprint, require  # noqa: PLC0415
 
     openvino = require("openvino", "openvino")
-    remedy = "make one with: glacierseg export MODEL_DIR --to openvino --int8-with SCENE --mask MASK"
     if path is None or not path.is_file():
-        raise RequestError(f"{path or 'int8'}: there is no quantised network; {remedy}")
-    model = openvino.Core().read_model(path)
-    made_of = {
-        key: model.get_rt_info(["glacierseg", key]).astype(str)
-        for key in ("fingerprint", "window_px")
-        if model.has_rt_info(["glacierseg", key])
-    }
-    if made_of.get("fingerprint") != fingerprint(network, scaling):
-        raise RequestError(f"{path}: was made of another network than this one; {remedy}")
-    if made_of["window_px"] != str(window_px):
-        raise RequestError(
-            f"{path}: takes windows of {made_of['window_px']} px, not {window_px}; ask for those, or {remedy}"
-        )
+        raise RequestError(f"{path or 'int8'}: there is no quantised network; {_MAKE_INT8}")
+    try:
+        model = openvino.Core().read_model(path)
+    except RuntimeError as error:
+        raise RequestError(f"{path}: is damaged; {_MAKE_INT8}") from error
+    key = ["glacierseg", "fingerprint"]
+    if not model.has_rt_info(key) or model.get_rt_info(key).astype(str) != fingerprint(network, scaling):
+        raise RequestError(f"{path}: was made of another network than this one; {_MAKE_INT8}")
     return model
 
 
@@ -130,7 +128,9 @@ class OnnxPredictor:
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Predicts windows: `(B, C, H, W)`, `(B, H, W)` to glacier probability `(B, H, W)`."""
-        probability: NDArray[np.float32] = self._session.run(None, {"values": _with_nan(values, valid)})[0]
+        probability: NDArray[np.float32] = self._session.run(None, {"values": missing_as_nan(values, valid)})[
+            0
+        ]
         return probability[:, -1]
 
 
@@ -162,14 +162,15 @@ class OpenVinoPredictor:
 
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Predicts windows: `(B, C, H, W)`, `(B, H, W)` to glacier probability `(B, H, W)`."""
-        probability: NDArray[np.float32] = self._compiled(_with_nan(values, valid))[0]
+        probability: NDArray[np.float32] = self._compiled(missing_as_nan(values, valid))[0]
         return probability[:, -1]
 
 
-def _with_nan(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def missing_as_nan(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Returns values `(..., C, H, W)` with NaN where `(..., H, W)` is not valid, for exported graphs."""
     marked = np.array(values, np.float32, order="C")
     if not valid.all():
-        np.moveaxis(marked, 1, -1)[~valid] = np.nan
+        np.moveaxis(marked, -3, -1)[~valid] = np.nan
     return marked
 
 

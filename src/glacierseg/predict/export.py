@@ -6,6 +6,7 @@ network and the softmax after it, so whoever runs the file needs no arithmetic o
 
 import io
 import json
+import sys
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
@@ -37,6 +38,8 @@ def require(package: str, extra: str) -> Any:
     Raises:
         RequestError: It is not installed.
     """
+    # openvino and nncf report to their makers as soon as they are imported, unless this package is missing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return import_module(package)
     except ImportError as error:

@@ -1,0 +1,187 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from sklearn.metrics import jaccard_score
+
+from glacierseg.errors import RasterError, RequestError, TruthError
+from glacierseg.models import create_model
+from glacierseg.predict.engines import make_predictor
+from glacierseg.predict.int8 import QuantizationCost, checkerboard, quantization_cost, quantize_model
+from glacierseg.raster.scene import open_scene
+from glacierseg.training.checkpoint import ModelCard, load_model, save_model
+from tests.helpers import blobs, easy_scene, utm_grid, write_mask, write_scene
+
+SIDE, WINDOW = 128, 32
+# Elevation in metres beside an index between -1 and 1, as in real stacks.
+BANDS, GAIN, OFFSET = ("ndsi", "elevation", "red"), (0.01, 10.0, 1.0), (-1.0, 4000.0, 0.0)
+
+
+def basin(folder: Path, seed: int) -> tuple[Path, Path]:
+    """A scene whose glaciers show through noise, with a hole, and its mask."""
+    mask = blobs(SIDE, SIDE, seed)
+    values = easy_scene(mask, 3, seed) * np.array(GAIN)[:, None, None] + np.array(OFFSET)[:, None, None]
+    values[:, :20, :40] = np.nan
+    scene = write_scene(folder / f"s{seed}.tif", values.astype(np.float32), BANDS, nodata=float("nan"))
+    truth = write_mask(folder / f"m{seed}.tif", mask)
+    for path in (scene, truth):
+        with rasterio.open(path, "r+") as dataset:
+            dataset.transform = from_origin(500_000 + 5_000 * seed, 3_600_000, 10, 10)
+    return scene, truth
+
+
+def train_a_little(card: ModelCard, scene: Path, truth: Path) -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = card.build().train()
+    with open_scene(scene).open() as reader, open_scene(truth).open() as truth_reader:
+        values, valid = reader.read(0, 0, SIDE, SIDE)
+        target = torch.from_numpy(truth_reader.read(0, 0, SIDE, SIDE)[0][0].astype(np.int64))
+    image = torch.from_numpy(card.scaling.apply(values, valid))
+    cut = [
+        np.s_[r : r + WINDOW, c : c + WINDOW] for r in range(0, SIDE, WINDOW) for c in range(0, SIDE, WINDOW)
+    ]
+    images = torch.stack([image[:, rows, columns] for rows, columns in cut])
+    targets = torch.stack([target[place] for place in cut])
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), targets).backward()
+        optimizer.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="module", params=["m_landsnet", "glavitu"])
+def trained(request, tmp_path_factory) -> Path:
+    """A model folder with its own basin (seed 4) and another one (seed 2) beside it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    scene, mask = basin(folder, 4)
+    basin(folder, 2)
+    mean, std = (tuple(np.array([100.0, 100, 100]) * GAIN + OFFSET), tuple(np.array([25.0, 25, 20]) * GAIN))
+    card = ModelCard(
+        architecture=request.param, width=0.125, bands=BANDS, band_mean=mean, band_std=std, patch_px=WINDOW
+    )
+    save_model(folder, train_a_little(card, scene, mask), card)
+    return folder
+
+
+def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained):
+    path, cost = quantize_model(trained, trained / "s4.tif", trained / "m4.tif")
+    assert path == trained / "model_int8.xml"
+    assert cost.iou_float32 > 0.8, "trained enough to tell"
+    assert cost.iou_int8 == pytest.approx(cost.iou_float32, abs=0.03)
+    assert 0.98 < cost.agreement <= 1
+    # The same figures by another way: whole-number predictions of every pixel, scored by scikit-learn.
+    network, card = load_model(trained)
+    with open_scene(trained / "s4.tif").open() as reader, open_scene(trained / "m4.tif").open() as masks:
+        cells = [
+            (r, c) for r in range(0, SIDE, WINDOW) for c in range(0, SIDE, WINDOW) if (r + c) // WINDOW % 2
+        ]
+        read = [reader.read(*cell, WINDOW, WINDOW) for cell in cells]
+        truth = np.stack([masks.read(*cell, WINDOW, WINDOW)[0][0] for cell in cells])
+    values, valid = (np.stack(parts) for parts in zip(*read, strict=True))
+    masks = {}
+    for precision in ("float32", "int8"):
+        predictor = make_predictor(
+            "openvino", network, card.scaling, window_px=WINDOW, precision=precision, int8_model=path
+        )
+        masks[precision] = (predictor(values, valid) >= 0.5)[valid]
+    assert cost.pixels == valid.sum()
+    assert cost.iou_float32 == pytest.approx(jaccard_score(truth[valid], masks["float32"]), abs=2e-3)
+    assert cost.iou_int8 == pytest.approx(jaccard_score(truth[valid], masks["int8"]), abs=2e-3)
+    assert cost.agreement == pytest.approx((masks["int8"] == masks["float32"]).mean(), abs=1e-3)
+    model = openvino.Core().read_model(path)
+    kinds = {
+        constant.get_element_type().to_string()
+        for constant in model.get_ops()
+        if constant.get_type_name() == "Constant"
+    }
+    assert "i8" in kinds, "weights are 8-bit integers"
+    stored = json.loads(model.get_rt_info(["glacierseg", "int8_cost"]).astype(str))
+    assert QuantizationCost(**stored) == cost
+
+
+def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained):
+    quantize_model(trained, trained / "s4.tif")
+    here = quantization_cost(trained, trained / "s4.tif", trained / "m4.tif")
+    there = quantization_cost(trained, trained / "s2.tif", trained / "m2.tif")
+    assert here.windows == 8, "the other half was calibrated on"
+    assert there.windows in {15, 16}, "on another basin; one window may hold no data"
+    assert there.iou_int8 == pytest.approx(there.iou_float32, abs=0.05)
+    silent = quantization_cost(trained, trained / "s2.tif")
+    assert (silent.iou_float32, silent.iou_int8) == (None, None)
+    assert silent.agreement == there.agreement
+
+
+def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
+    """The comparison sees damage: calibrated on ground of another kind, ranges are wrong and masks suffer."""
+    values = np.random.default_rng(0).normal(size=(3, SIDE, SIDE)) * 1e-3
+    values = values * np.array(GAIN)[:, None, None] + np.array([100.0, 100, 100])[:, None, None] * np.array(
+        GAIN
+    )[:, None, None] + np.array(OFFSET)[:, None, None]  # fmt: skip
+    flat = write_scene(tmp_path / "flat.tif", values.astype(np.float32), BANDS, nodata=float("nan"))
+    path, fine = quantize_model(trained, flat, out=tmp_path / "bad.xml")
+    assert fine.agreement > 0.9, "on its own ground nothing shows"
+    cost = quantization_cost(trained, trained / "s4.tif", trained / "m4.tif", path)
+    assert cost.iou_int8 < cost.iou_float32 - 0.05
+    assert cost.agreement < 0.98
+
+
+def test_int8_of_another_network_or_window_is_refused(trained, tmp_path):
+    path, _ = quantize_model(trained, trained / "s4.tif", out=tmp_path / "net.xml")
+    network, card = load_model(trained)
+
+    def ask(network=network, window_px=WINDOW, int8_model=path):
+        return make_predictor(
+            "openvino", network, card.scaling,
+            window_px=window_px, precision="int8", int8_model=int8_model,
+        )  # fmt: skip
+
+    with pytest.raises(RequestError, match=r"net\.xml: takes windows of 32 px, not 64"):
+        ask(window_px=64)
+    torch.manual_seed(1)
+    with pytest.raises(RequestError, match=r"net\.xml: was made of another network.*--int8-with"):
+        ask(create_model(card.architecture, 3, 2, 0.125).eval())
+    for missing in (None, tmp_path / "none.xml"):
+        with pytest.raises(RequestError, match="there is no quantised network; make one with"):
+            ask(int8_model=missing)
+    path.write_text("<net")
+    with pytest.raises(RequestError, match=r"net\.xml: is damaged"):
+        ask()
+
+
+def test_scenes_that_cannot_tell_are_refused_and_nothing_is_written(trained, tmp_path, monkeypatch):
+    out = tmp_path / "out" / "net.xml"
+    with pytest.raises(RasterError, match=r"s4\.tif: has less than two windows of 128 px"):
+        quantize_model(trained, trained / "s4.tif", out=out, window_px=128)
+    empty = write_mask(tmp_path / "empty.tif", np.zeros((SIDE, SIDE), np.uint8))
+    values = np.full((3, SIDE, SIDE), -50, np.float32)
+    values[1] = 100
+    with pytest.raises(TruthError, match=r"empty\.tif: .*(no glacier|holds no glacier)"):
+        quantize_model(trained, write_scene(tmp_path / "s.tif", values, BANDS), empty, out)
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(RequestError, match=r"^nncf is not installed.*glacierseg\[int8\]'$"):
+        quantize_model(trained, trained / "s4.tif", out=out)
+    assert not out.parent.exists()
+
+
+def test_checkerboard_deals_out_every_window_once():
+    calibrating, scoring = checkerboard(utm_grid(50, 70), 20)
+    assert set(calibrating) | set(scoring) == {(r, c) for r in (0, 20, 40) for c in (0, 20, 40, 60)}
+    assert not set(calibrating) & set(scoring)
+    for row, column in calibrating:
+        assert (row, column + 20) not in calibrating
+        assert (row + 20, column) not in calibrating
+
+
+def test_nobody_is_told_that_it_was_used(tmp_path):
+    """openvino and nncf report to their makers by default; they leave a folder where they do."""
+    probe = "from glacierseg.predict.export import require as r; r('openvino', ''); r('nncf', '')"
+    subprocess.run([sys.executable, "-c", probe], check=True, env={"HOME": str(tmp_path), "PATH": ""})
+    assert not (tmp_path / "intel").exists()
