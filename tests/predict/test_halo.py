@@ -52,6 +52,7 @@ def test_a_network_that_looks_at_its_whole_window_does_not(scene: Scene) -> None
     assert agreement.iou is not None
     assert agreement.iou < 0.95
     assert f"IoU {agreement.iou:.4f}" in str(agreement)
+    assert str(agreement).endswith("train on larger patches")
 
 
 def test_a_scene_without_data_or_glacier_has_no_iou(tmp_path: Path) -> None:

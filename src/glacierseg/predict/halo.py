@@ -18,6 +18,7 @@ from glacierseg.tiling import Tiling
 
 _PLACES = 9
 _MOST_OF_SCENE = 0.1
+_GOOD_IOU = 0.99
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,12 @@ class Agreement:
 
     def __str__(self) -> str:
         iou = "no glacier in the samples" if self.iou is None else f"IoU {self.iou:.4f}"
+        # Trained on small patches, a network has never seen what lies farther off, and makes of it what it will.
+        far = self.iou is not None and self.iou < _GOOD_IOU
+        advice = "; that is another map: leave the halo out, or train on larger patches" if far else ""
         return (
             f"halo against blend: {iou}, {self.equal:.2%} of {self.pixels / 1e6:.2g} Mpx of samples equal, "
-            f"probabilities differ by up to {self.largest_difference:.2g}"
+            f"probabilities differ by up to {self.largest_difference:.2g}{advice}"
         )
 
 
