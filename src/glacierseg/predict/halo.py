@@ -39,7 +39,7 @@ class Agreement:
 
     def __str__(self) -> str:
         iou = "no glacier in the samples" if self.iou is None else f"IoU {self.iou:.4f}"
-        # Trained on small patches, a network has never seen what lies farther off, and makes of it what it will.
+        # Trained on small patches, a network has never seen what lies farther off and knows no answer to it.
         far = self.iou is not None and self.iou < _GOOD_IOU
         advice = "; that is another map: leave the halo out, or train on larger patches" if far else ""
         return (
