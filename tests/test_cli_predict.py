@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,10 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from scipy.special import expit, logit
+from scipy.stats import t
 
+from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, store_calibration
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
@@ -63,6 +67,27 @@ def test_an_ensemble_with_symmetries_in_eight_bits_by_local_workers(
         with rasterio.open(tmp_path / "shared" / "valley_probability.tif") as other:
             # Threads are shared out among workers, and their number may move the last bit.
             assert np.abs(one.read().astype(int) - other.read()).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_calibrated_network_tells_the_area_with_bounds(
+    models: list[Path], scene: Path, tmp_path: Path, dtype: str
+) -> None:
+    scale, dispersion = LogitScale(1.7, -0.3), Dispersion(12.5, 64, 9.5, 7.5, 1e9)
+    store_calibration(models[0], Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion))
+    done = glacierseg("predict", models[0], scene, "--out", tmp_path, "--dtype", dtype, "--confidence", "0.8")
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(tmp_path / "valley_probability.tif") as dataset:
+        probability = dataset.read(1).astype(float) * dataset.scales[0]
+    calibrated = expit(logit(np.clip(probability, 1e-9, 1 - 1e-9)) / 1.7 - 0.3)
+    expected, variance = calibrated.sum(), (calibrated * (1 - calibrated)).sum()
+    reach = t.ppf(0.9, 7.5) * np.sqrt(12.5 * variance)
+    found = re.search(r"area (\S+) km2, (\S+) to (\S+) km2 with 80% confidence", done.stdout)
+    assert found is not None
+    told = [float(number) for number in found.groups()]
+    # Pixels of the made-up grid are 10 m wide.
+    area = [value * 1e-4 for value in (expected, expected - reach, expected + reach)]
+    assert told == pytest.approx(area, rel=5e-3)
 
 
 def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(

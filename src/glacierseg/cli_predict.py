@@ -54,6 +54,9 @@ def predict(
     dtype: Annotated[
         Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")
     ] = "float32",
+    confidence: Annotated[
+        float, typer.Option(help="Of the bounds of the glacier area, where the network is calibrated.")
+    ] = 0.9,
     prune_level: Annotated[
         int | None,
         typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
@@ -112,6 +115,23 @@ def predict(
                 files = predict_scene(ensemble, scene, out, progress=progress, **settings)
             talk.say(str(files.probability))
             talk.say(str(files.mask))
+            # A calibration is for what its network says by itself.
+            if not more and not symmetries and prune_level is None:
+                _say_area(talk, model_dir, files.probability, confidence)
+
+
+def _say_area(talk: "Talk", model_dir: Path, probability: Path, confidence: float) -> None:
+    from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
+    from glacierseg.predict.calibration import read_calibration  # noqa: PLC0415
+
+    calibration = read_calibration(model_dir)
+    bounds = calibration and predicted_area(probability, calibration, confidence)
+    if bounds:
+        talk.say(
+            f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
+            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its validation "
+            "(docs/uncertainty.md)"
+        )
 
 
 def _say_agreement(talk: "Talk", ensemble: "Ensemble", scene: "Scene", settings: dict[str, Any]) -> None:

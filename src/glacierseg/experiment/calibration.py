@@ -15,6 +15,7 @@ from glacierseg.errors import RasterError, TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
     UNIT_PX,
+    AreaBounds,
     AreaSums,
     BlockErrors,
     block_errors,
@@ -38,6 +39,7 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
+from glacierseg.raster.scene import grid_of, open_raster
 
 _STRIP_PX = 16 * UNIT_PX
 PROBABILITY_COLUMNS = (
@@ -153,6 +155,29 @@ def probability_scores(study: StudyRegion, folder: ModelFolder) -> dict[str, dic
     return records
 
 
+def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
+    """Returns the glacier area of a whole predicted scene with its bounds.
+
+    Args:
+        path: A probability raster.
+        calibration: Of the network that predicted it.
+        confidence: Of the bounds.
+
+    Returns:
+        None when the calibration's temperature is at a bound, so that nothing can be said.
+
+    Raises:
+        RasterError: The raster is damaged.
+        RequestError: The confidence makes no sense.
+    """
+    if calibration.scale.at_bound:
+        return None
+    with open_raster(path) as dataset:
+        pixel_area_km2 = grid_of(dataset).pixel_area_km2
+    sums = sum((sum_area(calibration.apply(rows)) for _, rows in _strips(path)), AreaSums())
+    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
+
+
 def _count(
     rasters: Mapping[str, tuple[Path, NDArray[np.uint8]]], scale: LogitScale | None = None
 ) -> ReliabilityCounts:
@@ -180,6 +205,11 @@ def _strips(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         with rasterio.open(path) as dataset:
             for top in range(0, dataset.height, _STRIP_PX):
                 rows = slice(top, min(top + _STRIP_PX, dataset.height))
-                yield rows, dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
+                stored = dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
+                if stored.dtype == np.uint8:
+                    empty = stored == dataset.nodata
+                    stored = stored.astype(np.float32) * np.float32(dataset.scales[0])
+                    stored[empty] = np.nan
+                yield rows, stored
     except (RasterioError, OSError) as error:
         raise RasterError(f"{path}: is damaged; remove it and run again") from error
