@@ -61,7 +61,8 @@ class StripsFolder:
         final = self.strip(number)
         with full_disk_refused(self.path):
             part = final.with_suffix(f".{os.getpid()}")
-            np.save(part.open("wb"), rows)
+            with part.open("wb") as file:
+                np.save(file, rows)
             part.replace(final)
 
     def read(self, number: int) -> NDArray[np.float32]:
