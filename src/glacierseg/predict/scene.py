@@ -1,6 +1,7 @@
 """Predicting whole scenes to georeferenced files."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from glacierseg.errors import RequestError
 from glacierseg.predict.engines import Engine, Precision
 from glacierseg.predict.halo import check_halo
 from glacierseg.predict.members import Ensemble, layer_facts, load_ensemble
-from glacierseg.predict.stream import Predictor, blended_strips
+from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
 from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.scene import Scene, open_scene
@@ -298,10 +299,12 @@ def _finish(
     for first, last in runs_of(missing):
         count = last - first + 1
         part = _part_of(progress, done / total, count / total)
-        for number, _, layers in blended_strips(
+        strips = blended_strips(
             scene, members, tiling, batch_size=batch_size, first=first, last=last, progress=part
-        ):
-            folder.write(number, _summary(layers))
+        )
+        with bounded_cache(scene), closing(strips):
+            for number, _, layers in strips:
+                folder.write(number, _summary(layers))
         done += count
 
 

@@ -5,8 +5,9 @@ rows, and rows that no later window touches are handed out at once, so memory de
 but not on its height.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def blended_strips(
     first: int = 0,
     last: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Iterator[Strip]:
+) -> Generator[Strip, None, None]:
     """Predicts a scene, or some strips of it, and hands out finished rows from top to bottom.
 
     A strip comes out the same whichever strips are asked for: the windows above it that reach into it are
@@ -70,34 +71,43 @@ def blended_strips(
     batch = _Batch(scene, tiling.window_px, batch_size)
     inner = np.s_[halo : halo + core, halo : halo + core]
     numbers = range(lead, last + 1)
-    for number, (values, valid) in zip(
-        numbers, _read_ahead(scene, tiling, [tops[n] for n in numbers]), strict=True
-    ):
-        # A window whose core has no data adds nothing, so no network need see it.
-        body = valid[halo : halo + core]
-        wanted = [left for left in column_starts if body[:, left + halo : left + halo + core].any()]
-        for start in range(0, len(wanted), batch_size):
-            lefts = wanted[start : start + batch_size]
-            windows = batch.cut(values, valid, lefts)
-            for member, predictor in enumerate(members):
-                for left, scores in zip(lefts, predictor(*windows), strict=True):
-                    ring[member, :, left : left + core] += scores[inner] * weights
+    # Closed at once when a network fails: files left to the garbage collector are closed at a bad moment.
+    with closing(_read_ahead(scene, tiling, [tops[n] for n in numbers])) as strips:
+        for number, (values, valid) in zip(numbers, strips, strict=True):
+            # A window whose core has no data adds nothing, so no network need see it.
+            body = valid[halo : halo + core]
+            wanted = [left for left in column_starts if body[:, left + halo : left + halo + core].any()]
+            for start in range(0, len(wanted), batch_size):
+                lefts = wanted[start : start + batch_size]
+                windows = batch.cut(values, valid, lefts)
+                for member, predictor in enumerate(members):
+                    for left, scores in zip(lefts, predictor(*windows), strict=True):
+                        ring[member, :, left : left + core] += scores[inner] * weights
+                if progress:
+                    share = (start + len(lefts)) / len(wanted)
+                    progress((number - lead + share) / len(numbers))
+            top, bottom = tops[number], height if number == len(tops) - 1 else tops[number + 1]
+            done = bottom - top
+            if number >= first:
+                norm = np.outer(row_total[top:bottom], column_total).astype(np.float32)
+                rows: NDArray[np.float32] = ring[:, :done, :width] / norm
+                # Rounding of the weights may lead a hair beyond the range of a probability.
+                np.clip(rows, 0, 1, out=rows)
+                rows[:, ~body[:done, halo : halo + width]] = np.nan
+                yield number, top, rows
+            ring[:, :-done] = ring[:, done:].copy()
+            ring[:, -done:] = 0
             if progress:
-                share = (start + len(lefts)) / len(wanted)
-                progress((number - lead + share) / len(numbers))
-        top, bottom = tops[number], height if number == len(tops) - 1 else tops[number + 1]
-        done = bottom - top
-        if number >= first:
-            norm = np.outer(row_total[top:bottom], column_total).astype(np.float32)
-            rows: NDArray[np.float32] = ring[:, :done, :width] / norm
-            # Rounding of the weights may lead a hair beyond the range of a probability.
-            np.clip(rows, 0, 1, out=rows)
-            rows[:, ~body[:done, halo : halo + width]] = np.nan
-            yield number, top, rows
-        ring[:, :-done] = ring[:, done:].copy()
-        ring[:, -done:] = 0
-        if progress:
-            progress((number - lead + 1) / len(numbers))
+                progress((number - lead + 1) / len(numbers))
+
+
+def bounded_cache(scene: Scene) -> rasterio.Env:
+    """Gives an environment in which GDAL keeps no more of a scene than a row of tiles, which strips share.
+
+    Not entered by `blended_strips`: environments end in the order in which they began, generators do not.
+    """
+    tiles_mb = scene.grid.width * BLOCK_HEIGHT_PX * len(scene.bands) * scene.dtype.itemsize >> 20
+    return rasterio.Env(GDAL_CACHEMAX=max(CACHE_MB, tiles_mb + tiles_mb // 4))
 
 
 class _Batch:
@@ -121,14 +131,11 @@ class _Batch:
 
 def _read_ahead(
     scene: Scene, tiling: Tiling, tops: Sequence[int]
-) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+) -> Generator[tuple[NDArray[Any], NDArray[np.bool_]], None, None]:
     """Reads strips of windows, each while the one before is worked on; their columns start `halo_px` left."""
     halo, width = tiling.halo_px, scene.grid.width
     whole = max(width, tiling.core_px) + 2 * halo
-    # What helps is one row of tiles.
-    tiles_mb = width * BLOCK_HEIGHT_PX * len(scene.bands) * scene.dtype.itemsize >> 20
-    cache_mb = max(CACHE_MB, tiles_mb + tiles_mb // 4)
-    with rasterio.Env(GDAL_CACHEMAX=cache_mb), scene.open() as reader, ThreadPoolExecutor(1) as pool:
+    with scene.open() as reader, ThreadPoolExecutor(1) as pool:
         coming = [pool.submit(reader.read, tops[0] - halo, -halo, tiling.window_px, whole)]
         for top in tops[1:]:
             coming.append(pool.submit(reader.read, top - halo, -halo, tiling.window_px, whole))
