@@ -3,13 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from glacierseg.cli_data import add_data_commands
 from glacierseg.cli_export import add_export_command
+from glacierseg.cli_masks import add_mask_commands
+from glacierseg.cli_outlines import add_outline_commands
 from glacierseg.cli_predict import add_predict_command
+from glacierseg.cli_scores import add_score_commands
 from glacierseg.errors import GlaciersegError
 
 if TYPE_CHECKING:
@@ -27,8 +30,10 @@ app = typer.Typer(
 add_data_commands(app)
 add_export_command(app)
 add_predict_command(app)
+add_score_commands(app)
+add_mask_commands(app)
+add_outline_commands(app)
 
-Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 Fold = Annotated[
     int | None, typer.Option(min=1, help="Test this fold (split.method kfold); its folder is <run>/fold<N>.")
 ]
@@ -113,145 +118,12 @@ def train(
 
 
 @app.command()
-def bands(
-    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    scene: Annotated[Path, typer.Argument(help="A scene with the model's bands.")],
-    mask: Annotated[Path, typer.Option(help="Its truth: a mask on its grid, or outlines.")],
-    out: Out,
-) -> None:
-    """Measure band importance and write it as CSV."""
-    from glacierseg.bands import band_importance, write_importance  # noqa: PLC0415
-    from glacierseg.console import Talk  # noqa: PLC0415
-
-    importance = band_importance(model_dir, scene, mask)
-    write_importance(out, importance)
-    rows = [(str(e.rank), e.band, f"{e.importance:.4f}", f"{e.spread:.4f}") for e in importance]
-    Talk().table(None, ("rank", "band", "importance", "spread"), rows)
-
-
-@app.command()
-def refine(
-    mask: Annotated[Path, typer.Argument(help="A mask raster.")],
-    out: Out,
-    min_area_km2: Annotated[float, typer.Option(help="Smaller fragments are removed.")] = 0.03,
-    merge_distance_m: Annotated[float, typer.Option(help="Fragments with a smaller gap are joined.")] = 20.0,
-    iterations: Annotated[int, typer.Option(help="Passes of smoothing.")] = 10,
-    max_hole_km2: Annotated[
-        float, typer.Option(help="Smaller holes are filled; 0 for none, inf for all.")
-    ] = 0.03,
-) -> None:
-    """Refine a mask: merge, smooth, fill holes, remove fragments."""
-    import math  # noqa: PLC0415
-
-    from glacierseg.console import Talk  # noqa: PLC0415
-    from glacierseg.refine.files import refine_file  # noqa: PLC0415
-    from glacierseg.refine.pipeline import RefineParameters  # noqa: PLC0415
-
-    changes = refine_file(
-        mask,
-        out,
-        RefineParameters(
-            min_area_km2=min_area_km2,
-            merge_distance_m=merge_distance_m,
-            iterations=iterations,
-            max_hole_km2=None if math.isinf(max_hole_km2) else max_hole_km2,
-        ),
-    )
-    _print_changes(Talk(), changes)
-
-
-@app.command()
-def tune(
-    mask: Annotated[Path, typer.Argument(help="A predicted mask.")],
-    truth: Annotated[Path, typer.Option(help="A mask on its grid, or outlines.")],
-    out: Out,
-) -> None:
-    """Search the refinement parameters with the highest IoU."""
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from glacierseg.console import Talk  # noqa: PLC0415
-    from glacierseg.raster.scene import grid_of, open_raster  # noqa: PLC0415
-    from glacierseg.raster.truth import load_truth, read_mask  # noqa: PLC0415
-    from glacierseg.raster.write import write_json  # noqa: PLC0415
-    from glacierseg.refine.search import tune_refinement  # noqa: PLC0415
-
-    with open_raster(mask) as dataset:
-        grid = grid_of(dataset)
-    tuned = tune_refinement(read_mask(mask), load_truth(truth, grid), grid.pixel_size_m)
-    write_json(
-        out,
-        {
-            "best": asdict(tuned.best),
-            "raw_iou": tuned.raw_iou,
-            "best_iou": tuned.best_iou,
-            "table": tuned.table,
-        },
-    )
-    talk = Talk()
-    talk.say(
-        f"IoU {tuned.raw_iou:.4f} raw, {tuned.best_iou:.4f} with the best of {len(tuned.table)} combinations:"
-    )
-    talk.table(None, ("parameter", "value"), [(key, _plain(v)) for key, v in asdict(tuned.best).items()])
-
-
-@app.command()
-def vectorize(
-    mask: Annotated[Path, typer.Argument(help="A mask raster.")],
-    out: Out,
-) -> None:
-    """Draw the outlines of a mask: layers `raw` and `smooth`."""
-    from glacierseg.console import Talk  # noqa: PLC0415
-    from glacierseg.vectors.polygons import vectorize_mask  # noqa: PLC0415
-
-    table = vectorize_mask(mask, out)
-    Talk().say(f"{out}: {len(table)} outlines, {table['area_km2'].sum():.3f} km2")
-
-
-@app.command()
-def evaluate(
-    predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
-    truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
-    out: Out,
-    buffer_m: Annotated[
-        list[float] | None, typer.Option(help="Forgive a rim of so many metres along the true boundary.")
-    ] = None,
-) -> None:
-    """Score a mask against the truth."""
-    from glacierseg.console import Talk  # noqa: PLC0415
-    from glacierseg.evaluate.files import evaluate_file  # noqa: PLC0415
-    from glacierseg.raster.write import write_json  # noqa: PLC0415
-
-    record = evaluate_file(predicted, truth, buffers_m=buffer_m or ()).to_dict()
-    write_json(out, record)
-    Talk().table(None, ("score", "value"), [(key, _plain(value)) for key, value in record.items()])
-
-
-@app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Write the report of a run again."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.report import write_report  # noqa: PLC0415
 
     Talk().say(f"report: {write_report(run_dir)}")
-
-
-def _print_changes(talk: Any, changes: Any) -> None:
-    rows = [
-        (
-            change.step,
-            f"{change.fragments_before} -> {change.fragments_after}",
-            f"{change.holes_before} -> {change.holes_after}",
-            f"{change.area_before_km2:.3f} -> {change.area_after_km2:.3f}",
-        )
-        for change in changes
-    ]
-    talk.table(None, ("step", "fragments", "holes", "km2"), rows)
-
-
-def _plain(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 @app.callback(invoke_without_command=True)

@@ -80,3 +80,10 @@ class Talk:
         with Progress(*columns, console=self._err, transient=True, disable=not self.shows_bars) as progress:
             task = progress.add_task(self._about + label, total=1.0)
             yield lambda share: progress.update(task, completed=share)
+
+
+def plain(value: object) -> str:
+    """Returns a value for people: four decimals at most, a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
