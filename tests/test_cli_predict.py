@@ -90,6 +90,37 @@ def test_a_calibrated_network_tells_the_area_with_bounds(
     assert told == pytest.approx(area, rel=5e-3)
 
 
+def test_calibrated_probabilities_are_stored_on_request(
+    models: list[Path], scene: Path, tmp_path: Path
+) -> None:
+    refused = glacierseg("predict", models[0], scene, "--out", tmp_path, "--calibrated")
+    assert refused.returncode == 1
+    assert "has no calibration" in refused.stderr
+    scale, dispersion = LogitScale(1.7, -0.3), Dispersion(12.5, 64, 9.5, 7.5, 1e9)
+    store_calibration(models[0], Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion))
+    told = []
+    for folder, more in (("own", ()), ("calibrated", ("--calibrated",))):
+        done = glacierseg("predict", models[0], scene, "--out", tmp_path / folder, *more)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.splitlines()[-1])
+    assert told[0] == told[1]  # the area is not calibrated twice
+    maps = {}
+    for folder in ("own", "calibrated"):
+        with (
+            rasterio.open(tmp_path / folder / "valley_probability.tif") as probability,
+            rasterio.open(tmp_path / folder / "valley_mask.tif") as mask,
+        ):
+            maps[folder] = probability.read(1), mask.read(1), probability.tags().get("calibration")
+    expected = expit(logit(maps["own"][0].astype(float)) / 1.7 - 0.3)
+    assert np.abs(maps["calibrated"][0] - expected).max() < 1e-6
+    assert (maps["own"][1] == maps["calibrated"][1]).all()
+    assert maps["own"][2] is None
+    assert maps["calibrated"][2] == "temperature 1.7 bias -0.3"
+    # Means over the symmetries are other probabilities than those that were calibrated.
+    refused = glacierseg("predict", models[0], scene, "--out", tmp_path, "--calibrated", "--symmetries")
+    assert refused.returncode == 1
+
+
 def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
     models: list[Path], scene: Path, tmp_path: Path
 ) -> None:

@@ -7,10 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from glacierseg.console import Talk
-    from glacierseg.predict.members import Ensemble
-    from glacierseg.raster.scene import Scene
-
-_HALO_WINDOW_PX = 512
+    from glacierseg.predict.calibration import Calibration
 
 
 def add_predict_command(app: typer.Typer) -> None:
@@ -54,6 +51,9 @@ def predict(
     dtype: Annotated[
         Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")
     ] = "float32",
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Store calibrated probabilities; the mask stays the same.")
+    ] = False,
     confidence: Annotated[
         float, typer.Option(help="Of the bounds of the glacier area, where the network is calibrated.")
     ] = 0.9,
@@ -71,6 +71,7 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.predict.calibration import calibration_for  # noqa: PLC0415
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
@@ -98,13 +99,21 @@ def predict(
         "int8_model": int8_model or (model_dir / "model_int8.xml" if precision == "int8" else None),
         "dtype": dtype,
     }
+    # A calibration is for what its network says by itself.
+    own = None if more or prune_level is not None else calibration_for(model_dir, symmetries=symmetries)
+    if calibrated:
+        if own is None:
+            raise RequestError(
+                f"{model_dir}: has no calibration for what is asked; a run makes one on validation pixels, "
+                "for a single network and with or without symmetries as it predicts; leave --calibrated out"
+            )
+        settings["calibration"] = own.scale
     if halo_px:
-        settings["window_px"] = window_px or _HALO_WINDOW_PX
+        from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
+
+        compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
         for scene in opened:
-            _say_agreement(talk, ensemble, scene, settings)
-        # As many pixels at once with a large window.
-        share = ensemble.window_px**2 / settings["window_px"] ** 2
-        settings["batch_size"] = max(1, round(batch_size * share))
+            talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
     with connected(dask, workers) as cluster:
         for scene in opened:
             with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
@@ -115,39 +124,17 @@ def predict(
                 files = predict_scene(ensemble, scene, out, progress=progress, **settings)
             talk.say(str(files.probability))
             talk.say(str(files.mask))
-            # A calibration is for what its network says by itself.
-            if not more and not symmetries and prune_level is None:
-                _say_area(talk, model_dir, files.probability, confidence)
+            if own is not None:
+                _say_area(talk, own, files.probability, confidence)
 
 
-def _say_area(talk: "Talk", model_dir: Path, probability: Path, confidence: float) -> None:
+def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:
     from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
-    from glacierseg.predict.calibration import read_calibration  # noqa: PLC0415
 
-    calibration = read_calibration(model_dir)
-    bounds = calibration and predicted_area(probability, calibration, confidence)
+    bounds = predicted_area(probability, calibration, confidence)
     if bounds:
         talk.say(
             f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
             f"km2 with {bounds.confidence:.0%} confidence on ground like that of its validation "
             "(docs/uncertainty.md)"
         )
-
-
-def _say_agreement(talk: "Talk", ensemble: "Ensemble", scene: "Scene", settings: dict[str, Any]) -> None:
-    from glacierseg.predict.halo import check_halo, halo_agreement  # noqa: PLC0415
-    from glacierseg.tiling import Tiling  # noqa: PLC0415
-
-    check_halo(ensemble, settings["window_px"], settings["halo_px"])
-    halo = Tiling(settings["window_px"], 0.0, settings["halo_px"])
-    agreement = halo_agreement(
-        ensemble,
-        scene,
-        halo,
-        Tiling(ensemble.window_px, settings["overlap"]),
-        **{
-            key: settings[key]
-            for key in ("batch_size", "threshold", "symmetries", "engine", "precision", "int8_model")
-        },
-    )
-    talk.say(f"{scene.name}: {agreement}")

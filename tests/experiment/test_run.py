@@ -17,6 +17,7 @@ from sklearn import metrics
 
 import glacierseg
 from glacierseg.config import RunConfig, parse_config
+from glacierseg.console import Talk
 from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
@@ -182,6 +183,47 @@ def test_probabilities_are_calibrated_on_validation_pixels_and_scored_with_the_r
         if row["role"] == "validate":
             assert calibration.pixels == t.size
             assert better.sum() == pytest.approx(t.sum(), rel=1e-3)
+
+
+def test_reliability_diagrams_are_those_of_the_rasters(finished: Path) -> None:
+    folder = finished / "m_landsnet" / "all"
+    calibration = read_calibration(folder)
+    assert calibration is not None
+    with (folder / "reliability.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["region"], row["role"], row["kind"]) for row in rows} == {
+        (region, role, kind)
+        for region, role in (("r0", "train"), ("r0", "validate"), ("r1", "test"))
+        for kind in ("raw", "calibrated")
+    }
+    truth, probability = read(finished / "regions/r1_truth.tif"), read(folder / "r1_probability.tif")
+    known = (truth != 255) & ~np.isnan(probability)
+    for kind, chance in (("raw", probability), ("calibrated", calibration.apply(probability))):
+        for row in (row for row in rows if row["region"] == "r1" and row["kind"] == kind):
+            lower, upper = float(row["lower"]), float(row["upper"])
+            inside = known & (chance > lower - (lower == 0)) & (chance <= upper)
+            assert int(row["pixels"]) == inside.sum()
+            assert float(row["confidence"]) == pytest.approx(chance[inside].mean(dtype=float), abs=1e-6)
+            assert float(row["glacier_share"]) == pytest.approx((truth[inside] == 1).mean(), abs=1e-9)
+
+
+def test_a_run_predicts_with_symmetries_and_a_halo_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = config(
+        tmp_path,
+        prediction={"symmetries": True, "halo_px": 8, "window_px": 48},
+        training={"epochs": 1, "patches_per_epoch": 8},
+        bands={"top": 0},
+    )
+    folder = run_experiment(asked, tmp_path / "out", talk=Talk()) / "m_landsnet" / "all"
+    assert "r1: halo against blend: " in capsys.readouterr().out
+    with rasterio.open(folder / "r1_probability.tif") as dataset:
+        assert dataset.descriptions == ("glacier_probability", "spread")
+        assert dataset.tags()["halo_px"] == "8"
+        assert dataset.tags()["spread_of"] == "8 symmetries"
+    calibration = read_calibration(folder)
+    assert calibration is None or calibration.symmetries
 
 
 def test_running_again_changes_nothing_that_is_finished(finished: Path) -> None:

@@ -10,11 +10,10 @@ from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
-HALO, BLEND = Tiling(64, 0.0, 16), Tiling(32)
+WAYS = {"halo_px": 16, "window_px": 64, "blend_window_px": 32, "batch_size": 4}
 
 
 class Local(nn.Module):
@@ -41,14 +40,14 @@ def scene(tmp_path: Path) -> Scene:
 
 def test_a_network_that_looks_no_farther_than_the_halo_agrees(scene: Scene) -> None:
     # Inside a blended window its rim shows, where the network cannot look farther; its weight there is small.
-    agreement = halo_agreement(Ensemble((Local(whole=False),), (None,)), scene, HALO, BLEND, batch_size=4)
+    agreement = halo_agreement(Ensemble((Local(whole=False),), (None,)), scene, **WAYS)
     assert agreement.equal > 0.98
     assert agreement.iou is not None
     assert agreement.iou > 0.97
 
 
 def test_a_network_that_looks_at_its_whole_window_does_not(scene: Scene) -> None:
-    agreement = halo_agreement(Ensemble((Local(whole=True),), (None,)), scene, HALO, BLEND, batch_size=4)
+    agreement = halo_agreement(Ensemble((Local(whole=True),), (None,)), scene, **WAYS)
     assert agreement.iou is not None
     assert agreement.iou < 0.95
     assert f"IoU {agreement.iou:.4f}" in str(agreement)
@@ -60,9 +59,7 @@ def test_a_scene_without_data_or_glacier_has_no_iou(tmp_path: Path) -> None:
         path = write_scene(
             tmp_path / f"{value}.tif", np.full((1, 300, 260), value, np.float32), ["red"], nodata=nodata
         )
-        agreement = halo_agreement(
-            Ensemble((Local(whole=False),), (None,)), open_scene(path), HALO, BLEND, batch_size=4
-        )
+        agreement = halo_agreement(Ensemble((Local(whole=False),), (None,)), open_scene(path), **WAYS)
         assert agreement.iou is None
         assert 0 <= agreement.pixels <= pixels
         assert "no glacier" in str(agreement)

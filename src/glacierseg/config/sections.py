@@ -204,6 +204,10 @@ class PredictionConfig(Section):
     window_px: Annotated[int, Field(ge=8)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    symmetries: bool = False
+    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    halo_px: Annotated[int, Field(ge=0)] = 0
 
 
 class RefinementConfig(Section):

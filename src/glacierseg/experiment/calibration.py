@@ -1,6 +1,7 @@
 """The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from glacierseg.evaluate.reliability import (
     count_reliability,
     known_pixels,
     reliability_of,
+    reliability_table,
 )
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
@@ -39,6 +41,7 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
+from glacierseg.predict.files import CALIBRATION_TAG
 from glacierseg.raster.scene import grid_of, open_raster
 
 _STRIP_PX = 16 * UNIT_PX
@@ -47,6 +50,8 @@ PROBABILITY_COLUMNS = (
     "area_km2_expected", "area_km2_lower", "area_km2_upper",
 )  # fmt: skip
 """What `probability_scores` gives; bounds at 90 % confidence."""
+RELIABILITY_COLUMNS = ("region", "role", "kind", "lower", "upper", "pixels", "confidence", "glacier_share")
+"""Of `reliability.csv`: one row per bar of a diagram that holds pixels; kind is `raw` or `calibrated`."""
 
 
 def calibrate(
@@ -69,7 +74,10 @@ def calibrate(
     patch_px = model.resolved_patch_px
     truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
     try:
-        found = measure_calibration({name: (folder.probability(name), own) for name, own in truths.items()})
+        found = measure_calibration(
+            {name: (folder.probability(name), own) for name, own in truths.items()},
+            symmetries=config.prediction.symmetries,
+        )
     except TruthError as error:
         talk.say(f"not calibrated: {error}")
         return
@@ -87,11 +95,14 @@ def calibrate(
         )
 
 
-def measure_calibration(rasters: Mapping[str, tuple[Path, NDArray[np.uint8]]]) -> Calibration:
+def measure_calibration(
+    rasters: Mapping[str, tuple[Path, NDArray[np.uint8]]], *, symmetries: bool = False
+) -> Calibration:
     """Fits temperature and bias, and measures the dispersion of area errors.
 
     Args:
         rasters: By region, its probability raster and `(H, W)` truth that is 255 where it must not be used.
+        symmetries: Whether the probabilities are means over the eight symmetries.
 
     Raises:
         TruthError: A class is missing among the pixels, or none of them is uncertain.
@@ -110,20 +121,23 @@ def measure_calibration(rasters: Mapping[str, tuple[Path, NDArray[np.uint8]]]) -
         ece_before=was.ece,
         ece_after=now.ece,
         dispersion=measure_dispersion(blocks),
+        symmetries=symmetries,
     )
 
 
-def probability_scores(study: StudyRegion, folder: ModelFolder) -> dict[str, dict[str, Any]]:
+def probability_scores(
+    study: StudyRegion, folder: ModelFolder
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Scores a region's probabilities under each of its roles.
 
     Returns:
         `PROBABILITY_COLUMNS` by role, without those of a calibration where the network has none, and
-        without area where its temperature is at a bound; empty when there is no probability, as of the
-        threshold rule.
+        without area where its temperature is at a bound; and the rows of its reliability diagrams, see
+        `RELIABILITY_COLUMNS`. Both empty when there is no probability, as of the threshold rule.
     """
     path = folder.probability(study.name)
     if not path.exists():
-        return {}
+        return {}, []
     calibration = read_calibration(folder.path)
     truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
     raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
@@ -136,7 +150,11 @@ def probability_scores(study: StudyRegion, folder: ModelFolder) -> dict[str, dic
                 calibrated[role] += count_reliability(better, truth[rows], area[rows])
                 sums[role] += sum_area(better, known_pixels(better, truth[rows], area[rows]))
     records: dict[str, dict[str, Any]] = {}
+    diagrams: list[dict[str, Any]] = []
     for role in study.areas:
+        for kind, counts in (("raw", raw[role]), ("calibrated", calibrated[role])):
+            head = {"region": study.name, "role": role, "kind": kind}
+            diagrams += [head | asdict(bar) for bar in reliability_table(counts) if bar.pixels]
         scores = reliability_of(raw[role])
         if not scores.pixels:
             continue
@@ -152,14 +170,14 @@ def probability_scores(study: StudyRegion, folder: ModelFolder) -> dict[str, dic
                 "area_km2_lower": bounds.lower_km2,
                 "area_km2_upper": bounds.upper_km2,
             }
-    return records
+    return records, diagrams
 
 
 def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
     """Returns the glacier area of a whole predicted scene with its bounds.
 
     Args:
-        path: A probability raster.
+        path: A probability raster, calibrated or not; its tags say which.
         calibration: Of the network that predicted it.
         confidence: Of the bounds.
 
@@ -174,7 +192,9 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
         return None
     with open_raster(path) as dataset:
         pixel_area_km2 = grid_of(dataset).pixel_area_km2
-    sums = sum((sum_area(calibration.apply(rows)) for _, rows in _strips(path)), AreaSums())
+        stored = CALIBRATION_TAG in dataset.tags()
+    calibrated = (rows if stored else calibration.apply(rows) for _, rows in _strips(path))
+    sums = sum((sum_area(rows) for rows in calibrated), AreaSums())
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
 
 

@@ -45,7 +45,14 @@ class ModelFolder:
 
     def forget_results(self) -> None:
         """Removes what was made with an earlier network, so that nothing of it outlives its weights."""
-        for pattern in ("*.tif", "*.gpkg", "band_importance.csv", "refinement.json", "scores.json"):
+        for pattern in (
+            "*.tif",
+            "*.gpkg",
+            "band_importance.csv",
+            "reliability.csv",
+            "refinement.json",
+            "scores.json",
+        ):
             for path in self.path.glob(pattern):
                 path.unlink()
 
@@ -68,6 +75,11 @@ class ModelFolder:
     def refinement(self) -> Path:
         """What the parameter search found."""
         return self.path / "refinement.json"
+
+    @property
+    def reliability(self) -> Path:
+        """Reliability diagrams of its probabilities."""
+        return self.path / "reliability.csv"
 
     @property
     def scores(self) -> Path:

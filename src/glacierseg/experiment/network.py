@@ -1,6 +1,7 @@
 """The stages that need a network: training, prediction and band importance."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from glacierseg.console import Talk
 from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, as_batch
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.predict.halo import halo_agreement
+from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.truth import GLACIER
 from glacierseg.training.checkpoint import ModelCard, load_model
@@ -28,6 +31,22 @@ def predict_regions(
     for study in wanted:
         folder.forget_region(study.name)
         grid = study.region.scene.grid
+        asked = config.prediction
+        # Transformers look at whole windows of the size they know; they are blended as ever.
+        halo_px = asked.halo_px if model.spec.convolutional else 0
+        how: dict[str, Any] = {
+            "window_px": asked.window_px,
+            "overlap": asked.overlap,
+            "halo_px": halo_px,
+            "batch_size": asked.batch_size,
+            "threshold": asked.threshold,
+            "symmetries": asked.symmetries,
+            "engine": asked.engine,
+            "precision": asked.precision,
+        }
+        if halo_px:
+            scene = study.region.scene.select(card.bands)
+            talk.say(f"{study.name}: {halo_agreement(Ensemble((network,), (card,)), scene, **how)}")
         with talk.bar(f"predicting {study.name}", grid.height * grid.width) as progress:
             predict_scene(
                 network,
@@ -35,12 +54,9 @@ def predict_regions(
                 folder.path,
                 card=card,
                 name=study.name,
-                window_px=config.prediction.window_px,
-                overlap=config.prediction.overlap,
-                batch_size=config.prediction.batch_size,
-                threshold=config.prediction.threshold,
                 tags={"run": config.name},
                 progress=progress,
+                **how,
             )
 
 

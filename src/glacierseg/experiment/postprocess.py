@@ -7,8 +7,8 @@ from typing import Any
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.evaluate.evaluation import evaluate_masks
-from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, probability_scores
-from glacierseg.experiment.folder import ModelFolder
+from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
+from glacierseg.experiment.folder import ModelFolder, write_table
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
@@ -86,13 +86,15 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
 
 
 def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[dict[str, Any]]:
-    """Scores raw and refined masks of every region under each of its roles.
+    """Scores raw and refined masks of every region under each of its roles; writes `reliability.csv`.
 
     What is said about probabilities stands with the raw stage; refinement works on masks and has none.
     """
     rows = []
+    diagrams: list[dict[str, Any]] = []
     for study in studied:
-        chances = probability_scores(study, folder)
+        chances, bars = probability_scores(study, folder)
+        diagrams += bars
         masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
         for role in study.areas:
             truth = study.truth_of(role)
@@ -103,4 +105,6 @@ def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[d
                     | {key: scores[key] for key in METRIC_COLUMNS if key in scores}
                     | (chances.get(role, {}) if stage == "raw" else {})
                 )
+    if diagrams:
+        write_table(folder.reliability, RELIABILITY_COLUMNS, diagrams)
     return rows

@@ -82,6 +82,7 @@ class Calibration:
         ece_before: Expected calibration error there without the calibration.
         ece_after: The same with it.
         dispersion: What area bounds need.
+        symmetries: Whether the probabilities were means over the eight symmetries; it holds for such alone.
     """
 
     scale: LogitScale
@@ -92,6 +93,7 @@ class Calibration:
     ece_before: float
     ece_after: float
     dispersion: Dispersion
+    symmetries: bool = False
 
     def apply(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns calibrated probabilities of any shape; NaN stays NaN."""
@@ -204,3 +206,17 @@ def read_calibration(folder: Path) -> Calibration | None:
         return None if stored is None else Calibration.from_dict(stored)
     except DataError as error:
         raise CheckpointError(f"{Path(folder) / CARD}: {error}") from error
+
+
+def calibration_for(folder: Path, *, symmetries: bool) -> Calibration | None:
+    """Returns the calibration of a model folder when it is for probabilities that are predicted that way.
+
+    Args:
+        folder: The model folder.
+        symmetries: Whether the mean over the eight symmetries is predicted.
+
+    Raises:
+        CheckpointError: As `read_calibration`.
+    """
+    found = read_calibration(folder)
+    return found if found is not None and found.symmetries == symmetries else None

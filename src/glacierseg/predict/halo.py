@@ -16,6 +16,9 @@ from glacierseg.predict.stream import blended_strips
 from glacierseg.raster.scene import Scene
 from glacierseg.tiling import Tiling
 
+HALO_WINDOW_PX = 512
+"""Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
+
 _PLACES = 9
 _MOST_OF_SCENE = 0.1
 _GOOD_IOU = 0.99
@@ -74,10 +77,12 @@ def check_halo(ensemble: Ensemble, window_px: int, halo_px: int) -> None:
 def halo_agreement(
     ensemble: Ensemble,
     scene: Scene,
-    halo: Tiling,
-    blend: Tiling,
     *,
-    batch_size: int,
+    halo_px: int,
+    window_px: int | None = None,
+    blend_window_px: int | None = None,
+    overlap: float = 0.5,
+    batch_size: int = 16,
     threshold: float = 0.5,
     **options: Any,
 ) -> Agreement:
@@ -88,12 +93,20 @@ def halo_agreement(
     Args:
         ensemble: The networks.
         scene: From `Ensemble.matching_scene`.
-        halo: Windows with a halo.
-        blend: Windows that are blended.
+        halo_px: The rim of a window that does not count.
+        window_px: Side of the windows with a halo; `HALO_WINDOW_PX` when None.
+        blend_window_px: Side of the windows that are blended; the training patch when None.
+        overlap: Of those.
         batch_size: Windows of the blend per pass.
         threshold: Probability from which a pixel is glacier.
         options: As in `Ensemble.predictors`.
+
+    Raises:
+        RequestError: As `check_halo`.
     """
+    window_px = window_px or HALO_WINDOW_PX
+    check_halo(ensemble, window_px, halo_px)
+    halo, blend = Tiling(window_px, 0.0, halo_px), Tiling(blend_window_px or ensemble.window_px, overlap)
     side = max(2 * blend.window_px, halo.core_px)
     maps = []
     for tiling in (halo, blend):

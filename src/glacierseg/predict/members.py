@@ -56,6 +56,11 @@ class Ensemble:
             )
         return sizes[0]
 
+    @property
+    def largest_patch_px(self) -> int:
+        """The largest patch size that one of them was trained on."""
+        return max(card.patch_px if card else 256 for card in self.cards)
+
     def matching_scene(self, scene: Scene) -> Scene:
         """Returns the bands of a scene that the networks want.
 

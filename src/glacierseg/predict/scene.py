@@ -4,47 +4,28 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
+from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision
-from glacierseg.predict.halo import check_halo
+from glacierseg.predict.files import ProbabilityType, ScenePrediction, write_files
+from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
 from glacierseg.predict.members import Ensemble, layer_facts, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
-from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.raster.truth import GLACIER, IGNORE
-from glacierseg.raster.write import atomic_path
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
 
 if TYPE_CHECKING:
     from torch import nn
 
-ProbabilityType = Literal["float32", "uint8"]
-_LEVELS = 254
-"""Of an 8-bit probability; 255 is no data."""
-
 Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class ScenePrediction:
-    """Files of one predicted scene.
-
-    Attributes:
-        probability: Glacier probability from 0 to 1, NaN where the scene has no data; or in 8 bits, times
-            254, 255 where it has none. With several layers a second band holds their standard deviation.
-        mask: 0 background, 1 glacier, 255 no data.
-    """
-
-    probability: Path
-    mask: Path
 
 
 def predict_scene(
@@ -63,6 +44,7 @@ def predict_scene(
     precision: Precision = "auto",
     int8_model: Path | None = None,
     dtype: ProbabilityType = "float32",
+    calibration: LogitScale | None = None,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -79,17 +61,19 @@ def predict_scene(
         scene: A scene, or its file or files; a virtual mosaic (VRT) is a file like any other.
         out_dir: Folder for `<name>_probability.tif` and `<name>_mask.tif`.
         card: Bands, scaling and patch size of a network that is given as a module.
-        window_px: Side of a window; the patch size of the training when None.
+        window_px: Side of a window; the patch size of the training when None, 512 with a halo.
         overlap: Share of a window that the next one covers too.
         halo_px: Instead of blending, use only what lies so far inside a window. Cheaper with large windows,
             and another answer: see `glacierseg.predict.halo`.
-        batch_size: Windows per forward pass.
-        threshold: Probability from which a pixel is glacier.
+        batch_size: Windows of the training patch's size per forward pass; of larger ones so many that they
+            have as many pixels.
+        threshold: Probability from which a pixel is glacier, before any calibration.
         symmetries: Predict every window in its eight flips and turns, and take the mean.
         engine: What computes; see `glacierseg.predict.engines`.
         precision: What it computes in.
         int8_model: A quantised network, for the precision ``int8``.
         dtype: Of the probability file.
+        calibration: Store calibrated probabilities. The mask stays that of the network's own ones.
         name: What the files start with; the scene's name when None.
         tags: More facts to store in the files.
         progress: Called with the share done.
@@ -124,9 +108,10 @@ def predict_scene(
         job.members,
         job.files,
         job.tiling,
-        batch_size=batch_size,
+        batch_size=job.windows_at_once(batch_size),
         threshold=threshold,
         dtype=dtype,
+        calibration=calibration,
         tags=job.facts,
         progress=progress,
     )
@@ -162,7 +147,8 @@ def predict_strips(
     job = _plan(ensemble, scene, out_dir, **settings)
     folder = job.folder()
     missing = [number for number in folder.missing(len(job.tops)) if first <= number <= last]
-    _finish(folder, missing, job.scene, job.members, job.tiling, batch_size=settings.get("batch_size", 16))
+    at_once = job.windows_at_once(settings.get("batch_size", 16))
+    _finish(folder, missing, job.scene, job.members, job.tiling, batch_size=at_once)
 
 
 @dataclass(frozen=True)
@@ -172,6 +158,11 @@ class _Job:
     files: ScenePrediction
     tiling: Tiling
     facts: Mapping[str, str]
+    patch_px: int
+
+    def windows_at_once(self, batch_size: int) -> int:
+        """Returns how many windows have as many pixels as a batch of training patches."""
+        return max(1, min(batch_size, batch_size * self.patch_px**2 // self.tiling.window_px**2))
 
     @property
     def tops(self) -> tuple[int, ...]:
@@ -196,6 +187,7 @@ def _plan(
     precision: Precision = "auto",
     int8_model: Path | None = None,
     dtype: ProbabilityType = "float32",  # noqa: ARG001  (concerns the finished files)
+    calibration: LogitScale | None = None,  # noqa: ARG001
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> _Job:
@@ -203,7 +195,7 @@ def _plan(
 
     _check_request(window_px, overlap, batch_size, threshold)
     scene = ensemble.matching_scene(scene)
-    window_px = window_px or ensemble.window_px
+    window_px = window_px or (HALO_WINDOW_PX if halo_px else ensemble.window_px)
     if halo_px:
         check_halo(ensemble, window_px, halo_px)
     members = ensemble.predictors(
@@ -231,7 +223,8 @@ def _plan(
     }
     stem = name or scene.name
     files = ScenePrediction(out_dir / f"{stem}_probability.tif", out_dir / f"{stem}_mask.tif")
-    return _Job(scene, members, files, Tiling(window_px, 0.0 if halo_px else overlap, halo_px), facts)
+    tiling = Tiling(window_px, 0.0 if halo_px else overlap, halo_px)
+    return _Job(scene, members, files, tiling, facts, ensemble.largest_patch_px)
 
 
 def write_prediction(
@@ -244,6 +237,7 @@ def write_prediction(
     threshold: float,
     tags: Mapping[str, str],
     dtype: ProbabilityType = "float32",
+    calibration: LogitScale | None = None,
     progress: Progress | None = None,
 ) -> ScenePrediction:
     """Streams the prediction of a scene into two cloud-optimised GeoTIFFs.
@@ -258,6 +252,7 @@ def write_prediction(
         tags: Facts to store in the files. Finished strips of an interrupted prediction are used again when
             all of them are the same.
         dtype: Of the probability.
+        calibration: Store calibrated probabilities.
         progress: Called with the share done.
 
     Returns:
@@ -268,7 +263,16 @@ def write_prediction(
     try:
         missing = folder.missing(len(tops))
         _finish(folder, missing, scene, members, tiling, batch_size=batch_size, progress=progress)
-        _assemble(folder, scene, len(members), files, tops, threshold=threshold, dtype=dtype, tags=tags)
+        write_files(
+            (folder.read(number) for number in range(len(tops))),
+            scene.grid,
+            files,
+            layers=min(len(members), 2),
+            threshold=threshold,
+            dtype=dtype,
+            calibration=calibration,
+            tags=tags,
+        )
     finally:
         folder.remove_if_empty()
     folder.remove()
@@ -306,52 +310,6 @@ def _finish(
             for number, _, layers in strips:
                 folder.write(number, _summary(layers))
         done += count
-
-
-def _assemble(
-    folder: StripsFolder,
-    scene: Scene,
-    layers: int,
-    files: ScenePrediction,
-    tops: Sequence[int],
-    *,
-    threshold: float,
-    dtype: ProbabilityType,
-    tags: Mapping[str, str],
-) -> None:
-    bands = ["glacier_probability", "spread"][: min(layers, 2)]
-    coarse = dtype == "uint8"
-    with (
-        atomic_path(files.probability) as probability,
-        atomic_path(files.mask) as mask,
-        RowWriter(
-            probability.with_name("probability"),
-            scene.grid,
-            bands=bands,
-            dtype=dtype,
-            nodata=IGNORE if coarse else float("nan"),
-            scale=1 / _LEVELS if coarse else 1.0,
-            tags=tags,
-        ) as probabilities,
-        RowWriter(
-            mask.with_name("mask"), scene.grid, bands=["glacier"], dtype="uint8", nodata=IGNORE, tags=tags
-        ) as masks,
-    ):
-        for number in range(len(tops)):
-            rows = folder.read(number)
-            empty = np.isnan(rows[:1])
-            classes = np.where(rows[:1] >= threshold, np.uint8(GLACIER), np.uint8(0))
-            classes[empty] = IGNORE
-            masks.append(classes)
-            probabilities.append(_levels(rows) if coarse else rows)
-        probabilities.to_cog(probability, resampling="average")
-        masks.to_cog(mask, resampling="nearest")
-
-
-def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-    levels = np.rint(np.nan_to_num(rows) * _LEVELS).astype(np.uint8)
-    levels[np.isnan(rows)] = IGNORE
-    return levels
 
 
 def _summary(layers: NDArray[np.float32]) -> NDArray[np.float32]:

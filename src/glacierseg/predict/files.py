@@ -1,0 +1,98 @@
+"""The two files of a predicted scene."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.predict.calibration import LogitScale
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.rows import RowWriter
+from glacierseg.raster.truth import GLACIER, IGNORE
+from glacierseg.raster.write import atomic_path
+
+ProbabilityType = Literal["float32", "uint8"]
+CALIBRATION_TAG = "calibration"
+"""Says of a probability file that a calibration was applied already, and which."""
+
+_LEVELS = 254
+"""Of an 8-bit probability; 255 is no data."""
+
+
+@dataclass(frozen=True)
+class ScenePrediction:
+    """Files of one predicted scene.
+
+    Attributes:
+        probability: Glacier probability from 0 to 1, NaN where the scene has no data; or in 8 bits, times
+            254, 255 where it has none. With several layers a second band holds their standard deviation.
+        mask: 0 background, 1 glacier, 255 no data.
+    """
+
+    probability: Path
+    mask: Path
+
+
+def write_files(
+    strips: Iterable[NDArray[np.float32]],
+    grid: Grid,
+    files: ScenePrediction,
+    *,
+    layers: int,
+    threshold: float,
+    dtype: ProbabilityType = "float32",
+    calibration: LogitScale | None = None,
+    tags: Mapping[str, str],
+) -> None:
+    """Writes probability and mask as two cloud-optimised GeoTIFFs.
+
+    Args:
+        strips: Rows from top to bottom, `(layers, rows, W)`: probability and, as second layer, spread; NaN
+            where there is no data.
+        grid: Of the scene.
+        files: Where they go.
+        layers: 1 or 2.
+        threshold: Probability from which a pixel is glacier.
+        dtype: Of the probability.
+        calibration: Applied to the stored probabilities. The spread stays that of the network's own ones,
+            and so does the mask.
+        tags: Facts to store in the files.
+    """
+    coarse = dtype == "uint8"
+    told = dict(tags)
+    if calibration:
+        told[CALIBRATION_TAG] = f"temperature {calibration.temperature:.6g} bias {calibration.bias:.6g}"
+    with (
+        atomic_path(files.probability) as probability,
+        atomic_path(files.mask) as mask,
+        RowWriter(
+            probability.with_name("probability"),
+            grid,
+            bands=["glacier_probability", "spread"][:layers],
+            dtype=dtype,
+            nodata=IGNORE if coarse else float("nan"),
+            scale=1 / _LEVELS if coarse else 1.0,
+            tags=told,
+        ) as probabilities,
+        RowWriter(
+            mask.with_name("mask"), grid, bands=["glacier"], dtype="uint8", nodata=IGNORE, tags=tags
+        ) as masks,
+    ):
+        for rows in strips:
+            classes = np.where(rows[:1] >= threshold, np.uint8(GLACIER), np.uint8(0))
+            classes[np.isnan(rows[:1])] = IGNORE
+            masks.append(classes)
+            if calibration:
+                rows[0] = calibration.apply(rows[0])
+            probabilities.append(_levels(rows) if coarse else rows)
+        probabilities.to_cog(probability, resampling="average")
+        masks.to_cog(mask, resampling="nearest")
+
+
+def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.rint(np.nan_to_num(rows) * _LEVELS).astype(np.uint8)
+    levels[np.isnan(rows)] = IGNORE
+    return levels
