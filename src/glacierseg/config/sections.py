@@ -301,7 +301,8 @@ class RunConfig(Section):
         flat = [region.name for region in self.regions if region.dem is None]
         if spares_steep_holes and flat:
             raise ValueError(
-                f"refinement.max_hole_slope_deg needs elevation, but region {flat[0]!r} has no dem; name its file"
+                f"refinement.max_hole_slope_deg needs elevation, but region {flat[0]!r} has no dem; "
+                "name its file"
             )
         if self.bands.recipe is None and not spares_steep_holes and len(flat) < len(self.regions):
             raise ValueError("a region has a dem but bands have no recipe; name one under `bands: recipe:`")

@@ -177,7 +177,8 @@ def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
     grid = _grid(pair.mask)
     truth, difference = align_truth(pair.truth, grid)
     moved = (
-        f"{pair.truth}: lies on another grid than {pair.mask} ({difference}); each pixel took its nearest value"
+        f"{pair.truth}: lies on another grid than {pair.mask} ({difference}); "
+        "each pixel took its nearest value"
         if difference
         else None
     )

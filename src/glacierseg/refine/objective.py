@@ -40,14 +40,11 @@ def agreement(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> 
         excess_km2: Predicted minus true area.
         true_km2: True area.
     """
-    if true_km2 > 0:
-        area_error = excess_km2 / true_km2
-    else:
-        area_error = math.inf if excess_km2 > 0 else 0.0
+    without_truth = math.inf if excess_km2 > 0 else 0.0
     return Agreement(
         iou=tp / (tp + fp + fn) if tp else 0.0,
         f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
-        area_error=area_error,
+        area_error=excess_km2 / true_km2 if true_km2 > 0 else without_truth,
     )
 
 

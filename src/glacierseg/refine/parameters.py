@@ -12,7 +12,7 @@ from glacierseg.refine.smoothing import Smoothing, refuse_unknown_smoothing
 StepName = Literal["merge", "smooth", "fill", "remove"]
 STEP_NAMES: tuple[StepName, ...] = get_args(StepName)
 Preset = Literal["regional", "rgi"]
-PRESETS_KM2: dict[Preset, float] = {"regional": 0.03, "rgi": 0.01}
+PRESETS_KM2: dict[str, float] = {"regional": 0.03, "rgi": 0.01}
 """Smallest glacier of an inventory: Himalayan ones start at 0.02-0.03 km2, the Randolph one at 0.01 km2."""
 
 
@@ -79,13 +79,12 @@ def preset_area_km2(preset: str) -> float:
     Raises:
         RequestError: There is no such preset.
     """
-    found = dict[str, float](PRESETS_KM2).get(preset)
-    if found is None:
+    if preset not in PRESETS_KM2:
         raise RequestError(
             f"no preset is called {preset!r}{did_you_mean(preset, PRESETS_KM2)}; "
             f"choose from {', '.join(PRESETS_KM2)}"
         )
-    return found
+    return PRESETS_KM2[preset]
 
 
 def load_parameters(path: Path) -> RefineParameters:

@@ -154,11 +154,14 @@ def tune_refinement(
         counts.append(own)
         areas_km2.append(size_m[0] * size_m[1] / 1e6)
     # A dictionary keeps the unchanged masks first when the combinations hold them again.
-    pooled = dict(zip(candidates, sum(counts).tolist(), strict=True))  # type: ignore[union-attr]
-    excess = sum((own[:, 1] - own[:, 2]) * area for own, area in zip(counts, areas_km2, strict=True))
-    true = sum((own[:, 0] + own[:, 2]) * area for own, area in zip(counts, areas_km2, strict=True))
-    found_areas = dict(zip(candidates, zip(excess.tolist(), true.tolist(), strict=True), strict=True))  # type: ignore[union-attr]
-    agreements = {one: agreement(*pooled[one], *found_areas[one]) for one in pooled}
+    pooled = dict(zip(candidates, np.asarray(sum(counts)).tolist(), strict=True))
+    # The rows of every mask, as areas; pixels of different masks differ in size.
+    areas = sum(own * area for own, area in zip(counts, areas_km2, strict=True))
+    in_km2 = dict(zip(candidates, np.asarray(areas).tolist(), strict=True))
+    agreements = {
+        one: agreement(*pooled[one], in_km2[one][1] - in_km2[one][2], in_km2[one][0] + in_km2[one][2])
+        for one in pooled
+    }
     eligible = list(agreements) if unchanged_allowed else candidates[1:]
     best = max(eligible, key=lambda one: agreements[one].score(objective))  # the first of several
     table = [

@@ -88,8 +88,8 @@ def require_comparable(gains: Sequence[RegionGain]) -> None:
     for gain in gains:
         if not gain.known_px:
             raise TruthError(
-                f"{gain.region}: no pixel is known in both the mask and the truth (all are 255 in one of them), "
-                "so there is nothing to compare; check that they cover the same ground"
+                f"{gain.region}: no pixel is known in both the mask and the truth (all are 255 in one of "
+                "them), so there is nothing to compare; check that they cover the same ground"
             )
 
 
