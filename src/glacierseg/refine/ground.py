@@ -49,8 +49,8 @@ def ground_pixel_m(grid: Grid, name: str) -> tuple[float, float]:
             if not abs(measured / said - 1) <= TOLERANCE:
                 raise RasterError(
                     f"{name}: pixels taken for {said:.4g} m are {measured:.4g} m {side} on the ground at "
-                    f"column {column:.0f}, row {row:.0f} ({name_of_crs(grid.crs)}); distances and areas would "
-                    "be wrong, so reproject it to UTM or cut it into smaller scenes"
+                    f"column {column:.0f}, row {row:.0f} ({name_of_crs(grid.crs)}); distances and areas "
+                    "would be wrong, so reproject it to UTM or cut it into smaller scenes"
                 )
     return size_m
 

@@ -158,10 +158,10 @@ def tune_refinement(
     # The rows of every mask, as areas; pixels of different masks differ in size.
     areas = sum(own * area for own, area in zip(counts, areas_km2, strict=True))
     in_km2 = dict(zip(candidates, np.asarray(areas).tolist(), strict=True))
-    agreements = {
-        one: agreement(*pooled[one], in_km2[one][1] - in_km2[one][2], in_km2[one][0] + in_km2[one][2])
-        for one in pooled
-    }
+    agreements = {}
+    for one, (tp, fp, fn) in pooled.items():
+        tp_km2, fp_km2, fn_km2 = in_km2[one]
+        agreements[one] = agreement(tp, fp, fn, fp_km2 - fn_km2, tp_km2 + fn_km2)
     eligible = list(agreements) if unchanged_allowed else candidates[1:]
     best = max(eligible, key=lambda one: agreements[one].score(objective))  # the first of several
     table = [
