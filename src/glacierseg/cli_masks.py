@@ -223,7 +223,14 @@ def _print_tuning(talk: "Talk", report: "TuneReport") -> None:
     shown = (*searched, "iou", "f1", "area_error")
     ranked = result.ranked()
     rows = [
-        tuple("all" if name == "max_hole_km2" and row[name] is None else plain(row[name]) for name in shown)
+        (
+            *(
+                "all" if name == "max_hole_km2" and row[name] is None else plain(row[name])
+                for name in searched
+            ),
+            *(f"{row[name]:.4f}" for name in ("iou", "f1")),
+            f"{row['area_error']:+.1%}",
+        )
         for row in ranked[:SHOWN_ROWS]
     ]
     talk.table(f"the best {len(rows)} of {len(ranked)} combinations by {result.objective}", shown, rows)

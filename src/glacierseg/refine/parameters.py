@@ -50,7 +50,9 @@ class RefineParameters:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+            if field.name in ("smoothing", "steps") or (value is None and field.name.startswith("max_hole_")):
+                continue
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise RequestError(f"refinement: {field.name} must be a number from 0 on, not {value}")
         refuse_unknown_smoothing(self.smoothing)
         if self.connectivity not in (4, 8):
@@ -110,4 +112,4 @@ def load_parameters(path: Path) -> RefineParameters:
     try:
         return RefineParameters(**best)
     except (RequestError, TypeError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}; give a file that `glacierseg tune` wrote") from error

@@ -119,7 +119,9 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
             + ", ".join(map(change, better))
         )
     if same := len(untouched) - len(better) - len(worse):
-        lines.append(f"the refinement changed nothing for {same} of {len(untouched)} untouched regions")
+        lines.append(
+            f"the refinement left the {name} of {same} of {len(untouched)} untouched regions as it was"
+        )
     if any(gain.use == "tuned" for gain in gains) and not untouched:
         lines.append(
             "no untouched region was given, so nothing is known about how the choice works elsewhere"

@@ -61,9 +61,7 @@ def figure_refinement_steps(
         draw_furniture(row[1], place.shape, pixel_size_m[0], north)
         area = pixel_size_m[0] * pixel_size_m[1] / 1e6
         added, removed = (int(np.count_nonzero(classes == kind)) for kind in (ADDED, REMOVED))
-        row[0].set_title(
-            f"{name}: +{_area(added * area)}, −{_area(removed * area)} km²", fontsize=9, loc="left"
-        )
+        row[0].set_title(f"{name}: {_balance(added * area, removed * area)}", fontsize=9, loc="left")
         row[1].set_title("before, in the frame", fontsize=8, loc="left", color=MUTED)
         row[2].set_title("after", fontsize=8, loc="left", color=MUTED)
         before = after
@@ -170,5 +168,10 @@ def _draw(axes: Axes, classes: NDArray[np.uint8], aspect: float) -> None:
     axes.spines[:].set_color(RULE)
 
 
+def _balance(added_km2: float, removed_km2: float) -> str:
+    parts = [f"{sign}{_area(km2)}" for sign, km2 in (("+", added_km2), ("−", removed_km2)) if km2]
+    return f"{', '.join(parts)} km²" if parts else "changed nothing"
+
+
 def _area(km2: float) -> str:
-    return area_text(km2) if km2 >= 0.1 or km2 == 0 else f"{km2:.4f}"
+    return area_text(km2) if km2 >= 0.1 else f"{km2:.4f}"

@@ -30,13 +30,15 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
     distances, areas = _values(rows, "merge_distance_m"), _values(rows, "min_area_km2")
     across = list(dict.fromkeys((row["smoothing"], row["iterations"]) for row in rows))
     holes = _values(rows, "max_hole_km2")
-    scores = {_key(row): _score(row, objective) for row in rows}
+    # The masks as they came stand in the table first, also as the combination that does nothing.
+    scores = {_key(row): _score(row, objective) for row in result.table}
     shown = [value for value in scores.values() if np.isfinite(value)] or [0.0]
     width = 1.1 + len(across) * max(1.5, 0.52 * len(distances) + 0.3)
     height = 1.3 + len(holes) * max(1.3, 0.36 * len(areas) + 0.6)
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(len(holes), len(across), squeeze=False, sharex=True, sharey=True)
     low, high = min(shown), max(shown)
+    decimals = 3 if high - low > 0.02 else 4
     image = None
     for i, hole in enumerate(holes):
         for j, (method, passes) in enumerate(across):
@@ -46,9 +48,11 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
             )
             image = axes.imshow(surface, cmap="cividis", vmin=low, vmax=high, aspect="auto")
             for (row, column), value in np.ndenumerate(surface):
+                if not np.isfinite(value):
+                    continue
                 dark = high > low and (value - low) / (high - low) < 0.55
                 axes.text(
-                    column, row, _number(value, objective), ha="center", va="center", fontsize=6.5,
+                    column, row, _number(value, objective, decimals), ha="center", va="center", fontsize=6.5,
                     color="white" if dark else INK,
                 )  # fmt: skip
             axes.set_xticks(range(len(distances)), [f"{d:g}" for d in distances], fontsize=7)
@@ -63,8 +67,8 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
             best = result.best
             if (best.max_hole_km2, best.smoothing, best.iterations) == (hole, method, passes):
                 _frame(axes, distances, areas, best.merge_distance_m, best.min_area_km2)
-    raw = _number(_score(result.table[0], objective), objective)
-    top = _number(max(shown) if objective != "area" else min(shown), objective)
+    raw = _number(_score(result.table[0], objective), objective, decimals)
+    top = _number(_score(result.ranked()[0], objective), objective, decimals)
     figure.suptitle(
         f"{_LABELS[objective]}: {raw} as the masks came, best {top} (framed)", fontsize=9, x=0.01, ha="left"
     )
@@ -90,8 +94,8 @@ def _score(row: Mapping[str, Any], objective: str) -> float:
     return abs(float(row["area_error"])) if objective == "area" else float(row[objective])
 
 
-def _number(value: float, objective: str) -> str:
-    return f"{value:.1%}" if objective == "area" else f"{value:.3f}"
+def _number(value: float, objective: str, decimals: int) -> str:
+    return f"{value:.{decimals - 2}%}" if objective == "area" else f"{value:.{decimals}f}"
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
