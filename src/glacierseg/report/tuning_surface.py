@@ -1,12 +1,14 @@
 """The score of a parameter search over all its parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from glacierseg.refine.search import TuneResult
 from glacierseg.report.save import save_figure
@@ -47,14 +49,7 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
                 [[scores.get((d, method, passes, hole, a), np.nan) for d in distances] for a in areas]
             )
             image = axes.imshow(surface, cmap="cividis", vmin=low, vmax=high, aspect="auto")
-            for (row, column), value in np.ndenumerate(surface):
-                if not np.isfinite(value):
-                    continue
-                dark = high > low and (value - low) / (high - low) < 0.55
-                axes.text(
-                    column, row, _number(value, objective, decimals), ha="center", va="center", fontsize=6.5,
-                    color="white" if dark else INK,
-                )  # fmt: skip
+            _write_numbers(axes, surface, (low, high), lambda value: _number(value, objective, decimals))
             axes.set_xticks(range(len(distances)), [f"{d:g}" for d in distances], fontsize=7)
             axes.set_yticks(range(len(areas)), [f"{a:g}" for a in areas], fontsize=7)
             if i == 0:
@@ -90,6 +85,17 @@ def draw_tuning_surface(result: TuneResult, path: Path) -> None:
     save_figure(figure_tuning_surface(result), path)
 
 
+def _write_numbers(
+    axes: Axes, surface: NDArray[np.float64], limits: tuple[float, float], text: Callable[[float], str]
+) -> None:
+    low, high = limits
+    for (row, column), value in np.ndenumerate(surface):
+        if np.isfinite(value):
+            dark = high > low and (value - low) / (high - low) < 0.55
+            colour = "white" if dark else INK
+            axes.text(column, row, text(value), ha="center", va="center", fontsize=6.5, color=colour)
+
+
 def _score(row: Mapping[str, Any], objective: str) -> float:
     return abs(float(row["area_error"])) if objective == "area" else float(row[objective])
 
@@ -107,7 +113,7 @@ def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     return sorted({row[name] for row in rows}, key=lambda value: np.inf if value is None else value)
 
 
-def _frame(axes: Any, distances: list[float], areas: list[float], distance: float, area: float) -> None:
+def _frame(axes: Axes, distances: list[float], areas: list[float], distance: float, area: float) -> None:
     if distance in distances and area in areas:
         corner = (distances.index(distance) - 0.5, areas.index(area) - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2.2, zorder=5))
