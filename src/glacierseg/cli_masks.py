@@ -51,6 +51,9 @@ def refine(
     connectivity: Annotated[
         int | None, typer.Option(help="4: fragments that only touch at a corner are two.  [default: 8]")
     ] = None,
+    keep_cut_fragments: Annotated[
+        bool | None, typer.Option("--keep-cut-fragments", help="Never remove what the scene border cuts.")
+    ] = None,
     steps: Annotated[
         str | None, typer.Option(help="Which steps, in which order.  [default: merge,smooth,fill,remove]")
     ] = None,
@@ -77,6 +80,7 @@ def refine(
         max_hole_km2=max_hole_km2,
         max_hole_slope_deg=max_hole_slope_deg,
         connectivity=connectivity,
+        keep_cut_fragments=keep_cut_fragments,
         steps=None if steps is None else tuple(step.strip() for step in steps.split(",")),
     )
     talk = Talk()
@@ -116,6 +120,9 @@ def tune(
     ] = None,
     connectivity: Annotated[int, typer.Option(help="4: fragments that only touch at a corner are two.")] = 8,
     steps: Annotated[str, typer.Option(help="Which steps, in which order.")] = "merge,smooth,fill,remove",
+    keep_cut_fragments: Annotated[
+        bool, typer.Option("--keep-cut-fragments", help="Never remove what the scene border cuts.")
+    ] = False,
     untouched_mask: Annotated[
         list[Path] | None, typer.Option(help="A mask that only shows what the choice does elsewhere.")
     ] = None,
@@ -154,6 +161,7 @@ def tune(
         objective=objective,
         max_hole_slope_deg=max_hole_slope_deg,
         connectivity=connectivity,
+        keep_cut_fragments=keep_cut_fragments,
         steps=tuple(step.strip() for step in steps.split(",")),
         **{name: values for name, values in grids.items() if values},
     )

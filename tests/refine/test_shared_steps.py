@@ -28,8 +28,10 @@ def counted(mask, truth):
 
 
 @settings(max_examples=25, deadline=None)
-@given(masks(), masks(), SIZES, st.sampled_from(ORDERS), st.sampled_from([4, 8]), st.booleans())
-def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, order, connectivity, steep):
+@given(
+    masks(), masks(), SIZES, st.sampled_from(ORDERS), st.sampled_from([4, 8]), st.booleans(), st.booleans()
+)
+def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, order, connectivity, steep, cut):
     truth = np.resize(truth, mask.shape)
     slope = np.random.default_rng(3).uniform(0, 60, mask.shape)
     result = tune_refinement(
@@ -40,10 +42,12 @@ def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, orde
         smoothing=("dilation", "majority"),
         steps=order,
         connectivity=connectivity,
+        keep_cut_fragments=cut,
         max_hole_slope_deg=30 if steep else None,
         slope_deg=slope if steep else None,
     )
-    assert len(result.table) == 2 * 2 * 2 * 2 * 2
+    # Three ways of smoothing: none, and twice by each method.
+    assert len(result.table) == 2 * 3 * 2 * 2
     names = RefineParameters.__dataclass_fields__
     for row in result.table:
         given_parameters = {name: row[name] for name in names}

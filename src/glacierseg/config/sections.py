@@ -220,6 +220,7 @@ class RefinementConfig(Section):
     preset: Literal["regional", "rgi"] | None = None
     min_areas_km2: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.03, 0.1)
     connectivity: Literal[4, 8] = 8
+    keep_cut_fragments: bool = False
 
     @field_validator(
         "merge_distances_m", "min_areas_km2", "iterations", "max_holes_km2", "smoothing", "steps"

@@ -105,6 +105,7 @@ def _tune(
         max_hole_slope_deg=ranges.max_hole_slope_deg,
         slope_deg=slopes,
         connectivity=ranges.connectivity,
+        keep_cut_fragments=ranges.keep_cut_fragments,
         steps=ranges.steps,
         # A preset is a demand on the inventory, which masks left as they came would not meet.
         unchanged_allowed=ranges.preset is None,

@@ -32,6 +32,8 @@ class RefineParameters:
             the slope. It needs the slope of the ground.
         connectivity: Whether fragments that touch at a corner only are one when small ones are removed (8)
             or not (4). Outlines are 4-connected, so with 4 none of them is smaller than the minimum.
+        keep_cut_fragments: Whether fragments that reach the scene border or an ignored pixel stay whatever
+            their size, because nobody knows how large they are beyond.
         steps: Which steps are done, in their order.
 
     Raises:
@@ -45,6 +47,7 @@ class RefineParameters:
     max_hole_km2: float | None = 0.03
     max_hole_slope_deg: float | None = None
     connectivity: int = 8
+    keep_cut_fragments: bool = False
     steps: tuple[StepName, ...] = STEP_NAMES
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError
 from glacierseg.raster.truth import clean_mask
 from glacierseg.refine.components import label_fragments, label_holes
+from glacierseg.refine.cut import remove_whole_fragments
 from glacierseg.refine.nunataks import fill_gentle_holes
 from glacierseg.refine.parameters import STEP_NAMES, Preset, RefineParameters, StepName, preset_area_km2
 from glacierseg.refine.pixels import width_and_height_m
@@ -54,6 +55,7 @@ def refine_mask(
     max_hole_slope_deg: float | None = None,
     slope_deg: NDArray[Any] | None = None,
     connectivity: int = 8,
+    keep_cut_fragments: bool = False,
     steps: tuple[StepName, ...] = STEP_NAMES,
     preset: Preset | None = None,
 ) -> NDArray[np.uint8]:
@@ -70,6 +72,7 @@ def refine_mask(
         max_hole_slope_deg: Holes of a steeper mean slope stay; needs `slope_deg`.
         slope_deg: `(H, W)` slope of the ground, NaN where unknown.
         connectivity: 8 or 4, of the fragments that are removed.
+        keep_cut_fragments: Whether fragments that the scene border or an ignored pixel cuts always stay.
         steps: Which steps are done, in their order.
         preset: `regional` (0.03 km2) or `rgi` (0.01 km2), in place of `min_area_km2`.
 
@@ -89,6 +92,7 @@ def refine_mask(
         max_hole_km2=max_hole_km2,
         max_hole_slope_deg=max_hole_slope_deg,
         connectivity=connectivity,
+        keep_cut_fragments=keep_cut_fragments,
         steps=steps,
     )
     refined = clean_mask(mask, None, "mask")
@@ -174,7 +178,8 @@ def do_step(
     if step == "smooth":
         return smooth_outline(mask, parameters.iterations, parameters.smoothing)
     if step == "remove":
-        return remove_fragments(mask, size_m, parameters.min_area_km2, parameters.connectivity)
+        remove = remove_whole_fragments if parameters.keep_cut_fragments else remove_fragments
+        return remove(mask, size_m, parameters.min_area_km2, parameters.connectivity)
     if parameters.max_hole_slope_deg is None:
         return fill_holes(mask, size_m, parameters.max_hole_km2)
     if slope_deg is None:

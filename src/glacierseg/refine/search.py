@@ -80,6 +80,7 @@ def tune_refinement(
     max_hole_slope_deg: float | None = None,
     slope_deg: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
     connectivity: int = 8,
+    keep_cut_fragments: bool = False,
     steps: tuple[StepName, ...] = STEP_NAMES,
     unchanged_allowed: bool = True,
 ) -> TuneResult:
@@ -104,6 +105,7 @@ def tune_refinement(
         max_hole_slope_deg: Holes of a steeper mean slope stay; needs `slope_deg`. Not searched for.
         slope_deg: `(H, W)` slope of the ground, NaN where unknown, or as many as masks.
         connectivity: 8 or 4, of the fragments that are removed. Not searched for.
+        keep_cut_fragments: Whether fragments that the border or an ignored pixel cuts stay. Not searched for.
         steps: Which steps are done, in their order. Not searched for; values of a step that is left out do
             nothing.
         unchanged_allowed: Whether to leave the masks as they came may be the answer.
@@ -123,14 +125,21 @@ def tune_refinement(
     slopes = [None] * len(masks) if slope_deg is None else _listed(slope_deg)
     if len(slopes) != len(masks):
         raise RequestError(f"tuning needs one slope for each mask: {len(masks)} masks, {len(slopes)} slopes")
+    # Without a pass all methods are one, so only the first is tried with none.
+    passes = sorted(set(iterations))
     methods = [smoothing] if isinstance(smoothing, str) else list(dict.fromkeys(smoothing))
-    fixed = {"max_hole_slope_deg": max_hole_slope_deg, "connectivity": connectivity, "steps": tuple(steps)}
+    fixed = {
+        "max_hole_slope_deg": max_hole_slope_deg,
+        "connectivity": connectivity,
+        "keep_cut_fragments": keep_cut_fragments,
+        "steps": tuple(steps),
+    }
     for method in methods:
         refuse_unknown_smoothing(method)
     choices = [
         _Choices(
             merge_distances_m=sorted(set(merge_distances_m)),
-            iterations=sorted(set(iterations)),
+            iterations=[number for number in passes if number or method == methods[0]],
             max_holes_km2=sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
             min_areas_km2=sorted(set(min_areas_km2)),
             smoothing=cast("BasicSmoothing", method),
@@ -141,12 +150,15 @@ def tune_refinement(
     blocks = [[replace(one, **fixed) for one in each.combinations()] for each in choices]  # type: ignore[arg-type]
     candidates = [unchanged, *(one for block in blocks for one in block)]
     # The common search makes each mask once and needs none for the removal; others go step by step.
-    common = blocks[0][0].steps == STEP_NAMES and connectivity == 8 and max_hole_slope_deg is None
+    ordinary = {
+        "max_hole_slope_deg": None, "connectivity": 8, "keep_cut_fragments": False, "steps": STEP_NAMES
+    }  # fmt: skip
+    common = fixed == ordinary and not {"dilation", "erosion"} & set(methods)
     counts, areas_km2 = [], []
     for one_mask, one_truth, size, slope in zip(masks, truths, sizes, slopes, strict=True):
         size_m = width_and_height_m(size)
         _require_same_shape(one_mask, one_truth)
-        if common and not {"dilation", "erosion"} & set(methods):
+        if common:
             found = [_counts_of_all(one_mask, one_truth, size_m, each) for each in choices]
             own = np.concatenate([found[0], *(each[1:] for each in found[1:])])
         else:

@@ -14,7 +14,7 @@ _OWN: dict[StepName, tuple[str, ...]] = {
     "merge": ("merge_distance_m",),
     "smooth": ("smoothing", "iterations"),
     "fill": ("max_hole_km2", "max_hole_slope_deg"),
-    "remove": ("min_area_km2", "connectivity"),
+    "remove": ("min_area_km2", "connectivity", "keep_cut_fragments"),
 }
 
 

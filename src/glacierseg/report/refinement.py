@@ -39,8 +39,8 @@ def refinement_rows(results: RunResults) -> list[RefinementRow]:
             parameters=", ".join(
                 in_words(key, value)
                 for key, value in model.refinement.get("best", {}).items()
-                # Without a limit the slope of holes was not looked at.
-                if (key, value) != ("max_hole_slope_deg", None)
+                # What was not asked for need not be read.
+                if (key, value) not in (("max_hole_slope_deg", None), ("keep_cut_fragments", False))
             ),
             tuned_on=", ".join(model.refinement.get("tuned_on", [])),
             validate=_pair(validate, model.model, model.bands),
@@ -57,6 +57,8 @@ def in_words(key: str, value: Any) -> str:
     if unit not in _UNITS:
         name, unit = key, ""
     text = "any" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
+    if value is True:
+        text = "yes"
     if isinstance(value, list | tuple):
         text = ", then ".join(map(str, value))
     return " ".join(
