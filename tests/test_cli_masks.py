@@ -69,10 +69,10 @@ def test_the_search_tells_what_it_is_worth_elsewhere(files, monkeypatch, capfd):
     said = capfd.readouterr().out
     record = json.loads((files / "t.json").read_text())
     assert len(record["table"]) == 16
-    assert [(r["region"], r["use"]) for r in record["regions"]] == [
+    assert [(r["region"], r["use"]) for r in record["gains"]] == [
         ("a.tif", "tuned"), ("b.tif", "untouched"), ("c.tif", "untouched"),
     ]  # fmt: skip
-    a, b, c = record["regions"]
+    a, b, c = record["gains"]
     assert (a["raw"]["iou"], a["refined"]["iou"]) == (record["raw_iou"], record["best_iou"])
     assert b["refined"]["iou"] > b["raw"]["iou"]
     assert c["raw"]["iou"] == 1 > c["refined"]["iou"]
@@ -99,7 +99,7 @@ def test_several_masks_and_areas(files, monkeypatch, capfd):
     assert call(monkeypatch, *words, *truths) == 0
     record = json.loads((files / "t.json").read_text())
     assert record["objective"] == "area"
-    assert all(abs(r["refined"]["area_error"]) < abs(r["raw"]["area_error"]) for r in record["regions"])
+    assert all(abs(r["refined"]["area_error"]) < abs(r["raw"]["area_error"]) for r in record["gains"])
     assert "no untouched region was given" in capfd.readouterr().out
     assert call(monkeypatch, *words, *truths[:2]) == 1
     assert "2 x mask and 1 x --truth" in capfd.readouterr().err

@@ -32,30 +32,30 @@ def refine(
         str | None, typer.Option(help="Smallest area by name: regional (0.03 km2) or rgi (0.01 km2).")
     ] = None,
     min_area_km2: Annotated[
-        float | None, typer.Option(help="Smaller fragments are removed.  [default: 0.03]")
+        float | None, typer.Option(help="Smaller fragments are removed. Default: 0.03.")
     ] = None,
     merge_distance_m: Annotated[
-        float | None, typer.Option(help="Fragments with a smaller gap are joined.  [default: 20]")
+        float | None, typer.Option(help="Fragments with a smaller gap are joined. Default: 20.")
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Passes of smoothing.  [default: 10]")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Passes of smoothing. Default: 10.")] = None,
     smoothing: Annotated[
-        str | None, typer.Option(help="majority, closing, opening, dilation or erosion.  [default: majority]")
+        str | None, typer.Option(help="majority, closing, opening, dilation or erosion. Default: majority.")
     ] = None,
     max_hole_km2: Annotated[
-        float | None, typer.Option(help="Smaller holes are filled; 0 for none, inf for all.  [default: 0.03]")
+        float | None, typer.Option(help="Smaller holes are filled; 0 for none, inf for all. Default: 0.03.")
     ] = None,
     max_hole_slope_deg: Annotated[
         float | None, typer.Option(help="Steeper holes are nunataks and stay; needs --dem.")
     ] = None,
     dem: Annotated[Path | None, typer.Option(help="Elevation in metres, on any grid.")] = None,
     connectivity: Annotated[
-        int | None, typer.Option(help="4: fragments that only touch at a corner are two.  [default: 8]")
+        int | None, typer.Option(help="4: fragments that only touch at a corner are two. Default: 8.")
     ] = None,
     keep_cut_fragments: Annotated[
         bool | None, typer.Option("--keep-cut-fragments", help="Never remove what the scene border cuts.")
     ] = None,
     steps: Annotated[
-        str | None, typer.Option(help="Which steps, in which order.  [default: merge,smooth,fill,remove]")
+        str | None, typer.Option(help="Which steps, in which order. Default: merge,smooth,fill,remove.")
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Draw what each step changed (PNG, SVG or PDF).")
@@ -102,16 +102,16 @@ def tune(
         str, typer.Option(help="What is sought: iou, f1 (ranks as iou does), or area.")
     ] = "iou",
     merge_distance_m: Annotated[
-        list[float] | None, typer.Option(help="A value to try.  [default: 0 10 20 30 40]")
+        list[float] | None, typer.Option(help="A value to try. Default: 0 10 20 30 40.")
     ] = None,
     min_area_km2: Annotated[
-        list[float] | None, typer.Option(help="A value to try.  [default: 0 0.01 0.03 0.1]")
+        list[float] | None, typer.Option(help="A value to try. Default: 0 0.01 0.03 0.1.")
     ] = None,
-    iterations: Annotated[list[int] | None, typer.Option(help="A value to try.  [default: 0 1 3 10]")] = None,
+    iterations: Annotated[list[int] | None, typer.Option(help="A value to try. Default: 0 1 3 10.")] = None,
     max_hole_km2: Annotated[
-        list[float] | None, typer.Option(help="A value to try, inf for all holes.  [default: 0 0.03 0.1]")
+        list[float] | None, typer.Option(help="A value to try, inf for all holes. Default: 0 0.03 0.1.")
     ] = None,
-    smoothing: Annotated[list[str] | None, typer.Option(help="A method to try.  [default: majority]")] = None,
+    smoothing: Annotated[list[str] | None, typer.Option(help="A method to try. Default: majority.")] = None,
     max_hole_slope_deg: Annotated[
         float | None, typer.Option(help="Steeper holes are nunataks and stay; needs --dem.")
     ] = None,

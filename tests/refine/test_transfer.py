@@ -50,6 +50,11 @@ def test_the_verdict_names_what_got_worse_first():
     assert "left the IoU of 1 of 3 untouched regions as it was" in lines[2]
 
 
+def test_a_region_that_pays_for_the_others_is_named():
+    lines = verdict([gain("a", "tuned", 0.5, 0.6), gain("b", "tuned", 0.9, 0.8)], "iou")
+    assert lines[0] == "of the 2 regions that were tuned on together, 1 got worse: b (IoU 0.9000 -> 0.8000)"
+
+
 def test_of_areas_the_size_of_the_error_counts():
     lines = verdict([gain("b", "untouched", -0.2, 0.1), gain("c", "untouched", 0.1, -0.2)], "area")
     assert "WORSE: c (area error -10.0% -> +20.0%)" in lines[0]

@@ -68,6 +68,8 @@ def refine_regions(
             done = refine_file(folder.mask(study.name), folder.refined(study.name), best, dem=wanted.dem)
             changes[study.name] = [asdict(change) for change in done]
             record.pop("gains", None)
+            # They were drawn from what the mask was refined to before.
+            folder.outlines(study.name).unlink(missing_ok=True)
             write_json(folder.refinement, record)
     if "gains" not in record:
         truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)

@@ -99,7 +99,7 @@ class TuneReport:
         """Returns what is stored: the best parameters, their scores by region, and the whole table."""
         result = self.result
         return tune_record(result) | {
-            "regions": [finite(gain.to_dict()) for gain in self.gains],
+            "gains": [finite(gain.to_dict()) for gain in self.gains],
             "table": [finite(row) for row in result.table],
         }
 

@@ -103,6 +103,7 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
     def change(gain: RegionGain) -> str:
         return f"{gain.region} ({name} {shown(gain.raw)} -> {shown(gain.refined)})"
 
+    tuned = [gain for gain in gains if gain.use == "tuned"]
     untouched = [gain for gain in gains if gain.use == "untouched"]
     better = [gain for gain in untouched if gain.gain(objective) > 0]
     worse = [gain for gain in untouched if gain.gain(objective) < 0]
@@ -122,7 +123,12 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
         lines.append(
             f"the refinement left the {name} of {same} of {len(untouched)} untouched regions as it was"
         )
-    if any(gain.use == "tuned" for gain in gains) and not untouched:
+    if harmed := [gain for gain in tuned if gain.gain(objective) < 0]:
+        lines.append(
+            f"of the {len(tuned)} regions that were tuned on together, "
+            f"{len(harmed)} got worse: {', '.join(map(change, harmed))}"
+        )
+    if tuned and not untouched:
         lines.append(
             "no untouched region was given, so nothing is known about how the choice works elsewhere"
         )
