@@ -112,7 +112,8 @@ def tune_refinement(
 
     Raises:
         RequestError: Masks, truths, slopes and sizes do not go together, or a parameter is out of its range.
-        GridMismatchError: A mask and its truth differ in shape.
+        GridMismatchError: A mask and its truth or slope differ in shape.
+        TruthError: A mask or truth has values other than 0, 1 and 255.
     """
     refuse_unknown_objective(objective)
     masks, truths = _listed(mask), _listed(truth)
