@@ -95,6 +95,9 @@ def region(**changes: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (lambda d: d["regions"].append(d["regions"][0]), "region 'khumbu' is named twice"),
         (lambda d: d.update(regions=[]), "regions: "),
+        (lambda d: d.update(refinement={"steps": ["fill", "fill"]}), "'fill' is named twice"),
+        (lambda d: d.update(refinement={"steps": []}), "give at least one step"),
+        (lambda d: d.update(refinement={"max_hole_slope_deg": 40}), "has no dem; name its file"),
         (lambda d: d.update(refinement={"iterations": []}), "give at least one value to try"),
     ],
 )  # fmt: skip

@@ -154,6 +154,33 @@ def test_refinement_is_tuned_on_validation_pixels_only(finished: Path) -> None:
     assert float(validated["iou"]) == pytest.approx(found["raw_iou"])
 
 
+def test_refinement_tells_what_it_changed_and_what_that_is_worth_on_test_pixels(finished: Path) -> None:
+    rows = table(finished)
+    found = json.loads((finished / "m_landsnet/all/refinement.json").read_text())
+    assert found["objective"] == "iou"
+    assert set(found["changes"]) == {row["region"] for row in rows}
+    for region, changes in found["changes"].items():
+        assert [change["step"] for change in changes] == ["merge", "smooth", "fill", "remove"]
+        before, after = (
+            read(finished / f"m_landsnet/all/{region}_{end}.tif") == 1 for end in ("mask", "refined")
+        )
+        assert changes[0]["area_before_km2"] == pytest.approx(before.sum() / 1e4)
+        assert changes[-1]["area_after_km2"] == pytest.approx(after.sum() / 1e4)
+    uses = {("tuned", "validate"), ("untouched", "test")}
+    assert {(gain["region"], gain["use"]) for gain in found["gains"]} == {
+        (row["region"], use) for use, role in uses for row in rows if row["role"] == role
+    }
+    for gain in found["gains"]:
+        role = dict(uses)[gain["use"]]
+        for stage in ("raw", "refined"):
+            score = next(
+                row for row in rows
+                if (row["model"], row["bands"], row["region"], row["role"], row["stage"])
+                == ("m_landsnet", "all", gain["region"], role, stage)
+            )  # fmt: skip
+            assert gain[stage]["iou"] == pytest.approx(float(score["iou"]))
+
+
 def test_probabilities_are_calibrated_on_validation_pixels_and_scored_with_the_raw_masks(
     finished: Path,
 ) -> None:

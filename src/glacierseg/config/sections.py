@@ -18,6 +18,7 @@ from glacierseg.models.registry import ModelSpec, folder_name, model_spec
 
 RoleName = Literal["train", "validate", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
+SmoothingName = Literal["majority", "closing", "opening", "dilation", "erosion"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -211,18 +212,37 @@ class PredictionConfig(Section):
 
 
 class RefinementConfig(Section):
-    """The values that the parameter search tries on validate regions."""
+    """How masks are refined, and the values that the parameter search tries on validate regions."""
 
+    objective: Literal["iou", "f1", "area"] = "iou"
+    steps: tuple[Literal["merge", "smooth", "fill", "remove"], ...] = ("merge", "smooth", "fill", "remove")
     merge_distances_m: tuple[Annotated[float, Field(ge=0)], ...] = (0, 10, 20, 30, 40)
-    min_areas_km2: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.03, 0.1)
+    smoothing: SmoothingName | tuple[SmoothingName, ...] = "majority"
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 3, 10)
     max_holes_km2: tuple[Annotated[float, Field(ge=0)] | None, ...] = (0, 0.03, 0.1)
+    max_hole_slope_deg: Annotated[float, Field(ge=0, le=90)] | None = None
+    preset: Literal["regional", "rgi"] | None = None
+    min_areas_km2: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.03, 0.1)
+    connectivity: Literal[4, 8] = 8
+    keep_cut_fragments: bool = False
 
-    @field_validator("merge_distances_m", "min_areas_km2", "iterations", "max_holes_km2")
+    @field_validator(
+        "merge_distances_m", "min_areas_km2", "iterations", "max_holes_km2", "smoothing", "steps"
+    )
     @classmethod
-    def _something_to_try(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not value:
-            raise ValueError("is empty; give at least one value to try")
+    def _something_to_try(cls, value: Any, info: ValidationInfo) -> Any:
+        if value == ():
+            raise ValueError(
+                f"is empty; give at least one {'step' if info.field_name == 'steps' else 'value to try'}"
+            )
+        return value
+
+    @field_validator("steps")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        doubled = [step for step in value if value.count(step) > 1]
+        if doubled:
+            raise ValueError(f"{doubled[0]!r} is named twice; each step can be done once")
         return value
 
 
@@ -282,7 +302,14 @@ class RunConfig(Section):
             raise ValueError(
                 "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"
             )
-        if self.bands.recipe is None and any(region.dem is not None for region in self.regions):
+        spares_steep_holes = self.refinement.max_hole_slope_deg is not None
+        flat = [region.name for region in self.regions if region.dem is None]
+        if spares_steep_holes and flat:
+            raise ValueError(
+                f"refinement.max_hole_slope_deg needs elevation, but region {flat[0]!r} has no dem; "
+                "name its file"
+            )
+        if self.bands.recipe is None and not spares_steep_holes and len(flat) < len(self.regions):
             raise ValueError("a region has a dem but bands have no recipe; name one under `bands: recipe:`")
         if not any("train" in region.roles for region in self.regions):
             raise ValueError("no region has the role train; give at least one `roles: train`")

@@ -1,8 +1,11 @@
 """The stages after prediction: refinement tuned on validation pixels, outlines and scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
@@ -12,9 +15,11 @@ from glacierseg.experiment.folder import ModelFolder, write_table
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.refine.files import refine_file
-from glacierseg.refine.pipeline import RefineParameters
-from glacierseg.refine.search import tune_refinement
+from glacierseg.refine.files import finite, refine_file, tune_record
+from glacierseg.refine.ground import slope_on_grid
+from glacierseg.refine.parameters import RefineParameters, preset_area_km2
+from glacierseg.refine.search import TuneResult, tune_refinement
+from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
 from glacierseg.vectors.polygons import vectorize_mask
 
 METRIC_COLUMNS = (
@@ -34,6 +39,9 @@ def refine_regions(
 ) -> None:
     """Tunes the refinement on validation pixels and applies it to every region, unless that is done.
 
+    Afterwards the agreement of raw and refined masks is measured on validation pixels and, for the record
+    only, on test pixels: these never have a say in the choice.
+
     Args:
         config: The run's configuration.
         studied: The regions.
@@ -42,36 +50,84 @@ def refine_regions(
             the threshold rule.
         talk: Where to say what happens.
     """
-    if not folder.refinement.exists():
-        patch_px = (model or config.models[0]).resolved_patch_px
+    patch_px = (model or config.models[0]).resolved_patch_px
+    if folder.refinement.exists():
+        record = read_json(folder.refinement)
+    else:
         truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
-        sizes = {study.name: study.region.scene.grid.pixel_size_m for study in studied}
-        ranges = config.refinement
-        # On whole masks, though only validation pixels count: what is a hole or a fragment depends on all.
-        tuned = tune_refinement(
-            [read_mask(folder.mask(name)) for name in truths],
-            list(truths.values()),
-            [sizes[name] for name in truths],
-            merge_distances_m=ranges.merge_distances_m,
-            min_areas_km2=ranges.min_areas_km2,
-            iterations=ranges.iterations,
-            max_holes_km2=ranges.max_holes_km2,
-        )
-        write_json(
-            folder.refinement,
-            {
-                "best": asdict(tuned.best),
-                "raw_iou": tuned.raw_iou,
-                "best_iou": tuned.best_iou,
-                "tuned_on": list(truths),
-                "table": tuned.table,
-            },
-        )
-        talk.say(f"refinement: validation IoU {tuned.raw_iou:.4f} raw, {tuned.best_iou:.4f} refined")
-    best = RefineParameters(**read_json(folder.refinement)["best"])
+        tuned = _tune(config, studied, folder, truths)
+        record = tune_record(tuned) | {
+            "tuned_on": list(truths),
+            "table": [finite(row) for row in tuned.table],
+        }
+        write_json(folder.refinement, record)
+    best = RefineParameters(**record["best"])
+    changes = record.setdefault("changes", {})
+    for study, wanted in zip(studied, config.regions, strict=True):
+        if not folder.refined(study.name).exists() or study.name not in changes:
+            done = refine_file(folder.mask(study.name), folder.refined(study.name), best, dem=wanted.dem)
+            changes[study.name] = [asdict(change) for change in done]
+            record.pop("gains", None)
+            # They were drawn from what the mask was refined to before.
+            folder.outlines(study.name).unlink(missing_ok=True)
+            write_json(folder.refinement, record)
+    if "gains" not in record:
+        truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
+        gains = _gains(studied, folder, truths)
+        record["gains"] = [finite(gain.to_dict()) for gain in gains]
+        write_json(folder.refinement, record)
+        talk.say(f"refinement: validation IoU {record['raw_iou']:.4f} raw, {record['best_iou']:.4f} refined")
+        for line in verdict(gains, config.refinement.objective):
+            talk.say(f"refinement: {line.replace('untouched region', 'test region')}")
+
+
+def _tune(
+    config: RunConfig,
+    studied: Sequence[StudyRegion],
+    folder: ModelFolder,
+    truths: Mapping[str, NDArray[np.uint8]],
+) -> TuneResult:
+    ranges = config.refinement
+    grids = {study.name: study.region.scene.grid for study in studied}
+    dems = {region.name: region.dem for region in config.regions}
+    slopes = None
+    if ranges.max_hole_slope_deg is not None:
+        slopes = [slope_on_grid(dem, grids[name]) for name in truths if (dem := dems[name]) is not None]
+    # On whole masks, though only validation pixels count: what is a hole or a fragment depends on all.
+    return tune_refinement(
+        [read_mask(folder.mask(name)) for name in truths],
+        list(truths.values()),
+        [grids[name].pixel_size_m for name in truths],
+        merge_distances_m=ranges.merge_distances_m,
+        min_areas_km2=ranges.min_areas_km2 if ranges.preset is None else [preset_area_km2(ranges.preset)],
+        iterations=ranges.iterations,
+        max_holes_km2=ranges.max_holes_km2,
+        smoothing=ranges.smoothing,
+        objective=ranges.objective,
+        max_hole_slope_deg=ranges.max_hole_slope_deg,
+        slope_deg=slopes,
+        connectivity=ranges.connectivity,
+        keep_cut_fragments=ranges.keep_cut_fragments,
+        steps=ranges.steps,
+        # A preset is a demand on the inventory, which masks left as they came would not meet.
+        unchanged_allowed=ranges.preset is None,
+    )
+
+
+def _gains(
+    studied: Sequence[StudyRegion], folder: ModelFolder, truths: Mapping[str, NDArray[np.uint8]]
+) -> list[RegionGain]:
+    """Compares raw and refined masks with the truth, on what was tuned on and on what tests."""
+    gains = []
     for study in studied:
-        if not folder.refined(study.name).exists():
-            refine_file(folder.mask(study.name), folder.refined(study.name), best)
+        tests = {"untouched": study.truth_of("test")} if "test" in study.areas else {}
+        own = ({"tuned": truths[study.name]} if study.name in truths else {}) | tests
+        if own:
+            raw, refined = read_mask(folder.mask(study.name)), read_mask(folder.refined(study.name))
+        for use, truth in own.items():
+            size_m = study.region.scene.grid.pixel_size_m
+            gains.append(region_gain(study.name, cast("Use", use), raw, refined, truth, size_m))
+    return gains
 
 
 def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:

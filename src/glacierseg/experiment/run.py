@@ -19,6 +19,7 @@ from glacierseg.experiment.regions import StudyRegion, choose_bands, open_source
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.training import check_modalities, train, try_options
 from glacierseg.raster.write import read_json, write_json
+from glacierseg.refine.ground import ground_pixel_m
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 THRESHOLD = "threshold"
@@ -156,6 +157,9 @@ def _begin(
         studied = study_regions(config, folder, scenes)
         check_inputs(config, studied, folder, talk)
         check_modalities(config, studied[0].region.scene.band_names)
+        for study in studied:
+            # Refinement would refuse such a grid after all the training.
+            ground_pixel_m(study.region.scene.grid, f"region {study.name}")
         for model in config.models:
             try_options(model, len(studied[0].region.scene.bands))
     except GlaciersegError:

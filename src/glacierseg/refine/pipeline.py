@@ -1,8 +1,7 @@
 """Refinement of a whole mask: the steps in order, and what each of them changed."""
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,48 +10,12 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError
 from glacierseg.raster.truth import clean_mask
 from glacierseg.refine.components import label_fragments, label_holes
+from glacierseg.refine.cut import remove_whole_fragments
+from glacierseg.refine.nunataks import fill_gentle_holes
+from glacierseg.refine.parameters import STEP_NAMES, Preset, RefineParameters, StepName, preset_area_km2
 from glacierseg.refine.pixels import width_and_height_m
-from glacierseg.refine.steps import (
-    Smoothing,
-    fill_holes,
-    merge_fragments,
-    refuse_unknown_smoothing,
-    remove_fragments,
-    smooth,
-    split,
-)
-
-Step = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-
-
-@dataclass(frozen=True)
-class RefineParameters:
-    """Parameters of the refinement steps; with all numbers 0 a mask stays as it is.
-
-    Attributes:
-        min_area_km2: Smaller fragments are removed. Glacier inventories of the region start at 0.02-0.03 km2.
-        merge_distance_m: Fragments that face each other over a gap of at most this are joined.
-        iterations: Passes of smoothing.
-        smoothing: `majority`, `closing` or `opening`, see `glacierseg.refine.steps.smooth`.
-        max_hole_km2: Holes up to this size are filled, every hole when None. The default fills what is too
-            small to be a glacier's size too, and leaves larger ones, which may well be nunataks.
-
-    Raises:
-        RequestError: A number is negative, or there is no such smoothing.
-    """
-
-    min_area_km2: float = 0.03
-    merge_distance_m: float = 20.0
-    iterations: int = 10
-    smoothing: Smoothing = "majority"
-    max_hole_km2: float | None = 0.03
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
-                raise RequestError(f"refinement: {field.name} must be a number from 0 on, not {value}")
-        refuse_unknown_smoothing(self.smoothing)
+from glacierseg.refine.smoothing import Smoothing, smooth_outline
+from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, split
 
 
 @dataclass(frozen=True)
@@ -89,6 +52,12 @@ def refine_mask(
     *,
     smoothing: Smoothing = "majority",
     max_hole_km2: float | None = 0.03,
+    max_hole_slope_deg: float | None = None,
+    slope_deg: NDArray[Any] | None = None,
+    connectivity: int = 8,
+    keep_cut_fragments: bool = False,
+    steps: tuple[StepName, ...] = STEP_NAMES,
+    preset: Preset | None = None,
 ) -> NDArray[np.uint8]:
     """Merges, smooths, fills and filters a mask; see `RefineParameters` for the arguments.
 
@@ -98,8 +67,14 @@ def refine_mask(
         min_area_km2: Smaller fragments are removed.
         merge_distance_m: Fragments that face each other over a gap of at most this are joined.
         iterations: Passes of smoothing.
-        smoothing: `majority`, `closing` or `opening`.
+        smoothing: `majority`, `closing`, `opening`, `dilation` or `erosion`.
         max_hole_km2: Holes up to this size are filled, every hole when None.
+        max_hole_slope_deg: Holes of a steeper mean slope stay; needs `slope_deg`.
+        slope_deg: `(H, W)` slope of the ground, NaN where unknown.
+        connectivity: 8 or 4, of the fragments that are removed.
+        keep_cut_fragments: Whether fragments that the scene border or an ignored pixel cuts always stay.
+        steps: Which steps are done, in their order.
+        preset: `regional` (0.03 km2) or `rgi` (0.01 km2), in place of `min_area_km2`.
 
     Returns:
         `(H, W)` of 0, 1 and 255, the latter exactly where the mask had it.
@@ -107,18 +82,31 @@ def refine_mask(
     Raises:
         TruthError: The mask has other values.
         RequestError: A parameter is out of its range, or the mask has no pixel.
+        GridMismatchError: Slope and mask differ in shape.
     """
-    parameters = RefineParameters(min_area_km2, merge_distance_m, iterations, smoothing, max_hole_km2)
-    mask = clean_mask(mask, None, "mask")
-    for _, step in _steps(width_and_height_m(pixel_size_m), parameters):
-        mask = step(mask)
-    return mask
+    parameters = RefineParameters(
+        min_area_km2=min_area_km2 if preset is None else preset_area_km2(preset),
+        merge_distance_m=merge_distance_m,
+        iterations=iterations,
+        smoothing=smoothing,
+        max_hole_km2=max_hole_km2,
+        max_hole_slope_deg=max_hole_slope_deg,
+        connectivity=connectivity,
+        keep_cut_fragments=keep_cut_fragments,
+        steps=steps,
+    )
+    refined = clean_mask(mask, None, "mask")
+    for _, refined in refine_stepwise(mask, pixel_size_m, parameters, slope_deg=slope_deg):  # noqa: B007
+        pass
+    return refined
 
 
 def refine_with_report(
     mask: NDArray[Any],
     pixel_size_m: float | tuple[float, float],
     parameters: RefineParameters | None = None,
+    *,
+    slope_deg: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.uint8], tuple[StepChange, ...]]:
     """Refines a mask as `refine_mask` does and says what each step changed.
 
@@ -126,20 +114,21 @@ def refine_with_report(
         mask: `(H, W)` of 0, 1 and 255; it is not changed.
         pixel_size_m: Width and height of a pixel, or one number for a square one.
         parameters: What to do; the defaults when None.
+        slope_deg: `(H, W)` slope of the ground, where the parameters ask for it.
 
     Returns:
         The refined mask, and one entry per step in their order.
 
     Raises:
         TruthError: The mask has other values.
-        RequestError: The mask has no pixel.
+        RequestError: The mask has no pixel, or the parameters need a slope and none is given.
+        GridMismatchError: Slope and mask differ in shape.
     """
     size_m = width_and_height_m(pixel_size_m)
     mask = clean_mask(mask, None, "mask")
     before = _facts(mask, size_m)
     changes = []
-    for name, step in _steps(size_m, parameters or RefineParameters()):
-        refined = step(mask)
+    for name, refined in refine_stepwise(mask, size_m, parameters, slope_deg=slope_deg):
         after = _facts(refined, size_m)
         changed_px = int(np.count_nonzero(refined != mask))
         changes.append(
@@ -149,19 +138,60 @@ def refine_with_report(
     return mask, tuple(changes)
 
 
+def refine_stepwise(
+    mask: NDArray[Any],
+    pixel_size_m: float | tuple[float, float],
+    parameters: RefineParameters | None = None,
+    *,
+    slope_deg: NDArray[Any] | None = None,
+) -> Iterator[tuple[StepName, NDArray[np.uint8]]]:
+    """Refines a mask as `refine_mask` does and yields the name of each step with the mask that it made.
+
+    Raises:
+        TruthError: The mask has other values than 0, 1 and 255.
+        RequestError: The mask has no pixel, or the parameters need a slope and none is given.
+        GridMismatchError: Slope and mask differ in shape.
+    """
+    parameters = parameters or RefineParameters()
+    size_m = width_and_height_m(pixel_size_m)
+    refined = clean_mask(mask, None, "mask")
+    for step in parameters.steps:
+        refined = do_step(step, refined, size_m, parameters, slope_deg)
+        yield step, refined
+
+
+def do_step(
+    step: StepName,
+    mask: NDArray[np.uint8],
+    size_m: tuple[float, float],
+    parameters: RefineParameters,
+    slope_deg: NDArray[Any] | None = None,
+) -> NDArray[np.uint8]:
+    """Does one step; the arguments are those of `refine_stepwise`.
+
+    By default merging comes first, so that the pieces of one glacier are judged by their common area and
+    smoothing rounds off the bridges. Holes come after smoothing, which closes some and may open others.
+    Removal comes last: whatever the steps before it split off or filled, nothing below the minimum remains.
+    """
+    if step == "merge":
+        return merge_fragments(mask, size_m, parameters.merge_distance_m)
+    if step == "smooth":
+        return smooth_outline(mask, parameters.iterations, parameters.smoothing)
+    if step == "remove":
+        remove = remove_whole_fragments if parameters.keep_cut_fragments else remove_fragments
+        return remove(mask, size_m, parameters.min_area_km2, parameters.connectivity)
+    if parameters.max_hole_slope_deg is None:
+        return fill_holes(mask, size_m, parameters.max_hole_km2)
+    if slope_deg is None:
+        raise RequestError(
+            "refinement: max_hole_slope_deg needs the slope of the ground; give an elevation model"
+        )
+    return fill_gentle_holes(mask, size_m, parameters.max_hole_km2, slope_deg, parameters.max_hole_slope_deg)
+
+
 def _facts(mask: NDArray[np.uint8], size_m: tuple[float, float]) -> tuple[int, int, float]:
     """Returns the number of fragments, that of holes, and the area of glacier in km2."""
     glacier, ignore = split(mask)
     fragments = label_fragments(glacier)
     area_km2 = int(fragments.areas_px.sum()) * size_m[0] * size_m[1] / 1e6
     return fragments.number, label_holes(glacier, ignore).number, area_km2
-
-
-def _steps(size_m: tuple[float, float], parameters: RefineParameters) -> Iterator[tuple[str, Step]]:
-    # Merging comes first, so that the pieces of one glacier are judged by their common area and smoothing
-    # rounds off the bridges. Holes come after smoothing, which closes some and may open others. Removal comes
-    # last: whatever the steps before it split off or filled, nothing below the minimum remains.
-    yield "merge", lambda mask: merge_fragments(mask, size_m, parameters.merge_distance_m)
-    yield "smooth", lambda mask: smooth(mask, parameters.iterations, parameters.smoothing)
-    yield "fill", lambda mask: fill_holes(mask, size_m, parameters.max_hole_km2)
-    yield "remove", lambda mask: remove_fragments(mask, size_m, parameters.min_area_km2)

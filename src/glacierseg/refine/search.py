@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
 from glacierseg.refine.components import label_fragments
-from glacierseg.refine.pipeline import RefineParameters
+from glacierseg.refine.objective import Agreement, Objective, agreement, refuse_unknown_objective
+from glacierseg.refine.parameters import STEP_NAMES, RefineParameters, StepName
 from glacierseg.refine.pixels import smallest_count, width_and_height_m
-from glacierseg.refine.steps import Smoothing, fill_holes, merge_fragments, smooth, split
+from glacierseg.refine.shared_steps import counts_of_each
+from glacierseg.refine.smoothing import Smoothing, refuse_unknown_smoothing
+from glacierseg.refine.steps import Smoothing as BasicSmoothing
+from glacierseg.refine.steps import fill_holes, merge_fragments, smooth, split
 
 PixelSize = float | tuple[float, float]
 UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
@@ -24,16 +28,23 @@ class TuneResult:
     """The outcome of a search.
 
     Attributes:
-        best: The parameters of the highest IoU; of several, the gentlest.
+        best: The parameters of the best score; of several, the gentlest.
         best_iou: Intersection over union of glacier that they reach, pixels of all masks pooled.
         raw_iou: The same of the masks as they came.
-        table: One row per combination, the unchanged masks first: its parameters, `iou`, `tp`, `fp`, `fn`.
+        table: One row per combination, the unchanged masks first: its parameters, `iou`, `f1`, `area_error`,
+            `tp`, `fp`, `fn`.
+        objective: What was searched for: `iou`, `f1` or `area`.
     """
 
     best: RefineParameters
     best_iou: float
     raw_iou: float
     table: list[dict[str, Any]]
+    objective: Objective = "iou"
+
+    def ranked(self) -> list[dict[str, Any]]:
+        """Returns the rows of the table, the best first and the gentlest first among equals."""
+        return sorted(self.table, key=lambda row: -_agreement_of(row).score(self.objective))
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class _Choices:
     iterations: list[int]
     max_holes_km2: list[float | None]
     min_areas_km2: list[float]
-    smoothing: Smoothing
+    smoothing: BasicSmoothing
 
     def combinations(self) -> list[RefineParameters]:
         return [
@@ -64,14 +75,21 @@ def tune_refinement(
     min_areas_km2: Sequence[float] = (0, 0.01, 0.03, 0.1),
     iterations: Sequence[int] = (0, 1, 3, 10),
     max_holes_km2: Sequence[float | None] = (0, 0.03, 0.1),
-    smoothing: Smoothing = "majority",
+    smoothing: Smoothing | Sequence[Smoothing] = "majority",
+    objective: Objective = "iou",
+    max_hole_slope_deg: float | None = None,
+    slope_deg: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
+    connectivity: int = 8,
+    keep_cut_fragments: bool = False,
+    steps: tuple[StepName, ...] = STEP_NAMES,
+    unchanged_allowed: bool = True,
 ) -> TuneResult:
-    """Tries every combination of parameters and returns the one of the highest IoU.
+    """Tries every combination of parameters and returns the one that agrees best with the truth.
 
     Doing nothing is always tried too, so the best is never worse than the masks as they came. Of equal
-    results the gentlest wins: doing nothing, then the shortest merge distance, the fewest iterations, the
-    smallest holes, the smallest area. Pixels where mask or truth is 255 are left out; those of all masks are
-    pooled. Where neither has glacier, the IoU counts as 0.
+    results the gentlest wins: doing nothing, then the method of smoothing named first, the shortest merge
+    distance, the fewest iterations, the smallest holes, the smallest area. Pixels where mask or truth is 255
+    are left out; those of all masks are pooled. Where neither has glacier, the IoU counts as 0.
 
     Args:
         mask: `(H, W)` of 0, 1 and 255, or several of them.
@@ -81,46 +99,105 @@ def tune_refinement(
         min_areas_km2: Values tried for `min_area_km2`.
         iterations: Values tried for `iterations`.
         max_holes_km2: Values tried for `max_hole_km2`; None fills all.
-        smoothing: The method of smoothing.
+        smoothing: The method of smoothing, or several to try.
+        objective: What is sought: the highest `iou` or `f1` (the two rank alike), or the smallest difference
+            in total `area`, which says nothing about where the area lies.
+        max_hole_slope_deg: Holes of a steeper mean slope stay; needs `slope_deg`. Not searched for.
+        slope_deg: `(H, W)` slope of the ground, NaN where unknown, or as many as masks.
+        connectivity: 8 or 4, of the fragments that are removed. Not searched for.
+        keep_cut_fragments: Whether fragments that the border or an ignored pixel cuts stay. Not searched for.
+        steps: Which steps are done, in their order. Not searched for; values of a step that is left out do
+            nothing.
+        unchanged_allowed: Whether to leave the masks as they came may be the answer.
 
     Raises:
-        GridMismatchError: A mask and its truth are of different shape.
-        TruthError: A mask or truth has other values.
-        RequestError: Numbers of masks, truths and sizes differ, or a value is out of its range.
+        RequestError: Masks, truths, slopes and sizes do not go together, or a parameter is out of its range.
+        GridMismatchError: A mask and its truth or slope differ in shape.
+        TruthError: A mask or truth has values other than 0, 1 and 255.
     """
-    masks = [mask] if isinstance(mask, np.ndarray) else list(mask)
-    truths = [truth] if isinstance(truth, np.ndarray) else list(truth)
+    refuse_unknown_objective(objective)
+    masks, truths = _listed(mask), _listed(truth)
     sizes = pixel_size_m if isinstance(pixel_size_m, list) else [pixel_size_m] * len(masks)
-    if not masks or not len(masks) == len(truths) == len(sizes):
+    if not len(masks) == len(truths) == len(sizes) or not masks:
         raise RequestError(
             "tuning needs one truth and one pixel size for each mask, and at least one mask; it was given "
             f"{len(masks)} masks, {len(truths)} truths and {len(sizes)} sizes"
         )
-    choices = _Choices(
-        merge_distances_m=sorted(set(merge_distances_m)),
-        iterations=sorted(set(iterations)),
-        max_holes_km2=sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
-        min_areas_km2=sorted(set(min_areas_km2)),
-        smoothing=smoothing,
-    )
-    candidates = [replace(UNCHANGED, smoothing=smoothing), *choices.combinations()]
-    counts = sum(
-        _counts_of_all(one_mask, one_truth, width_and_height_m(size), choices)
-        for one_mask, one_truth, size in zip(masks, truths, sizes, strict=True)
-    )
-    # A dictionary keeps the unchanged masks first when the combinations hold them again.
-    pooled = dict(zip(candidates, np.asarray(counts).tolist(), strict=True))
-    ious = {parameters: _iou(*found) for parameters, found in pooled.items()}
-    best = max(ious, key=lambda parameters: ious[parameters])  # the first of several
-    table = [
-        {**asdict(parameters), "iou": ious[parameters], "tp": tp, "fp": fp, "fn": fn}
-        for parameters, (tp, fp, fn) in pooled.items()
+    slopes = [None] * len(masks) if slope_deg is None else _listed(slope_deg)
+    if len(slopes) != len(masks):
+        raise RequestError(f"tuning needs one slope for each mask: {len(masks)} masks, {len(slopes)} slopes")
+    # Without a pass all methods are one, so only the first is tried with none.
+    passes = sorted(set(iterations))
+    methods = [smoothing] if isinstance(smoothing, str) else list(dict.fromkeys(smoothing))
+    fixed = {
+        "max_hole_slope_deg": max_hole_slope_deg,
+        "connectivity": connectivity,
+        "keep_cut_fragments": keep_cut_fragments,
+        "steps": tuple(steps),
+    }
+    for method in methods:
+        refuse_unknown_smoothing(method)
+    choices = [
+        _Choices(
+            merge_distances_m=sorted(set(merge_distances_m)),
+            iterations=[number for number in passes if number or method == methods[0]],
+            max_holes_km2=sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
+            min_areas_km2=sorted(set(min_areas_km2)),
+            smoothing=cast("BasicSmoothing", method),
+        )
+        for method in methods
     ]
-    return TuneResult(best, ious[best], ious[candidates[0]], table)
+    unchanged = replace(UNCHANGED, smoothing=methods[0], **fixed)  # type: ignore[arg-type]
+    blocks = [[replace(one, **fixed) for one in each.combinations()] for each in choices]  # type: ignore[arg-type]
+    candidates = [unchanged, *(one for block in blocks for one in block)]
+    # The common search makes each mask once and needs none for the removal; others go step by step.
+    ordinary = {
+        "max_hole_slope_deg": None, "connectivity": 8, "keep_cut_fragments": False, "steps": STEP_NAMES
+    }  # fmt: skip
+    common = fixed == ordinary and not {"dilation", "erosion"} & set(methods)
+    counts, areas_km2 = [], []
+    for one_mask, one_truth, size, slope in zip(masks, truths, sizes, slopes, strict=True):
+        size_m = width_and_height_m(size)
+        _require_same_shape(one_mask, one_truth)
+        if common:
+            found = [_counts_of_all(one_mask, one_truth, size_m, each) for each in choices]
+            own = np.concatenate([found[0], *(each[1:] for each in found[1:])])
+        else:
+            own = counts_of_each(one_mask, one_truth, size_m, candidates, slope)
+        counts.append(own)
+        areas_km2.append(size_m[0] * size_m[1] / 1e6)
+    # A dictionary keeps the unchanged masks first when the combinations hold them again.
+    pooled = dict(zip(candidates, np.asarray(sum(counts)).tolist(), strict=True))
+    # The rows of every mask, as areas; pixels of different masks differ in size.
+    areas = sum(own * area for own, area in zip(counts, areas_km2, strict=True))
+    in_km2 = dict(zip(candidates, np.asarray(areas).tolist(), strict=True))
+    agreements = {}
+    for one, (tp, fp, fn) in pooled.items():
+        tp_km2, fp_km2, fn_km2 = in_km2[one]
+        agreements[one] = agreement(tp, fp, fn, fp_km2 - fn_km2, tp_km2 + fn_km2)
+    eligible = list(agreements) if unchanged_allowed else candidates[1:]
+    best = max(eligible, key=lambda one: agreements[one].score(objective))  # the first of several
+    table = [
+        {**asdict(one), **asdict(agreements[one]), "tp": tp, "fp": fp, "fn": fn}
+        for one, (tp, fp, fn) in pooled.items()
+    ]
+    return TuneResult(best, agreements[best].iou, agreements[unchanged].iou, table, objective)
 
 
-def _iou(tp: int, fp: int, fn: int) -> float:
-    return tp / (tp + fp + fn) if tp else 0.0
+def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    return [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
+
+
+def _agreement_of(row: dict[str, Any]) -> Agreement:
+    return Agreement(row["iou"], row["f1"], row["area_error"])
+
+
+def _require_same_shape(mask: NDArray[Any], truth: NDArray[Any]) -> None:
+    if mask.shape != truth.shape:
+        raise GridMismatchError(
+            f"mask of shape {mask.shape} does not fit truth of shape {truth.shape}; "
+            "bring both onto one grid with `glacierseg prepare align`"
+        )
 
 
 def _counts_of_all(

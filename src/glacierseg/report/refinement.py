@@ -8,7 +8,7 @@ from glacierseg.report.comparison import Pooled, pool
 from glacierseg.report.results import RunResults
 from glacierseg.report.style import variant_label
 
-_UNITS = {"km2": "km²", "m": "m", "px": "px"}
+_UNITS = {"km2": "km²", "m": "m", "px": "px", "deg": "°"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,10 @@ def refinement_rows(results: RunResults) -> list[RefinementRow]:
         RefinementRow(
             label=variant_label(model.model, model.bands),
             parameters=", ".join(
-                in_words(key, value) for key, value in model.refinement.get("best", {}).items()
+                in_words(key, value)
+                for key, value in model.refinement.get("best", {}).items()
+                # What was not asked for need not be read.
+                if (key, value) not in (("max_hole_slope_deg", None), ("keep_cut_fragments", False))
             ),
             tuned_on=", ".join(model.refinement.get("tuned_on", [])),
             validate=_pair(validate, model.model, model.bands),
@@ -54,6 +57,10 @@ def in_words(key: str, value: Any) -> str:
     if unit not in _UNITS:
         name, unit = key, ""
     text = "any" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
+    if value is True:
+        text = "yes"
+    if isinstance(value, list | tuple):
+        text = ", then ".join(map(str, value))
     return " ".join(
         word
         for word in (name.replace("_", " "), text, _UNITS.get(unit, "") if value is not None else "")

@@ -1,0 +1,135 @@
+"""Whether parameters that were tuned on some masks help others too."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import GridMismatchError, TruthError
+from glacierseg.raster.truth import BACKGROUND, GLACIER
+from glacierseg.refine.objective import Agreement, Objective, agreement
+from glacierseg.refine.pixels import width_and_height_m
+
+Use = Literal["tuned", "untouched"]
+
+
+@dataclass(frozen=True)
+class RegionGain:
+    """What refinement does to the agreement with the truth in one region.
+
+    Attributes:
+        region: Its name.
+        use: `tuned` when the parameters were chosen on it, else `untouched`.
+        raw: Agreement of the mask as it came.
+        refined: Agreement of the refined mask.
+        known_px: Pixels that are known in both the mask and the truth.
+    """
+
+    region: str
+    use: Use
+    raw: Agreement
+    refined: Agreement
+    known_px: int
+
+    def gain(self, objective: Objective) -> float:
+        """Returns the score refined minus raw; above 0 is better."""
+        before, after = self.raw.score(objective), self.refined.score(objective)
+        return 0.0 if before == after else after - before
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as a plain dictionary."""
+        return asdict(self)
+
+
+def region_gain(
+    region: str,
+    use: Use,
+    raw: NDArray[np.uint8],
+    refined: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    pixel_size_m: float | tuple[float, float],
+) -> RegionGain:
+    """Compares a mask and what refinement made of it with the truth.
+
+    Args:
+        region: Name of the region.
+        use: Whether the parameters were chosen on it.
+        raw: `(H, W)` of 0, 1 and 255.
+        refined: The same after refinement.
+        truth: `(H, W)` of 0, 1 and 255.
+        pixel_size_m: Width and height of a pixel.
+
+    Raises:
+        GridMismatchError: The mask and the truth differ in shape.
+    """
+    if raw.shape != truth.shape:
+        raise GridMismatchError(
+            f"{region}: mask of shape {raw.shape} does not fit truth of shape {truth.shape}; "
+            "bring both onto one grid with `glacierseg prepare align`"
+        )
+    width_m, height_m = width_and_height_m(pixel_size_m)
+    known = ((raw == GLACIER) | (raw == BACKGROUND)) & ((truth == GLACIER) | (truth == BACKGROUND))
+    true = (truth == GLACIER) & known
+
+    def compare(mask: NDArray[np.uint8]) -> Agreement:
+        found = (mask == GLACIER) & known
+        tp = int(np.count_nonzero(found & true))
+        fp, fn = int(np.count_nonzero(found)) - tp, int(np.count_nonzero(true)) - tp
+        area_km2 = width_m * height_m / 1e6
+        return agreement(tp, fp, fn, (fp - fn) * area_km2, (tp + fn) * area_km2)
+
+    return RegionGain(region, use, compare(raw), compare(refined), int(np.count_nonzero(known)))
+
+
+def require_comparable(gains: Sequence[RegionGain]) -> None:
+    """Raises TruthError when a region has no pixel that is known in both its mask and its truth."""
+    for gain in gains:
+        if not gain.known_px:
+            raise TruthError(
+                f"{gain.region}: no pixel is known in both the mask and the truth (all are 255 in one of "
+                "them), so there is nothing to compare; check that they cover the same ground"
+            )
+
+
+def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
+    """Says in plain words whether what was chosen on some regions holds on the untouched ones."""
+    name = {"iou": "IoU", "f1": "F1", "area": "area error"}[objective]
+
+    def shown(found: Agreement) -> str:
+        return f"{found.area_error:+.1%}" if objective == "area" else f"{found.score(objective):.4f}"
+
+    def change(gain: RegionGain) -> str:
+        return f"{gain.region} ({name} {shown(gain.raw)} -> {shown(gain.refined)})"
+
+    tuned = [gain for gain in gains if gain.use == "tuned"]
+    untouched = [gain for gain in gains if gain.use == "untouched"]
+    better = [gain for gain in untouched if gain.gain(objective) > 0]
+    worse = [gain for gain in untouched if gain.gain(objective) < 0]
+    lines = []
+    if worse:
+        lines.append(
+            f"the refinement made {len(worse)} of {len(untouched)} untouched regions WORSE: "
+            + ", ".join(map(change, worse))
+            + "; do not expect the gain of the tuning region elsewhere"
+        )
+    if better:
+        lines.append(
+            f"the refinement improved {len(better)} of {len(untouched)} untouched regions: "
+            + ", ".join(map(change, better))
+        )
+    if same := len(untouched) - len(better) - len(worse):
+        lines.append(
+            f"the refinement left the {name} of {same} of {len(untouched)} untouched regions as it was"
+        )
+    if harmed := [gain for gain in tuned if gain.gain(objective) < 0]:
+        lines.append(
+            f"of the {len(tuned)} regions that were tuned on together, "
+            f"{len(harmed)} got worse: {', '.join(map(change, harmed))}"
+        )
+    if tuned and not untouched:
+        lines.append(
+            "no untouched region was given, so nothing is known about how the choice works elsewhere"
+        )
+    return lines
