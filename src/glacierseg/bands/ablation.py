@@ -88,7 +88,10 @@ def draw_donors(patches: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def _counts(
-    network: "nn.Module", sample: PatchSample, band: int | None = None, donors: NDArray[np.int64] | None = None
+    network: "nn.Module",
+    sample: PatchSample,
+    band: int | None = None,
+    donors: NDArray[np.int64] | None = None,
 ) -> Counts:
     """Counts `(P, 3)` patch by patch, with a band replaced: by that of the donors, or by its mean."""
     import torch  # noqa: PLC0415

@@ -65,7 +65,9 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _mean_ranks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _mean_ranks(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(sizes)
     mean: np.ndarray[tuple[int], np.dtype[np.float64]] = (last - (sizes - 1) / 2)[group]

@@ -50,7 +50,12 @@ def rank_bands(
     order = sorted(range(len(bands)), key=lambda i: (-importance[i], i))
     return tuple(
         BandImportance(
-            rank, bands[i], float(importance[i]), float(spread[i]), _at(standard_error, i), _at(region_spread, i)
+            rank,
+            bands[i],
+            float(importance[i]),
+            float(spread[i]),
+            _at(standard_error, i),
+            _at(region_spread, i),
         )
         for rank, i in enumerate(order, start=1)
     )
@@ -78,7 +83,9 @@ def rank_shares(
     )
 
 
-def spread_over_regions(regions: Sequence[int] | None, measure: Any, patches: int) -> NDArray[np.float64] | None:
+def spread_over_regions(
+    regions: Sequence[int] | None, measure: Any, patches: int
+) -> NDArray[np.float64] | None:
     """Returns the standard deviation `(C,)` over regions of what `measure` gives for their patches.
 
     Args:

@@ -124,7 +124,9 @@ def measure_scenes(
         raise RequestError(
             "band importance needs glacier pixels, and no patch holds any; give a mask with glacier"
         )
-    batches = (patch for scene, truth, starts in chosen for patch in _patches(scene, truth, starts, scaling, size))
+    batches = (
+        patch for scene, truth, starts in chosen for patch in _patches(scene, truth, starts, scaling, size)
+    )
     sample = PatchSample.collect(batches, regions, batch_size)
     return measure_patches(network, sample, bands, measures, seed=seed)
 

@@ -59,9 +59,7 @@ def read_measures(path: Path) -> Measures:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         main = next(m for m in MEASURES if m == (rows[0].get("measure") or "gradient"))
-        found: dict[Measure, tuple[BandImportance, ...]] = {
-            main: _read(rows, "rank", "importance", "")
-        }
+        found: dict[Measure, tuple[BandImportance, ...]] = {main: _read(rows, "rank", "importance", "")}
         # In the order of the columns.
         for name in rows[0]:
             for measure in MEASURES:
@@ -72,7 +70,9 @@ def read_measures(path: Path) -> Measures:
     return found
 
 
-def _read(rows: Sequence[Mapping[str, str]], rank: str, value: str, prefix: str) -> tuple[BandImportance, ...]:
+def _read(
+    rows: Sequence[Mapping[str, str]], rank: str, value: str, prefix: str
+) -> tuple[BandImportance, ...]:
     entries = [
         BandImportance(
             int(row[rank]),

@@ -45,7 +45,7 @@ class ModelFolder:
 
     def forget_results(self) -> None:
         """Removes what was made with an earlier network, so that nothing of it outlives its weights."""
-        for pattern in ("*.tif", "*.gpkg", "band_importance.csv", "refinement.json", "scores.json"):
+        for pattern in ("*.tif", "*.gpkg", "band_importance.*", "refinement.json", "scores.json"):
             for path in self.path.glob(pattern):
                 path.unlink()
 
