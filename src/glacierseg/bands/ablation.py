@@ -65,7 +65,7 @@ def ablation_importance(
         )
     rng = np.random.default_rng(seed)
     draws = [None] if how == "drop" else [draw_donors(len(sample), rng) for _ in range(repeats)]
-    # (repeats, bands, patches, 3)
+    # By repeat, band, patch and case.
     after = np.array([[_counts(network, sample, b, d) for b in range(len(bands))] for d in draws])
     return _rank(bands, before, after, sample.regions)
 

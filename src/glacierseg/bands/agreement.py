@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glacierseg.bands.result import BandImportance
 
@@ -59,16 +60,15 @@ def agreement_of(measures: Mapping[str, Sequence[BandImportance]], top: int) -> 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Returns Spearman's rank correlation, equal values sharing their mean rank; None if undefined."""
-    ranks = [_mean_ranks(np.asarray(values, float)) for values in (first, second)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
+    one, other = (_mean_ranks(np.asarray(values, np.float64)) for values in (first, second))
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum()))
 
 
-def _mean_ranks(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(sizes)
-    mean: np.ndarray[tuple[int], np.dtype[np.float64]] = (last - (sizes - 1) / 2)[group]
+    mean: NDArray[np.float64] = (last - (sizes - 1) / 2)[group]
     return mean

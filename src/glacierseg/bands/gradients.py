@@ -1,4 +1,4 @@
-"""Measures that follow the network's gradient: quick, and blind to what the network does far from its input."""
+"""Measures that follow the network's gradient: quick, and blind to what lies far from the input."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING

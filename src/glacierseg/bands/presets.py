@@ -11,8 +11,8 @@ ORIGINAL_SIX: Mapping[str, tuple[int, ...]] = {
 }
 """1-based positions in the study's own stack of 18 bands, the most important first.
 
-They are positions and no names: the study's rasters name no bands, so no recipe of ours can be said to have the
-same ones.
+They are positions and no names: the study's rasters name no bands, so no recipe of ours can be said to have
+the same ones.
 """
 ORIGINAL_BANDS = 18
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 BatchOfPatches = tuple["Tensor", "Tensor"]
@@ -43,7 +44,9 @@ class PatchSample:
         return len(self.images)
 
     def __iter__(self) -> Iterator[BatchOfPatches]:
-        return zip(self.images.split(self.batch_size), self.targets.split(self.batch_size), strict=True)
+        for first in range(0, len(self), self.batch_size):
+            batch = slice(first, first + self.batch_size)
+            yield self.images[batch], self.targets[batch]
 
 
 def spread_evenly(count: int, most: int) -> list[int]:
@@ -52,10 +55,12 @@ def spread_evenly(count: int, most: int) -> list[int]:
     return places
 
 
-def device_of(network: "nn.Module") -> "str | object":
+def device_of(network: "nn.Module") -> "torch.device":
     """Returns where a network computes; the processor for one without weights."""
+    import torch  # noqa: PLC0415
+
     first = next(network.parameters(), None)
-    return "cpu" if first is None else first.device
+    return torch.device("cpu") if first is None else first.device
 
 
 def glacier_margin(network: "nn.Module", image: "Tensor") -> "Tensor":
