@@ -1,13 +1,13 @@
 """Do two measures of band importance say the same?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.bands.result import BandImportance
+from glacierseg.bands.measures import Measures
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Agreement:
         )
 
 
-def agreement_of(measures: Mapping[str, Sequence[BandImportance]], top: int) -> tuple[Agreement, ...]:
+def agreement_of(measures: Measures, top: int) -> tuple[Agreement, ...]:
     """Compares every two measures of the same bands.
 
     Args:

@@ -1,10 +1,8 @@
 """All measures of band importance side by side."""
 
-from collections.abc import Mapping, Sequence
-
 from matplotlib.figure import Figure
 
-from glacierseg.bands import BandImportance
+from glacierseg.bands import Measures
 from glacierseg.report.style import BLUE, GREEN, INK, MUTED, PURPLE, RULE, VERMILLION, model_label
 
 _PANELS = {
@@ -15,9 +13,7 @@ _PANELS = {
 }
 
 
-def figure_importance_measures(
-    measures: Mapping[str, Sequence[BandImportance]], top: int, network: str | None = None
-) -> Figure:
+def figure_importance_measures(measures: Measures, top: int, network: str | None = None) -> Figure:
     """Draws one panel per measure, bands in the order of the first, with standard errors.
 
     Each measure has its own colour and panel; its best `top` bands are filled, the others are pale, and the
