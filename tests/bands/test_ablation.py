@@ -91,11 +91,11 @@ def test_donors_are_other_patches_and_every_assignment_is_as_likely() -> None:
 
 def test_one_patch_cannot_be_permuted_and_ground_without_glacier_measures_nothing() -> None:
     given = sample(2)
+    one = PatchSample(given.images[:1], given.targets[:1])
     with pytest.raises(RequestError, match="only one"):
-        one = PatchSample(given.images[:1], given.targets[:1])
         ablation_importance(Linear(WEIGHTS), one, BANDS, "permutation")
+    bare = PatchSample(given.images, torch.zeros(2, 6, 7))
     with pytest.raises(RequestError, match="needs glacier"):
-        bare = PatchSample(given.images, torch.zeros(2, 6, 7))
         ablation_importance(Linear(WEIGHTS), bare, BANDS, "drop")
 
 

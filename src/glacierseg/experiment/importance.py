@@ -30,6 +30,7 @@ from glacierseg.dataset.split import Role
 from glacierseg.errors import RequestError
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path
 from glacierseg.training.checkpoint import ModelCard, load_model
 
@@ -56,9 +57,8 @@ def choose_top_bands(
     Raises:
         BandError: A preset names bands that are not there.
     """
-    bands = studied[0].region.scene.band_names
-    # Before the work, so that a wrong preset is found at once.
-    preset = _preset(config, network, studied)
+    scene = studied[0].region.scene
+    bands, preset = scene.band_names, bands_of_preset(config, network, scene)
     if not folder.importance.exists():
         write_importance(folder.importance, _measure(config, studied, folder, talk))
     measures = read_measures(folder.importance)
@@ -79,16 +79,24 @@ def choose_top_bands(
     return best
 
 
-def _preset(config: BandsConfig, network: str, studied: Sequence[StudyRegion]) -> tuple[str, ...] | None:
-    scene = studied[0].region.scene
+def bands_of_preset(config: BandsConfig, network: str, scene: Scene) -> tuple[str, ...] | None:
+    """Returns the bands that a preset chooses for a network, in scene order; None where there is no preset.
+
+    Args:
+        config: Which preset.
+        network: The network's name.
+        scene: With all bands.
+
+    Raises:
+        BandError: The preset names bands that are not there.
+    """
     if config.top_preset is None:
         return None
     if config.top_preset == "original":
         return preset_bands(network, scene.band_names)
-    given = config.top_preset.get(network)
-    if given is None:
+    if network not in config.top_preset:
         return None
-    chosen = scene.select(given).band_names
+    chosen = scene.select(config.top_preset[network]).band_names
     return tuple(band for band in scene.band_names if band in chosen)
 
 

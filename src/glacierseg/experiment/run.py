@@ -13,7 +13,7 @@ from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestEr
 from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
-from glacierseg.experiment.importance import choose_top_bands
+from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.network import predict_regions
 from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
@@ -158,6 +158,7 @@ def _begin(
         check_modalities(config, studied[0].region.scene.band_names)
         for model in config.models:
             try_options(model, len(studied[0].region.scene.bands))
+            bands_of_preset(config.bands, model.name, studied[0].region.scene)
     except GlaciersegError:
         if not continued:
             folder.forget_beginning()
