@@ -28,6 +28,9 @@ def test_a_run_chooses_by_one_measure_and_checks_by_the_others(
     run = run_experiment(plan, quick / "run", talk=Talk())
     measures = read_measures(run / "m_landsnet/all/band_importance.csv")
     assert list(measures) == ["drop", "gradient", "integrated", "permutation"]
+    for measure, ranked in measures.items():
+        # The other six bands are noise.
+        assert {entry.band for entry in ranked[:2]} == {"band_a", "band_b"}, measure
     best = {entry.band for entry in measures["drop"][:3]}
     assert set(bands_of(run)) == best
     assert (run / "m_landsnet/all/band_importance.png").read_bytes().startswith(b"\x89PNG")
