@@ -306,8 +306,22 @@ def test_train_predict_and_bands(
         str(table),
     ]
     assert glacierseg(command, monkeypatch) == 0
-    assert table.read_text().splitlines()[0] == "rank,band,importance,spread"
+    assert table.read_text().startswith("rank,band,importance,spread,")
     assert len(table.read_text().splitlines()) == 3
+    two = [*command[:3], str(basin / "scene.tif"), *command[3:], "--mask", str(basin / "mask.tif")]
+    capfd.readouterr()
+    plot = out / "bands.svg"
+    assert glacierseg([*two, "--measure", "all", "--top", "1", "--plot", str(plot)], monkeypatch) == 0
+    told = capfd.readouterr().out
+    assert "best bands by gradient: " in told
+    assert "permutation and drop: rank correlation" in told
+    assert "</svg>" in plot.read_text()
+    rows = pd.read_csv(table)
+    assert {"integrated", "permutation", "drop", "drop_standard_error"} <= set(rows)
+    # The same scene twice: two regions that do not differ.
+    assert rows["region_spread"].tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert glacierseg([*two[:-2]], monkeypatch) == 1
+    assert "2 scenes and 1 masks; give one --mask for each scene" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("zoo")

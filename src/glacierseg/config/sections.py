@@ -134,6 +134,9 @@ class BandsConfig(Section):
 
     use: Literal["all"] | tuple[str | int, ...] = "all"
     top: Annotated[int, Field(ge=0)] = 6
+    measure: Literal["gradient", "integrated", "permutation", "drop"] = "gradient"
+    check: bool = True
+    top_preset: Literal["original"] | dict[str, tuple[str | int, ...]] | None = None
     recipe: str | tuple[str, ...] | None = None
     scale: float = 1.0
     offset: float = 0.0
@@ -147,6 +150,15 @@ class BandsConfig(Section):
         if doubled:
             raise ValueError(f"band {doubled[0]!r} is listed twice; give each band one modality")
         return value
+
+    @model_validator(mode="after")
+    def _original_means_the_original_stack(self) -> "BandsConfig":
+        if self.top_preset == "original" and self.recipe is not None:
+            raise ValueError(
+                "top_preset original means positions in the original study's own stack, which no recipe "
+                "makes; leave one of the two out"
+            )
+        return self
 
 
 class PatchConfig(Section):

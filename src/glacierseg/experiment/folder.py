@@ -45,14 +45,8 @@ class ModelFolder:
 
     def forget_results(self) -> None:
         """Removes what was made with an earlier network, so that nothing of it outlives its weights."""
-        for pattern in (
-            "*.tif",
-            "*.gpkg",
-            "band_importance.csv",
-            "reliability.csv",
-            "refinement.json",
-            "scores.json",
-        ):
+        made = ("*.tif", "*.gpkg", "band_importance.*", "reliability.csv", "refinement.json", "scores.json")
+        for pattern in made:
             for path in self.path.glob(pattern):
                 path.unlink()
 

@@ -1,21 +1,16 @@
-"""The stages that need a network: training, prediction and band importance."""
+"""The stage that predicts whole scenes with a trained network."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from glacierseg.bands import gradient_importance, read_importance, top_bands, write_importance
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, Region, as_batch
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
-from glacierseg.raster.truth import GLACIER
-from glacierseg.training.checkpoint import ModelCard, load_model
+from glacierseg.training.checkpoint import load_model
 
 
 def predict_regions(
@@ -58,40 +53,3 @@ def predict_regions(
                 progress=progress,
                 **how,
             )
-
-
-def measure_importance(
-    folder: ModelFolder, studied: Sequence[StudyRegion], bands: tuple[str, ...], count: int
-) -> tuple[str, ...]:
-    """Measures band importance on training pixels, unless that is done, and returns the best few bands."""
-    if not folder.importance.exists():
-        from torch.utils.data import DataLoader, Subset  # noqa: PLC0415
-
-        from glacierseg.dataset.batches import InputScaling  # noqa: PLC0415
-        from glacierseg.dataset.patches import place_patches  # noqa: PLC0415
-
-        network, card = load_model(folder.path)
-        regions = [study.region for study in studied]
-        patches = _with_glacier(place_patches(regions, "train", card.patch_px, overlap=0.0), regions, card)
-        dataset = PatchDataset(PatchReader(regions, card.patch_px), patches, "train", card.scaling)
-        # Enough patches for a stable mean, evenly over all regions.
-        chosen = np.linspace(0, len(patches) - 1, min(len(patches), 128)).round().astype(int)
-        scale = InputScaling(card.scaling)
-        loader = DataLoader(Subset(dataset, chosen.tolist()), batch_size=8, collate_fn=as_batch)
-        batches = ((scale(values, valid), target) for values, valid, target in loader)
-        write_importance(folder.importance, gradient_importance(network, batches, bands))
-    return top_bands(read_importance(folder.importance), count, bands)
-
-
-def _with_glacier(patches: Sequence[Patch], regions: Sequence[Region], card: ModelCard) -> list[Patch]:
-    size = card.patch_px
-    return [
-        patch
-        for patch in patches
-        if (
-            regions[patch.region].truth[
-                max(patch.row, 0) : patch.row + size, max(patch.column, 0) : patch.column + size
-            ]
-            == GLACIER
-        ).any()
-    ]

@@ -13,7 +13,8 @@ from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestEr
 from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
-from glacierseg.experiment.network import measure_importance, predict_regions
+from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
+from glacierseg.experiment.network import predict_regions
 from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
@@ -72,8 +73,7 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
             predict_regions(config, model, studied, own, own_talk)
             calibrate(config, model, studied, own, own_talk)
             if bands == "all" and 0 < config.bands.top < len(every_band):
-                best = measure_importance(own, studied, every_band, config.bands.top)
-                own_talk.say(f"best bands: {', '.join(best)}")
+                best = choose_top_bands(config.bands, model.name, studied, own, own_talk)
             scores = _finish(config, studied, own, model, own_talk)
             rows += [{"model": model.name, "bands": bands, **row} for row in scores]
         # Written after every network, so that an unfinished run shows what it has.
@@ -162,6 +162,7 @@ def _begin(
             ground_pixel_m(study.region.scene.grid, f"region {study.name}")
         for model in config.models:
             try_options(model, len(studied[0].region.scene.bands))
+            bands_of_preset(config.bands, model.name, studied[0].region.scene)
     except GlaciersegError:
         if not continued:
             folder.forget_beginning()

@@ -1,0 +1,148 @@
+"""Band importance of a trained network on scenes with truth."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.bands.measures import Measure, Measures, measure_patches
+from glacierseg.bands.result import BandImportance
+from glacierseg.bands.sample import BatchOfPatches, PatchSample, spread_evenly
+from glacierseg.dataset.scaling import Scaling
+from glacierseg.errors import BandError, RequestError
+from glacierseg.predict.members import matching_scene
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
+from glacierseg.tiling import window_starts
+from glacierseg.training.checkpoint import ModelCard, load_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+AnyScene = Scene | Path | str | Sequence[Path | str]
+
+
+def band_importance(
+    model: "Path | str | nn.Module",
+    scene: AnyScene,
+    mask: Path | str,
+    *,
+    card: ModelCard | None = None,
+    measure: Measure = "gradient",
+    patches: int = 64,
+    batch_size: int = 8,
+    seed: int = 0,
+) -> tuple[BandImportance, ...]:
+    """Measures band importance of a network on a scene with truth.
+
+    Args:
+        model: A model folder, or a network; without a `card` it gets the bands as they are.
+        scene: A scene, or its file or files.
+        mask: Its truth: a mask on the same grid, or outlines.
+        card: Bands, scaling and patch size of a network that is given as a module.
+        measure: `gradient`, `integrated`, `permutation` or `drop`.
+        patches: At most so many patches, spread evenly over those that hold glacier.
+        batch_size: Patches per pass.
+        seed: Of the permutation.
+
+    Returns:
+        One entry per band, the most important first.
+
+    Raises:
+        BandError: The scene lacks bands.
+        TruthError: The truth cannot be used.
+        RequestError: The mask holds no glacier where the scene has data.
+    """
+    found = measure_scenes(
+        model,
+        [(scene, mask)],
+        card=card,
+        measures=[measure],
+        patches=patches,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    return found[measure]
+
+
+def measure_scenes(
+    model: "Path | str | nn.Module",
+    scenes: Sequence[tuple[AnyScene, Path | str]],
+    *,
+    card: ModelCard | None = None,
+    measures: Sequence[Measure] = ("gradient",),
+    patches: int = 64,
+    batch_size: int = 8,
+    seed: int = 0,
+) -> Measures:
+    """Measures band importance of a network on one or several scenes, each of which counts as a region.
+
+    Args:
+        model: As for `band_importance`.
+        scenes: Scenes with their truth.
+        card: As for `band_importance`.
+        measures: Which measures; the first is the one that bands are chosen by.
+        patches: At most so many patches of all scenes together, in memory at once.
+        batch_size: Patches per pass.
+        seed: Of the permutation.
+
+    Raises:
+        BandError: A scene lacks bands.
+        TruthError: The truth cannot be used.
+        RequestError: No mask holds glacier where its scene has data.
+    """
+    network = model
+    if isinstance(network, Path | str):
+        network, card = load_model(network)
+    opened = [(scene if isinstance(scene, Scene) else open_scene(scene), mask) for scene, mask in scenes]
+    if card is not None:
+        opened = [(matching_scene(scene, card.bands), mask) for scene, mask in opened]
+    bands = opened[0][0].band_names
+    for scene, _ in opened:
+        if scene.band_names != bands:
+            raise BandError(
+                f"{scene.paths[0]}: has other bands than {opened[0][0].paths[0]}; give scenes with the same"
+            )
+    scaling = card.scaling if card else Scaling((0.0,) * len(bands), (1.0,) * len(bands))
+    size = card.patch_px if card else 256
+    chosen, regions = [], []
+    with_truth = [(scene, load_truth(Path(mask), scene.grid)) for scene, mask in opened]
+    for number, (scene, truth) in enumerate(with_truth):
+        starts = [
+            (row, column)
+            for row in window_starts(scene.grid.height, size, size)
+            for column in window_starts(scene.grid.width, size, size)
+            if (truth[row : row + size, column : column + size] == GLACIER).any()
+        ]
+        share = -(-patches * (number + 1) // len(opened)) - -(-patches * number // len(opened))
+        own = [starts[i] for i in spread_evenly(len(starts), max(1, share))] if starts else []
+        chosen.append((scene, truth, own))
+        regions += [number] * len(own)
+    if not regions:
+        raise RequestError(
+            "band importance needs glacier pixels, and no patch holds any; give a mask with glacier"
+        )
+    batches = (
+        patch for scene, truth, starts in chosen for patch in _patches(scene, truth, starts, scaling, size)
+    )
+    sample = PatchSample.collect(batches, regions, batch_size)
+    return measure_patches(network, sample, bands, measures, seed=seed)
+
+
+def _patches(
+    scene: Scene, truth: NDArray[np.uint8], starts: Sequence[tuple[int, int]], scaling: Scaling, size: int
+) -> Iterator[BatchOfPatches]:
+    """Reads patches one by one, as batches of one."""
+    import torch  # noqa: PLC0415
+
+    with scene.open() as reader:
+        for row, column in starts:
+            values, valid = reader.read(row, column, size, size)
+            target = np.full((size, size), IGNORE, np.int64)
+            part = truth[row : row + size, column : column + size]
+            target[: part.shape[0], : part.shape[1]] = part
+            target[~valid] = IGNORE
+            image = scaling.apply(values, valid)
+            yield torch.from_numpy(image)[None], torch.from_numpy(target)[None]

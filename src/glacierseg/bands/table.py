@@ -1,0 +1,96 @@
+"""Band importance as a table: one row per band, the measure that chooses first, the others beside it."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from glacierseg.bands.measures import MEASURES, Measure, Measures
+from glacierseg.bands.result import BandImportance
+from glacierseg.errors import DataError
+from glacierseg.raster.write import write_text
+
+
+def write_importance(path: Path, importance: Sequence[BandImportance] | Measures) -> None:
+    """Writes a table, the most important band first.
+
+    Columns: `rank,band,importance,spread` of the first measure, its `measure,standard_error,region_spread`;
+    then for every further measure M `M_rank,M,M_spread,M_standard_error,M_region_spread`. What is not known
+    is empty.
+
+    Args:
+        path: The file.
+        importance: Results by measure, the one that bands are chosen by first; or those of `gradient` alone.
+    """
+    measures: Measures = importance if isinstance(importance, Mapping) else {"gradient": tuple(importance)}
+    (main, ranked), *others = measures.items()
+    header = ["rank", "band", "importance", "spread", "measure", "standard_error", "region_spread"]
+    for name, _ in others:
+        header += [f"{name}_rank", name, f"{name}_spread", f"{name}_standard_error", f"{name}_region_spread"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for entry in ranked:
+        row = [entry.rank, entry.band, *_numbers(entry)]
+        row[4:4] = [main]
+        for _, result in others:
+            other = next(one for one in result if one.band == entry.band)
+            row += [other.rank, *_numbers(other)]
+        writer.writerow(row)
+    write_text(path, text.getvalue())
+
+
+def read_importance(path: Path) -> tuple[BandImportance, ...]:
+    """Reads the measure that bands are chosen by.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    return next(iter(read_measures(path).values()))
+
+
+def read_measures(path: Path) -> Measures:
+    """Reads what `write_importance` wrote, also of earlier versions, which had four columns.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        main = next(m for m in MEASURES if m == (rows[0].get("measure") or "gradient"))
+        found: dict[Measure, tuple[BandImportance, ...]] = {main: _read(rows, "rank", "importance", "")}
+        # In the order of the columns.
+        for name in rows[0]:
+            for measure in MEASURES:
+                if name == measure and measure != main:
+                    found[measure] = _read(rows, f"{measure}_rank", measure, f"{measure}_")
+    except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
+        raise DataError(f"{path}: is damaged; remove it and run again") from error
+    return found
+
+
+def _read(
+    rows: Sequence[Mapping[str, str]], rank: str, value: str, prefix: str
+) -> tuple[BandImportance, ...]:
+    entries = [
+        BandImportance(
+            int(row[rank]),
+            row["band"],
+            float(row[value]),
+            float(row[f"{prefix}spread"]),
+            _number(row.get(f"{prefix}standard_error")),
+            _number(row.get(f"{prefix}region_spread")),
+        )
+        for row in rows
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.rank))
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _numbers(entry: BandImportance) -> list[str | int]:
+    values = (entry.importance, entry.spread, entry.standard_error, entry.region_spread)
+    return ["" if value is None else f"{value:.6f}" for value in values]

@@ -1,0 +1,64 @@
+"""All measures of band importance side by side."""
+
+from matplotlib.figure import Figure
+
+from glacierseg.bands import Measures
+from glacierseg.report.style import BLUE, GREEN, INK, MUTED, PURPLE, RULE, VERMILLION, model_label
+
+_PANELS = {
+    "gradient": ("Gradient", "Share of all bands", BLUE),
+    "integrated": ("Integrated gradients", "Share of all bands", GREEN),
+    "permutation": ("Permutation", "IoU lost", VERMILLION),
+    "drop": ("Band dropped", "IoU lost", PURPLE),
+}
+
+
+def figure_importance_measures(measures: Measures, top: int, network: str | None = None) -> Figure:
+    """Draws one panel per measure, bands in the order of the first, with standard errors.
+
+    Each measure has its own colour and panel; its best `top` bands are filled, the others are pale, and the
+    rank of each band stands beside its bar, so that nothing rests on colour alone.
+
+    Args:
+        measures: Results by measure; the first orders the bands.
+        top: How many are the best.
+        network: Name for the title.
+    """
+    first = next(iter(measures.values()))
+    order = [entry.band for entry in sorted(first, key=lambda entry: entry.rank)]
+    figure = Figure(
+        figsize=(1.6 + 2.3 * len(measures), 1.1 + 0.22 * max(4, len(order))), layout="constrained"
+    )
+    panels = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
+    for axes, (measure, result) in zip(panels, measures.items(), strict=True):
+        title, unit, colour = _PANELS[measure]
+        entries = {entry.band: entry for entry in result}
+        for row, band in enumerate(order):
+            entry = entries[band]
+            axes.barh(row, entry.importance, height=0.7, color=colour, alpha=1 if entry.rank <= top else 0.3)
+            error = entry.standard_error or 0.0
+            axes.errorbar(entry.importance, row, xerr=error, color=INK, linewidth=1, capsize=2)
+            axes.annotate(
+                str(entry.rank),
+                (max(entry.importance, 0) + error, row),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                color=INK if entry.rank <= top else MUTED,
+                fontweight="bold" if entry.rank <= top else "normal",
+            )
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_title(title, fontsize=10, fontweight="bold", loc="left")
+        axes.set_xlabel(unit, fontsize=8.5)
+        axes.margins(x=0.14)
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="x", labelsize=8)
+    panels[0].set_yticks(range(len(order)), order, fontsize=8.5)
+    panels[0].set_ylim(len(order) - 0.4, -0.6)
+    if network:
+        figure.suptitle(f"{model_label(network)}: importance of bands", x=0.01, ha="left", fontsize=11)
+    return figure

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from glacierseg.bands import BandImportance, read_importance, read_measures, write_importance
+from glacierseg.errors import DataError
+
+MEASURES = {
+    "permutation": (
+        BandImportance(1, "b", 0.25, 0.125, 0.5, None),
+        BandImportance(2, "a", -0.5, 0.0, 0.25, None),
+    ),
+    "gradient": (
+        BandImportance(1, "a", 0.75, 0.0, None, 0.125),
+        BandImportance(2, "b", 0.25, 0.5, None, 0.0),
+    ),
+}
+
+
+def test_all_measures_survive_the_file_in_their_order(tmp_path: Path) -> None:
+    write_importance(tmp_path / "t.csv", MEASURES)
+    again = read_measures(tmp_path / "t.csv")
+    assert again == MEASURES
+    assert list(again) == list(MEASURES)
+    assert read_importance(tmp_path / "t.csv") == MEASURES["permutation"]
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0] == (
+        "rank,band,importance,spread,measure,standard_error,region_spread,"
+        "gradient_rank,gradient,gradient_spread,gradient_standard_error,gradient_region_spread"
+    )
+    assert lines[1] == "1,b,0.250000,0.125000,permutation,0.500000,,2,0.250000,0.500000,,0.000000"
+
+
+def test_a_table_of_an_older_version_has_four_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("rank,band,importance,spread\n1,x,0.6,0.1\n2,y,0.4,0.2\n")
+    assert read_measures(tmp_path / "t.csv") == {
+        "gradient": (BandImportance(1, "x", 0.6, 0.1), BandImportance(2, "y", 0.4, 0.2))
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "rank,band,importance,spread\n", "rank,band,importance,spread,measure\n1,x,1,1,y\n"]
+)
+def test_a_damaged_table_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=r"t\.csv: is damaged"):
+        read_measures(tmp_path / "t.csv")

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from glacierseg.bands import read_measures
+from glacierseg.config import parse_config
+from glacierseg.console import Talk
+from glacierseg.errors import BandError, ConfigError
+from glacierseg.experiment import run_experiment
+from tests.experiment.test_run import BANDS, config, settings
+
+
+def bands_of(run: Path) -> list[str]:
+    found: list[str] = json.loads((run / "m_landsnet/top6/model.json").read_text())["bands"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("importance")
+
+
+def test_a_run_chooses_by_one_measure_and_checks_by_the_others(
+    quick: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = config(quick / "a", bands={"top": 3, "measure": "drop"}, outputs={"report": False})
+    run = run_experiment(plan, quick / "run", talk=Talk())
+    measures = read_measures(run / "m_landsnet/all/band_importance.csv")
+    assert list(measures) == ["drop", "gradient", "integrated", "permutation"]
+    for measure, ranked in measures.items():
+        # The other six bands are noise.
+        assert {entry.band for entry in ranked[:2]} == {"band_a", "band_b"}, measure
+    best = {entry.band for entry in measures["drop"][:3]}
+    assert set(bands_of(run)) == best
+    assert (run / "m_landsnet/all/band_importance.png").read_bytes().startswith(b"\x89PNG")
+    told = capfd.readouterr().out
+    assert "best bands by drop: " in told
+    assert "patches of validate pixels" in told
+    assert "gradient and integrated: rank correlation" in told
+
+
+def test_own_presets_are_taken_in_scene_order_and_without_a_check_there_is_one_measure(
+    quick: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    preset = {"m_landsnet": [4, "band_a"]}
+    plan = config(
+        quick / "b", bands={"top": 3, "top_preset": preset, "check": False}, outputs={"report": False}
+    )
+    run = run_experiment(plan, quick / "run2", talk=Talk())
+    assert bands_of(run) == ["band_a", "band_d"]
+    assert list(read_measures(run / "m_landsnet/all/band_importance.csv")) == ["gradient"]
+    assert "bands of the preset: band_a, band_d" in capfd.readouterr().out
+
+
+def test_the_original_preset_wants_18_bands_and_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    given = settings(tmp_path / "c", bands={"top_preset": "original", "recipe": "sentinel2-18"})
+    with pytest.raises(ConfigError, match="which no recipe makes"):
+        parse_config(given, tmp_path / "c.yaml")
+    plan = config(tmp_path / "c", bands={"top": 3, "top_preset": "original"})
+    assert len(BANDS) == 8
+    with pytest.raises(BandError, match="these scenes have 8"):
+        run_experiment(plan, tmp_path / "run", talk=Talk(quiet=True))
