@@ -83,9 +83,7 @@ class Intervals:
     draws: int
 
 
-def table_by_block(
-    pairs: Sequence[tuple[NDArray[np.uint8], ...]], block_px: int | None = None
-) -> BlockTable:
+def table_by_block(pairs: Sequence[tuple[NDArray[np.uint8], ...]], block_px: int | None = None) -> BlockTable:
     """Counts by block of a side that fits the patches of error.
 
     Args:

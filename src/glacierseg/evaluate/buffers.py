@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-
 _CACHE_BYTES = 2**19
 
 
@@ -68,7 +67,7 @@ def boundary_rims(
 
 
 def _differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Marks where one is glacier and the other background; 254 and 255 stand for pairs with an ignored one."""
+    """Marks where one is glacier and the other background, neither being ignored."""
     found: NDArray[np.bool_] = (one ^ other) == 1
     return found.view(np.uint8)
 
@@ -95,7 +94,8 @@ def _kernel(buffer_m: float, *, along_m: float, across_m: float) -> NDArray[np.u
     columns = math.ceil(reach / along_m)
     across = (np.arange(1 - rows, rows + 1) - 0.5)[:, None] * across_m
     along = np.maximum(np.abs(np.arange(-columns, columns + 1)) - 0.5, 0)[None] * along_m
-    return (np.hypot(across, along) <= reach).astype(np.uint8)
+    near: NDArray[np.bool_] = np.hypot(across, along) <= reach
+    return near.astype(np.uint8)
 
 
 def _dilate(

@@ -91,9 +91,7 @@ def count_clean(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Count
     return counts_of(count_blocks(predicted, truth, max(predicted.shape))[0, 0])
 
 
-def count_blocks(
-    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int
-) -> NDArray[np.int64]:
+def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int) -> NDArray[np.int64]:
     """Counts by square block, in one pass over both masks.
 
     Args:
@@ -114,9 +112,7 @@ def count_blocks(
         found, glacier = found & known, glacier & known
         # At most 255 rows of 0 and 1, so bytes hold their sums, and bytes are what processors add fastest.
         sums = [layer.sum(axis=0, dtype=np.uint8) for layer in (found & glacier, found, glacier, known)]
-        both, all_found, all_glacier, all_known = np.add.reduceat(
-            np.asarray(sums, np.int64), columns, axis=1
-        )
+        both, all_found, all_glacier, all_known = np.add.reduceat(np.asarray(sums, np.int64), columns, axis=1)
         table[rows.start // block_px] += np.stack(
             [both, all_found - both, all_glacier - both, all_known - all_found - all_glacier + both], axis=1
         )

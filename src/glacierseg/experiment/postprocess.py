@@ -1,13 +1,10 @@
-"""The stages after prediction: refinement tuned on validation pixels, outlines and scores."""
+"""The stages after prediction: refinement tuned on validation pixels, and outlines."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.evaluate.evaluation import evaluate_masks
-from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, probability_scores
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.raster.truth import read_mask
@@ -16,13 +13,6 @@ from glacierseg.refine.files import refine_file
 from glacierseg.refine.pipeline import RefineParameters
 from glacierseg.refine.search import tune_refinement
 from glacierseg.vectors.polygons import vectorize_mask
-
-METRIC_COLUMNS = (
-    "model", "bands", "region", "role", "stage",
-    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
-    "mcc", "iou_background", "mean_iou", "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS,
-)  # fmt: skip
-STAGES = ("raw", "refined")
 
 
 def refine_regions(
@@ -83,24 +73,3 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
                 folder.outlines(study.name),
                 refined_path=folder.refined(study.name),
             )
-
-
-def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[dict[str, Any]]:
-    """Scores raw and refined masks of every region under each of its roles.
-
-    What is said about probabilities stands with the raw stage; refinement works on masks and has none.
-    """
-    rows = []
-    for study in studied:
-        chances = probability_scores(study, folder)
-        masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
-        for role in study.areas:
-            truth = study.truth_of(role)
-            for stage in STAGES:
-                scores = evaluate_masks(masks[stage], truth, study.region.scene.grid.pixel_size_m).to_dict()
-                rows.append(
-                    {"region": study.name, "role": role, "stage": stage}
-                    | {key: scores[key] for key in METRIC_COLUMNS if key in scores}
-                    | (chances.get(role, {}) if stage == "raw" else {})
-                )
-    return rows
