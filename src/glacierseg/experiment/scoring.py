@@ -110,9 +110,9 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
                 if stage == "raw":
                     rows["metrics"][-1] |= chances.get(role, {})
                 pairs[role, stage].append((masks[stage], truth))
-    for (role, stage), together in pairs.items():
-        whose = {"region": ALL_REGIONS, "role": role, "stage": stage}
-        own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (role, stage)]
+    for (pooled_role, stage), together in pairs.items():
+        whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
+        own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (pooled_role, stage)]
         rows["pooled"].append(whose | _pooled(own, together))
     found: Rows = without_nan(rows)
     return found
