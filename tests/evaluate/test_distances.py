@@ -22,10 +22,10 @@ def unit_edges(mask, known, size_m):
     for row, column in np.ndindex(*mask.shape):
         for down, right in ((1, 0), (0, 1)):
             other = row + down, column + right
-            if other[0] < mask.shape[0] and other[1] < mask.shape[1]:
-                if known[row, column] and known[other] and mask[row, column] != mask[other]:
-                    start = ((column + right) * width_m, (row + down) * height_m)
-                    found.append((start, ((column + 1) * width_m, (row + 1) * height_m)))
+            inside = other[0] < mask.shape[0] and other[1] < mask.shape[1]
+            if inside and known[row, column] and known[other] and mask[row, column] != mask[other]:
+                start = ((column + right) * width_m, (row + down) * height_m)
+                found.append((start, ((column + 1) * width_m, (row + 1) * height_m)))
     return found
 
 

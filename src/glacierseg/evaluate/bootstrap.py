@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
+from glacierseg.evaluate.area_bounds import student_quantile
 from glacierseg.evaluate.counts import count_blocks
 
 UNIT_PX = 16
@@ -166,7 +167,9 @@ def bootstrap_scores(
         scores = {name: Interval(math.nan, math.nan) for name in SCORE_NAMES}
     else:
         drawn = score_arrays(draw_sums(table.counts, draws, seed, confidence))
-        scores = {name: percentile_interval(values, confidence) for name, values in drawn.items()}
+        scores = {
+            name: percentile_interval(values, confidence, table.blocks) for name, values in drawn.items()
+        }
     return Intervals(scores, confidence, table.block_px, table.blocks, draws)
 
 
@@ -197,9 +200,21 @@ def draw_sums(
     return np.concatenate(sums)
 
 
-def percentile_interval(values: NDArray[np.float64], confidence: float) -> Interval:
-    """Returns the percentiles that leave the same share out on either side."""
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+def percentile_interval(values: NDArray[np.float64], confidence: float, blocks: int) -> Interval:
+    """Returns percentiles that leave out the same share on either side, set wider for few blocks.
+
+    Draws from n blocks vary by `sqrt((n - 1) / n)` too little, and as if their variance were known. The
+    percentiles are therefore those of a normal distribution at Student's quantile times `sqrt(n / (n - 1))`
+    (the expanded percentile interval, Hesterberg 2015).
+
+    Args:
+        values: `(draws,)`.
+        confidence: More than 0 and less than 1.
+        blocks: How many were drawn from, 2 or more.
+    """
+    reach = student_quantile((1 + confidence) / 2, blocks - 1) * math.sqrt(blocks / (blocks - 1))
+    tail = math.erfc(reach / math.sqrt(2)) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 
