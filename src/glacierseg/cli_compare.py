@@ -12,7 +12,7 @@ Seed = Annotated[int, typer.Option(help="Of the draws.")]
 
 def add_compare_commands(app: typer.Typer) -> None:
     """Adds `compare`, `benchmark` and `change` to the command line."""
-    for command in (compare, benchmark):
+    for command in (compare, benchmark, change):
         app.command()(command)
 
 
@@ -101,6 +101,56 @@ def _print_comparison(talk: Any, found: Any, title: str | None) -> None:
         f"{found.block_px} px)"
     )
     talk.say(
-        f"McNemar: {found.mcnemar:.1f}, p {found.mcnemar_p:.2g}, which takes pixels for independent; they are "
-        "not, so believe the bounds"
+        f"McNemar: {found.mcnemar:.1f}, p {found.mcnemar_p:.2g}, which takes pixels for independent; they "
+        "are not, so believe the bounds"
+    )
+
+
+def change(
+    old: Annotated[Path, typer.Argument(help="A mask or outlines of the earlier date.")],
+    new: Annotated[Path, typer.Argument(help="A mask or outlines of the later date.")],
+    out: Annotated[Path, typer.Option(help="A GeoPackage, or a folder for change.gpkg.")],
+    old_date: Annotated[str | None, typer.Option(help="Such as 2000-10-30, or 2000; for rates.")] = None,
+    new_date: Annotated[str | None, typer.Option(help="The same of the later date.")] = None,
+    old_error_m: Annotated[
+        float | None, typer.Option(help="How far old outlines may be off; half a pixel, or 10 m.")
+    ] = None,
+    new_error_m: Annotated[
+        float | None, typer.Option(help="How far new outlines may be off; half a pixel, or 10 m.")
+    ] = None,
+    centre_lines: Annotated[
+        Path | None, typer.Option(help="Lines down the glaciers, for the shift of the terminus.")
+    ] = None,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation, to approximate that shift where there is no line.")
+    ] = None,
+) -> None:
+    """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
+    from glacierseg.console import Talk, plain  # noqa: PLC0415
+    from glacierseg.evaluate.change_files import change_between_files, write_change  # noqa: PLC0415
+
+    found = change_between_files(
+        old,
+        new,
+        old_date=old_date,
+        new_date=new_date,
+        old_error_m=old_error_m,
+        new_error_m=new_error_m,
+        centre_lines=centre_lines,
+        dem=dem,
+    )
+    path = write_change(found, out)
+    talk = Talk()
+    record = found.to_dict()
+    talk.table("All glaciers", ("what", "value"), [(k, plain(v)) for k, v in record["total"].items()])
+    shown = ("glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent")
+    largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
+    talk.table(
+        f"The largest of {len(record['glaciers'])} glaciers",
+        shown,
+        [[plain(row[name]) for name in shown] for row in largest],
+    )
+    talk.say(
+        f"outlines taken to be off by {found.old_error_m:g} m (old) and {found.new_error_m:g} m (new); "
+        f"written: {path}"
     )

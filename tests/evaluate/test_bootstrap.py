@@ -106,7 +106,7 @@ def patchy(rng, side_px, sigma_px):
     return (shown > 0.3).astype(np.uint8), (shown + 0.6 * noise > 0.3).astype(np.uint8)
 
 
-def test_nine_of_ten_intervals_hold_although_errors_come_in_patches():
+def test_most_intervals_hold_although_errors_come_in_patches():
     rng = np.random.default_rng(5)
     scenes = [patchy(rng, 320, 4.0) for _ in range(120)]
     true_iou = scores_of(sum((count(*pair) for pair in scenes), Counts())).iou
@@ -118,7 +118,6 @@ def test_nine_of_ten_intervals_hold_although_errors_come_in_patches():
         drawn = rng.multinomial(row.sum(), row / row.sum(), size=200)
         low, high = np.quantile(score_arrays(drawn)["iou"], [0.05, 0.95])
         by_pixel += low <= true_iou <= high
-    # Percentiles of some thirty to a hundred blocks fall a little short of what they promise.
-    print(held, by_pixel)
-    assert 0.80 * 120 <= held <= 0.98 * 120
+    # Percentiles of a few dozen blocks fall a little short of the 0.9 that they promise.
+    assert 0.82 * 120 <= held <= 0.98 * 120
     assert by_pixel < 0.5 * 120

@@ -136,8 +136,8 @@ def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, NDArray[np
             counted &= _has_role(folder, name, role)
         if (truth[counted] != other[counted]).any():
             raise RequestError(
-                f"region {name} has another truth in {run_b} than in {run_a}; scores against different truths "
-                "cannot be compared"
+                f"region {name} has another truth in {run_b} than in {run_a}; scores against different "
+                "truths cannot be compared"
             )
         if (truth[counted] == GLACIER).any():
             truths[name] = np.where(counted, truth, np.uint8(IGNORE))
