@@ -47,16 +47,23 @@ def shift_along_line(line: Any, old: Any, new: Any) -> TerminusShift:
 
 
 def run_down(line: Any, elevation_m: NDArray[np.floating], grid: Grid) -> Any:
-    """Returns a line so that it runs from its higher end to its lower one, by an elevation model on a grid.
+    """Returns a line so that it runs from its higher end to its lower one.
 
-    As it is where the model knows neither end.
+    The first and the last place of the line whose elevation is known decide; with fewer than two such places
+    it stays as it is.
+
+    Args:
+        line: A line in the grid's CRS.
+        elevation_m: `(H, W)`, NaN where unknown.
+        grid: Where the elevation lies.
     """
-    heights = []
-    for x, y in shapely.get_coordinates(line)[[0, -1]]:
-        column, row = ~grid.transform * (x, y)
-        inside = 0 <= row < grid.height and 0 <= column < grid.width
-        heights.append(float(elevation_m[int(row), int(column)]) if inside else math.nan)
-    return shapely.reverse(line) if heights[1] > heights[0] else line
+    points = shapely.get_coordinates(shapely.segmentize(line, min(grid.pixel_size_m)))
+    columns, rows = ~grid.transform * (points[:, 0], points[:, 1])
+    rows, columns = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
+    inside = (rows >= 0) & (rows < grid.height) & (columns >= 0) & (columns < grid.width)
+    heights = elevation_m[rows[inside], columns[inside]]
+    known = heights[np.isfinite(heights)]
+    return shapely.reverse(line) if len(known) > 1 and known[-1] > known[0] else line
 
 
 def shift_of_lowest_part(old: Any, new: Any, elevation_m: NDArray[np.floating], grid: Grid) -> TerminusShift:
