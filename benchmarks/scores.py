@@ -2,7 +2,7 @@
 
     python benchmarks/scores.py --size-px 10000
 
-Every way runs in this one process, on one thread, in turn; the best of some rounds counts. Ratios are to ours.
+Every way runs in this one process, on one thread, in turn; our best of some rounds counts.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.spatial.distance import directed_hausdorff
 
+from glacierseg.evaluate import distances
 from glacierseg.evaluate.distances import line_distances, mask_distances
 
 PAIRS = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=8).flatmap(
@@ -86,3 +87,25 @@ def test_without_an_outline_there_is_no_distance():
     mask[:2] = 1
     for other in (np.zeros_like(mask), np.ones_like(mask)):
         assert math.isnan(mask_distances(mask, other, (10.0, 10.0)).polis_m)
+
+
+@settings(max_examples=25)
+@given(arrays(np.uint8, (2, 23, 17), elements=st.sampled_from([0, 0, 0, 1, 1, 255])), st.integers(1, 3))
+def test_tiles_change_nothing(pair, margin_px):
+    whole = mask_distances(*pair, (10.0, 10.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "_TILE_PX", 5)
+        patch.setattr(distances, "_MARGIN_PX", margin_px)
+        in_tiles = mask_distances(*pair, (10.0, 10.0))
+    by_lines = mask_distances(*pair, (10.0, 10.0 + 1e-7))
+    for name, value in vars(whole).items():
+        assert getattr(in_tiles, name) == pytest.approx(value, nan_ok=True)
+        if name == "p95_m":  # where weights tie, the last digit decides which of two values it is
+            continue
+        assert getattr(by_lines, name) == pytest.approx(value, rel=1e-5, abs=1e-5, nan_ok=True)
+
+
+def test_far_outlines_are_measured_exactly():
+    masks = np.zeros((2, 40, 400), np.uint8)
+    masks[0, :, :10], masks[1, :, :390] = 1, 1
+    assert set(vars(mask_distances(*masks, (10.0, 10.0))).values()) == {3800.0}

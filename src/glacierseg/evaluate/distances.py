@@ -10,14 +10,19 @@ outlines together, so that the longer one weighs more.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 _AT_ONCE = 2**18
+_TILE_PX = 1024
+_MARGIN_PX = 64
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ def mask_distances(
         truth: `(H, W)` of 0, 1 and 255.
         pixel_size_m: Width and height of a pixel.
     """
+    if math.isclose(*pixel_size_m, rel_tol=1e-9):
+        return _square_distances((predicted, truth), pixel_size_m[0])
     known = (predicted | truth) < 2
     lines = [_edges(mask, known, pixel_size_m) for mask in (predicted, truth)]
     return line_distances(lines[0], lines[1], min(pixel_size_m) / 2)
@@ -77,6 +84,82 @@ def line_distances(predicted: NDArray[Any], truth: NDArray[Any], step_m: float) 
         points, weight = _densify(segments[own], step_m)
         far.append(_to_nearest(points, trees[other]))
         weights.append(weight)
+    return _summary(far, weights)
+
+
+def _square_distances(masks: tuple[NDArray[np.uint8], ...], side_m: float) -> OutlineDistances:
+    """Does for square pixels what `line_distances` does, many times faster.
+
+    Every half pixel is a lattice point. Points of outlines lie on the lattice, and so does the nearest place
+    of a pixel edge from any lattice point, because it is the foot of a perpendicular or an end. So an exact
+    distance transform of the lattice gives the exact distance. It is made tile by tile; what lies farther
+    than the margin of a tile is looked up among the lines.
+    """
+    height, width = masks[0].shape
+    far: list[list[NDArray[np.float64]]] = [[], []]
+    weights: list[list[NDArray[np.float64]]] = [[], []]
+    beyond: list[list[NDArray[np.float64]]] = [[], []]
+    beyond_weights: list[list[NDArray[np.float64]]] = [[], []]
+    for top, left in product(range(0, height, _TILE_PX), range(0, width, _TILE_PX)):
+        first, begin = max(top - _MARGIN_PX, 0), max(left - _MARGIN_PX, 0)
+        part = np.s_[first : top + _TILE_PX + _MARGIN_PX, begin : left + _TILE_PX + _MARGIN_PX]
+        lattices = _lattices(masks[0][part], masks[1][part])
+        # The lattice points of this tile: its upper and left rim belong to it, the others to the next one.
+        inner = np.s_[2 * (top - first) :, 2 * (left - begin) :]
+        rows = 2 * _TILE_PX if top + _TILE_PX < height else None
+        columns = 2 * _TILE_PX if left + _TILE_PX < width else None
+        for own, other in ((0, 1), (1, 0)):
+            weight = lattices[own][inner][:rows, :columns]
+            y, x = np.nonzero(weight)
+            if not len(y):
+                continue
+            share = weight[y, x] / 4 * side_m
+            squares = np.full(len(y), np.inf)
+            if lattices[other].any():
+                free = (lattices[other] == 0).view(np.uint8)
+                near = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+                squares = np.rint(near[inner][:rows, :columns][y, x].astype(np.float64) ** 2)
+            # A point of the tile is at least so far from what the tile does not show.
+            sure = squares <= (2 * _MARGIN_PX) ** 2
+            far[own].append(np.sqrt(squares[sure]) / 2 * side_m)
+            weights[own].append(share[sure])
+            points = np.stack([x / 2 + left, y / 2 + top], axis=1)[~sure] * side_m
+            beyond[own].append(points)
+            beyond_weights[own].append(share[~sure])
+    if not all(weights):
+        return OutlineDistances(*[math.nan] * 6)
+    known = (masks[0] | masks[1]) < 2
+    for own, other in ((0, 1), (1, 0)):
+        points = np.concatenate(beyond[own])
+        if len(points):
+            segments = _segments(_edges(masks[other], known, (side_m, side_m)))
+            tree = shapely.STRtree(np.asarray(shapely.linestrings(segments)))
+            far[own].append(_to_nearest(points, tree))
+            weights[own].append(np.concatenate(beyond_weights[own]))
+    return _summary([np.concatenate(one) for one in far], [np.concatenate(one) for one in weights])
+
+
+def _lattices(*masks: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Returns `(2 H + 1, 2 W + 1)` by mask: the length each point stands for, in quarter pixels."""
+    known = (masks[0] | masks[1]) < 2
+    lattices = []
+    for mask in masks:
+        height, width = mask.shape
+        lattice = np.zeros((2 * height + 1, 2 * width + 1), np.uint8)
+        level = ((mask[:-1] != mask[1:]) & known[:-1] & known[1:]).view(np.uint8)
+        upright = ((mask[:, :-1] != mask[:, 1:]) & known[:, :-1] & known[:, 1:]).view(np.uint8)
+        lattice[2:-2:2, 1::2] += 2 * level
+        lattice[2:-2:2, :-2:2] += level
+        lattice[2:-2:2, 2::2] += level
+        lattice[1::2, 2:-2:2] += 2 * upright
+        lattice[:-2:2, 2:-2:2] += upright
+        lattice[2::2, 2:-2:2] += upright
+        lattices.append(lattice)
+    return lattices
+
+
+def _summary(far: Sequence[NDArray[np.float64]], weights: Sequence[NDArray[np.float64]]) -> OutlineDistances:
+    """Sums up the distances of points of both outlines, each by the length that it stands for."""
     means = [float(np.average(d, weights=w)) for d, w in zip(far, weights, strict=True)]
     both, weight = np.concatenate(far), np.concatenate(weights)
     return OutlineDistances(
