@@ -17,6 +17,7 @@ from pyproj import CRS, Geod
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.evaluate.change import Change, measure_change, years_between
 from glacierseg.evaluate.detail import without_nan
+from glacierseg.evaluate.glaciers import outline_ids
 from glacierseg.evaluate.terminus import (
     TerminusShift,
     run_down,
@@ -34,7 +35,6 @@ from glacierseg.vectors.trace import to_crs, trace_polygons
 
 VECTOR_ERROR_M = 10.0
 """How far outlines from a file are taken to be off when nothing is said; rasters half a pixel."""
-_ID_COLUMNS = ("rgi_id", "rgiid", "glacier_id", "glac_id", "id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,9 +192,7 @@ def _read(path: Path, crs: CRS) -> tuple[NDArray[Any], list[str], float]:
         shapes = _moved(traced, CRS.from_wkt(grid.crs.to_wkt()), crs)
         return shapes, [str(i + 1) for i in range(len(shapes))], max(grid.pixel_size_m)
     table = _table(path)
-    lower = {str(name).lower(): name for name in table.columns}
-    column = next((lower[name] for name in _ID_COLUMNS if name in lower), None)
-    ids = [str(i) for i in (range(1, len(table) + 1) if column is None else table[column])]
+    ids = list(outline_ids(table))
     valid = shapely.make_valid(table.geometry.to_crs(crs).to_numpy())
     return valid, ids, 2 * VECTOR_ERROR_M
 

@@ -14,6 +14,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import GLACIER, IGNORE
 
 CLOSE_SHARE = 0.05
+_ID_COLUMNS = ("rgi_id", "rgiid", "glacier_id", "glac_id", "id")
 SMALLEST_KM2 = 0.01
 """Smaller ones are no glaciers to an inventory (RGI 7.0) and count in no share."""
 
@@ -124,14 +125,11 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: Sequence[float] | 
     """Takes every outline of a file for a glacier; where outlines overlap the later one wins.
 
     Args:
-        outlines: GeoDataFrame in the grid's CRS. Ids come from `rgi_id`, `RGIId`, `glacier_id`, `glac_id` or
-            `id`, whichever it has first, else they are numbers.
+        outlines: GeoDataFrame in the grid's CRS; see `outline_ids`.
         grid: The scene's grid.
         areas_km2: Of the outlines, whole; those of their pixels in the scene when None.
     """
-    known = {str(name).lower(): name for name in outlines.columns}
-    column = next((known[n] for n in ("rgi_id", "rgiid", "glacier_id", "glac_id", "id") if n in known), None)
-    ids = tuple(str(value) for value in (range(1, len(outlines) + 1) if column is None else outlines[column]))
+    ids = outline_ids(outlines)
     shapes = [(shape, number) for number, shape in enumerate(outlines.geometry, start=1)]
     inside: NDArray[np.int32] = rasterio.features.rasterize(
         shapes, out_shape=grid.shape, transform=grid.transform, fill=0, dtype="int32"
@@ -141,6 +139,17 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: Sequence[float] | 
     else:
         found = np.asarray(areas_km2, float)
     return TrueGlaciers(inside, _nearest(inside), ids, np.asarray(found, np.float64))
+
+
+def outline_ids(outlines: Any) -> tuple[str, ...]:
+    """Returns the ids of outlines: from `rgi_id`, `RGIId`, `glacier_id`, `glac_id` or `id`, else numbers.
+
+    Args:
+        outlines: A GeoDataFrame; the first of these columns that it has counts, in capitals or not.
+    """
+    known = {str(name).lower(): name for name in outlines.columns}
+    column = next((known[name] for name in _ID_COLUMNS if name in known), None)
+    return tuple(str(one) for one in (range(1, len(outlines) + 1) if column is None else outlines[column]))
 
 
 def glacier_areas(
