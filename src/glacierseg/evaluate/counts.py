@@ -86,9 +86,19 @@ def _clean(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 def count_clean(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
     """Counts masks that are known to have one shape and no values but 0, 1 and 255."""
-    if not predicted.size:
-        return Counts()
-    return counts_of(count_blocks(predicted, truth, max(predicted.shape))[0, 0])
+    sums = np.zeros(4, np.int64)
+    for rows in cache_strips(truth.shape):
+        sums += [np.count_nonzero(layer.view(np.bool_)) for layer in _layers(predicted[rows], truth[rows])]
+    both, found, glacier, known = (int(value) for value in sums)
+    return Counts(both, found - both, glacier - both, known - found - glacier + both)
+
+
+def _layers(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+    """Returns 0 or 1 for glacier in both, in the prediction, in the truth, and for known in both."""
+    # A mask of 255 sets every bit, so this is 0 or 1 only where both are known.
+    known = ((predicted | truth) < 2).view(np.uint8)
+    found, glacier = predicted & known, truth & known
+    return found & glacier, found, glacier, known
 
 
 def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int) -> NDArray[np.int64]:
@@ -106,12 +116,8 @@ def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_p
     columns = np.arange(0, width, block_px)
     table = np.zeros((-(-height // block_px), len(columns), 4), np.int64)
     for rows in cache_strips(truth.shape, block_px):
-        found, glacier = predicted[rows], truth[rows]
-        # A mask of 255 sets every bit, so this is 0 or 1 only where both are known.
-        known = ((found | glacier) < 2).view(np.uint8)
-        found, glacier = found & known, glacier & known
         # At most 255 rows of 0 and 1, so bytes hold their sums, and bytes are what processors add fastest.
-        sums = [layer.sum(axis=0, dtype=np.uint8) for layer in (found & glacier, found, glacier, known)]
+        sums = [layer.sum(axis=0, dtype=np.uint8) for layer in _layers(predicted[rows], truth[rows])]
         both, all_found, all_glacier, all_known = np.add.reduceat(np.asarray(sums, np.int64), columns, axis=1)
         table[rows.start // block_px] += np.stack(
             [both, all_found - both, all_glacier - both, all_known - all_found - all_glacier + both], axis=1
