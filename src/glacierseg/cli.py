@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glacierseg.cli_compare import add_compare_commands
 from glacierseg.cli_data import add_data_commands
 from glacierseg.cli_export import add_export_command
 from glacierseg.cli_masks import add_mask_commands
@@ -31,6 +32,7 @@ add_data_commands(app)
 add_export_command(app)
 add_predict_command(app)
 add_score_commands(app)
+add_compare_commands(app)
 add_mask_commands(app)
 add_outline_commands(app)
 

@@ -21,15 +21,62 @@ def evaluate(
     buffer_m: Annotated[
         list[float] | None, typer.Option(help="Forgive a rim of so many metres along the true boundary.")
     ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Draws for intervals of the scores; 0 for none.")] = 1000,
+    block_px: Annotated[
+        int | None, typer.Option(help="Side of the blocks that are drawn; chosen when left out.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    zones: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE=NAME", help="Scores of the ground in a mask or in polygons."),
+    ] = None,
+    dem: Annotated[Path | None, typer.Option(help="Elevation, for scores by elevation band.")] = None,
+    elevation_band_m: Annotated[float, typer.Option(help="Height of a band.")] = 200.0,
+    distances: Annotated[bool, typer.Option(help="Measure between the outlines.")] = True,
+    glaciers: Annotated[bool, typer.Option(help="Compare areas by glacier and scores by size class.")] = True,
+    probability: Annotated[
+        Path | None, typer.Option(help="The probability raster, for ECE, Brier score and reliability.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of its model, whose calibration is scored too.")
+    ] = None,
 ) -> None:
     """Score a mask against the truth."""
     from glacierseg.console import Talk, plain  # noqa: PLC0415
-    from glacierseg.evaluate.files import evaluate_file  # noqa: PLC0415
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.evaluate.files import evaluate_file_in_detail  # noqa: PLC0415
+    from glacierseg.evaluate.words import detail_tables  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
 
-    record = evaluate_file(predicted, truth, buffers_m=buffer_m or ()).to_dict()
-    write_json(out, record)
-    Talk().table(None, ("score", "value"), [(key, plain(value)) for key, value in record.items()])
+    layers = {}
+    for asked in zones or ():
+        path, equals, name = asked.rpartition("=")
+        if not (path and equals and name):
+            raise RequestError(f"--zones {asked}: give a file and a name, such as debris.tif=debris-covered")
+        layers[name] = Path(path)
+    if model is not None and probability is None:
+        raise RequestError("--model is for the calibration of probabilities; give --probability too")
+    detail = evaluate_file_in_detail(
+        predicted,
+        truth,
+        buffers_m=buffer_m or (),
+        draws=bootstrap,
+        block_px=block_px,
+        confidence=confidence,
+        seed=seed,
+        layers=layers,
+        dem=dem,
+        elevation_band_m=elevation_band_m,
+        distances=distances,
+        glaciers=glaciers,
+        probability=probability,
+        model_dir=model,
+    )
+    write_json(out, detail.to_dict())
+    talk = Talk()
+    for title, columns, rows in detail_tables(detail):
+        talk.table(title, columns, [[plain(cell) for cell in row] for row in rows])
 
 
 def bands(

@@ -123,6 +123,43 @@ def test_scores_equal_scikit_learn_on_the_same_pixels(finished: Path) -> None:
         assert [int(row[key]) for key in ("tn", "fp", "fn", "tp")] == [tn, fp, fn, tp]
 
 
+def read_table(run: Path, name: str) -> list[dict[str, str]]:
+    with (run / f"{name}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_score_of_a_run_lies_within_its_bounds(finished: Path) -> None:
+    for row in table(finished):
+        if float(row["interval_blocks"]) >= 2:
+            for name in ("iou", "f1", "precision", "recall", "overall_accuracy"):
+                assert float(row[f"{name}_low"]) <= float(row[name]) + 0.02
+                assert float(row[name]) <= float(row[f"{name}_high"]) + 0.02
+
+
+def test_the_tables_beside_the_metrics_add_up_to_them(finished: Path) -> None:
+    metrics = table(finished)
+    whose = ("model", "bands", "role", "stage")
+    for pooled in read_table(finished, "pooled"):
+        assert pooled["region"] == "all"
+        own = [row for row in metrics if all(row[key] == pooled[key] for key in whose)]
+        for count in ("tp", "fp", "fn", "tn"):
+            assert int(pooled[count]) == sum(int(row[count]) for row in own)
+    zones, glaciers = read_table(finished, "zones"), read_table(finished, "glaciers")
+    boundaries = read_table(finished, "boundaries")
+    assert len(boundaries) == len(metrics)
+    for row, boundary in zip(metrics, boundaries, strict=True):
+        same = [key for key in (*whose, "region") if row[key] == boundary[key]]
+        assert len(same) == 5
+        sizes = [z for z in zones if z["kind"] == "size_km2" and all(z[k] == row[k] for k in same)]
+        assert sum(int(zone["tp"]) for zone in sizes) == int(row["tp"])
+        assert sum(int(zone["fp"]) for zone in sizes) == int(row["fp"])
+        own = [glacier for glacier in glaciers if all(glacier[key] == row[key] for key in same)]
+        assert sum(float(g["truth_km2"]) for g in own) == pytest.approx(float(row["truth_km2"]))
+        if boundary["polis_m"]:
+            assert float(boundary["mean_m"]) <= float(boundary["hausdorff_m"])
+            assert 0 <= float(boundary["iou_buffer_10m"]) <= 1
+
+
 def test_pixels_without_data_come_out_as_nodata(finished: Path) -> None:
     for bands in ("all", "top6"):
         mask = read(finished / "m_landsnet" / bands / "r1_mask.tif")

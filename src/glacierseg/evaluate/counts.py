@@ -1,5 +1,6 @@
 """Confusion counts of two masks: exact whole numbers, so that they add up over tiles and regions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError
-from glacierseg.raster.truth import BACKGROUND, GLACIER, clean_mask
+from glacierseg.raster.truth import clean_mask
+
+_CACHE_BYTES = 2**17
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,80 @@ def clean_pair(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np
             f"predicted mask of shape {predicted.shape} does not fit truth of shape {truth.shape}; "
             "bring both onto one grid with `glacierseg prepare align`"
         )
-    return clean_mask(predicted, None, "predicted mask"), clean_mask(truth, None, "truth")
+    return _clean(predicted, "predicted mask"), _clean(truth, "truth")
+
+
+def _clean(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Returns a mask as uint8; one that is already in order is passed on without a copy."""
+    if values.dtype == np.bool_:
+        return values.view(np.uint8)
+    if values.dtype == np.uint8 and values.ndim == 2:
+        # 255, 0 and 1 wrap around to 0, 1 and 2; whatever else there is lies above.
+        one = np.uint8(1)
+        if all((values[rows] + one).max(initial=0) <= 2 for rows in cache_strips(values.shape)):
+            return values
+    return clean_mask(values, None, name)
 
 
 def count_clean(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
     """Counts masks that are known to have one shape and no values but 0, 1 and 255."""
-    found, missed = predicted == GLACIER, predicted == BACKGROUND
-    glacier, background = truth == GLACIER, truth == BACKGROUND
-    return Counts(
-        tp=int(np.count_nonzero(found & glacier)),
-        fp=int(np.count_nonzero(found & background)),
-        fn=int(np.count_nonzero(missed & glacier)),
-        tn=int(np.count_nonzero(missed & background)),
-    )
+    sums = np.zeros(4, np.int64)
+    for rows in cache_strips(truth.shape):
+        sums += [np.count_nonzero(layer.view(np.bool_)) for layer in _layers(predicted[rows], truth[rows])]
+    both, found, glacier, known = (int(value) for value in sums)
+    return Counts(both, found - both, glacier - both, known - found - glacier + both)
+
+
+def _layers(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+    """Returns 0 or 1 for glacier in both, in the prediction, in the truth, and for known in both."""
+    # A mask of 255 sets every bit, so this is 0 or 1 only where both are known.
+    known = ((predicted | truth) < 2).view(np.uint8)
+    found, glacier = predicted & known, truth & known
+    return found & glacier, found, glacier, known
+
+
+def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int) -> NDArray[np.int64]:
+    """Counts by square block, in one pass over both masks.
+
+    Args:
+        predicted: `(H, W)` of 0, 1 and 255.
+        truth: `(H, W)` of 0, 1 and 255.
+        block_px: Side of a block; the last ones are cut where the masks end.
+
+    Returns:
+        `(R, C, 4)`: tp, fp, fn and tn of each block; sums over blocks are the counts of the whole.
+    """
+    height, width = truth.shape
+    columns = np.arange(0, width, block_px)
+    table = np.zeros((-(-height // block_px), len(columns), 4), np.int64)
+    for rows in cache_strips(truth.shape, block_px):
+        # At most 255 rows of 0 and 1, so bytes hold their sums, and bytes are what processors add fastest.
+        sums = [layer.sum(axis=0, dtype=np.uint8) for layer in _layers(predicted[rows], truth[rows])]
+        both, all_found, all_glacier, all_known = np.add.reduceat(np.asarray(sums, np.int64), columns, axis=1)
+        table[rows.start // block_px] += np.stack(
+            [both, all_found - both, all_glacier - both, all_known - all_found - all_glacier + both], axis=1
+        )
+    return table
+
+
+def counts_of(row: NDArray[np.int64]) -> Counts:
+    """Returns a row `(4,)` of a table of counts as `Counts`."""
+    return Counts(*(int(value) for value in row))
+
+
+def cache_strips(shape: tuple[int, ...], block_px: int | None = None) -> Iterator[slice]:
+    """Yields rows from top to bottom, few enough at a time to stay in the processor's cache.
+
+    Args:
+        shape: Of the array.
+        block_px: Where given, no strip reaches across a multiple of it.
+    """
+    height, width = shape[:2]
+    at_once = min(max(_CACHE_BYTES // max(width, 1), 1), 255)
+    top = 0
+    while top < height:
+        bottom = min(top + at_once, height)
+        if block_px is not None:
+            bottom = min(bottom, (top // block_px + 1) * block_px)
+        yield slice(top, bottom)
+        top = bottom

@@ -9,26 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.buffers import boundary_rim
+from glacierseg.evaluate.buffers import boundary_rims
 from glacierseg.evaluate.counts import Counts, clean_pair, count_clean
-from glacierseg.evaluate.scores import Scores, scores_of
-from glacierseg.raster.truth import IGNORE
+from glacierseg.evaluate.scores import Scores, ratio, scores_of
 from glacierseg.refine.pixels import width_and_height_m
 
 
 @dataclass(frozen=True)
 class BufferEvaluation:
-    """Scores when the pixels near the true boundary are left out.
+    """Scores when the pixels near the true boundary are left out, or the truth is moved by as much.
 
     Attributes:
         buffer_m: Half the width of the rim left out.
         counts: Pixels outside the rim.
         scores: Their scores.
+        grown: Scores against the truth with the outer half of the rim added.
+        shrunk: Scores against the truth with the inner half of the rim taken off.
     """
 
     buffer_m: float
     counts: Counts
     scores: Scores
+    grown: Scores
+    shrunk: Scores
+
+    @property
+    def omission(self) -> float:
+        """Share of the true glacier outside the rim that was missed; 0 without any."""
+        return ratio(self.counts.fn, self.counts.tp + self.counts.fn)
+
+    @property
+    def commission(self) -> float:
+        """Share of the predicted glacier outside the rim that is none; 0 without any."""
+        return ratio(self.counts.fp, self.counts.tp + self.counts.fp)
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,9 @@ class Evaluation:
 
         Keys are the names of the scores and counts; `confusion_matrix` with rows true and columns predicted,
         background first, as scikit-learn has it; `predicted_km2` and `truth_km2`; and for every buffer the
-        scores with a suffix such as `iou_buffer_10m`, and the number of pixels compared, `pixels_buffer_10m`.
+        scores with a suffix such as `iou_buffer_10m`, the number of pixels compared, `pixels_buffer_10m`,
+        `omission_buffer_10m` and `commission_buffer_10m`; and the IoU with moved truth, `iou_grown_10m` and
+        `iou_shrunk_10m`.
         NaN becomes None.
         """
         counts = self.counts
@@ -80,6 +95,9 @@ class Evaluation:
             suffix = f"_buffer_{buffer.buffer_m:g}m"
             record.update({name + suffix: value for name, value in asdict(buffer.scores).items()})
             record[f"pixels{suffix}"] = buffer.counts.total
+            record[f"omission{suffix}"], record[f"commission{suffix}"] = buffer.omission, buffer.commission
+            record[f"iou_grown_{buffer.buffer_m:g}m"] = buffer.grown.iou
+            record[f"iou_shrunk_{buffer.buffer_m:g}m"] = buffer.shrunk.iou
         return {
             key: None if isinstance(value, float) and math.isnan(value) else value
             for key, value in record.items()
@@ -117,9 +135,38 @@ def evaluate_masks(
     size_m = width_and_height_m(pixel_size_m)
     pixel_km2 = size_m[0] * size_m[1] / 1e6
     areas = Areas((counts.tp + counts.fp) * pixel_km2, (counts.tp + counts.fn) * pixel_km2)
-    buffers = []
-    for buffer_m in buffers_m:
-        forgiven = np.where(boundary_rim(truth, size_m, buffer_m), np.uint8(IGNORE), truth)
-        outside = count_clean(predicted, forgiven)
-        buffers.append(BufferEvaluation(float(buffer_m), outside, scores_of(outside)))
-    return Evaluation(counts, scores_of(counts), areas, tuple(buffers))
+    buffers = evaluate_buffers(predicted, truth, size_m, buffers_m)
+    return Evaluation(counts, scores_of(counts), areas, buffers)
+
+
+def evaluate_buffers(
+    predicted: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    pixel_size_m: tuple[float, float],
+    buffers_m: Sequence[float],
+) -> tuple[BufferEvaluation, ...]:
+    """Scores clean masks with forgiving rims and moved truth; see `evaluate_masks`.
+
+    All follows from counts inside the rim: what lies in it is left out, counted as glacier, or not.
+    """
+    found = []
+    everywhere = count_clean(predicted, truth)
+    for buffer_m, rim in zip(buffers_m, boundary_rims(truth, pixel_size_m, buffers_m), strict=True):
+        # Truth is 255 outside the rim, and the same inside.
+        inside = count_clean(predicted, truth | (rim.view(np.uint8) - np.uint8(1)))
+        outside = Counts(
+            everywhere.tp - inside.tp,
+            everywhere.fp - inside.fp,
+            everywhere.fn - inside.fn,
+            everywhere.tn - inside.tn,
+        )
+        outer = Counts(tp=inside.fp, fn=inside.tn)
+        inner = Counts(fp=inside.tp, tn=inside.fn)
+        kept = Counts(tp=inside.tp, fn=inside.fn), Counts(fp=inside.fp, tn=inside.tn)
+        grown, shrunk = outside + kept[0] + outer, outside + kept[1] + inner
+        found.append(
+            BufferEvaluation(
+                float(buffer_m), outside, scores_of(outside), scores_of(grown), scores_of(shrunk)
+            )
+        )
+    return tuple(found)

@@ -1,21 +1,18 @@
 """The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.errors import RasterError, TruthError
+from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
-    UNIT_PX,
     AreaBounds,
     AreaSums,
     BlockErrors,
@@ -24,6 +21,7 @@ from glacierseg.evaluate.area_bounds import (
     measure_dispersion,
     sum_area,
 )
+from glacierseg.evaluate.probability import probability_strips
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
@@ -44,7 +42,6 @@ from glacierseg.predict.calibration import (
 from glacierseg.predict.files import CALIBRATION_TAG
 from glacierseg.raster.scene import grid_of, open_raster
 
-_STRIP_PX = 16 * UNIT_PX
 PROBABILITY_COLUMNS = (
     "ece", "brier", "ece_calibrated", "brier_calibrated",
     "area_km2_expected", "area_km2_lower", "area_km2_upper",
@@ -142,7 +139,7 @@ def probability_scores(
     truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
     raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
     sums = {role: AreaSums() for role in study.areas}
-    for rows, probability in _strips(path):
+    for rows, probability in probability_strips(path):
         better = calibration.apply(probability) if calibration else probability
         for role, area in study.areas.items():
             raw[role] += count_reliability(probability, truth[rows], area[rows])
@@ -193,7 +190,7 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
     with open_raster(path) as dataset:
         pixel_area_km2 = grid_of(dataset).pixel_area_km2
         stored = CALIBRATION_TAG in dataset.tags()
-    calibrated = (rows if stored else calibration.apply(rows) for _, rows in _strips(path))
+    calibrated = (rows if stored else calibration.apply(rows) for _, rows in probability_strips(path))
     sums = sum((sum_area(rows) for rows in calibrated), AreaSums())
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
 
@@ -203,33 +200,17 @@ def _count(
 ) -> ReliabilityCounts:
     counts = ReliabilityCounts.none()
     for path, truth in rasters.values():
-        for rows, probability in _strips(path):
+        for rows, probability in probability_strips(path):
             counts += count_reliability(scale.apply(probability) if scale else probability, truth[rows])
     return counts
 
 
 def _blocks(path: Path, truth: NDArray[np.uint8], scale: LogitScale) -> BlockErrors:
     strips = []
-    for rows, probability in _strips(path):
+    for rows, probability in probability_strips(path):
         scaled = scale.apply(probability)
         strips.append(block_errors(scaled, truth[rows], known_pixels(scaled, truth[rows])))
     return BlockErrors(
         np.concatenate([strip.error_px for strip in strips]),
         np.concatenate([strip.variance_px for strip in strips]),
     )
-
-
-def _strips(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yields the rows of a probability raster from top to bottom, whole blocks at a time."""
-    try:
-        with rasterio.open(path) as dataset:
-            for top in range(0, dataset.height, _STRIP_PX):
-                rows = slice(top, min(top + _STRIP_PX, dataset.height))
-                stored = dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
-                if stored.dtype == np.uint8:
-                    empty = stored == dataset.nodata
-                    stored = stored.astype(np.float32) * np.float32(dataset.scales[0])
-                    stored[empty] = np.nan
-                yield rows, stored
-    except (RasterioError, OSError) as error:
-        raise RasterError(f"{path}: is damaged; remove it and run again") from error

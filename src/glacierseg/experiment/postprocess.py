@@ -1,17 +1,15 @@
-"""The stages after prediction: refinement tuned on validation pixels, outlines and scores."""
+"""The stages after prediction: refinement tuned on validation pixels, and outlines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.evaluate.evaluation import evaluate_masks
-from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
-from glacierseg.experiment.folder import ModelFolder, write_table
+from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
@@ -21,13 +19,6 @@ from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
 from glacierseg.vectors.polygons import vectorize_mask
-
-METRIC_COLUMNS = (
-    "model", "bands", "region", "role", "stage",
-    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
-    "mcc", "iou_background", "mean_iou", "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS,
-)  # fmt: skip
-STAGES = ("raw", "refined")
 
 
 def refine_regions(
@@ -139,28 +130,3 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
                 folder.outlines(study.name),
                 refined_path=folder.refined(study.name),
             )
-
-
-def score_regions(studied: Sequence[StudyRegion], folder: ModelFolder) -> list[dict[str, Any]]:
-    """Scores raw and refined masks of every region under each of its roles; writes `reliability.csv`.
-
-    What is said about probabilities stands with the raw stage; refinement works on masks and has none.
-    """
-    rows = []
-    diagrams: list[dict[str, Any]] = []
-    for study in studied:
-        chances, bars = probability_scores(study, folder)
-        diagrams += bars
-        masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
-        for role in study.areas:
-            truth = study.truth_of(role)
-            for stage in STAGES:
-                scores = evaluate_masks(masks[stage], truth, study.region.scene.grid.pixel_size_m).to_dict()
-                rows.append(
-                    {"region": study.name, "role": role, "stage": stage}
-                    | {key: scores[key] for key in METRIC_COLUMNS if key in scores}
-                    | (chances.get(role, {}) if stage == "raw" else {})
-                )
-    if diagrams:
-        write_table(folder.reliability, RELIABILITY_COLUMNS, diagrams)
-    return rows

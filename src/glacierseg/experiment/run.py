@@ -5,19 +5,19 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
-from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
+from glacierseg.experiment.folder import ModelFolder, RunFolder
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.network import predict_regions
-from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
+from glacierseg.experiment.postprocess import refine_regions, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
+from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_modalities, train, try_options
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.ground import ground_pixel_m
@@ -55,12 +55,11 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
 def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
     studied, every_band = _begin(config, folder, talk)
     _write_notices(config, folder, every_band)
-    rows: list[dict[str, Any]] = []
+    scored: list[tuple[str, str, Rows]] = []
     rule = folder.model(THRESHOLD, "all")
     rule_talk = talk.about(THRESHOLD)
     rule_talk.say(f"best rule on training pixels: {threshold_masks(studied, rule)}")
-    scores = _finish(config, studied, rule, None, rule_talk)
-    rows += [{"model": THRESHOLD, "bands": "all", **row} for row in scores]
+    scored.append((THRESHOLD, "all", _finish(config, studied, rule, None, rule_talk)))
     for model in config.models:
         best: tuple[str, ...] = ()
         for bands in ("all", "top6"):
@@ -74,10 +73,10 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
             calibrate(config, model, studied, own, own_talk)
             if bands == "all" and 0 < config.bands.top < len(every_band):
                 best = choose_top_bands(config.bands, model.name, studied, own, own_talk)
-            scores = _finish(config, studied, own, model, own_talk)
-            rows += [{"model": model.name, "bands": bands, **row} for row in scores]
+            scored.append((model.name, bands, _finish(config, studied, own, model, own_talk)))
         # Written after every network, so that an unfinished run shows what it has.
-        write_table(folder.path / "metrics.csv", METRIC_COLUMNS, rows)
+        write_tables(folder.path, scored)
+    rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own["metrics"]]
     columns = ("model", "bands", "region", "stage", *SHOWN_SCORES)
     role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
     talk.table(f"Scores on {role} pixels", columns, comparison(rows, role))
@@ -181,14 +180,15 @@ def _finish(
     folder: ModelFolder,
     model: ModelConfig | None,
     talk: Talk,
-) -> list[dict[str, Any]]:
+) -> Rows:
     """Refines, outlines and scores what a network or the rule predicted."""
     refine_regions(config, studied, folder, model, talk)
     if config.outputs.outlines != "none":
         write_outlines(studied, folder)
-    if not folder.scores.exists():
-        write_json(folder.scores, score_regions(studied, folder))
-    scores: list[dict[str, Any]] = read_json(folder.scores)
+    # A run of an earlier version stored scores of another kind, which are made again.
+    if (scores := read_scores(folder)) is None:
+        scores = score_regions(config, studied, folder)
+        write_json(folder.scores, scores)
     return scores
 
 

@@ -1,0 +1,257 @@
+"""Intervals of scores by resampling blocks of ground.
+
+Pixels next to each other err together, so an interval from single pixels would be far too narrow. Blocks are
+drawn instead, with replacement, as many as there are (Efron 1979; blocks as in Hall 1985), and an interval
+runs between two percentiles of the scores of the draws. The block must be larger than the patches of error.
+Its side is doubled from 16 px on for as long as at least 24 blocks remain, and the side is kept that makes
+the IoU least certain: while blocks are smaller than the patches, their errors seem independent and the
+uncertainty grows with the side. Blocks without a pixel to compare do not count.
+
+What an interval tells: how much the score would vary over other ground of the same kind, with the same
+network. It says nothing about another training, nor about regions unlike these.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import RequestError
+from glacierseg.evaluate.area_bounds import student_quantile
+from glacierseg.evaluate.counts import count_blocks
+
+UNIT_PX = 16
+ENOUGH_BLOCKS = 24
+DRAWS = 1000
+CONFIDENCE = 0.95
+SCORE_NAMES = (
+    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "iou_background", "mean_iou", "mcc",
+)  # fmt: skip
+# More blocks than this change nothing but the time that a draw takes.
+_MOST_BLOCKS = 16384
+_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTable:
+    """Counts by block.
+
+    Attributes:
+        counts: `(N, 4)` tp, fp, fn and tn of the blocks that hold pixels; `(N, 8)` of two masks side by side.
+        block_px: Side of a block.
+    """
+
+    counts: NDArray[np.int64]
+    block_px: int
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks hold pixels."""
+        return len(self.counts)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Between what a score probably lies; both NaN with fewer than two blocks.
+
+    Attributes:
+        low: Lower bound.
+        high: Upper bound.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of every score.
+
+    Attributes:
+        scores: By name of the score.
+        confidence: Probability that the bounds hold.
+        block_px: Side of the blocks.
+        blocks: How many were drawn from.
+        draws: How often.
+    """
+
+    scores: dict[str, Interval]
+    confidence: float
+    block_px: int
+    blocks: int
+    draws: int
+
+
+def table_by_block(pairs: Sequence[tuple[NDArray[np.uint8], ...]], block_px: int | None = None) -> BlockTable:
+    """Counts by block of a side that fits the patches of error.
+
+    Args:
+        pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255. Blocks
+            of different regions are never joined.
+        block_px: The side; chosen as the module says when None.
+
+    Raises:
+        RequestError: The side is less than one pixel.
+    """
+    if block_px is not None and block_px < 1:
+        raise RequestError(f"blocks of {block_px} px make no sense; give a side of at least 1 px")
+    first_px = block_px or UNIT_PX
+    pixels = sum(pair[-1].size for pair in pairs)
+    while block_px is None and pixels / first_px**2 > _MOST_BLOCKS:
+        first_px *= 2
+    grids = [
+        np.concatenate([count_blocks(mask, pair[-1], first_px) for mask in pair[:-1]], axis=-1)
+        for pair in pairs
+    ]
+    best, side_px = BlockTable(_flat(grids), first_px), first_px
+    if block_px is not None:
+        return best
+    worst = _iou_variance(best.counts)
+    while any(max(grid.shape[:2]) > 1 for grid in grids):
+        grids, side_px = [_doubled(grid) for grid in grids], 2 * side_px
+        larger = BlockTable(_flat(grids), side_px)
+        if larger.blocks < ENOUGH_BLOCKS:
+            break
+        if (variance := _iou_variance(larger.counts)) > worst:
+            best, worst = larger, variance
+    return best
+
+
+def score_arrays(counts: NDArray[np.integer | np.floating]) -> dict[str, NDArray[np.float64]]:
+    """Returns the scores of many counts at once; the formulas and empty cases are those of `scores_of`.
+
+    Args:
+        counts: `(..., 4)` tp, fp, fn and tn.
+
+    Returns:
+        `(...)` by name.
+    """
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    total = tp + fp + fn + tn
+    iou, iou_background = _ratio(tp, tp + fp + fn), _ratio(tn, tn + fp + fn)
+    covariance = tp * tn - fp * fn
+    # Roots one by one: the product of four counts of a large scene is beyond the digits of a float.
+    spread = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+    found = {
+        "overall_accuracy": _ratio(tp + tn, total),
+        "iou": iou,
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "kappa": _ratio(2 * covariance, (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
+        "iou_background": iou_background,
+        "mean_iou": (iou + iou_background) / 2,
+        "mcc": _ratio(covariance, spread),
+    }
+    return {name: np.where(total > 0, values, np.nan) for name, values in found.items()}
+
+
+def bootstrap_scores(
+    table: BlockTable, *, draws: int = DRAWS, confidence: float = CONFIDENCE, seed: int = 0
+) -> Intervals:
+    """Returns an interval for every score of one mask.
+
+    Args:
+        table: Counts by block.
+        draws: How often blocks are drawn.
+        confidence: Probability that the truth shall lie between the bounds.
+        seed: Of the draws; the same seed gives the same intervals.
+
+    Raises:
+        RequestError: The confidence or the number of draws makes no sense.
+    """
+    if table.blocks < 2:
+        require_sense(draws, confidence)
+        scores = {name: Interval(math.nan, math.nan) for name in SCORE_NAMES}
+    else:
+        drawn = score_arrays(draw_sums(table.counts, draws, seed, confidence))
+        scores = {
+            name: percentile_interval(values, confidence, table.blocks) for name, values in drawn.items()
+        }
+    return Intervals(scores, confidence, table.block_px, table.blocks, draws)
+
+
+def draw_sums(
+    counts: NDArray[np.int64], draws: int, seed: int, confidence: float = CONFIDENCE
+) -> NDArray[np.float64]:
+    """Draws as many rows as there are, with replacement, and sums them.
+
+    Args:
+        counts: `(N, K)`.
+        draws: How often.
+        seed: Of the draws.
+        confidence: Of the interval that is to be made, checked here.
+
+    Returns:
+        `(draws, K)` whole numbers, as floats.
+    """
+    require_sense(draws, confidence)
+    blocks = len(counts)
+    values = counts.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    chances = np.full(blocks, 1 / blocks)
+    at_once = max(_AT_ONCE // blocks, 1)
+    sums = [
+        rng.multinomial(blocks, chances, size=min(at_once, draws - done)) @ values
+        for done in range(0, draws, at_once)
+    ]
+    return np.concatenate(sums)
+
+
+def percentile_interval(values: NDArray[np.float64], confidence: float, blocks: int) -> Interval:
+    """Returns percentiles that leave out the same share on either side, set wider for few blocks.
+
+    Draws from n blocks vary by `sqrt((n - 1) / n)` too little, and as if their variance were known. The
+    percentiles are therefore those of a normal distribution at Student's quantile times `sqrt(n / (n - 1))`
+    (the expanded percentile interval, Hesterberg 2015).
+
+    Args:
+        values: `(draws,)`.
+        confidence: More than 0 and less than 1.
+        blocks: How many were drawn from, 2 or more.
+    """
+    reach = student_quantile((1 + confidence) / 2, blocks - 1) * math.sqrt(blocks / (blocks - 1))
+    tail = math.erfc(reach / math.sqrt(2)) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def require_sense(draws: int, confidence: float) -> None:
+    """Raises RequestError for numbers from which no interval follows."""
+    if draws < 20:
+        raise RequestError(f"{draws} draws are too few for an interval; give 20 or more, better 1000")
+    if not 0 < confidence < 1:
+        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
+
+
+def _flat(grids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    if not grids:
+        return np.zeros((0, 4), np.int64)
+    rows = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
+    filled: NDArray[np.int64] = rows[rows.any(axis=1)]
+    return filled
+
+
+def _doubled(grid: NDArray[np.int64]) -> NDArray[np.int64]:
+    for axis in (0, 1):
+        grid = np.add.reduceat(grid, np.arange(0, grid.shape[axis], 2), axis=axis)
+    return grid
+
+
+def _iou_variance(counts: NDArray[np.int64]) -> float:
+    """Variance of the IoU between blocks, linearised; of two masks that of the difference."""
+    blocks = len(counts)
+    if blocks < 2:
+        return 0.0
+    error = np.zeros(blocks)
+    for number, sign in zip(range(0, counts.shape[1], 4), (1.0, -1.0), strict=False):
+        both, union = counts[:, number], counts[:, number : number + 3].sum(axis=1)
+        if whole := union.sum():
+            error += sign * (both - both.sum() / whole * union) / whole
+    return float((error**2).sum() * blocks / (blocks - 1))
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)

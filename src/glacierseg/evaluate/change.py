@@ -1,0 +1,258 @@
+"""What became of glaciers between two dates: area, advance and retreat.
+
+Everything happens in one projection in metres; areas are then scaled to the ellipsoid glacier by glacier.
+Glaciers are those of the old inventory. What both dates have of a glacier stays with it; ground that is new
+(advance) goes to the old glacier with which it shares the longest border, and to none where it touches none.
+So a glacier that broke up keeps all its parts, and the areas of all add up to the totals.
+
+Uncertainty. Each outline is taken to be wrong by a distance all along its line (the buffer method, Paul et
+al. 2017): an area errs by half the difference between the outline grown and shrunk by that distance. The two
+dates err independently, so a change errs by the root of the sum of squares. In a total the errors of the
+glaciers of one date are not taken to cancel: the buffer runs around all of them together.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from glacierseg.errors import RequestError
+
+_SLIVER_M2 = 1e-3
+
+
+@dataclass(frozen=True)
+class AreaChange:
+    """Change of one glacier, or of all.
+
+    Attributes:
+        glacier_id: Of the old inventory.
+        old_km2: Area at the old date.
+        new_km2: Area at the new date.
+        advance_km2: Ground gained.
+        retreat_km2: Ground lost.
+        old_error_km2: Uncertainty of the old area (one standard deviation).
+        new_error_km2: Uncertainty of the new area.
+        years: Between the dates, None when they are not given.
+    """
+
+    glacier_id: str
+    old_km2: float
+    new_km2: float
+    advance_km2: float
+    retreat_km2: float
+    old_error_km2: float
+    new_error_km2: float
+    years: float | None = None
+
+    @property
+    def change_km2(self) -> float:
+        """New less old area."""
+        return self.new_km2 - self.old_km2
+
+    @property
+    def change_error_km2(self) -> float:
+        """Uncertainty of the change (one standard deviation)."""
+        return math.hypot(self.old_error_km2, self.new_error_km2)
+
+    @property
+    def change_percent(self) -> float:
+        """Change in percent of the old area; NaN without old area."""
+        return 100 * self.change_km2 / self.old_km2 if self.old_km2 else math.nan
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the change is less than twice its uncertainty."""
+        return abs(self.change_km2) < 2 * self.change_error_km2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns one flat record; rates are there when the dates are."""
+        record: dict[str, Any] = {
+            "glacier_id": self.glacier_id,
+            "old_km2": self.old_km2,
+            "new_km2": self.new_km2,
+            "change_km2": self.change_km2,
+            "change_error_km2": self.change_error_km2,
+            "change_percent": self.change_percent,
+            "advance_km2": self.advance_km2,
+            "retreat_km2": self.retreat_km2,
+            "old_error_km2": self.old_error_km2,
+            "new_error_km2": self.new_error_km2,
+            "more_than_noise": not self.is_noise,
+        }
+        if self.years is not None:
+            record |= {
+                "years": self.years,
+                "km2_per_year": self.change_km2 / self.years,
+                "km2_per_year_error": self.change_error_km2 / self.years,
+                "percent_per_year": self.change_percent / self.years,
+            }
+        return record
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Change of all glaciers of a scene.
+
+    Attributes:
+        glaciers: In the order of the old inventory.
+        total: Of all together, with what is new beside every old glacier.
+        advance: `(N,)` polygons of ground gained.
+        advance_of: Index of the glacier of each, -1 for none.
+        retreat: `(M,)` polygons of ground lost.
+        retreat_of: Index of the glacier of each.
+    """
+
+    glaciers: tuple[AreaChange, ...]
+    total: AreaChange
+    advance: NDArray[Any]
+    advance_of: NDArray[np.int64]
+    retreat: NDArray[Any]
+    retreat_of: NDArray[np.int64]
+
+
+def measure_change(
+    old: NDArray[Any],
+    new: NDArray[Any],
+    ids: Sequence[str],
+    *,
+    old_error_m: float,
+    new_error_m: float,
+    years: float | None = None,
+    scales: NDArray[np.float64] | None = None,
+) -> Change:
+    """Measures how glaciers changed.
+
+    Args:
+        old: `(N,)` valid polygons in metres, one for each glacier. Where they overlap the earlier one wins.
+        new: `(M,)` valid polygons in metres, of whatever division.
+        ids: Of the old glaciers.
+        old_error_m: How far the old outlines may be off.
+        new_error_m: How far the new outlines may be off.
+        years: Between the dates; negative or zero is refused.
+        scales: `(N,)` true area of ground over its area in the projection; 1 when None.
+
+    Raises:
+        RequestError: A number makes no sense.
+    """
+    if old_error_m < 0 or new_error_m < 0:
+        raise RequestError("the uncertainty of an outline must not be negative")
+    if years is not None and not years > 0:
+        raise RequestError(f"the new date must be after the old one, not {-years:g} years before it")
+    old = _apart(np.asarray(old, object))
+    all_old, all_new = shapely.union_all(old), shapely.union_all(np.asarray(new, object))
+    shapely.prepare(all_new)
+    factor = np.ones(len(old)) if scales is None else scales
+    mean_factor = float(factor.mean()) if len(factor) else 1.0
+    kept = shapely.intersection(old, all_new)
+    lost = shapely.difference(old, all_new)
+    gained = _polygons(shapely.difference(all_new, all_old))
+    gained_of = _owners(gained, old)
+    retreat, retreat_of = _parts(lost)
+    old_m2 = shapely.area(old)
+    kept_m2 = shapely.area(kept)
+    gained_m2 = np.bincount(gained_of[gained_of >= 0], shapely.area(gained[gained_of >= 0]), len(old))
+    # What a glacier has at the new date: its own ground, and what it gained.
+    pieces: list[list[Any]] = [[part] for part in kept]
+    for part, owner in zip(gained, gained_of, strict=True):
+        if owner >= 0:
+            pieces[owner].append(part)
+    now = np.array([shapely.union_all(parts) for parts in pieces], object)
+    old_error, new_error = _buffer_error(old, old_error_m), _buffer_error(now, new_error_m)
+    glaciers = tuple(
+        AreaChange(
+            glacier_id=str(ids[i]),
+            old_km2=float(old_m2[i] * factor[i]) / 1e6,
+            new_km2=float((kept_m2[i] + gained_m2[i]) * factor[i]) / 1e6,
+            advance_km2=float(gained_m2[i] * factor[i]) / 1e6,
+            retreat_km2=float((old_m2[i] - kept_m2[i]) * factor[i]) / 1e6,
+            old_error_km2=float(old_error[i] * factor[i]) / 1e6,
+            new_error_km2=float(new_error[i] * factor[i]) / 1e6,
+            years=years,
+        )
+        for i in range(len(old))
+    )
+    beside_km2 = float(shapely.area(gained[gained_of < 0]).sum()) * mean_factor / 1e6
+    whole = np.array([all_old, all_new], object)
+    errors = [
+        float(_buffer_error(whole[i : i + 1], reach)[0]) * mean_factor / 1e6
+        for i, reach in enumerate((old_error_m, new_error_m))
+    ]
+    total = AreaChange(
+        glacier_id="all",
+        old_km2=math.fsum(one.old_km2 for one in glaciers),
+        new_km2=math.fsum(one.new_km2 for one in glaciers) + beside_km2,
+        advance_km2=math.fsum(one.advance_km2 for one in glaciers) + beside_km2,
+        retreat_km2=math.fsum(one.retreat_km2 for one in glaciers),
+        old_error_km2=errors[0],
+        new_error_km2=errors[1],
+        years=years,
+    )
+    return Change(glaciers, total, gained, gained_of, retreat, retreat_of)
+
+
+def years_between(old: str, new: str) -> float:
+    """Returns the years between two dates such as 2000-10-30; of a year alone, its 1 July.
+
+    Raises:
+        RequestError: A date cannot be read, or the new one is not after the old one.
+    """
+    days = []
+    for text in (old, new):
+        try:
+            days.append(date(int(text), 7, 1) if len(text) == 4 else date.fromisoformat(text))
+        except ValueError as error:
+            raise RequestError(f"{text!r} is no date; write 2000-10-30, or the year alone") from error
+    years = (days[1] - days[0]).days / 365.25
+    if not years > 0:
+        raise RequestError(f"the new date {new} is not after the old one {old}; swap the two inventories")
+    return years
+
+
+def _apart(polygons: NDArray[Any]) -> NDArray[Any]:
+    """Takes from every polygon what an earlier one has already."""
+    result = polygons.copy()
+    tree = shapely.STRtree(polygons)
+    for i, j in sorted(zip(*tree.query(polygons, predicate="intersects"), strict=True)):
+        if j < i and shapely.area(shapely.intersection(result[i], result[j])) > _SLIVER_M2:
+            result[i] = shapely.difference(result[i], result[j])
+    return result
+
+
+def _owners(parts: NDArray[Any], glaciers: NDArray[Any]) -> NDArray[np.int64]:
+    """Returns the glacier that each part shares the longest border with, -1 where it touches none."""
+    owners = np.full(len(parts), -1, np.int64)
+    if not len(parts) or not len(glaciers):
+        return owners
+    # Overlays move corners by fractions of a micrometre, so that lines hardly ever coincide exactly.
+    near = 0.01
+    part, glacier = shapely.STRtree(glaciers).query(parts, predicate="dwithin", distance=near)
+    border = shapely.length(
+        shapely.intersection(shapely.boundary(parts[part]), shapely.buffer(glaciers[glacier], near))
+    )
+    for i in np.argsort(border, kind="stable"):
+        if border[i] > 2 * near:
+            owners[part[i]] = glacier[i]
+    return owners
+
+
+def _parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    found, owner = shapely.get_parts(shapes, return_index=True)
+    large = (shapely.get_dimensions(found) == 2) & (shapely.area(found) > _SLIVER_M2)
+    return found[large], owner[large].astype(np.int64)
+
+
+def _polygons(shape: Any) -> NDArray[Any]:
+    return _parts(np.array([shape], object))[0]
+
+
+def _buffer_error(shapes: NDArray[Any], reach_m: float) -> NDArray[np.float64]:
+    """Returns half the difference between the areas grown and shrunk by a distance, m2."""
+    grown, shrunk = (shapely.area(shapely.buffer(shapes, reach)) for reach in (reach_m, -reach_m))
+    error: NDArray[np.float64] = (grown - shrunk) / 2
+    return error

@@ -1,0 +1,191 @@
+"""Two masks of the same ground: where they differ, and whether one is better by more than noise.
+
+Both masks are scored on the same pixels, and the same blocks are drawn for both, so that what makes ground
+hard for both cancels out (paired block bootstrap). McNemar's test is given beside it, since reviewers ask for
+it; but it takes pixels for independent, which they are not, so its p-value is far too small.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.evaluate.bootstrap import (
+    CONFIDENCE,
+    DRAWS,
+    SCORE_NAMES,
+    Interval,
+    draw_sums,
+    percentile_interval,
+    require_sense,
+    score_arrays,
+    table_by_block,
+)
+from glacierseg.evaluate.counts import clean_pair
+from glacierseg.evaluate.detail import without_nan
+from glacierseg.raster.truth import GLACIER, IGNORE
+
+CHANGES = {
+    0: "both right about background", 1: "both right about glacier", 2: "both missed it",
+    3: "both false alarm", 4: "mended: B found it", 5: "mended: B dropped a false alarm",
+    6: "spoilt: B missed it", 7: "spoilt: B added a false alarm",
+}  # fmt: skip
+"""Values of the map of changes; 255 where a mask or the truth is unknown."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of one score, of mask B less mask A.
+
+    Attributes:
+        a: Score of A.
+        b: Score of B.
+        difference: `b - a`.
+        low: Lower bound of the difference.
+        high: Upper bound of the difference.
+        p: Two-sided p-value of the bootstrap: twice the share of draws on the less likely side of 0, at most
+            1. It cannot be told apart from 0 below `2 / draws`.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the bounds hold 0 between them, or nothing can be said."""
+        return not (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Masks A and B against one truth, with glacier and background pixels that differ.
+
+    Attributes:
+        scores: Differences by name of the score.
+        pixels: Pixels compared.
+        changed: Pixels where A and B differ.
+        mended: Of those, pixels that only B has right.
+        spoilt: Of those, pixels that only A has right.
+        mcnemar: Its statistic with continuity correction, `(|mended - spoilt| - 1)^2 / (mended + spoilt)`.
+        mcnemar_p: Its p-value, as if pixels were independent.
+        confidence: Of the bounds.
+        block_px: Side of the blocks.
+        blocks: How many.
+        draws: How often they were drawn.
+    """
+
+    scores: dict[str, Difference]
+    pixels: int
+    changed: int
+    mended: int
+    spoilt: int
+    mcnemar: float
+    mcnemar_p: float
+    confidence: float
+    block_px: int
+    blocks: int
+    draws: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON, with a verdict for every score."""
+        record = asdict(self)
+        for name, one in self.scores.items():
+            record["scores"][name]["more_than_noise"] = not one.is_noise
+        plain: dict[str, Any] = without_nan(record)
+        return plain
+
+
+def compare_masks(
+    pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
+    *,
+    draws: int = DRAWS,
+    block_px: int | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Comparison:
+    """Compares mask B with mask A on the pixels that both and the truth know.
+
+    Args:
+        pairs: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
+        draws: Of the bootstrap.
+        block_px: Side of its blocks; chosen when None, so that the difference in IoU is least certain.
+        confidence: Of the bounds.
+        seed: Of the draws.
+
+    Raises:
+        GridMismatchError: Masks of a region differ in shape.
+        TruthError: A mask has other values.
+        RequestError: A number makes no sense.
+    """
+    require_sense(draws, confidence)
+    mended = spoilt = 0
+    common = []
+    for one, other, true in pairs:
+        (a, truth), (b, _) = clean_pair(one, true), clean_pair(other, true)
+        truth = np.where((a == IGNORE) | (b == IGNORE), np.uint8(IGNORE), truth)
+        differ = (a != b) & (truth != IGNORE)
+        better = int(np.count_nonzero(differ & (b == truth)))
+        mended, spoilt = mended + better, spoilt + int(np.count_nonzero(differ)) - better
+        common.append((a, b, truth))
+    table = table_by_block(common, block_px)
+    counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
+    whole = counts.sum(axis=0)
+    of_a, of_b = score_arrays(whole[:4]), score_arrays(whole[4:])
+    scores = {}
+    if table.blocks >= 2:
+        sums = draw_sums(counts, draws, seed, confidence)
+        drawn_a, drawn_b = score_arrays(sums[:, :4]), score_arrays(sums[:, 4:])
+    for name in SCORE_NAMES:
+        interval, p = Interval(math.nan, math.nan), math.nan
+        if table.blocks >= 2:
+            drawn = drawn_b[name] - drawn_a[name]
+            interval = percentile_interval(drawn, confidence, table.blocks)
+            p = min(1.0, 2 * min(float((drawn <= 0).mean()), float((drawn >= 0).mean())))
+        a_score, b_score = float(of_a[name]), float(of_b[name])
+        scores[name] = Difference(a_score, b_score, b_score - a_score, interval.low, interval.high, p)
+    statistic, mcnemar_p = mcnemar(mended, spoilt)
+    return Comparison(
+        scores=scores,
+        pixels=int(whole[:4].sum()),
+        changed=mended + spoilt,
+        mended=mended,
+        spoilt=spoilt,
+        mcnemar=statistic,
+        mcnemar_p=mcnemar_p,
+        confidence=confidence,
+        block_px=table.block_px,
+        blocks=table.blocks,
+        draws=draws,
+    )
+
+
+def mcnemar(mended: int, spoilt: int) -> tuple[float, float]:
+    """Returns McNemar's statistic (1947; continuity correction by Edwards 1948) and its p-value.
+
+    Without a pixel that differs, they are 0 and 1.
+    """
+    differing = mended + spoilt
+    if not differing:
+        return 0.0, 1.0
+    statistic = max(abs(mended - spoilt) - 1, 0) ** 2 / differing
+    return statistic, math.erfc(math.sqrt(statistic / 2))
+
+
+def change_map(a: NDArray[np.uint8], b: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Says of every pixel what became of it from mask A to mask B.
+
+    Returns:
+        `(H, W)` of the values of `CHANGES`, 255 where a mask or the truth is unknown.
+    """
+    glacier = truth == GLACIER
+    same = np.where(glacier, np.where(a == GLACIER, 1, 2), np.where(a == GLACIER, 3, 0))
+    changed = np.where(glacier, np.where(b == GLACIER, 4, 6), np.where(b == GLACIER, 7, 5))
+    values = np.where(a == b, same, changed).astype(np.uint8)
+    values[(a | b | truth) > 1] = IGNORE
+    return values

@@ -1,0 +1,114 @@
+"""Reading probability rasters, and what the scores say of them."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from glacierseg.errors import GridMismatchError, RasterError
+from glacierseg.evaluate.area_bounds import UNIT_PX, AreaBounds, AreaSums, bound_area, sum_area
+from glacierseg.evaluate.reliability import (
+    Reliability,
+    ReliabilityBin,
+    ReliabilityCounts,
+    count_reliability,
+    known_pixels,
+    reliability_of,
+    reliability_table,
+)
+from glacierseg.predict.calibration import Calibration
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import grid_of, open_raster
+
+_STRIP_PX = 16 * UNIT_PX
+
+
+@dataclass(frozen=True)
+class ProbabilityEvaluation:
+    """A probability raster against the truth.
+
+    Attributes:
+        scores: ECE, MCE, Brier score and likelihood.
+        bars: Of the reliability diagram.
+        calibrated: The same scores with the calibration of the model, when it has one.
+        calibrated_bars: Their diagram.
+        area: Glacier area with its bounds from calibrated probabilities, where truth is known.
+    """
+
+    scores: Reliability
+    bars: tuple[ReliabilityBin, ...]
+    calibrated: Reliability | None = None
+    calibrated_bars: tuple[ReliabilityBin, ...] = ()
+    area: AreaBounds | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        record: dict[str, Any] = {**asdict(self.scores), "bins": [asdict(bar) for bar in self.bars]}
+        if self.calibrated is not None:
+            bars = [asdict(bar) for bar in self.calibrated_bars]
+            record["calibrated"] = {**asdict(self.calibrated), "bins": bars}
+        if self.area is not None:
+            record["area"] = asdict(self.area)
+        return record
+
+
+def evaluate_probability(
+    path: Path, truth: NDArray[np.uint8], grid: Grid, calibration: Calibration | None = None
+) -> ProbabilityEvaluation:
+    """Says how far the probabilities of a raster can be believed, strip by strip.
+
+    Args:
+        path: A probability raster on the grid.
+        truth: `(H, W)` of 0, 1 and 255.
+        grid: Where the truth lies.
+        calibration: Of the model that predicted it.
+
+    Raises:
+        GridMismatchError: The raster lies on another grid.
+        RasterError: The raster is damaged.
+        RequestError: Its values are no probabilities.
+    """
+    with open_raster(path) as dataset:
+        if difference := grid.difference(grid_of(dataset)):
+            raise GridMismatchError(
+                f"{path}: probability lies on another grid than the mask ({difference}); "
+                "give the one that the mask was made from"
+            )
+    raw, better, sums = ReliabilityCounts.none(), ReliabilityCounts.none(), AreaSums()
+    for rows, probability in probability_strips(path):
+        raw += count_reliability(probability, truth[rows])
+        if calibration:
+            scaled = calibration.apply(probability)
+            better += count_reliability(scaled, truth[rows])
+            sums += sum_area(scaled, known_pixels(scaled, truth[rows]))
+    scores, bars = reliability_of(raw), reliability_table(raw)
+    if calibration is None:
+        return ProbabilityEvaluation(scores, bars)
+    believable = not calibration.scale.at_bound
+    area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2) if believable else None
+    return ProbabilityEvaluation(scores, bars, reliability_of(better), reliability_table(better), area)
+
+
+def probability_strips(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yields the rows of a probability raster from top to bottom, whole blocks of `UNIT_PX` at a time.
+
+    Raises:
+        RasterError: It is damaged.
+    """
+    try:
+        with rasterio.open(path) as dataset:
+            for top in range(0, dataset.height, _STRIP_PX):
+                rows = slice(top, min(top + _STRIP_PX, dataset.height))
+                stored = dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
+                if stored.dtype == np.uint8:
+                    empty = stored == dataset.nodata
+                    stored = stored.astype(np.float32) * np.float32(dataset.scales[0])
+                    stored[empty] = np.nan
+                yield rows, stored
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path}: is damaged; remove it and run again") from error

@@ -1,0 +1,106 @@
+"""How far the end of a glacier moved: along a centre line, or roughly, from its lowest part."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio.features
+import shapely
+from numpy.typing import NDArray
+
+from glacierseg.raster.grid import Grid
+
+LINE, LOWEST = "centre line", "lowest part (approximation)"
+_LOWEST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class TerminusShift:
+    """Movement of one terminus.
+
+    Attributes:
+        shift_m: Forward is positive; NaN where it cannot be told.
+        method: `centre line`, or `lowest part (approximation)`.
+        at_end_of_line: Whether the new terminus lies at the very end of the line, so that it may have gone
+            farther than that.
+    """
+
+    shift_m: float
+    method: str
+    at_end_of_line: bool = False
+
+
+def shift_along_line(line: Any, old: Any, new: Any) -> TerminusShift:
+    """Measures along a centre line that runs down the glacier.
+
+    The terminus is where the line last leaves the glacier: the end of the last part of the line inside it.
+
+    Args:
+        line: A line from the head of the glacier to beyond its terminus, in metres.
+        old: The glacier at the old date.
+        new: The glaciers at the new date.
+    """
+    ends = [_last_inside(line, shape) for shape in (old, new)]
+    at_end = ends[1] >= shapely.length(line) - 1e-6
+    return TerminusShift(ends[1] - ends[0], LINE, bool(at_end))
+
+
+def run_down(line: Any, elevation_m: NDArray[np.floating], grid: Grid) -> Any:
+    """Returns a line so that it runs from its higher end to its lower one.
+
+    The first and the last place of the line whose elevation is known decide; with fewer than two such places
+    it stays as it is.
+
+    Args:
+        line: A line in the grid's CRS.
+        elevation_m: `(H, W)`, NaN where unknown.
+        grid: Where the elevation lies.
+    """
+    points = shapely.get_coordinates(shapely.segmentize(line, min(grid.pixel_size_m)))
+    columns, rows = ~grid.transform * (points[:, 0], points[:, 1])
+    rows, columns = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
+    inside = (rows >= 0) & (rows < grid.height) & (columns >= 0) & (columns < grid.width)
+    heights = elevation_m[rows[inside], columns[inside]]
+    known = heights[np.isfinite(heights)]
+    return shapely.reverse(line) if len(known) > 1 and known[-1] > known[0] else line
+
+
+def shift_of_lowest_part(old: Any, new: Any, elevation_m: NDArray[np.floating], grid: Grid) -> TerminusShift:
+    """Approximates the shift by how far the middle of the lowest 2 % of the glacier moved.
+
+    The distance is straight, and positive where the lowest part lies lower than before. It says little of a
+    glacier with several tongues.
+
+    Args:
+        old: The glacier at the old date, in the grid's CRS.
+        new: The glacier at the new date.
+        elevation_m: `(H, W)` of one date for both, NaN where unknown.
+        grid: Projected, in metres.
+    """
+    places = [_lowest(shape, elevation_m, grid) for shape in (old, new)]
+    if places[0] is None or places[1] is None:
+        return TerminusShift(math.nan, LOWEST)
+    (x0, y0, z0), (x1, y1, z1) = places[0], places[1]
+    return TerminusShift(math.copysign(math.hypot(x1 - x0, y1 - y0), z0 - z1), LOWEST)
+
+
+def _last_inside(line: Any, shape: Any) -> float:
+    inside = shapely.get_coordinates(shapely.intersection(line, shape))
+    if not len(inside):
+        return math.nan
+    return float(shapely.line_locate_point(line, shapely.points(inside)).max())
+
+
+def _lowest(shape: Any, elevation_m: NDArray[np.floating], grid: Grid) -> tuple[float, float, float] | None:
+    if shape.is_empty:
+        return None
+    inside = rasterio.features.geometry_mask([shape], grid.shape, grid.transform, invert=True)
+    rows, columns = np.nonzero(inside & np.isfinite(elevation_m))
+    if not len(rows):
+        return None
+    heights = elevation_m[rows, columns]
+    chosen = np.argsort(heights, kind="stable")[: max(math.ceil(_LOWEST_SHARE * len(rows)), 1)]
+    row, column = rows[chosen].mean() + 0.5, columns[chosen].mean() + 0.5
+    x, y = grid.transform * (column, row)
+    return float(x), float(y), float(heights[chosen].mean())

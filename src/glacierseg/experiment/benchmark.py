@@ -1,0 +1,159 @@
+"""Two runs side by side: their masks on the test pixels that they have in common."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.dataset.split import ROLE_CODES, Role
+from glacierseg.errors import DataError, GridMismatchError, RequestError
+from glacierseg.evaluate.paired import Comparison, compare_masks
+from glacierseg.experiment.folder import ModelFolder, RunFolder
+from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
+from glacierseg.raster.write import read_json
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """One model of run B against one of run A.
+
+    Attributes:
+        a: Model and bands in run A, such as `unetplusplus/all`.
+        b: The same in run B.
+        stage: `raw` or `refined`.
+        regions: Names of the regions with pixels in common.
+        comparison: What differs.
+    """
+
+    a: str
+    b: str
+    stage: str
+    regions: tuple[str, ...]
+    comparison: Comparison
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        facts = {"a": self.a, "b": self.b, "stage": self.stage, "regions": list(self.regions)}
+        return facts | self.comparison.to_dict()
+
+
+def compare_runs(
+    run_a: Path,
+    run_b: Path,
+    *,
+    model_a: str | None = None,
+    model_b: str | None = None,
+    role: Role = "test",
+    draws: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[RunDifference]:
+    """Compares two runs on the pixels that have a role in both.
+
+    Args:
+        run_a: Folder of a run.
+        run_b: Folder of another one (or the same, with other models), of regions of the same names and grids.
+        model_a: Model and bands in run A, such as `unetplusplus/all`; with `model_b` only these are compared.
+            Without both, every model that the two runs have in common.
+        model_b: The same in run B.
+        role: Which pixels.
+        draws: Of the bootstrap.
+        confidence: Of the bounds.
+        seed: Of the draws.
+
+    Raises:
+        DataError: A folder is no finished run.
+        RequestError: The runs have nothing in common, or a model is unknown.
+        GridMismatchError: A region has another grid in the other run.
+    """
+    models = [_models(run_a), _models(run_b)]
+    if (model_a is None) != (model_b is None):
+        raise RequestError("give a model of both runs, or of neither")
+    if model_a is not None and model_b is not None:
+        pairs = [(model_a, model_b)]
+    else:
+        pairs = [(name, name) for name in models[0] if name in models[1]]
+    if not pairs:
+        raise RequestError(
+            f"{run_a} has {', '.join(models[0])} and {run_b} has {', '.join(models[1])}, so no model is in "
+            "both; say which to compare with --model-a and --model-b"
+        )
+    truths = _common_truths(run_a, run_b, role)
+    found = []
+    for a, b in pairs:
+        for name, known, run in ((a, models[0], run_a), (b, models[1], run_b)):
+            if name not in known:
+                raise RequestError(f"{run}: has no {name}; it has {', '.join(known)}")
+        for stage in ("raw", "refined"):
+            paths = {n: (_mask(models[0][a], n, stage), _mask(models[1][b], n, stage)) for n in truths}
+            here = {n: both for n, both in paths.items() if all(path.exists() for path in both)}
+            if not here:
+                continue
+            masks = [(read_mask(one), read_mask(other), truths[n]) for n, (one, other) in here.items()]
+            comparison = compare_masks(masks, draws=draws, confidence=confidence, seed=seed)
+            found.append(RunDifference(a, b, stage, tuple(here), comparison))
+    if not found:
+        raise RequestError(f"{run_a} and {run_b} have no masks of the same region; let both runs finish")
+    return found
+
+
+def _mask(folder: ModelFolder, region: str, stage: str) -> Path:
+    return folder.mask(region) if stage == "raw" else folder.refined(region)
+
+
+def _models(run: Path) -> dict[str, ModelFolder]:
+    if not (run / "regions.json").exists():
+        raise DataError(f"{run}: is no folder of a run (it has no regions.json); give one that `run` wrote")
+    folders = sorted({path.parent for path in run.glob("*/*/*_mask.tif")})
+    if not folders:
+        raise DataError(f"{run}: holds no masks yet; let the run finish")
+    return {path.relative_to(run).as_posix(): ModelFolder(path) for path in folders}
+
+
+def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, NDArray[np.uint8]]:
+    """Returns truth by region, 255 outside the pixels that have the role in both runs."""
+    truths = {}
+    for name in _regions(run_a):
+        if name not in set(_regions(run_b)):
+            continue
+        folders = [RunFolder(run) for run in (run_a, run_b)]
+        grids = []
+        for folder in folders:
+            with open_raster(folder.truth(name)) as dataset:
+                grids.append(grid_of(dataset))
+        if difference := grids[0].difference(grids[1]):
+            raise GridMismatchError(
+                f"{folders[1].truth(name)}: region {name} has another grid than in {run_a} ({difference}); "
+                "compare runs of the same scenes"
+            )
+        truth, other = (read_mask(folder.truth(name)) for folder in folders)
+        counted = (truth != IGNORE) & (other != IGNORE)
+        for folder in folders:
+            counted &= _has_role(folder, name, role)
+        if (truth[counted] != other[counted]).any():
+            raise RequestError(
+                f"region {name} has another truth in {run_b} than in {run_a}; scores against different "
+                "truths cannot be compared"
+            )
+        if (truth[counted] == GLACIER).any():
+            truths[name] = np.where(counted, truth, np.uint8(IGNORE))
+    if not truths:
+        raise RequestError(
+            f"{run_a} and {run_b} share no {role} pixels with glacier; compare runs of the same regions and "
+            "split, or name another --role"
+        )
+    return truths
+
+
+def _has_role(folder: RunFolder, region: str, role: Role) -> NDArray[np.bool_]:
+    with open_raster(folder.roles(region)) as dataset:
+        has: NDArray[np.bool_] = dataset.read(1) == ROLE_CODES[role]
+    return has
+
+
+def _regions(run: Path) -> Iterator[str]:
+    return (one["name"] for one in read_json(run / "regions.json"))

@@ -1,0 +1,201 @@
+"""The scores of a run beyond one number: intervals, zones, boundaries, glaciers, all regions together."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.config import RegionConfig, RunConfig
+from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
+from glacierseg.evaluate.counts import Counts
+from glacierseg.evaluate.detail import evaluate_zones, without_nan
+from glacierseg.evaluate.distances import mask_distances
+from glacierseg.evaluate.evaluation import evaluate_buffers, evaluate_masks
+from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
+from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas
+from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.zones import Zoning, size_zones
+from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
+from glacierseg.experiment.folder import ModelFolder, write_table
+from glacierseg.experiment.regions import StudyRegion
+from glacierseg.raster.truth import read_mask
+from glacierseg.raster.write import read_json
+
+INTERVAL_SCORES = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
+INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))
+_WHOSE = ("model", "bands", "region", "role", "stage")
+_SCORES = (
+    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
+    "mcc", "iou_background", "mean_iou",
+)  # fmt: skip
+_BLOCKS = ("interval_confidence", "interval_block_px", "interval_blocks")
+METRIC_COLUMNS = (
+    *_WHOSE, *_SCORES, "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS, *INTERVAL_COLUMNS, *_BLOCKS,
+)  # fmt: skip
+BUFFERS_M = (10.0, 20.0)
+_DISTANCES = ("polis_m", "mean_m", "p95_m", "hausdorff_m")
+_BUFFER_COLUMNS = tuple(
+    name.format(f"{buffer_m:g}m")
+    for buffer_m in BUFFERS_M
+    for name in (
+        "iou_buffer_{}", "omission_buffer_{}", "commission_buffer_{}", "iou_grown_{}", "iou_shrunk_{}",
+    )
+)  # fmt: skip
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "metrics": METRIC_COLUMNS,
+    "pooled": (*_WHOSE, *_SCORES, "predicted_km2", "truth_km2", *INTERVAL_COLUMNS, *_BLOCKS),
+    "zones": (*_WHOSE, "kind", "zone", *_SCORES),
+    "boundaries": (*_WHOSE, *_DISTANCES, *_BUFFER_COLUMNS),
+    "glaciers": (
+        *_WHOSE, "glacier_id", "truth_km2", "predicted_km2", "found_km2", "deviation_percent", "whole",
+    ),
+}  # fmt: skip
+"""Columns of the tables of a run; each is written as `<name>.csv`."""
+
+STAGES = ("raw", "refined")
+ALL_REGIONS = "all"
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What is known of a region's ground, whatever was predicted of it.
+
+    Attributes:
+        glaciers: The true ones.
+        zonings: Size classes, and elevation bands where the region has an elevation model.
+    """
+
+    glaciers: TrueGlaciers
+    zonings: tuple[Zoning, ...]
+
+
+def study_ground(config: RunConfig, study: StudyRegion) -> Ground:
+    """Tells the glaciers of a region apart and divides its ground into zones.
+
+    Raises:
+        RasterError: The elevation model cannot be read.
+    """
+    wanted: RegionConfig = next(one for one in config.regions if one.name == study.name)
+    grid = study.region.scene.grid
+    glaciers = true_glaciers(Path(wanted.truth), study.region.truth, grid, wanted.truth_layer)
+    zonings = [size_zones(glaciers)]
+    if wanted.dem is not None:
+        zonings.append(read_elevation_zones(Path(wanted.dem), grid, 200.0))
+    return Ground(glaciers, tuple(zonings))
+
+
+def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: ModelFolder) -> Rows:
+    """Scores raw and refined masks of every region under each of its roles, and all regions together.
+
+    What is said about probabilities stands with the raw stage; refinement works on masks and has none. Their
+    reliability diagrams go to `reliability.csv` in the model folder.
+
+    Returns:
+        Rows by name of the table, see `TABLES`, without model and bands.
+    """
+    rows: Rows = {name: [] for name in TABLES}
+    pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], ...]]] = defaultdict(list)
+    diagrams: list[dict[str, Any]] = []
+    for study in studied:
+        ground = study_ground(config, study)
+        chances, bars = probability_scores(study, folder)
+        diagrams += bars
+        masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
+        for role in study.areas:
+            truth = study.truth_of(role)
+            for stage in STAGES:
+                whose = {"region": study.name, "role": role, "stage": stage}
+                _score_mask(rows, whose, masks[stage], truth, study, ground)
+                if stage == "raw":
+                    rows["metrics"][-1] |= chances.get(role, {})
+                pairs[role, stage].append((masks[stage], truth))
+    for (pooled_role, stage), together in pairs.items():
+        whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
+        own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (pooled_role, stage)]
+        rows["pooled"].append(whose | _pooled(own, together))
+    if diagrams:
+        write_table(folder.reliability, RELIABILITY_COLUMNS, diagrams)
+    found: Rows = without_nan(rows)
+    return found
+
+
+def write_tables(folder: Path, rows: Sequence[tuple[str, str, Rows]]) -> None:
+    """Writes every table of a run.
+
+    Args:
+        folder: The run's folder.
+        rows: Model, bands and rows by table of each network that has been scored.
+    """
+    for name, columns in TABLES.items():
+        every = [
+            {"model": model, "bands": bands, **row} for model, bands, tables in rows for row in tables[name]
+        ]
+        write_table(folder / f"{name}.csv", columns, every)
+
+
+def read_scores(folder: ModelFolder) -> Rows | None:
+    """Reads the rows that an earlier call stored; None where there are none of this kind."""
+    if not folder.scores.exists():
+        return None
+    stored = read_json(folder.scores)
+    return stored if isinstance(stored, dict) and set(stored) == set(TABLES) else None
+
+
+def _score_mask(
+    rows: Rows,
+    whose: Mapping[str, Any],
+    mask: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    study: StudyRegion,
+    ground: Ground,
+) -> None:
+    grid = study.region.scene.grid
+    scores = evaluate_masks(mask, truth, grid.pixel_size_m).to_dict()
+    intervals = bootstrap_scores(table_by_block([(mask, truth)]))
+    rows["metrics"].append(
+        {**whose, **{key: scores[key] for key in METRIC_COLUMNS if key in scores}, **_interval_row(intervals)}
+    )
+    rows["zones"] += [
+        {**whose, **_known(one.to_dict(), "zones")} for one in evaluate_zones(mask, truth, ground.zonings)
+    ]
+    row: dict[str, Any] = {**whose, **asdict(mask_distances(mask, truth, grid.pixel_size_m))}
+    for buffer in evaluate_buffers(mask, truth, grid.pixel_size_m, BUFFERS_M):
+        suffix = f"{buffer.buffer_m:g}m"
+        row |= {
+            f"iou_buffer_{suffix}": buffer.scores.iou,
+            f"omission_buffer_{suffix}": buffer.omission,
+            f"commission_buffer_{suffix}": buffer.commission,
+            f"iou_grown_{suffix}": buffer.grown.iou,
+            f"iou_shrunk_{suffix}": buffer.shrunk.iou,
+        }
+    rows["boundaries"].append(_known(row, "boundaries"))
+    areas = glacier_areas(mask, truth, ground.glaciers, grid.pixel_area_km2)
+    rows["glaciers"] += [
+        {**whose, **asdict(one), "deviation_percent": one.deviation_percent} for one in areas.glaciers
+    ]
+
+
+def _pooled(
+    rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[NDArray[np.uint8], ...]]
+) -> dict[str, Any]:
+    counts = sum((Counts(row["tp"], row["fp"], row["fn"], row["tn"]) for row in rows), Counts())
+    areas = {name: sum(row[name] for row in rows) for name in ("predicted_km2", "truth_km2")}
+    intervals = bootstrap_scores(table_by_block(pairs))
+    return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals)}
+
+
+def _interval_row(intervals: Intervals) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name in INTERVAL_SCORES:
+        row |= {f"{name}_low": intervals.scores[name].low, f"{name}_high": intervals.scores[name].high}
+    facts = (intervals.confidence, intervals.block_px, intervals.blocks)
+    return row | dict(zip(_BLOCKS, facts, strict=True))
+
+
+def _known(row: Mapping[str, Any], table: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key in TABLES[table]}

@@ -1,0 +1,123 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from glacierseg.errors import RequestError
+from glacierseg.evaluate.bootstrap import (
+    SCORE_NAMES,
+    BlockTable,
+    bootstrap_scores,
+    draw_sums,
+    score_arrays,
+    table_by_block,
+)
+from glacierseg.evaluate.counts import Counts, count, count_blocks, counts_of
+from glacierseg.evaluate.scores import scores_of
+
+SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 40))
+PAIRS = SHAPES.flatmap(
+    lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 255]))] * 2)
+)
+
+
+@given(PAIRS, st.integers(1, 45))
+def test_counts_by_block_are_those_of_the_blocks(pair, side):
+    predicted, truth = pair
+    table = count_blocks(predicted, truth, side)
+    assert table.shape == (-(-truth.shape[0] // side), -(-truth.shape[1] // side), 4)
+    for row, column in np.ndindex(*table.shape[:2]):
+        part = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        assert counts_of(table[row, column]) == count(predicted[part].astype(float), truth[part])
+
+
+def test_a_block_may_be_higher_than_a_byte_can_count():
+    predicted = np.ones((1000, 3), np.uint8)
+    assert count_blocks(predicted, predicted, 1000)[0, 0].tolist() == [3000, 0, 0, 0]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 10**9) | st.just(0)] * 4), min_size=1, max_size=20))
+def test_scores_of_many_counts_are_those_of_each(rows):
+    found = score_arrays(np.array(rows))
+    assert set(found) == set(SCORE_NAMES)
+    for i, row in enumerate(rows):
+        for name in SCORE_NAMES:
+            expected = getattr(scores_of(Counts(*row)), name)
+            assert found[name][i] == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
+
+
+def test_draws_are_what_drawing_one_by_one_gives_on_average():
+    counts = np.random.default_rng(0).integers(0, 50, (30, 4))
+    sums = draw_sums(counts, 20_000, seed=1)
+    rng = np.random.default_rng(2)
+    plain = np.array([counts[rng.integers(0, 30, 30)].sum(axis=0) for _ in range(20_000)])
+    np.testing.assert_allclose(sums.mean(axis=0), plain.mean(axis=0), rtol=0.005)
+    np.testing.assert_allclose(sums.std(axis=0), plain.std(axis=0), rtol=0.03)
+
+
+def test_the_same_seed_gives_the_same_interval_and_confidence_widens_it():
+    table = BlockTable(np.random.default_rng(0).integers(0, 50, (60, 4)), 16)
+    first, again = bootstrap_scores(table, seed=3), bootstrap_scores(table, seed=3)
+    assert first == again
+    assert first != bootstrap_scores(table, seed=4)
+    narrow = bootstrap_scores(table, seed=3, confidence=0.5).scores["iou"]
+    wide = first.scores["iou"]
+    iou = scores_of(counts_of(table.counts.sum(axis=0))).iou
+    assert wide.low < narrow.low < iou < narrow.high < wide.high
+
+
+def test_one_block_says_nothing_about_others():
+    mask = np.ones((5, 5), np.uint8)
+    intervals = bootstrap_scores(table_by_block([(mask, mask)]))
+    assert intervals.blocks == 1
+    assert np.isnan(intervals.scores["iou"].low)
+    empty = bootstrap_scores(table_by_block([(mask, np.full_like(mask, 255))]))
+    assert empty.blocks == 0
+
+
+def test_blocks_of_regions_are_not_joined_and_empty_ones_do_not_count():
+    mask = np.ones((10, 10), np.uint8)
+    truth = mask.copy()
+    truth[5:] = 255
+    table = table_by_block([(mask, mask), (mask, truth)], block_px=5)
+    assert table.blocks == 4 + 2
+    assert table.counts.sum() == 150
+
+
+def test_numbers_without_sense_are_refused():
+    mask = np.ones((5, 5), np.uint8)
+    with pytest.raises(RequestError, match="0 px"):
+        table_by_block([(mask, mask)], block_px=0)
+    table = table_by_block([(mask, mask)], block_px=1)
+    with pytest.raises(RequestError, match="confidence of 95"):
+        bootstrap_scores(table, confidence=95)
+    with pytest.raises(RequestError, match="3 draws"):
+        bootstrap_scores(table, draws=3)
+
+
+def patchy(rng, side_px, sigma_px):
+    """Masks that differ in patches."""
+    shown, noise = (
+        cv2.GaussianBlur(rng.standard_normal((side_px, side_px)), (0, 0), sigma) for sigma in (12.0, sigma_px)
+    )
+    shown, noise = shown / shown.std(), noise / noise.std()
+    return (shown > 0.3).astype(np.uint8), (shown + 0.6 * noise > 0.3).astype(np.uint8)
+
+
+def test_most_intervals_hold_although_errors_come_in_patches():
+    rng = np.random.default_rng(5)
+    scenes = [patchy(rng, 320, 4.0) for _ in range(120)]
+    true_iou = scores_of(sum((count(*pair) for pair in scenes), Counts())).iou
+    held = by_pixel = 0
+    for pair in scenes:
+        interval = bootstrap_scores(table_by_block([pair]), draws=400, confidence=0.9).scores["iou"]
+        held += interval.low <= true_iou <= interval.high
+        row = np.array(count_blocks(*pair, 320)[0, 0])
+        drawn = rng.multinomial(row.sum(), row / row.sum(), size=200)
+        low, high = np.quantile(score_arrays(drawn)["iou"], [0.05, 0.95])
+        by_pixel += low <= true_iou <= high
+    # Percentiles of a few dozen blocks fall a little short of the 0.9 that they promise.
+    assert 0.82 * 120 <= held <= 0.98 * 120
+    assert by_pixel < 0.5 * 120

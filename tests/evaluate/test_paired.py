@@ -1,0 +1,92 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import stats
+
+from glacierseg.errors import RequestError
+from glacierseg.evaluate.counts import count
+from glacierseg.evaluate.paired import change_map, compare_masks, mcnemar
+from glacierseg.evaluate.scores import scores_of
+
+TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
+    lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 255]))] * 3)
+)
+
+
+@given(TRIPLES)
+def test_both_masks_are_scored_on_the_same_pixels(triple):
+    a, b, truth = triple
+    known = (a != 255) & (b != 255) & (truth != 255)
+    found = compare_masks([triple], draws=20, block_px=3)
+    for mask, side in ((a, "a"), (b, "b")):
+        expected = scores_of(count(mask[known][None], truth[known][None]))
+        for name, one in found.scores.items():
+            assert getattr(one, side) == pytest.approx(getattr(expected, name), nan_ok=True)
+    assert found.pixels == known.sum()
+    assert found.mended == (known & (a != truth) & (b == truth)).sum()
+    assert found.spoilt == (known & (a == truth) & (b != truth)).sum()
+    assert found.changed == found.mended + found.spoilt
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+@given(TRIPLES)
+def test_the_map_says_what_happened(triple):
+    a, b, truth = triple
+    values = change_map(a, b, truth)
+    found = compare_masks([triple], draws=20, block_px=3)
+    assert np.isin(values, (4, 5)).sum() == found.mended
+    assert np.isin(values, (6, 7)).sum() == found.spoilt
+    assert (values != 255).sum() == found.pixels
+    assert ((values == 1) == ((a == 1) & (b == 1) & (truth == 1))).all()
+    assert ((values == 7) == ((a == 0) & (b == 1) & (truth == 0))).all()
+
+
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_mcnemar_is_the_chi_square_test_with_correction(mended, spoilt):
+    statistic, p = mcnemar(mended, spoilt)
+    if mended + spoilt == 0:
+        assert (statistic, p) == (0, 1)
+        return
+    expected = max(abs(mended - spoilt) - 1, 0) ** 2 / (mended + spoilt)
+    assert statistic == pytest.approx(expected)
+    assert p == pytest.approx(stats.chi2.sf(expected, 1))
+
+
+def smooth(rng, sigma):
+    noise = cv2.GaussianBlur(rng.standard_normal((256, 256)), (0, 0), sigma)
+    return noise / noise.std()
+
+
+def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_skill_is_not():
+    rng = np.random.default_rng(1)
+    false_alarms = mcnemar_alarms = found_better = 0
+    for _ in range(60):
+        shown = smooth(rng, 10)
+        truth = (shown > 0).astype(np.uint8)
+        a, b, better = ((shown + skill * smooth(rng, 4) > 0).astype(np.uint8) for skill in (0.5, 0.5, 0.25))
+        same = compare_masks([(a, b, truth)], draws=300)
+        false_alarms += not same.scores["iou"].is_noise
+        mcnemar_alarms += same.mcnemar_p < 0.05
+        one = compare_masks([(a, better, truth)], draws=300).scores["iou"]
+        found_better += one.low > 0 and one.p < 0.05
+    assert false_alarms <= 8
+    assert mcnemar_alarms > 30
+    assert found_better == 60
+
+
+def test_equal_masks_do_not_differ():
+    truth = np.eye(40, dtype=np.uint8)
+    found = compare_masks([(truth, truth, truth)], draws=50, block_px=10)
+    one = found.scores["iou"]
+    assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
+    assert one.is_noise
+
+
+def test_the_number_of_draws_must_make_sense():
+    with pytest.raises(RequestError, match="too few"):
+        compare_masks([(np.ones((2, 2), np.uint8),) * 3], draws=1)

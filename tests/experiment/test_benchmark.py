@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glacierseg.errors import DataError, RequestError
+from glacierseg.evaluate.counts import count
+from glacierseg.evaluate.scores import scores_of
+from glacierseg.experiment.benchmark import compare_runs
+from glacierseg.experiment.folder import RunFolder
+from glacierseg.raster.write import write_json
+from tests.helpers import blobs, write_mask
+
+TRUTH = blobs(150, 150, seed=1)
+TRUTH[:3] = 255
+
+
+def make_run(path: Path, shift: int, model: str = "unetplusplus", test_from: int = 50) -> Path:
+    folder = RunFolder(path)
+    roles = np.ones(TRUTH.shape, np.uint8)
+    roles[:, test_from:] = 3
+    write_json(path / "regions.json", [{"name": "north"}])
+    write_mask(folder.truth("north"), TRUTH)
+    write_mask(folder.roles("north"), roles)
+    own = folder.model(model, "all")
+    mask = np.roll(np.where(TRUTH == 255, 0, TRUTH).astype(np.uint8), shift, axis=1)
+    write_mask(own.mask("north"), mask)
+    write_mask(own.refined("north"), mask)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path) -> None:
+    for run in ("a", "b", "c"):
+        (tmp_path / run / "regions").mkdir(parents=True)
+
+
+def test_runs_are_compared_on_test_pixels_of_both(tmp_path):
+    a, b = make_run(tmp_path / "a", 9, test_from=40), make_run(tmp_path / "b", 2, test_from=60)
+    raw, refined = compare_runs(a, b, draws=200)
+    assert (raw.stage, refined.stage) == ("raw", "refined")
+    assert raw.regions == ("north",)
+    truth = TRUTH.copy()
+    truth[:, :60] = 255
+    mask = np.roll(np.where(TRUTH == 255, 0, TRUTH), 2, axis=1)
+    assert raw.comparison.scores["iou"].b == pytest.approx(scores_of(count(mask, truth)).iou)
+    assert raw.comparison.scores["iou"].low > 0
+    assert raw.to_dict()["scores"]["iou"]["more_than_noise"]
+
+
+def test_other_models_must_be_named(tmp_path):
+    a, b = make_run(tmp_path / "a", 3), make_run(tmp_path / "b", 3, model="glavitu")
+    with pytest.raises(RequestError, match="no model is in both"):
+        compare_runs(a, b)
+    with pytest.raises(RequestError, match="of neither"):
+        compare_runs(a, b, model_a="unetplusplus/all")
+    with pytest.raises(RequestError, match="has no glavitu/top6"):
+        compare_runs(a, b, model_a="unetplusplus/all", model_b="glavitu/top6")
+    found = compare_runs(a, b, model_a="unetplusplus/all", model_b="glavitu/all", draws=50)
+    assert found[0].comparison.changed == 0
+
+
+def test_what_is_no_pair_of_runs_is_refused(tmp_path):
+    a, c = make_run(tmp_path / "a", 3), make_run(tmp_path / "c", 3, test_from=150)
+    with pytest.raises(DataError, match="no folder of a run"):
+        compare_runs(a, tmp_path / "b")
+    with pytest.raises(RequestError, match="share no test pixels"):
+        compare_runs(a, c)
+    write_mask(RunFolder(tmp_path / "b").truth("north"), TRUTH)
+    b = make_run(tmp_path / "b", 3)
+    other = TRUTH.copy()
+    other[60, 100:] = 1 - (other[60, 100:] == 1)
+    write_mask(RunFolder(b).truth("north"), other)
+    with pytest.raises(RequestError, match="another truth"):
+        compare_runs(a, b)

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from glacierseg.cli import main
+from glacierseg.evaluate.counts import count
+from glacierseg.evaluate.scores import scores_of
+from tests.helpers import blobs, write_mask, write_scene
+
+
+def glacierseg(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["glacierseg", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> dict[str, np.ndarray]:
+    truth = blobs(120, 160, seed=3)
+    rng = np.random.default_rng(0)
+    made = {"truth": truth, "b": np.roll(truth, 2, axis=1), "a": np.roll(truth, 6, axis=1)}
+    for name, mask in made.items():
+        write_mask(tmp_path / f"{name}.tif", mask)
+    probability = np.clip(made["b"] * 0.8 + rng.uniform(0, 0.2, truth.shape), 0, 1).astype(np.float32)
+    write_scene(tmp_path / "probability.tif", probability[None], ["probability"])
+    elevation = np.repeat(np.linspace(4000, 4990, 120)[:, None], 160, axis=1).astype(np.float32)
+    write_scene(tmp_path / "dem.tif", elevation[None], ["elevation"])
+    write_mask(tmp_path / "debris.tif", (elevation < 4300).astype(np.uint8))
+    return made
+
+
+def test_evaluate_says_everything_that_is_asked_for(tmp_path, masks, monkeypatch):
+    out = tmp_path / "scores.json"
+    command = [
+        "evaluate", tmp_path / "b.tif", tmp_path / "truth.tif", "--out", out, "--buffer-m", 20,
+        "--zones", f"{tmp_path / 'debris.tif'}=debris-covered", "--dem", tmp_path / "dem.tif",
+        "--elevation-band-m", 500, "--probability", tmp_path / "probability.tif", "--bootstrap", 200,
+    ]  # fmt: skip
+    assert glacierseg(command, monkeypatch) == 0
+    record = json.loads(out.read_text())
+    counts = count(masks["b"], masks["truth"])
+    assert record["iou"] == scores_of(counts).iou
+    low, high = record["intervals"]["scores"]["iou"]
+    assert low < record["iou"] < high
+    assert record["iou_shrunk_20m"] < record["iou_buffer_20m"] > record["iou_grown_20m"]
+    zones = {(zone["kind"], zone["zone"]): zone for zone in record["zones"]}
+    assert {kind for kind, _ in zones} == {"layer", "size_km2", "elevation_m"}
+    debris = np.s_[: np.flatnonzero(np.linspace(4000, 4990, 120) < 4300)[-1] + 1]
+    expected = count(masks["b"][debris], masks["truth"][debris])
+    assert zones["layer", "debris-covered"]["tp"] == expected.tp
+    bands = [zone for (kind, _), zone in zones.items() if kind == "elevation_m"]
+    assert [zone["zone"] for zone in bands] == ["4000-4500", "4500-5000"]
+    assert sum(zone["fp"] for zone in bands) == counts.fp
+    assert 0 < record["outline_distances"]["polis_m"] <= 20
+    assert record["outline_distances"]["hausdorff_m"] >= 20
+    assert record["glaciers"]["truth_km2"] == pytest.approx(record["truth_km2"])
+    assert record["probability"]["pixels"] == counts.total
+    assert 0 < record["probability"]["ece"] < 0.3
+
+
+def test_compare_finds_the_better_mask_and_draws_the_map(tmp_path, masks, monkeypatch, capsys):
+    out, drawn = tmp_path / "c.json", tmp_path / "map.tif"
+    command = [
+        "compare", tmp_path / "a.tif", tmp_path / "b.tif", "--truth", tmp_path / "truth.tif",
+        "--out", out, "--map", drawn,
+    ]  # fmt: skip
+    assert glacierseg(command, monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "takes pixels for independent" in said
+    record = json.loads(out.read_text())
+    assert record["scores"]["iou"]["more_than_noise"]
+    assert record["scores"]["iou"]["low"] > 0
+    with rasterio.open(drawn) as dataset:
+        values = dataset.read(1)
+    assert np.isin(values, (4, 5)).sum() == record["mended"]
+
+
+def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
+    command = [
+        "change", tmp_path / "a.tif", tmp_path / "b.tif", "--out", tmp_path / "change.gpkg",
+        "--old-date", "2000", "--new-date", "2020-07-01",
+    ]  # fmt: skip
+    assert glacierseg(command, monkeypatch) == 0
+    record = json.loads((tmp_path / "change.json").read_text())
+    assert record["total"]["years"] == pytest.approx(20, abs=0.01)
+    assert (tmp_path / "change.gpkg").exists()
+    assert "off by 5 m" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--zones", "debris.tif"], "a file and a name"),
+        (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--model", "m"], "give --probability too"),
+        (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--confidence", "95"], "confidence of 95"),
+        (["compare", "a.tif", "no.tif", "--truth", "truth.tif"], "no.tif"),
+        (["change", "a.tif", "b.tif", "--out", "o", "--old-date", "2000"], "needs both dates"),
+        (["benchmark", ".", "."], "is no folder of a run"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(tmp_path, masks, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert glacierseg(arguments, monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "s.json").exists()
