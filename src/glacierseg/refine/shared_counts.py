@@ -1,16 +1,19 @@
 """Confusion counts of many combinations of refinement parameters, sharing what they have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError
-from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
-from glacierseg.refine.components import label_fragments
+from glacierseg.raster.truth import clean_mask
+from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.counts import right_and_wrong_by_area
+from glacierseg.refine.engine.holes import label_holes
+from glacierseg.refine.engine.label import label
+from glacierseg.refine.packed import PackedMask, Smoothing, fill_labelled, merge_fragments, pack_mask, smooth
 from glacierseg.refine.pixels import smallest_count
-from glacierseg.refine.steps import Smoothing, fill_holes, merge_fragments, smooth, split
 
 
 def counts_of_all(
@@ -26,8 +29,10 @@ def counts_of_all(
 ) -> NDArray[np.int64]:
     """Counts right and wrong pixels for every combination of parameters.
 
-    The loops are nested in the order of the steps, so that each intermediate mask is made once; and removal
-    by area needs no mask at all, only the labels of the fragments and how many pixels of each are right.
+    The loops are nested in the order of the steps, so that each intermediate mask is made once, and masks stay
+    packed throughout. Fragments of the mask are labelled once for all distances, holes once for all sizes;
+    passes of the majority go on from those already done; and removal by area needs no mask at all, only how
+    many pixels of each fragment are right and wrong.
 
     Args:
         mask: `(H, W)` of 0, 1 and 255.
@@ -53,25 +58,43 @@ def counts_of_all(
             "bring both onto one grid with `glacierseg prepare align`"
         )
     mask, truth = clean_mask(mask, None, "mask"), clean_mask(truth, None, "truth")
-    glacier_at = np.flatnonzero((truth == GLACIER) & (mask != IGNORE))
-    background_at = np.flatnonzero((truth == BACKGROUND) & (mask != IGNORE))
-    smallest = [0, *(smallest_count(area, size_m) for area in min_areas_km2)]
+    packed, known = pack_mask(mask), pack_mask(truth)
+    everything = known.glacier | known.glacier.inverted()
+    judged = everything.without(packed.ignore) if packed.ignore else everything
+    right = known.glacier & judged
+    wrong = known.glacier.inverted() & judged
+    if known.ignore:
+        wrong = wrong.without(known.ignore)
+    wanted = right.count()
+    smallest_px = np.maximum([smallest_count(area, size_m) for area in min_areas_km2], 1)
 
-    def by_area(refined: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Returns tp, fp and fn `(1 + areas, 3)`, first without any removal."""
-        fragments = label_fragments(split(refined)[0])
-        labels, number = fragments.labels.ravel(), len(fragments.areas_px)
-        right = np.bincount(labels[glacier_at], minlength=number)
-        wrong = np.bincount(labels[background_at], minlength=number)
-        keep = fragments.areas_px >= np.maximum(smallest, 1)[:, None]
-        tp, fp = keep @ right, keep @ wrong
-        return np.stack([tp, fp, len(glacier_at) - tp], axis=1)
+    def by_area(glacier: Bits, smallest_px: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns tp, fp and fn `(areas, 3)`."""
+        tp, fp = right_and_wrong_by_area(label(glacier), right, wrong, smallest_px).T
+        return np.stack([tp, fp, wanted - tp], axis=1)
 
-    rows = [by_area(mask)[:1]]
+    fragments = label(packed.glacier)
+    rows = [by_area(packed.glacier, np.ones(1, np.int64))]
     for distance_m in merge_distances_m:
-        merged = merge_fragments(mask, size_m, distance_m)
-        for passes in iterations:
-            smoothed = smooth(merged, passes, smoothing)
+        merged = merge_fragments(packed, size_m, distance_m, fragments)
+        for smoothed in _smoothed(merged, iterations, smoothing):
+            holes = label_holes(smoothed.glacier, smoothed.ignore)
+            before, found = None, rows[0]
             for hole_km2 in max_holes_km2:
-                rows.append(by_area(fill_holes(smoothed, size_m, hole_km2))[1:])  # noqa: PERF401
+                filled = fill_labelled(smoothed, holes, size_m, hole_km2)
+                if filled is not before:  # it is the same when there was nothing to fill
+                    before, found = filled, by_area(filled.glacier, smallest_px)
+                rows.append(found)
     return np.concatenate(rows)
+
+
+def _smoothed(mask: PackedMask, iterations: Sequence[int], method: Smoothing) -> Iterator[PackedMask]:
+    """Yields the mask after each number of passes."""
+    done, smoothed = 0, mask
+    for passes in iterations:
+        if method == "majority" and passes >= done:
+            smoothed = smooth(smoothed, passes - done, method)
+        else:
+            smoothed = smooth(mask, passes, method)
+        done = passes
+        yield smoothed

@@ -1,0 +1,193 @@
+"""Connected parts by union-find over runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import FULL, ZERO, compiled
+from glacierseg.refine.engine.runs import count_run, count_runs, read_edges, room_for_edges, set_run
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Connected parts of a set of pixels or of the gaps in it, numbered from 1 in the order of their first run.
+
+    Attributes:
+        bits: The set.
+        flip: All ones when the parts are those of its gaps, else 0.
+        labels: `(runs,)` int32, the part of each run, row by row and from left to right.
+        areas_px: Pixels by label, `(parts + 1,)`; 0 for label 0.
+    """
+
+    bits: Bits
+    flip: np.uint64
+    labels: NDArray[np.int32]
+    areas_px: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Bits:
+        """Returns the pixels of the parts whose label is chosen."""
+        words = np.zeros_like(self.bits.words)
+        _paint(self.bits.words, self.flip, self.bits.width, self.labels, chosen, words)
+        return Bits(words, self.bits.width)
+
+    def image(self) -> NDArray[np.int32]:
+        """Returns the labels as `(H, W)`, 0 outside every part."""
+        image = np.zeros(self.bits.shape, np.int32)
+        _draw(self.bits.words, self.flip, self.bits.width, self.labels, image)
+        return image
+
+    def count_inside(self, other: Bits) -> NDArray[np.int64]:
+        """Returns how many pixels of another set lie in each part, `(parts + 1,)`."""
+        counts = np.zeros(len(self.areas_px), np.int64)
+        _count_inside(self.bits.words, self.flip, self.bits.width, self.labels, other.words, counts)
+        return counts
+
+    def at_border(self) -> NDArray[np.bool_]:
+        """Returns which parts reach the first or last row or column, `(parts + 1,)`."""
+        reached = np.zeros(len(self.areas_px), np.bool_)
+        _at_border(self.bits.words, self.flip, self.bits.width, self.labels, reached)
+        return reached
+
+
+def label(bits: Bits, connectivity: int = 8, *, gaps: bool = False) -> Parts:
+    """Labels the connected parts of a set of pixels, or of the gaps in it.
+
+    Args:
+        bits: The set.
+        connectivity: 8 joins pixels that touch at a corner, 4 does not.
+        gaps: Label the pixels that are not in the set instead.
+    """
+    flip = FULL if gaps else ZERO
+    labels = np.empty(count_runs(bits.words, flip, bits.width), np.int32)
+    areas_px = _label(bits.words, flip, bits.width, int(connectivity == 8), labels)
+    return Parts(bits, flip, labels, areas_px)
+
+
+@compiled
+def _label(
+    words: NDArray[np.uint64], flip: np.uint64, width: int, reach: int, parent: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Writes the label of each run and returns the areas; `reach` is 1 when corners join, else 0.
+
+    While rows are read, `parent` links a run to an earlier one of its part, the first of all to itself.
+    """
+    lengths = np.empty(parent.size, np.int32)
+    above = np.empty(room_for_edges(width), np.int32)
+    here = np.empty(room_for_edges(width), np.int32)
+    runs_above, first_above, run = 0, 0, 0
+    for y in range(words.shape[0]):
+        runs_here = read_edges(words[y], flip, width, here)
+        first_here = run
+        passed = 0
+        for r in range(runs_here):
+            start, end = here[2 * r], here[2 * r + 1]
+            lengths[run] = end - start
+            root = np.int32(run)
+            while passed < runs_above and above[2 * passed + 1] + reach <= start:
+                passed += 1
+            other = passed
+            while other < runs_above and above[2 * other] < end + reach:
+                found = _root(parent, first_above + other)
+                if found < root:
+                    if root != run:
+                        parent[root] = found
+                    root = found
+                elif found > root:
+                    parent[found] = root
+                other += 1
+            parent[run] = root
+            run += 1
+        above, here = here, above
+        runs_above, first_above = runs_here, first_here
+    parts = 0
+    # Parents come first, so their label is known already when a run asks for it.
+    for run in range(parent.size):
+        if parent[run] == run:
+            parts += 1
+            parent[run] = parts
+        else:
+            parent[run] = parent[parent[run]]
+    areas_px = np.zeros(parts + 1, np.int64)
+    for run in range(parent.size):
+        areas_px[parent[run]] += lengths[run]
+    return areas_px
+
+
+@compiled
+def _root(parent: NDArray[np.int32], run: int) -> np.int32:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return np.int32(run)
+
+
+@compiled
+def _paint(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    out: NDArray[np.uint64],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        for r in range(read_edges(words[y], flip, width, edges)):
+            if chosen[labels[run]]:
+                set_run(out[y], edges[2 * r], edges[2 * r + 1])
+            run += 1
+
+
+@compiled
+def _draw(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    image: NDArray[np.int32],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        for r in range(read_edges(words[y], flip, width, edges)):
+            for x in range(edges[2 * r], edges[2 * r + 1]):
+                image[y, x] = labels[run]
+            run += 1
+
+
+@compiled
+def _count_inside(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    other: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        for r in range(read_edges(words[y], flip, width, edges)):
+            counts[labels[run]] += count_run(other[y], edges[2 * r], edges[2 * r + 1])
+            run += 1
+
+
+@compiled
+def _at_border(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    reached: NDArray[np.bool_],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        outermost = y in {0, words.shape[0] - 1}
+        for r in range(read_edges(words[y], flip, width, edges)):
+            if outermost or edges[2 * r] == 0 or edges[2 * r + 1] == width:
+                reached[labels[run]] = True
+            run += 1
