@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError
 from glacierseg.raster.truth import clean_mask
 from glacierseg.refine.components import label_fragments, label_holes
+from glacierseg.refine.packed import Smoothing
 from glacierseg.refine.pixels import width_and_height_m
 from glacierseg.refine.steps import (
-    Smoothing,
     fill_holes,
     merge_fragments,
     refuse_unknown_smoothing,

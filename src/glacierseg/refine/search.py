@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
+from glacierseg.refine.packed import Smoothing
 from glacierseg.refine.pipeline import RefineParameters
 from glacierseg.refine.pixels import width_and_height_m
 from glacierseg.refine.shared_counts import counts_of_all
-from glacierseg.refine.steps import Smoothing
 
 PixelSize = float | tuple[float, float]
 UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)

@@ -29,10 +29,10 @@ def counts_of_all(
 ) -> NDArray[np.int64]:
     """Counts right and wrong pixels for every combination of parameters.
 
-    The loops are nested in the order of the steps, so that each intermediate mask is made once, and masks stay
-    packed throughout. Fragments of the mask are labelled once for all distances, holes once for all sizes;
-    passes of the majority go on from those already done; and removal by area needs no mask at all, only how
-    many pixels of each fragment are right and wrong.
+    The loops are nested in the order of the steps, so that each intermediate mask is made once, and masks
+    stay packed throughout. Fragments of the mask are labelled once for all distances, holes once for all
+    sizes; passes of the majority go on from those already done; and removal by area needs no mask at all,
+    only how many pixels of each fragment are right and wrong.
 
     Args:
         mask: `(H, W)` of 0, 1 and 255.

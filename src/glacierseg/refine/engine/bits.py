@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.refine.engine.jit import FULL, ZERO, compiled, popcount
+from glacierseg.refine.engine.jit import FULL, compiled, popcount
 
 WORD = 64
 _LOW_BITS = np.uint64(0x0101010101010101)
 _LOW_SEVEN = np.uint64(0x7F7F7F7F7F7F7F7F)
 _GATHER = np.uint64(0x0102040810204080)
 _SPREAD = np.uint64(0x8040201008040201)
-_BYTE, _FIFTY_SIX, _SEVEN, _EIGHT = np.uint64(255), np.uint64(56), np.uint64(7), np.uint64(8)
+_BYTE, _FIFTY_SIX, _SEVEN = np.uint64(255), np.uint64(56), np.uint64(7)
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Bits:
 
     Attributes:
         words: `(H, ceil(W / 64))` uint64. Column x is bit `x % 64` of word `x // 64`, the lowest bit being 0;
-            the bits of the last word that lie beyond the width are never set.
+            the bits of the last word that lie beyond the width are never set. Bytes are little-endian.
         width: W.
     """
 
@@ -85,35 +85,31 @@ def last_word(width: int) -> np.uint64:
 @compiled
 def _pack(mask: NDArray[np.uint8], eight_values: np.uint64, words: NDArray[np.uint64]) -> None:
     height, width = mask.shape
-    row = np.zeros(words.shape[1] * WORD, np.uint8)
-    row[:] = ~np.uint8(eight_values & _BYTE)  # what fills the last word is not of the value
-    eights = row.view(np.uint64)
+    row = np.empty(words.shape[1] * WORD, np.uint8)
+    row[width:] = ~np.uint8(eight_values & _BYTE)  # what fills the last word is not of the value
+    eights, bytes_out = row.view(np.uint64), words.view(np.uint8)
     for y in range(height):
         row[:width] = mask[y]
-        for w in range(words.shape[1]):
-            word = ZERO
-            for part in range(8):
-                # A byte is 0 after this exactly where the mask has the value; then bit 7 marks those bytes.
-                other = eights[w * 8 + part] ^ eight_values
-                equal = ~(((other & _LOW_SEVEN) + _LOW_SEVEN) | other) >> _SEVEN & _LOW_BITS
-                word |= ((equal * _GATHER) >> _FIFTY_SIX) << np.uint64(part * 8)
-            words[y, w] = word
+        out = bytes_out[y]
+        for i in range(out.size):
+            # A byte is 0 after this exactly where the mask has the value; then bit 7 marks those bytes.
+            other = eights[i] ^ eight_values
+            equal = (~(((other & _LOW_SEVEN) + _LOW_SEVEN) | other) >> _SEVEN) & _LOW_BITS
+            out[i] = np.uint8((equal * _GATHER) >> _FIFTY_SIX)
 
 
 @compiled
 def _unpack(glacier: NDArray[np.uint64], ignore: NDArray[np.uint64], mask: NDArray[np.uint8]) -> None:
-    row = np.zeros(glacier.shape[1] * WORD, np.uint8)
-    eights = row.view(np.uint64)
+    row = np.empty(glacier.shape[1] * WORD, np.uint8)
+    eights, bytes_in, hidden_in = row.view(np.uint64), glacier.view(np.uint8), ignore.view(np.uint8)
     for y in range(glacier.shape[0]):
-        for w in range(glacier.shape[1]):
-            word = glacier[y, w]
-            hidden = ignore[y, w] if ignore.shape[0] else ZERO
-            for part in range(8):
-                shift = np.uint64(part * 8)
-                ones = _one_byte_each((word >> shift) & _BYTE)
-                if hidden:
-                    ones |= _one_byte_each((hidden >> shift) & _BYTE) * _BYTE
-                eights[w * 8 + part] = ones
+        bytes_here = bytes_in[y]
+        for i in range(bytes_here.size):
+            eights[i] = _one_byte_each(np.uint64(bytes_here[i]))
+        if ignore.shape[0]:
+            hidden = hidden_in[y]
+            for i in range(hidden.size):
+                eights[i] |= _one_byte_each(np.uint64(hidden[i])) * _BYTE
         mask[y] = row[: mask.shape[1]]
 
 

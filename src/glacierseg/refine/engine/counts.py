@@ -69,7 +69,7 @@ def _confusion(
 def _confusion_of_masks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     tp, found, wanted, known = 0, 0, 0, 0
     for y in range(predicted.shape[0]):
-        row_tp, row_found, row_wanted, row_known = np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0)
+        row_tp = row_found = row_wanted = row_known = np.uint32(0)
         for x in range(predicted.shape[1]):
             p, t = predicted[y, x], truth[y, x]
             # 0, 1 and 255: the lowest bit without the highest is glacier, the highest is ignored.
@@ -78,10 +78,10 @@ def _confusion_of_masks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) 
             row_found += both_known & np.uint32(p)
             row_wanted += both_known & np.uint32(t)
             row_tp += both_known & np.uint32(p & t)
-        tp += row_tp
-        found += row_found
-        wanted += row_wanted
-        known += row_known
+        tp += int(row_tp)
+        found += int(row_found)
+        wanted += int(row_wanted)
+        known += int(row_known)
     return tp, found, wanted, known
 
 

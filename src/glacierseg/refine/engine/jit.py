@@ -1,7 +1,7 @@
 """Compiling: Numba with a cache that may fail, and two machine instructions that it does not offer."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -24,13 +24,9 @@ def compiled(function: Function) -> Function:
     try:
         dispatcher = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # "no locator available": there is no place that could be written
-        return _typed(numba.njit(nogil=True)(function))
+        return cast("Function", numba.njit(nogil=True)(function))
     _forgive_disk(dispatcher)
-    return _typed(dispatcher)
-
-
-def _typed(dispatcher: Any) -> Any:
-    return dispatcher
+    return cast("Function", dispatcher)
 
 
 def _forgive_disk(dispatcher: Any) -> None:
@@ -52,22 +48,22 @@ def _forgiving(original: Callable[..., Any]) -> Callable[..., Any]:
     return attempt
 
 
-@intrinsic
-def popcount(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
-    """Returns how many bits of a uint64 are set, as int64."""
-
+def _popcount(_typing_context: Any, _word: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
 
 
-@intrinsic
-def trailing_zeros(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
-    """Returns the number of the lowest bit that is set in a uint64 other than 0, as int64."""
-
+def _trailing_zeros(_typing_context: Any, _word: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         zero_is_undefined = context.get_constant(types.boolean, 1)
         return builder.cttz(arguments[0], zero_is_undefined)
 
     return types.int64(types.uint64), generate
+
+
+# For use in compiled functions: how many bits of a uint64 are set, and the number of the lowest of them when
+# there is one.
+popcount: Callable[[np.uint64], int] = cast("Any", intrinsic(_popcount))
+trailing_zeros: Callable[[np.uint64], int] = cast("Any", intrinsic(_trailing_zeros))

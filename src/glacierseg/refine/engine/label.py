@@ -12,7 +12,7 @@ from glacierseg.refine.engine.runs import count_run, count_runs, read_edges, roo
 
 @dataclass(frozen=True)
 class Parts:
-    """Connected parts of a set of pixels or of the gaps in it, numbered from 1 in the order of their first run.
+    """Connected parts of a set of pixels or of its gaps, numbered from 1 in the order of their first runs.
 
     Attributes:
         bits: The set.
@@ -84,23 +84,33 @@ def _label(
         for r in range(runs_here):
             start, end = here[2 * r], here[2 * r + 1]
             lengths[run] = end - start
-            root = np.int32(run)
+            parent[run] = run
             while passed < runs_above and above[2 * passed + 1] + reach <= start:
                 passed += 1
             other = passed
             while other < runs_above and above[2 * other] < end + reach:
-                found = _root(parent, first_above + other)
-                if found < root:
-                    if root != run:
-                        parent[root] = found
-                    root = found
-                elif found > root:
-                    parent[found] = root
+                _unite(parent, first_above + other, run)
                 other += 1
-            parent[run] = root
             run += 1
         above, here = here, above
         runs_above, first_above = runs_here, first_here
+    return _number(parent, lengths)
+
+
+@compiled
+def _unite(parent: NDArray[np.int32], earlier: int, run: int) -> None:
+    """Links the part of a run and that of an earlier one; `run` is its own parent or linked to its root."""
+    root, found = parent[run], _root(parent, earlier)
+    if found < root:
+        parent[root] = found
+        parent[run] = found
+    else:
+        parent[found] = root
+
+
+@compiled
+def _number(parent: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Turns parents into labels and returns the areas."""
     parts = 0
     # Parents come first, so their label is known already when a run asks for it.
     for run in range(parent.size):

@@ -113,4 +113,4 @@ def _decide(
     difference = np.uint64(0)
     for w in range(size):
         difference |= after[w] ^ before[w]
-    return difference != 0
+    return bool(difference)

@@ -1,8 +1,8 @@
 """Dilation, erosion, closing and opening by any kernel.
 
 A row is first widened by each span of the kernel, by doubling shifts, then the widened rows are joined: the
-work grows with the number of kernel rows and hardly with their length. Rows stay in the processor's cache from
-reading to writing. An erosion is a dilation of what is not set.
+work grows with the number of kernel rows and hardly with their length. Rows stay in the processor's cache
+from reading to writing. An erosion is a dilation of what is not set.
 
 What lies beyond the border is said by each function; nothing wraps around.
 """
