@@ -68,7 +68,8 @@ def _pass(
         above, below = max(y - 1, 0), min(y + 1, height - 1)
         next_changed[y] = False
         if not (changed[above] or changed[y] or changed[below]):
-            after[y] = before[y]
+            for w in range(size):
+                after[y, w] = before[y, w]
             continue
         for source in (above, y, below):
             if added[source % 3] != source:
