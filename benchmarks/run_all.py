@@ -10,6 +10,7 @@ RUNS = (
     ("prepare_memory.py", "--side", "3000"),
     ("patch_supply.py",),
     ("training_step.py",),
+    ("refine.py", "--rounds", "2"),
     ("engines.py", "--width", "0.25", "--rounds", "3"),
 )
 
