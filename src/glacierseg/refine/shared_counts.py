@@ -73,15 +73,16 @@ def counts_of_all(
         tp, fp = right_and_wrong_by_area(label(glacier), right, wrong, smallest_px).T
         return np.stack([tp, fp, wanted - tp], axis=1)
 
+    fills = any(hole_km2 is None or hole_km2 > 0 for hole_km2 in max_holes_km2)
     fragments = label(packed.glacier)
     rows = [by_area(packed.glacier, np.ones(1, np.int64))]
     for distance_m in merge_distances_m:
         merged = merge_fragments(packed, size_m, distance_m, fragments)
         for smoothed in _smoothed(merged, iterations, smoothing):
-            holes = label_holes(smoothed.glacier, smoothed.ignore)
+            holes = label_holes(smoothed.glacier, smoothed.ignore) if fills else None
             before, found = None, rows[0]
             for hole_km2 in max_holes_km2:
-                filled = fill_labelled(smoothed, holes, size_m, hole_km2)
+                filled = fill_labelled(smoothed, holes, size_m, hole_km2) if holes else smoothed
                 if filled is not before:  # it is the same when there was nothing to fill
                     before, found = filled, by_area(filled.glacier, smallest_px)
                 rows.append(found)

@@ -97,8 +97,9 @@ def _by_part(
     edges = np.empty(room_for_edges(width), np.int32)
     run = 0
     for y in range(words.shape[0]):
+        right_here, wrong_here = right[y], wrong[y]
         for r in range(read_edges(words[y], ZERO, width, edges)):
-            start, end = edges[2 * r], edges[2 * r + 1]
-            by_part[labels[run], 0] += count_run(right[y], start, end)
-            by_part[labels[run], 1] += count_run(wrong[y], start, end)
+            start, end, part = edges[2 * r], edges[2 * r + 1], labels[run]
+            by_part[part, 0] += count_run(right_here, start, end)
+            by_part[part, 1] += count_run(wrong_here, start, end)
             run += 1

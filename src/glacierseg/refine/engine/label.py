@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from glacierseg.refine.engine.bits import Bits
 from glacierseg.refine.engine.jit import FULL, ZERO, compiled
-from glacierseg.refine.engine.runs import count_run, count_runs, read_edges, room_for_edges, set_run
+from glacierseg.refine.engine.runs import count_run, count_runs, in_run, read_edges, room_for_edges, set_run
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,17 @@ def label(bits: Bits, connectivity: int = 8, *, gaps: bool = False) -> Parts:
         gaps: Label the pixels that are not in the set instead.
     """
     flip = FULL if gaps else ZERO
-    labels = np.empty(count_runs(bits.words, flip, bits.width), np.int32)
+    labels = np.empty(_count_runs(bits.words, flip, bits.width), np.int32)
     areas_px = _label(bits.words, flip, bits.width, int(connectivity == 8), labels)
     return Parts(bits, flip, labels, areas_px)
+
+
+@compiled
+def _count_runs(words: NDArray[np.uint64], flip: np.uint64, width: int) -> int:
+    total = 0
+    for y in range(words.shape[0]):
+        total += count_runs(words[y], flip, width)
+    return total
 
 
 @compiled
@@ -145,9 +153,10 @@ def _paint(
     edges = np.empty(room_for_edges(width), np.int32)
     run = 0
     for y in range(words.shape[0]):
+        row = out[y]
         for r in range(read_edges(words[y], flip, width, edges)):
             if chosen[labels[run]]:
-                set_run(out[y], edges[2 * r], edges[2 * r + 1])
+                set_run(row, edges[2 * r], edges[2 * r + 1])
             run += 1
 
 
@@ -180,8 +189,9 @@ def _count_inside(
     edges = np.empty(room_for_edges(width), np.int32)
     run = 0
     for y in range(words.shape[0]):
+        row = other[y]
         for r in range(read_edges(words[y], flip, width, edges)):
-            counts[labels[run]] += count_run(other[y], edges[2 * r], edges[2 * r + 1])
+            counts[labels[run]] += count_run(row, edges[2 * r], edges[2 * r + 1])
             run += 1
 
 
@@ -193,11 +203,15 @@ def _at_border(
     labels: NDArray[np.int32],
     reached: NDArray[np.bool_],
 ) -> None:
-    edges = np.empty(room_for_edges(width), np.int32)
-    run = 0
+    first = 0
     for y in range(words.shape[0]):
-        outermost = y in {0, words.shape[0] - 1}
-        for r in range(read_edges(words[y], flip, width, edges)):
-            if outermost or edges[2 * r] == 0 or edges[2 * r + 1] == width:
+        row = words[y]
+        end = first + count_runs(row, flip, width)
+        if y == 0 or y == words.shape[0] - 1:  # noqa: PLR1714
+            for run in range(first, end):
                 reached[labels[run]] = True
-            run += 1
+        if in_run(row, flip, 0):
+            reached[labels[first]] = True
+        if in_run(row, flip, width - 1):
+            reached[labels[end - 1]] = True
+        first = end

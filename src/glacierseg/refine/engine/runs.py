@@ -43,18 +43,15 @@ def read_edges(row: NDArray[np.uint64], flip: np.uint64, width: int, edges: NDAr
 @compiled
 def bits_between(start: int, end: int, word: int) -> np.uint64:
     """Returns the bits of a word that lie in a run which meets it."""
-    bits = FULL
-    if start > word * 64:
-        bits <<= np.uint64(start - word * 64)
-    if end < word * 64 + 64:
-        bits &= FULL >> np.uint64(word * 64 + 64 - end)
-    return bits
+    first = max(start - word * 64, 0)
+    last = min(end - word * 64, 64) - 1
+    return (FULL >> np.uint64(63 - last + first)) << np.uint64(first)
 
 
 @compiled
 def set_run(row: NDArray[np.uint64], start: int, end: int) -> None:
     """Sets the pixels of a run."""
-    for w in range(start // 64, (end - 1) // 64 + 1):
+    for w in range(start >> 6, ((end - 1) >> 6) + 1):
         row[w] |= bits_between(start, end, w)
 
 
@@ -62,21 +59,26 @@ def set_run(row: NDArray[np.uint64], start: int, end: int) -> None:
 def count_run(row: NDArray[np.uint64], start: int, end: int) -> int:
     """Returns how many pixels of a run are set in a row."""
     total = 0
-    for w in range(start // 64, (end - 1) // 64 + 1):
+    for w in range(start >> 6, ((end - 1) >> 6) + 1):
         total += popcount(row[w] & bits_between(start, end, w))
     return total
 
 
 @compiled
-def count_runs(words: NDArray[np.uint64], flip: np.uint64, width: int) -> int:
-    """Returns the number of runs, or of gaps, of all rows."""
-    total = 0
-    for y in range(words.shape[0]):
-        carry = ZERO
-        for w in range(words.shape[1]):
-            word = words[y, w] ^ flip
-            if flip and w == words.shape[1] - 1:
-                word &= FULL >> np.uint64((64 - width % 64) % 64)
-            total += popcount(word & ~((word << ONE) | carry))
-            carry = word >> U63
+def count_runs(row: NDArray[np.uint64], flip: np.uint64, width: int) -> int:
+    """Returns the number of runs of a row, or of its gaps, without looking for their edges."""
+    total, carry = 0, ZERO
+    for w in range(row.size):
+        word = row[w] ^ flip
+        total += popcount(word & ~((word << ONE) | carry))
+        carry = word >> U63
+    # Of a flipped row the bits beyond the width are set: a run of its own unless the last pixel is a gap too.
+    if flip and width % 64 and not in_run(row, flip, width - 1):
+        total -= 1
     return total
+
+
+@compiled
+def in_run(row: NDArray[np.uint64], flip: np.uint64, column: int) -> bool:
+    """Returns whether a pixel of a row is set, or is a gap."""
+    return bool(((row[column >> 6] ^ flip) >> np.uint64(column & 63)) & ONE)
