@@ -207,7 +207,7 @@ def _at_border(
     for y in range(words.shape[0]):
         row = words[y]
         end = first + count_runs(row, flip, width)
-        if y == 0 or y == words.shape[0] - 1:  # noqa: PLR1714
+        if y == 0 or y == words.shape[0] - 1:
             for run in range(first, end):
                 reached[labels[run]] = True
         if in_run(row, flip, 0):
