@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.truth import GLACIER, IGNORE
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
 from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
 from glacierseg.refine.engine.bits import Bits
 from glacierseg.refine.engine.kernel import diamond, ellipse
@@ -46,6 +46,27 @@ def pack_mask(mask: NDArray[Any]) -> PackedMask:
         mask = np.where(mask == IGNORE, np.uint8(IGNORE), (mask == GLACIER).astype(np.uint8))
     ignore = bits.pack(mask, IGNORE)
     return PackedMask(bits.pack(mask, GLACIER), ignore if ignore.any() else None)
+
+
+def pack_checked(mask: NDArray[Any], name: str) -> PackedMask:
+    """Packs a `(H, W)` mask that may hold nothing but 0, 1 and 255.
+
+    Bytes are checked as they are packed, in little memory; of floats, NaN counts as 255.
+
+    Args:
+        mask: The mask.
+        name: What to call it in an error.
+
+    Raises:
+        TruthError: There are other values.
+        RequestError: The mask is not two-dimensional or has no pixel.
+    """
+    packed = pack_mask(mask)
+    if mask.dtype == np.uint8:
+        ignored_px = packed.ignore.count() if packed.ignore else 0
+        if packed.glacier.count() + ignored_px + bits.pack(mask, BACKGROUND).count() == mask.size:
+            return packed
+    return pack_mask(clean_mask(mask, None, name))
 
 
 def unpack_mask(mask: PackedMask) -> NDArray[np.uint8]:

@@ -7,12 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError
-from glacierseg.raster.truth import clean_mask
 from glacierseg.refine.engine.bits import Bits
 from glacierseg.refine.engine.counts import right_and_wrong_by_area
 from glacierseg.refine.engine.holes import label_holes
 from glacierseg.refine.engine.label import label
-from glacierseg.refine.packed import PackedMask, Smoothing, fill_labelled, merge_fragments, pack_mask, smooth
+from glacierseg.refine.packed import (
+    PackedMask,
+    Smoothing,
+    fill_labelled,
+    merge_fragments,
+    pack_checked,
+    smooth,
+)
 from glacierseg.refine.pixels import smallest_count
 
 
@@ -57,14 +63,11 @@ def counts_of_all(
             f"mask of shape {mask.shape} does not fit truth of shape {truth.shape}; "
             "bring both onto one grid with `glacierseg prepare align`"
         )
-    mask, truth = clean_mask(mask, None, "mask"), clean_mask(truth, None, "truth")
-    packed, known = pack_mask(mask), pack_mask(truth)
-    everything = known.glacier | known.glacier.inverted()
-    judged = everything.without(packed.ignore) if packed.ignore else everything
-    right = known.glacier & judged
-    wrong = known.glacier.inverted() & judged
-    if known.ignore:
-        wrong = wrong.without(known.ignore)
+    packed, known = pack_checked(mask, "mask"), pack_checked(truth, "truth")
+    right, wrong = known.glacier, known.glacier.inverted()
+    for ignore in (packed.ignore, known.ignore):
+        if ignore:
+            right, wrong = right.without(ignore), wrong.without(ignore)
     wanted = right.count()
     smallest_px = np.maximum([smallest_count(area, size_m) for area in min_areas_km2], 1)
 
