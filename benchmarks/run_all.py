@@ -11,6 +11,7 @@ RUNS = (
     ("patch_supply.py",),
     ("training_step.py",),
     ("scores.py", "--size-px", "5000", "--sklearn"),
+    ("refine.py", "--rounds", "2"),
     ("engines.py", "--width", "0.25", "--rounds", "3"),
 )
 

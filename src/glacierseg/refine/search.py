@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError, RequestError
-from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
-from glacierseg.refine.components import label_fragments
 from glacierseg.refine.objective import Agreement, Objective, agreement, refuse_unknown_objective
+from glacierseg.refine.packed import Smoothing as BasicSmoothing
 from glacierseg.refine.parameters import STEP_NAMES, RefineParameters, StepName
-from glacierseg.refine.pixels import smallest_count, width_and_height_m
+from glacierseg.refine.pixels import width_and_height_m
+from glacierseg.refine.shared_counts import counts_of_all
 from glacierseg.refine.shared_steps import counts_of_each
 from glacierseg.refine.smoothing import Smoothing, refuse_unknown_smoothing
-from glacierseg.refine.steps import Smoothing as BasicSmoothing
-from glacierseg.refine.steps import fill_holes, merge_fragments, smooth, split
 
 PixelSize = float | tuple[float, float]
 UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
@@ -160,7 +158,7 @@ def tune_refinement(
         size_m = width_and_height_m(size)
         _require_same_shape(one_mask, one_truth)
         if common:
-            found = [_counts_of_all(one_mask, one_truth, size_m, each) for each in choices]
+            found = [counts_of_all(one_mask, one_truth, size_m, **asdict(each)) for each in choices]
             own = np.concatenate([found[0], *(each[1:] for each in found[1:])])
         else:
             own = counts_of_each(one_mask, one_truth, size_m, candidates, slope)
@@ -198,41 +196,3 @@ def _require_same_shape(mask: NDArray[Any], truth: NDArray[Any]) -> None:
             f"mask of shape {mask.shape} does not fit truth of shape {truth.shape}; "
             "bring both onto one grid with `glacierseg prepare align`"
         )
-
-
-def _counts_of_all(
-    mask: NDArray[Any], truth: NDArray[Any], size_m: tuple[float, float], choices: _Choices
-) -> NDArray[np.int64]:
-    """Returns tp, fp and fn `(1 + combinations, 3)`, of the mask itself first.
-
-    The loops are nested in the order of the steps, so that each intermediate mask is made once; and removal
-    by area needs no mask at all, only the labels of the fragments and how many pixels of each are right.
-    """
-    if mask.shape != truth.shape:
-        raise GridMismatchError(
-            f"mask of shape {mask.shape} does not fit truth of shape {truth.shape}; "
-            "bring both onto one grid with `glacierseg prepare align`"
-        )
-    mask, truth = clean_mask(mask, None, "mask"), clean_mask(truth, None, "truth")
-    glacier_at = np.flatnonzero((truth == GLACIER) & (mask != IGNORE))
-    background_at = np.flatnonzero((truth == BACKGROUND) & (mask != IGNORE))
-    smallest = [0, *(smallest_count(area, size_m) for area in choices.min_areas_km2)]
-
-    def by_area(refined: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Returns tp, fp and fn `(1 + areas, 3)`, first without any removal."""
-        fragments = label_fragments(split(refined)[0])
-        labels, number = fragments.labels.ravel(), len(fragments.areas_px)
-        right = np.bincount(labels[glacier_at], minlength=number)
-        wrong = np.bincount(labels[background_at], minlength=number)
-        keep = fragments.areas_px >= np.maximum(smallest, 1)[:, None]
-        tp, fp = keep @ right, keep @ wrong
-        return np.stack([tp, fp, len(glacier_at) - tp], axis=1)
-
-    rows = [by_area(mask)[:1]]
-    for distance_m in choices.merge_distances_m:
-        merged = merge_fragments(mask, size_m, distance_m)
-        for passes in choices.iterations:
-            smoothed = smooth(merged, passes, choices.smoothing)
-            for hole_km2 in choices.max_holes_km2:
-                rows.append(by_area(fill_holes(smoothed, size_m, hole_km2))[1:])  # noqa: PERF401
-    return np.concatenate(rows)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.raster.truth import BACKGROUND
 from glacierseg.refine import steps
+from glacierseg.refine.packed import Smoothing as BasicSmoothing
 from glacierseg.refine.steps import joined, split
 
 Smoothing = Literal["majority", "closing", "opening", "dilation", "erosion"]
@@ -36,7 +37,7 @@ def smooth_outline(mask: NDArray[Any], iterations: int, method: Smoothing = "maj
     """
     refuse_unknown_smoothing(method)
     if method not in ("dilation", "erosion"):
-        return steps.smooth(mask, iterations, cast("steps.Smoothing", method))
+        return steps.smooth(mask, iterations, cast("BasicSmoothing", method))
     glacier, ignore = split(mask)
     # Further than across the scene there is nothing to reach.
     passes = min(iterations, sum(mask.shape))

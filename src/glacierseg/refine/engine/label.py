@@ -1,0 +1,217 @@
+"""Connected parts by union-find over runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import FULL, ZERO, compiled
+from glacierseg.refine.engine.runs import count_run, count_runs, in_run, read_edges, room_for_edges, set_run
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Connected parts of a set of pixels or of its gaps, numbered from 1 in the order of their first runs.
+
+    Attributes:
+        bits: The set.
+        flip: All ones when the parts are those of its gaps, else 0.
+        labels: `(runs,)` int32, the part of each run, row by row and from left to right.
+        areas_px: Pixels by label, `(parts + 1,)`; 0 for label 0.
+    """
+
+    bits: Bits
+    flip: np.uint64
+    labels: NDArray[np.int32]
+    areas_px: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Bits:
+        """Returns the pixels of the parts whose label is chosen."""
+        words = np.zeros_like(self.bits.words)
+        _paint(self.bits.words, self.flip, self.bits.width, self.labels, chosen, words)
+        return Bits(words, self.bits.width)
+
+    def image(self) -> NDArray[np.int32]:
+        """Returns the labels as `(H, W)`, 0 outside every part."""
+        image = np.zeros(self.bits.shape, np.int32)
+        _draw(self.bits.words, self.flip, self.bits.width, self.labels, image)
+        return image
+
+    def count_inside(self, other: Bits) -> NDArray[np.int64]:
+        """Returns how many pixels of another set lie in each part, `(parts + 1,)`."""
+        counts = np.zeros(len(self.areas_px), np.int64)
+        _count_inside(self.bits.words, self.flip, self.bits.width, self.labels, other.words, counts)
+        return counts
+
+    def at_border(self) -> NDArray[np.bool_]:
+        """Returns which parts reach the first or last row or column, `(parts + 1,)`."""
+        reached = np.zeros(len(self.areas_px), np.bool_)
+        _at_border(self.bits.words, self.flip, self.bits.width, self.labels, reached)
+        return reached
+
+
+def label(bits: Bits, connectivity: int = 8, *, gaps: bool = False) -> Parts:
+    """Labels the connected parts of a set of pixels, or of the gaps in it.
+
+    Args:
+        bits: The set.
+        connectivity: 8 joins pixels that touch at a corner, 4 does not.
+        gaps: Label the pixels that are not in the set instead.
+    """
+    flip = FULL if gaps else ZERO
+    labels = np.empty(_count_runs(bits.words, flip, bits.width), np.int32)
+    areas_px = _label(bits.words, flip, bits.width, int(connectivity == 8), labels)
+    return Parts(bits, flip, labels, areas_px)
+
+
+@compiled
+def _count_runs(words: NDArray[np.uint64], flip: np.uint64, width: int) -> int:
+    total = 0
+    for y in range(words.shape[0]):
+        total += count_runs(words[y], flip, width)
+    return total
+
+
+@compiled
+def _label(
+    words: NDArray[np.uint64], flip: np.uint64, width: int, reach: int, parent: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Writes the label of each run and returns the areas; `reach` is 1 when corners join, else 0.
+
+    While rows are read, `parent` links a run to an earlier one of its part, the first of all to itself.
+    """
+    lengths = np.empty(parent.size, np.int32)
+    above = np.empty(room_for_edges(width), np.int32)
+    here = np.empty(room_for_edges(width), np.int32)
+    runs_above, first_above, run = 0, 0, 0
+    for y in range(words.shape[0]):
+        runs_here = read_edges(words[y], flip, width, here)
+        first_here = run
+        passed = 0
+        for r in range(runs_here):
+            start, end = here[2 * r], here[2 * r + 1]
+            lengths[run] = end - start
+            parent[run] = run
+            while passed < runs_above and above[2 * passed + 1] + reach <= start:
+                passed += 1
+            other = passed
+            while other < runs_above and above[2 * other] < end + reach:
+                _unite(parent, first_above + other, run)
+                other += 1
+            run += 1
+        above, here = here, above
+        runs_above, first_above = runs_here, first_here
+    return _number(parent, lengths)
+
+
+@compiled
+def _unite(parent: NDArray[np.int32], earlier: int, run: int) -> None:
+    """Links the part of a run and that of an earlier one; `run` is its own parent or linked to its root."""
+    root, found = parent[run], _root(parent, earlier)
+    if found < root:
+        parent[root] = found
+        parent[run] = found
+    else:
+        parent[found] = root
+
+
+@compiled
+def _number(parent: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Turns parents into labels and returns the areas."""
+    parts = 0
+    # Parents come first, so their label is known already when a run asks for it.
+    for run in range(parent.size):
+        if parent[run] == run:
+            parts += 1
+            parent[run] = parts
+        else:
+            parent[run] = parent[parent[run]]
+    areas_px = np.zeros(parts + 1, np.int64)
+    for run in range(parent.size):
+        areas_px[parent[run]] += lengths[run]
+    return areas_px
+
+
+@compiled
+def _root(parent: NDArray[np.int32], run: int) -> np.int32:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return np.int32(run)
+
+
+@compiled
+def _paint(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    out: NDArray[np.uint64],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        row = out[y]
+        for r in range(read_edges(words[y], flip, width, edges)):
+            if chosen[labels[run]]:
+                set_run(row, edges[2 * r], edges[2 * r + 1])
+            run += 1
+
+
+@compiled
+def _draw(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    image: NDArray[np.int32],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        for r in range(read_edges(words[y], flip, width, edges)):
+            for x in range(edges[2 * r], edges[2 * r + 1]):
+                image[y, x] = labels[run]
+            run += 1
+
+
+@compiled
+def _count_inside(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    other: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+) -> None:
+    edges = np.empty(room_for_edges(width), np.int32)
+    run = 0
+    for y in range(words.shape[0]):
+        row = other[y]
+        for r in range(read_edges(words[y], flip, width, edges)):
+            counts[labels[run]] += count_run(row, edges[2 * r], edges[2 * r + 1])
+            run += 1
+
+
+@compiled
+def _at_border(
+    words: NDArray[np.uint64],
+    flip: np.uint64,
+    width: int,
+    labels: NDArray[np.int32],
+    reached: NDArray[np.bool_],
+) -> None:
+    first = 0
+    for y in range(words.shape[0]):
+        row = words[y]
+        end = first + count_runs(row, flip, width)
+        if y == 0 or y == words.shape[0] - 1:
+            for run in range(first, end):
+                reached[labels[run]] = True
+        if in_run(row, flip, 0):
+            reached[labels[first]] = True
+        if in_run(row, flip, width - 1):
+            reached[labels[end - 1]] = True
+        first = end

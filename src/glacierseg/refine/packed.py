@@ -1,0 +1,132 @@
+"""The steps of refinement on packed masks; `glacierseg.refine.steps` says what each of them does."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import RequestError
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
+from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
+from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.kernel import diamond, ellipse
+from glacierseg.refine.engine.label import Parts
+from glacierseg.refine.pixels import largest_count, smallest_count, whole_pixels
+
+Smoothing = Literal["majority", "closing", "opening"]
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A mask as one bit per pixel.
+
+    Attributes:
+        glacier: Where it is 1.
+        ignore: Where it is 255; None where it never is, which saves work.
+    """
+
+    glacier: Bits
+    ignore: Bits | None
+
+    def with_glacier(self, glacier: Bits) -> "PackedMask":
+        """Returns a mask of other glacier, none of it on ignored pixels."""
+        return PackedMask(glacier if self.ignore is None else glacier.without(self.ignore), self.ignore)
+
+
+def pack_mask(mask: NDArray[Any]) -> PackedMask:
+    """Packs a `(H, W)` mask; values other than 1 and 255 count as background.
+
+    Raises:
+        RequestError: The mask is not two-dimensional or has no pixel.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise RequestError(f"a mask must have rows and columns, but its shape is {mask.shape}")
+    if mask.dtype != np.uint8:
+        mask = np.where(mask == IGNORE, np.uint8(IGNORE), (mask == GLACIER).astype(np.uint8))
+    ignore = bits.pack(mask, IGNORE)
+    return PackedMask(bits.pack(mask, GLACIER), ignore if ignore.any() else None)
+
+
+def pack_checked(mask: NDArray[Any], name: str) -> PackedMask:
+    """Packs a `(H, W)` mask that may hold nothing but 0, 1 and 255.
+
+    Bytes are checked as they are packed, in little memory; of floats, NaN counts as 255.
+
+    Args:
+        mask: The mask.
+        name: What to call it in an error.
+
+    Raises:
+        TruthError: There are other values.
+        RequestError: The mask is not two-dimensional or has no pixel.
+    """
+    packed = pack_mask(mask)
+    if mask.dtype == np.uint8:
+        ignored_px = packed.ignore.count() if packed.ignore else 0
+        if packed.glacier.count() + ignored_px + bits.pack(mask, BACKGROUND).count() == mask.size:
+            return packed
+    return pack_mask(clean_mask(mask, None, name))
+
+
+def unpack_mask(mask: PackedMask) -> NDArray[np.uint8]:
+    """Returns a `(H, W)` mask of 0, 1 and 255; the inverse of `pack_mask`."""
+    return bits.unpack(mask.glacier, mask.ignore)
+
+
+def remove_fragments(
+    mask: PackedMask, pixel_size_m: tuple[float, float], min_area_km2: float, connectivity: int = 8
+) -> PackedMask:
+    """Removes connected parts of glacier that are smaller than an area."""
+    smallest_px = smallest_count(min_area_km2, pixel_size_m)
+    if smallest_px <= 1:
+        return mask
+    fragments = label.label(mask.glacier, connectivity)
+    return PackedMask(fragments.where(fragments.areas_px >= smallest_px), mask.ignore)
+
+
+def fill_holes(
+    mask: PackedMask, pixel_size_m: tuple[float, float], max_area_km2: float | None = None
+) -> PackedMask:
+    """Fills holes up to an area, every hole when None."""
+    return fill_labelled(mask, holes.label_holes(mask.glacier, mask.ignore), pixel_size_m, max_area_km2)
+
+
+def fill_labelled(
+    mask: PackedMask, found: Parts, pixel_size_m: tuple[float, float], max_area_km2: float | None
+) -> PackedMask:
+    """Fills holes that are labelled already."""
+    fill = found.areas_px > 0
+    if max_area_km2 is not None:
+        fill &= found.areas_px <= largest_count(max_area_km2, pixel_size_m)
+    return PackedMask(mask.glacier | found.where(fill), mask.ignore) if fill.any() else mask
+
+
+def merge_fragments(
+    mask: PackedMask, pixel_size_m: tuple[float, float], distance_m: float, fragments: Parts | None = None
+) -> PackedMask:
+    """Bridges gaps between fragments up to a distance.
+
+    Args:
+        mask: The mask.
+        pixel_size_m: Width and height of a pixel.
+        distance_m: The widest gap that is bridged.
+        fragments: The 8-connected parts of its glacier, where they are known.
+    """
+    columns, rows = (whole_pixels(distance_m, side_m) for side_m in pixel_size_m)
+    if not (columns or rows):
+        return mask
+    # n + 1 pixels close a gap of n: the distance between the centres of the pixels on its two sides.
+    kernel = ellipse(columns + 1, rows + 1)
+    added = bridges.bridges(fragments or label.label(mask.glacier), kernel, mask.ignore)
+    return PackedMask(mask.glacier | added, mask.ignore)
+
+
+def smooth(mask: PackedMask, iterations: int, method: Smoothing) -> PackedMask:
+    """Smooths the outline by morphology."""
+    if iterations <= 0:
+        return mask
+    if method == "majority":
+        return PackedMask(majority.majority(mask.glacier, iterations, mask.ignore), mask.ignore)
+    operation = morphology.close if method == "closing" else morphology.open_
+    return mask.with_glacier(operation(mask.glacier, diamond(iterations)))

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from skimage import measure
+
+from glacierseg.refine.engine.bits import pack, unpack
+from glacierseg.refine.engine.holes import label_holes
+from glacierseg.refine.engine.label import label
+from tests.refine import opencv_steps
+from tests.refine.engine.masks import ADVERSARIAL, wide_masks
+
+
+def check_labels(mask, connectivity, gaps):
+    """Ours are scikit-image's: both number parts by their first pixel, row by row."""
+    pixels = 1 - mask if gaps else mask
+    expected = measure.label(pixels, connectivity=1 if connectivity == 4 else 2)
+    parts = label(pack(mask), connectivity, gaps=gaps)
+    np.testing.assert_array_equal(parts.image(), expected)
+    areas_px = np.bincount(expected.ravel())
+    areas_px[0] = 0
+    np.testing.assert_array_equal(parts.areas_px, areas_px)
+    large = areas_px > np.median(areas_px)
+    np.testing.assert_array_equal(unpack(parts.where(large)), large[expected])
+    rim = np.ones(mask.shape, bool)
+    rim[1:-1, 1:-1] = False
+    np.testing.assert_array_equal(np.flatnonzero(parts.at_border()), np.setdiff1d(expected[rim], [0]))
+    stripes = np.indices(mask.shape)[1] % 3 == 0
+    np.testing.assert_array_equal(
+        parts.count_inside(pack(stripes.astype(np.uint8))),
+        np.bincount(expected[stripes & (expected > 0)], minlength=len(areas_px)),
+    )
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("connectivity", [4, 8])
+@given(wide_masks())
+def test_parts_are_those_of_scikit_image(connectivity, gaps, mask):
+    check_labels(mask, connectivity, gaps)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_hard_masks_are_labelled_too(connectivity, gaps, name):
+    for mask in (ADVERSARIAL[name], ADVERSARIAL[name].T, ADVERSARIAL[name][:, ::-1]):
+        check_labels(np.ascontiguousarray(mask), connectivity, gaps)
+
+
+@given(wide_masks(ignored=True))
+def test_holes_are_those_of_opencv(mask):
+    labels, areas_px = opencv_steps.holes(mask)
+    holes = label_holes(pack(mask), pack(mask, 255))
+    np.testing.assert_array_equal(unpack(holes.where(holes.areas_px > 0)), (areas_px > 0)[labels])
+    np.testing.assert_array_equal(np.sort(holes.areas_px), np.sort(areas_px))
+
+
+def test_a_million_fragments():
+    mask = np.zeros((2000, 2000), np.uint8)
+    mask[::2, ::2] = 1
+    parts = label(pack(mask))
+    assert len(parts.areas_px) == 1_000_001
+    assert (parts.areas_px[1:] == 1).all()
+    assert len(label(pack(mask), gaps=True).areas_px) == 2
