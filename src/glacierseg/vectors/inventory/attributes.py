@@ -7,8 +7,10 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio.transform import from_bounds
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.warp import utm_crs
@@ -114,16 +116,8 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
 def utm_of(table: gpd.GeoDataFrame) -> CRS:
     """Returns the UTM zone of the middle of a table."""
     west, south, east, north = table.to_crs(4326).total_bounds
-    from affine import Affine  # noqa: PLC0415
-    from rasterio.crs import CRS as RasterCRS  # noqa: PLC0415
-
-    spot = Grid(
-        RasterCRS.from_epsg(4326),
-        Affine((east - west) or 1e-9, 0, west, 0, -((north - south) or 1e-9), north),
-        1,
-        1,
-    )
-    return CRS.from_wkt(utm_crs(spot).to_wkt())
+    middle = from_bounds(west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6, 1, 1)
+    return CRS.from_wkt(utm_crs(Grid(rasterio.CRS.from_epsg(4326), middle, 1, 1)).to_wkt())
 
 
 def _direction(relief: Relief) -> str | None:

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.vectors.inventory.paths import drain, walk
+
+_BRIDGED_KM2 = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def label_basins(
 
     Args:
         ice: `(H, W)` the body, with room for `surround_m` around it.
-        elevation_m: `(H, W)`, NaN where missing; ice there goes to the nearest basin.
+        elevation_m: `(H, W)`, NaN where missing. Voids of up to a square kilometre are bridged. A larger
+            one is not cut: with the ice that drains into it, it is one basin.
         pixel_size_m: Width and height of a pixel.
         rules: How to cut.
 
@@ -53,7 +57,9 @@ def label_basins(
     """
     width_m, height_m = pixel_size_m
     area_km2 = width_m * height_m / 1e6
-    level_m = _smooth(elevation_m, rules.smooth_m / width_m, rules.smooth_m / height_m)
+    level_m = _smooth(
+        _bridge(elevation_m, _BRIDGED_KM2 / area_km2), rules.smooth_m / width_m, rules.smooth_m / height_m
+    )
     known = np.isfinite(level_m)
     away_m = walk(np.ones_like(ice), ice.astype(np.int32), width_m, height_m)[0]
     outlet = drain(np.where(known, level_m, 0), known & (away_m <= rules.surround_m), width_m, height_m)
@@ -62,8 +68,15 @@ def label_basins(
         return np.zeros(ice.shape, np.int32)
     outlets, basin, sizes = np.unique(outlet[wet], return_inverse=True, return_counts=True)
     positions_m = np.column_stack(np.unravel_index(outlets, ice.shape)) * (height_m, width_m)
-    labels = np.zeros(ice.shape, np.int32)
-    labels[wet] = _join(positions_m, sizes * area_km2, rules)[basin] + 1
+    numbers = _join(positions_m, sizes * area_km2, rules) + 1
+    # What nobody knows is numbered on from there; water that ends beside it flows into it.
+    voids = cv2.connectedComponents((ice & ~known).astype(np.uint8), connectivity=8)[1]
+    void_m, nearest = walk(np.ones_like(ice), voids.astype(np.int32), width_m, height_m)
+    at_void = cv2.dilate((~known).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    beside = np.where(at_void & (void_m <= rules.surround_m), nearest, 0).ravel()[outlets]
+    numbers = np.where(beside > 0, len(outlets) + beside, numbers)
+    labels = np.where(voids > 0, len(outlets) + voids, 0).astype(np.int32)
+    labels[wet] = numbers[basin]
     labels = walk(ice, labels, width_m, height_m)[1]
     return merge_slivers(separate(labels), pixel_size_m, rules)
 
@@ -103,9 +116,9 @@ def merge_slivers(
     alive = [label for label in range(1, len(areas_km2)) if areas_km2[label] > 0]
 
     def too_small(label: int) -> bool:
-        area_km2 = areas_km2[label]
+        area_km2 = float(areas_km2[label])
         # Along pixel edges a perimeter is 4 / pi times too long on average.
-        compactness = 4 * math.pi * area_km2 * 1e6 / (math.pi / 4 * perimeters_m[label]) ** 2
+        compactness = 4 * math.pi * area_km2 * 1e6 / (math.pi / 4 * float(perimeters_m[label])) ** 2
         return area_km2 < rules.sliver_km2 or (
             area_km2 < rules.thin_km2 and compactness < rules.thin_compactness
         )
@@ -143,9 +156,24 @@ def _smooth(elevation_m: NDArray[np.float64], columns_px: float, rows_px: float)
     return smooth
 
 
-def _join(
-    positions_m: NDArray[np.float64], areas_km2: NDArray[np.float64], rules: BasinRules
-) -> NDArray[np.int64]:
+def _bridge(elevation_m: NDArray[np.float64], most_px: float) -> NDArray[np.float64]:
+    """Fills small voids with the nearest elevation; the smoothing that follows rounds the seams off."""
+    known = np.isfinite(elevation_m)
+    if known.all() or not known.any():
+        return elevation_m
+    _, voids, statistics, _ = cv2.connectedComponentsWithStats((~known).astype(np.uint8), connectivity=4)
+    small = statistics[:, cv2.CC_STAT_AREA] <= most_px
+    small[0] = False
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    heights_m = np.zeros(int(nearest.max()) + 1)
+    heights_m[nearest[known]] = elevation_m[known]
+    bridged: NDArray[np.float64] = np.where(small[voids], heights_m[nearest], elevation_m)
+    return bridged
+
+
+def _join(positions_m: NDArray[Any], areas_km2: NDArray[Any], rules: BasinRules) -> NDArray[np.int64]:
     """Which outlets are one: each, from the largest down, takes in what lies near enough."""
     joined = np.full(len(areas_km2), -1)
     for first in np.lexsort((np.arange(len(areas_km2)), -areas_km2)):
@@ -159,7 +187,7 @@ def _join(
 
 def _measure(
     labels: NDArray[np.int32], pixel_size_m: tuple[float, float]
-) -> tuple[NDArray[np.float64], list[dict[int, float]], NDArray[np.float64]]:
+) -> tuple[NDArray[Any], list[dict[int, float]], NDArray[np.float64]]:
     """Areas, lengths of common borders by neighbour, and perimeters, all by label."""
     width_m, height_m = pixel_size_m
     number = int(labels.max()) + 1

@@ -76,19 +76,19 @@ def _lines(labels: NDArray[np.int32], transform: Affine, *, smooth: bool) -> NDA
     segments = np.concatenate(edges).astype(float)
     if not len(segments):
         return np.empty(0, object)
-    merged = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(shapely.linestrings(segments))))
+    lines: NDArray[Any] = np.asarray(shapely.linestrings(segments))
+    merged = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(lines)))
     drawn = [
         _round(shapely.get_coordinates(line)) if smooth else shapely.get_coordinates(line) for line in merged
     ]
     a, b, c, d, e, f = transform[:6]
-    lines: NDArray[Any] = np.array(
+    return np.array(
         [
             shapely.LineString(np.column_stack([a * x + b * y + c, d * x + e * y + f]))
             for x, y in (points.T for points in drawn)
         ],
         dtype=object,
     )
-    return lines
 
 
 def _round(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,7 +102,7 @@ def _round(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points
 
 
-def _absorb(pieces: list[shapely.Polygon], least_area: float) -> list[shapely.Polygon]:
+def _absorb(pieces: list[Any], least_area: float) -> list[Any]:
     """Gives pieces below an area, the smallest first, to the neighbour with the longest common line."""
     stuck = 0
     pieces = sorted(pieces, key=lambda piece: float(piece.area))

@@ -29,8 +29,8 @@ class Divider:
     Attributes:
         lattice: The grid whose pixels bodies are labelled on; it goes on beyond its rim.
         elevation: For divides along the terrain.
-        existing: Polygons of another inventory in the lattice's CRS, whose divides are to be taken over. Where
-            both are given, the inventory counts, and the terrain for bodies that it does not know.
+        existing: Polygons of another inventory in the lattice's CRS, whose divides are to be taken over.
+            Where both are given, the inventory counts, and the terrain for bodies that it does not know.
         rules: For divides along the terrain.
         smooth: Whether to round the stairs of the lines off.
         min_area_km2: No piece is smaller; what would be joins its neighbour.
@@ -68,24 +68,19 @@ class Divider:
         return np.array(pieces, dtype=object), origins
 
     def _divide_one(self, body: Any, near: NDArray[Any]) -> tuple[list[Any], str]:
-        tried = []
-        if len(near):
-            tried.append("existing")
-        elif self.elevation is not None:
-            tried.append("terrain")
-        for origin in tried:
+        if len(near) or self.elevation is not None:
+            origin = "existing" if len(near) else "terrain"
             grid = self._around(body, self.rules.surround_m if origin == "terrain" else 0.0)
             ice = pixels_inside(body, grid)
-            labels = self._transfer(ice, near, grid) if origin == "existing" else self._basins(ice, grid)
+            if origin == "terrain" and self.elevation is not None:
+                labels = label_basins(ice, self.elevation.read(grid), grid.pixel_size_m, self.rules)
+            else:
+                labels = self._transfer(ice, near, grid)
             if labels.max() > 1:
                 unit_km2 = body.area / (ice.sum() * grid.pixel_area_km2)
                 least = self.min_area_km2 * unit_km2
                 return cut_polygon(body, labels, grid.transform, smooth=self.smooth, least_area=least), origin
         return [body], "none"
-
-    def _basins(self, ice: NDArray[np.bool_], grid: Grid) -> NDArray[np.int32]:
-        assert self.elevation is not None
-        return label_basins(ice, self.elevation.read(grid), grid.pixel_size_m, self.rules)
 
     def _transfer(self, ice: NDArray[np.bool_], near: NDArray[Any], grid: Grid) -> NDArray[np.int32]:
         """Each ice pixel goes to the glacier that holds it, the others to the nearest along the ice."""

@@ -77,8 +77,8 @@ def make_inventory(
 
     Args:
         source: A mask raster, or outlines in any format and CRS.
-        out_path: A GeoPackage: layer `glaciers` in the CRS of the source, and the tables `hypsometry` (with an
-            elevation model) and `links` (with another inventory). Columns: `docs/inventory.md`.
+        out_path: A GeoPackage: layer `glaciers` in the CRS of the source, and the tables `hypsometry` (with
+            an elevation model) and `links` (with another inventory). Columns: `docs/inventory.md`.
         layer: Layer of outlines with several; without it the best of what `vectorize` writes, else the first.
         dem: Elevation in metres, of any CRS and resolution.
         probability: Glacier probability, of any CRS and resolution.
@@ -166,7 +166,8 @@ def _refuse(
         raise RequestError(f"{out_path}: an inventory has several tables; end the name in .gpkg")
     if divides not in DIVIDES:
         raise RequestError(
-            f"divides {divides!r} are unknown{did_you_mean(divides, DIVIDES)}; choose one of {', '.join(DIVIDES)}"
+            f"divides {divides!r} are unknown{did_you_mean(divides, DIVIDES)}; "
+            f"choose one of {', '.join(DIVIDES)}"
         )
     if divides == "terrain" and dem is None:
         raise RequestError("divides along the terrain need an elevation model; give --dem FILE")
@@ -242,11 +243,15 @@ def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: f
     lacking = int((shares < least).sum())
     if not lacking:
         return []
-    outside = int((shares == 0).sum())
-    return [
+    note = (
         f"{elevation.path}: covers less than {least:.0%} of {lacking} of {len(glaciers)} glaciers "
-        f"({outside} not at all); their terrain attributes are empty"
-    ]
+        f"({int((shares == 0).sum())} not at all); their terrain attributes are empty"
+    )
+    along_terrain = glaciers["divides"] == "terrain"
+    unknown_km2 = float((glaciers["area_km2"] * (1 - shares))[along_terrain].sum())
+    if unknown_km2 > 0:
+        note += f", and {unknown_km2:.3g} km2 of divided ice bodies, without elevation, could not be divided"
+    return [note]
 
 
 def _about_links(glaciers: gpd.GeoDataFrame, links: pd.DataFrame, existing: Path) -> list[str]:

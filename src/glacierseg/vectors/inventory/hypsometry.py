@@ -44,7 +44,7 @@ def elevation_bands(heights_m: NDArray[np.float64], area_km2: float) -> Bands:
 def _thousandths(shares: NDArray[Any]) -> NDArray[np.int64]:
     """Rounds shares so that they add up to 1000: what is left goes to the largest remainders."""
     exact = shares * 1000
-    whole = np.floor(exact).astype(np.int64)
+    whole: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     whole[np.argsort(whole - exact, kind="stable")[: 1000 - whole.sum()]] += 1
     return whole
 

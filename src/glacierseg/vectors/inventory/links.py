@@ -13,7 +13,7 @@ _ID_COLUMNS = ("rgi_id", "rgiid", "glims_id", "glimsid", "sgi-id", "glacier_id",
 
 
 def id_column(table: Any, wanted: str | None = None) -> str | None:
-    """Returns the column with the ids of an inventory: the wanted one, else the best known name, else None."""
+    """Returns the column with the ids of an inventory: the wanted, else the best known, else None."""
     by_lower = {str(name).lower(): str(name) for name in table.columns}
     if wanted is not None:
         return by_lower.get(wanted.lower())

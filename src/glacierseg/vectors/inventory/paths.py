@@ -60,8 +60,8 @@ def drain(
     return outlet
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _walk(inside: Any, seeds: Any, steps: Any, lengths_m: Any) -> Any:
+@numba.njit(cache=True)
+def _walk(inside: Any, seeds: Any, steps: Any, lengths_m: Any) -> Any:  # noqa: C901  (calls cost more)
     rows, columns = inside.shape
     distance_m = np.full((rows, columns), np.inf)
     nearest = np.zeros((rows, columns), np.int32)
@@ -97,8 +97,8 @@ def _walk(inside: Any, seeds: Any, steps: Any, lengths_m: Any) -> Any:
     return distance_m, nearest
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _drain(level_m: Any, domain: Any, width_m: Any, height_m: Any) -> Any:
+@numba.njit(cache=True)
+def _drain(level_m: Any, domain: Any, width_m: Any, height_m: Any) -> Any:  # noqa: C901, PLR0912
     rows, columns = domain.shape
     filled_m = np.full((rows, columns), np.inf)
     outlet = np.full((rows, columns), np.int64(-1))

@@ -7,12 +7,12 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyogrio
+import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
-from rasterio.crs import CRS as RasterCRS
 
 from glacierseg.errors import TruthError
 from glacierseg.raster.grid import Grid
@@ -69,7 +69,7 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
     crs = CRS.from_user_input(table.crs)
     metric = crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1
     working = crs if metric else utm_of(table)
-    lattice = Grid(RasterCRS.from_wkt(working.to_wkt()), Affine(pixel_m, 0, 0, 0, -pixel_m, 0), 1, 1)
+    lattice = Grid(rasterio.CRS.from_wkt(working.to_wkt()), Affine(pixel_m, 0, 0, 0, -pixel_m, 0), 1, 1)
     return Ice(polygons, crs, lattice, None)
 
 
