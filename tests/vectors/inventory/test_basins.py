@@ -73,7 +73,9 @@ def test_parts_of_one_label_get_numbers_of_their_own():
 def test_turning_the_ground_turns_the_basins(turn):
     elevation, mask, _ = two_valleys()
     straight = label_basins(mask > 0, elevation, SIZE, BasinRules())
-    turned = np.rot90(label_basins(np.rot90(mask > 0, turn), np.rot90(elevation, turn), SIZE, BasinRules()), -turn)
+    turned = np.rot90(
+        label_basins(np.rot90(mask > 0, turn), np.rot90(elevation, turn), SIZE, BasinRules()), -turn
+    )
     assert turned.max() == straight.max() == 2
     same = np.mean((turned == turned[20, 40]) == (straight == straight[20, 40]))
     assert same > 0.98

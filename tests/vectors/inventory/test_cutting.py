@@ -47,7 +47,9 @@ def _grid(shape):
 
 def test_jagged_pieces_have_the_area_of_their_pixels():
     mask = np.pad(np.ones((20, 30), np.uint8), 4)
-    labels = np.where(mask > 0, 1 + (np.arange(mask.shape[1]) > 13) + 2 * (np.arange(mask.shape[0]) > 11)[:, None], 0)
+    labels = np.where(
+        mask > 0, 1 + (np.arange(mask.shape[1]) > 13) + 2 * (np.arange(mask.shape[0]) > 11)[:, None], 0
+    )
     body = to_crs(trace_polygons(mask), TRANSFORM)[0]
     pieces = cut_polygon(body, labels.astype(np.int32), TRANSFORM, smooth=False)
     assert sorted(round(piece.area / 900) for piece in pieces) == sorted(np.bincount(labels.ravel())[1:])

@@ -35,7 +35,9 @@ def graph_of(inside, width_m, height_m):
 def test_distances_are_those_of_scipys_dijkstra(seed, share, size_m):
     random = np.random.default_rng(seed)
     inside = random.random((9, 11)) < share
-    seeds = np.where(random.random(inside.shape) < 0.05, random.integers(1, 4, inside.shape), 0).astype(np.int32)
+    seeds = np.where(random.random(inside.shape) < 0.05, random.integers(1, 4, inside.shape), 0).astype(
+        np.int32
+    )
     sources = np.flatnonzero(inside & (seeds > 0))
     distance_m, nearest = walk(inside, seeds, *size_m)
     expected = np.full(inside.size, np.inf)
@@ -84,9 +86,7 @@ def test_water_never_climbs_above_the_lowest_way_out(seed):
     for pixel in map(tuple, np.argwhere(domain).tolist()):
         end = tuple(int(k) for k in np.unravel_index(outlet[pixel], domain.shape))
         assert end in exits
-        level = next(
-            c for c in range(10) if level_m[pixel] <= c and reached_from(pixel, c) & exits
-        )
+        level = next(c for c in range(10) if level_m[pixel] <= c and reached_from(pixel, c) & exits)
         assert end in reached_from(pixel, level)
 
 
