@@ -26,12 +26,13 @@ def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float) -> NDArray[np.fl
     found = np.zeros(len(outlines))
     for number, outline in enumerate(outlines):
         near = tree.query(outline, predicate="dwithin", distance=buffer_m)
-        others = shapely.union_all(outlines[near[near != number]]) if len(near) > 1 else shapely.Polygon()
-        rim = (
-            outline.boundary.difference(others.buffer(1e-3 * buffer_m))
-            if not others.is_empty
-            else outline.boundary
-        )
+        rim, others = outline.boundary, shapely.Polygon()
+        if len(near) > 1:
+            west, south, east, north = outline.bounds
+            box = west - 2 * buffer_m, south - 2 * buffer_m, east + 2 * buffer_m, north + 2 * buffer_m
+            others = shapely.union_all(shapely.clip_by_rect(outlines[near[near != number]], *box))
+            # Outlines of other people do not always touch to the last digit.
+            rim = rim.difference(others.buffer(1e-3 * buffer_m))
         ribbon = rim.buffer(buffer_m)
         inner = ribbon.intersection(outline).area
         outer = ribbon.difference(outline).difference(others).area
