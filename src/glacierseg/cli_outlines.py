@@ -34,6 +34,7 @@ def inventory(
     existing: Annotated[
         Path | None, typer.Option(help="Another inventory, to link to and to take divides from.")
     ] = None,
+    existing_layer: Annotated[str | None, typer.Option(help="Its layer, of several.")] = None,
     existing_id: Annotated[
         str | None, typer.Option(help="Its column of ids; found by its name when left out.")
     ] = None,
@@ -75,6 +76,7 @@ def inventory(
         dem=dem,
         probability=probability,
         existing=existing,
+        existing_layer=existing_layer,
         existing_id=existing_id,
         divides=divides,
         prefix=prefix,

@@ -223,10 +223,11 @@ class RefinementConfig(Section):
 
 
 class OutputsConfig(Section):
-    """What is written besides the GeoTIFFs and tables."""
+    """What is written besides the GeoTIFFs and tables; without `inventory`, one for regions with a dem."""
 
     folder: DataPath | None = None
     outlines: Literal["gpkg", "none"] = "gpkg"
+    inventory: bool | None = None
     report: bool = True
 
 
@@ -278,8 +279,12 @@ class RunConfig(Section):
             raise ValueError(
                 "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"
             )
-        if self.bands.recipe is None and any(region.dem is not None for region in self.regions):
-            raise ValueError("a region has a dem but bands have no recipe; name one under `bands: recipe:`")
+        unused_dem = self.bands.recipe is None and self.outputs.inventory is not True
+        if unused_dem and any(region.dem is not None for region in self.regions):
+            raise ValueError(
+                "a region has a dem but bands have no recipe; name one under `bands: recipe:`, or set "
+                "`outputs: inventory: true`"
+            )
         if not any("train" in region.roles for region in self.regions):
             raise ValueError("no region has the role train; give at least one `roles: train`")
         return self

@@ -14,7 +14,13 @@ from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder, write_table
 from glacierseg.experiment.network import measure_importance, predict_regions
-from glacierseg.experiment.postprocess import METRIC_COLUMNS, refine_regions, score_regions, write_outlines
+from glacierseg.experiment.postprocess import (
+    METRIC_COLUMNS,
+    refine_regions,
+    score_regions,
+    write_inventories,
+    write_outlines,
+)
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.training import check_modalities, train, try_options
@@ -181,6 +187,7 @@ def _finish(
     refine_regions(config, studied, folder, model, talk)
     if config.outputs.outlines != "none":
         write_outlines(studied, folder)
+    write_inventories(config, folder, talk)
     if not folder.scores.exists():
         write_json(folder.scores, score_regions(studied, folder))
     scores: list[dict[str, Any]] = read_json(folder.scores)

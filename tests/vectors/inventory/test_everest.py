@@ -9,8 +9,8 @@ from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.vectors.inventory.files import make_inventory
 
 pytestmark = pytest.mark.real
-# Published elevations are above the geoid, which lies some 30 to 40 m below the ellipsoid here; the model's are
-# above the ellipsoid. See `docs/inventory.md`.
+# Published elevations are above the geoid, some 30 to 40 m below the ellipsoid; the model's are above the
+# ellipsoid. See `docs/inventory.md`.
 GEOID_M = -35
 
 

@@ -64,6 +64,7 @@ def make_inventory(
     dem: Path | str | None = None,
     probability: Path | str | None = None,
     existing: Path | str | None = None,
+    existing_layer: str | None = None,
     existing_id: str | None = None,
     divides: str = "auto",
     prefix: str = "",
@@ -83,6 +84,7 @@ def make_inventory(
         dem: Elevation in metres, of any CRS and resolution.
         probability: Glacier probability, of any CRS and resolution.
         existing: Another inventory.
+        existing_layer: Its layer, of several.
         existing_id: Its column of ids; the first of the usual names when None.
         divides: `terrain`; `existing`, to take over those of the other inventory; `none`; or `auto`:
             those of the other inventory where it knows the ice, else terrain if there is an elevation
@@ -109,7 +111,7 @@ def make_inventory(
         chance = stack.enter_context(open_local(Path(probability))) if probability else None
         pixel_m = max(_PIXEL_M, min(elevation.grid.pixel_size_m)) if elevation else _PIXEL_M
         ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=pixel_m)
-        theirs = _read_existing(Path(existing), existing_id, ice.crs) if existing else None
+        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
         divider = Divider(
             ice.lattice,
             elevation if divides in {"auto", "terrain"} else None,
@@ -181,8 +183,8 @@ def _refuse(
         )
 
 
-def _read_existing(path: Path, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
-    table = read_polygons(path)
+def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
+    table = read_polygons(path, layer=layer)
     column = id_column(table, wanted)
     if wanted is not None and column is None:
         raise RequestError(

@@ -26,7 +26,8 @@ def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float) -> NDArray[np.fl
     found = np.zeros(len(outlines))
     for number, outline in enumerate(outlines):
         near = tree.query(outline, predicate="dwithin", distance=buffer_m)
-        rim, others = outline.boundary, shapely.Polygon()
+        others: Any = shapely.Polygon()
+        rim = outline.boundary
         if len(near) > 1:
             west, south, east, north = outline.bounds
             box = west - 2 * buffer_m, south - 2 * buffer_m, east + 2 * buffer_m, north + 2 * buffer_m
