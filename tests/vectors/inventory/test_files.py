@@ -2,11 +2,15 @@ import geopandas as gpd
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import shapely
+from affine import Affine
+from rasterio.crs import CRS
 from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import RasterError, RequestError, TruthError
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
 from glacierseg.vectors.inventory.files import make_inventory
 from glacierseg.vectors.polygons import vectorize_mask
@@ -75,6 +79,41 @@ def test_terrain_divides_a_mask_and_everything_is_told(ground):
     facts = pyogrio.read_info(made.path, layer="glaciers")["layer_metadata"]
     assert facts["divides_used"] == "none, terrain"
     assert facts["elevation_model"] == "dem.tif"
+
+
+def test_glaciers_at_the_rim_are_marked(ground):
+    mask = np.zeros((60, 60), np.uint8)
+    mask[:10, 10:20] = mask[20:30, 20:30] = mask[40:50, -8:] = 1
+    write_mask(ground / "rim.tif", mask, grid_of(60, 60))
+    made = make_inventory(ground / "rim.tif", ground / "out.gpkg")
+    assert made.glaciers.set_index("cenlon")["at_rim"].sort_index().tolist() == [True, False, True]
+    assert any("2 glaciers reach the rim" in note for note in made.notes)
+
+
+def test_masks_in_degrees_and_probability_in_eight_bits(ground):
+    elevation, mask, _ = two_valleys()
+    grid = Grid(CRS.from_epsg(4326), Affine(0.0003, 0, 86.8, 0, -0.00027, 28.0), *mask.shape)
+    write_mask(ground / "degrees.tif", mask, grid)
+    write_dem(ground / "degrees_dem.tif", elevation, grid)
+    levels = np.where(mask == 1, 200, 255).astype(np.uint8)
+    with rasterio.open(
+        ground / "levels.tif", "w", driver="GTiff", height=grid.height, width=grid.width, count=1,
+        dtype="uint8", crs=grid.crs, transform=grid.transform, nodata=255,
+    ) as target:  # fmt: skip
+        target.write(levels, 1)
+        target.scales = (1 / 250,)
+    made = make_inventory(
+        ground / "degrees.tif",
+        ground / "out.gpkg",
+        dem=ground / "degrees_dem.tif",
+        probability=ground / "levels.tif",
+    )
+    assert made.glaciers["divides"].tolist() == ["terrain", "terrain"]
+    expected = mask.sum() * grid.pixel_area_km2
+    check_pieces(made.glaciers, expected)
+    np.testing.assert_allclose(made.glaciers["probability_mean"], 0.8)
+    assert made.glaciers["utm_zone"].tolist() == ["45N", "45N"]
+    assert set(made.glaciers["aspect_dir"]) == {"N", "S"}
 
 
 def test_the_same_again_has_the_same_ids(ground):

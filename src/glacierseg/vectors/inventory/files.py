@@ -122,6 +122,9 @@ def make_inventory(
         )
         polygons, origins, bodies = _divide(ice, divider, divides, notes)
         glaciers = _table(polygons, origins, ice.crs, min_area_km2, prefix)
+        glaciers["at_rim"] = ice.at_rim(glaciers.geometry.to_numpy())
+        if number := int(glaciers["at_rim"].sum()):
+            notes.append(f"{number} glaciers reach the rim of {source} and may go on beyond it (`at_rim`)")
         if len(glaciers) == 0:
             notes.append(f"{source}: no glacier has {min_area_km2:g} km2 or more; the inventory is empty")
         if buffer_m is None:

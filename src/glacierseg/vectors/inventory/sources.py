@@ -42,6 +42,20 @@ class Ice:
     lattice: Grid
     half_pixel_m: float | None
 
+    def at_rim(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
+        """Says which lie within a pixel of the mask's rim, where the ice may go on; never so for outlines."""
+        if self.half_pixel_m is None:
+            return np.zeros(len(outlines), bool)
+        rows, columns = self.lattice.shape
+        inner = shapely.Polygon(
+            [
+                self.lattice.transform * corner
+                for corner in ((1, 1), (columns - 1, 1), (columns - 1, rows - 1), (1, rows - 1))
+            ]
+        )
+        near: NDArray[np.bool_] = ~shapely.within(outlines, inner)
+        return near
+
 
 def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> Ice:
     """Reads a mask or outlines.
