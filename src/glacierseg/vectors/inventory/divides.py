@@ -62,12 +62,21 @@ class Divider:
         origins: list[str] = []
         for body in bodies:
             near = theirs[np.sort(tree.query(body, predicate="intersects"))]
-            parts, origin = self._divide_one(body, near)
+            least = self._least_area(body)
+            # A neighbour whose outline is drawn a little differently does not know this body.
+            near = near[shapely.area(shapely.intersection(near, body)) >= least] if len(near) else near
+            parts, origin = self._divide_one(body, near, least)
             pieces += parts
             origins += [origin if len(parts) > 1 else "none"] * len(parts)
         return np.array(pieces, dtype=object), origins
 
-    def _divide_one(self, body: Any, near: NDArray[Any]) -> tuple[list[Any], str]:
+    def _least_area(self, body: Any) -> float:
+        """The least area in units of the CRS, and a little more, since the ellipsoid decides in the end."""
+        grid = self._around(body, 0.0)
+        unit_area = abs(grid.transform.determinant) / grid.pixel_area_km2
+        return 1.01 * self.min_area_km2 * unit_area
+
+    def _divide_one(self, body: Any, near: NDArray[Any], least: float) -> tuple[list[Any], str]:
         if len(near) or self.elevation is not None:
             origin = "existing" if len(near) else "terrain"
             grid = self._around(body, self.rules.surround_m if origin == "terrain" else 0.0)
@@ -77,8 +86,6 @@ class Divider:
             else:
                 labels = self._transfer(ice, near, grid)
             if labels.max() > 1:
-                unit_km2 = body.area / (ice.sum() * grid.pixel_area_km2)
-                least = self.min_area_km2 * unit_km2
                 return cut_polygon(body, labels, grid.transform, smooth=self.smooth, least_area=least), origin
         return [body], "none"
 

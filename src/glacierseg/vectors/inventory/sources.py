@@ -100,7 +100,7 @@ def read_polygons(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
             table = gpd.read_parquet(path)
         else:
             names = [str(name) for name, _ in pyogrio.list_layers(path)]
-            wanted = layer or next((name for name in _LAYERS if name in names), None)
+            wanted = layer or next((name for name in _LAYERS if name in names), names[0])
             table = gpd.read_file(path, layer=wanted)
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:
         raise TruthError(
