@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from glacierseg.refine.search import tune_refinement
     from glacierseg.report import write_report
     from glacierseg.training.checkpoint import load_model
+    from glacierseg.vectors.inventory.files import make_inventory
     from glacierseg.vectors.polygons import vectorize_mask
 
 _HOMES = {
@@ -40,6 +41,7 @@ _HOMES = {
     "export_model": "predict.export",
     "load_config": "config",
     "load_model": "training.checkpoint",
+    "make_inventory": "vectors.inventory.files",
     "open_scene": "raster.scene",
     "predict_scene": "predict.scene",
     "refine_mask": "refine.pipeline",
@@ -59,6 +61,7 @@ __all__ = [
     "export_model",
     "load_config",
     "load_model",
+    "make_inventory",
     "open_scene",
     "predict_scene",
     "refine_mask",

@@ -259,10 +259,11 @@ class RefinementConfig(Section):
 
 
 class OutputsConfig(Section):
-    """What is written besides the GeoTIFFs and tables."""
+    """What is written besides the GeoTIFFs and tables; without `inventory`, one for regions with a dem."""
 
     folder: DataPath | None = None
     outlines: Literal["gpkg", "none"] = "gpkg"
+    inventory: bool | None = None
     report: bool = True
 
 
@@ -314,15 +315,12 @@ class RunConfig(Section):
             raise ValueError(
                 "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"
             )
-        spares_steep_holes = self.refinement.max_hole_slope_deg is not None
         flat = [region.name for region in self.regions if region.dem is None]
-        if spares_steep_holes and flat:
+        if self.refinement.max_hole_slope_deg is not None and flat:
             raise ValueError(
                 f"refinement.max_hole_slope_deg needs elevation, but region {flat[0]!r} has no dem; "
                 "name its file"
             )
-        if self.bands.recipe is None and not spares_steep_holes and len(flat) < len(self.regions):
-            raise ValueError("a region has a dem but bands have no recipe; name one under `bands: recipe:`")
         if not any("train" in region.roles for region in self.regions):
             raise ValueError("no region has the role train; give at least one `roles: train`")
         return self

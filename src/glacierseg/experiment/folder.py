@@ -96,6 +96,10 @@ class ModelFolder:
         """Outlines of a region."""
         return self.path / f"{region}.gpkg"
 
+    def inventory(self, region: str) -> Path:
+        """Inventory of a region."""
+        return self.path / f"{region}_inventory.gpkg"
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -11,13 +11,14 @@ from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
-from glacierseg.raster.truth import read_mask
+from glacierseg.raster.truth import is_vector, read_mask
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.files import finite, refine_file, tune_record
 from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
+from glacierseg.vectors.inventory.files import make_inventory
 from glacierseg.vectors.polygons import vectorize_mask
 
 
@@ -130,3 +131,30 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
                 folder.outlines(study.name),
                 refined_path=folder.refined(study.name),
             )
+
+
+def write_inventories(config: RunConfig, folder: ModelFolder, talk: Talk) -> None:
+    """Writes the inventory of the refined mask of every region that shall have one and has none yet.
+
+    Truth in the form of outlines is what its glaciers are linked to. Divides follow the terrain, or the truth
+    where there is no elevation model.
+    """
+    for region in config.regions:
+        wanted = config.outputs.inventory
+        if wanted is None:
+            wanted = region.dem is not None and config.outputs.outlines != "none"
+        if not wanted or folder.inventory(region.name).exists():
+            continue
+        chance = folder.probability(region.name)
+        made = make_inventory(
+            folder.refined(region.name),
+            folder.inventory(region.name),
+            dem=region.dem,
+            probability=chance if chance.exists() else None,
+            existing=region.truth if is_vector(region.truth) else None,
+            existing_layer=region.truth_layer,
+            divides="auto" if region.dem is None else "terrain",
+            prefix=region.name,
+        )
+        for note in made.notes:
+            talk.say(f"inventory of {region.name}: {note}")

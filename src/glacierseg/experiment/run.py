@@ -14,7 +14,7 @@ from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import ModelFolder, RunFolder
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.network import predict_regions
-from glacierseg.experiment.postprocess import refine_regions, write_outlines
+from glacierseg.experiment.postprocess import refine_regions, write_inventories, write_outlines
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
@@ -185,6 +185,7 @@ def _finish(
     refine_regions(config, studied, folder, model, talk)
     if config.outputs.outlines != "none":
         write_outlines(studied, folder)
+    write_inventories(config, folder, talk)
     # A run of an earlier version stored scores of another kind, which are made again.
     if (scores := read_scores(folder)) is None:
         scores = score_regions(config, studied, folder)

@@ -1,0 +1,156 @@
+"""The table of glaciers: names, places, terrain, uncertainty and probability of every outline."""
+
+import math
+from collections import Counter
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.transform import from_bounds
+
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.warp import utm_crs
+from glacierseg.vectors.inventory.elevation import LocalRaster
+from glacierseg.vectors.inventory.hypsometry import BAND_M
+from glacierseg.vectors.inventory.relief import SECTORS, Relief, measure_relief, pixels_inside
+from glacierseg.vectors.inventory.uncertainty import buffer_uncertainty
+
+_TERRAIN = (
+    "zmin_m", "zmax_m", "zmed_m", "zmean_m", "slope_deg", "aspect_deg", "aspect_sec", "lmax_m",
+    "termlon", "termlat",
+)  # fmt: skip
+
+
+def inventory_ids(cenlon: NDArray[Any], cenlat: NDArray[Any], prefix: str) -> list[str]:
+    """Names glaciers by their place, in the way of GLIMS: `<prefix>-G086932E27925N`.
+
+    Longitude (0-360 degrees east) and latitude are in thousandths of a degree, so a name stays the same when
+    the same outline is named again. Glaciers with one name get `-2`, `-3` and so on, in the order given.
+
+    Args:
+        cenlon: `(N,)` degrees.
+        cenlat: `(N,)` degrees.
+        prefix: What names begin with; may be empty.
+    """
+    names = []
+    seen: Counter[str] = Counter()
+    for longitude, latitude in zip(cenlon, cenlat, strict=True):
+        east, north = round(float(longitude) % 360 * 1000) % 360_000, round(abs(float(latitude)) * 1000)
+        name = f"G{east:06d}E{north:05d}{'S' if latitude < 0 else 'N'}"
+        seen[name] += 1
+        again = f"-{seen[name]}" if seen[name] > 1 else ""
+        names.append(f"{prefix}-{name}{again}" if prefix else name + again)
+    return names
+
+
+def utm_zones(cenlon: NDArray[Any], cenlat: NDArray[Any]) -> list[str]:
+    """Returns zones of six degrees with their hemisphere, such as `45N`.
+
+    The exceptions for south-western Norway and Svalbard are not made.
+    """
+    return [
+        f"{min(int((longitude + 180) // 6) + 1, 60)}{'S' if latitude < 0 else 'N'}"
+        for longitude, latitude in zip(cenlon, cenlat, strict=True)
+    ]
+
+
+def add_relief(
+    glaciers: gpd.GeoDataFrame, elevation: LocalRaster, *, least_share: float
+) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+    """Measures the terrain of every glacier.
+
+    Args:
+        glaciers: With `inv_id` and `area_km2`.
+        elevation: The elevation model.
+        least_share: See `measure_relief`.
+
+    Returns:
+        The glaciers with the columns of `Relief` and `aspect_dir`; and their hypsometry: `inv_id`,
+        `from_m`, `to_m`, `area_km2` and `permille`.
+
+    Raises:
+        RasterError: The elevation cannot be read.
+    """
+    outlines = glaciers.geometry.to_crs(elevation.crs)
+    reliefs = [
+        measure_relief(outline, area_km2, elevation, least_share=least_share)
+        for outline, area_km2 in zip(outlines, glaciers["area_km2"], strict=True)
+    ]
+    columns: dict[str, Any] = {"dem_share": [relief.dem_share for relief in reliefs]}
+    for name in _TERRAIN:
+        values = [getattr(relief, name) for relief in reliefs]
+        columns[name] = pd.array(values, "Int64") if name == "aspect_sec" else np.array(values, float)
+    columns["aspect_dir"] = pd.array([_direction(relief) for relief in reliefs], "string")
+    return glaciers.assign(**columns), _hypsometry(glaciers["inv_id"], reliefs)
+
+
+def add_uncertainty(glaciers: gpd.GeoDataFrame, buffer_m: float) -> gpd.GeoDataFrame:
+    """Adds `uncertainty_km2` and `uncertainty_pct`, see `buffer_uncertainty`."""
+    metric = utm_of(glaciers)
+    outlines = glaciers.geometry.to_crs(metric)
+    # UTM is not true to area; the ratio is.
+    share = buffer_uncertainty(outlines.to_numpy(), buffer_m) / outlines.area.to_numpy()
+    return glaciers.assign(uncertainty_km2=share * glaciers["area_km2"], uncertainty_pct=share * 100)
+
+
+def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd.GeoDataFrame:
+    """Adds `probability_mean` and `probability_std` of the pixels whose centre lies inside.
+
+    Raises:
+        RasterError: The probability cannot be read.
+    """
+    found = []
+    for outline in glaciers.geometry.to_crs(probability.crs):
+        grid = probability.window(outline.bounds, margin_px=0)
+        values = probability.read(grid)[pixels_inside(outline, grid)]
+        values = values[np.isfinite(values)]
+        found.append((values.mean(), values.std()) if values.size else (math.nan, math.nan))
+    means, deviations = np.array(found, float).reshape(-1, 2).T
+    return glaciers.assign(probability_mean=means, probability_std=deviations)
+
+
+def utm_of(table: gpd.GeoDataFrame) -> CRS:
+    """Returns the UTM zone of the middle of a table."""
+    west, south, east, north = table.to_crs(4326).total_bounds
+    middle = from_bounds(west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6, 1, 1)
+    return CRS.from_wkt(utm_crs(Grid(rasterio.CRS.from_epsg(4326), middle, 1, 1)).to_wkt())
+
+
+def _direction(relief: Relief) -> str | None:
+    if relief.aspect_sec is None:
+        return None
+    return (*SECTORS, "flat")[relief.aspect_sec - 1]
+
+
+def _hypsometry(ids: Any, reliefs: list[Relief]) -> pd.DataFrame:
+    tables = [
+        pd.DataFrame(
+            {
+                "inv_id": name,
+                "from_m": relief.bands.from_m,
+                "to_m": relief.bands.from_m + BAND_M,
+                "area_km2": relief.bands.area_km2,
+                "permille": relief.bands.permille,
+            }
+        )
+        for name, relief in zip(ids, reliefs, strict=True)
+        if relief.bands is not None
+    ]
+    if tables:
+        return pd.concat(tables, ignore_index=True)
+    return pd.DataFrame(
+        {
+            "inv_id": pd.Series(dtype=str),
+            "from_m": pd.Series(dtype="int64"),
+            "to_m": pd.Series(dtype="int64"),
+            "area_km2": pd.Series(dtype=float),
+            "permille": pd.Series(dtype="int64"),
+        }
+    )
+
+
+__all__ = ["add_probability", "add_relief", "add_uncertainty", "inventory_ids", "utm_of", "utm_zones"]

@@ -1,0 +1,125 @@
+"""Rasters read for one outline at a time, whatever their CRS and resolution."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Proj, Transformer
+from pyproj.exceptions import ProjError
+
+from glacierseg.raster.blocks import Block, LayerReader, bounded_gdal
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.warp import bands_of, metric_grid, on_grid
+
+# A bounding box of more pixels is read from a coarser grid: 4000 x 4000 float64 arrays are 128 MB each.
+_MOST_PX = 16_000_000
+# A projection that stretches lengths by more than this falsifies slopes; then a UTM grid is used.
+_LARGEST_STRETCH = 0.02
+
+
+class LocalRaster:
+    """Reads the first band of a raster around places."""
+
+    def __init__(self, path: Path, dataset: Any) -> None:
+        self.path = path
+        self._dataset = dataset
+        self._bands = bands_of(dataset, path)[:1]
+        self.scale = float(dataset.scales[0])
+        self.grid = grid_of(dataset)
+        self.crs = CRS.from_wkt(self.grid.crs.to_wkt())
+
+    def window(self, bounds: tuple[float, float, float, float], margin_px: int) -> Grid:
+        """Returns the part of the raster's own lattice around a box in its CRS; it may reach beyond."""
+        west, south, east, north = bounds
+        corners = [
+            ~self.grid.transform * corner
+            for corner in ((west, north), (east, south), (west, south), (east, north))
+        ]
+        columns, rows = zip(*corners, strict=True)
+        column, row = math.floor(min(columns)) - margin_px, math.floor(min(rows)) - margin_px
+        return self.grid.crop(
+            row, column, math.ceil(max(rows)) + margin_px - row, math.ceil(max(columns)) + margin_px - column
+        )
+
+    def metric_window(self, bounds: tuple[float, float, float, float], margin_px: int) -> Grid:
+        """Returns a north-up grid around a box, true to lengths within 2 % and of bearable size.
+
+        It is the raster's own lattice where that serves, else one in UTM, or a coarser one.
+        """
+        grid = self.window(bounds, margin_px)
+        a, b, _, d, e, _ = grid.transform[:6]
+        if b or d or a <= 0 or e >= 0 or self._stretch(grid) > _LARGEST_STRETCH:
+            grid = metric_grid(grid)
+        if (pixels := grid.height * grid.width) > _MOST_PX:
+            grid = coarser(grid, math.ceil(math.sqrt(pixels / _MOST_PX)))
+        return grid
+
+    def read(self, grid: Grid) -> NDArray[np.float64]:
+        """Reads values on a grid, `(H, W)`, NaN where there are none; scaled if the file says so.
+
+        Raises:
+            RasterError: The pixels cannot be read.
+        """
+        values = np.full(grid.shape, np.nan)
+        column, row = (round(number) for number in ~self.grid.transform * (grid.transform * (0, 0)))
+        if self.grid.crop(row, column, grid.height, grid.width).difference(grid) is None:
+            top, left = max(row, 0), max(column, 0)
+            height = min(row + grid.height, self.grid.height) - top
+            width = min(column + grid.width, self.grid.width) - left
+            if height > 0 and width > 0:
+                block = Block(top, left, height, width)
+                there = slice(top - row, top - row + height), slice(left - column, left - column + width)
+                values[there] = self._values(self._dataset, block)
+        else:
+            finer = grid.pixel_area_km2 > 2 * self.grid.pixel_area_km2
+            with on_grid(self._dataset, grid, "average" if finer else "bilinear") as aligned:
+                values[:] = self._values(aligned, Block(0, 0, *grid.shape))
+        return values
+
+    def _values(self, dataset: Any, block: Block) -> NDArray[np.float64]:
+        values, valid = LayerReader(self._bands, {self.path: dataset}).read(block)
+        scaled: NDArray[np.float64] = np.where(valid[0], values[0].astype(np.float64) * self.scale, np.nan)
+        return scaled
+
+    def _stretch(self, grid: Grid) -> float:
+        if grid.is_geographic:
+            return 0.0
+        left, bottom, right, top = grid.bounds
+        try:
+            point = Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True).transform(
+                (left + right) / 2, (bottom + top) / 2
+            )
+            scale = Proj(self.crs).get_factors(*point).areal_scale
+        except (ProjError, TypeError):
+            return math.inf
+        return abs(math.sqrt(scale) - 1)
+
+
+def coarser(grid: Grid, factor: int) -> Grid:
+    """Returns a grid over the same ground with pixels `factor` times as wide and high."""
+    return Grid(
+        grid.crs,
+        grid.transform * Affine.scale(factor),
+        math.ceil(grid.height / factor),
+        math.ceil(grid.width / factor),
+    )
+
+
+@contextmanager
+def open_local(path: Path) -> Iterator[LocalRaster]:
+    """Opens a raster, such as an elevation model, for reading around outlines.
+
+    Raises:
+        RasterError: It cannot be read or has no CRS.
+    """
+    with bounded_gdal(), open_raster(path) as dataset:
+        yield LocalRaster(path, dataset)
+
+
+__all__ = ["LocalRaster", "coarser", "open_local"]

@@ -1,0 +1,284 @@
+"""From a mask or outlines to the file of an inventory."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from glacierseg._version import __version__
+from glacierseg.errors import RequestError, did_you_mean
+from glacierseg.raster.write import atomic_path
+from glacierseg.vectors.inventory.attributes import (
+    add_probability,
+    add_relief,
+    add_uncertainty,
+    inventory_ids,
+    utm_zones,
+)
+from glacierseg.vectors.inventory.basins import BasinRules
+from glacierseg.vectors.inventory.divides import Divider
+from glacierseg.vectors.inventory.elevation import LocalRaster, open_local
+from glacierseg.vectors.inventory.links import id_column, link_table
+from glacierseg.vectors.inventory.sources import Ice, read_ice, read_polygons
+from glacierseg.vectors.table import outline_table
+
+DIVIDES = ("auto", "terrain", "existing", "none")
+# Lattice for outlines without elevation model; with one, its own pixel size, but no finer than this.
+_PIXEL_M = 10.0
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """An inventory that was written.
+
+    Attributes:
+        path: The GeoPackage.
+        glaciers: Layer `glaciers`, from the largest down.
+        hypsometry: Table `hypsometry`; None without elevation model.
+        links: Table `links`; None without another inventory.
+        bodies: How many ice bodies the glaciers were cut from.
+        notes: What a user should know, one line each.
+    """
+
+    path: Path
+    glaciers: gpd.GeoDataFrame
+    hypsometry: pd.DataFrame | None
+    links: pd.DataFrame | None
+    bodies: int
+    notes: tuple[str, ...]
+
+
+def make_inventory(
+    source: Path | str,
+    out_path: Path | str,
+    *,
+    layer: str | None = None,
+    dem: Path | str | None = None,
+    probability: Path | str | None = None,
+    existing: Path | str | None = None,
+    existing_layer: str | None = None,
+    existing_id: str | None = None,
+    divides: str = "auto",
+    prefix: str = "",
+    min_area_km2: float = 0.01,
+    buffer_m: float | None = None,
+    least_dem_share: float = 0.95,
+    smooth: bool = True,
+    rules: BasinRules | None = None,
+) -> Inventory:
+    """Makes an inventory of a mask or of outlines: divides ice bodies and measures every glacier.
+
+    Args:
+        source: A mask raster, or outlines in any format and CRS.
+        out_path: A GeoPackage: layer `glaciers` in the CRS of the source, and the tables `hypsometry` (with
+            an elevation model) and `links` (with another inventory). Columns: `docs/inventory.md`.
+        layer: Layer of outlines with several; without it the best of what `vectorize` writes, else the first.
+        dem: Elevation in metres, of any CRS and resolution.
+        probability: Glacier probability, of any CRS and resolution.
+        existing: Another inventory.
+        existing_layer: Its layer, of several.
+        existing_id: Its column of ids; the first of the usual names when None.
+        divides: `terrain`; `existing`, to take over those of the other inventory; `none`; or `auto`:
+            those of the other inventory where it knows the ice, else terrain if there is an elevation
+            model. Outlines that touch one another count as divided already under `auto` and stay as they are.
+        prefix: What ids begin with.
+        min_area_km2: Smaller glaciers are left out; smaller pieces of a body join their neighbour.
+        buffer_m: Uncertainty of the boundary; half a pixel of a mask when None. None for outlines leaves
+            the uncertainty out.
+        least_dem_share: Terrain attributes are left empty where less of an outline has elevation.
+        smooth: Smooth the outlines of a mask and the divides.
+        rules: How terrain is cut into basins.
+
+    Raises:
+        RequestError: An option makes no sense.
+        RasterError: A raster cannot be read.
+        TruthError: The mask or the outlines cannot be used.
+        OutputError: The file cannot be written.
+    """
+    source, out_path = Path(source), Path(out_path)
+    _refuse(out_path, divides, min_area_km2, buffer_m, least_dem_share, dem, existing)
+    notes: list[str] = []
+    with ExitStack() as stack:
+        elevation = stack.enter_context(open_local(Path(dem))) if dem else None
+        chance = stack.enter_context(open_local(Path(probability))) if probability else None
+        pixel_m = max(_PIXEL_M, min(elevation.grid.pixel_size_m)) if elevation else _PIXEL_M
+        ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=pixel_m)
+        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
+        divider = Divider(
+            ice.lattice,
+            elevation if divides in {"auto", "terrain"} else None,
+            theirs if divides in {"auto", "existing"} else None,
+            rules or BasinRules(),
+            smooth=smooth,
+            min_area_km2=min_area_km2,
+        )
+        polygons, origins, bodies = _divide(ice, divider, divides, notes)
+        glaciers = _table(polygons, origins, ice.crs, min_area_km2, prefix)
+        glaciers["at_rim"] = ice.at_rim(glaciers.geometry.to_numpy())
+        if number := int(glaciers["at_rim"].sum()):
+            notes.append(f"{number} glaciers reach the rim of {source} and may go on beyond it (`at_rim`)")
+        if len(glaciers) == 0:
+            notes.append(f"{source}: no glacier has {min_area_km2:g} km2 or more; the inventory is empty")
+        if buffer_m is None:
+            buffer_m = ice.half_pixel_m
+        if buffer_m is None:
+            notes.append("outlines do not tell how uncertain they are: give --buffer-m for area uncertainty")
+        elif len(glaciers):
+            glaciers = add_uncertainty(glaciers, buffer_m)
+        if chance is not None:
+            glaciers = add_probability(glaciers, chance)
+        hypsometry = None
+        if elevation is not None:
+            glaciers, hypsometry = add_relief(glaciers, elevation, least_share=least_dem_share)
+            notes += _about_coverage(glaciers, elevation, least_dem_share)
+        links = None
+        if theirs is not None:
+            links = link_table(glaciers, theirs, "_their_id")
+            notes += _about_links(glaciers, links, Path(existing or ""))
+    facts = {
+        "made_with": f"glacierseg {__version__}",
+        "source": source.name,
+        "divides": divides,
+        "divides_used": ", ".join(sorted(set(origins))),
+        "elevation_model": Path(dem).name if dem else "",
+        "existing_inventory": Path(existing).name if existing else "",
+        "least_elevation_coverage": f"{least_dem_share:g}",
+        "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
+        "min_area_km2": f"{min_area_km2:g}",
+    }
+    _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts)
+    return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
+
+
+def _refuse(
+    out_path: Path,
+    divides: str,
+    min_area_km2: float,
+    buffer_m: float | None,
+    least_dem_share: float,
+    dem: Path | str | None,
+    existing: Path | str | None,
+) -> None:
+    if out_path.suffix.lower() != ".gpkg":
+        raise RequestError(f"{out_path}: an inventory has several tables; end the name in .gpkg")
+    if divides not in DIVIDES:
+        raise RequestError(
+            f"divides {divides!r} are unknown{did_you_mean(divides, DIVIDES)}; "
+            f"choose one of {', '.join(DIVIDES)}"
+        )
+    if divides == "terrain" and dem is None:
+        raise RequestError("divides along the terrain need an elevation model; give --dem FILE")
+    if divides == "existing" and existing is None:
+        raise RequestError("divides of another inventory need that inventory; give --existing FILE")
+    if min_area_km2 < 0 or (buffer_m is not None and buffer_m <= 0):
+        raise RequestError("the least area must not be negative and the buffer must be above 0")
+    if not 0 < least_dem_share <= 1:
+        raise RequestError(
+            f"a coverage of {least_dem_share:g} makes no sense; give a share above 0, at most 1"
+        )
+
+
+def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
+    table = read_polygons(path, layer=layer)
+    column = id_column(table, wanted)
+    if wanted is not None and column is None:
+        raise RequestError(
+            f"{path}: has no column {wanted!r}{did_you_mean(wanted, map(str, table.columns))}; "
+            f"its columns are {', '.join(map(str, table.columns))}"
+        )
+    ids = table[column].astype(str) if column else pd.Series(range(1, len(table) + 1)).astype(str)
+    kept = gpd.GeoDataFrame({"_their_id": ids.to_numpy()}, geometry=table.geometry.to_numpy(), crs=table.crs)
+    kept = kept.to_crs(crs)
+    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(kept.geometry.to_numpy()), crs=crs))
+    # Far away from a projection's home coordinates may become infinite.
+    return kept[np.isfinite(kept.bounds).all(axis=1)].reset_index(drop=True)
+
+
+def _divide(
+    ice: Ice, divider: Divider, divides: str, notes: list[str]
+) -> tuple[NDArray[Any], list[str], int]:
+    """Pieces in the CRS of the ice, whence their divides are, and the number of bodies."""
+    polygons = ice.polygons
+    if ice.half_pixel_m is None and len(polygons) > 1:
+        tree = shapely.STRtree(polygons)
+        one, other = tree.query(polygons, predicate="intersects")
+        touching = len(np.unique(one[one != other]))
+        if touching and divides == "auto":
+            notes.append(
+                f"{touching} outlines touch others and count as divided already; say --divides terrain or "
+                "existing to divide them anew"
+            )
+            return polygons, ["kept"] * len(polygons), len(polygons)
+        if touching and divides != "none":
+            polygons = shapely.get_parts(shapely.union_all(polygons))
+    if divides == "none" or (divider.elevation is None and divider.existing is None) or not len(polygons):
+        return polygons, ["none"] * len(polygons), len(polygons)
+    working = CRS.from_wkt(ice.lattice.crs.to_wkt())
+    moved = gpd.GeoSeries(polygons, crs=ice.crs).to_crs(working).to_numpy()
+    theirs = divider.existing.to_crs(working) if divider.existing is not None else None
+    pieces, origins = replace(divider, existing=theirs).divide(moved)
+    return gpd.GeoSeries(pieces, crs=working).to_crs(ice.crs).to_numpy(), origins, len(polygons)
+
+
+def _table(
+    polygons: NDArray[Any], origins: list[str], crs: CRS, min_area_km2: float, prefix: str
+) -> gpd.GeoDataFrame:
+    table = outline_table(polygons, crs, 0.0).drop(columns="glacier_id")
+    table["divides"] = np.array(origins, dtype=object)
+    table = table[table["area_km2"] >= min_area_km2]
+    # By area, and glaciers of equal area by place, whatever the order in which they were found.
+    table = table.sort_values(["area_km2", "cenlon", "cenlat"], ascending=[False, True, True])
+    table = table.reset_index(drop=True)
+    lon, lat = table["cenlon"].to_numpy(), table["cenlat"].to_numpy()
+    table.insert(0, "inv_id", inventory_ids(lon, lat, prefix))
+    table.insert(4, "utm_zone", utm_zones(lon, lat))
+    return table
+
+
+def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: float) -> list[str]:
+    shares = glaciers["dem_share"]
+    lacking = int((shares < least).sum())
+    if not lacking:
+        return []
+    note = (
+        f"{elevation.path}: covers less than {least:.0%} of {lacking} of {len(glaciers)} glaciers "
+        f"({int((shares == 0).sum())} not at all); their terrain attributes are empty"
+    )
+    along_terrain = glaciers["divides"] == "terrain"
+    unknown_km2 = float((glaciers["area_km2"] * (1 - shares))[along_terrain].sum())
+    if unknown_km2 > 0:
+        note += f", and {unknown_km2:.3g} km2 of divided ice bodies, without elevation, could not be divided"
+    return [note]
+
+
+def _about_links(glaciers: gpd.GeoDataFrame, links: pd.DataFrame, existing: Path) -> list[str]:
+    if len(links) or glaciers.empty:
+        return []
+    return [f"{existing}: no glacier of it meets ours; check that both are of the same place"]
+
+
+def _write(
+    path: Path,
+    glaciers: gpd.GeoDataFrame,
+    tables: dict[str, pd.DataFrame | None],
+    facts: dict[str, str],
+) -> None:
+    with atomic_path(path) as part:
+        pyogrio.write_dataframe(
+            glaciers, part, layer="glaciers", driver="GPKG", geometry_type="Polygon",
+            dataset_metadata=facts, layer_metadata=facts,
+        )  # fmt: skip
+        for name, table in tables.items():
+            if table is not None:
+                pyogrio.write_dataframe(table, part, layer=name, driver="GPKG")
+
+
+__all__ = ["DIVIDES", "Inventory", "make_inventory"]

@@ -1,0 +1,176 @@
+"""What the terrain says about one glacier: heights, slope, aspect, length and hypsometry."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import Proj, Transformer
+from rasterio.features import rasterize
+
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.terrain import aspect, pixel_sizes_m, slope
+from glacierseg.vectors.inventory.elevation import LocalRaster
+from glacierseg.vectors.inventory.hypsometry import Bands, elevation_bands
+from glacierseg.vectors.inventory.paths import walk
+
+SECTORS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
+"""Names of the aspect sectors 1 to 8; 9 is no direction, "flat"."""
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Terrain of one glacier.
+
+    Attributes:
+        dem_share: Share of the outline that the elevation model covers, 0-1.
+        zmin_m: Lowest elevation. All that follows is None below the coverage asked for.
+        zmax_m: Highest elevation.
+        zmed_m: Median elevation.
+        zmean_m: Mean elevation.
+        slope_deg: Mean slope.
+        aspect_deg: Mean aspect, clockwise from true north; None where no direction prevails.
+        aspect_sec: Its sector, 1 (north) to 8 (north-west), 9 without direction.
+        lmax_m: About the length along the longest way up.
+        termlon: Longitude of the lowest point.
+        termlat: Latitude of the lowest point.
+        bands: Hypsometry.
+    """
+
+    dem_share: float
+    zmin_m: float | None = None
+    zmax_m: float | None = None
+    zmed_m: float | None = None
+    zmean_m: float | None = None
+    slope_deg: float | None = None
+    aspect_deg: float | None = None
+    aspect_sec: int | None = None
+    lmax_m: float | None = None
+    termlon: float | None = None
+    termlat: float | None = None
+    bands: Bands | None = None
+
+
+def measure_relief(
+    outline: Any, area_km2: float, elevation: LocalRaster, *, least_share: float = 0.95
+) -> Relief:
+    """Measures the terrain under one outline.
+
+    Pixels count when their centre lies inside; an outline that holds no centre counts all it touches.
+
+    Args:
+        outline: A polygon in the CRS of the elevation model.
+        area_km2: Its area, which the hypsometry adds up to.
+        elevation: The open elevation model.
+        least_share: Nothing but the coverage is said when less of the outline is covered, because what is
+            missing may hold the lowest or the highest point.
+
+    Raises:
+        RasterError: The elevation cannot be read.
+    """
+    grid = elevation.metric_window(outline.bounds, margin_px=2)
+    if grid.crs != elevation.grid.crs:
+        move = Transformer.from_crs(elevation.crs, grid.crs.to_wkt(), always_xy=True)
+        outline = shapely.transform(outline, lambda xy: np.column_stack(move.transform(*xy.T)))
+    inside = pixels_inside(outline, grid)
+    z = elevation.read(grid)
+    known = inside & np.isfinite(z)
+    share = float(known.sum() / inside.sum())
+    if share < least_share or not known.any():
+        return Relief(share)
+    heights_m = z[known]
+    width_m, height_m = (float(size.mean()) for size in pixel_sizes_m(grid, 0, grid.height))
+    lowest = _first_of(known, z, np.nanmin(heights_m))
+    median_m = float(np.median(heights_m))
+    direction, sector = _mean_aspect(z, known, grid)
+    slopes = slope(z, *_inner_sizes(grid))[known[1:-1, 1:-1]]
+    slopes = slopes[np.isfinite(slopes)]
+    longitude, latitude = _degrees(grid, lowest)
+    return Relief(
+        dem_share=share,
+        zmin_m=float(heights_m.min()),
+        zmax_m=float(heights_m.max()),
+        zmed_m=median_m,
+        zmean_m=float(heights_m.mean()),
+        slope_deg=float(slopes.mean()) if slopes.size else None,
+        aspect_deg=direction,
+        aspect_sec=sector,
+        lmax_m=_length_m(inside, z >= median_m, lowest, width_m, height_m),
+        termlon=longitude,
+        termlat=latitude,
+        bands=elevation_bands(heights_m, area_km2),
+    )
+
+
+def pixels_inside(outline: Any, grid: Grid) -> NDArray[np.bool_]:
+    """Returns `(H, W)` True where a pixel's centre lies inside, or all touched where none does."""
+    for touched in (False, True):
+        burnt = rasterize([outline], grid.shape, transform=grid.transform, all_touched=touched, dtype="uint8")
+        if burnt.any():
+            break
+    inside: NDArray[np.bool_] = burnt > 0
+    return inside
+
+
+def sector_of(direction_deg: float) -> int:
+    """Returns the sector of a direction: 1 is north, from 337.5 to 22.5 degrees, then clockwise to 8."""
+    return int(((direction_deg + 22.5) % 360) // 45) + 1
+
+
+def _inner_sizes(grid: Grid) -> tuple[Any, Any]:
+    width_m, height_m = pixel_sizes_m(grid, 1, grid.height - 2)
+    return width_m, height_m
+
+
+def _mean_aspect(z: NDArray[Any], known: NDArray[np.bool_], grid: Grid) -> tuple[float | None, int | None]:
+    """Mean direction and its sector; the share of pixels must outweigh rounding to count as one."""
+    east, north = aspect(z, *_inner_sizes(grid))
+    there = known[1:-1, 1:-1] & np.isfinite(east)
+    if not there.any():
+        return None, None
+    mean_east, mean_north = float(east[there].mean()), float(north[there].mean())
+    if math.hypot(mean_east, mean_north) < 1e-6:
+        return None, 9
+    row, column = (float(axis.mean()) for axis in np.nonzero(known))
+    towards = math.degrees(math.atan2(mean_east, mean_north)) + _convergence_deg(grid, row, column)
+    direction = towards % 360
+    return direction, sector_of(direction)
+
+
+def _convergence_deg(grid: Grid, row: float, column: float) -> float:
+    """How far grid north lies clockwise from true north."""
+    if grid.is_geographic:
+        return 0.0
+    longitude, latitude = _degrees(grid, (row, column))
+    return float(Proj(grid.crs.to_wkt()).get_factors(longitude, latitude).meridian_convergence)
+
+
+def _degrees(grid: Grid, pixel: tuple[float, float]) -> tuple[float, float]:
+    x, y = grid.transform * (pixel[1] + 0.5, pixel[0] + 0.5)
+    longitude, latitude = Transformer.from_crs(grid.crs.to_wkt(), 4326, always_xy=True).transform(x, y)
+    return float(longitude), float(latitude)
+
+
+def _first_of(known: NDArray[np.bool_], z: NDArray[Any], level_m: float) -> tuple[int, int]:
+    index = int(np.argmax((known & (z == level_m)).ravel()))
+    return index // z.shape[1], index % z.shape[1]
+
+
+def _length_m(
+    inside: NDArray[np.bool_],
+    upper: NDArray[np.bool_],
+    lowest: tuple[int, int],
+    width_m: float,
+    height_m: float,
+) -> float:
+    seeds = np.zeros(inside.shape, np.int32)
+    seeds[lowest] = 1
+    away_m, reached = walk(inside, seeds, width_m, height_m)
+    heads = away_m[(reached > 0) & upper]
+    # From rim to rim: half a pixel at both ends.
+    return float(heads.max(initial=0.0)) + math.sqrt(width_m * height_m)
+
+
+__all__ = ["SECTORS", "Relief", "measure_relief", "pixels_inside", "sector_of"]

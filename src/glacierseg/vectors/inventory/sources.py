@@ -1,0 +1,119 @@
+"""What an inventory is made from: ice bodies of a mask or outlines, and other people's inventories."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+
+from glacierseg.errors import TruthError
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.truth import is_vector, read_mask
+from glacierseg.vectors.inventory.attributes import utm_of
+from glacierseg.vectors.smoothing import smooth_outlines
+from glacierseg.vectors.trace import to_crs, trace_polygons
+
+# The best layer of a file that `vectorize` wrote.
+_LAYERS = ("glaciers", "refined_smooth", "smooth", "refined", "raw")
+
+
+@dataclass(frozen=True)
+class Ice:
+    """Outlines to make an inventory of.
+
+    Attributes:
+        polygons: `(N,)`.
+        crs: Their CRS.
+        lattice: Grid on which bodies can be labelled, in a CRS that `polygons` can be moved to.
+        half_pixel_m: Half a pixel of the mask; None for outlines.
+    """
+
+    polygons: NDArray[Any]
+    crs: CRS
+    lattice: Grid
+    half_pixel_m: float | None
+
+    def at_rim(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
+        """Says which lie within a pixel of the mask's rim, where the ice may go on; never so for outlines."""
+        if self.half_pixel_m is None:
+            return np.zeros(len(outlines), bool)
+        rows, columns = self.lattice.shape
+        inner = shapely.Polygon(
+            [
+                self.lattice.transform * corner
+                for corner in ((1, 1), (columns - 1, 1), (columns - 1, rows - 1), (1, rows - 1))
+            ]
+        )
+        near: NDArray[np.bool_] = ~shapely.within(outlines, inner)
+        return near
+
+
+def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> Ice:
+    """Reads a mask or outlines.
+
+    Args:
+        path: A mask raster, or a vector file.
+        layer: Of a file with several.
+        smooth: Whether to smooth the outlines of a mask.
+        pixel_m: Pixels of the lattice for outlines, which have none of their own.
+
+    Raises:
+        RasterError: The mask cannot be read.
+        TruthError: The mask has strange values, or the outlines cannot be used.
+    """
+    if not is_vector(path):
+        with open_raster(path) as dataset:
+            grid = grid_of(dataset)
+        traced = trace_polygons(read_mask(path, grid))
+        polygons = smooth_outlines(traced) if smooth else traced
+        half_pixel_m = float(np.sqrt(grid.pixel_area_km2 * 1e6)) / 2
+        return Ice(to_crs(polygons, grid.transform), CRS.from_wkt(grid.crs.to_wkt()), grid, half_pixel_m)
+    table = read_polygons(path, layer=layer)
+    polygons = shapely.get_parts(shapely.make_valid(table.geometry.to_numpy()))
+    polygons = shapely.get_parts(polygons[np.isin(shapely.get_type_id(polygons), (3, 6))])
+    crs = CRS.from_user_input(table.crs)
+    metric = crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1
+    working = crs if metric else utm_of(table)
+    lattice = Grid(rasterio.CRS.from_wkt(working.to_wkt()), Affine(pixel_m, 0, 0, 0, -pixel_m, 0), 1, 1)
+    return Ice(polygons, crs, lattice, None)
+
+
+def read_polygons(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Reads the polygons of a vector file of any format and CRS.
+
+    Raises:
+        TruthError: It is missing, unreadable, has no CRS or no polygon.
+    """
+    if not path.exists():
+        raise TruthError(f"{path}: no such file; check the path")
+    try:
+        if path.suffix == ".parquet":
+            table = gpd.read_parquet(path)
+        else:
+            names = [str(name) for name, _ in pyogrio.list_layers(path)]
+            wanted = layer or next((name for name in _LAYERS if name in names), names[0])
+            table = gpd.read_file(path, layer=wanted)
+    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
+        raise TruthError(
+            f"{path}: outlines cannot be read ({error}); give a vector file and layer"
+        ) from error
+    if not isinstance(table, gpd.GeoDataFrame) or table.crs is None:
+        raise TruthError(f"{path}: outlines have no CRS; assign the right one, for example in QGIS")
+    polygons = table[
+        table.geometry.notna() & ~table.geometry.is_empty & table.geom_type.isin(["Polygon", "MultiPolygon"])
+    ]
+    if polygons.empty:
+        raise TruthError(f"{path}: holds no polygons; give glacier outlines, not points or lines")
+    return polygons.reset_index(drop=True)
+
+
+__all__ = ["Ice", "read_ice", "read_polygons"]

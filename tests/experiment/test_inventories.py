@@ -1,0 +1,60 @@
+import geopandas as gpd
+import numpy as np
+import pytest
+
+from glacierseg.config import parse_config
+from glacierseg.console import Talk
+from glacierseg.errors import ConfigError
+from glacierseg.experiment.folder import ModelFolder
+from glacierseg.experiment.postprocess import write_inventories
+from glacierseg.raster.write import write_raster
+from glacierseg.vectors.polygons import vectorize_mask
+from tests.vectors.inventory.ground import grid_of, two_valleys, write_dem, write_mask
+
+
+@pytest.fixture
+def studied(tmp_path):
+    """Refined masks of regions with and without elevation; returns what writes their inventories."""
+    elevation, mask, _ = two_valleys()
+    grid = grid_of(*mask.shape)
+    write_dem(tmp_path / "dem.tif", elevation, grid)
+    write_mask(tmp_path / "mask.tif", mask, grid)
+    vectorize_mask(tmp_path / "mask.tif", tmp_path / "truth.gpkg")
+    folder = ModelFolder(tmp_path / "model")
+    for name in ("high", "plain"):
+        write_mask(folder.refined(name), mask, grid)
+    write_raster(folder.probability("high"), mask.astype(np.float32), grid, bands=["p"], nodata=None)
+    common = {"scene": "scene.tif", "truth": "truth.gpkg", "truth_layer": "raw", "roles": "train"}
+
+    def write(**outputs):
+        data = {
+            "name": "x",
+            "regions": [{"name": "high", "dem": "dem.tif", **common}, {"name": "plain", **common}],
+            "models": [{"name": "m_landsnet"}],
+            "outputs": outputs,
+        }
+        if "inventory" not in outputs:
+            data["bands"] = {"recipe": "terrain"}
+        write_inventories(parse_config(data, tmp_path / "c.yaml"), folder, Talk(quiet=True))
+        return folder
+
+    return write
+
+
+def test_regions_with_elevation_get_an_inventory(studied):
+    folder = studied(inventory=True)
+    high, plain = (gpd.read_file(folder.inventory(name), layer="glaciers") for name in ("high", "plain"))
+    assert high["divides"].tolist() == ["terrain", "terrain"]
+    assert high["probability_mean"].min() > 0.95
+    assert high["inv_id"].str.startswith("high-G").all()
+    assert plain["divides"].tolist() == ["none"]
+    assert "zmin_m" not in plain
+    assert len(gpd.read_file(folder.inventory("plain"), layer="links")) == 1
+    written = folder.inventory("high").stat().st_mtime_ns
+    studied(inventory=True)
+    assert folder.inventory("high").stat().st_mtime_ns == written
+
+
+def test_elevation_without_use_is_refused(studied):
+    with pytest.raises(ConfigError, match="outputs: inventory: true"):
+        studied(inventory=False)
