@@ -1,17 +1,15 @@
 """The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.errors import RasterError, TruthError
+from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
     UNIT_PX,
@@ -39,6 +37,7 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
+from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
 
 _STRIP_PX = 16 * UNIT_PX
@@ -128,7 +127,7 @@ def probability_scores(study: StudyRegion, folder: ModelFolder) -> dict[str, dic
     truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
     raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
     sums = {role: AreaSums() for role in study.areas}
-    for rows, probability in _strips(path):
+    for rows, probability in probability_strips(path, _STRIP_PX):
         better = calibration.apply(probability) if calibration else probability
         for role, area in study.areas.items():
             raw[role] += count_reliability(probability, truth[rows], area[rows])
@@ -174,7 +173,9 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
         return None
     with open_raster(path) as dataset:
         pixel_area_km2 = grid_of(dataset).pixel_area_km2
-    sums = sum((sum_area(calibration.apply(rows)) for _, rows in _strips(path)), AreaSums())
+    sums = sum(
+        (sum_area(calibration.apply(rows)) for _, rows in probability_strips(path, _STRIP_PX)), AreaSums()
+    )
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
 
 
@@ -183,33 +184,17 @@ def _count(
 ) -> ReliabilityCounts:
     counts = ReliabilityCounts.none()
     for path, truth in rasters.values():
-        for rows, probability in _strips(path):
+        for rows, probability in probability_strips(path, _STRIP_PX):
             counts += count_reliability(scale.apply(probability) if scale else probability, truth[rows])
     return counts
 
 
 def _blocks(path: Path, truth: NDArray[np.uint8], scale: LogitScale) -> BlockErrors:
     strips = []
-    for rows, probability in _strips(path):
+    for rows, probability in probability_strips(path, _STRIP_PX):
         scaled = scale.apply(probability)
         strips.append(block_errors(scaled, truth[rows], known_pixels(scaled, truth[rows])))
     return BlockErrors(
         np.concatenate([strip.error_px for strip in strips]),
         np.concatenate([strip.variance_px for strip in strips]),
     )
-
-
-def _strips(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yields the rows of a probability raster from top to bottom, whole blocks at a time."""
-    try:
-        with rasterio.open(path) as dataset:
-            for top in range(0, dataset.height, _STRIP_PX):
-                rows = slice(top, min(top + _STRIP_PX, dataset.height))
-                stored = dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
-                if stored.dtype == np.uint8:
-                    empty = stored == dataset.nodata
-                    stored = stored.astype(np.float32) * np.float32(dataset.scales[0])
-                    stored[empty] = np.nan
-                yield rows, stored
-    except (RasterioError, OSError) as error:
-        raise RasterError(f"{path}: is damaged; remove it and run again") from error
