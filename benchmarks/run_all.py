@@ -11,6 +11,7 @@ RUNS = (
     ("patch_supply.py",),
     ("training_step.py",),
     ("engines.py", "--width", "0.25", "--rounds", "3"),
+    ("vectors.py", "--side", "4000", "--memory-side", "4000"),
 )
 
 

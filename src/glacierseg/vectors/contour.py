@@ -14,9 +14,9 @@ Points = NDArray[np.float64]
 def contour_strips(strips: Iterable[NDArray[np.float32]], width: int, threshold: float = 0.5) -> NDArray[Any]:
     """Draws the outlines of ground where a probability reaches a threshold, to fractions of a pixel.
 
-    Between the centres of four pixels the probability is taken for bilinear. Pixels without a probability, and
-    those around the scene, count as 0, so that outlines end about where the data do. The result does not depend
-    on where the strips begin; besides it, memory holds one strip.
+    Along the line between two pixel centres the probability is taken for linear. Pixels without a probability,
+    and those around the scene, count as 0, so that outlines end about where the data do. The result does not
+    depend on where the strips begin; besides it, memory holds one strip.
 
     Args:
         strips: `(h, W)` each, probabilities from top to bottom, NaN where there are none.
@@ -34,13 +34,14 @@ def contour_strips(strips: Iterable[NDArray[np.float32]], width: int, threshold:
         last, top = padded[-1:], top + len(strip)
     joiner.add(_lines(np.concatenate([last, np.zeros_like(last)]), top, threshold), top, top + 1)
     # A value belongs to the centre of its pixel, and a ring of pixels was added.
-    return _with_holes([ring - (0.5, 0.5) for ring in joiner.rings])
+    return _with_holes([ring - 0.5 for ring in joiner.rings])
 
 
 def _lines(values: NDArray[np.float32], top: int, threshold: float) -> list[Points]:
     """Returns lines `(N, 2)` with the higher values on one side, the first row of values being row `top`."""
-    # A probability may be the threshold itself, and a line through the very centre of a pixel may touch another
-    # there. The mask counts such a pixel as glacier, and so does a level between it and the next lower number.
+    # A probability may be the threshold itself, and a line through the very centre of a pixel may touch
+    # another there. The mask counts such a pixel as glacier, and so does a level between it and the number
+    # below.
     level = (float(np.float32(threshold)) + float(np.nextafter(np.float32(threshold), np.float32(0)))) / 2
     generator = contourpy.contour_generator(z=values, name="serial", line_type=contourpy.LineType.Separate)
     lines: list[Points] = [np.array(line) for line in generator.lines(level)]
@@ -48,7 +49,7 @@ def _lines(values: NDArray[np.float32], top: int, threshold: float) -> list[Poin
         if not _is_closed(line):
             # Such ends lie on the first or the last row, but for rounding.
             line[[0, -1], 1] = np.rint(line[[0, -1], 1])
-    return [line + (0.0, top) for line in lines]
+    return [line + np.array([0.0, top]) for line in lines]
 
 
 def _is_closed(line: Points) -> bool:
@@ -84,16 +85,15 @@ class _Joiner:
         self._open = []
         preceded = set(follower.values())
         for start in [i for i in range(len(pieces)) if i not in preceded] + list(follower):
-            chain, at = [], start
+            chain: list[Points] = []
+            at: int | None = start
             while at is not None and pieces[at]:
                 chain += pieces[at]
                 pieces[at] = []
-                at = follower.pop(at, None)  # type: ignore[assignment]
-            if not chain:
-                continue
-            if at is not None:
+                at = follower.pop(at, None)
+            if chain and at is not None:
                 self.rings.append(_joined(chain)[:-1])
-            else:
+            elif chain:
                 self._open.append(chain)
         # Lines may only end on the row that is still to come.
         assert all(chain[0][0, 1] >= bottom - 1e-3 for chain in self._open)  # noqa: S101
@@ -116,8 +116,8 @@ def _with_holes(rings: list[Points]) -> NDArray[Any]:
         return np.array([], dtype=object)
     offsets = np.cumsum([0, *(len(ring) + 1 for ring in rings)])
     closed = np.concatenate([np.concatenate([ring, ring[:1]]) for ring in rings])
-    shapes = shapely.polygons(
-        shapely.linearrings(closed, indices=np.repeat(np.arange(len(rings)), np.diff(offsets)))
+    shapes: NDArray[Any] = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, closed, (offsets, np.arange(len(rings) + 1))
     )
     following = np.roll(closed, -1, axis=0)
     steps = closed[:, 0] * following[:, 1] - closed[:, 1] * following[:, 0]

@@ -22,7 +22,7 @@ Ints = NDArray[np.int32]
 
 
 @compiled
-def sweep(
+def sweep(  # noqa: C901  (one loop; taking it apart would cost its speed)
     words: NDArray[np.uint64],
     above: NDArray[np.uint64],
     first_row: int,
@@ -55,7 +55,7 @@ def sweep(
         The next row to do, and the numbers of corners and pairs.
     """
     rows, count = words.shape
-    byte, one, eight, last = np.uint64(0xFF), np.uint64(1), np.uint64(8), np.uint64(56)
+    byte, eight, last = np.uint64(0xFF), np.uint64(8), np.uint64(56)
     for row in range(first_row, rows):
         if used + 16 * count > xs.size or used_pairs + 4 * count > pairs.shape[0]:
             return row, used, used_pairs
@@ -125,6 +125,14 @@ def close_runs(row: NDArray[np.uint8], pending: Ints, partners: Ints, is_open: N
 
 
 @compiled
+def _root(parents: Ints, ring: int) -> int:
+    while parents[ring] != ring:
+        parents[ring] = parents[parents[ring]]
+        ring = parents[ring]
+    return ring
+
+
+@compiled
 def label_glaciers(
     partners: Ints, used: int, pairs: Ints, used_pairs: int, is_open: NDArray[np.bool_]
 ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
@@ -150,13 +158,7 @@ def label_glaciers(
         number += 1
     parents = np.arange(number).astype(np.int32)
     for pair in range(used_pairs):
-        one, other = rings[pairs[pair, 0]], rings[pairs[pair, 1]]
-        while parents[one] != one:
-            parents[one] = parents[parents[one]]
-            one = parents[one]
-        while parents[other] != other:
-            parents[other] = parents[parents[other]]
-            other = parents[other]
+        one, other = _root(parents, rings[pairs[pair, 0]]), _root(parents, rings[pairs[pair, 1]])
         parents[max(one, other)] = min(one, other)
     open_rings = np.zeros(number, np.bool_)
     for ring in range(number):
@@ -168,6 +170,24 @@ def label_glaciers(
     for ring in range(number):
         open_rings[ring] = open_rings[parents[ring]]
     return rings, parents, open_rings
+
+
+@compiled
+def _cut_rings(xs: Ints, ys: Ints, partners: Ints, rings: Ints, open_rings: NDArray[np.bool_]) -> int:
+    """Joins two corners at one point of one ring the other way; returns how many corners are whole."""
+    whole = 0
+    for corner in range(rings.size):
+        if open_rings[rings[corner]]:
+            continue
+        whole += 1
+        other = corner + 1
+        if other == rings.size or rings[other] != rings[corner]:
+            continue
+        if xs[other] == xs[corner] and ys[other] == ys[corner]:
+            one_partner, other_partner = partners[corner], partners[other]
+            partners[corner], partners[other_partner] = other_partner, corner
+            partners[other], partners[one_partner] = one_partner, other
+    return whole
 
 
 @compiled
@@ -185,21 +205,7 @@ def take_rings(
         Seen with rows going down, exteriors go counterclockwise and holes clockwise.
     """
     used = rings.size
-    whole = 0
-    for corner in range(used):
-        if open_rings[rings[corner]]:
-            continue
-        whole += 1
-        other = corner + 1
-        if (
-            other < used
-            and xs[corner] == xs[other]
-            and ys[corner] == ys[other]
-            and rings[corner] == rings[other]
-        ):
-            one_partner, other_partner = partners[corner], partners[other]
-            partners[corner], partners[other_partner] = other_partner, corner
-            partners[other], partners[one_partner] = one_partner, other
+    whole = _cut_rings(xs, ys, partners, rings, open_rings)
     points = np.empty((whole, 2), np.int32)
     starts = np.zeros(whole // 4 + 2, np.int64)
     glaciers = np.empty(whole // 4 + 1, np.int32)

@@ -13,8 +13,6 @@ from glacierseg.errors import RequestError
 from glacierseg.raster.write import atomic_path
 from glacierseg.vectors.styles import qml, style_geopackage
 
-Tables = gpd.GeoDataFrame | Iterable[gpd.GeoDataFrame]
-
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 _LONGEST_NAME = 10
 SHAPEFILE_NAMES = {
@@ -38,7 +36,10 @@ def refuse_unknown_format(path: Path) -> None:
 
 
 def write_layers(
-    path: Path, layers: Mapping[str, Tables], *, short_names: Mapping[str, str] = SHAPEFILE_NAMES
+    path: Path,
+    layers: Mapping[str, gpd.GeoDataFrame | Iterable[gpd.GeoDataFrame]],
+    *,
+    short_names: Mapping[str, str] = SHAPEFILE_NAMES,
 ) -> None:
     """Writes tables of polygons as layers that are whole or absent, each with a style for QGIS.
 

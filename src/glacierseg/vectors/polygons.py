@@ -152,26 +152,11 @@ def _draw(
         grid = grid_of(dataset)
     crs = CRS.from_wkt(grid.crs.to_wkt())
     totals = {name: LayerTotals() for name in layers}
-    traced: dict[str, PixelOutlines] = {}
-
-    def pixels(layer: str) -> Iterator[NDArray[Any]]:
-        if layer == "contour":
-            assert probability_path is not None  # noqa: S101  (refused before)
-            yield _contour(Path(probability_path), grid, threshold)
-            return
-        source = refined_path if layer.startswith("refined") else mask_path
-        assert source is not None  # noqa: S101
-        key = str(source)
-        if key not in traced:
-            traced.clear()
-            rows = max(1, _STRIP_PX // grid.width)
-            traced[key] = trace_strips(mask_strips(Path(source), grid, rows=rows), grid.width)
-        for polygons in traced[key].chunks():
-            yield smooth_outlines(polygons) if layer.endswith("smooth") else polygons
+    sources = _Sources(mask_path, refined_path, probability_path, grid, threshold)
 
     def tables(layer: str) -> Iterator[gpd.GeoDataFrame]:
         total = totals[layer]
-        for polygons in pixels(layer):
+        for polygons in sources.polygons(layer):
             table = outline_table(
                 to_crs(polygons, grid.transform), crs, min_area_km2, first_id=total.outlines + 1
             )
@@ -183,12 +168,40 @@ def _draw(
                 total.tables.append(table)
             yield table
         if not total.outlines:
-            nothing = outline_table(np.array([], dtype=object), crs)
-            total.tables.append(nothing)
-            yield nothing
+            total.tables.append(outline_table(np.array([], dtype=object), crs))
+            yield total.tables[0]
 
     write_layers(out_path, {name: tables(name) for name in layers})
     return totals
+
+
+@dataclass
+class _Sources:
+    """Where polygons come from; the outlines of the mask traced last are kept for their smooth layer."""
+
+    mask: Path
+    refined: Path | str | None
+    probability: Path | str | None
+    grid: Grid
+    threshold: float
+    _traced: tuple[Path, PixelOutlines] | None = None
+
+    def polygons(self, layer: str) -> Iterator[NDArray[Any]]:
+        """Yields the polygons of a layer in pixels, the largest first, some at a time."""
+        if layer == "contour":
+            yield _contour(Path(self.probability or ""), self.grid, self.threshold)
+            return
+        outlines = self._trace(Path(self.refined or "") if layer.startswith("refined") else self.mask)
+        for polygons in outlines.chunks():
+            yield smooth_outlines(polygons) if layer.endswith("smooth") else polygons
+
+    def _trace(self, path: Path) -> PixelOutlines:
+        if self._traced is None or self._traced[0] != path:
+            self._traced = None
+            rows = max(1, _STRIP_PX // self.grid.width)
+            strips = mask_strips(path, self.grid, rows=rows)
+            self._traced = path, trace_strips(strips, self.grid.width)
+        return self._traced[1]
 
 
 def _refuse_layers(

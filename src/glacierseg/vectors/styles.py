@@ -1,8 +1,8 @@
 """How QGIS draws the layers: a style for each, in a GeoPackage or in a `.qml` file beside other formats.
 
 Colours are from Okabe and Ito (2008), which colour-blind people tell apart, and lines differ in their
-dashes too. The schema is that of QGIS 3: properties stand as options, for 3.20 and later, and as `prop`, which
-all of them read.
+dashes too. The schema is that of QGIS 3: properties stand as options, for 3.20 and later, and as `prop`,
+which all of them read.
 """
 
 import sqlite3
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 _LABEL_DOWN_TO = 100_000
 
@@ -43,7 +43,7 @@ def qml(layer: str, label: str | None = "glacier_id") -> str:
     """
     style = STYLES.get(layer, _OTHER)
     colour = ",".join(map(str, (*style.colour, 255)))
-    root = Xml.Element(
+    root = ET.Element(
         "qgis",
         {
             "version": "3.22.0",
@@ -51,20 +51,18 @@ def qml(layer: str, label: str | None = "glacier_id") -> str:
             "labelsEnabled": str(int(bool(label))),
         },
     )
-    renderer = Xml.SubElement(
+    renderer = ET.SubElement(
         root,
         "renderer-v2",
         {"type": "singleSymbol", "symbollevels": "0", "enableorderby": "0", "forceraster": "0"},
     )
-    symbols = Xml.SubElement(renderer, "symbols")
-    symbol = Xml.SubElement(
+    symbols = ET.SubElement(renderer, "symbols")
+    symbol = ET.SubElement(
         symbols,
         "symbol",
         {"type": "fill", "name": "0", "alpha": "1", "clip_to_extent": "1", "force_rhr": "0"},
     )
-    line = Xml.SubElement(
-        symbol, "layer", {"class": "SimpleLine", "enabled": "1", "locked": "0", "pass": "0"}
-    )
+    line = ET.SubElement(symbol, "layer", {"class": "SimpleLine", "enabled": "1", "locked": "0", "pass": "0"})
     properties = {
         "line_color": colour,
         "line_style": style.dashes,
@@ -76,28 +74,28 @@ def qml(layer: str, label: str | None = "glacier_id") -> str:
         "offset_unit": "MM",
         "ring_filter": "0",
     }
-    options = Xml.SubElement(line, "Option", {"type": "Map"})
+    options = ET.SubElement(line, "Option", {"type": "Map"})
     for name, value in properties.items():
-        Xml.SubElement(options, "Option", {"name": name, "value": value, "type": "QString"})
+        ET.SubElement(options, "Option", {"name": name, "value": value, "type": "QString"})
     for name, value in properties.items():
-        Xml.SubElement(line, "prop", {"k": name, "v": value})
-    Xml.SubElement(renderer, "rotation")
-    Xml.SubElement(renderer, "sizescale")
+        ET.SubElement(line, "prop", {"k": name, "v": value})
+    ET.SubElement(renderer, "rotation")
+    ET.SubElement(renderer, "sizescale")
     if label:
         _add_labels(root, label, colour)
-    Xml.SubElement(root, "blendMode").text = "0"
-    Xml.SubElement(root, "featureBlendMode").text = "0"
-    Xml.SubElement(root, "layerGeometryType").text = "2"
-    Xml.indent(root)
+    ET.SubElement(root, "blendMode").text = "0"
+    ET.SubElement(root, "featureBlendMode").text = "0"
+    ET.SubElement(root, "layerGeometryType").text = "2"
+    ET.indent(root)
     return (
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + Xml.tostring(root, "unicode") + "\n"
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root, "unicode") + "\n"
     )
 
 
-def _add_labels(root: Xml.Element, column: str, colour: str) -> None:
-    labeling = Xml.SubElement(root, "labeling", {"type": "simple"})
-    settings = Xml.SubElement(labeling, "settings")
-    text = Xml.SubElement(
+def _add_labels(root: ET.Element, column: str, colour: str) -> None:
+    labeling = ET.SubElement(root, "labeling", {"type": "simple"})
+    settings = ET.SubElement(labeling, "settings")
+    text = ET.SubElement(
         settings,
         "text-style",
         {
@@ -110,19 +108,19 @@ def _add_labels(root: Xml.Element, column: str, colour: str) -> None:
             "textOpacity": "1",
         },
     )
-    Xml.SubElement(
+    ET.SubElement(
         text,
         "text-buffer",
         {"bufferDraw": "1", "bufferSize": "0.8", "bufferSizeUnits": "MM", "bufferColor": "255,255,255,255",
          "bufferOpacity": "1"},
     )  # fmt: skip
     # 1: over the centroid, which for polygons shall lie inside.
-    Xml.SubElement(
+    ET.SubElement(
         settings,
         "placement",
         {"placement": "1", "centroidInside": "1", "centroidWhole": "1", "priority": "5"},
     )
-    Xml.SubElement(
+    ET.SubElement(
         settings,
         "rendering",
         {"drawLabels": "1", "scaleVisibility": "1", "scaleMin": "1", "scaleMax": str(_LABEL_DOWN_TO),
@@ -139,9 +137,10 @@ def style_geopackage(path: Path, layers: Mapping[str, str | None]) -> None:
     """
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(
-            "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), "
-            "f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), "
-            "styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), "
+            "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, "
+            "f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256), "
+            "f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, "
+            "useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), "
             "update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
         )
         database.execute(

@@ -25,8 +25,8 @@ def outline_table(
         first_id: Where the numbers begin.
 
     Returns:
-        Columns `glacier_id` (from `first_id` up), `area_km2` (on the WGS84 ellipsoid, holes taken out), `cenlon` and
-        `cenlat` (degrees, of a point inside the outline) and `geometry`.
+        Columns `glacier_id` (from `first_id` up), `area_km2` (on the WGS84 ellipsoid, holes taken out),
+        `cenlon` and `cenlat` (degrees, of a point inside the outline) and `geometry`.
     """
     to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
     areas_km2 = _areas_km2(polygons, to_degrees)

@@ -49,7 +49,7 @@ class PixelOutlines:
         )
         return parts
 
-    def chunks(self, points: int = 2**19) -> Iterator[NDArray[Any]]:
+    def chunks(self, points: int = 2**17) -> Iterator[NDArray[Any]]:
         """Yields all polygons in order, some at a time: about so many corners, at least one polygon."""
         begin = 0
         while begin < len(self):
