@@ -1,6 +1,6 @@
 """Outlines: against `rasterio.features.shapes` in one run, and the memory that a large mask takes.
 
-    python benchmarks/vectors.py --side 10000 --memory-side 20000
+python benchmarks/vectors.py --side 10000 --memory-side 20000
 """
 
 import argparse
@@ -21,6 +21,7 @@ from affine import Affine
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.rows import RowWriter
+from glacierseg.raster.truth import mask_strips
 from glacierseg.vectors.polygons import draw_outlines
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import trace_polygons, trace_strips
@@ -95,36 +96,45 @@ def write_large(path: Path, side: int) -> None:
         writer.to_cog(path, resampling="nearest")
 
 
-def draw(mask: Path, out: Path, queue: "multiprocessing.Queue[tuple[float, float, float]]") -> None:
+def trace(mask: Path, _: Path) -> int:
+    with rasterio.open(mask) as dataset:
+        width = dataset.width
+    return len(trace_strips(mask_strips(mask, rows=2**24 // width), width))
+
+
+def draw(mask: Path, out: Path) -> int:
+    return draw_outlines(mask, out)["smooth"].outlines
+
+
+def measure(work: Callable[[Path, Path], int], mask: Path, out: Path, label: str) -> None:
     trace_polygons(np.ones((2, 2), np.uint8))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
-    totals = draw_outlines(mask, out)
+    outlines = work(mask, out)
     spent = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print({name: total.outlines for name, total in totals.items()}, flush=True)
-    queue.put((spent, before, peak))
+    print(
+        f"{label}: {outlines} outlines, {spent:.0f} s, peak {peak:.0f} MB ({before:.0f} MB before)",
+        flush=True,
+    )
 
 
 def memory(side: int) -> None:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
-        mask = Path(name) / "mask.tif"
+        mask, out = Path(name) / "mask.tif", Path(name) / "out.gpkg"
         for size in (side // 2, side):
-            maker = context.Process(target=write_large, args=(mask, size))
-            maker.start()
-            maker.join()
-            queue: multiprocessing.Queue[tuple[float, float, float]] = context.Queue()
-            process = context.Process(target=draw, args=(mask, Path(name) / "out.gpkg", queue))
-            process.start()
-            process.join()
-            if process.exitcode:
-                sys.exit("the process failed")
-            spent, before, peak = queue.get()
-            print(
-                f"{size} x {size} px to a GeoPackage with raw and smooth: {spent:.0f} s, "
-                f"peak {peak:.0f} MB, of which {before:.0f} MB are the libraries"
-            )
+            works = [(trace, "tracing only"), (draw, "to a GeoPackage with raw and smooth")]
+            jobs = [
+                (write_large, (mask, size)),
+                *((measure, (work, mask, out, f"{size} x {size} px, {label}")) for work, label in works),
+            ]
+            for target, arguments in jobs:
+                process = context.Process(target=target, args=arguments)
+                process.start()
+                process.join()
+                if process.exitcode:
+                    sys.exit("the process failed")
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def test_other_formats_have_their_style_beside_them(tmp_path):
 
 @pytest.mark.parametrize("layer", [*STYLES, "something else"])
 def test_a_style_draws_a_line_and_labels_it_when_near(layer):
-    root = ET.fromstring(qml(layer))
+    root = ET.fromstring(qml(layer))  # noqa: S314  (we wrote it)
     assert root.tag == "qgis"
     line = root.find("renderer-v2/symbols/symbol[@type='fill']/layer[@class='SimpleLine']")
     options = {option.get("name"): option.get("value") for option in line.findall("Option/Option")}
@@ -72,6 +72,6 @@ def test_a_style_draws_a_line_and_labels_it_when_near(layer):
 
 
 def test_a_style_without_labels():
-    root = ET.fromstring(qml("raw", label=None))
+    root = ET.fromstring(qml("raw", label=None))  # noqa: S314
     assert root.get("labelsEnabled") == "0"
     assert root.find("labeling") is None

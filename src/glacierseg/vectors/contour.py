@@ -12,11 +12,11 @@ Points = NDArray[np.float64]
 
 
 def contour_strips(strips: Iterable[NDArray[np.float32]], width: int, threshold: float = 0.5) -> NDArray[Any]:
-    """Draws the outlines of ground where a probability reaches a threshold, to fractions of a pixel.
+    """Draws outlines where a probability reaches a threshold, to fractions of a pixel.
 
-    Along the line between two pixel centres the probability is taken for linear. Pixels without a probability,
-    and those around the scene, count as 0, so that outlines end about where the data do. The result does not
-    depend on where the strips begin; besides it, memory holds one strip.
+    Along the line between two pixel centres the probability is taken for linear. Pixels without a
+    probability, and those around the scene, count as 0, so that outlines end about where the data do. The
+    result does not depend on where the strips begin; besides it, memory holds one strip.
 
     Args:
         strips: `(h, W)` each, probabilities from top to bottom, NaN where there are none.

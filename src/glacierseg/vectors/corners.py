@@ -284,3 +284,14 @@ def keep_open(
             # A column in which no border waits may hold an old number; nothing reads it.
             pending[x] = max(moved[pending[x]], 0)
     return kept, kept_pairs
+
+
+@compiled
+def reorder(points: Ints, starts: NDArray[np.int64], rings: NDArray[np.int64]) -> Ints:
+    """Copies rings that begin at `starts` to where they shall begin, without an array of indices."""
+    ordered = np.empty_like(points)
+    for ring in range(starts.size):
+        for number in range(rings[ring + 1] - rings[ring]):
+            ordered[rings[ring] + number, 0] = points[starts[ring] + number, 0]
+            ordered[rings[ring] + number, 1] = points[starts[ring] + number, 1]
+    return ordered

@@ -189,9 +189,9 @@ def _in_order(found: list[_Rings]) -> PixelOutlines:
     by_glacier = np.argsort(rank[glaciers], kind="stable")
     lengths = lengths[by_glacier]
     rings = np.append(0, np.cumsum(lengths))
-    take = np.repeat(starts[by_glacier] - rings[:-1], lengths) + np.arange(rings[-1])
     polygons = np.append(0, np.cumsum(np.bincount(rank[glaciers], minlength=len(order))))
-    return PixelOutlines(points[take], rings, polygons, sizes_px[order])
+    ordered = corners.reorder(points, starts[by_glacier], rings)
+    return PixelOutlines(ordered, rings, polygons, sizes_px[order])
 
 
 def to_crs(polygons: NDArray[Any], transform: Affine) -> NDArray[Any]:
