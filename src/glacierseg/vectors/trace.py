@@ -177,6 +177,8 @@ def _in_order(found: list[_Rings]) -> PixelOutlines:
     # Glaciers are named by numbers that begin anew in every strip.
     bases = np.cumsum([0, *(rings.glaciers.max(initial=-1) + 1 for rings in found[:-1])])
     names = np.concatenate([rings.glaciers + base for rings, base in zip(found, bases, strict=True)])
+    # They stand in `points` now, and would take as much memory again.
+    found.clear()
     exteriors = np.flatnonzero(areas > 0)
     _, glaciers = np.unique(names, return_inverse=True)
     sizes_px = np.bincount(glaciers, areas).astype(np.int64)
