@@ -13,6 +13,7 @@ RUNS = (
     ("scores.py", "--size-px", "5000", "--sklearn"),
     ("refine.py", "--rounds", "2"),
     ("engines.py", "--width", "0.25", "--rounds", "3"),
+    ("vectors.py", "--side", "4000", "--memory-side", "4000"),
 )
 
 

@@ -231,6 +231,20 @@ def test_prepare_commands_make_what_numpy_makes(basin: Path, monkeypatch: pytest
     np.testing.assert_array_equal(first, rasterio.open(out).read())
 
 
+def test_vectorize_takes_layers_and_says_what_it_drew(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mask, outlines = basin / "mask.tif", basin / "layers.gpkg"
+    command = ["vectorize", str(mask), "--out", str(outlines), "--layers", "refined,raw"]
+    assert glacierseg([*command, "--refined", str(mask), "--min-area-km2", "0.01"], monkeypatch) == 0
+    said = capfd.readouterr().out
+    assert "refined: " in said
+    assert "raw: " in said
+    assert "smooth" not in said
+    assert glacierseg(["vectorize", str(mask), "--out", str(outlines), "--contour"], monkeypatch) == 1
+    assert "give --probability FILE" in capfd.readouterr().err
+
+
 def test_mask_commands_follow_one_another(
     basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,19 +1,24 @@
+import json
 import sys
+from functools import partialmethod
 
 import geopandas as gpd
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
+from geopandas.testing import assert_geodataframe_equal
 from rasterio.crs import CRS
 from scipy import ndimage
 
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
-from glacierseg.vectors.polygons import vectorize_mask
+from glacierseg.vectors.polygons import draw_outlines, vectorize_mask
+from glacierseg.vectors.trace import PixelOutlines
 
 GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 478_000, 0, -10, 3_108_140), 120, 150)
 
@@ -38,7 +43,11 @@ def write_mask(path, mask, grid=GRID):
 def test_a_geopackage_holds_both_layers(tmp_path, mask_path):
     mask = shapes_with_holes()
     returned = vectorize_mask(mask_path, tmp_path / "out.gpkg")
-    assert pyogrio.list_layers(tmp_path / "out.gpkg").tolist() == [["raw", "Polygon"], ["smooth", "Polygon"]]
+    assert pyogrio.list_layers(tmp_path / "out.gpkg").tolist() == [
+        ["raw", "Polygon"],
+        ["smooth", "Polygon"],
+        ["layer_styles", None],
+    ]
     number = ndimage.label(mask == 1)[1]
     for layer in ("raw", "smooth"):
         table = gpd.read_file(tmp_path / "out.gpkg", layer=layer)
@@ -66,9 +75,73 @@ def test_formats_of_one_layer_take_a_file_for_each(tmp_path, mask_path, suffix):
     for name in ("out", "out_smooth"):
         table = gpd.read_file(tmp_path / f"{name}{suffix}")
         assert table.columns.tolist() == ["glacier_id", "area_km2", "cenlon", "cenlat", "geometry"]
-        assert table.crs.to_epsg() == 32645
+        # GeoJSON knows degrees of WGS84 only, with seven decimals: a centimetre.
+        assert table.crs.to_epsg() == (4326 if suffix == ".geojson" else 32645)
         assert table.is_valid.all()
-        assert table.area.sum() == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=1e-9)
+        rel = 1e-5 if suffix == ".geojson" else 1e-9
+        area = table.to_crs(32645).area.sum()
+        assert area == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=rel)
+
+
+def test_geojson_winds_as_its_standard_wants(tmp_path, mask_path):
+    vectorize_mask(mask_path, tmp_path / "out.geojson")
+    features = json.loads((tmp_path / "out.geojson").read_text())
+    assert "crs" not in features
+    holes = 0
+    for feature in features["features"]:
+        exterior, *interiors = feature["geometry"]["coordinates"]
+        assert shapely.is_ccw(shapely.LinearRing(exterior))
+        assert not any(shapely.is_ccw(shapely.LinearRing(ring)) for ring in interiors)
+        holes += len(interiors)
+    assert holes
+
+
+def test_an_outline_file_is_the_same_however_it_is_cut(tmp_path, mask_path, monkeypatch):
+    whole = vectorize_mask(mask_path, tmp_path / "whole.gpkg")
+    monkeypatch.setattr("glacierseg.vectors.polygons._STRIP_PX", 7 * GRID.width)
+    monkeypatch.setattr(PixelOutlines, "chunks", partialmethod(PixelOutlines.chunks, 40))
+    cut = vectorize_mask(mask_path, tmp_path / "cut.gpkg")
+    assert_geodataframe_equal(whole, cut)
+    for layer in ("raw", "smooth"):
+        tables = [gpd.read_file(tmp_path / name, layer=layer) for name in ("whole.gpkg", "cut.gpkg")]
+        assert_geodataframe_equal(*tables)
+
+
+def probability_file(tmp_path, values, *, grid=GRID):
+    path = tmp_path / "probability.tif"
+    stored = np.where(np.isnan(values), 255, np.rint(values * 254)).astype(np.uint8)
+    write_raster(path, stored, grid, bands=["glacier"], nodata=255)
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.scales = (1 / 254,)
+    return path
+
+
+def test_the_contour_of_a_probability_is_a_layer(tmp_path, mask_path):
+    rows, columns = np.indices(GRID.shape)
+    values = np.clip(0.5 + (30 - np.hypot(rows - 60, columns - 70)) / 20, 0, 1)
+    path = probability_file(tmp_path, values)
+    totals = draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["raw", "contour"], probability_path=path)
+    table = gpd.read_file(tmp_path / "out.gpkg", layer="contour")
+    assert len(table) == totals["contour"].outlines == 1
+    # The circle, though 0.5 is no whole number of 254ths away from the centres of pixels.
+    assert table.area[0] == pytest.approx(np.pi * 300**2, rel=2e-3)
+    centre = table.geometry[0].centroid
+    assert (centre.x, centre.y) == pytest.approx((478_000 + 705, 3_108_140 - 605), abs=0.5)
+
+
+def test_layers_are_refused_without_what_they_need(tmp_path, mask_path):
+    with pytest.raises(RequestError, match="--probability FILE"):
+        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["raw", "contour"])
+    with pytest.raises(RequestError, match="--refined FILE"):
+        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["refined_smooth"])
+    with pytest.raises(RequestError, match="did you mean 'smooth'"):
+        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["smoth"])
+    with pytest.raises(RequestError, match="threshold between 0 and 1"):
+        draw_outlines(mask_path, tmp_path / "out.gpkg", threshold=1.5)
+    other = probability_file(tmp_path, np.ones((5, 5)), grid=GRID.crop(0, 0, 5, 5))
+    with pytest.raises(GridMismatchError, match=r"probability\.tif"):
+        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["contour"], probability_path=other)
+    assert not (tmp_path / "out.gpkg").exists()
 
 
 def test_parquet(tmp_path, mask_path):
@@ -90,14 +163,14 @@ def test_a_refined_mask_adds_its_own_layers_and_smooth_ones_may_be_left_out(tmp_
     refined = write_mask(tmp_path / "refined.tif", block)
     vectorize_mask(mask_path, tmp_path / "both.gpkg", refined_path=refined)
     layers = ("raw", "smooth", "refined", "refined_smooth")
-    assert tuple(pyogrio.list_layers(tmp_path / "both.gpkg")[:, 0]) == layers
+    assert (*layers, "layer_styles") == tuple(pyogrio.list_layers(tmp_path / "both.gpkg")[:, 0])
     tables = {layer: gpd.read_file(tmp_path / "both.gpkg", layer=layer) for layer in layers}
     for layer in ("raw", "smooth"):
         assert tables[layer].area.sum() == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=5e-3)
     for layer in ("refined", "refined_smooth"):
         assert tables[layer].area.tolist() == pytest.approx([240_000])
     vectorize_mask(mask_path, tmp_path / "raw.gpkg", smooth_layer=False)
-    assert pyogrio.list_layers(tmp_path / "raw.gpkg")[:, 0].tolist() == ["raw"]
+    assert pyogrio.list_layers(tmp_path / "raw.gpkg")[:, 0].tolist() == ["raw", "layer_styles"]
 
 
 def test_a_refined_mask_on_another_grid_is_refused(tmp_path, mask_path):
@@ -116,7 +189,7 @@ def test_a_mask_without_glacier_gives_empty_layers(tmp_path, suffix):
     other = out if suffix == ".gpkg" else out.with_name(f"out_smooth{suffix}")
     for table in (gpd.read_file(out, **first), gpd.read_file(other, **second)):
         assert len(table) == 0
-        assert table.crs.to_epsg() == 32645
+        assert table.crs.to_epsg() == (4326 if suffix == ".geojson" else 32645)
         if suffix != ".geojson":  # GeoJSON has no place for columns without rows
             assert {"glacier_id", "area_km2", "cenlon", "cenlat"} <= set(table.columns)
 

@@ -16,7 +16,6 @@ def test_taking_polygons_apart_loses_nothing(mask):
     expected = shapely.area(shapely.polygons(shapely.get_rings(polygons)))
     np.testing.assert_array_equal(np.abs(rings.areas), expected)
     assert rings.sizes.sum() == len(rings.points)
-    np.testing.assert_array_equal(rings.preceding[rings.following], np.arange(len(rings.points)))
 
 
 def test_following_goes_around_each_ring():

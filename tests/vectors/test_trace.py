@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+import rasterio.features
 import shapely
 from affine import Affine
 from hypothesis import given, settings
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from glacierseg.vectors.trace import to_crs, trace_polygons
+from glacierseg.vectors.trace import to_crs, trace_polygons, trace_strips
 from tests.vectors.masks import corner_cases, masks
 
 
@@ -21,6 +22,61 @@ def check_polygons(mask, polygons):
         np.testing.assert_array_equal(rasterize(polygons, mask.shape, dtype="uint8"), mask == 1)
         united = shapely.union_all(polygons).area
         assert united == pytest.approx(areas.sum(), rel=1e-9)
+
+
+def polygons_of_gdal(mask):
+    glacier = mask == 1
+    shapes = rasterio.features.shapes(glacier.view(np.uint8), mask=glacier, connectivity=4)
+    rings = [geometry["coordinates"] for geometry, _ in shapes]
+    return [shapely.normalize(shapely.Polygon(ring[0], ring[1:])) for ring in rings]
+
+
+def check_against_gdal(mask):
+    ours = trace_polygons(mask)
+    assert set(shapely.normalize(ours)) == set(polygons_of_gdal(mask))
+    for rows in (1, 2, 5):
+        strips = (mask[top : top + rows] for top in range(0, len(mask), rows))
+        outlines = trace_strips(strips, mask.shape[1])
+        assert shapely.equals_identical(outlines.part(0, len(outlines)), ours).all()
+        parts = [*outlines.chunks(points=20), np.array([], dtype=object)]
+        assert shapely.equals_identical(np.concatenate(parts), ours).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(masks())
+def test_polygons_are_those_of_gdal_wherever_strips_begin(mask):
+    check_against_gdal(mask)
+
+
+@pytest.mark.parametrize("case", corner_cases())
+def test_polygons_of_corner_cases_are_those_of_gdal(case):
+    check_against_gdal(corner_cases()[case])
+
+
+def test_a_spiral_and_a_large_board():
+    spiral = np.zeros((65, 65), np.uint8)
+    for ring in range(0, 32, 4):
+        spiral[ring, ring : 65 - ring] = spiral[64 - ring, ring : 65 - ring] = 1
+        spiral[ring : 65 - ring, 64 - ring] = spiral[ring + 2 : 65 - ring, ring] = 1
+        spiral[ring + 2, ring : ring + 5] = 1
+    check_against_gdal(spiral)
+    check_against_gdal(np.uint8(1) - spiral)
+    board = (np.indices((300, 300)).sum(axis=0) % 2).astype(np.uint8)
+    assert len(trace_polygons(board)) == 45_000
+    check_against_gdal(board[:40, :33])
+
+
+def test_more_corners_than_there_is_room_for_at_first(monkeypatch):
+    monkeypatch.setattr("glacierseg.vectors.trace._LEAST_ROOM", 1)
+    noise = np.random.default_rng(5).integers(0, 2, (500, 70), np.uint8)
+    check_against_gdal(noise)
+
+
+def test_exteriors_run_counterclockwise_on_a_map_and_holes_clockwise():
+    moved = to_crs(trace_polygons(corner_cases()["nested"]), Affine(10, 0, 0, 0, -10, 0))
+    for polygon in moved:
+        assert polygon.exterior.is_ccw
+        assert not any(ring.is_ccw for ring in polygon.interiors)
 
 
 @settings(max_examples=150, deadline=None)

@@ -32,6 +32,8 @@ from glacierseg.predict.calibration import Dispersion
 
 UNIT_PX = 16
 """Side of the smallest block; larger ones are these doubled."""
+STRIP_PX = 16 * UNIT_PX
+"""Rows to read at once: as many as whole blocks have."""
 ENOUGH_BLOCKS = 8
 _FITTED = 2
 

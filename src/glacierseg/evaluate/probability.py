@@ -1,17 +1,14 @@
 """Reading probability rasters, and what the scores say of them."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
-from glacierseg.errors import GridMismatchError, RasterError
-from glacierseg.evaluate.area_bounds import UNIT_PX, AreaBounds, AreaSums, bound_area, sum_area
+from glacierseg.errors import GridMismatchError
+from glacierseg.evaluate.area_bounds import STRIP_PX, AreaBounds, AreaSums, bound_area, sum_area
 from glacierseg.evaluate.reliability import (
     Reliability,
     ReliabilityBin,
@@ -23,9 +20,8 @@ from glacierseg.evaluate.reliability import (
 )
 from glacierseg.predict.calibration import Calibration
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
-
-_STRIP_PX = 16 * UNIT_PX
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def evaluate_probability(
                 "give the one that the mask was made from"
             )
     raw, better, sums = ReliabilityCounts.none(), ReliabilityCounts.none(), AreaSums()
-    for rows, probability in probability_strips(path):
+    for rows, probability in probability_strips(path, STRIP_PX):
         raw += count_reliability(probability, truth[rows])
         if calibration:
             scaled = calibration.apply(probability)
@@ -92,23 +88,3 @@ def evaluate_probability(
     believable = not calibration.scale.at_bound
     area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2) if believable else None
     return ProbabilityEvaluation(scores, bars, reliability_of(better), reliability_table(better), area)
-
-
-def probability_strips(path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yields the rows of a probability raster from top to bottom, whole blocks of `UNIT_PX` at a time.
-
-    Raises:
-        RasterError: It is damaged.
-    """
-    try:
-        with rasterio.open(path) as dataset:
-            for top in range(0, dataset.height, _STRIP_PX):
-                rows = slice(top, min(top + _STRIP_PX, dataset.height))
-                stored = dataset.read(1, window=((rows.start, rows.stop), (0, dataset.width)))
-                if stored.dtype == np.uint8:
-                    empty = stored == dataset.nodata
-                    stored = stored.astype(np.float32) * np.float32(dataset.scales[0])
-                    stored[empty] = np.nan
-                yield rows, stored
-    except (RasterioError, OSError) as error:
-        raise RasterError(f"{path}: is damaged; remove it and run again") from error

@@ -13,6 +13,7 @@ from glacierseg.console import Talk
 from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
+    STRIP_PX,
     AreaBounds,
     AreaSums,
     BlockErrors,
@@ -21,7 +22,6 @@ from glacierseg.evaluate.area_bounds import (
     measure_dispersion,
     sum_area,
 )
-from glacierseg.evaluate.probability import probability_strips
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
@@ -40,6 +40,7 @@ from glacierseg.predict.calibration import (
     store_calibration,
 )
 from glacierseg.predict.files import CALIBRATION_TAG
+from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
 
 PROBABILITY_COLUMNS = (
@@ -139,7 +140,7 @@ def probability_scores(
     truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
     raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
     sums = {role: AreaSums() for role in study.areas}
-    for rows, probability in probability_strips(path):
+    for rows, probability in probability_strips(path, STRIP_PX):
         better = calibration.apply(probability) if calibration else probability
         for role, area in study.areas.items():
             raw[role] += count_reliability(probability, truth[rows], area[rows])
@@ -190,7 +191,8 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
     with open_raster(path) as dataset:
         pixel_area_km2 = grid_of(dataset).pixel_area_km2
         stored = CALIBRATION_TAG in dataset.tags()
-    calibrated = (rows if stored else calibration.apply(rows) for _, rows in probability_strips(path))
+    strips = probability_strips(path, STRIP_PX)
+    calibrated = (rows if stored else calibration.apply(rows) for _, rows in strips)
     sums = sum((sum_area(rows) for rows in calibrated), AreaSums())
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
 
@@ -200,14 +202,14 @@ def _count(
 ) -> ReliabilityCounts:
     counts = ReliabilityCounts.none()
     for path, truth in rasters.values():
-        for rows, probability in probability_strips(path):
+        for rows, probability in probability_strips(path, STRIP_PX):
             counts += count_reliability(scale.apply(probability) if scale else probability, truth[rows])
     return counts
 
 
 def _blocks(path: Path, truth: NDArray[np.uint8], scale: LogitScale) -> BlockErrors:
     strips = []
-    for rows, probability in probability_strips(path):
+    for rows, probability in probability_strips(path, STRIP_PX):
         scaled = scale.apply(probability)
         strips.append(block_errors(scaled, truth[rows], known_pixels(scaled, truth[rows])))
     return BlockErrors(

@@ -1,5 +1,6 @@
 """Truth on a scene's grid, from a mask raster or from outlines in any format and CRS."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,26 @@ def read_mask(path: Path, grid: Grid | None = None) -> NDArray[np.uint8]:
         GridMismatchError: The mask lies on another grid.
         TruthError: The mask has values other than 0, 1 and ignore.
     """
+    strips = list(mask_strips(path, grid, rows=None))
+    return strips[0]
+
+
+def mask_strips(path: Path, grid: Grid | None = None, *, rows: int | None) -> Iterator[NDArray[np.uint8]]:
+    """Reads a mask raster from top to bottom, some rows at a time, by the rules of `read_mask`.
+
+    Args:
+        path: The raster; its first band is used.
+        grid: The grid it must lie on; any when None.
+        rows: How many rows to read at once; all when None.
+
+    Yields:
+        `(h, W)` of 0, 1 and 255.
+
+    Raises:
+        RasterError: The mask cannot be read.
+        GridMismatchError: The mask lies on another grid.
+        TruthError: The mask has values other than 0, 1 and ignore.
+    """
     with open_raster(path) as dataset:
         own = grid_of(dataset)
         if grid is not None and (difference := grid.difference(own)):
@@ -69,13 +90,15 @@ def read_mask(path: Path, grid: Grid | None = None) -> NDArray[np.uint8]:
                 f"{path}: mask lies on another grid than the scene ({difference}); "
                 f"run `glacierseg prepare align {path} --like SCENE --out ALIGNED.tif`"
             )
-        try:
-            values = dataset.read(1)
-        except (RasterioError, OSError) as error:
-            raise RasterError(
-                f"{path}: pixels cannot be read; the file is truncated or damaged, copy it again"
-            ) from error
-        return clean_mask(values, dataset.nodata, str(path))
+        step = rows or own.height
+        for top in range(0, own.height, step):
+            try:
+                values = dataset.read(1, window=((top, min(top + step, own.height)), (0, own.width)))
+            except (RasterioError, OSError) as error:
+                raise RasterError(
+                    f"{path}: pixels cannot be read; the file is truncated or damaged, copy it again"
+                ) from error
+            yield clean_mask(values, dataset.nodata, str(path))
 
 
 def clean_mask(values: NDArray[Any], nodata: float | None, name: str) -> NDArray[np.uint8]:

@@ -1,16 +1,41 @@
 """From a mask file to a file of outlines."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
 from pyproj import CRS
 
+from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
-from glacierseg.raster.truth import read_mask
+from glacierseg.raster.truth import mask_strips
+from glacierseg.raster.write import CACHE_MB
+from glacierseg.vectors.contour import contour_strips
 from glacierseg.vectors.layers import refuse_unknown_format, write_layers
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.table import outline_table
-from glacierseg.vectors.trace import to_crs, trace_polygons
+from glacierseg.vectors.trace import PixelOutlines, to_crs, trace_strips
+
+LAYERS = ("raw", "smooth", "refined", "refined_smooth", "contour")
+_STRIP_PX = 2**24
+_CONTOUR_STRIP_PX = 2**22
+
+
+@dataclass
+class LayerTotals:
+    """How many outlines a layer has, and their area."""
+
+    outlines: int = 0
+    area_km2: float = 0.0
+    tables: list[gpd.GeoDataFrame] = field(default_factory=list, repr=False)
 
 
 def vectorize_mask(
@@ -20,45 +45,193 @@ def vectorize_mask(
     refined_path: Path | str | None = None,
     smooth_layer: bool = True,
     min_area_km2: float = 0.0,
+    probability_path: Path | str | None = None,
+    contour: bool = False,
+    threshold: float = 0.5,
+    layers: Sequence[str] | None = None,
 ) -> gpd.GeoDataFrame:
-    """Draws the outlines of a mask and writes them as layers `raw` and `smooth`, in the CRS of the mask.
-
-    `raw` runs along the pixel edges, and has exactly the area of the mask; `smooth` has the same area without
-    the stairs. A refined mask adds the same two as `refined` and `refined_smooth`. Pixels that touch only at
-    a corner belong to different outlines. A mask without glacier gives empty layers.
+    """Draws the outlines of a mask as `draw_outlines` does, and returns those along the pixel edges.
 
     Args:
         mask_path: A mask raster.
-        out_path: `.gpkg` with all layers; or `.shp`, `.geojson` or `.parquet` with `raw`, and beside it
-            `<stem>_smooth` and so on of the same kind.
+        out_path: See `draw_outlines`.
         refined_path: The refined mask, on the same grid.
         smooth_layer: Whether to write smooth layers at all.
         min_area_km2: Smaller outlines are left out.
+        probability_path: The probability raster, on the same grid.
+        contour: Whether to draw the contour of the probability.
+        threshold: Probability along the contour.
+        layers: Which layers to write; those that the other arguments speak of when None.
 
     Returns:
-        The `raw` layer: `glacier_id`, numbered from the outline with the most pixels down, `area_km2`,
-        `cenlon`, `cenlat` and `geometry`, see `glacierseg.vectors.table.outline_table`.
+        The first layer, which is `raw` unless others are asked for: `glacier_id`, numbered from the largest
+        outline down, `area_km2`, `cenlon`, `cenlat` and `geometry`, see
+        `glacierseg.vectors.table.outline_table`.
 
     Raises:
-        RasterError: A mask cannot be read or has no CRS.
-        GridMismatchError: The refined mask lies on another grid.
+        RasterError: A raster cannot be read or has no CRS.
+        GridMismatchError: The refined mask or the probability lies on another grid.
         TruthError: A mask has values other than 0, 1 and ignore.
-        RequestError: The format is unknown.
+        RequestError: The format or a layer is unknown, or what a layer needs was not given.
         OutputError: The outlines cannot be written.
     """
-    mask_path, out_path = Path(mask_path), Path(out_path)
+    if layers is None:
+        given = {"refined": refined_path is not None, "contour": contour}
+        layers = [
+            name
+            for name in LAYERS
+            if given.get(name.removesuffix("_smooth"), True) and (smooth_layer or "smooth" not in name)
+        ]
+    totals = _draw(
+        Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold,
+        keep=layers[0] if layers else None,
+    )  # fmt: skip
+    tables = totals[layers[0]].tables
+    filled = [table for table in tables if len(table)] or tables[:1]
+    return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
+
+
+def draw_outlines(
+    mask_path: Path | str,
+    out_path: Path | str,
+    *,
+    layers: Sequence[str] = ("raw", "smooth"),
+    refined_path: Path | str | None = None,
+    probability_path: Path | str | None = None,
+    min_area_km2: float = 0.0,
+    threshold: float = 0.5,
+) -> dict[str, LayerTotals]:
+    """Draws the outlines of a mask and writes them in layers, in the CRS of the mask, in bounded memory.
+
+    `raw` runs along the pixel edges, and has exactly the area of the mask; `smooth` has the same area without
+    the stairs; `refined` and `refined_smooth` are the same two of a refined mask; `contour` runs where the
+    probability is one half, to fractions of a pixel. Pixels that touch only at a corner belong to different
+    outlines. A mask without glacier gives empty layers.
+
+    Rasters are read strip by strip, and a GeoPackage or a Shapefile is written some outlines at a time.
+    Memory holds eight bytes for each corner of the outlines besides.
+
+    Args:
+        mask_path: A mask raster.
+        out_path: `.gpkg` with all layers; or `.shp`, `.geojson` or `.parquet` with the first one, and beside
+            it `<stem>_smooth` and so on of the same kind.
+        layers: Which layers to write.
+        refined_path: The refined mask, on the same grid.
+        probability_path: The probability raster, on the same grid.
+        min_area_km2: Smaller outlines are left out.
+        threshold: Probability along the contour.
+
+    Returns:
+        Numbers and areas by layer.
+
+    Raises:
+        RasterError: A raster cannot be read or has no CRS.
+        GridMismatchError: The refined mask or the probability lies on another grid.
+        TruthError: A mask has values other than 0, 1 and ignore.
+        RequestError: The format or a layer is unknown, or what a layer needs was not given.
+        OutputError: The outlines cannot be written.
+    """
+    return _draw(
+        Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold
+    )
+
+
+def _draw(
+    mask_path: Path,
+    out_path: Path,
+    layers: Sequence[str],
+    refined_path: Path | str | None,
+    probability_path: Path | str | None,
+    min_area_km2: float,
+    threshold: float,
+    keep: str | None = None,
+) -> dict[str, LayerTotals]:
     refuse_unknown_format(out_path)
+    _refuse_layers(layers, refined_path, probability_path)
+    if not 0 < threshold < 1:
+        raise RequestError(f"a contour cannot be drawn at {threshold:g}; give a threshold between 0 and 1")
     with open_raster(mask_path) as dataset:
         grid = grid_of(dataset)
     crs = CRS.from_wkt(grid.crs.to_wkt())
-    layers: dict[str, gpd.GeoDataFrame] = {}
-    for prefix, path in (("", mask_path), ("refined", refined_path)):
-        if path is None:
-            continue
-        polygons = trace_polygons(read_mask(Path(path), grid))
-        layers[prefix or "raw"] = outline_table(to_crs(polygons, grid.transform), crs, min_area_km2)
-        if smooth_layer:
-            smooth = to_crs(smooth_outlines(polygons), grid.transform)
-            layers[f"{prefix}_smooth".lstrip("_")] = outline_table(smooth, crs, min_area_km2)
-    write_layers(out_path, layers)
-    return layers["raw"]
+    totals = {name: LayerTotals() for name in layers}
+    sources = _Sources(mask_path, refined_path, probability_path, grid, threshold)
+
+    def tables(layer: str) -> Iterator[gpd.GeoDataFrame]:
+        total = totals[layer]
+        for polygons in sources.polygons(layer):
+            table = outline_table(
+                to_crs(polygons, grid.transform), crs, min_area_km2, first_id=total.outlines + 1
+            )
+            if not len(table):
+                continue
+            total.outlines += len(table)
+            total.area_km2 += float(table["area_km2"].sum())
+            if layer == keep:
+                total.tables.append(table)
+            yield table
+        if not total.outlines:
+            total.tables.append(outline_table(np.array([], dtype=object), crs))
+            yield total.tables[0]
+
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+        write_layers(out_path, {name: tables(name) for name in layers})
+    return totals
+
+
+@dataclass
+class _Sources:
+    """Where polygons come from; the outlines of the mask traced last are kept for their smooth layer."""
+
+    mask: Path
+    refined: Path | str | None
+    probability: Path | str | None
+    grid: Grid
+    threshold: float
+    _traced: tuple[Path, PixelOutlines] | None = None
+
+    def polygons(self, layer: str) -> Iterator[NDArray[Any]]:
+        """Yields the polygons of a layer in pixels, the largest first, some at a time."""
+        if layer == "contour":
+            yield _contour(Path(self.probability or ""), self.grid, self.threshold)
+            return
+        outlines = self._trace(Path(self.refined or "") if layer.startswith("refined") else self.mask)
+        for polygons in outlines.chunks():
+            yield smooth_outlines(polygons) if layer.endswith("smooth") else polygons
+
+    def _trace(self, path: Path) -> PixelOutlines:
+        if self._traced is None or self._traced[0] != path:
+            self._traced = None
+            rows = max(1, _STRIP_PX // self.grid.width)
+            strips = mask_strips(path, self.grid, rows=rows)
+            self._traced = path, trace_strips(strips, self.grid.width)
+        return self._traced[1]
+
+
+def _refuse_layers(
+    layers: Sequence[str], refined_path: Path | str | None, probability_path: Path | str | None
+) -> None:
+    if not layers:
+        raise RequestError(f"no layer is asked for; there are {', '.join(LAYERS)}")
+    for name in layers:
+        if name not in LAYERS:
+            raise RequestError(
+                f"there is no layer {name!r}{did_you_mean(name, LAYERS)}; there are {', '.join(LAYERS)}"
+            )
+    for name, path, option in (
+        ("refined", refined_path, "--refined FILE"),
+        ("contour", probability_path, "--probability FILE"),
+    ):
+        asked = next((layer for layer in layers if layer.startswith(name)), None)
+        if asked and path is None:
+            raise RequestError(f"layer {asked} needs a raster to draw; give {option}")
+
+
+def _contour(path: Path, grid: Grid, threshold: float) -> NDArray[Any]:
+    with open_raster(path) as dataset:
+        if difference := grid.difference(grid_of(dataset)):
+            raise GridMismatchError(
+                f"{path}: lies on another grid than the mask ({difference}); give the probability that was "
+                "predicted together with it"
+            )
+    rows = max(1, _CONTOUR_STRIP_PX // grid.width)
+    return contour_strips((values for _, values in probability_strips(path, rows)), grid.width, threshold)

@@ -59,13 +59,6 @@ class Rings:
         following[self.first + self.sizes - 1] = self.first
         return following
 
-    @cached_property
-    def preceding(self) -> NDArray[np.int64]:
-        """Index of the previous point along the ring, `(N,)`."""
-        preceding = np.empty_like(self.following)
-        preceding[self.following] = np.arange(len(self.points))
-        return preceding
-
     def by_point(self, values: NDArray[Any]) -> NDArray[Any]:
         """Repeats one value per ring for each of its points."""
         return np.repeat(values, self.sizes, axis=0)

@@ -13,17 +13,20 @@ from pyproj import CRS, Geod, Transformer
 _GEOD = Geod(ellps="WGS84")
 
 
-def outline_table(polygons: NDArray[Any], crs: CRS, min_area_km2: float = 0.0) -> gpd.GeoDataFrame:
+def outline_table(
+    polygons: NDArray[Any], crs: CRS, min_area_km2: float = 0.0, *, first_id: int = 1
+) -> gpd.GeoDataFrame:
     """Makes a table of outlines.
 
     Args:
         polygons: `(N,)` in a CRS, in the order in which they shall be numbered.
         crs: That CRS.
         min_area_km2: Smaller ones are left out.
+        first_id: Where the numbers begin.
 
     Returns:
-        Columns `glacier_id` (1, 2, ...), `area_km2` (on the WGS84 ellipsoid, holes taken out), `cenlon` and
-        `cenlat` (degrees, of a point inside the outline) and `geometry`.
+        Columns `glacier_id` (from `first_id` up), `area_km2` (on the WGS84 ellipsoid, holes taken out),
+        `cenlon` and `cenlat` (degrees, of a point inside the outline) and `geometry`.
     """
     to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
     areas_km2 = _areas_km2(polygons, to_degrees)
@@ -33,7 +36,7 @@ def outline_table(polygons: NDArray[Any], crs: CRS, min_area_km2: float = 0.0) -
     longitudes, latitudes = to_degrees.transform(*inside.T)
     columns = pd.DataFrame(
         {
-            "glacier_id": np.arange(1, len(polygons) + 1, dtype=np.int32),
+            "glacier_id": np.arange(first_id, first_id + len(polygons), dtype=np.int32),
             "area_km2": areas_km2,
             "cenlon": np.asarray(longitudes, float),
             "cenlat": np.asarray(latitudes, float),

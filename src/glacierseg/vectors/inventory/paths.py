@@ -3,9 +3,10 @@
 import heapq
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from glacierseg.jit import compiled
 
 # To the eight neighbours and a knight's move away: a path in any direction is at most 2.8 % too long.
 _STEPS = np.array([(i, j) for i in range(-2, 3) for j in range(-2, 3) if np.gcd(i, j) == 1], np.int64)
@@ -60,7 +61,7 @@ def drain(
     return outlet
 
 
-@numba.njit(cache=True)
+@compiled
 def _walk(inside: Any, seeds: Any, steps: Any, lengths_m: Any) -> Any:  # noqa: C901  (calls cost more)
     rows, columns = inside.shape
     distance_m = np.full((rows, columns), np.inf)
@@ -97,7 +98,7 @@ def _walk(inside: Any, seeds: Any, steps: Any, lengths_m: Any) -> Any:  # noqa: 
     return distance_m, nearest
 
 
-@numba.njit(cache=True)
+@compiled
 def _drain(level_m: Any, domain: Any, width_m: Any, height_m: Any) -> Any:  # noqa: C901, PLR0912
     rows, columns = domain.shape
     filled_m = np.full((rows, columns), np.inf)

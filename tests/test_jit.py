@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import glacierseg
-from glacierseg.refine.engine import jit
+from glacierseg import jit
 
 USE = """
 import numpy as np
@@ -40,7 +40,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "file").touch()  # no folder can be made in it, not even by root
     (tmp_path / "__pycache__").touch()
     (tmp_path / "module.py").write_text(
-        "from glacierseg.refine.engine.jit import compiled\n\n\n@compiled\ndef double(x):\n    return 2 * x\n"
+        "from glacierseg.jit import compiled\n\n\n@compiled\ndef double(x):\n    return 2 * x\n"
     )
     places = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"), str(tmp_path / "file" / "folder"))
     use = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import module; print(module.double(21))"

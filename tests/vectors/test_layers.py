@@ -1,0 +1,77 @@
+import sqlite3
+from xml.etree import ElementTree as ET
+
+import geopandas as gpd
+import pytest
+import shapely
+
+from glacierseg.errors import RequestError
+from glacierseg.vectors.layers import SHAPEFILE_NAMES, write_layers
+from glacierseg.vectors.styles import STYLES, qml
+
+
+def table(**columns):
+    boxes = [shapely.box(x, 0, x + 5, 5) for x in (0, 10)]
+    return gpd.GeoDataFrame({"glacier_id": [1, 2], **columns}, geometry=boxes, crs=32645)
+
+
+def test_columns_of_a_shapefile_get_the_names_that_are_documented(tmp_path):
+    write_layers(tmp_path / "out.shp", {"raw": table(area_uncertainty_km2=[0.5, 0.25])})
+    assert gpd.read_file(tmp_path / "out.shp")["area_u_km2"].tolist() == [0.5, 0.25]
+    assert all(len(short) <= 10 < len(name) for name, short in SHAPEFILE_NAMES.items())
+    assert len(set(SHAPEFILE_NAMES.values())) == len(SHAPEFILE_NAMES)
+
+
+def test_a_column_is_never_cut_in_silence(tmp_path):
+    with pytest.raises(RequestError, match="'hypsometry_m2' is longer than the 10 characters"):
+        write_layers(tmp_path / "out.shp", {"raw": table(hypsometry_m2=[1, 2])})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".geojson", ".parquet"])
+def test_rows_may_come_in_several_tables(tmp_path, suffix):
+    parts = [table().iloc[:1], table().iloc[1:]]
+    write_layers(tmp_path / f"out{suffix}", {"raw": iter(parts)})
+    path = tmp_path / f"out{suffix}"
+    read = gpd.read_parquet(path) if suffix == ".parquet" else gpd.read_file(path)
+    assert read["glacier_id"].tolist() == [1, 2]
+
+
+def test_a_geopackage_opens_with_its_styles(tmp_path):
+    write_layers(tmp_path / "out.gpkg", {"raw": table(), "other": table()})
+    with sqlite3.connect(tmp_path / "out.gpkg") as database:
+        rows = database.execute(
+            "SELECT f_table_catalog, f_table_schema, f_table_name, f_geometry_column, useAsDefault, styleQML "
+            "FROM layer_styles"
+        ).fetchall()
+        contents = dict(database.execute("SELECT table_name, data_type FROM gpkg_contents").fetchall())
+    database.close()
+    assert contents == {"raw": "features", "other": "features", "layer_styles": "attributes"}
+    assert [row[:5] for row in rows] == [("", "", "raw", "geom", 1), ("", "", "other", "geom", 1)]
+    assert rows[0][5] == qml("raw")
+
+
+def test_other_formats_have_their_style_beside_them(tmp_path):
+    write_layers(tmp_path / "out.shp", {"raw": table(), "smooth": table()})
+    assert (tmp_path / "out.qml").read_text() == qml("raw")
+    assert (tmp_path / "out_smooth.qml").read_text() == qml("smooth")
+
+
+@pytest.mark.parametrize("layer", [*STYLES, "something else"])
+def test_a_style_draws_a_line_and_labels_it_when_near(layer):
+    root = ET.fromstring(qml(layer))  # noqa: S314  (we wrote it)
+    assert root.tag == "qgis"
+    line = root.find("renderer-v2/symbols/symbol[@type='fill']/layer[@class='SimpleLine']")
+    options = {option.get("name"): option.get("value") for option in line.findall("Option/Option")}
+    assert options == {prop.get("k"): prop.get("v") for prop in line.findall("prop")}
+    assert options["line_color"].count(",") == 3
+    assert root.find("labeling/settings/text-style").get("fieldName") == "glacier_id"
+    rendering = root.find("labeling/settings/rendering")
+    # QGIS names them by the denominator: from 1:1 to 1:100 000.
+    assert (rendering.get("scaleMin"), rendering.get("scaleMax")) == ("1", "100000")
+
+
+def test_a_style_without_labels():
+    root = ET.fromstring(qml("raw", label=None))  # noqa: S314
+    assert root.get("labelsEnabled") == "0"
+    assert root.find("labeling") is None
