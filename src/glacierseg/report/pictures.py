@@ -12,8 +12,9 @@ from glacierseg.report.composites import grey_of
 from glacierseg.report.curves import figure_training_curves
 from glacierseg.report.encode import figure_to_svg, figure_to_webp
 from glacierseg.report.maps import figure_errors
+from glacierseg.report.region_maps import figure_region
 from glacierseg.report.results import THRESHOLD, ModelResult, RunResults
-from glacierseg.report.views import RegionView
+from glacierseg.report.views import RegionView, Variant
 
 _SMALL_MAP_PX = 500
 
@@ -131,6 +132,17 @@ def errors_picture(results: RunResults, view: RegionView) -> Picture | None:
         "Agreement and errors of every model"
         + (" with its IoU on the test part, which the dashed line bounds." if iou else "."),
     )
+
+
+def still_picture(view: RegionView, best: Variant | None) -> Picture | None:
+    """Shows a region as its map opens: image, true and predicted outlines, coordinates."""
+    if not view.composites:
+        return None
+    predicted = view.predictions.get(best) if best else None
+    figure = figure_region(view, best if predicted is not None else None)
+    lines = " with the true outlines" if view.truth is not None else ""
+    lines += f" and those of {style.variant_label(*best)}" if best and predicted is not None else ""
+    return photo(figure, f"Map of {view.region.name}{lines}.", "")
 
 
 def _drawing(figure: Figure, alt: str, caption: str) -> Picture:

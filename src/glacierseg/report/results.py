@@ -100,6 +100,10 @@ class ModelResult:
         """Path of the glacier probability of a region."""
         return self.folder / f"{region}_probability.tif"
 
+    def outlines_path(self, region: str) -> Path:
+        """Path of the outlines of a region."""
+        return self.folder / f"{region}.gpkg"
+
 
 @dataclass(frozen=True)
 class RunResults:
