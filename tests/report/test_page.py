@@ -82,13 +82,13 @@ def test_whole_run(page):
     assert "UNet++, top 6 bands (refined) agrees best with the truth on the test part" in page.text
     assert "red / swir1 > 1.23" in page.text
     assert "merge distance 20 m, min area 0.03 km², iterations 3, max hole any" in page.text
-    map = page.maps[0]
-    assert set(map["images"]) == {"natural", "false"}
-    assert len(map["bands"]) == 5
+    drawn = page.maps[0]
+    assert set(drawn["images"]) == {"natural", "false"}
+    assert len(drawn["bands"]) == 5
     # Errors and mask of five predictions in two stages; probabilities of four networks.
-    assert len(map["overlays"]) == 10 * 2 + 4
-    assert len(map["glaciers"]) == 10 * 2
-    assert map["glaciers"]["glavitu-all-raw-smooth"]["columns"][:2] == ["glacier_id", "area_km2"]
+    assert len(drawn["overlays"]) == 10 * 2 + 4
+    assert len(drawn["glaciers"]) == 10 * 2
+    assert drawn["glaciers"]["glavitu-all-raw-smooth"]["columns"][:2] == ["glacier_id", "area_km2"]
 
 
 def test_nothing_is_fetched(page):

@@ -39,10 +39,16 @@ for (const figure of document.querySelectorAll(".map")) {
   const map = L.map(box, {
     crs, renderer: L.canvas({ padding: 0.3, tolerance: 3 }), attributionControl: false, scrollWheelZoom: false,
     zoomSnap: 0.25, zoomDelta: 0.75, wheelPxPerZoomLevel: 90, maxBoundsViscosity: 0.9, zoomControl: false,
-    zoomAnimation: !calm, fadeAnimation: !calm, inertia: !calm, minZoom: -10, maxZoom: 6,
+    // Leaflet ends a zoom under way even when another view was asked for meanwhile; so zooms are at once.
+    zoomAnimation: false, fadeAnimation: !calm, inertia: !calm, minZoom: -20, maxZoom: 20,
   });
   box.leaflet = map;
-  const home = () => map.fitBounds(bounds, { animate: false });
+  // The whole region fills the map when it opens and when the window changes, until the reader moves it.
+  let moved = false;
+  const home = () => {
+    map.fitBounds(bounds, { animate: false });
+    moved = false;
+  };
   const button = (text, label, act) => {
     const node = L.DomUtil.create("button", "leaflet-control-own");
     Object.assign(node, { type: "button", textContent: text, title: label });
@@ -67,7 +73,9 @@ for (const figure of document.querySelectorAll(".map")) {
 
   // Images become layers when they are first wanted: a page of many opens no slower.
   for (const [name, order] of [["image", 210], ["overlay", 220], ["lines", 410]]) {
-    map.createPane(name).style.zIndex = order;
+    const pane = map.createPane(name);
+    // The pointer goes through to the glaciers.
+    Object.assign(pane.style, { zIndex: order, pointerEvents: "none" });
   }
   const made = new Map();
   const layer = (key, make) => made.get(key) || made.set(key, make()).get(key);
@@ -77,9 +85,9 @@ for (const figure of document.querySelectorAll(".map")) {
   let mixed = null;
 
   // An image mixed from three bands of the reader's choice.
-  const decode = (uri) => layer(`decoded ${uri.length} ${uri.slice(-40)}`, async () => {
+  const decode = (number) => layer(`decoded ${number}`, async () => {
     const image = new Image();
-    image.src = uri;
+    image.src = data.bands[number];
     await image.decode();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [image.width, image.height];
@@ -90,7 +98,7 @@ for (const figure of document.querySelectorAll(".map")) {
   const mix = async (numbers) => {
     const key = `mix ${numbers}`;
     mixed = key;
-    const [red, green, blue] = await Promise.all(numbers.map((n) => decode(data.bands[n])));
+    const [red, green, blue] = await Promise.all(numbers.map(decode));
     const whole = new ImageData(red.width, red.height);
     for (let i = 0; i < whole.data.length; i += 4) {
       whole.data[i] = red.data[i];
@@ -242,20 +250,18 @@ for (const figure of document.querySelectorAll(".map")) {
     event.preventDefault();
   });
 
-  // The whole region fills the map when it opens and when the window changes, until the reader has moved it.
-  let moved = false;
   const fit = () => {
     map.invalidateSize({ animate: false });
+    map.options.minZoom = -20;
     const least = map.getBoundsZoom(bounds);
-    map.setMinZoom(least - 0.5);
-    map.setMaxZoom(least + 6);
     if (!moved) home();
+    map.options.maxZoom = least + 6;
+    map.setMinZoom(least - 0.5);
   };
   map.setView(bounds.getCenter(), 0, { animate: false });
   fit();
   map.setMaxBounds(bounds.pad(0.25));
-  map.on("dragstart zoomstart", () => { moved = map.getZoom() !== undefined; });
+  map.on("dragstart zoomstart", () => { moved = true; });
   new ResizeObserver(fit).observe(box);
-  moved = false;
   update();
 }

@@ -1,7 +1,7 @@
 """What the script of the page needs to draw a region's map, as JSON.
 
-The page bundles Leaflet: it pans, pinches, zooms about the pointer and draws thousands of outlines on a canvas,
-which a plain SVG does not, and with its `CRS.Simple` it needs neither tiles nor network.
+The page bundles Leaflet: it pans, pinches, zooms about the pointer and draws thousands of outlines on a
+canvas, which a plain SVG does not, and with its `CRS.Simple` it needs neither tiles nor network.
 """
 
 import json
@@ -44,7 +44,7 @@ def glacier_layers(results: RunResults, view: RegionView, budget: int) -> dict[s
         path = model.outlines_path(view.region.name) if model else None
         found = layer_names(path) if path else ()
         wanted += [
-            ("-".join((name, bands, stage, kind)), path, layer)
+            (f"{name}-{bands}-{stage}-{kind}", path, layer)
             for (of, kind), layer in _LAYERS.items()
             if path and of == stage and layer in found
         ]

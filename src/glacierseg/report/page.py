@@ -22,6 +22,7 @@ from glacierseg.report.pictures import (
     errors_picture,
     importance_picture,
     photo,
+    reliability_picture,
     score_picture,
     still_picture,
 )
@@ -29,6 +30,7 @@ from glacierseg.report.read import read_results
 from glacierseg.report.refinement import refinement_rows
 from glacierseg.report.results import RunResults
 from glacierseg.report.summary import summarise
+from glacierseg.report.tables import read_tables
 from glacierseg.report.training import TRAINING_FACTS, training_rows
 from glacierseg.report.views import RegionView, Variant, view_region
 from glacierseg.report.zooms import find_zooms
@@ -106,6 +108,8 @@ def render(results: RunResults) -> str:
         zooms=[photo(zoom.figure, zoom.text, zoom.text) for zoom in zooms],
         best_label=style.variant_label(*best) if best else "",
         importance=importance_picture(results),
+        reliability=reliability_picture(results),
+        tables=read_tables(results.folder),
         refinement=refinement_rows(results),
         environment=list(flatten(results.environment)),
     )
@@ -134,7 +138,7 @@ def _resource(name: str) -> str:
 
 
 def _inline(name: str) -> Markup:
-    # The package's own files, not data: they go into the page as they are, but for the address of a source map.
+    # The package's own files, not data: they go in as they are, but for the address of a source map.
     return Markup(_resource(name).split("//# sourceMappingURL=")[0].strip())  # noqa: S704
 
 

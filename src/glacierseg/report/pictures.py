@@ -13,6 +13,7 @@ from glacierseg.report.curves import figure_training_curves
 from glacierseg.report.encode import figure_to_svg, figure_to_webp
 from glacierseg.report.maps import figure_errors
 from glacierseg.report.region_maps import figure_region
+from glacierseg.report.reliability import figure_reliability, read_reliability
 from glacierseg.report.results import THRESHOLD, ModelResult, RunResults
 from glacierseg.report.views import RegionView, Variant
 
@@ -87,6 +88,24 @@ def importance_picture(results: RunResults) -> Picture | None:
         "How strongly the glacier score answers to each band (input gradients). "
         "In colour: the bands that the smaller networks were trained on.",
     )
+
+
+def reliability_picture(results: RunResults) -> Picture | None:
+    """Shows how far the probabilities can be believed, on the test part where that is known."""
+    for role in ("test", "validate"):
+        points = {
+            style.variant_label(model.model, model.bands): own
+            for model in results.networks
+            if (own := read_reliability(model.folder, role))
+        }
+        if points:
+            return _drawing(
+                figure_reliability(points),
+                f"Reliability diagrams on the {role} part of {'; '.join(points)}.",
+                f"On the {role} part: of the pixels given some probability, how many are glacier. On the dashed "
+                "line the probability can be taken at its word; below it the network promises too much.",
+            )
+    return None
 
 
 def _chosen_bands(results: RunResults, model: ModelResult) -> tuple[str, ...]:

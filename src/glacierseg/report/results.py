@@ -39,6 +39,11 @@ class Score:
         """Returns a value, None when it is missing."""
         return self.values.get(column)
 
+    def interval(self, column: str) -> tuple[float, float] | None:
+        """Returns the bounds of a value, None when it has none."""
+        low, high = self.get(f"{column}_low"), self.get(f"{column}_high")
+        return None if low is None or high is None else (low, high)
+
 
 @dataclass(frozen=True)
 class Region:
