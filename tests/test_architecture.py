@@ -12,7 +12,8 @@ ROOT = Path(glacierseg.__file__).parent
 ORDER = [
     "_version", "errors", "models.registry", "config", "raster", "synthetic", "tiling", "dataset", "models",
     "training", "predict", "bands", "threshold", "refine", "vectors", "evaluate", "report", "console", "info",
-    "experiment", "demo", "cli_data", "cli_export", "cli_masks", "cli_outlines", "cli_predict", "cli_scores",
+    "experiment", "demo", "cli_data", "cli_export", "cli_masks", "cli_outlines", "cli_predict", "cli_report",
+    "cli_scores",
     "cli", "__main__",
 ]  # fmt: skip
 

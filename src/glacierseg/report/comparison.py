@@ -194,7 +194,9 @@ def interval_of(results: RunResults, entry: Pooled, role: str, column: str) -> t
     if entry.regions == 1 and len(rows) == 1:
         return rows[0].interval(column)
     for row in read_rows(results.folder / "pooled.csv"):
-        if (row.get("model"), row.get("bands"), row.get("stage")) == entry.variant and row.get("role") == role:
+        if (row.get("model"), row.get("bands"), row.get("stage")) == entry.variant and row.get(
+            "role"
+        ) == role:
             low, high = finite(row.get(f"{column}_low")), finite(row.get(f"{column}_high"))
             return None if low is None or high is None else (low, high)
     return None

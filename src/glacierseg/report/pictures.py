@@ -25,16 +25,26 @@ class Picture:
     """A figure in the page.
 
     Attributes:
-        uri: The figure as data.
-        width_px: Width that its words are made for.
+        figure: The figure.
         alt: What it shows, for those who do not see it.
         caption: What stands below it.
+        has_image: Whether it holds images, so that dots are smaller than lines.
     """
 
-    uri: str
-    width_px: int
+    figure: Figure
     alt: str
     caption: str
+    has_image: bool = False
+
+    @property
+    def uri(self) -> str:
+        """The figure as data; drawn when it is asked for."""
+        return figure_to_webp(self.figure) if self.has_image else figure_to_svg(self.figure)
+
+    @property
+    def width_px(self) -> int:
+        """Width that its words are made for."""
+        return round(96 * self.figure.get_figwidth())
 
 
 def score_picture(results: RunResults) -> Picture | None:
@@ -46,7 +56,7 @@ def score_picture(results: RunResults) -> Picture | None:
     words = [
         f"{style.variant_label(*s.variant)} on {s.region} {style.score_text(s.get('iou'))}" for s in scores
     ]
-    return _drawing(
+    return Picture(
         figure_scores(scores, title=f"IoU on the {role} part"),
         f"Dot plot of IoU on the {role} part: {'; '.join(words)}.",
         f"IoU on the {role} part before and after refinement; lines mark the simple threshold.",
@@ -64,7 +74,7 @@ def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
         for model in trained
         if np.isfinite(model.epochs.get("val_iou", [])).any()
     ]
-    return _drawing(
+    return Picture(
         figure_training_curves(trained),
         f"Training curves. {'; '.join(words)}.",
         "Loss and validation IoU by epoch. The weights of the marked epoch are the ones used.",
@@ -82,7 +92,7 @@ def importance_picture(results: RunResults) -> Picture | None:
     if not importance:
         return None
     words = [f"{title}: {', '.join(chosen[title])}" for title in importance]
-    return _drawing(
+    return Picture(
         figure_band_importance(importance, chosen),
         f"Bars of band importance. Most important bands of {'; '.join(words)}.",
         "How strongly the glacier score answers to each band (input gradients). "
@@ -99,11 +109,11 @@ def reliability_picture(results: RunResults) -> Picture | None:
             if (own := read_reliability(model.folder, role))
         }
         if points:
-            return _drawing(
+            return Picture(
                 figure_reliability(points),
                 f"Reliability diagrams on the {role} part of {'; '.join(points)}.",
-                f"On the {role} part: of the pixels given some probability, how many are glacier. On the dashed "
-                "line the probability can be taken at its word; below it the network promises too much.",
+                f"On the {role} part: of the pixels given some probability, how many are glacier. On the "
+                "dashed line the probability can be taken at its word; below it the network promises too much.",
             )
     return None
 
@@ -145,11 +155,12 @@ def errors_picture(results: RunResults, view: RegionView) -> Picture | None:
         test=None if test is None else test[coarse],
         north=view.north,
     )
-    return photo(
+    return Picture(
         figure,
         f"Maps of agreement and errors in {view.region.name} for {'; '.join(masks)}.",
         "Agreement and errors of every model"
         + (" with its IoU on the test part, which the dashed line bounds." if iou else "."),
+        has_image=True,
     )
 
 
@@ -161,13 +172,4 @@ def still_picture(view: RegionView, best: Variant | None) -> Picture | None:
     figure = figure_region(view, best if predicted is not None else None)
     lines = " with the true outlines" if view.truth is not None else ""
     lines += f" and those of {style.variant_label(*best)}" if best and predicted is not None else ""
-    return photo(figure, f"Map of {view.region.name}{lines}.", "")
-
-
-def _drawing(figure: Figure, alt: str, caption: str) -> Picture:
-    return Picture(figure_to_svg(figure), round(96 * figure.get_figwidth()), alt, caption)
-
-
-def photo(figure: Figure, alt: str, caption: str) -> Picture:
-    """Encodes a figure that has images in it."""
-    return Picture(figure_to_webp(figure), round(96 * figure.get_figwidth()), alt, caption)
+    return Picture(figure, f"Map of {view.region.name}{lines}.", "", has_image=True)

@@ -9,13 +9,13 @@ from affine import Affine
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from glacierseg.report import style
 from glacierseg.report.furniture import draw_furniture
 from glacierseg.report.glaciers import UNIT, to_screen
+from glacierseg.report.maps import draw_rim
 from glacierseg.report.views import RegionView, Variant
 
 
@@ -31,10 +31,11 @@ def figure_region(view: RegionView, variant: Variant | None = None, *, image: in
     draw_image(axes, view, image)
     handles = []
     if view.truth is not None:
-        handles.append(_outline(axes, view.truth == 1, style.INK, 1.0, "truth"))
+        draw_rim(axes, view.truth == 1, style.INK, 1.0)
+        handles.append(Line2D([], [], color=style.INK, label="truth"))
     if variant is not None:
-        label = style.variant_label(*variant)
-        handles.append(_outline(axes, view.predictions[variant] == 1, style.SKY, 1.0, label))
+        draw_rim(axes, view.predictions[variant] == 1, style.BLUE, 1.3)
+        handles.append(Line2D([], [], color=style.BLUE, label=style.variant_label(*variant)))
     _finish(figure, axes, view, handles)
     return figure
 
@@ -127,11 +128,3 @@ def _finish(figure: Figure, axes: Axes, view: RegionView, handles: Sequence[Line
         figure.legend(
             handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5
         )
-
-
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float, label: str) -> Line2D:
-    # Contours need two rows and two columns.
-    if min(mask.shape) > 1 and mask.any() and not mask.all():
-        drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width)
-        drawn.set_path_effects([withStroke(linewidth=width + 1.4, foreground="white")])
-    return Line2D([], [], color=colour, linewidth=width + 0.5, label=label)

@@ -80,7 +80,8 @@ def summarise(results: RunResults) -> Summary:
             facts.append(Fact(text, "area with its uncertainty"))
             sentences.append(
                 f"By its calibrated probabilities the area is {area_text(bounds.expected_km2)} km², "
-                f"between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² at 90 % confidence."
+                f"between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² "
+                "at 90 % confidence."
             )
     if role == "test" and best:
         sentences += _honest_choice(results, pooled, best)

@@ -1,6 +1,6 @@
 """Tables that a run may hold besides `metrics.csv`, read without insisting on any of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _TABLES = (
     ("glaciers.csv", "Glacier by glacier", "Predicted against true area of each glacier."),
 )
 _MOST_ROWS = 400
-_KEYS = {
+_KEYS: Mapping[str, Callable[[str], str]] = {
     "model": model_label,
     "bands": bands_label,
     "region": str,

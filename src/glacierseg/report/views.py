@@ -140,3 +140,24 @@ def read_bands(view: RegionView) -> list[tuple[str, NDArray[np.uint8]]]:
         return [(name, read_grey(view.scene, n, frame)) for n, name in enumerate(names)]
     except GlaciersegError:
         return []  # the composites have said already what is wrong
+
+
+def read_image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:
+    """Reads a part of a region in colour, stretched like its map; grey where the scene cannot be read.
+
+    False colour, where there is any: it shows debris-covered ice best.
+
+    Args:
+        view: The region at screen size.
+        frame: The part.
+
+    Returns:
+        `(*frame.shape, 4)` red, green, blue and opacity.
+    """
+    if view.scene is not None and view.composites:
+        composite = view.composites[-1]
+        try:
+            return read_composite(view.scene, composite.recipe, frame, composite.limits).pixels
+        except GlaciersegError:
+            pass
+    return np.full((*frame.shape, 4), 235, np.uint8)
