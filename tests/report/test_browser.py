@@ -61,7 +61,7 @@ def layers(page) -> list[str]:
 def view(page) -> dict[str, float]:
     return page.eval_on_selector(
         MAP,
-        "box => ({zoom: box.leaflet.getZoom(), x: box.leaflet.getCenter().lng, y: box.leaflet.getCenter().lat})",
+        "box => ({zoom: box.leaflet.getZoom(), x: box.leaflet.getCenter().lng})",
     )
 
 

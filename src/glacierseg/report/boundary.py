@@ -68,8 +68,9 @@ def figure_boundary(view: RegionView, outlines: Path, *, refined: bool = False, 
     for label, own in shapes.items():
         for ring in shapely.get_rings(shapely.get_parts(own[shapely.intersects(own, seen)])):
             x, y = (shapely.get_coordinates(ring) - (window.col_off, window.row_off)).T
-            axes.plot(x, y, color="white", linewidth=3.0, alpha=0.8)
-            axes.plot(x, y, color=_COLOURS[label], linewidth=1.5)
+            # All casings lie under all lines: the two run a pixel apart.
+            axes.plot(x, y, color="white", linewidth=3.2, alpha=0.8, zorder=2)
+            axes.plot(x, y, color=_COLOURS[label], linewidth=1.5, zorder=3)
     axes.set_xlim(0, window.width)
     axes.set_ylim(window.height, 0)
     axes.set_xticks([])

@@ -77,12 +77,20 @@ def _table(key: str, title: str, hint: str, rows: Sequence[Mapping[str, str]]) -
     # Bounds stand in the cell of their score.
     shown = [name for name in names if name not in ends or name.rsplit("_", 1)[0] not in names]
     numbers = {
-        name: name not in _KEYS and all(finite(row[name]) is not None for row in rows if row.get(name))
+        name: name not in _KEYS and all(_is_number(row[name]) for row in rows if row.get(name))
         for name in shown
     }
     cells = [[_cell(name, row, number=numbers[name]) for name in shown] for row in rows[:_MOST_ROWS]]
     titles = [(name.replace("_", " "), numbers[name]) for name in shown]
     return ExtraTable(key, title, hint, titles, cells, max(0, len(rows) - _MOST_ROWS))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _cell(name: str, row: Mapping[str, str], *, number: bool) -> Cell:
