@@ -1,12 +1,14 @@
+import json
 from dataclasses import replace
 
 import pytest
 
+from glacierseg.report import write_report
 from glacierseg.report.comparison import area_bounds, interval_of, pool
 from glacierseg.report.read import read_results
 from glacierseg.report.reliability import figure_reliability, read_reliability
 from glacierseg.report.summary import summarise
-from glacierseg.report.tables import read_tables
+from glacierseg.report.tables import importance_table, read_tables, refinement_table
 
 
 def test_bounds_stand_in_the_cell_of_their_score(tmp_path):
@@ -92,3 +94,31 @@ def test_area_without_bounds_of_every_region_has_none(bounded):
     assert area_bounds(bounded, "glavitu", "all", "test") is None
     found = area_bounds(bounded, "unetplusplus", "top6", "test")
     assert (found.lower_km2, found.expected_km2, found.upper_km2) == (1.2, 1.5, 1.8)
+
+
+def test_ranks_of_several_measures_are_listed(run_dir):
+    assert importance_table(read_results(run_dir).networks) is None
+    (run_dir / "glavitu/all/band_importance.csv").write_text(
+        "rank,band,importance,spread,measure,permutation_rank,permutation\n1,nir,0.5,0.1,gradient,2,0.01\n"
+    )
+    table = importance_table(read_results(run_dir).networks)
+    assert [name for name, _ in table.columns][2:] == ["band", "gradient rank", "permutation rank"]
+    assert [cell.text for cell in table.rows[0]] == ["GLAVITU", "all bands", "nir", "1", "2"]
+
+
+def test_steps_of_the_refinement_are_listed(run_dir):
+    assert refinement_table(read_results(run_dir).models) is None
+    path = run_dir / "glavitu/all/refinement.json"
+    step = {"step": "merge", "fragments_before": 12, "fragments_after": 7, "area_after_km2": 1.5}
+    path.write_text(json.dumps({"best": {}, "changes": {"khumbu": [step]}}))
+    table = refinement_table(read_results(run_dir).models)
+    assert [cell.text for cell in table.rows[0]] == [
+        "GLAVITU",
+        "all bands",
+        "khumbu",
+        "merge",
+        "12",
+        "7",
+        "1.5",
+    ]
+    assert "Step by step" in write_report(run_dir).read_text(encoding="utf-8")

@@ -152,7 +152,7 @@ def more_columns(results: RunResults) -> list[str]:
     """Returns the columns of `metrics.csv` that the table shows on request only."""
     columns = list(dict.fromkeys(column for score in results.scores for column in score.values))
     # Bounds stand beside their score.
-    bounds = {f"{column}_{end}" for column in SCORES for end in ("low", "high")}
+    bounds = {f"{column}_{end}" for column in columns for end in ("low", "high")}
     return [column for column in columns if column not in SCORES and column not in bounds]
 
 

@@ -29,7 +29,7 @@ from glacierseg.report.read import read_results
 from glacierseg.report.refinement import refinement_rows
 from glacierseg.report.results import RunResults
 from glacierseg.report.summary import summarise
-from glacierseg.report.tables import read_tables
+from glacierseg.report.tables import importance_table, read_tables, refinement_table
 from glacierseg.report.training import TRAINING_FACTS, training_rows
 from glacierseg.report.views import RegionView, Variant, view_region
 from glacierseg.report.zooms import find_zooms
@@ -109,6 +109,8 @@ def render(results: RunResults) -> str:
         importance=importance_picture(results),
         reliability=reliability_picture(results),
         tables=read_tables(results.folder),
+        ranks=importance_table(results.networks),
+        steps=refinement_table(results.models),
         refinement=refinement_rows(results),
         environment=list(flatten(results.environment)),
     )

@@ -113,7 +113,8 @@ def reliability_picture(results: RunResults) -> Picture | None:
                 figure_reliability(points),
                 f"Reliability diagrams on the {role} part of {'; '.join(points)}.",
                 f"On the {role} part: of the pixels given some probability, how many are glacier. "
-                "On the dashed line the probability can be taken at its word; below it the network promises too much.",
+                "On the dashed line the probability can be taken at its word; below it the network promises "
+                "too much.",
             )
     return None
 

@@ -1,10 +1,11 @@
 """Tables that a run may hold besides `metrics.csv`, read without insisting on any of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from glacierseg.report.read import finite, read_rows
+from glacierseg.report.results import ModelResult
 from glacierseg.report.style import bands_label, count_text, model_label, score_text
 
 # File in the run folder, its heading, and what it tells.
@@ -22,6 +23,7 @@ _KEYS: Mapping[str, Callable[[str], str]] = {
     "region": str,
     "role": str,
     "stage": str,
+    "kind": str,
     "zone_kind": str,
     "zone": str,
 }
@@ -69,6 +71,33 @@ def read_tables(run_dir: Path) -> list[ExtraTable]:
         if rows:
             found.append(_table(name.removesuffix(".csv"), title, hint, rows))
     return found
+
+
+def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
+    """Lists the ranks that several measures give to the bands; None while there is one measure only."""
+    rows = []
+    for model in models:
+        for row in read_rows(model.folder / "band_importance.csv"):
+            ranks = {name: text for name, text in row.items() if name.endswith("_rank")}
+            if ranks:
+                first = row.get("measure") or "first measure"
+                own = {"model": model.model, "bands": model.bands, "band": row.get("band", "")}
+                rows.append(own | {f"{first}_rank": row.get("rank", "")} | ranks)
+    hint = "Rank of each band by every measure; the first chooses the bands, the others check it."
+    return _table("importance", "Ranks by every measure", hint, rows) if rows else None
+
+
+def refinement_table(models: Iterable[ModelResult]) -> ExtraTable | None:
+    """Lists what each step of the refinement changed; None while that is not recorded."""
+    rows = []
+    for model in models:
+        changes = model.refinement.get("changes", {})
+        for region, steps in changes.items() if isinstance(changes, Mapping) else ():
+            for step in steps:
+                own = {"model": model.model, "bands": model.bands, "region": region}
+                rows.append(own | {str(k): "" if v is None else str(v) for k, v in step.items()})
+    hint = "What each step of the refinement changed, in its order."
+    return _table("steps", "Step by step", hint, rows) if rows else None
 
 
 def _table(key: str, title: str, hint: str, rows: Sequence[Mapping[str, str]]) -> ExtraTable:
