@@ -16,7 +16,7 @@ from typing import Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from glacierseg.errors import GlaciersegError, RequestError
+from glacierseg.errors import RequestError
 from glacierseg.raster.write import atomic_path
 from glacierseg.report.bars import figure_band_importance, figure_scores
 from glacierseg.report.boundary import figure_boundary
@@ -122,7 +122,7 @@ def _region_figures(
         try:
             path = model.outlines_path(name)
             yield f"{name}_boundary", figure_boundary(view, path, refined=best[2] == "refined")
-        except GlaciersegError:
+        except RequestError:
             return  # no outlines yet, or none at all: then there is no boundary to show
 
 
