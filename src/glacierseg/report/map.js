@@ -206,7 +206,9 @@ for (const figure of document.querySelectorAll(".map")) {
     if (before !== glaciers) {
       if (before && current >= 0) before.shapes[current].setStyle(plain);
       current = -1;
-      told.textContent = set ? `${set.paths.length} outline${set.paths.length === 1 ? "" : "s"}${set.left_out ? `, ${set.left_out} too small to draw` : ""}` : "";
+      told.textContent = !set ? "" : set.left_out ?
+        `the ${set.paths.length} largest of ${set.paths.length + set.left_out} outlines; the GeoPackage has them all` :
+        `${set.paths.length} outline${set.paths.length === 1 ? "" : "s"}`;
     }
     for (const old of shown) if (!wanted.has(old)) old.remove();
     for (const fresh of wanted) if (!shown.has(fresh)) fresh.addTo(map);
