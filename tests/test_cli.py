@@ -424,7 +424,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )  # fmt: skip
     commands = (
         "demo run template info check prepare export train predict bands refine tune vectorize evaluate "
-        "report"
+        "report figures"
     )
     for command in commands.split():
         assert command in shown.stdout

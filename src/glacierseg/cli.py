@@ -13,6 +13,7 @@ from glacierseg.cli_export import add_export_command
 from glacierseg.cli_masks import add_mask_commands
 from glacierseg.cli_outlines import add_outline_commands
 from glacierseg.cli_predict import add_predict_command
+from glacierseg.cli_report import add_report_commands
 from glacierseg.cli_scores import add_score_commands
 from glacierseg.errors import GlaciersegError
 
@@ -35,6 +36,7 @@ add_score_commands(app)
 add_compare_commands(app)
 add_mask_commands(app)
 add_outline_commands(app)
+add_report_commands(app)
 
 Fold = Annotated[
     int | None, typer.Option(min=1, help="Test this fold (split.method kfold); its folder is <run>/fold<N>.")
@@ -117,15 +119,6 @@ def train(
     chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
     folder = out or _run_folder(parsed, fold)
     train_one(parsed, model, chosen, folder, talk=talk)
-
-
-@app.command()
-def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Write the report of a run again."""
-    from glacierseg.console import Talk  # noqa: PLC0415
-    from glacierseg.report import write_report  # noqa: PLC0415
-
-    Talk().say(f"report: {write_report(run_dir)}")
 
 
 @app.callback(invoke_without_command=True)

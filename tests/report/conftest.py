@@ -13,6 +13,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score, jaccard_score, precisio
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+from glacierseg.vectors.polygons import vectorize_mask
 
 BANDS = ["blue", "green", "red", "nir", "swir1"]
 MODELS = ["glavitu", "unetplusplus"]
@@ -67,6 +68,11 @@ def make_run(folder: Path) -> Path:
                 found = scores(predicted[part] == 1, truth[part] == 1)
                 names = {"model": model, "bands": bands, "region": "khumbu", "role": role, "stage": stage}
                 table.append({**names, **found, "mcc": 0.5})
+        vectorize_mask(
+            run / own / "khumbu_mask.tif",
+            run / own / "khumbu.gpkg",
+            refined_path=run / own / "khumbu_refined.tif",
+        )
         if model == "threshold":
             write_json(run / own / "threshold.json", {"rule": "red / swir1 > 1.23", "train_iou": 0.6})
             continue

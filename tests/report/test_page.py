@@ -1,8 +1,10 @@
 import base64
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -23,6 +25,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.maps: list[dict[str, Any]] = []
         self.feed(text)
         assert self.open == []
 
@@ -38,6 +41,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.open[-1:] == ["script"] and self.tags[-1][1].get("type") == "application/json":
+            self.maps.append(json.loads(data))
         self.words.append(data)
 
     @property
@@ -77,8 +82,13 @@ def test_whole_run(page):
     assert "UNet++, top 6 bands (refined) agrees best with the truth on the test part" in page.text
     assert "red / swir1 > 1.23" in page.text
     assert "merge distance 20 m, min area 0.03 km², iterations 3, max hole any" in page.text
-    # Two images; errors and mask of five predictions in two stages; probabilities of four networks.
-    assert len(page.all("image")) == 2 + 10 * 2 + 4
+    drawn = page.maps[0]
+    assert set(drawn["images"]) == {"natural", "false"}
+    assert len(drawn["bands"]) == 5
+    # Errors and mask of five predictions in two stages; probabilities of four networks.
+    assert len(drawn["overlays"]) == 10 * 2 + 4
+    assert len(drawn["glaciers"]) == 10 * 2
+    assert drawn["glaciers"]["glavitu-all-raw-smooth"]["columns"][:2] == ["glacier_id", "area_km2"]
 
 
 def test_nothing_is_fetched(page):
@@ -92,7 +102,7 @@ def test_pictures_can_be_seen_and_heard(page):
     pictures = page.all("img")
     assert pictures
     assert all(picture["alt"] for picture in pictures)
-    for uri in [attrs["href"] for attrs in page.all("image")]:
+    for uri in [*page.maps[0]["images"].values(), *page.maps[0]["overlays"].values(), *page.maps[0]["bands"]]:
         image = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
         assert image.size == (64, 48)
 
@@ -146,7 +156,8 @@ def test_scene_that_is_gone_is_named(run_dir, undrawn):
     (run_dir.parent / "scene.tif").unlink()
     page = read(run_dir)
     assert f"no longer at {run_dir.parent / 'scene.tif'}" in page.text
-    assert len(page.all("image")) == 10 * 2 + 4
+    assert not page.maps[0]["images"]
+    assert len(page.maps[0]["overlays"]) == 10 * 2 + 4
 
 
 def test_damaged_scene_is_named(run_dir, undrawn):

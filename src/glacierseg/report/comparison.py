@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from glacierseg.evaluate.counts import Counts
 from glacierseg.evaluate.scores import scores_of
+from glacierseg.report.read import finite, read_rows
 from glacierseg.report.results import COUNTS, SCORES, THRESHOLD, RunResults, Score
 from glacierseg.report.style import ROLES, bands_label, model_label
 from glacierseg.report.views import Variant
@@ -150,4 +151,52 @@ def _row(results: RunResults, score: Score, scores: Sequence[Score], order: int)
 def more_columns(results: RunResults) -> list[str]:
     """Returns the columns of `metrics.csv` that the table shows on request only."""
     columns = list(dict.fromkeys(column for score in results.scores for column in score.values))
-    return [column for column in columns if column not in SCORES]
+    # Bounds stand beside their score.
+    bounds = {f"{column}_{end}" for column in columns for end in ("low", "high")}
+    return [column for column in columns if column not in SCORES and column not in bounds]
+
+
+@dataclass(frozen=True)
+class AreaBounds:
+    """Glacier area with its bounds, summed over regions.
+
+    Attributes:
+        expected_km2: What the calibrated probabilities add up to.
+        lower_km2: Lower bound.
+        upper_km2: Upper bound.
+    """
+
+    expected_km2: float
+    lower_km2: float
+    upper_km2: float
+
+
+def area_bounds(results: RunResults, model: str, bands: str, role: str) -> AreaBounds | None:
+    """Adds up the area of a network's regions; None where a region has no bounds.
+
+    Bounds are added as if all regions erred the same way, which makes the sum's bounds too wide rather than
+    too narrow.
+    """
+    rows = [s for s in results.scores if s.variant == (model, bands, "raw") and s.role == role]
+    sums = [[row.get(f"area_km2_{kind}") for row in rows] for kind in ("expected", "lower", "upper")]
+    if not rows or any(value is None for column in sums for value in column):
+        return None
+    return AreaBounds(*(sum(value or 0.0 for value in column) for column in sums))
+
+
+def interval_of(results: RunResults, entry: Pooled, role: str, column: str) -> tuple[float, float] | None:
+    """Returns the bounds of a score over all regions of a role; None where nobody measured them.
+
+    Those of one region are in `metrics.csv`. Those of several are in `pooled.csv` only: bounds of regions
+    cannot be pooled afterwards.
+    """
+    rows = [s for s in results.scores if s.variant == entry.variant and s.role == role]
+    if entry.regions == 1 and len(rows) == 1:
+        return rows[0].interval(column)
+    for row in read_rows(results.folder / "pooled.csv"):
+        if (row.get("model"), row.get("bands"), row.get("stage")) == entry.variant and row.get(
+            "role"
+        ) == role:
+            low, high = finite(row.get(f"{column}_low")), finite(row.get(f"{column}_high"))
+            return None if low is None or high is None else (low, high)
+    return None

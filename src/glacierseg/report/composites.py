@@ -139,6 +139,25 @@ def read_composite(
     return Composite(recipe, pixels, limits)
 
 
+def read_grey(scene: Scene, position: int, frame: Frame) -> NDArray[np.uint8]:
+    """Reads a band in grey, stretched like a colour image.
+
+    Args:
+        scene: The scene.
+        position: Position of the band, from 0.
+        frame: What to read.
+
+    Returns:
+        `frame.shape`: 0 where there is no data, else 1-255.
+
+    Raises:
+        RasterError: The scene cannot be read.
+    """
+    grey = read_composite(scene, Recipe("band", "", (position,) * 3), frame).pixels
+    stretched: NDArray[np.uint8] = np.where(grey[..., 3] == 0, 0, np.maximum(grey[..., 0], 1))
+    return stretched
+
+
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
     """Returns the 1st and 99th percentile, apart from each other even where all values are the same."""
     if not values.size:

@@ -49,6 +49,18 @@ def overlay_to_webp(pixels: NDArray[np.uint8]) -> str:
     return _webp(pixels, lossless=True, quality=60)
 
 
+def grey_to_webp(pixels: NDArray[np.uint8], quality: int = 70) -> str:
+    """Returns a grey image as a data URI.
+
+    Args:
+        pixels: `(H, W)`.
+        quality: 0-100.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, "L").save(buffer, "WEBP", quality=quality, method=3)
+    return _data_uri(buffer.getvalue(), "image/webp")
+
+
 def _webp(pixels: NDArray[np.uint8], *, lossless: bool, quality: int) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(buffer, "WEBP", lossless=lossless, quality=quality, method=3)

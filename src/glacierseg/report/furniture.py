@@ -78,6 +78,15 @@ def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, nor
     x, y = 0.94 * width, 0.09 * height
     tip = (x + reach * math.sin(turn), y - reach * math.cos(turn))
     axes.annotate(
-        "", xy=tip, xytext=(x, y), arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.2}, zorder=6
+        "",
+        xy=tip,
+        xytext=(x, y),
+        zorder=6,
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": INK,
+            "lw": 1.2,
+            "path_effects": [withStroke(linewidth=3, foreground="white")],
+        },
     )
     axes.text(x, y + 0.005 * height, "N", ha="center", va="top", fontsize=7, fontweight="bold", **halo)

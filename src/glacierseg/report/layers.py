@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from shapely.geometry import shape
 
 from glacierseg.report.decimate import read_values
-from glacierseg.report.encode import overlay_to_webp, photo_to_webp
+from glacierseg.report.encode import grey_to_webp, overlay_to_webp, photo_to_webp
 from glacierseg.report.furniture import ScaleBar, scale_bar
 from glacierseg.report.overlays import OVERLAY_COLOURS, error_classes, paint
 from glacierseg.report.results import RunResults
 from glacierseg.report.style import PREDICTED, ROLE_COLOURS, ROLE_DASHES, ROLES, variant_label
-from glacierseg.report.views import RegionView, Variant
+from glacierseg.report.views import RegionView, Variant, read_bands
 
 # More than this is a chequerboard that nobody can read and that makes browsers slow.
 _LONGEST_PATH = 400_000
@@ -85,6 +85,8 @@ class RegionMap:
         height: Rows.
         aspect: Height of a pixel divided by its width.
         images: Colour images.
+        bands: Single bands in grey, from which the reader mixes an image.
+        mix: Positions of the bands that such an image begins with.
         predictions: The predictions, networks first.
         truth: The true outlines.
         roles: Where the region was used for what.
@@ -98,6 +100,8 @@ class RegionMap:
     height: int
     aspect: float
     images: Sequence[ImageLayer]
+    bands: Sequence[ImageLayer]
+    mix: tuple[int, int, int]
     predictions: Sequence[PredictionLayers]
     truth: Outline | None
     roles: Sequence[Outline]
@@ -127,6 +131,10 @@ def region_map(results: RunResults, view: RegionView, best: Variant | None) -> R
         height=rows,
         aspect=height_m / width_m,
         images=[ImageLayer(c.recipe.key, c.recipe.label, photo_to_webp(c.pixels)) for c in view.composites],
+        bands=[
+            ImageLayer(str(n), name, grey_to_webp(grey)) for n, (name, grey) in enumerate(read_bands(view))
+        ],
+        mix=view.composites[-1].recipe.bands if view.composites else (0, 0, 0),
         predictions=[_prediction(results, view, variant) for variant in view.predictions],
         truth=outline("truth", view.truth == 1) if view.truth is not None else None,
         roles=_role_outlines(view),

@@ -80,8 +80,8 @@ def figure_zoom(
     figure = Figure(figsize=(6.6, 3.25 * ratio + 0.3), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(image, aspect=aspect, interpolation="nearest")
-    _outline(left, truth == 1, INK, 1.5)
-    _outline(left, predicted == 1, PREDICTED, 2.0)
+    draw_rim(left, truth == 1, INK, 1.5)
+    draw_rim(left, predicted == 1, PREDICTED, 2.0)
     grey = image[..., :3].astype(np.float32).mean(axis=2)
     _draw_errors(right, error_classes(predicted, truth), np.round(70 + 0.72 * grey).astype(np.uint8), aspect)
     draw_furniture(left, truth.shape, pixel_size_m[0], north)
@@ -94,7 +94,8 @@ def figure_zoom(
     return figure
 
 
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
+def draw_rim(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
+    """Draws the rim of a mask with a pale casing."""
     # Contours need two rows and two columns.
     if min(mask.shape) > 1 and mask.any() and not mask.all():
         drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width)

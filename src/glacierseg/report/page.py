@@ -13,21 +13,25 @@ from glacierseg._version import __version__
 from glacierseg.raster.write import write_text
 from glacierseg.report import style
 from glacierseg.report.comparison import comparison_rows, more_columns
+from glacierseg.report.glaciers import PAGE_BUDGET
 from glacierseg.report.layers import RegionMap, region_map
+from glacierseg.report.map_data import glacier_layers, map_json
 from glacierseg.report.pictures import (
     Picture,
     curves_picture,
     errors_picture,
     importance_picture,
-    photo,
+    reliability_picture,
     score_picture,
+    still_picture,
 )
 from glacierseg.report.read import read_results
 from glacierseg.report.refinement import refinement_rows
 from glacierseg.report.results import RunResults
-from glacierseg.report.summary import Summary, summarise
+from glacierseg.report.summary import summarise
+from glacierseg.report.tables import importance_table, read_tables, refinement_table
 from glacierseg.report.training import TRAINING_FACTS, training_rows
-from glacierseg.report.views import RegionView, view_region
+from glacierseg.report.views import RegionView, Variant, view_region
 from glacierseg.report.zooms import find_zooms
 
 
@@ -39,7 +43,10 @@ class RegionSection:
         name: Its name.
         facts: Size, grid and parts, in one line.
         notes: What could not be shown.
-        map: Its interactive map.
+        map: What its interactive map offers.
+        data: What the map's script needs, as JSON.
+        outlines: Whether there are outlines with attributes.
+        still: The map as a picture, for print and where no script runs.
         errors: Errors of every model side by side; None while there is nothing to compare.
     """
 
@@ -47,6 +54,9 @@ class RegionSection:
     facts: str
     notes: tuple[str, ...]
     map: RegionMap
+    data: Markup
+    outlines: bool
+    still: Picture | None
     errors: Picture | None
 
 
@@ -93,20 +103,26 @@ def render(results: RunResults) -> str:
         curves=curves_picture(results.networks),
         trainings=training_rows(results),
         training_facts=TRAINING_FACTS,
-        regions=[_region_section(results, view, summary) for view in views],
-        zooms=[photo(zoom.figure, zoom.text, zoom.text) for zoom in zooms],
+        regions=[_region_section(results, view, best, PAGE_BUDGET // len(views)) for view in views],
+        zooms=[Picture(zoom.figure, zoom.text, zoom.text, has_image=True) for zoom in zooms],
         best_label=style.variant_label(*best) if best else "",
         importance=importance_picture(results),
+        reliability=reliability_picture(results),
+        tables=read_tables(results.folder),
+        ranks=importance_table(results.networks),
+        steps=refinement_table(results.models),
         refinement=refinement_rows(results),
         environment=list(flatten(results.environment)),
-        css=_inline("page.css"),
-        js=_inline("page.js"),
     )
 
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(_resource),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
         "score": style.score_text,
@@ -114,8 +130,8 @@ def _template() -> jinja2.Template:
         "area": style.area_text,
         "count": style.count_text,
     }
-    environment.globals["style"] = style
-    return environment.from_string(_resource("page.html.j2"))
+    environment.globals |= {"style": style, "inline": _inline}
+    return environment.get_template("page.html.j2")
 
 
 def _resource(name: str) -> str:
@@ -123,8 +139,8 @@ def _resource(name: str) -> str:
 
 
 def _inline(name: str) -> Markup:
-    # The package's own files, not data: they go into the page as they are.
-    return Markup(_resource(name))  # noqa: S704
+    # The package's own files, not data: they go in as they are, but for the address of a source map.
+    return Markup(_resource(name).split("//# sourceMappingURL=")[0].strip())  # noqa: S704
 
 
 def _progress(results: RunResults) -> list[str]:
@@ -135,12 +151,19 @@ def _progress(results: RunResults) -> list[str]:
     return [f"This run is not finished: there are no scores yet of {names}. The page shows what is there."]
 
 
-def _region_section(results: RunResults, view: RegionView, summary: Summary) -> RegionSection:
+def _region_section(
+    results: RunResults, view: RegionView, best: Variant | None, budget: int
+) -> RegionSection:
+    drawn = region_map(results, view, best)
+    glaciers = glacier_layers(results, view, budget)
     return RegionSection(
         name=view.region.name,
         facts=_facts(view),
         notes=view.notes,
-        map=region_map(results, view, summary.best.variant if summary.best else None),
+        map=drawn,
+        data=map_json(drawn, view, glaciers),
+        outlines=bool(glaciers),
+        still=still_picture(view, best),
         errors=errors_picture(results, view),
     )
 

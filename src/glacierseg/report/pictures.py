@@ -12,8 +12,10 @@ from glacierseg.report.composites import grey_of
 from glacierseg.report.curves import figure_training_curves
 from glacierseg.report.encode import figure_to_svg, figure_to_webp
 from glacierseg.report.maps import figure_errors
+from glacierseg.report.region_maps import figure_region
+from glacierseg.report.reliability import figure_reliability, read_reliability
 from glacierseg.report.results import THRESHOLD, ModelResult, RunResults
-from glacierseg.report.views import RegionView
+from glacierseg.report.views import RegionView, Variant
 
 _SMALL_MAP_PX = 500
 
@@ -23,16 +25,26 @@ class Picture:
     """A figure in the page.
 
     Attributes:
-        uri: The figure as data.
-        width_px: Width that its words are made for.
+        figure: The figure.
         alt: What it shows, for those who do not see it.
         caption: What stands below it.
+        has_image: Whether it holds images, so that dots are smaller than lines.
     """
 
-    uri: str
-    width_px: int
+    figure: Figure
     alt: str
     caption: str
+    has_image: bool = False
+
+    @property
+    def uri(self) -> str:
+        """The figure as data; drawn when it is asked for."""
+        return figure_to_webp(self.figure) if self.has_image else figure_to_svg(self.figure)
+
+    @property
+    def width_px(self) -> int:
+        """Width that its words are made for."""
+        return round(96 * self.figure.get_figwidth())
 
 
 def score_picture(results: RunResults) -> Picture | None:
@@ -44,7 +56,7 @@ def score_picture(results: RunResults) -> Picture | None:
     words = [
         f"{style.variant_label(*s.variant)} on {s.region} {style.score_text(s.get('iou'))}" for s in scores
     ]
-    return _drawing(
+    return Picture(
         figure_scores(scores, title=f"IoU on the {role} part"),
         f"Dot plot of IoU on the {role} part: {'; '.join(words)}.",
         f"IoU on the {role} part before and after refinement; lines mark the simple threshold.",
@@ -62,7 +74,7 @@ def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
         for model in trained
         if np.isfinite(model.epochs.get("val_iou", [])).any()
     ]
-    return _drawing(
+    return Picture(
         figure_training_curves(trained),
         f"Training curves. {'; '.join(words)}.",
         "Loss and validation IoU by epoch. The weights of the marked epoch are the ones used.",
@@ -80,12 +92,31 @@ def importance_picture(results: RunResults) -> Picture | None:
     if not importance:
         return None
     words = [f"{title}: {', '.join(chosen[title])}" for title in importance]
-    return _drawing(
+    return Picture(
         figure_band_importance(importance, chosen),
         f"Bars of band importance. Most important bands of {'; '.join(words)}.",
         "How strongly the glacier score answers to each band (input gradients). "
         "In colour: the bands that the smaller networks were trained on.",
     )
+
+
+def reliability_picture(results: RunResults) -> Picture | None:
+    """Shows how far the probabilities can be believed, on the test part where that is known."""
+    for role in ("test", "validate"):
+        points = {
+            style.variant_label(model.model, model.bands): own
+            for model in results.networks
+            if (own := read_reliability(model.folder, role))
+        }
+        if points:
+            return Picture(
+                figure_reliability(points),
+                f"Reliability diagrams on the {role} part of {'; '.join(points)}.",
+                f"On the {role} part: of the pixels given some probability, how many are glacier. "
+                "On the dashed line the probability can be taken at its word; below it the network promises "
+                "too much.",
+            )
+    return None
 
 
 def _chosen_bands(results: RunResults, model: ModelResult) -> tuple[str, ...]:
@@ -125,18 +156,21 @@ def errors_picture(results: RunResults, view: RegionView) -> Picture | None:
         test=None if test is None else test[coarse],
         north=view.north,
     )
-    return photo(
+    return Picture(
         figure,
         f"Maps of agreement and errors in {view.region.name} for {'; '.join(masks)}.",
         "Agreement and errors of every model"
         + (" with its IoU on the test part, which the dashed line bounds." if iou else "."),
+        has_image=True,
     )
 
 
-def _drawing(figure: Figure, alt: str, caption: str) -> Picture:
-    return Picture(figure_to_svg(figure), round(96 * figure.get_figwidth()), alt, caption)
-
-
-def photo(figure: Figure, alt: str, caption: str) -> Picture:
-    """Encodes a figure that has images in it."""
-    return Picture(figure_to_webp(figure), round(96 * figure.get_figwidth()), alt, caption)
+def still_picture(view: RegionView, best: Variant | None) -> Picture | None:
+    """Shows a region as its map opens: image, true and predicted outlines, coordinates."""
+    if not view.composites:
+        return None
+    predicted = view.predictions.get(best) if best else None
+    figure = figure_region(view, best if predicted is not None else None)
+    lines = " with the true outlines" if view.truth is not None else ""
+    lines += f" and those of {style.variant_label(*best)}" if best and predicted is not None else ""
+    return Picture(figure, f"Map of {view.region.name}{lines}.", "", has_image=True)

@@ -96,14 +96,16 @@ def _read_json(path: Path, missing: Any) -> Any:
         raise DataError(f"{path}: is not valid JSON; remove it and run again to write it anew") from error
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file; none while it is missing."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _finite(text: str | None) -> float | None:
+def finite(text: str | None) -> float | None:
+    """Returns a text as a number; None where it is none, or not finite."""
     try:
         value = float(text or "nan")
     except ValueError:
@@ -112,7 +114,7 @@ def _finite(text: str | None) -> float | None:
 
 
 def _read_scores(path: Path) -> list[Score]:
-    rows = _read_rows(path)
+    rows = read_rows(path)
     if rows and (missing := [key for key in _KEYS if key not in rows[0]]):
         raise DataError(f"{path}: has no column {missing[0]!r}; remove it and run again to write it anew")
     return [
@@ -122,7 +124,7 @@ def _read_scores(path: Path) -> list[Score]:
             row["region"],
             row["role"],
             row["stage"],
-            {key: _finite(text) for key, text in row.items() if key not in _KEYS},
+            {key: finite(text) for key, text in row.items() if key not in _KEYS},
         )
         for row in rows
     ]
@@ -130,14 +132,14 @@ def _read_scores(path: Path) -> list[Score]:
 
 def read_epochs(path: Path) -> dict[str, list[float]]:
     """Returns the columns of an epoch table by name; empty while the file is missing."""
-    rows = _read_rows(path)
+    rows = read_rows(path)
     columns = rows[0] if rows else {}
     return {
-        key: [value if (value := _finite(row[key])) is not None else math.nan for row in rows]
+        key: [value if (value := finite(row[key])) is not None else math.nan for row in rows]
         for key in columns
     }
 
 
 def _read_importance(path: Path) -> list[tuple[str, float]]:
-    found = [(row["band"], _finite(row["importance"]) or 0.0) for row in _read_rows(path)]
+    found = [(row["band"], finite(row["importance"]) or 0.0) for row in read_rows(path)]
     return sorted(found, key=lambda pair: -pair[1])

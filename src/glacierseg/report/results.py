@@ -39,6 +39,11 @@ class Score:
         """Returns a value, None when it is missing."""
         return self.values.get(column)
 
+    def interval(self, column: str) -> tuple[float, float] | None:
+        """Returns the bounds of a value, None when it has none."""
+        low, high = self.get(f"{column}_low"), self.get(f"{column}_high")
+        return None if low is None or high is None else (low, high)
+
 
 @dataclass(frozen=True)
 class Region:
@@ -99,6 +104,10 @@ class ModelResult:
     def probability_path(self, region: str) -> Path:
         """Path of the glacier probability of a region."""
         return self.folder / f"{region}_probability.tif"
+
+    def outlines_path(self, region: str) -> Path:
+        """Path of the outlines of a region."""
+        return self.folder / f"{region}.gpkg"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from glacierseg.report.comparison import Pooled, best_network, best_threshold, pool
+from glacierseg.report.comparison import Pooled, area_bounds, best_network, best_threshold, interval_of, pool
 from glacierseg.report.results import RunResults
 from glacierseg.report.style import area_text, difference_text, score_text, variant_label
 
@@ -52,7 +52,8 @@ def summarise(results: RunResults) -> Summary:
         facts.append(Fact(score_text(best.iou), f"best IoU on the {role} part"))
         text = (
             f"{_name(best)} agrees best with the truth on the {role} part: "
-            f"IoU {score_text(best.iou)}, F1 {score_text(best.f1)}"
+            f"IoU {score_text(best.iou)}{_between(results, best, role, 'iou')}, "
+            f"F1 {score_text(best.f1)}{_between(results, best, role, 'f1')}"
         )
         if best.regions > 1:
             text += f", pooled over {best.regions} regions"
@@ -73,6 +74,15 @@ def summarise(results: RunResults) -> Summary:
             f"It maps {area_text(best.predicted_km2)} km² of glacier where the truth has "
             f"{area_text(best.true_km2)} km² ({share:+.1%}). ".replace("-", "−").strip()
         )
+        bounds = area_bounds(results, best.variant[0], best.variant[1], role)
+        if bounds:
+            text = f"{area_text(bounds.lower_km2)}–{area_text(bounds.upper_km2)} km²"
+            facts.append(Fact(text, "area with its uncertainty"))
+            sentences.append(
+                f"By its calibrated probabilities the area is {area_text(bounds.expected_km2)} km², "
+                f"between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² "
+                "at 90 % confidence."
+            )
     if role == "test" and best:
         sentences += _honest_choice(results, pooled, best)
     elif role != "test":
@@ -94,6 +104,11 @@ def _honest_choice(results: RunResults, test: Sequence[Pooled], best: Pooled) ->
         return []
     text = f"Chosen by validate scores, as it must be in practice, it would be {_name(chosen)}"
     return [f"{text}, with IoU {score_text(there.iou)} on the test part."]
+
+
+def _between(results: RunResults, entry: Pooled, role: str, column: str) -> str:
+    bounds = interval_of(results, entry, role, column)
+    return f" ({score_text(bounds[0])}–{score_text(bounds[1])})" if bounds else ""
 
 
 def _name(entry: Pooled) -> str:

@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from glacierseg.errors import GlaciersegError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.report.composites import Composite, composite_recipes, read_composite
+from glacierseg.report.composites import Composite, composite_recipes, read_composite, read_grey
 from glacierseg.report.decimate import Frame, frame_of, read_classes, read_grid
 from glacierseg.report.furniture import north_degrees
 from glacierseg.report.results import Region, RunResults
 from glacierseg.report.style import ROLES
 
 Variant = tuple[str, str, str]
+
+_MOST_BANDS = 24
+_BANDS_SIDE_PX = 800
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,43 @@ def _open_scene(region: Region) -> tuple[Scene | None, tuple[str, ...]]:
         return open_scene(region.scene_paths, bands=region.bands), ()
     except GlaciersegError as error:
         return None, (f"The scene cannot be shown: {error}.",)
+
+
+def read_bands(view: RegionView) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Reads the bands of a region in grey, coarser than its images when they are many.
+
+    Args:
+        view: The region at screen size.
+
+    Returns:
+        `(name, (h, w))` of the first 24 bands; empty when there are fewer than two, or no scene.
+    """
+    if view.scene is None or not view.composites or len(view.scene.bands) < 2:
+        return []
+    frame = view.frame if len(view.scene.bands) <= 4 else frame_of(view.grid, _BANDS_SIDE_PX)
+    names = view.scene.band_names[:_MOST_BANDS]
+    try:
+        return [(name, read_grey(view.scene, n, frame)) for n, name in enumerate(names)]
+    except GlaciersegError:
+        return []  # the composites have said already what is wrong
+
+
+def read_image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:
+    """Reads a part of a region in colour, stretched like its map; grey where the scene cannot be read.
+
+    False colour, where there is any: it shows debris-covered ice best.
+
+    Args:
+        view: The region at screen size.
+        frame: The part.
+
+    Returns:
+        `(*frame.shape, 4)` red, green, blue and opacity.
+    """
+    if view.scene is not None and view.composites:
+        composite = view.composites[-1]
+        try:
+            return read_composite(view.scene, composite.recipe, frame, composite.limits).pixels
+        except GlaciersegError:
+            pass
+    return np.full((*frame.shape, 4), 235, np.uint8)

@@ -5,18 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from glacierseg.errors import GlaciersegError
-from glacierseg.report.composites import read_composite
-from glacierseg.report.decimate import Frame, part_of, read_classes
+from glacierseg.report.decimate import part_of, read_classes
 from glacierseg.report.maps import figure_zoom
 from glacierseg.report.overlays import FN, NEITHER, Place, error_classes, worst_places
 from glacierseg.report.results import RunResults
 from glacierseg.report.style import area_text
-from glacierseg.report.views import RegionView, Variant
+from glacierseg.report.views import RegionView, Variant, read_image
 
 _LEAST_SIDE_PX, _LONG_SIDE_PX = 64, 480
 
@@ -72,7 +69,7 @@ def _zoom(results: RunResults, view: RegionView, place: Place, variant: Variant,
     predicted = read_classes(model.mask_path(view.region.name, variant[2]), frame)
     width_m, height_m = view.grid.pixel_size_m
     size = width_m * frame.step, height_m * window.height / frame.shape[0]
-    figure = figure_zoom(_image(view, frame), truth, predicted, size, north=view.north)
+    figure = figure_zoom(read_image(view, frame), truth, predicted, size, north=view.north)
     kind = "Missed" if place.kind == FN else "Wrongly mapped as glacier"
     return Zoom(
         figure, f"{kind}: {area_text(area_km2)} km² in one piece, {view.region.name}, {_where(view, window)}"
@@ -90,17 +87,6 @@ def _window(view: RegionView, place: Place) -> Window:
     top = min(max(top, 0), view.grid.height - height)
     left = min(max(left, 0), view.grid.width - width)
     return Window(int(left), int(top), int(width), int(height))
-
-
-def _image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:
-    if view.scene is not None and view.composites:
-        # False colour shows debris-covered ice best, where most errors are; the stretch is the map's.
-        composite = view.composites[-1]
-        try:
-            return read_composite(view.scene, composite.recipe, frame, composite.limits).pixels
-        except GlaciersegError:
-            pass
-    return np.full((*frame.shape, 4), 235, np.uint8)
 
 
 def _where(view: RegionView, window: Window) -> str:

@@ -1,0 +1,160 @@
+"""Figures of a run for papers and notebooks.
+
+from glacierseg.report import figures
+
+run = figures.open_run("runs/basin")
+view = figures.open_region(run, "khumbu")
+figures.figure_region(view, ("unetplusplus", "all", "refined"))   # a matplotlib Figure: shown by a notebook
+figures.write_figures("runs/basin", "figures", kind="pdf")        # all of them, as `glacierseg figures` does
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from glacierseg.errors import RequestError
+from glacierseg.raster.write import atomic_path
+from glacierseg.report.bars import figure_band_importance, figure_scores
+from glacierseg.report.boundary import figure_boundary
+from glacierseg.report.curves import figure_training_curves
+from glacierseg.report.gallery import figure_patches, figure_statistics
+from glacierseg.report.maps import figure_errors, figure_zoom
+from glacierseg.report.pictures import (
+    curves_picture,
+    errors_picture,
+    importance_picture,
+    reliability_picture,
+    score_picture,
+)
+from glacierseg.report.read import read_results
+from glacierseg.report.region_maps import figure_outlines, figure_region
+from glacierseg.report.reliability import figure_reliability
+from glacierseg.report.results import RunResults
+from glacierseg.report.summary import summarise
+from glacierseg.report.views import RegionView, view_region
+from glacierseg.report.zooms import find_zooms
+
+__all__ = [
+    "figure_band_importance",
+    "figure_boundary",
+    "figure_errors",
+    "figure_outlines",
+    "figure_patches",
+    "figure_region",
+    "figure_reliability",
+    "figure_scores",
+    "figure_statistics",
+    "figure_training_curves",
+    "figure_zoom",
+    "open_region",
+    "open_run",
+    "run_figures",
+    "write_figures",
+]
+
+KINDS = ("png", "svg", "pdf")
+_DPI = 300
+
+
+def open_run(run_dir: Path | str) -> RunResults:
+    """Reads a run folder, finished or not; see `glacierseg.report.read.read_results`."""
+    return read_results(Path(run_dir))
+
+
+def open_region(results: RunResults, name: str) -> RegionView:
+    """Reads a region of a run at screen size.
+
+    Raises:
+        RequestError: The run has no such region, or no raster of it yet.
+        RasterError: A raster is damaged.
+    """
+    region = results.region(name)
+    view = view_region(results, region) if region else None
+    if view is None:
+        names = ", ".join(region.name for region in results.regions) or "none"
+        raise RequestError(f"{results.folder}: has nothing to show of a region {name!r}; it has {names}")
+    return view
+
+
+def run_figures(results: RunResults) -> Iterator[tuple[str, Figure]]:
+    """Draws every figure that a run has the files for, one after the other.
+
+    Yields:
+        Name of the figure, without a suffix, and the figure.
+
+    Raises:
+        RasterError: A raster of the run folder is damaged.
+    """
+    of_run = {
+        "scores": score_picture(results),
+        "curves": curves_picture(results.networks),
+        "importance": importance_picture(results),
+        "reliability": reliability_picture(results),
+    }
+    yield from ((name, picture.figure) for name, picture in of_run.items() if picture)
+    best = summarise(results).best
+    views = [view for region in results.regions if (view := view_region(results, region))]
+    for view in views:
+        yield from _region_figures(results, view, best.variant if best else None)
+    if best:
+        for number, zoom in enumerate(find_zooms(results, views, best.variant), 1):
+            yield f"worst_{number}", zoom.figure
+
+
+def _region_figures(
+    results: RunResults, view: RegionView, best: tuple[str, str, str] | None
+) -> Iterator[tuple[str, Figure]]:
+    name = view.region.name
+    if best not in view.predictions:
+        best = None
+    yield f"{name}_map", figure_region(view, best)
+    if view.truth is not None:
+        yield f"{name}_patches", figure_patches(view)
+        yield f"{name}_statistics", figure_statistics(view)
+    if (picture := errors_picture(results, view)) is not None:
+        yield f"{name}_errors", picture.figure
+    model = results.model(best[0], best[1]) if best else None
+    if best and model:
+        try:
+            path = model.outlines_path(name)
+            yield f"{name}_boundary", figure_boundary(view, path, refined=best[2] == "refined")
+        except RequestError:
+            return  # no outlines yet, or none at all: then there is no boundary to show
+
+
+def write_figures(
+    run_dir: Path | str, out_dir: Path | str, *, kind: Literal["png", "svg", "pdf"] = "png"
+) -> list[Path]:
+    """Writes every figure of a run; PNG with 300 dots per inch, words in SVG and PDF stay words.
+
+    Args:
+        run_dir: The folder of a run, finished or not.
+        out_dir: Where the figures go.
+        kind: Format.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        RequestError: It is no run folder, or the format is unknown.
+        DataError: A file of the run folder is damaged.
+        OutputError: A figure cannot be written.
+    """
+    if kind not in KINDS:
+        raise RequestError(f"figures cannot be written as {kind!r}; choose one of {', '.join(KINDS)}")
+    written = []
+    for name, figure in run_figures(open_run(run_dir)):
+        path = Path(out_dir) / f"{name}.{kind}"
+        buffer = io.BytesIO()
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "glacierseg", "pdf.fonttype": 42}):
+            # Without the time of writing: the same run gives the same bytes.
+            stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+            figure.savefig(buffer, format=kind, dpi=_DPI, metadata=stamp)
+        with atomic_path(path) as part:
+            part.write_bytes(buffer.getvalue())
+        written.append(path)
+    return written

@@ -1,0 +1,136 @@
+"""Tables that a run may hold besides `metrics.csv`, read without insisting on any of them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glacierseg.report.read import finite, read_rows
+from glacierseg.report.results import ModelResult
+from glacierseg.report.style import bands_label, count_text, model_label, score_text
+
+# File in the run folder, its heading, and what it tells.
+_TABLES = (
+    ("pooled.csv", "Pooled over regions", "Scores from the summed pixel counts of all regions of a part."),
+    ("zones.csv", "By zone", "Scores within parts of the terrain and by size of glacier."),
+    ("boundaries.csv", "Distances between outlines", "How far predicted and true outlines lie apart."),
+    ("buffers.csv", "Buffers", "Scores when a rim along the true boundary is forgiven."),
+    ("glaciers.csv", "Glacier by glacier", "Predicted against true area of each glacier."),
+)
+_MOST_ROWS = 400
+_KEYS: Mapping[str, Callable[[str], str]] = {
+    "model": model_label,
+    "bands": bands_label,
+    "region": str,
+    "role": str,
+    "stage": str,
+    "kind": str,
+    "zone_kind": str,
+    "zone": str,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: For people.
+        value: To sort by; None for words and for what is missing.
+    """
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """A table of a run.
+
+    Attributes:
+        key: Short name.
+        title: Heading.
+        hint: What it tells.
+        columns: `(name, whether it holds numbers)`.
+        rows: Cells in the order of the columns.
+        left_out: Rows that the file has beyond these.
+    """
+
+    key: str
+    title: str
+    hint: str
+    columns: Sequence[tuple[str, bool]]
+    rows: Sequence[Sequence[Cell]]
+    left_out: int
+
+
+def read_tables(run_dir: Path) -> list[ExtraTable]:
+    """Reads the further tables of a run folder, those that are there."""
+    found = []
+    for name, title, hint in _TABLES:
+        rows = read_rows(run_dir / name)
+        if rows:
+            found.append(_table(name.removesuffix(".csv"), title, hint, rows))
+    return found
+
+
+def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
+    """Lists the ranks that several measures give to the bands; None while there is one measure only."""
+    rows = []
+    for model in models:
+        for row in read_rows(model.folder / "band_importance.csv"):
+            ranks = {name: text for name, text in row.items() if name.endswith("_rank")}
+            if ranks:
+                first = row.get("measure") or "first measure"
+                own = {"model": model.model, "bands": model.bands, "band": row.get("band", "")}
+                rows.append(own | {f"{first}_rank": row.get("rank", "")} | ranks)
+    hint = "Rank of each band by every measure; the first chooses the bands, the others check it."
+    return _table("importance", "Ranks by every measure", hint, rows) if rows else None
+
+
+def refinement_table(models: Iterable[ModelResult]) -> ExtraTable | None:
+    """Lists what each step of the refinement changed; None while that is not recorded."""
+    rows = []
+    for model in models:
+        changes = model.refinement.get("changes", {})
+        for region, steps in changes.items() if isinstance(changes, Mapping) else ():
+            for step in steps:
+                own = {"model": model.model, "bands": model.bands, "region": region}
+                rows.append(own | {str(k): "" if v is None else str(v) for k, v in step.items()})
+    hint = "What each step of the refinement changed, in its order."
+    return _table("steps", "Step by step", hint, rows) if rows else None
+
+
+def _table(key: str, title: str, hint: str, rows: Sequence[Mapping[str, str]]) -> ExtraTable:
+    names = [name for name in rows[0] if name and any(row.get(name) for row in rows)]
+    ends = [name for name in names if name.endswith(("_low", "_high"))]
+    # Bounds stand in the cell of their score.
+    shown = [name for name in names if name not in ends or name.rsplit("_", 1)[0] not in names]
+    numbers = {
+        name: name not in _KEYS and all(_is_number(row[name]) for row in rows if row.get(name))
+        for name in shown
+    }
+    cells = [[_cell(name, row, number=numbers[name]) for name in shown] for row in rows[:_MOST_ROWS]]
+    titles = [(name.replace("_", " "), numbers[name]) for name in shown]
+    return ExtraTable(key, title, hint, titles, cells, max(0, len(rows) - _MOST_ROWS))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _cell(name: str, row: Mapping[str, str], *, number: bool) -> Cell:
+    text = row.get(name) or ""
+    if not number:
+        return Cell(_KEYS.get(name, str)(text) if text else "–")
+    value = finite(text)
+    if value is None:
+        return Cell("–")
+    words = score_text(value) if 0 <= value <= 1 and not float(value).is_integer() else count_text(value)
+    low, high = finite(row.get(f"{name}_low")), finite(row.get(f"{name}_high"))
+    if low is not None and high is not None:
+        words += f" ({score_text(low)}–{score_text(high)})"
+    return Cell(words, value)

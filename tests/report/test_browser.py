@@ -1,0 +1,229 @@
+"""The page in a real browser, opened from the disk as a reader opens it."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from glacierseg.report import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+if CHROMIUM is None:
+    if os.environ.get("CI"):
+        raise RuntimeError("continuous integration has to bring chromium, see .ci/run")
+    pytest.skip("no chromium on this machine", allow_module_level=True)
+
+MAP = "#region-1 .canvas"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(whole_run) -> str:
+    return write_report(whole_run).as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that fails its test on any message of the console and on any request but its own."""
+    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    complaints = []
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on(
+        "request",
+        lambda r: complaints.append(r.url) if r.url != address and not r.url.startswith("data:") else None,
+    )
+    opened.goto(address)
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def layers(page) -> list[str]:
+    """The images that the map shows, by their pane."""
+    return page.eval_on_selector_all(
+        f"{MAP} img.leaflet-image-layer",
+        "nodes => nodes.map(node => node.parentElement.className.split('-').at(-2))",
+    )
+
+
+def view(page) -> dict[str, float]:
+    return page.eval_on_selector(
+        MAP,
+        "box => ({zoom: box.leaflet.getZoom(), x: box.leaflet.getCenter().lng})",
+    )
+
+
+def settled(page, condition: str) -> None:
+    """Waits until a condition on the map or its box holds.
+
+    Playwright's own waiting evaluates text inside the page, which the page's security policy forbids.
+    """
+    for _ in range(100):
+        if page.eval_on_selector(MAP, f"box => {{ const map = box.leaflet; return {condition}; }}"):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never came true: {condition}")
+
+
+def test_opens_with_an_image_an_overlay_and_outlines(page):
+    assert sorted(layers(page)) == ["image", "overlay"]
+    assert page.locator(f"{MAP} canvas").count() >= 2
+    assert page.locator(f"{MAP} .leaflet-control-scale-line").inner_text().endswith("m")
+    loaded = page.eval_on_selector_all(
+        f"{MAP} img.leaflet-image-layer", "nodes => nodes.map(n => n.naturalWidth)"
+    )
+    assert loaded == [64, 64]
+
+
+def test_layers_switch(page):
+    first = page.eval_on_selector(
+        f"{MAP} .leaflet-overlay-pane-own, {MAP} img.leaflet-image-layer", "n => n.src"
+    )
+    page.get_by_label("False colour").check()
+    assert page.eval_on_selector(f"{MAP} img.leaflet-image-layer", "n => n.src") != first
+    errors = page.locator("#region-1 .legend [data-key=errors]").first
+    assert errors.is_visible()
+    page.locator("#region-1").get_by_label("probability", exact=True).check()
+    assert not errors.is_visible()
+    assert page.locator("#region-1 .legend [data-key=probability]").is_visible()
+    page.locator("#region-1 [name=mode][value='']").check()
+    page.locator("#region-1 [name=image][value='']").check()
+    assert layers(page) == []
+    page.locator("#region-1").get_by_label("parts").uncheck()
+    assert page.locator(f"{MAP} .label").count() == 0
+
+
+def test_an_image_is_mixed_from_chosen_bands(page):
+    region = page.locator("#region-1")
+    assert not region.locator(".mixer").first.is_visible()
+    region.get_by_label("chosen bands").check()
+    region.locator("select[name=red]").select_option(label="swir1")
+    mixed = "box.querySelector('.leaflet-image-pane img')?.src"
+    settled(page, f"{mixed}?.startsWith('data:image/png')")
+    before = page.eval_on_selector(MAP, f"box => {mixed}")
+    region.locator("select[name=green]").select_option(label="blue")
+    settled(page, f"{mixed} && {mixed} !== {json.dumps(before)}")
+
+
+def test_wheel_zooms_once_the_map_is_chosen(page):
+    start = view(page)
+    page.locator(MAP).scroll_into_view_if_needed()
+    page.locator(MAP).hover()
+    page.mouse.wheel(0, 40)
+    page.wait_for_timeout(200)
+    assert view(page)["zoom"] == start["zoom"]  # the page scrolled instead
+    page.locator(MAP).scroll_into_view_if_needed()
+    page.locator(MAP).focus()
+    page.locator(MAP).hover()
+    page.mouse.wheel(0, -200)
+    settled(page, f"map.getZoom() > {start['zoom']}")
+    page.locator(MAP).get_by_label("Show all").click()
+    settled(page, f"Math.abs(map.getZoom() - {start['zoom']}) < 1e-6")
+
+
+def test_map_answers_to_the_keyboard(page):
+    start = view(page)
+    page.locator(MAP).focus()
+    page.keyboard.press("+")
+    settled(page, f"map.getZoom() > {start['zoom']}")
+    page.keyboard.press("+")
+    page.wait_for_timeout(400)
+    before = view(page)
+    page.keyboard.press("ArrowRight")
+    settled(page, f"map.getCenter().lng > {before['x']} + 0.1")
+    page.keyboard.press("0")
+    settled(page, f"Math.abs(map.getZoom() - {start['zoom']}) < 1e-6")
+    told = page.locator("#region-1 .told")
+    page.keyboard.press("n")
+    assert "glacier id 1" in told.inner_text()
+    assert "km²" in told.inner_text()
+    page.keyboard.press("n")
+    assert "glacier id 2" in told.inner_text()
+    page.keyboard.press("p")
+    assert "glacier id 1" in told.inner_text()
+    page.locator("#region-1").get_by_role("button", name="next glacier").press("Enter")
+    assert "glacier id 2" in told.inner_text()
+
+
+def test_pointing_at_a_glacier_shows_its_attributes(page):
+    page.locator(MAP).scroll_into_view_if_needed()
+    page.locator(MAP).hover(position={"x": 5, "y": 5})
+    rim = page.locator(MAP).bounding_box()
+    shown = page.locator(f"{MAP} .attributes")
+    for share in range(10, 90, 2):  # along a line over the glacier and the holes of its prediction
+        page.mouse.move(rim["x"] + rim["width"] * share / 100, rim["y"] + rim["height"] / 2)
+        if shown.count():
+            break
+    assert shown.is_visible()
+    assert "area" in shown.inner_text()
+    assert "cenlon" in shown.inner_text()
+    assert page.locator("#region-1 .here").inner_text().startswith("x 48")
+
+
+def test_table_sorts_and_says_so(page):
+    head = page.locator("#scores th", has_text="Recall")
+    cells = "#scores tbody tr:not([hidden]) td:nth-child(9)"
+    values = lambda: page.eval_on_selector_all(cells, "nodes => nodes.map(n => Number(n.dataset.value))")  # noqa: E731
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert len(values()) == 10
+    assert values() == sorted(values(), reverse=True)
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert values() == sorted(values())
+    assert page.locator("#scores th[aria-sort]").count() == 1
+    page.locator("#comparison").get_by_label("all", exact=True).check()
+    assert len(values()) == 30
+
+
+@pytest.mark.parametrize("width", [320, 480, 800, 1400])
+def test_no_window_makes_the_page_scroll_sideways(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_timeout(100)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    inside = page.eval_on_selector(
+        MAP,
+        "box => { const s = box.leaflet.getSize(); return [s.x - box.clientWidth, s.y - box.clientHeight]; }",
+    )
+    assert inside == [0, 0]
+
+
+def test_everything_can_be_reached_and_has_a_name(page):
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, [tabindex='0']")]
+          .filter((n) => !(n.labels?.length || n.textContent.trim() || n.getAttribute("aria-label")))
+          .map((n) => n.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_prints_a_still_picture_instead_of_the_map(page, tmp_path):
+    page.emulate_media(media="print")
+    assert page.locator("#region-1 .still").is_visible()
+    assert not page.locator(MAP).is_visible()
+    assert not page.locator("#region-1 form").is_visible()
+    file = tmp_path / "report.pdf"
+    page.pdf(path=str(file), format="A4")
+    assert file.read_bytes().startswith(b"%PDF")
+    assert file.stat().st_size > 20_000
+
+
+def test_without_a_script_the_map_is_a_picture(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    opened = context.new_page()
+    opened.goto(address)
+    assert opened.locator("#region-1 .still").is_visible()
+    assert not opened.locator(MAP).is_visible()
+    context.close()
