@@ -16,8 +16,8 @@ def table(**columns):
 
 
 def test_columns_of_a_shapefile_get_the_names_that_are_documented(tmp_path):
-    write_layers(tmp_path / "out.shp", {"raw": table(area_uncertainty_km2=[0.5, 0.25])})
-    assert gpd.read_file(tmp_path / "out.shp")["area_u_km2"].tolist() == [0.5, 0.25]
+    write_layers(tmp_path / "out.shp", {"raw": table(uncertainty_km2=[0.5, 0.25])})
+    assert gpd.read_file(tmp_path / "out.shp")["unc_km2"].tolist() == [0.5, 0.25]
     assert all(len(short) <= 10 < len(name) for name, short in SHAPEFILE_NAMES.items())
     assert len(set(SHAPEFILE_NAMES.values())) == len(SHAPEFILE_NAMES)
 

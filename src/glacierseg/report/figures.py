@@ -8,21 +8,19 @@ figures.figure_region(view, ("unetplusplus", "all", "refined"))   # a matplotlib
 figures.write_figures("runs/basin", "figures", kind="pdf")        # all of them, as `glacierseg figures` does
 """
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.write import atomic_path
 from glacierseg.report.bars import figure_band_importance, figure_scores
 from glacierseg.report.boundary import figure_boundary
 from glacierseg.report.curves import figure_training_curves
 from glacierseg.report.gallery import figure_patches, figure_statistics
 from glacierseg.report.maps import figure_errors, figure_zoom
+from glacierseg.report.more_pictures import measure_pictures, steps_pictures, surface_picture
 from glacierseg.report.pictures import (
     curves_picture,
     errors_picture,
@@ -34,6 +32,7 @@ from glacierseg.report.read import read_results
 from glacierseg.report.region_maps import figure_outlines, figure_region
 from glacierseg.report.reliability import figure_reliability
 from glacierseg.report.results import RunResults
+from glacierseg.report.save import save_figure
 from glacierseg.report.summary import summarise
 from glacierseg.report.views import RegionView, view_region
 from glacierseg.report.zooms import find_zooms
@@ -93,12 +92,17 @@ def run_figures(results: RunResults) -> Iterator[tuple[str, Figure]]:
         "scores": score_picture(results),
         "curves": curves_picture(results.networks),
         "importance": importance_picture(results),
+        **{f"measures_{number}": one for number, one in enumerate(measure_pictures(results), 1)},
         "reliability": reliability_picture(results),
     }
     yield from ((name, picture.figure) for name, picture in of_run.items() if picture)
     best = summarise(results).best
+    if surface := surface_picture(results, best.variant if best else None):
+        yield "tuning", surface.figure
     views = [view for region in results.regions if (view := view_region(results, region))]
     for view in views:
+        for picture in steps_pictures(results, [view], best.variant if best else None):
+            yield f"{view.region.name}_refinement", picture.figure
         yield from _region_figures(results, view, best.variant if best else None)
     if best:
         for number, zoom in enumerate(find_zooms(results, views, best.variant), 1):
@@ -149,12 +153,6 @@ def write_figures(
     written = []
     for name, figure in run_figures(open_run(run_dir)):
         path = Path(out_dir) / f"{name}.{kind}"
-        buffer = io.BytesIO()
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "glacierseg", "pdf.fonttype": 42}):
-            # Without the time of writing: the same run gives the same bytes.
-            stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-            figure.savefig(buffer, format=kind, dpi=_DPI, metadata=stamp)
-        with atomic_path(path) as part:
-            part.write_bytes(buffer.getvalue())
+        save_figure(figure, path, dpi=_DPI)
         written.append(path)
     return written

@@ -16,6 +16,7 @@ from glacierseg.report.comparison import comparison_rows, more_columns
 from glacierseg.report.glaciers import PAGE_BUDGET
 from glacierseg.report.layers import RegionMap, region_map
 from glacierseg.report.map_data import glacier_layers, map_json
+from glacierseg.report.more_pictures import measure_pictures, steps_pictures, surface_picture
 from glacierseg.report.pictures import (
     Picture,
     curves_picture,
@@ -107,11 +108,14 @@ def render(results: RunResults) -> str:
         zooms=[Picture(zoom.figure, zoom.text, zoom.text, has_image=True) for zoom in zooms],
         best_label=style.variant_label(*best) if best else "",
         importance=importance_picture(results),
+        measures=measure_pictures(results),
         reliability=reliability_picture(results),
         tables=read_tables(results.folder),
         ranks=importance_table(results.networks),
         steps=refinement_table(results.models),
         refinement=refinement_rows(results),
+        surface=surface_picture(results, best),
+        step_maps=steps_pictures(results, views, best),
         environment=list(flatten(results.environment)),
     )
 

@@ -88,14 +88,14 @@ def importance_picture(results: RunResults) -> Picture | None:
         if model.bands == "all" and model.importance:
             title = style.model_label(model.model)
             importance[title] = model.importance
-            chosen[title] = _chosen_bands(results, model)
+            chosen[title] = chosen_bands(results, model)
     if not importance:
         return None
     words = [f"{title}: {', '.join(chosen[title])}" for title in importance]
     return Picture(
         figure_band_importance(importance, chosen),
         f"Bars of band importance. Most important bands of {'; '.join(words)}.",
-        "How strongly the glacier score answers to each band (input gradients). "
+        "How important each band is, as a share of all, by the measure that chooses. "
         "In colour: the bands that the smaller networks were trained on.",
     )
 
@@ -119,7 +119,7 @@ def reliability_picture(results: RunResults) -> Picture | None:
     return None
 
 
-def _chosen_bands(results: RunResults, model: ModelResult) -> tuple[str, ...]:
+def chosen_bands(results: RunResults, model: ModelResult) -> tuple[str, ...]:
     """Returns the bands of the same network's smaller set; the six strongest while it is not trained."""
     smaller = [
         m for m in results.networks if m.model == model.model and m.bands != "all" and m.card.get("bands")

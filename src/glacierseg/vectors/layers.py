@@ -16,9 +16,10 @@ from glacierseg.vectors.styles import qml, style_geopackage
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 _LONGEST_NAME = 10
 SHAPEFILE_NAMES = {
-    "area_uncertainty_km2": "area_u_km2",
-    "mean_probability": "prob_mean",
-    "sd_probability": "prob_sd",
+    "uncertainty_km2": "unc_km2",
+    "uncertainty_pct": "unc_pct",
+    "probability_mean": "prob_mean",
+    "probability_std": "prob_std",
 }
 """Names of columns in a Shapefile, of those that are longer than its ten characters."""
 

@@ -30,6 +30,7 @@ STYLES = {
     "contour": Style((204, 121, 167), 0.5, "dash"),
     "refined": Style((230, 159, 0), 0.3),
     "refined_smooth": Style((0, 158, 115), 0.5),
+    "glaciers": Style((0, 114, 178), 0.6),
 }
 _OTHER = Style((86, 180, 233), 0.5)
 

@@ -28,6 +28,7 @@ from glacierseg.vectors.inventory.divides import Divider
 from glacierseg.vectors.inventory.elevation import LocalRaster, open_local
 from glacierseg.vectors.inventory.links import id_column, link_table
 from glacierseg.vectors.inventory.sources import Ice, read_ice, read_polygons
+from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
 DIVIDES = ("auto", "terrain", "existing", "none")
@@ -279,6 +280,7 @@ def _write(
         for name, table in tables.items():
             if table is not None:
                 pyogrio.write_dataframe(table, part, layer=name, driver="GPKG")
+        style_geopackage(part, {"glaciers": "inv_id"})
 
 
 __all__ = ["DIVIDES", "Inventory", "make_inventory"]

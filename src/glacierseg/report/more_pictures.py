@@ -1,0 +1,101 @@
+"""Pictures of what a network looks at and how its mask was refined, with words for those who see none."""
+
+from collections.abc import Iterable
+
+from glacierseg.bands.table import read_measures
+from glacierseg.raster.truth import read_mask
+from glacierseg.refine.parameters import RefineParameters, load_parameters
+from glacierseg.refine.pipeline import refine_stepwise
+from glacierseg.refine.search import TuneResult
+from glacierseg.report import style
+from glacierseg.report.importance import figure_importance_measures
+from glacierseg.report.pictures import Picture, chosen_bands
+from glacierseg.report.results import ModelResult, RunResults
+from glacierseg.report.steps_picture import figure_refinement_steps
+from glacierseg.report.tuning_surface import figure_tuning_surface
+from glacierseg.report.views import RegionView, Variant
+
+
+def measure_pictures(results: RunResults) -> list[Picture]:
+    """Shows all measures of band importance of every network that has several."""
+    pictures = []
+    for model in results.networks:
+        path = model.folder / "band_importance.csv"
+        if model.bands != "all" or not path.exists() or len(measures := read_measures(path)) < 2:
+            continue
+        top = len(chosen_bands(results, model))
+        best = {
+            measure: [entry.band for entry in entries if entry.rank <= top]
+            for measure, entries in measures.items()
+        }
+        words = "; ".join(f"{measure}: {', '.join(names)}" for measure, names in best.items())
+        pictures.append(
+            Picture(
+                figure_importance_measures(measures, top, model.model),
+                f"Bars of band importance of {style.model_label(model.model)} by {len(measures)} measures. "
+                f"The best {top} by {words}.",
+                "Every measure, with the rank beside the bar and the standard error as a line. The first one "
+                "chooses the bands, the others check it.",
+            )
+        )
+    return pictures
+
+
+def surface_picture(results: RunResults, best: Variant | None) -> Picture | None:
+    """Shows what the parameter search found for the best model; None where there was no search."""
+    model = _refined(results, best)
+    if model is None or len(model.refinement.get("table", ())) < 2:
+        return None
+    found = model.refinement
+    result = TuneResult(
+        best=load_parameters(model.folder / "refinement.json"),
+        best_iou=found["best_iou"],
+        raw_iou=found["raw_iou"],
+        table=found["table"],
+        objective=found.get("objective", "iou"),
+    )
+    label = style.variant_label(model.model, model.bands)
+    return Picture(
+        figure_tuning_surface(result),
+        f"Score of every combination of refinement parameters that was tried for {label}.",
+        f"{label}: what every combination that was tried scores on validation pixels.",
+    )
+
+
+def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Variant | None) -> list[Picture]:
+    """Shows what each step of the refinement did to the mask of the best model, region by region.
+
+    The steps are done again on the whole mask. Where they need the slope of the ground, which lies outside
+    the run's folder, there is no picture.
+
+    Raises:
+        RasterError: A mask is damaged.
+    """
+    model = _refined(results, best)
+    if model is None:
+        return []
+    parameters: RefineParameters = load_parameters(model.folder / "refinement.json")
+    if parameters.max_hole_slope_deg is not None:
+        return []
+    pictures = []
+    for view in views:
+        path = model.mask_path(view.region.name, "raw")
+        if not path.exists():
+            continue
+        mask, size_m = read_mask(path), view.region.pixel_size_m
+        steps = list(refine_stepwise(mask, size_m, parameters))
+        label = f"{style.variant_label(model.model, model.bands)} in {view.region.name}"
+        pictures.append(
+            Picture(
+                figure_refinement_steps(mask, steps, size_m, north=view.north),
+                f"Maps of what each step of the refinement added and took away for {label}.",
+                f"{label}, step by step: all of it, and the place where most changed before and after.",
+                has_image=True,
+            )
+        )
+    return pictures
+
+
+def _refined(results: RunResults, best: Variant | None) -> ModelResult | None:
+    model = results.model(best[0], best[1]) if best else None
+    return model if model is not None and "best" in model.refinement else None
