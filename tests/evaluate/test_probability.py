@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import GridMismatchError
-from glacierseg.evaluate.probability import evaluate_probability, probability_strips
+from glacierseg.evaluate.probability import evaluate_probability
 from glacierseg.evaluate.reliability import count_reliability, reliability_of
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale
+from glacierseg.raster.probability import probability_strips
 from tests.helpers import utm_grid, write_scene
 
 
@@ -40,6 +41,6 @@ def test_bytes_are_read_by_their_scale(tmp_path):
     ) as dataset:  # fmt: skip
         dataset.write(stored, 1)
         dataset.scales = (0.004,)
-    ((rows, values),) = probability_strips(path)
+    ((rows, values),) = probability_strips(path, 256)
     assert rows == slice(0, 1)
     np.testing.assert_allclose(values[0], [0, 0.5, 1, np.nan], rtol=1e-6)

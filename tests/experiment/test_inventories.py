@@ -4,7 +4,6 @@ import pytest
 
 from glacierseg.config import parse_config
 from glacierseg.console import Talk
-from glacierseg.errors import ConfigError
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.postprocess import write_inventories
 from glacierseg.raster.write import write_raster
@@ -55,6 +54,5 @@ def test_regions_with_elevation_get_an_inventory(studied):
     assert folder.inventory("high").stat().st_mtime_ns == written
 
 
-def test_elevation_without_use_is_refused(studied):
-    with pytest.raises(ConfigError, match="outputs: inventory: true"):
-        studied(inventory=False)
+def test_without_inventories_elevation_still_serves_the_scores(studied):
+    assert not studied(inventory=False).inventory("high").exists()

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from glacierseg.errors import OutputError, RasterError
 from glacierseg.raster.blocks import (
     Block,
-    bounded_gdal,
     common_storage,
     iterate_blocks,
     open_layers,
     open_writer,
 )
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.scene import open_scene
 
 

@@ -7,16 +7,15 @@ but not on its height.
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from glacierseg.raster.blocks import BLOCK_HEIGHT_PX
+from glacierseg.raster.environment import CACHE_MB, bounded_gdal
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.write import CACHE_MB
 from glacierseg.tiling import Tiling
 
 Predictor = Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
@@ -101,13 +100,13 @@ def blended_strips(
                 progress((number - lead + 1) / len(numbers))
 
 
-def bounded_cache(scene: Scene) -> rasterio.Env:
+def bounded_cache(scene: Scene) -> AbstractContextManager[None]:
     """Gives an environment in which GDAL keeps no more of a scene than a row of tiles, which strips share.
 
     Not entered by `blended_strips`: environments end in the order in which they began, generators do not.
     """
     tiles_mb = scene.grid.width * BLOCK_HEIGHT_PX * len(scene.bands) * scene.dtype.itemsize >> 20
-    return rasterio.Env(GDAL_CACHEMAX=max(CACHE_MB, tiles_mb + tiles_mb // 4))
+    return bounded_gdal(max(CACHE_MB, tiles_mb + tiles_mb // 4))
 
 
 class _Batch:

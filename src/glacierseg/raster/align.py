@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.blocks import LayerReader, Progress, bounded_gdal, iterate_blocks, open_writer
+from glacierseg.raster.blocks import LayerReader, Progress, iterate_blocks, open_writer
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Band, open_raster
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from glacierseg.errors import OutputError, RasterError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Band, Scene, has_data, is_masked, open_raster
-from glacierseg.raster.write import CACHE_MB, atomic_path, tiff_profile
+from glacierseg.raster.write import atomic_path, tiff_profile
 
 Progress = Callable[[float], None]
 """Is told the share of the work that is done, 0 to 1."""
@@ -71,11 +71,6 @@ def iterate_blocks(
             done += block.height * block.width
             if progress is not None:
                 progress(done / (rows * columns))
-
-
-def bounded_gdal() -> Any:
-    """Returns an environment in which GDAL's block cache is small and masks stay inside their GeoTIFF."""
-    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_TIFF_INTERNAL_MASK=True)
 
 
 class LayerReader:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.blocks import Progress, bounded_gdal, iterate_blocks, open_layers, open_writer
+from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.ranges import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,

@@ -10,7 +10,8 @@ from pyproj import Geod
 from rasterio.features import rasterize
 
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.raster.blocks import Progress, bounded_gdal, iterate_blocks, open_writer
+from glacierseg.raster.blocks import Progress, iterate_blocks, open_writer
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, read_outlines
 from glacierseg.raster.warp import read_grid, utm_crs

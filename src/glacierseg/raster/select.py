@@ -5,12 +5,12 @@ from pathlib import Path
 
 from glacierseg.raster.blocks import (
     Progress,
-    bounded_gdal,
     common_storage,
     iterate_blocks,
     open_layers,
     open_writer,
 )
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.scene import Scene
 
 

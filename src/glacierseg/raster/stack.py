@@ -13,12 +13,12 @@ from glacierseg.raster.blocks import (
     Block,
     LayerReader,
     Progress,
-    bounded_gdal,
     common_storage,
     iterate_blocks,
     open_writer,
 )
 from glacierseg.raster.elevation import open_terrain
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe

@@ -14,12 +14,11 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from glacierseg.errors import DataError, OutputError
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 
 _PART = ".part-"
 _LEAST_FREE_BYTES = 1024**2
-# GDAL would take a twentieth of the machine's memory, which is gigabytes on a server.
-CACHE_MB = 128
 
 
 @contextmanager
@@ -154,7 +153,7 @@ def to_cog(source: Path, target: Path, *, resampling: str) -> None:
     """
     with rasterio.open(source) as dataset:
         floats = np.dtype(dataset.dtypes[0]).kind == "f"
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with bounded_gdal():
         rasterio.shutil.copy(
             source,
             target,

@@ -8,16 +8,15 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import mask_strips
-from glacierseg.raster.write import CACHE_MB
 from glacierseg.vectors.contour import contour_strips
 from glacierseg.vectors.layers import refuse_unknown_format, write_layers
 from glacierseg.vectors.smoothing import smooth_outlines
@@ -173,7 +172,7 @@ def _draw(
             total.tables.append(outline_table(np.array([], dtype=object), crs))
             yield total.tables[0]
 
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with bounded_gdal():
         write_layers(out_path, {name: tables(name) for name in layers})
     return totals
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.blocks import Block, LayerReader, Progress, bounded_gdal, iterate_blocks, open_layers
+from glacierseg.raster.blocks import Block, LayerReader, Progress, iterate_blocks, open_layers
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Band, Scene, open_raster
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE

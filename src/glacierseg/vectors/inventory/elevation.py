@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import ProjError
 
-from glacierseg.raster.blocks import Block, LayerReader, bounded_gdal
+from glacierseg.raster.blocks import Block, LayerReader
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.warp import bands_of, metric_grid, on_grid
