@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from glacierseg.refine.cut import remove_whole_fragments
 from glacierseg.refine.steps import remove_fragments
 from tests.refine.masks import EDGE_CASES, SIZES, masks
 
@@ -19,12 +18,14 @@ def test_only_fragments_that_are_seen_whole_are_removed(mask, size_m, min_area_k
         near = ndimage.binary_dilation(np.pad(labels == label, 1), structure)
         if (near & unknown).any():
             expected[labels == label] = 1
-    result = remove_whole_fragments(mask, size_m, min_area_km2, connectivity)
+    result = remove_fragments(mask, size_m, min_area_km2, connectivity, keep_cut=True)
     np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(remove_whole_fragments(result, size_m, min_area_km2, connectivity), result)
+    np.testing.assert_array_equal(
+        remove_fragments(result, size_m, min_area_km2, connectivity, keep_cut=True), result
+    )
 
 
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_what_fills_the_scene_stays(case):
     mask = EDGE_CASES[case]
-    np.testing.assert_array_equal(remove_whole_fragments(mask, (10, 10), 99.0), mask)
+    np.testing.assert_array_equal(remove_fragments(mask, (10, 10), 99.0, keep_cut=True), mask)

@@ -1,20 +1,23 @@
 """The steps of refinement on packed masks; `glacierseg.refine.steps` says what each of them does."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import RequestError
+from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
 from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
 from glacierseg.refine.engine.bits import Bits
-from glacierseg.refine.engine.kernel import diamond, ellipse
+from glacierseg.refine.engine.kernel import diamond, ellipse, kernel_of
 from glacierseg.refine.engine.label import Parts
 from glacierseg.refine.pixels import largest_count, smallest_count, whole_pixels
 
-Smoothing = Literal["majority", "closing", "opening"]
+Smoothing = Literal["majority", "closing", "opening", "dilation", "erosion"]
+
+_NEIGHBOURS = {4: diamond(1), 8: kernel_of(np.ones((3, 3)), (1, 1))}
+_PASSES_AT_ONCE = 16  # the kernel of many passes takes memory that grows with their square
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,25 @@ def unpack_mask(mask: PackedMask) -> NDArray[np.uint8]:
 
 
 def remove_fragments(
-    mask: PackedMask, pixel_size_m: tuple[float, float], min_area_km2: float, connectivity: int = 8
+    mask: PackedMask,
+    pixel_size_m: tuple[float, float],
+    min_area_km2: float,
+    connectivity: int = 8,
+    *,
+    keep_cut: bool = False,
 ) -> PackedMask:
-    """Removes connected parts of glacier that are smaller than an area."""
+    """Removes connected parts of glacier that are smaller than an area, on request none that is cut."""
     smallest_px = smallest_count(min_area_km2, pixel_size_m)
     if smallest_px <= 1:
         return mask
     fragments = label.label(mask.glacier, connectivity)
-    return PackedMask(fragments.where(fragments.areas_px >= smallest_px), mask.ignore)
+    stays = fragments.areas_px >= smallest_px
+    if keep_cut:
+        stays |= fragments.at_border()
+        if mask.ignore:
+            beside = morphology.dilate(mask.ignore, _NEIGHBOURS[connectivity])
+            stays |= fragments.count_inside(beside) > 0
+    return PackedMask(fragments.where(stays), mask.ignore)
 
 
 def fill_holes(
@@ -90,6 +104,35 @@ def fill_holes(
 ) -> PackedMask:
     """Fills holes up to an area, every hole when None."""
     return fill_labelled(mask, holes.label_holes(mask.glacier, mask.ignore), pixel_size_m, max_area_km2)
+
+
+def fill_gentle_holes(
+    mask: PackedMask,
+    pixel_size_m: tuple[float, float],
+    max_area_km2: float | None,
+    slope_deg: NDArray[Any],
+    max_slope_deg: float,
+) -> PackedMask:
+    """Fills holes up to an area, except those that are steeper than a slope in the mean.
+
+    Raises:
+        GridMismatchError: Slope and mask differ in shape.
+    """
+    if slope_deg.shape != mask.glacier.shape:
+        raise GridMismatchError(
+            f"slope of shape {slope_deg.shape} does not fit a mask of shape {mask.glacier.shape}; "
+            "bring the elevation model onto the mask's grid with `glacierseg prepare align`"
+        )
+    found = holes.label_holes(mask.glacier, mask.ignore)
+    inside = bits.unpack(found.where(found.areas_px > 0)) > 0
+    part, slope = found.image()[inside], np.asarray(slope_deg)[inside].astype(np.float64)
+    known = np.isfinite(slope)
+    pixels = np.bincount(part[known], minlength=len(found.areas_px))
+    total = np.bincount(part[known], weights=slope[known], minlength=len(found.areas_px))
+    # A billionth for rounding: a hole of exactly the limit is filled.
+    gentle = total <= max_slope_deg * pixels * (1 + 1e-9)
+    fillable = replace(found, areas_px=np.where(gentle, found.areas_px, 0))
+    return fill_labelled(mask, fillable, pixel_size_m, max_area_km2)
 
 
 def fill_labelled(
@@ -123,10 +166,38 @@ def merge_fragments(
 
 
 def smooth(mask: PackedMask, iterations: int, method: Smoothing) -> PackedMask:
-    """Smooths the outline by morphology."""
+    """Smooths, grows or shrinks glacier by morphology.
+
+    Raises:
+        RequestError: There is no such method.
+    """
+    refuse_unknown_smoothing(method)
     if iterations <= 0:
         return mask
     if method == "majority":
         return PackedMask(majority.majority(mask.glacier, iterations, mask.ignore), mask.ignore)
+    # Further than across the scene there is nothing to reach.
+    passes = min(iterations, sum(mask.glacier.shape))
+    if method == "dilation":
+        return mask.with_glacier(_grown(mask.glacier, passes))
+    if method == "erosion":
+        background = mask.with_glacier(mask.glacier.inverted()).glacier
+        return PackedMask(mask.glacier.without(_grown(background, passes)), mask.ignore)
     operation = morphology.close if method == "closing" else morphology.open_
-    return mask.with_glacier(operation(mask.glacier, diamond(iterations)))
+    return mask.with_glacier(operation(mask.glacier, diamond(passes)))
+
+
+def refuse_unknown_smoothing(method: str) -> None:
+    """Raises RequestError when there is no such method of smoothing."""
+    known = get_args(Smoothing)
+    if method not in known:
+        raise RequestError(
+            f"no smoothing is called {method!r}{did_you_mean(method, known)}; choose from {', '.join(known)}"
+        )
+
+
+def _grown(area: Bits, passes: int) -> Bits:
+    while passes > 0:
+        area = morphology.dilate(area, diamond(min(passes, _PASSES_AT_ONCE)))
+        passes -= _PASSES_AT_ONCE
+    return area

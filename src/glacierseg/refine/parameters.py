@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from glacierseg.errors import DataError, RequestError, did_you_mean
 from glacierseg.raster.write import read_json
-from glacierseg.refine.smoothing import Smoothing, refuse_unknown_smoothing
+from glacierseg.refine.packed import Smoothing, refuse_unknown_smoothing
 
 StepName = Literal["merge", "smooth", "fill", "remove"]
 STEP_NAMES: tuple[StepName, ...] = get_args(StepName)
@@ -25,7 +25,7 @@ class RefineParameters:
         merge_distance_m: Fragments that face each other over a gap of at most this are joined.
         iterations: Passes of smoothing.
         smoothing: `majority`, `closing`, `opening`, `dilation` or `erosion`, see
-            `glacierseg.refine.smoothing.smooth_outline`.
+            `glacierseg.refine.steps.smooth`.
         max_hole_km2: Holes up to this size are filled, every hole when None. The default fills what is too
             small to be a glacier's size too, and leaves larger ones, which may well be nunataks.
         max_hole_slope_deg: Holes of a steeper mean slope stay whatever their size; None does not look at

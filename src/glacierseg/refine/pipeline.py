@@ -8,14 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.truth import clean_mask
-from glacierseg.refine.components import label_fragments, label_holes
-from glacierseg.refine.cut import remove_whole_fragments
-from glacierseg.refine.nunataks import fill_gentle_holes
+from glacierseg.refine.engine.holes import label_holes
+from glacierseg.refine.engine.label import label
+from glacierseg.refine.packed import (
+    PackedMask,
+    Smoothing,
+    fill_gentle_holes,
+    fill_holes,
+    merge_fragments,
+    pack_checked,
+    remove_fragments,
+    smooth,
+    unpack_mask,
+)
 from glacierseg.refine.parameters import STEP_NAMES, Preset, RefineParameters, StepName, preset_area_km2
 from glacierseg.refine.pixels import width_and_height_m
-from glacierseg.refine.smoothing import Smoothing, smooth_outline
-from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, split
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class StepChange:
         step: `merge`, `smooth`, `fill` or `remove`.
         fragments_before: Connected parts of glacier (8-connected) in the mask that it was given.
         fragments_after: The same in the mask that it made.
-        holes_before: Holes in glacier, see `glacierseg.refine.components.label_holes`.
+        holes_before: Holes in glacier, see `glacierseg.refine.engine.holes.label_holes`.
         holes_after: The same.
         area_before_km2: Area of glacier.
         area_after_km2: The same.
@@ -95,10 +102,11 @@ def refine_mask(
         keep_cut_fragments=keep_cut_fragments,
         steps=steps,
     )
-    refined = clean_mask(mask, None, "mask")
-    for _, refined in refine_stepwise(mask, pixel_size_m, parameters, slope_deg=slope_deg):  # noqa: B007
-        pass
-    return refined
+    size_m = width_and_height_m(pixel_size_m)
+    refined = pack_checked(mask, "mask")
+    for step in parameters.steps:
+        refined = do_step(step, refined, size_m, parameters, slope_deg)
+    return unpack_mask(refined)
 
 
 def refine_with_report(
@@ -124,18 +132,20 @@ def refine_with_report(
         RequestError: The mask has no pixel, or the parameters need a slope and none is given.
         GridMismatchError: Slope and mask differ in shape.
     """
+    parameters = parameters or RefineParameters()
     size_m = width_and_height_m(pixel_size_m)
-    mask = clean_mask(mask, None, "mask")
-    before = _facts(mask, size_m)
+    made = pack_checked(mask, "mask")
+    before = _facts(made, size_m)
     changes = []
-    for name, refined in refine_stepwise(mask, size_m, parameters, slope_deg=slope_deg):
-        after = _facts(refined, size_m)
-        changed_px = int(np.count_nonzero(refined != mask))
+    for step in parameters.steps:
+        refined = do_step(step, made, size_m, parameters, slope_deg)
+        after = before if refined is made else _facts(refined, size_m)
+        changed_px = (refined.glacier ^ made.glacier).count()
         changes.append(
-            StepChange(name, before[0], after[0], before[1], after[1], before[2], after[2], changed_px)
+            StepChange(step, before[0], after[0], before[1], after[1], before[2], after[2], changed_px)
         )
-        mask, before = refined, after
-    return mask, tuple(changes)
+        made, before = refined, after
+    return unpack_mask(made), tuple(changes)
 
 
 def refine_stepwise(
@@ -154,19 +164,19 @@ def refine_stepwise(
     """
     parameters = parameters or RefineParameters()
     size_m = width_and_height_m(pixel_size_m)
-    refined = clean_mask(mask, None, "mask")
+    refined = pack_checked(mask, "mask")
     for step in parameters.steps:
         refined = do_step(step, refined, size_m, parameters, slope_deg)
-        yield step, refined
+        yield step, unpack_mask(refined)
 
 
 def do_step(
     step: StepName,
-    mask: NDArray[np.uint8],
+    mask: PackedMask,
     size_m: tuple[float, float],
     parameters: RefineParameters,
     slope_deg: NDArray[Any] | None = None,
-) -> NDArray[np.uint8]:
+) -> PackedMask:
     """Does one step; the arguments are those of `refine_stepwise`.
 
     By default merging comes first, so that the pieces of one glacier are judged by their common area and
@@ -176,10 +186,15 @@ def do_step(
     if step == "merge":
         return merge_fragments(mask, size_m, parameters.merge_distance_m)
     if step == "smooth":
-        return smooth_outline(mask, parameters.iterations, parameters.smoothing)
+        return smooth(mask, parameters.iterations, parameters.smoothing)
     if step == "remove":
-        remove = remove_whole_fragments if parameters.keep_cut_fragments else remove_fragments
-        return remove(mask, size_m, parameters.min_area_km2, parameters.connectivity)
+        return remove_fragments(
+            mask,
+            size_m,
+            parameters.min_area_km2,
+            parameters.connectivity,
+            keep_cut=parameters.keep_cut_fragments,
+        )
     if parameters.max_hole_slope_deg is None:
         return fill_holes(mask, size_m, parameters.max_hole_km2)
     if slope_deg is None:
@@ -189,9 +204,8 @@ def do_step(
     return fill_gentle_holes(mask, size_m, parameters.max_hole_km2, slope_deg, parameters.max_hole_slope_deg)
 
 
-def _facts(mask: NDArray[np.uint8], size_m: tuple[float, float]) -> tuple[int, int, float]:
+def _facts(mask: PackedMask, size_m: tuple[float, float]) -> tuple[int, int, float]:
     """Returns the number of fragments, that of holes, and the area of glacier in km2."""
-    glacier, ignore = split(mask)
-    fragments = label_fragments(glacier)
+    fragments, holes = label(mask.glacier), label_holes(mask.glacier, mask.ignore)
     area_km2 = int(fragments.areas_px.sum()) * size_m[0] * size_m[1] / 1e6
-    return fragments.number, label_holes(glacier, ignore).number, area_km2
+    return len(fragments.areas_px) - 1, int(np.count_nonzero(holes.areas_px)), area_km2

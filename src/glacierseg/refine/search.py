@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.refine.objective import Agreement, Objective, agreement, refuse_unknown_objective
-from glacierseg.refine.packed import Smoothing as BasicSmoothing
+from glacierseg.refine.packed import Smoothing, refuse_unknown_smoothing
 from glacierseg.refine.parameters import STEP_NAMES, RefineParameters, StepName
 from glacierseg.refine.pixels import width_and_height_m
 from glacierseg.refine.shared_counts import counts_of_all
 from glacierseg.refine.shared_steps import counts_of_each
-from glacierseg.refine.smoothing import Smoothing, refuse_unknown_smoothing
 
 PixelSize = float | tuple[float, float]
 UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
@@ -53,7 +52,7 @@ class _Choices:
     iterations: list[int]
     max_holes_km2: list[float | None]
     min_areas_km2: list[float]
-    smoothing: BasicSmoothing
+    smoothing: Smoothing
 
     def combinations(self) -> list[RefineParameters]:
         return [
@@ -141,7 +140,7 @@ def tune_refinement(
             iterations=[number for number in passes if number or method == methods[0]],
             max_holes_km2=sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
             min_areas_km2=sorted(set(min_areas_km2)),
-            smoothing=cast("BasicSmoothing", method),
+            smoothing=method,
         )
         for method in methods
     ]
@@ -152,7 +151,7 @@ def tune_refinement(
     ordinary = {
         "max_hole_slope_deg": None, "connectivity": 8, "keep_cut_fragments": False, "steps": STEP_NAMES
     }  # fmt: skip
-    common = fixed == ordinary and not {"dilation", "erosion"} & set(methods)
+    common = fixed == ordinary
     counts, areas_km2 = [], []
     for one_mask, one_truth, size, slope in zip(masks, truths, sizes, slopes, strict=True):
         size_m = width_and_height_m(size)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
+from glacierseg.refine.packed import PackedMask, pack_checked
 from glacierseg.refine.parameters import RefineParameters, StepName
 from glacierseg.refine.pipeline import do_step
 
@@ -36,18 +36,19 @@ def counts_of_each(
         candidates: The same steps in the same order.
         slope_deg: `(H, W)` slope of the ground, where the candidates ask for it.
     """
-    mask, truth = clean_mask(mask, None, "mask"), clean_mask(truth, None, "truth")
-    known = mask != IGNORE
-    right, wrong = (truth == GLACIER) & known, (truth == BACKGROUND) & known
-    whole = int(np.count_nonzero(right))
+    packed, known = pack_checked(mask, "mask"), pack_checked(truth, "truth")
+    right, wrong = known.glacier, known.glacier.inverted()
+    for ignore in (packed.ignore, known.ignore):
+        if ignore:
+            right, wrong = right.without(ignore), wrong.without(ignore)
+    whole = right.count()
     counts = np.zeros((len(candidates), 3), np.int64)
 
-    def descend(made: NDArray[np.uint8], depth: int, alike: list[int]) -> None:
+    def descend(made: PackedMask, depth: int, alike: list[int]) -> None:
         steps = candidates[alike[0]].steps
         if depth == len(steps):
-            glacier = made == GLACIER
-            tp = int(np.count_nonzero(glacier & right))
-            counts[alike] = tp, int(np.count_nonzero(glacier & wrong)), whole - tp
+            tp = (made.glacier & right).count()
+            counts[alike] = tp, (made.glacier & wrong).count(), whole - tp
             return
         step = steps[depth]
         groups: dict[tuple[Any, ...], list[int]] = {}
@@ -57,5 +58,5 @@ def counts_of_each(
         for group in groups.values():
             descend(do_step(step, made, size_m, candidates[group[0]], slope_deg), depth + 1, group)
 
-    descend(mask, 0, list(range(len(candidates))))
+    descend(packed, 0, list(range(len(candidates))))
     return counts
