@@ -84,6 +84,8 @@ def refine(
         steps=None if steps is None else tuple(step.strip() for step in steps.split(",")),
     )
     talk = Talk()
+    if dem is not None and chosen.max_hole_slope_deg is None:
+        talk.say("note: --dem was not used; it is for --max-hole-slope-deg")
     if picture is not None:
         # First, because the result may replace the mask.
         from glacierseg.report.steps_picture import draw_refinement_steps  # noqa: PLC0415

@@ -36,8 +36,6 @@ def vectorize(
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.vectors.polygons import draw_outlines  # noqa: PLC0415
 
-    """Draw the outlines of a mask: layers `raw` and `smooth`, and others on request."""
-
     if layers is not None:
         wanted = [name.strip() for name in layers.split(",") if name.strip()]
     else:
@@ -54,6 +52,8 @@ def vectorize(
         threshold=threshold,
     )
     talk = Talk()
+    if probability is not None and "contour" not in wanted:
+        talk.say("note: --probability was not used; it is for the layer contour, which --contour adds")
     for name, total in totals.items():
         talk.say(f"{out}: {name}: {total.outlines} outlines, {total.area_km2:.3f} km2")
 

@@ -53,6 +53,15 @@ def test_folder_that_cannot_be_made(tmp_path):
         pass
 
 
+def test_a_folder_of_that_name_is_refused_by_its_own_name(tmp_path):
+    folder = tmp_path / "mask.tif"
+    folder.mkdir()
+    with pytest.raises(OutputError, match=r"mask\.tif: is a folder") as error, atomic_path(folder):
+        pass
+    assert ".part-" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_text_and_json_keep_their_signs(tmp_path):
     write_text(tmp_path / "a.txt", "±30 m")
     write_json(tmp_path / "a.json", {"name": "Khumbu ±"})

@@ -44,7 +44,7 @@ def test_parameters_are_read_back_from_a_search(tmp_path):
     ("content", "message"),
     [
         (None, "no such file"),
-        ("{", "is damaged"),
+        ("{", "is not JSON; give a file that"),
         ("[]", "holds no refinement parameters"),
         ('{"best": {"min_area": 1}}', "unknown refinement parameter 'min_area' .did you mean 'min_area_km2'"),
         ('{"best": {"iterations": -1}}', "iterations must be a number from 0 on"),

@@ -32,9 +32,11 @@ def atomic_path(final: Path) -> Iterator[Path]:
         final: Where the finished file shall stand. Its folder is made when missing.
 
     Raises:
-        OutputError: The folder cannot be made or written to, or the disk is full.
+        OutputError: The folder cannot be made or written to, the name is that of a folder, or the disk is full.
     """
     final = Path(final)
+    if final.is_dir():
+        raise OutputError(f"{final}: is a folder; choose the name of a file")
     folder = final.parent / f".{final.name}{_PART}{os.getpid()}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,10 @@ def load_parameters(path: Path) -> RefineParameters:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; give one that `glacierseg tune` wrote")
-    record: Any = read_json(path)
+    try:
+        record: Any = read_json(path)
+    except DataError as error:
+        raise DataError(f"{path}: is not JSON; give a file that `glacierseg tune` wrote") from error
     best = record.get("best") if isinstance(record, dict) else None
     if not isinstance(best, dict):
         raise DataError(f"{path}: holds no refinement parameters; give a file that `glacierseg tune` wrote")

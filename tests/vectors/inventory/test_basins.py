@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from glacierseg.errors import RequestError
 from glacierseg.vectors.inventory.basins import BasinRules, label_basins, merge_slivers, separate
 from tests.vectors.inventory.ground import two_valleys
 
@@ -79,3 +80,9 @@ def test_turning_the_ground_turns_the_basins(turn):
     assert turned.max() == straight.max() == 2
     same = np.mean((turned == turned[20, 40]) == (straight == straight[20, 40]))
     assert same > 0.98
+
+
+@pytest.mark.parametrize("senseless", [{"smooth_m": -3.0}, {"join_share": float("nan")}])
+def test_senseless_rules_are_refused(senseless):
+    with pytest.raises(RequestError, match=f"divides: {next(iter(senseless))} must be a number from 0 on"):
+        BasinRules(**senseless)

@@ -1,13 +1,14 @@
 """Basins of an ice body: which parts of it drain to one terminus, from the terrain."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.errors import RequestError
 from glacierseg.vectors.inventory.paths import drain, walk
 
 _BRIDGED_KM2 = 1.0
@@ -26,6 +27,9 @@ class BasinRules:
         sliver_km2: Basins below this area go to the neighbour with the longest common divide.
         thin_km2: So do those below this area that are thin.
         thin_compactness: Thin is what has less than this much of the area of a circle of the same perimeter.
+
+    Raises:
+        RequestError: A number is not one from 0 on.
     """
 
     smooth_m: float = 60.0
@@ -35,6 +39,12 @@ class BasinRules:
     sliver_km2: float = 0.1
     thin_km2: float = 0.5
     thin_compactness: float = 0.2
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise RequestError(f"divides: {field.name} must be a number from 0 on, not {value:g}")
 
 
 def label_basins(
