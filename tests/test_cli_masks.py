@@ -184,3 +184,12 @@ def test_steep_holes_stay_open(files, monkeypatch):
         assert dataset.tags()["refine_steps"] == "fill"
     mask[50:60, 50:60] = 1
     np.testing.assert_array_equal(refined, mask)
+
+
+def test_an_option_without_use_is_said_so(files, monkeypatch, capfd):
+    mask = files / "a.tif"
+    assert call(monkeypatch, "refine", mask, "--out", files / "r.tif", "--dem", files / "b.tif") == 0
+    assert "--dem was not used; it is for --max-hole-slope-deg" in capfd.readouterr().out
+    drawn = ["vectorize", mask, "--out", files / "o.gpkg", "--probability", files / "b.tif"]
+    assert call(monkeypatch, *drawn) == 0
+    assert "--probability was not used" in capfd.readouterr().out

@@ -32,7 +32,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         final: Where the finished file shall stand. Its folder is made when missing.
 
     Raises:
-        OutputError: The folder cannot be made or written to, the name is that of a folder, or the disk is full.
+        OutputError: The folder cannot be made or written to, the name is a folder's, or the disk is full.
     """
     final = Path(final)
     if final.is_dir():
