@@ -114,7 +114,7 @@ def inventory(
         prefix=prefix,
         min_area_km2=min_area_km2,
         buffer_m=buffer_m,
-        least_dem_share=min_dem_share,
+        min_dem_share=min_dem_share,
         smooth=smooth,
         rules=BasinRules(
             smooth_m=smooth_dem_m,

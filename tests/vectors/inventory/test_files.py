@@ -205,7 +205,7 @@ def test_an_elevation_model_of_elsewhere_gives_no_terrain_but_says_so(ground):
         ({"divides": "existing"}, RequestError, "give --existing"),
         ({"min_area_km2": -1}, RequestError, "least area"),
         ({"buffer_m": 0}, RequestError, "buffer"),
-        ({"least_dem_share": 2}, RequestError, "coverage of 2"),
+        ({"min_dem_share": 2}, RequestError, "coverage of 2"),
         ({"dem": "no.tif"}, RasterError, "no.tif"),
         ({"existing": "no.gpkg"}, TruthError, "no such file"),
         ({"existing": "old.geojson", "existing_id": "rgiid7"}, RequestError, "has no column 'rgiid7'"),

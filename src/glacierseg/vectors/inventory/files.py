@@ -71,7 +71,7 @@ def make_inventory(
     prefix: str = "",
     min_area_km2: float = 0.01,
     buffer_m: float | None = None,
-    least_dem_share: float = 0.95,
+    min_dem_share: float = 0.95,
     smooth: bool = True,
     rules: BasinRules | None = None,
 ) -> Inventory:
@@ -94,7 +94,7 @@ def make_inventory(
         min_area_km2: Smaller glaciers are left out; smaller pieces of a body join their neighbour.
         buffer_m: Uncertainty of the boundary; half a pixel of a mask when None. None for outlines leaves
             the uncertainty out.
-        least_dem_share: Terrain attributes are left empty where less of an outline has elevation.
+        min_dem_share: Terrain attributes are left empty where less of an outline has elevation.
         smooth: Smooth the outlines of a mask and the divides.
         rules: How terrain is cut into basins.
 
@@ -105,7 +105,7 @@ def make_inventory(
         OutputError: The file cannot be written.
     """
     source, out_path = Path(source), Path(out_path)
-    _refuse(out_path, divides, min_area_km2, buffer_m, least_dem_share, dem, existing)
+    _refuse(out_path, divides, min_area_km2, buffer_m, min_dem_share, dem, existing)
     notes: list[str] = []
     with ExitStack() as stack:
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
@@ -138,8 +138,8 @@ def make_inventory(
             glaciers = add_probability(glaciers, chance)
         hypsometry = None
         if elevation is not None:
-            glaciers, hypsometry = add_relief(glaciers, elevation, least_share=least_dem_share)
-            notes += _about_coverage(glaciers, elevation, least_dem_share)
+            glaciers, hypsometry = add_relief(glaciers, elevation, least_share=min_dem_share)
+            notes += _about_coverage(glaciers, elevation, min_dem_share)
         links = None
         if theirs is not None:
             links = link_table(glaciers, theirs, "_their_id")
@@ -151,7 +151,7 @@ def make_inventory(
         "divides_used": ", ".join(sorted(set(origins))),
         "elevation_model": Path(dem).name if dem else "",
         "existing_inventory": Path(existing).name if existing else "",
-        "least_elevation_coverage": f"{least_dem_share:g}",
+        "least_elevation_coverage": f"{min_dem_share:g}",
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
         "min_area_km2": f"{min_area_km2:g}",
     }
@@ -164,7 +164,7 @@ def _refuse(
     divides: str,
     min_area_km2: float,
     buffer_m: float | None,
-    least_dem_share: float,
+    min_dem_share: float,
     dem: Path | str | None,
     existing: Path | str | None,
 ) -> None:
@@ -181,10 +181,8 @@ def _refuse(
         raise RequestError("divides of another inventory need that inventory; give --existing FILE")
     if min_area_km2 < 0 or (buffer_m is not None and buffer_m <= 0):
         raise RequestError("the least area must not be negative and the buffer must be above 0")
-    if not 0 < least_dem_share <= 1:
-        raise RequestError(
-            f"a coverage of {least_dem_share:g} makes no sense; give a share above 0, at most 1"
-        )
+    if not 0 < min_dem_share <= 1:
+        raise RequestError(f"a coverage of {min_dem_share:g} makes no sense; give a share above 0, at most 1")
 
 
 def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
