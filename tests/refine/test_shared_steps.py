@@ -60,7 +60,8 @@ def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, orde
 @given(masks(), masks(), SIZES)
 def test_both_ways_of_counting_agree(mask, truth, size_m):
     truth = np.resize(truth, mask.shape)
-    table = tune_refinement(mask, truth, size_m, **GRID, smoothing=["closing", "majority"]).table
+    methods = ["closing", "majority", "dilation", "erosion"]
+    table = tune_refinement(mask, truth, size_m, **GRID, smoothing=methods).table
     candidates = [
         RefineParameters(**{n: row[n] for n in RefineParameters.__dataclass_fields__}) for row in table
     ]

@@ -64,10 +64,7 @@ def counts_of_all(
             "bring both onto one grid with `glacierseg prepare align`"
         )
     packed, known = pack_checked(mask, "mask"), pack_checked(truth, "truth")
-    right, wrong = known.glacier, known.glacier.inverted()
-    for ignore in (packed.ignore, known.ignore):
-        if ignore:
-            right, wrong = right.without(ignore), wrong.without(ignore)
+    right, wrong = right_and_wrong(packed, known)
     wanted = right.count()
     smallest_px = np.maximum([smallest_count(area, size_m) for area in min_areas_km2], 1)
 
@@ -90,6 +87,15 @@ def counts_of_all(
                     before, found = filled, by_area(filled.glacier, smallest_px)
                 rows.append(found)
     return np.concatenate(rows)
+
+
+def right_and_wrong(mask: PackedMask, truth: PackedMask) -> tuple[Bits, Bits]:
+    """Returns where glacier is right and where it is wrong; neither where mask or truth is ignored."""
+    right, wrong = truth.glacier, truth.glacier.inverted()
+    for ignore in (mask.ignore, truth.ignore):
+        if ignore:
+            right, wrong = right.without(ignore), wrong.without(ignore)
+    return right, wrong
 
 
 def _smoothed(mask: PackedMask, iterations: Sequence[int], method: Smoothing) -> Iterator[PackedMask]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from glacierseg.refine.packed import PackedMask, pack_checked
 from glacierseg.refine.parameters import RefineParameters, StepName
 from glacierseg.refine.pipeline import do_step
+from glacierseg.refine.shared_counts import right_and_wrong
 
 _OWN: dict[StepName, tuple[str, ...]] = {
     "merge": ("merge_distance_m",),
@@ -37,10 +38,7 @@ def counts_of_each(
         slope_deg: `(H, W)` slope of the ground, where the candidates ask for it.
     """
     packed, known = pack_checked(mask, "mask"), pack_checked(truth, "truth")
-    right, wrong = known.glacier, known.glacier.inverted()
-    for ignore in (packed.ignore, known.ignore):
-        if ignore:
-            right, wrong = right.without(ignore), wrong.without(ignore)
+    right, wrong = right_and_wrong(packed, known)
     whole = right.count()
     counts = np.zeros((len(candidates), 3), np.int64)
 
