@@ -247,11 +247,12 @@ def _owners(parts: NDArray[Any], glaciers: NDArray[Any]) -> NDArray[np.int64]:
 
 def _sides(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Cuts the outlines of polygons into their straight sides; also says whose each is."""
-    rings, ring_of = shapely.get_rings(shapes, return_index=True)
+    parts, part_of = shapely.get_parts(shapes, return_index=True)
+    rings, ring_of = shapely.get_rings(parts, return_index=True)
     points, point_of = shapely.get_coordinates(rings, return_index=True)
     within = point_of[1:] == point_of[:-1]
     sides = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[within])
-    return sides, ring_of[point_of[:-1][within]].astype(np.int64)
+    return sides, part_of[ring_of[point_of[:-1][within]]].astype(np.int64)
 
 
 def _parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

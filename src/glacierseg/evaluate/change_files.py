@@ -17,7 +17,7 @@ from pyproj import CRS, Geod
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.evaluate.change import Change, measure_change, years_between
 from glacierseg.evaluate.detail import without_nan
-from glacierseg.evaluate.glaciers import outline_ids
+from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
 from glacierseg.evaluate.terminus import (
     TerminusShift,
     run_down,
@@ -188,13 +188,25 @@ def _read(path: Path, crs: CRS) -> tuple[NDArray[Any], list[str], float]:
         with open_raster(path) as dataset:
             grid = grid_of(dataset)
         mask = read_mask(path)
-        traced = to_crs(trace_polygons(mask), grid.transform) if (mask == 1).any() else np.empty(0, object)
+        traced = to_crs(_parts_of(mask), grid.transform) if (mask == 1).any() else np.empty(0, object)
         shapes = _moved(traced, CRS.from_wkt(grid.crs.to_wkt()), crs)
         return shapes, [str(i + 1) for i in range(len(shapes))], max(grid.pixel_size_m)
     table = _table(path)
     ids = list(outline_ids(table))
     valid = shapely.make_valid(table.geometry.to_crs(crs).to_numpy())
     return valid, ids, 2 * VECTOR_ERROR_M
+
+
+def _parts_of(mask: NDArray[np.uint8]) -> NDArray[Any]:
+    """Returns the glaciers of a mask in pixels, largest first; what touches at a corner is one."""
+    polygons = trace_polygons(mask)
+    inside = shapely.get_coordinates(shapely.point_on_surface(polygons)).astype(np.int64)
+    glaciers = glaciers_by_part(mask, 1.0)
+    whose = glaciers.inside[inside[:, 1], inside[:, 0]] - 1
+    parts: list[list[Any]] = [[] for _ in glaciers.ids]
+    for polygon, number in zip(polygons, whose, strict=True):
+        parts[number].append(polygon)
+    return np.array([shapely.multipolygons(own) if len(own) > 1 else own[0] for own in parts], object)
 
 
 def _table(path: Path) -> Any:
