@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
-from glacierseg.bands.table import read_measures
 from glacierseg.raster.truth import read_mask
 from glacierseg.refine.parameters import RefineParameters, load_parameters
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import TuneResult
 from glacierseg.report import style
 from glacierseg.report.importance import figure_importance_measures
-from glacierseg.report.pictures import Picture, chosen_bands
+from glacierseg.report.pictures import Picture, chosen_bands, measures_of
 from glacierseg.report.results import ModelResult, RunResults
 from glacierseg.report.steps_picture import figure_refinement_steps
 from glacierseg.report.tuning_surface import figure_tuning_surface
@@ -20,8 +19,7 @@ def measure_pictures(results: RunResults) -> list[Picture]:
     """Shows all measures of band importance of every network that has several."""
     pictures = []
     for model in results.networks:
-        path = model.folder / "band_importance.csv"
-        if model.bands != "all" or not path.exists() or len(measures := read_measures(path)) < 2:
+        if model.bands != "all" or len(measures := measures_of(model)) < 2:
             continue
         top = len(chosen_bands(results, model))
         best = {
@@ -35,7 +33,7 @@ def measure_pictures(results: RunResults) -> list[Picture]:
                 f"Bars of band importance of {style.model_label(model.model)} by {len(measures)} measures. "
                 f"The best {top} by {words}.",
                 "Every measure, with the rank beside the bar and the standard error as a line. The first one "
-                "chooses the bands, the others check it.",
+                f"chooses the bands, the others check it; in strong colour: the best {top} of each.",
             )
         )
     return pictures
