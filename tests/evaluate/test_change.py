@@ -196,6 +196,31 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     assert grown.total.new_km2 == pytest.approx(0.0025, rel=2e-3)
 
 
+def test_of_several_layers_none_is_taken_unasked(tmp_path):
+    path = tmp_path / "two.gpkg"
+    for name, side in (("raw", 100), ("refined", 200)):
+        shape = shapely.box(500000, 3000000, 500000 + side, 3000000 + side)
+        gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32643").to_file(path, layer=name)
+    with pytest.raises(
+        TruthError, match=r"two\.gpkg: has the layers raw, refined; say which with --old-layer"
+    ):
+        change_between_files(path, path)
+    with pytest.raises(TruthError, match="has no layer smooth of shapes; it has raw, refined"):
+        change_between_files(path, path, old_layer="smooth", new_layer="raw")
+    total = change_between_files(path, path, old_layer="raw", new_layer="refined").change.total
+    assert total.new_km2 / total.old_km2 == pytest.approx(4)
+    with pytest.raises(TruthError, match="holds no lines"):
+        change_between_files(
+            path, path, old_layer="raw", new_layer="raw", centre_lines=_one_layer(tmp_path / "box.gpkg")
+        )
+
+
+def _one_layer(path):
+    shape = shapely.box(500000, 3000000, 500100, 3000100)
+    gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32643").to_file(path)
+    return path
+
+
 def test_a_grid_in_degrees_is_measured_in_metres(tmp_path):
     import rasterio
 

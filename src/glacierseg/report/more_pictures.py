@@ -63,8 +63,8 @@ def surface_picture(results: RunResults, best: Variant | None) -> Picture | None
 def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Variant | None) -> list[Picture]:
     """Shows what each step of the refinement did to the mask of the best model, region by region.
 
-    The steps are done again on the whole mask. Where they need the slope of the ground, which lies outside
-    the run's folder, there is no picture.
+    The steps are done again on the whole mask; those that changed nothing are only named. Where they need the
+    slope of the ground, which lies outside the run's folder, there is no picture.
 
     Raises:
         RasterError: A mask is damaged.
@@ -82,12 +82,19 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
             continue
         mask, size_m = read_mask(path), view.region.pixel_size_m
         steps = list(refine_stepwise(mask, size_m, parameters))
+        befores = [mask, *(after for _, after in steps)]
+        drawn = [number for number, (_, after) in enumerate(steps) if (after != befores[number]).any()]
+        if not drawn:
+            continue
+        idle = [name for number, (name, _) in enumerate(steps) if number not in drawn]
         label = f"{style.variant_label(model.model, model.bands)} in {view.region.name}"
         pictures.append(
             Picture(
-                figure_refinement_steps(mask, steps, size_m, north=view.north),
+                # A step that changed nothing leaves the mask of the one before, so it can be left out.
+                figure_refinement_steps(mask, [steps[number] for number in drawn], size_m, north=view.north),
                 f"Maps of what each step of the refinement added and took away for {label}.",
-                f"{label}, step by step: all of it, and the place where most changed before and after.",
+                f"{label}, step by step: all of it, and the place where most changed before and after."
+                + (f" No change by: {', '.join(idle)}." if idle else ""),
                 has_image=True,
             )
         )
