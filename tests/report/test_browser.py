@@ -230,6 +230,13 @@ def test_prints_a_still_picture_instead_of_the_map(page, tmp_path):
     assert page.locator("#region-1 .still").is_visible()
     assert not page.locator(MAP).is_visible()
     assert not page.locator("#region-1 form").is_visible()
+    page.set_viewport_size({"width": 688, "height": 900})  # A4 within its margins
+    beyond = page.evaluate(
+        """() => [...document.querySelectorAll("table, img")]
+          .filter((n) => n.checkVisibility() && n.getBoundingClientRect().right > innerWidth + 1)
+          .map((n) => n.outerHTML.slice(0, 60) + n.alt)"""
+    )
+    assert beyond == []
     file = tmp_path / "report.pdf"
     page.pdf(path=str(file), format="A4")
     assert file.read_bytes().startswith(b"%PDF")
