@@ -112,6 +112,8 @@ def change(
     out: Annotated[Path, typer.Option(help="A GeoPackage, or a folder for change.gpkg.")],
     old_date: Annotated[str | None, typer.Option(help="Such as 2000-10-30, or 2000; for rates.")] = None,
     new_date: Annotated[str | None, typer.Option(help="The same of the later date.")] = None,
+    old_layer: Annotated[str | None, typer.Option(help="Of an old vector file with several layers.")] = None,
+    new_layer: Annotated[str | None, typer.Option(help="Of a new one.")] = None,
     old_error_m: Annotated[
         float | None, typer.Option(help="How far old outlines may be off; half a pixel, or 10 m.")
     ] = None,
@@ -134,6 +136,8 @@ def change(
         new,
         old_date=old_date,
         new_date=new_date,
+        old_layer=old_layer,
+        new_layer=new_layer,
         old_error_m=old_error_m,
         new_error_m=new_error_m,
         centre_lines=centre_lines,

@@ -66,6 +66,28 @@ def test_ground_gained_goes_to_the_longest_border_and_parts_stay_together():
     assert a.change_percent == pytest.approx(-20)
 
 
+def test_a_glacier_of_several_parts_owns_what_lies_beside_any_of_them():
+    apart = shapely.MultiPolygon([shapely.box(0, 0, 100, 100), shapely.box(500, 0, 600, 100)])
+    old = [apart, shapely.box(200, 0, 300, 100)]
+    new = [apart, old[1], shapely.box(600, 0, 650, 100)]
+    found = measure_change(old, new, ["a", "b"], old_error_m=0, new_error_m=0)
+    assert [one.advance_km2 * 1e6 for one in found.glaciers] == pytest.approx([5000, 0])
+
+
+def test_parts_of_a_mask_that_touch_at_a_corner_are_one_glacier(tmp_path):
+    mask = np.zeros((12, 12), np.uint8)
+    mask[1:3, 1:3] = 1
+    mask[5:9, 5:9] = mask[9:11, 9:11] = 1
+    grown = mask.copy()
+    grown[11, 9:11] = 1
+    paths = [write_mask(tmp_path / f"{name}.tif", one) for name, one in (("a", mask), ("b", grown))]
+    found = change_between_files(*paths).change.glaciers
+    assert [one.glacier_id for one in found] == ["1", "2"]
+    assert found[0].old_km2 == pytest.approx(20 * 1e-4, rel=0.01)
+    assert found[0].advance_km2 == pytest.approx(2 * 1e-4, rel=0.01)
+    assert found[1].advance_km2 == 0
+
+
 def test_rates_follow_from_dates():
     assert years_between("2000-10-30", "2010-10-30") == pytest.approx(10, abs=0.01)
     assert years_between("2000", "2001") == pytest.approx(1, abs=0.01)
@@ -172,6 +194,31 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     grown = change_between_files(empty, mask).change
     assert grown.glaciers == ()
     assert grown.total.new_km2 == pytest.approx(0.0025, rel=2e-3)
+
+
+def test_of_several_layers_none_is_taken_unasked(tmp_path):
+    path = tmp_path / "two.gpkg"
+    for name, side in (("raw", 100), ("refined", 200)):
+        shape = shapely.box(500000, 3000000, 500000 + side, 3000000 + side)
+        gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32643").to_file(path, layer=name)
+    with pytest.raises(
+        TruthError, match=r"two\.gpkg: has the layers raw, refined; say which with --old-layer"
+    ):
+        change_between_files(path, path)
+    with pytest.raises(TruthError, match="has no layer smooth of shapes; it has raw, refined"):
+        change_between_files(path, path, old_layer="smooth", new_layer="raw")
+    total = change_between_files(path, path, old_layer="raw", new_layer="refined").change.total
+    assert total.new_km2 / total.old_km2 == pytest.approx(4)
+    with pytest.raises(TruthError, match="holds no lines"):
+        change_between_files(
+            path, path, old_layer="raw", new_layer="raw", centre_lines=_one_layer(tmp_path / "box.gpkg")
+        )
+
+
+def _one_layer(path):
+    shape = shapely.box(500000, 3000000, 500100, 3000100)
+    gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32643").to_file(path)
+    return path
 
 
 def test_a_grid_in_degrees_is_measured_in_metres(tmp_path):

@@ -2,6 +2,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -24,6 +25,7 @@ def test_areas_of_glaciers_add_up_to_those_of_the_masks(pair):
     assert sorted(glaciers.areas_km2) == sorted(np.bincount(labels.ravel())[1:])
     assert list(glaciers.areas_km2) == sorted(glaciers.areas_km2, reverse=True)
     areas = glacier_areas(predicted, truth, glaciers, 1.0)
+    n, m = truth.shape
     counts = count(predicted, truth)
     assert areas.truth_km2 == counts.tp + counts.fn
     assert areas.predicted_km2 == counts.tp + counts.fp
@@ -31,7 +33,8 @@ def test_areas_of_glaciers_add_up_to_those_of_the_masks(pair):
     for one in areas.glaciers:
         own = labels == labels[glaciers.inside == int(one.glacier_id)][0]
         assert one.truth_km2 == (own & (predicted != 255)).sum()
-        assert one.whole == (predicted[own] != 255).all()
+        inner = np.pad(np.ones((max(0, n - 2), max(0, m - 2)), bool), 1) if min(n, m) > 1 else own & False
+        assert one.whole == ((predicted[own] != 255).all() and not (own & ~inner).any())
     known = (predicted != 255) & (truth != 255)
     parts, _ = ndimage.label((predicted == 1) & known, np.ones((3, 3)))
     touched = np.unique(parts[(parts > 0) & (truth == 1)])
@@ -92,3 +95,20 @@ def test_outlines_keep_their_ids_and_whole_areas():
     assert np.bincount(glaciers.inside.ravel()).tolist() == [400 - 50 - 20, 50, 20]
     assert glaciers.areas_km2.tolist() == [0.055, 0.002]
     assert glaciers_by_outline(table, grid).areas_km2 == pytest.approx([0.005, 0.002])
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(-1, 0), (1, 0), (0, -1), (0, 1)])
+def test_what_the_scene_cuts_is_not_whole(dx, dy):
+    grid = utm_grid(20, 20)
+    left, bottom, right, top = grid.bounds
+    inside = shapely.box(left, bottom, right, top)  # up to the rim, but not beyond
+    beyond = shapely.affinity.translate(
+        shapely.box(left + 30, bottom + 30, right - 30, top - 30), 60 * dx, 60 * dy
+    )
+    truth = np.ones(grid.shape, np.uint8)
+    for shape, whole in ((inside, True), (beyond, False)):
+        table = gpd.GeoDataFrame({"id": [1]}, geometry=[shape], crs="EPSG:32643")
+        glaciers = glaciers_by_outline(table, grid)
+        found = glacier_areas(truth, (glaciers.inside > 0).astype(np.uint8), glaciers, grid.pixel_area_km2)
+        assert [one.whole for one in found.glaciers] == [whole]
+        assert found.counted == whole

@@ -23,7 +23,7 @@ def test_bounds_stand_in_the_cell_of_their_score(tmp_path):
         ("iou", True), ("pixels", True),
     ]  # fmt: skip
     assert [cell.text for cell in table.rows[0]] == [
-        "UNet++", "top 6 bands", "size class", "0.1-0.5 km2", "0.712 (0.600–0.800)", "1\u2009200",
+        "UNet++", "top bands", "size class", "0.1-0.5 km2", "0.712 (0.600–0.800)", "1\u2009200",
     ]  # fmt: skip
     assert [cell.value for cell in table.rows[0][4:]] == [0.71234, 1200]
     assert (table.rows[1][4].text, table.rows[1][4].value) == ("–", None)

@@ -25,7 +25,7 @@ def test_numbers(value, score, area, count):
 
 
 def test_names():
-    assert style.variant_label("m_landsnet", "top6", "raw") == "M-LandsNet, top 6 bands, raw"
+    assert style.variant_label("m_landsnet", "top6", "raw") == "M-LandsNet, top bands, raw"
     assert style.variant_label("threshold", "all", "raw") == "Threshold, raw"
     assert style.variant_label("new", "all") == "new, all bands"
     assert style.difference_text(-0.01) == "−0.010"
@@ -58,7 +58,7 @@ def test_training_facts(whole_run):
     rows = training_rows(read_results(whole_run))
     assert [(row.model, row.bands) for row in rows[:2]] == [
         ("GLAVITU", "all bands"),
-        ("GLAVITU", "top 6 bands: green, nir"),
+        ("GLAVITU", "top bands: green, nir"),
     ]
     facts = dict(zip(TRAINING_FACTS, rows[0].facts, strict=True))
     assert facts["Parameters"] == "12\u2009345"

@@ -229,16 +229,30 @@ def _owners(parts: NDArray[Any], glaciers: NDArray[Any]) -> NDArray[np.int64]:
     owners = np.full(len(parts), -1, np.int64)
     if not len(parts) or not len(glaciers):
         return owners
-    # Overlays move corners by fractions of a micrometre, so that lines hardly ever coincide exactly.
+    # Overlays move corners by fractions of a micrometre, so that lines hardly ever coincide exactly. Borders
+    # are looked up side by side of the outlines: a glacier may have thousands of parts beside it, and asking
+    # its whole outline for each would take minutes.
     near = 0.01
-    part, glacier = shapely.STRtree(glaciers).query(parts, predicate="dwithin", distance=near)
-    border = shapely.length(
-        shapely.intersection(shapely.boundary(parts[part]), shapely.buffer(glaciers[glacier], near))
-    )
+    sides, of = _sides(glaciers)
+    grown = shapely.buffer(shapely.boundary(parts), near)
+    part, side = shapely.STRtree(sides).query(grown, predicate="intersects")
+    shared = shapely.length(shapely.intersection(sides[side], grown[part]))
+    pairs, index = np.unique(np.stack([part, of[side]]), axis=1, return_inverse=True)
+    (part, glacier), border = pairs, np.bincount(index.ravel(), shared, pairs.shape[1])
     for i in np.argsort(border, kind="stable"):
         if border[i] > 2 * near:
             owners[part[i]] = glacier[i]
     return owners
+
+
+def _sides(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Cuts the outlines of polygons into their straight sides; also says whose each is."""
+    parts, part_of = shapely.get_parts(shapes, return_index=True)
+    rings, ring_of = shapely.get_rings(parts, return_index=True)
+    points, point_of = shapely.get_coordinates(rings, return_index=True)
+    within = point_of[1:] == point_of[:-1]
+    sides = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[within])
+    return sides, part_of[ring_of[point_of[:-1][within]]].astype(np.int64)
 
 
 def _parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from pyproj import CRS, Geod
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.evaluate.change import Change, measure_change, years_between
 from glacierseg.evaluate.detail import without_nan
-from glacierseg.evaluate.glaciers import outline_ids
+from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
 from glacierseg.evaluate.terminus import (
     TerminusShift,
     run_down,
@@ -88,6 +88,8 @@ def change_between_files(
     *,
     old_date: str | None = None,
     new_date: str | None = None,
+    old_layer: str | None = None,
+    new_layer: str | None = None,
     old_error_m: float | None = None,
     new_error_m: float | None = None,
     centre_lines: Path | None = None,
@@ -103,6 +105,8 @@ def change_between_files(
         new: A mask raster or outlines.
         old_date: For rates, such as 2000-10-30 or 2000; give both or neither.
         new_date: The same.
+        old_layer: Of an old vector file with several.
+        new_layer: Of a new one.
         old_error_m: How far the old outlines may be off; half a pixel of a raster, 10 m of outlines if None.
         new_error_m: The same for the new ones.
         centre_lines: Lines for the shift of the termini, from the head down (as in RGI 7.0); turned by the
@@ -118,8 +122,9 @@ def change_between_files(
         raise RequestError("a rate needs both dates; give --old-date and --new-date")
     years = years_between(old_date, new_date) if old_date and new_date else None
     rasters = [read_grid(path) for path in (old, new) if not is_vector(path)]
-    crs = CRS.from_wkt(metric_grid(rasters[0]).crs.to_wkt()) if rasters else _utm_of(old)
-    (old_shapes, ids, old_size), (new_shapes, _, new_size) = (_read(path, crs) for path in (old, new))
+    crs = CRS.from_wkt(metric_grid(rasters[0]).crs.to_wkt()) if rasters else _utm_of(old, old_layer)
+    old_shapes, ids, old_size = _read(old, crs, old_layer)
+    new_shapes, _, new_size = _read(new, crs, new_layer)
     for path in (old, new):
         if not is_vector(path):
             known = _known_ground(path, crs)
@@ -182,26 +187,41 @@ def write_change(found: FileChange, out: Path) -> Path:
     return path
 
 
-def _read(path: Path, crs: CRS) -> tuple[NDArray[Any], list[str], float]:
+def _read(path: Path, crs: CRS, layer: str | None) -> tuple[NDArray[Any], list[str], float]:
     """Returns valid polygons in a CRS, their ids, and twice how far they may be off."""
     if not is_vector(path):
         with open_raster(path) as dataset:
             grid = grid_of(dataset)
         mask = read_mask(path)
-        traced = to_crs(trace_polygons(mask), grid.transform) if (mask == 1).any() else np.empty(0, object)
+        traced = to_crs(_parts_of(mask), grid.transform) if (mask == 1).any() else np.empty(0, object)
         shapes = _moved(traced, CRS.from_wkt(grid.crs.to_wkt()), crs)
         return shapes, [str(i + 1) for i in range(len(shapes))], max(grid.pixel_size_m)
-    table = _table(path)
+    table = _table(path, layer)
     ids = list(outline_ids(table))
     valid = shapely.make_valid(table.geometry.to_crs(crs).to_numpy())
     return valid, ids, 2 * VECTOR_ERROR_M
 
 
-def _table(path: Path) -> Any:
+def _parts_of(mask: NDArray[np.uint8]) -> NDArray[Any]:
+    """Returns the glaciers of a mask in pixels, largest first; what touches at a corner is one."""
+    polygons = trace_polygons(mask)
+    inside = shapely.get_coordinates(shapely.point_on_surface(polygons)).astype(np.int64)
+    glaciers = glaciers_by_part(mask, 1.0)
+    whose = glaciers.inside[inside[:, 1], inside[:, 0]] - 1
+    parts: list[list[Any]] = [[] for _ in glaciers.ids]
+    for polygon, number in zip(polygons, whose, strict=True):
+        parts[number].append(polygon)
+    return np.array([shapely.multipolygons(own) if len(own) > 1 else own[0] for own in parts], object)
+
+
+def _table(path: Path, layer: str | None = None) -> Any:
     if not path.exists():
         raise TruthError(f"{path}: no such file; check the path")
     try:
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+        if path.suffix == ".parquet":
+            table = gpd.read_parquet(path)
+        else:
+            table = gpd.read_file(path, layer=_layer_of(path, layer))
     except (ValueError, OSError, RuntimeError) as error:
         raise TruthError(f"{path}: cannot be read ({error}); give a vector file") from error
     if table.crs is None:
@@ -209,8 +229,22 @@ def _table(path: Path) -> Any:
     return table[table.geometry.notna() & ~table.geometry.is_empty]
 
 
-def _utm_of(path: Path) -> CRS:
-    return CRS.from_user_input(_table(path).estimate_utm_crs())
+def _layer_of(path: Path, asked: str | None) -> str:
+    """Returns the layer to read; of several with shapes none is taken unasked."""
+    kinds = pyogrio.list_layers(path)
+    names = [str(name) for name, kind in kinds if kind is not None]
+    if asked is None and len(names) == 1:
+        return names[0]
+    if asked in names:
+        return asked
+    listed = ", ".join(names) or "none"
+    if asked is not None:
+        raise TruthError(f"{path}: has no layer {asked} of shapes; it has {listed}")
+    raise TruthError(f"{path}: has the layers {listed}; say which with --old-layer or --new-layer")
+
+
+def _utm_of(path: Path, layer: str | None) -> CRS:
+    return CRS.from_user_input(_table(path, layer).estimate_utm_crs())
 
 
 def _moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
@@ -254,9 +288,8 @@ def _termini(
         return found
     elevation = _elevation(dem, old, new, crs) if dem is not None else None
     if centre_lines is not None:
-        lines = shapely.line_merge(_table(centre_lines).geometry.to_crs(crs).to_numpy())
-        lines = shapely.get_parts(lines)
-        lines = lines[shapely.get_dimensions(lines) == 1]
+        lines = _table(centre_lines).geometry.to_crs(crs).to_numpy()
+        lines = shapely.get_parts(shapely.line_merge(lines[shapely.get_dimensions(lines) == 1]))
         if not len(lines):
             raise TruthError(f"{centre_lines}: holds no lines; give centre lines of the glaciers")
         all_new = shapely.union_all(new)

@@ -28,12 +28,14 @@ class TrueGlaciers:
         nearest: `(H, W)` int32, number of the nearest glacier; all 0 without any.
         ids: Of glacier 1, 2, ...
         areas_km2: Of glacier 1, 2, ..., with what lies beyond the scene where outlines tell.
+        cut: Of glacier 1, 2, ...: whether the scene cuts it, or may do so, since it reaches the rim.
     """
 
     inside: NDArray[np.int32]
     nearest: NDArray[np.int32]
     ids: tuple[str, ...]
     areas_km2: NDArray[np.float64]
+    cut: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGla
     numbers[1 + order] = np.arange(1, len(order) + 1)
     inside = numbers[labels]
     ids = tuple(str(number) for number in range(1, len(order) + 1))
-    return TrueGlaciers(inside, _nearest(inside), ids, areas_px[order] * pixel_area_km2)
+    areas_km2 = areas_px[order] * pixel_area_km2
+    return TrueGlaciers(inside, _nearest(inside), ids, areas_km2, _at_rim(inside, len(ids)))
 
 
 def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: Sequence[float] | None = None) -> TrueGlaciers:
@@ -138,7 +141,13 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: Sequence[float] | 
         found = np.bincount(inside.ravel(), minlength=len(ids) + 1)[1:] * grid.pixel_area_km2
     else:
         found = np.asarray(areas_km2, float)
-    return TrueGlaciers(inside, _nearest(inside), ids, np.asarray(found, np.float64))
+    # In pixels, so that a turned grid is cut along its own sides; a hair of rounding is no cut.
+    turn = ~grid.transform
+    placed = outlines.geometry.affine_transform([turn.a, turn.b, turn.d, turn.e, turn.c, turn.f])
+    left, top, right, bottom = placed.bounds.to_numpy().T
+    hair = 1e-6
+    cut = (left < -hair) | (top < -hair) | (right > grid.width + hair) | (bottom > grid.height + hair)
+    return TrueGlaciers(inside, _nearest(inside), ids, np.asarray(found, np.float64), cut)
 
 
 def outline_ids(outlines: Any) -> tuple[str, ...]:
@@ -187,13 +196,21 @@ def glacier_areas(
             float(true_px[i] * pixel_area_km2),
             float(predicted_px[i] * pixel_area_km2),
             float(common_px[i] * pixel_area_km2),
-            bool(compared[i] == everywhere[i]),
+            bool(compared[i] == everywhere[i] and not glaciers.cut[i - 1]),
         )
         for i in range(1, number)
         if true_px[i] or predicted_px[i]
     )
     elsewhere_px = int(found.sum()) - int(predicted_px[1:].sum())
     return GlacierAreas(areas, elsewhere_px * pixel_area_km2)
+
+
+def _at_rim(inside: NDArray[np.int32], number: int) -> NDArray[np.bool_]:
+    """Says of glaciers 1 to `number` whether they have a pixel in the first or last row or column."""
+    cut = np.zeros(number + 1, bool)
+    for rim in (inside[:1], inside[-1:], inside[:, :1], inside[:, -1:]):
+        cut[rim] = True
+    return cut[1:]
 
 
 def _nearest(inside: NDArray[np.int32]) -> NDArray[np.int32]:

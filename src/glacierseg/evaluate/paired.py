@@ -45,8 +45,8 @@ class Difference:
         difference: `b - a`.
         low: Lower bound of the difference.
         high: Upper bound of the difference.
-        p: Two-sided p-value of the bootstrap: twice the share of draws on the less likely side of 0, at most
-            1. It cannot be told apart from 0 below `2 / draws`.
+        p: Two-sided p-value of the bootstrap: twice the share of draws on the less likely side of 0, the
+            masks as they are counted as one draw (Davison and Hinkley 1997, 4.11), at most 1; so never 0.
     """
 
     a: float
@@ -146,7 +146,8 @@ def compare_masks(
         if table.blocks >= 2:
             drawn = drawn_b[name] - drawn_a[name]
             interval = percentile_interval(drawn, confidence, table.blocks)
-            p = min(1.0, 2 * min(float((drawn <= 0).mean()), float((drawn >= 0).mean())))
+            rarer = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+            p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
         a_score, b_score = float(of_a[name]), float(of_b[name])
         scores[name] = Difference(a_score, b_score, b_score - a_score, interval.low, interval.high, p)
     statistic, mcnemar_p = mcnemar(mended, spoilt)

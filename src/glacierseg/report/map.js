@@ -210,6 +210,8 @@ for (const figure of document.querySelectorAll(".map")) {
         `the ${set.paths.length} largest of ${set.paths.length + set.left_out} outlines; the GeoPackage has them all` :
         `${set.paths.length} outline${set.paths.length === 1 ? "" : "s"}`;
     }
+    if (!set && kind) told.textContent = kind === "inventory" ?
+      "no inventory of this prediction; a refined one has it" : "no outlines of this prediction";
     for (const old of shown) if (!wanted.has(old)) old.remove();
     for (const fresh of wanted) if (!shown.has(fresh)) fresh.addTo(map);
     shown = wanted;

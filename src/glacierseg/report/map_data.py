@@ -15,12 +15,14 @@ from glacierseg.report.layers import Outline, RegionMap
 from glacierseg.report.results import RunResults
 from glacierseg.report.views import RegionView
 
-# Layers of a GeoPackage by stage: those along the pixel edges, and the smooth ones.
+# By stage: outlines along the pixel edges, smooth ones, and glaciers one by one; each with its file's ending
+# and its layer.
 _LAYERS = {
-    ("raw", "exact"): "raw",
-    ("raw", "smooth"): "smooth",
-    ("refined", "exact"): "refined",
-    ("refined", "smooth"): "refined_smooth",
+    ("raw", "exact"): ("", "raw"),
+    ("raw", "smooth"): ("", "smooth"),
+    ("refined", "exact"): ("", "refined"),
+    ("refined", "smooth"): ("", "refined_smooth"),
+    ("refined", "inventory"): ("_inventory", "glaciers"),
 }
 
 
@@ -33,7 +35,7 @@ def glacier_layers(results: RunResults, view: RegionView, budget: int) -> dict[s
         budget: Characters that all of them may take together.
 
     Returns:
-        By `<model>-<bands>-<stage>-exact` and `-smooth`.
+        By `<model>-<bands>-<stage>-exact`, `-smooth` and, of refined masks, `-inventory`.
 
     Raises:
         DataError: A file is damaged.
@@ -41,13 +43,13 @@ def glacier_layers(results: RunResults, view: RegionView, budget: int) -> dict[s
     wanted = []
     for name, bands, stage in view.predictions:
         model = results.model(name, bands)
-        path = model.outlines_path(view.region.name) if model else None
-        found = layer_names(path) if path else ()
-        wanted += [
-            (f"{name}-{bands}-{stage}-{kind}", path, layer)
-            for (of, kind), layer in _LAYERS.items()
-            if path and of == stage and layer in found
-        ]
+        if model is None:
+            continue
+        outlines = model.outlines_path(view.region.name)
+        for (of, kind), (ending, layer) in _LAYERS.items():
+            path = outlines.with_stem(outlines.stem + ending)
+            if of == stage and layer in layer_names(path):
+                wanted.append((f"{name}-{bands}-{stage}-{kind}", path, layer))
     share = budget // max(1, len(wanted))
     return {key: read_glaciers(path, layer, view, share) for key, path, layer in wanted}
 

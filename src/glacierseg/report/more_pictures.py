@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
-from glacierseg.bands.table import read_measures
 from glacierseg.raster.truth import read_mask
 from glacierseg.refine.parameters import RefineParameters, load_parameters
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import TuneResult
 from glacierseg.report import style
 from glacierseg.report.importance import figure_importance_measures
-from glacierseg.report.pictures import Picture, chosen_bands
+from glacierseg.report.pictures import Picture, chosen_bands, measures_of
 from glacierseg.report.results import ModelResult, RunResults
 from glacierseg.report.steps_picture import figure_refinement_steps
 from glacierseg.report.tuning_surface import figure_tuning_surface
@@ -20,8 +19,7 @@ def measure_pictures(results: RunResults) -> list[Picture]:
     """Shows all measures of band importance of every network that has several."""
     pictures = []
     for model in results.networks:
-        path = model.folder / "band_importance.csv"
-        if model.bands != "all" or not path.exists() or len(measures := read_measures(path)) < 2:
+        if model.bands != "all" or len(measures := measures_of(model)) < 2:
             continue
         top = len(chosen_bands(results, model))
         best = {
@@ -35,7 +33,7 @@ def measure_pictures(results: RunResults) -> list[Picture]:
                 f"Bars of band importance of {style.model_label(model.model)} by {len(measures)} measures. "
                 f"The best {top} by {words}.",
                 "Every measure, with the rank beside the bar and the standard error as a line. The first one "
-                "chooses the bands, the others check it.",
+                f"chooses the bands, the others check it; in strong colour: the best {top} of each.",
             )
         )
     return pictures
@@ -65,8 +63,8 @@ def surface_picture(results: RunResults, best: Variant | None) -> Picture | None
 def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Variant | None) -> list[Picture]:
     """Shows what each step of the refinement did to the mask of the best model, region by region.
 
-    The steps are done again on the whole mask. Where they need the slope of the ground, which lies outside
-    the run's folder, there is no picture.
+    The steps are done again on the whole mask; those that changed nothing are only named. Where they need the
+    slope of the ground, which lies outside the run's folder, there is no picture.
 
     Raises:
         RasterError: A mask is damaged.
@@ -84,12 +82,19 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
             continue
         mask, size_m = read_mask(path), view.region.pixel_size_m
         steps = list(refine_stepwise(mask, size_m, parameters))
+        befores = [mask, *(after for _, after in steps)]
+        drawn = [number for number, (_, after) in enumerate(steps) if (after != befores[number]).any()]
+        if not drawn:
+            continue
+        idle = [name for number, (name, _) in enumerate(steps) if number not in drawn]
         label = f"{style.variant_label(model.model, model.bands)} in {view.region.name}"
         pictures.append(
             Picture(
-                figure_refinement_steps(mask, steps, size_m, north=view.north),
+                # A step that changed nothing leaves the mask of the one before, so it can be left out.
+                figure_refinement_steps(mask, [steps[number] for number in drawn], size_m, north=view.north),
                 f"Maps of what each step of the refinement added and took away for {label}.",
-                f"{label}, step by step: all of it, and the place where most changed before and after.",
+                f"{label}, step by step: all of it, and the place where most changed before and after."
+                + (f" No change by: {', '.join(idle)}." if idle else ""),
                 has_image=True,
             )
         )

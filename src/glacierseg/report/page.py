@@ -47,6 +47,7 @@ class RegionSection:
         map: What its interactive map offers.
         data: What the map's script needs, as JSON.
         outlines: Whether there are outlines with attributes.
+        inventory: Whether there are glaciers, divided and with terrain, among them.
         still: The map as a picture, for print and where no script runs.
         errors: Errors of every model side by side; None while there is nothing to compare.
     """
@@ -57,6 +58,7 @@ class RegionSection:
     map: RegionMap
     data: Markup
     outlines: bool
+    inventory: bool
     still: Picture | None
     errors: Picture | None
 
@@ -107,8 +109,7 @@ def render(results: RunResults) -> str:
         regions=[_region_section(results, view, best, PAGE_BUDGET // len(views)) for view in views],
         zooms=[Picture(zoom.figure, zoom.text, zoom.text, has_image=True) for zoom in zooms],
         best_label=style.variant_label(*best) if best else "",
-        importance=importance_picture(results),
-        measures=measure_pictures(results),
+        importance=[*([first] if (first := importance_picture(results)) else []), *measure_pictures(results)],
         reliability=reliability_picture(results),
         tables=read_tables(results.folder),
         ranks=importance_table(results.networks),
@@ -167,6 +168,7 @@ def _region_section(
         map=drawn,
         data=map_json(drawn, view, glaciers),
         outlines=bool(glaciers),
+        inventory=any(key.endswith("-inventory") for key in glaciers),
         still=still_picture(view, best),
         errors=errors_picture(results, view),
     )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from glacierseg.bands import Measures
+from glacierseg.bands.table import read_measures
 from glacierseg.report import style
 from glacierseg.report.bars import figure_band_importance, figure_scores
 from glacierseg.report.composites import grey_of
@@ -82,10 +84,10 @@ def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
 
 
 def importance_picture(results: RunResults) -> Picture | None:
-    """Shows the band importance of all networks that have it."""
+    """Shows the band importance of all networks that were measured in one way only."""
     importance, chosen = {}, {}
     for model in results.networks:
-        if model.bands == "all" and model.importance:
+        if model.bands == "all" and model.importance and len(measures_of(model)) < 2:
             title = style.model_label(model.model)
             importance[title] = model.importance
             chosen[title] = chosen_bands(results, model)
@@ -98,6 +100,12 @@ def importance_picture(results: RunResults) -> Picture | None:
         "How important each band is, as a share of all, by the measure that chooses. "
         "In colour: the bands that the smaller networks were trained on.",
     )
+
+
+def measures_of(model: ModelResult) -> Measures:
+    """Returns every measure of the band importance of a network; none while there is none."""
+    path = model.folder / "band_importance.csv"
+    return read_measures(path) if path.exists() else {}
 
 
 def reliability_picture(results: RunResults) -> Picture | None:

@@ -37,10 +37,8 @@ def model_colour(model: str) -> str:
 
 
 def bands_label(bands: str) -> str:
-    """Returns the name of a set of bands: `all` is *all bands*, `top6` is *top 6 bands*."""
-    if top := re.fullmatch(r"top(\d+)", bands):
-        return f"top {top[1]} bands"
-    return f"{bands} bands"
+    """Returns the name of a set of bands: `all` is *all bands*, `top6` *top bands*, for it may hold fewer."""
+    return "top bands" if re.fullmatch(r"top\d+", bands) else f"{bands} bands"
 
 
 def variant_label(model: str, bands: str, stage: str | None = None) -> str:
@@ -55,8 +53,13 @@ def score_text(value: float | None) -> str:
 
 
 def difference_text(value: float | None) -> str:
-    """Formats a difference of scores with its sign, a dash when it is missing."""
-    return DASH if value is None else f"{value:+.3f}".replace("-", "−")
+    """Formats a difference of scores with its sign, small ones with four decimals, a dash when missing."""
+    if value is None:
+        return DASH
+    for text in (f"{value:+.3f}", f"{value:+.4f}"):
+        if float(text):
+            return text.replace("-", "−")
+    return "±0.000"
 
 
 def area_text(area_km2: float | None) -> str:

@@ -77,7 +77,7 @@ def summarise(results: RunResults) -> Summary:
         bounds = area_bounds(results, best.variant[0], best.variant[1], role)
         if bounds:
             text = f"{area_text(bounds.lower_km2)}–{area_text(bounds.upper_km2)} km²"
-            facts.append(Fact(text, "area with its uncertainty"))
+            facts.append(Fact(text, "area by calibrated probabilities"))
             sentences.append(
                 f"By its calibrated probabilities the area is {area_text(bounds.expected_km2)} km², "
                 f"between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² "

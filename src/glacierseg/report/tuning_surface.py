@@ -53,9 +53,9 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
             axes.set_xticks(range(len(distances)), [f"{d:g}" for d in distances], fontsize=7)
             axes.set_yticks(range(len(areas)), [f"{a:g}" for a in areas], fontsize=7)
             if i == 0:
-                axes.set_title(f"{method} x {passes}", fontsize=8)
+                axes.set_title(f"{method} × {passes}" if passes else "no smoothing", fontsize=8)
             if j == 0:
-                size = "all" if hole is None else f"up to {hole:g} km²"
+                size = "all" if hole is None else f"up to {hole:g} km²" if hole else "none"
                 axes.set_ylabel(f"holes filled: {size}\nsmallest area, km²", fontsize=7)
             if i == len(holes) - 1:
                 axes.set_xlabel("merge distance, m", fontsize=7)
