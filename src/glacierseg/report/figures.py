@@ -20,7 +20,12 @@ from glacierseg.report.boundary import figure_boundary
 from glacierseg.report.curves import figure_training_curves
 from glacierseg.report.gallery import figure_patches, figure_statistics
 from glacierseg.report.maps import figure_errors, figure_zoom
-from glacierseg.report.more_pictures import measure_pictures, steps_pictures, surface_picture
+from glacierseg.report.more_pictures import (
+    buffers_picture,
+    measure_pictures,
+    steps_pictures,
+    surface_picture,
+)
 from glacierseg.report.pictures import (
     curves_picture,
     errors_picture,
@@ -94,6 +99,7 @@ def run_figures(results: RunResults) -> Iterator[tuple[str, Figure]]:
         "importance": importance_picture(results),
         **{f"measures_{number}": one for number, one in enumerate(measure_pictures(results), 1)},
         "reliability": reliability_picture(results),
+        "buffers": buffers_picture(results),
     }
     yield from ((name, picture.figure) for name, picture in of_run.items() if picture)
     best = summarise(results).best

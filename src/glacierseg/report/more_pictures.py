@@ -7,6 +7,7 @@ from glacierseg.refine.parameters import RefineParameters, load_parameters
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import TuneResult
 from glacierseg.report import style
+from glacierseg.report.buffers import figure_buffers, read_buffers
 from glacierseg.report.importance import figure_importance_measures
 from glacierseg.report.pictures import Picture, chosen_bands, measures_of
 from glacierseg.report.results import ModelResult, RunResults
@@ -37,6 +38,25 @@ def measure_pictures(results: RunResults) -> list[Picture]:
             )
         )
     return pictures
+
+
+def buffers_picture(results: RunResults) -> Picture | None:
+    """Shows what a forgiven rim and a moved truth do to the IoU, on the test part where there is one."""
+    for role in ("test", "validate"):
+        if lines := read_buffers(results, role):
+            words = [
+                f"{style.variant_label(line.model, line.bands)} in {line.region}: "
+                + ", ".join(f"{distance_m:g} m {style.score_text(iou)}" for distance_m, iou in line.forgiven)
+                for line in lines
+            ]
+            return Picture(
+                figure_buffers(lines),
+                f"IoU of refined masks on the {role} part by width of the forgiven rim. {'; '.join(words)}.",
+                f"Refined masks on the {role} part. Left: IoU without the pixels near the true boundary. "
+                "Right: against a truth that is shrunk or grown; where the grown one fits better, the mask "
+                "is too large.",
+            )
+    return None
 
 
 def surface_picture(results: RunResults, best: Variant | None) -> Picture | None:

@@ -16,7 +16,12 @@ from glacierseg.report.comparison import comparison_rows, more_columns
 from glacierseg.report.glaciers import PAGE_BUDGET
 from glacierseg.report.layers import RegionMap, region_map
 from glacierseg.report.map_data import glacier_layers, map_json
-from glacierseg.report.more_pictures import measure_pictures, steps_pictures, surface_picture
+from glacierseg.report.more_pictures import (
+    buffers_picture,
+    measure_pictures,
+    steps_pictures,
+    surface_picture,
+)
 from glacierseg.report.pictures import (
     Picture,
     curves_picture,
@@ -115,6 +120,7 @@ def render(results: RunResults) -> str:
         ranks=importance_table(results.networks),
         steps=refinement_table(results.models),
         refinement=refinement_rows(results),
+        buffers=buffers_picture(results),
         surface=surface_picture(results, best),
         step_maps=steps_pictures(results, views, best),
         environment=list(flatten(results.environment)),
