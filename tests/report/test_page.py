@@ -79,7 +79,7 @@ def test_whole_run(page):
     assert page.sections == SECTIONS
     rows = [attrs["data-role"] for attrs in page.all("tr") if "data-role" in attrs]
     assert rows == ["test"] * 10 + ["validate"] * 10 + ["train"] * 10
-    assert "UNet++, top bands (refined) agrees best with the truth on the test part" in page.text
+    assert "UNet++, top bands (refined), chosen by validate scores, is judged on the test part" in page.text
     assert "red / swir1 > 1.23" in page.text
     assert "merge distance 20 m, min area 0.03 km², iterations 3, max hole any" in page.text
     drawn = page.maps[0]

@@ -82,6 +82,21 @@ def test_summary_without_a_test_part_says_so(whole_run):
     assert summarise(replace(results, scores=())).best is None
 
 
+def test_the_validate_part_chooses_and_the_test_part_only_judges(whole_run):
+    results = read_results(whole_run)
+    validated = [s for s in results.scores if s.role == "validate" and s.model != "threshold"]
+    chosen = max(validated, key=lambda score: score.get("iou")).variant
+    assert summarise(results).best.variant == chosen
+    other = next(s for s in results.scores if s.role == "test" and s.variant[:2] == ("glavitu", "all"))
+    assert other.variant != chosen
+    lucky = replace(other, values={**other.values, "fp": 0.0, "fn": 0.0})
+    said = summarise(replace(results, scores=(*(s for s in results.scores if s is not other), lucky)))
+    assert said.best.variant == chosen
+    assert "scores higher, IoU 1.000; to choose by that would flatter" in " ".join(said.sentences)
+    unvalidated = summarise(replace(results, scores=tuple(s for s in results.scores if s.role == "test")))
+    assert "its scores there flatter" in " ".join(unvalidated.sentences)
+
+
 def test_summary_says_when_the_threshold_wins(whole_run):
     results = read_results(whole_run)
     best = next(s for s in results.scores if s.variant == ("threshold", "all", "raw") and s.role == "test")

@@ -28,7 +28,7 @@ class Summary:
     Attributes:
         facts: Numbers that stand by themselves.
         sentences: What they mean.
-        best: The network that is best where it is judged.
+        best: The network that the validate part chooses; where it chooses none, the best where it is judged.
     """
 
     facts: Sequence[Fact]
@@ -37,21 +37,28 @@ class Summary:
 
 
 def summarise(results: RunResults) -> Summary:
-    """Says which network with which bands is best on the test part, and what that is worth.
+    """Says which network with which bands to take, and what it is worth on the test part.
 
-    Without a test part the validate part speaks, and the text says so.
+    The validate part chooses, for the highest of many test scores flatters. Without a test part the validate
+    part also judges, and the text says so.
     """
     role = next((role for role in ("test", "validate") if pool(results, role)), None)
     used = _used(results)
     if role is None:
         return Summary((), ("There are no scores on a test or validate part yet.", *used), None)
     pooled = pool(results, role)
-    best, threshold = best_network(pooled), best_threshold(pooled)
+    highest, threshold = best_network(pooled), best_threshold(pooled)
+    chosen = _chosen(results, pooled) if role == "test" else None
+    best = chosen or highest
     facts, sentences = [], []
     if best:
-        facts.append(Fact(score_text(best.iou), f"best IoU on the {role} part"))
+        facts.append(Fact(score_text(best.iou), f"IoU on the {role} part"))
         text = (
-            f"{_name(best)} agrees best with the truth on the {role} part: "
+            f"{_name(best)}, chosen by validate scores, is judged on the test part: "
+            if chosen
+            else f"{_name(best)} agrees best with the truth on the {role} part: "
+        )
+        text += (
             f"IoU {score_text(best.iou)}{_between(results, best, role, 'iou')}, "
             f"F1 {score_text(best.f1)}{_between(results, best, role, 'f1')}"
         )
@@ -83,27 +90,28 @@ def summarise(results: RunResults) -> Summary:
                 f"between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² "
                 "at 90 % confidence."
             )
-    if role == "test" and best:
-        sentences += _honest_choice(results, pooled, best)
+    if role == "test" and best and highest:
+        sentences.append(_about_the_choice(chosen, highest))
     elif role != "test":
         sentences.append("There is no score on a test part yet; scores on the validate part flatter.")
     return Summary(facts, [*sentences, *used], best)
 
 
-def _honest_choice(results: RunResults, test: Sequence[Pooled], best: Pooled) -> list[str]:
-    """Says what one would have chosen without looking at the test part."""
-    chosen = best_network(pool(results, "validate"))
+def _chosen(results: RunResults, test: Sequence[Pooled]) -> Pooled | None:
+    """Returns the test scores of the network that one would take without looking at the test part."""
+    found = best_network(pool(results, "validate"))
+    return next((entry for entry in test if found and entry.variant == found.variant), None)
+
+
+def _about_the_choice(chosen: Pooled | None, highest: Pooled) -> str:
     if chosen is None:
-        return []
-    if chosen.variant == best.variant:
-        return [
-            "Scores on the validate part choose the same network: the choice does not lean on the test part."
-        ]
-    there = next((entry for entry in test if entry.variant == chosen.variant), None)
-    if there is None:
-        return []
-    text = f"Chosen by validate scores, as it must be in practice, it would be {_name(chosen)}"
-    return [f"{text}, with IoU {score_text(there.iou)} on the test part."]
+        return "Without validate scores the choice leans on the test part, and its scores there flatter."
+    if chosen.variant == highest.variant:
+        return "No other network scores higher on the test part."
+    return (
+        f"On the test part {_name(highest)} scores higher, IoU {score_text(highest.iou)}; to choose by that "
+        "would flatter."
+    )
 
 
 def _between(results: RunResults, entry: Pooled, role: str, column: str) -> str:
