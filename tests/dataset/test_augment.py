@@ -78,6 +78,23 @@ def test_gamma_keeps_order_and_ends(gamma: float, seed: int) -> None:
     assert len(set(exponents.round(5))) == 4, "every band has an exponent of its own"
 
 
+def test_brightness_is_one_light_for_all_bands() -> None:
+    image = np.random.default_rng(5).normal(0, 1, (3, 8, 8)).astype(np.float32)
+    valid = np.ones((8, 8), bool)
+    valid[0] = False
+    shifts, factors = [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        changed = Augmentation(brightness=0.4).change(image.copy(), valid, rng)
+        assert (changed[:, ~valid] == 0).all()
+        factor, shift = np.polyfit(image[:, valid].ravel(), changed[:, valid].ravel(), 1)
+        np.testing.assert_allclose(changed[:, valid], image[:, valid] * factor + shift, atol=1e-4)
+        shifts.append(shift)
+        factors.append(factor)
+    assert abs(np.std(shifts) - 0.4) < 0.05
+    assert abs(np.std(np.log(factors)) - 0.2) < 0.025
+
+
 def test_noise_has_the_size_asked_for_and_spares_pixels_without_data() -> None:
     valid = np.ones((64, 64), bool)
     valid[:8] = False

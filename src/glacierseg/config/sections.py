@@ -167,6 +167,7 @@ class PatchConfig(Section):
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     augment: bool = True
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    brightness: Annotated[float, Field(ge=0)] = 0.0
     noise: Annotated[float, Field(ge=0)] = 0.0
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -126,6 +126,8 @@ class Augmentation:
         symmetries: Flip and turn.
         gamma: Each band's values, as shares of the span from three spreads below to three above its mean, get
             an exponent between `1 / (1 + gamma)` and `1 + gamma`.
+        brightness: Light over a whole patch: all bands are shifted by one normal number of spreads with this
+            standard deviation, and stretched by one factor, whose logarithm has half of it.
         noise: Standard deviation of normal noise, in spreads of a band.
         band_dropout: Chance of each band to become zero, its mean.
         modality_dropout: Chance of each modality to become zero; never all of them.
@@ -134,6 +136,7 @@ class Augmentation:
 
     symmetries: bool = True
     gamma: float = 0.0
+    brightness: float = 0.0
     noise: float = 0.0
     band_dropout: float = 0.0
     modality_dropout: float = 0.0
@@ -142,7 +145,7 @@ class Augmentation:
     @property
     def changes_values(self) -> bool:
         """Whether `change` does anything."""
-        return bool(self.gamma or self.noise or self.band_dropout or self.modality_dropout)
+        return bool(self.gamma or self.brightness or self.noise or self.band_dropout or self.modality_dropout)
 
     def change(
         self, image: NDArray[np.float32], valid: NDArray[np.bool_], rng: np.random.Generator
@@ -165,10 +168,13 @@ class Augmentation:
             # Beyond three spreads the curve would leave its span; there values keep their distance to it.
             beyond = image / 6 + np.float32(0.5) - shares
             image[:] = (shares ** exponents[:, None, None] + beyond - np.float32(0.5)) * 6
+        if self.brightness:
+            image *= np.float32(np.exp(rng.normal(0, self.brightness / 2)))
+            image += np.float32(rng.normal(0, self.brightness))
         if self.noise:
             image += np.float32(self.noise) * rng.standard_normal(image.shape, np.float32)
         image[self._dropped(channels, rng)] = 0
-        if self.gamma or self.noise:
+        if self.gamma or self.brightness or self.noise:
             image[:, ~valid] = 0
         return image
 

@@ -239,6 +239,7 @@ def augmentation(config: RunConfig, bands: Sequence[str]) -> Augmentation:
     return Augmentation(
         symmetries=patch.augment,
         gamma=patch.gamma,
+        brightness=patch.brightness,
         noise=patch.noise,
         band_dropout=patch.band_dropout,
         modality_dropout=patch.modality_dropout,
