@@ -27,6 +27,7 @@ from glacierseg.experiment.regions import (
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 QUIET = Talk(quiet=True)
+MODELS = [{"name": "m_landsnet", "patch_px": 16}]
 BANDS = ["blue", "green", "red", "nir"]
 
 
@@ -43,7 +44,7 @@ def study(
     settings = {
         "name": "t",
         "regions": list(regions),
-        "models": [{"name": "m_landsnet", "patch_px": 16}],
+        "models": MODELS,
         **changes,
     }
     config = parse_config(settings, folder / "c.yaml")
@@ -156,6 +157,42 @@ def test_folds_over_regions(tmp_path: Path) -> None:
     assert sorted(map(sorted, (roles[name] for name in "abc"))) == [["test"], ["train"], ["validate"]]
 
 
+def write_chip(folder: Path, name: str, column_px: int) -> dict[str, Any]:
+    region = write_region(folder, name, seed=ord(name))
+    for file_name in (region["scene"], region["truth"]):
+        with rasterio.open(folder / file_name, "r+") as file:
+            file.transform = file.transform @ Affine.translation(column_px, 0)
+    return region
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_folds_over_places_leak_nothing_where_folds_over_regions_warn(tmp_path: Path, fold: int) -> None:
+    # Each chip shares 48 of its 128 columns with the next one.
+    chips = [write_chip(tmp_path, name, 80 * number) for number, name in enumerate("abcdefgh")]
+    found = {}
+    for fold_over in ("regions", "places"):
+        split = {"method": "kfold", "folds": 3, "fold_over": fold_over, "fold": fold}
+        folder = tmp_path / fold_over
+        folder.mkdir()
+        config = parse_config(
+            {"name": "t", "regions": chips, "models": MODELS, "split": split}, tmp_path / "c.yaml"
+        )
+        run = RunFolder(folder)
+        studied = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+        check_inputs(config, studied, run, QUIET)
+        overlap = json.loads((folder / "checks.json").read_text())["all regions"][0]["status"]
+        patches = split_patches(config, studied, 16)
+        assert patches.train
+        assert patches.validate
+        found[fold_over] = overlap, leak_share(patches, studied, 16, blanked=True) > 0
+        again = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+        assert [set(one.areas) for one in again] == [set(one.areas) for one in studied]
+    assert found == {"regions": ("warning", True), "places": ("passed", False)}
+    tests = [one for one in studied if "test" in one.areas]
+    assert tests
+    assert all(one.areas["test"].all() for one in tests)
+
+
 @pytest.mark.parametrize(
     ("changes", "split", "message"),
     [
@@ -163,6 +200,7 @@ def test_folds_over_regions(tmp_path: Path) -> None:
         ({}, {"method": "regions"}, "no region has the role validate"),
         ({"roles": {"train": {}, "test": {"x": [0, 0.5]}}}, {"method": "kfold"}, "region r gives parts"),
         ({}, {"method": "kfold", "fold_over": "regions"}, "only 1 regions can be dealt out"),
+        ({}, {"method": "kfold", "fold_over": "places"}, "only 1 regions can be dealt out"),
         ({}, {"method": "kfold", "block_px": 96}, "too small for 5 folds with blocks of 96 px"),
         ({}, {"method": "blocks", "block_px": 128}, "too small for a checkerboard with blocks of 128 px"),
         ({}, {"method": "blocks", "block_px": 8}, "leaves no ground to train on"),

@@ -184,7 +184,7 @@ class SplitConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 100
     folds: Annotated[int, Field(ge=3)] = 5
     fold: Annotated[int, Field(ge=1)] = 1
-    fold_over: Literal["blocks", "regions"] = "blocks"
+    fold_over: Literal["blocks", "regions", "places"] = "blocks"
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitConfig":

@@ -15,6 +15,8 @@ from glacierseg.raster.truth import GLACIER, rasterize_outlines, read_outlines
 Role = Literal["train", "validate", "test"]
 ROLE_CODES: Mapping[Role, int] = {"train": 1, "validate": 2, "test": 3}
 NO_ROLE = 0
+ELSEWHERE = 4
+"""Ground that another region validates or tests; unlike ground without a role it is hidden in training."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glacierseg.config import RunConfig
 from glacierseg.console import Talk
@@ -44,7 +45,7 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
                 layer=region.truth_layer,
                 progress=progress,
             )
-    found["all regions"] = (check_overlap(_role_grids(studied)),)
+    found["all regions"] = (check_overlap(*_role_grounds(studied)),)
     for name, results in found.items():
         for result in results:
             # Ground that is all glacier is no use alone, but may well be one region of several.
@@ -57,13 +58,18 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
     write_json(stored, {name: [asdict(result) for result in results] for name, results in found.items()})
 
 
-def _role_grids(studied: Sequence[StudyRegion]) -> list[tuple[str, str, Grid]]:
-    """Returns the ground of each role of each region: the smallest rectangle around its pixels."""
+def _role_grounds(
+    studied: Sequence[StudyRegion],
+) -> tuple[list[tuple[str, str, Grid]], list[NDArray[np.bool_]]]:
+    """Returns the ground of each role of each region: the smallest rectangle around its pixels, and these."""
     grids: list[tuple[str, str, Grid]] = []
+    areas = []
     for study in studied:
         for role, area in study.areas.items():
             rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
             height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-            grid = study.region.scene.grid.crop(int(rows[0]), int(columns[0]), height, width)
+            top, left = int(rows[0]), int(columns[0])
+            grid = study.region.scene.grid.crop(top, left, height, width)
             grids.append((study.name, role, grid))
-    return grids
+            areas.append(area[top : top + height, left : left + width])
+    return grids, areas

@@ -45,7 +45,15 @@ class ModelFolder:
 
     def forget_results(self) -> None:
         """Removes what was made with an earlier network, so that nothing of it outlives its weights."""
-        made = ("*.tif", "*.gpkg", "band_importance.*", "reliability.csv", "refinement.json", "scores.json")
+        made = (
+            "*.tif",
+            "*.gpkg",
+            "band_importance.*",
+            "reliability.csv",
+            "refinement.json",
+            "scores.json",
+            "timings.json",
+        )
         for pattern in made:
             for path in self.path.glob(pattern):
                 path.unlink()
@@ -74,6 +82,11 @@ class ModelFolder:
     def reliability(self) -> Path:
         """Reliability diagrams of its probabilities."""
         return self.path / "reliability.csv"
+
+    @property
+    def timings(self) -> Path:
+        """How long prediction took, over all calls."""
+        return self.path / "timings.json"
 
     @property
     def scores(self) -> Path:

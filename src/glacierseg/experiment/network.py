@@ -1,5 +1,6 @@
 """The stage that predicts whole scenes with a trained network."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
+from glacierseg.raster.write import read_json, write_json
 from glacierseg.training.checkpoint import load_model
 
 
@@ -23,7 +25,9 @@ def predict_regions(
     if not wanted:
         return
     network, card = load_model(folder.path, prune_level=model.prune_level)
+    spent = read_json(folder.timings) if folder.timings.exists() else {"prediction_s": 0.0, "predicted_px": 0}
     for study in wanted:
+        started = time.monotonic()
         folder.forget_region(study.name)
         grid = study.region.scene.grid
         asked = config.prediction
@@ -53,3 +57,6 @@ def predict_regions(
                 progress=progress,
                 **how,
             )
+        spent["prediction_s"] += time.monotonic() - started
+        spent["predicted_px"] += grid.height * grid.width
+        write_json(folder.timings, spent)

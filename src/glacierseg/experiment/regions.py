@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.coords import disjoint_bounds
-from rasterio.enums import Resampling
-from rasterio.warp import reproject, transform_bounds
 
 from glacierseg.config import RegionConfig, RunConfig
 from glacierseg.console import Talk
@@ -23,7 +20,8 @@ from glacierseg.dataset.split import (
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.footprint import area_on_grid, may_meet
+from glacierseg.raster.grid import name_of_crs
 from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
@@ -145,7 +143,7 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
                 region.scene.grid,
                 bands=["role"],
                 nodata=None,
-                tags={"values": "0 none, 1 train, 2 validate, 3 test"},
+                tags={"values": "0 none, 1 train, 2 validate, 3 test, 4 of a stricter role elsewhere"},
             )
     else:
         regions = [replace(region, roles=_read(folder.roles(region.name))) for region in regions]
@@ -254,29 +252,12 @@ def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, 
             continue
         train = shown[index].copy()
         for other, elsewhere in zip(studied, shown, strict=True):
-            if other is not study and elsewhere.any():
-                train |= _on_grid(elsewhere, other.region.scene.grid, study.region.scene.grid)
+            own, far = study.region.scene.grid, other.region.scene.grid
+            if other is not study and may_meet(far, own) and elsewhere.any():
+                train |= area_on_grid(elsewhere, far, own)
         total += int(validated.sum())
         seen += int((validated & train).sum())
     return seen / total if total else 0.0
-
-
-def _on_grid(area: NDArray[np.bool_], grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
-    """Returns where an area of one grid lies on another, all False when they do not meet."""
-    bounds = transform_bounds(grid.crs, wanted.crs, *grid.bounds)
-    if disjoint_bounds(bounds, wanted.bounds):
-        return np.zeros(wanted.shape, bool)
-    moved = np.zeros(wanted.shape, np.uint8)
-    reproject(
-        area.astype(np.uint8),
-        moved,
-        src_transform=grid.transform,
-        src_crs=grid.crs,
-        dst_transform=wanted.transform,
-        dst_crs=wanted.crs,
-        resampling=Resampling.nearest,
-    )
-    return moved.astype(bool)
 
 
 def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:

@@ -1,6 +1,6 @@
 """Which pixels of the regions train, validate and test, by the method of the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from glacierseg.config import RegionConfig, RunConfig
 from glacierseg.dataset.blocks import checkerboard, deal_folds, fold_role, leave_gap, roles_by_folds
 from glacierseg.dataset.patches import Region
-from glacierseg.dataset.split import ROLE_CODES, Part, Role, roles_by_blocks, roles_by_part
+from glacierseg.dataset.places import find_places, give_way, roles_by_places
+from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Part, Role, roles_by_blocks, roles_by_part
 from glacierseg.errors import ConfigError
 from glacierseg.raster.truth import GLACIER, IGNORE
 
@@ -118,7 +119,7 @@ def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDAr
                 "out ground itself; give it `roles: train`"
             )
     dealt = [i for i, wanted in enumerate(config.regions) if set(wanted.roles) != {"test"}]
-    if split.fold_over == "regions":
+    if split.fold_over != "blocks":
         if len(dealt) < split.folds:
             raise ConfigError(
                 f"split.folds is {split.folds}, but only {len(dealt)} regions can be dealt out; give fewer "
@@ -128,9 +129,13 @@ def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDAr
             float((regions[i].truth == GLACIER).sum()) * float(np.prod(regions[i].scene.grid.pixel_size_m))
             for i in dealt
         ]
+        if split.fold_over == "places":
+            wants = _by_places(config, [regions[i] for i in dealt], areas)
+        else:
+            wants = [fold_role(own, split.fold, split.folds) for own in deal_folds(areas, split.folds)]
         found = {
-            i: np.full(regions[i].truth.shape, ROLE_CODES[fold_role(own, split.fold, split.folds)], np.uint8)
-            for i, own in zip(dealt, deal_folds(areas, split.folds), strict=True)
+            i: np.full(regions[i].truth.shape, ROLE_CODES[own], np.uint8)
+            for i, own in zip(dealt, wants, strict=True)
         }
     else:
         block_px = split.block_px or 4 * patch_px
@@ -142,7 +147,39 @@ def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDAr
                     f"the scenes are too small for {split.folds} folds with blocks of {block_px} px; "
                     "give a smaller split.block_px or fewer folds"
                 )
-    return [_found_or_whole(found, i, config.regions[i], region) for i, region in enumerate(regions)]
+    roles = [_found_or_whole(found, i, config.regions[i], region) for i, region in enumerate(regions)]
+    if split.fold_over == "places":
+        _share_ground(roles, regions)
+    return roles
+
+
+def _by_places(config: RunConfig, regions: Sequence[Region], areas: Sequence[float]) -> list[Role]:
+    """Returns what each region is for; about four places for each fold, where the regions are that many."""
+    split = config.split
+    most = max(len(regions) // (4 * split.folds), 1)
+    places = find_places([region.scene.grid for region in regions], most)
+    if len(places) < split.folds:
+        raise ConfigError(
+            f"split.folds is {split.folds}, but the regions lie at only {len(places)} places; give fewer "
+            "folds, or set fold_over to blocks"
+        )
+    return roles_by_places(places, areas, split.folds, split.fold, split.holdout_share)
+
+
+def _share_ground(roles: list[NDArray[np.uint8]], regions: Sequence[Region]) -> None:
+    """Lets regions give up ground that a stricter role needs, and drops what is of no use then."""
+    before = {role for role, code in ROLE_CODES.items() if any((own == code).any() for own in roles)}
+    give_way(roles, [region.scene.grid for region in regions])
+    for own, region in zip(roles, regions, strict=True):
+        for code in ROLE_CODES.values():
+            if (region.truth[own == code] == IGNORE).all():
+                own[own == code] = NO_ROLE
+    for role in before:
+        if not any((own == ROLE_CODES[role]).any() for own in roles):
+            raise ConfigError(
+                f"the regions overlap so much that no ground is left to {role} on; give fewer folds, or "
+                "set fold_over to blocks"
+            )
 
 
 def _found_or_whole(

@@ -2,35 +2,40 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from rasterio.warp import transform
+from numpy.typing import NDArray
 
 from glacierseg.raster.check.result import CheckResult
+from glacierseg.raster.footprint import area_on_grid, frame_polygon, may_meet
 from glacierseg.raster.grid import Grid
 
-# Frames are compared as polygons with so many points on each side, since a side bends in another projection.
-_POINTS = 21
+Area = NDArray[np.bool_]
 _TOUCHING = 1e-4
 _LISTED = 4
 
 
-def check_overlap(regions: Sequence[tuple[str, str, Grid]]) -> CheckResult:
+def check_overlap(
+    regions: Sequence[tuple[str, str, Grid]], areas: Sequence[Area] | None = None
+) -> CheckResult:
     """Checks that regions of different roles share no ground.
 
     Parts of one region are not compared: they are told apart pixel by pixel, and their frames may overlap.
 
     Args:
         regions: Name, role (``train``, ``validate`` or ``test``) and grid of each region.
+        areas: The pixels `(H, W)` of each grid that have the role; all when None.
 
     Returns:
         A warning that names the pairs, train and test first.
     """
     found = []
-    for first, second in combinations(regions, 2):
+    for one, another in combinations(range(len(regions)), 2):
+        first, second = regions[one], regions[another]
         if first[0] != second[0] and first[1] != second[1]:
             share = shared_share(first[2], second[2])
+            if share > _TOUCHING and areas is not None:
+                share = _shared_area(first[2], second[2], (areas[one], areas[another]))
             if share > _TOUCHING:
                 # What is tested on ground that trained weighs most, then what is chosen on it.
                 severity = ("train" in {first[1], second[1]}) + ("test" in {first[1], second[1]})
@@ -53,26 +58,16 @@ def check_overlap(regions: Sequence[tuple[str, str, Grid]]) -> CheckResult:
 
 def shared_share(first: Grid, second: Grid) -> float:
     """Returns how much of the smaller of two grids' ground lies in the other one, 0 to 1."""
-    import shapely  # noqa: PLC0415
-
-    own = shapely.Polygon(_frame(first, first))
-    other = shapely.Polygon(_frame(second, first))
-    if not other.is_valid:
+    if not may_meet(first, second):
         return 0.0
+    own, other = frame_polygon(first, first), frame_polygon(second, first)
     smaller = min(own.area, other.area)
     return float(own.intersection(other).area / smaller) if smaller else 0.0
 
 
-def _frame(grid: Grid, target: Grid) -> Any:
-    """Points along a grid's rim in the CRS of another one."""
-    steps = np.linspace(0, 1, _POINTS)[:-1]
-    zeros, ones = np.zeros_like(steps), np.ones_like(steps)
-    columns = np.concatenate([steps, ones, 1 - steps, zeros]) * grid.width
-    rows = np.concatenate([zeros, steps, ones, 1 - steps]) * grid.height
-    a, b, c, d, e, f = grid.transform[:6]
-    xs, ys = a * columns + b * rows + c, d * columns + e * rows + f
-    if grid.crs != target.crs:
-        xs, ys = transform(grid.crs, target.crs, xs, ys)
-    points = np.column_stack([xs, ys])
-    # A place too far away for the projection has no position there, and no ground in common.
-    return points if np.isfinite(points).all() else np.zeros((4, 2))
+def _shared_area(first: Grid, second: Grid, areas: tuple[Area, Area]) -> float:
+    """Returns how much of the smaller of two areas lies in the other one, 0 to 1."""
+    smaller, larger = (0, 1) if areas[0].sum() <= areas[1].sum() else (1, 0)
+    grids = (first, second)
+    common = area_on_grid(areas[larger], grids[larger], grids[smaller]) & areas[smaller]
+    return float(common.sum() / areas[smaller].sum()) if areas[smaller].any() else 0.0

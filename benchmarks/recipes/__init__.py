@@ -1,0 +1,1 @@
+"""What the recipes of the real benchmarks share: from a folder of data to one table."""

@@ -1,0 +1,91 @@
+"""The command that a recipe is."""
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.recipes.study import Chip, Study, pick, read_settings
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set and its settings.
+
+    Attributes:
+        name: Of the benchmark.
+        settings: The YAML beside the recipe.
+        find: Finds the chips in a folder.
+        notes: What a reader of the table has to know about the data.
+    """
+
+    name: str
+    settings: Path
+    find: Callable[[Path], Sequence[Chip]]
+    notes: tuple[str, ...]
+
+
+def main(benchmark: Benchmark) -> None:
+    parser = argparse.ArgumentParser(description=f"Train, predict, refine and score: {benchmark.name}.")
+    parser.add_argument("data", type=Path, help="folder of the data set")
+    parser.add_argument("--out", type=Path, default=Path("runs") / benchmark.name)
+    parser.add_argument("--settings", type=Path, default=benchmark.settings, help="another YAML of networks")
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
+    parser.add_argument("--epochs", type=int, help="instead of the settings' own, for a quick try")
+    parser.add_argument("--width", type=float, help="of all networks, for a quick try")
+    parser.add_argument("--limit", type=int, help="use only so many regions, for a quick try")
+    parser.add_argument("--models", default="", help="only these networks, separated by commas")
+    parser.add_argument("--no-boosting", action="store_true", help="leave gradient boosting out")
+    asked = parser.parse_args()
+    chips = benchmark.find(asked.data)
+    if not chips:
+        raise SystemExit(
+            f"{asked.data}: holds no scenes of {benchmark.name}; give the folder of the data set"
+        )
+    only = [name for name in asked.models.split(",") if name]
+    study = Study(
+        name=benchmark.name,
+        chips=pick(chips, asked.limit),
+        sets=read_settings(asked.settings, epochs=asked.epochs, width=asked.width, only=only),
+        out=asked.out.resolve(),
+        notes=benchmark.notes,
+    )
+    run(study, jobs=asked.jobs, boosting=not asked.no_boosting)
+
+
+def run(study: Study, *, jobs: int, boosting: bool) -> None:
+    """Runs everything that is not there yet, and writes the table, the numbers behind it and the pictures."""
+    from benchmarks.recipes.boosting import boosting_method
+    from benchmarks.recipes.ensemble import ensemble_methods
+    from benchmarks.recipes.ground import tested_chips
+    from benchmarks.recipes.methods import network_names, run_methods
+    from benchmarks.recipes.pictures import draw_worst
+    from benchmarks.recipes.runs import run_all
+    from benchmarks.recipes.scores import score
+    from benchmarks.recipes.table import write_table
+
+    run_all(study, jobs)
+    started = time.monotonic()
+    chips = tested_chips(study)
+    methods = run_methods(study)
+    if boosting:
+        methods.insert(2, boosting_method(study))
+    own = set(network_names(study, "networks")) if "networks" in study.sets else set()
+    costs = [method.costs for method in methods if method.name in own and method.stage == "raw"]
+    methods += ensemble_methods(study, chips, costs) if own else []
+    results = [score(method, chips) for method in methods]
+    (study.out / "results.json").write_text(
+        json.dumps([result.to_dict() for result in results], indent=1) + "\n"
+    )
+    write_table(study, results, chips, shlex.join(["python", "-m", _module(), *sys.argv[1:]]))
+    draw_worst(study, max(results, key=lambda result: result.scores.mean_iou), chips)
+    print(f"{study.out / 'table.md'} ({time.monotonic() - started:.0f} s after the runs)", flush=True)
+
+
+def _module() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else sys.argv[0]

@@ -1,0 +1,51 @@
+"""Running `glacierseg run` for every fold, some side by side; finished runs are skipped."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.recipes.study import Study, fingerprint
+
+
+def run_all(study: Study, jobs: int) -> None:
+    """Runs what is not finished yet; a run that was cut off goes on where it stopped.
+
+    Raises:
+        SystemExit: A run failed; its log says why.
+    """
+    study.write_configs()
+    tasks = [(networks, fold) for fold in range(1, study.folds + 1) for networks in study.sets]
+    with ThreadPoolExecutor(jobs) as pool:
+        failed = [log for log in pool.map(lambda task: _run(study, *task), tasks) if log is not None]
+    if failed:
+        raise SystemExit("not finished: " + "; ".join(f"see {log}" for log in failed))
+
+
+def _run(study: Study, networks: str, fold: int) -> Path | None:
+    """Returns the log when the run failed."""
+    folder, config = study.run_folder(networks, fold), study.config_path(networks, fold)
+    marker, wanted = folder / "finished", fingerprint(config.read_text())
+    if marker.exists() and marker.read_text() == wanted:
+        print(f"{networks} fold {fold}: finished already", flush=True)
+        return None
+    log = study.out / "logs" / f"{networks}_fold{fold}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{networks} fold {fold}: running, see {log}", flush=True)
+    started = time.monotonic()
+    with log.open("a") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "glacierseg", "run", str(config), "--out", str(folder)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+            check=False,
+        )
+    if done.returncode:
+        print(f"{networks} fold {fold}: failed, see {log}", flush=True)
+        return log
+    marker.write_text(wanted)
+    print(f"{networks} fold {fold}: done in {(time.monotonic() - started) / 60:.1f} min", flush=True)
+    return None

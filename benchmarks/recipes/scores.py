@@ -1,0 +1,82 @@
+"""Scores of a method over all test pixels of all folds, with intervals from blocks of ground."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from benchmarks.recipes.ground import TestedChip
+from benchmarks.recipes.methods import Method
+
+from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
+from glacierseg.evaluate.counts import Counts, count
+from glacierseg.evaluate.scores import Scores, scores_of
+from glacierseg.raster.truth import read_mask
+
+CONFIDENCE = 0.9
+SCORES = {
+    "mean_iou": "mean IoU",
+    "iou": "glacier IoU",
+    "f1": "F1",
+    "mcc": "MCC",
+    "precision": "precision",
+    "recall": "recall",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A method's scores.
+
+    Attributes:
+        method: Which.
+        counts: Over all test pixels of all folds.
+        scores: Of these counts.
+        intervals: Of these scores.
+        by_fold: Scores of each fold.
+        by_chip: Counts of each chip.
+    """
+
+    method: Method
+    counts: Counts
+    scores: Scores
+    intervals: Intervals
+    by_fold: tuple[Scores, ...]
+    by_chip: dict[str, Counts]
+
+    def to_dict(self) -> dict[str, Any]:
+        intervals = {name: [found.low, found.high] for name, found in self.intervals.scores.items()}
+        return {
+            "method": self.method.name,
+            "stage": self.method.stage,
+            **asdict(self.method.costs),
+            **asdict(self.counts),
+            **asdict(self.scores),
+            "intervals": intervals,
+            "block_px": self.intervals.block_px,
+            "blocks": self.intervals.blocks,
+            "by_fold": [asdict(scores) for scores in self.by_fold],
+        }
+
+
+def score(method: Method, chips: Sequence[TestedChip]) -> Result:
+    """Scores the masks of a method; a pixel without a prediction but with truth is an error of the method."""
+    pairs, by_chip = [], {}
+    by_fold: dict[int, Counts] = {}
+    for chip in chips:
+        mask = read_mask(method.mask(chip.fold, chip.name), chip.grid)
+        missing = (mask == 255) & (chip.truth != 255)
+        if missing.any():
+            mask = np.where(missing, np.uint8(0), mask)
+        pairs.append((mask, chip.truth))
+        by_chip[chip.name] = count(mask, chip.truth)
+        by_fold[chip.fold] = by_fold.get(chip.fold, Counts()) + by_chip[chip.name]
+    counts = sum(by_chip.values(), Counts())
+    return Result(
+        method,
+        counts,
+        scores_of(counts),
+        bootstrap_scores(table_by_block(pairs), confidence=CONFIDENCE),
+        tuple(scores_of(by_fold[fold]) for fold in sorted(by_fold)),
+        by_chip,
+    )

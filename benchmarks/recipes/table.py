@@ -1,0 +1,105 @@
+"""The Markdown table and what stands beneath it."""
+
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import psutil
+from benchmarks.recipes.ground import TestedChip
+from benchmarks.recipes.methods import Costs
+from benchmarks.recipes.scores import CONFIDENCE, SCORES, Result
+from benchmarks.recipes.study import Study
+
+from glacierseg.evaluate.counts import Counts, count
+from glacierseg.evaluate.scores import scores_of
+from glacierseg.experiment.folder import environment
+from glacierseg.info import machine_facts
+from glacierseg.raster.truth import read_mask
+from glacierseg.raster.write import write_text
+
+PACKAGES = ("torch", "pytorch-lightning", "numpy", "rasterio", "scikit-learn")
+
+
+def write_table(study: Study, results: Sequence[Result], chips: Sequence[TestedChip], command: str) -> None:
+    """Writes `table.md`."""
+    best = max(results, key=lambda result: result.scores.mean_iou)
+    titles = ["method", "stage", *SCORES.values(), "mean IoU by fold", "glacier IoU by fold"]
+    titles += ["parameters", "training, min a fold", "prediction, s/Mpx"]
+    lines = [
+        f"# {study.name}: {study.folds} spatial folds",
+        "",
+        "| " + " | ".join(titles) + " |",
+        "|" + "---|" * 2 + "---:|" * (len(titles) - 2),
+        *(_row(result) for result in results),
+        "",
+        *(f"- {line}" for line in _notes(study, results, chips, best)),
+        "",
+    ]
+    lines += ["## How it was made", "", "    " + command, ""]
+    lines += [f"- {line}" for line in _circumstances()]
+    write_text(study.out / "table.md", "\n".join(lines) + "\n")
+
+
+def _row(result: Result) -> str:
+    cells = [result.method.name, result.method.stage]
+    for name in SCORES:
+        interval = result.intervals.scores[name]
+        cells.append(f"{getattr(result.scores, name):.3f} ({interval.low:.3f}-{interval.high:.3f})")
+    cells += [
+        ", ".join(f"{getattr(scores, name):.3f}" for scores in result.by_fold) for name in ("mean_iou", "iou")
+    ]
+    cells += _cost_cells(result.method.costs)
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cost_cells(costs: Costs) -> list[str]:
+    return [
+        f"{costs.parameters / 1e6:.2f} M" if costs.parameters is not None else "-",
+        f"{costs.training_s / 60:.1f}" if costs.training_s is not None else "-",
+        f"{costs.prediction_s_per_mpx:.1f}" if costs.prediction_s_per_mpx is not None else "-",
+    ]
+
+
+def _notes(study: Study, results: Sequence[Result], chips: Sequence[TestedChip], best: Result) -> list[str]:
+    counted = sum(int((chip.truth != 255).sum()) for chip in chips)
+    shown = sum(int((chip.own_truth != 255).sum()) for chip in chips)
+    size = sum(chip.truth.size for chip in chips)
+    first = results[0].intervals
+    double = sum(
+        (count(read_mask(best.method.mask(chip.fold, chip.name)), chip.own_truth) for chip in chips), Counts()
+    )
+    alike = scores_of(double)
+    return [
+        (
+            f"{len(chips)} regions, each tested in one fold by networks that saw none of its ground; test "
+            "pixels of all folds pooled before scores are taken."
+        ),
+        (
+            f"{counted / 1e6:.2f} of {size / 1e6:.2f} million pixels are scored; {1 - shown / size:.1%} have "
+            f"no data or no truth, and {(shown - counted) / 1e6:.2f} million show ground that another region "
+            "has shown already, which counts once. Counted as often as it is shown, "
+            f"{best.method.name} ({best.method.stage}) has mean IoU {alike.mean_iou:.3f} and glacier IoU "
+            f"{alike.iou:.3f}."
+        ),
+        (
+            f"In brackets intervals of {CONFIDENCE:.0%} from {first.draws} draws of blocks of ground "
+            f"({first.blocks} of {first.block_px} px for the first row). They hold for other ground of this "
+            "kind with the same networks, not for other trainings."
+        ),
+        "Refinement was tuned, and the best epoch chosen, on validation ground alone.",
+        *study.notes,
+    ]
+
+
+def _circumstances() -> list[str]:
+    facts, own = environment(), machine_facts()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return [
+        f"{datetime.now(UTC):%Y-%m-%d}, glacierseg {facts['glacierseg']}, revision {facts['git_revision']}",
+        (
+            f"{own['processor']}, GPU: {own['GPU']}, precision: {own['precision']}; one thread for each run, "
+            f"load when the table was written {psutil.getloadavg()[0]:.1f}"
+        ),
+        f"Python {sys.version.split()[0]}, {versions}",
+    ]
