@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import CheckpointError, OutputError, RequestError
 from glacierseg.models import MODELS, create_model
-from glacierseg.predict.export import deepness_facts, export_model, fingerprint, raw_graph
+from glacierseg.predict.export import RawGraph, deepness_facts, export_model, fingerprint, raw_graph
 from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 
 MEAN, STD = (120.0, 5000.0, 0.1, -3.0, 40.0), (40.0, 300.0, 0.2, 1.5, 9.0)
@@ -72,6 +73,26 @@ def run_onnx(path: Path, values: np.ndarray) -> np.ndarray:
     return onnxruntime.InferenceSession(path).run(None, {"values": values})[0]
 
 
+def test_the_graph_takes_logarithms_itself() -> None:
+    """Bands without a logarithm may be negative, and pixels without data stay without effect."""
+    scaling = Scaling((2.0, 0.1), (0.5, 2.0), (0.05, None))
+    values = np.random.default_rng(4).lognormal(2, 1, (2, 2, 8, 8)).astype(np.float32)
+    values[:, 1] -= 8
+    values[0, 0, 0, :3] = [0, -3, 0.01]
+    values[0, 0, 4, 4] = values[0, 1, 5, 5] = np.nan
+    valid = np.isfinite(values).all(1)
+    graph = RawGraph(nn.Identity(), scaling)
+    expected = np.stack(
+        [scaling.apply(np.nan_to_num(one), own) for one, own in zip(values, valid, strict=True)]
+    )
+    with torch.inference_mode():
+        found = graph(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found, torch.from_numpy(expected).softmax(1), atol=1e-6)
+    assert fingerprint(nn.Identity(), scaling) != fingerprint(
+        nn.Identity(), Scaling(scaling.mean, scaling.std)
+    )
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("window_px", [None, 45])
 def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(tmp_path, name, window_px):
@@ -102,6 +123,24 @@ def test_openvino_equals_torch(tmp_path, name):
     assert (path.parent / "net.bin").stat().st_size > 3.5 * sum(
         parameter.numel() for parameter in load_model(folder)[0].parameters()
     ), "weights are whole float32"
+
+
+def test_engines_take_logarithms_as_torch_does(tmp_path):
+    torch.manual_seed(3)
+    card = ModelCard(
+        architecture="m_landsnet", width=0.125, bands=("red", "ndsi"), band_mean=(4.0, 0.1),
+        band_std=(1.0, 0.3), band_log_floor=(2.0, None), patch_px=32,
+    )  # fmt: skip
+    network = lively(card.build())
+    save_model(tmp_path, network, card)
+    values = np.random.default_rng(6).lognormal(4, 1, (2, 2, 32, 32)).astype(np.float32)
+    values[:, 1] = np.sin(values[:, 1])
+    values[0, :, 3:9, 4] = np.nan
+    expected = raw_graph(network, load_model(tmp_path)[1].scaling, 32)(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(run_onnx(export_model(tmp_path, "onnx"), values), expected, atol=1e-5)
+    path = export_model(tmp_path, "openvino", tmp_path / "net.xml")
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.testing.assert_allclose(compiled(values)[0], expected, atol=1e-4)
 
 
 def test_both_formats_say_what_they_are(tmp_path):

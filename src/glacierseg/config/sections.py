@@ -140,6 +140,7 @@ class BandsConfig(Section):
     recipe: str | tuple[str, ...] | None = None
     scale: float = 1.0
     offset: float = 0.0
+    logarithm: Literal["all"] | tuple[str, ...] = ()
     modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @field_validator("modalities")

@@ -25,6 +25,7 @@ class InputScaling(nn.Module):
         self.register_buffer("factor", factor.float(), persistent=False)
         self.mean: Tensor
         self.factor: Tensor
+        self.floor = tuple((band, floor) for band, floor in enumerate(scaling.floor) if floor is not None)
 
     def forward(self, values: Tensor, valid: Tensor, out: Tensor | None = None) -> Tensor:
         """Makes network input.
@@ -43,7 +44,10 @@ class InputScaling(nn.Module):
         # A processor does better patch by patch, which stay in its cache; a GPU wants all at once.
         parts = ((values, scaled),) if scaled.is_cuda else zip(values, scaled, strict=True)
         for source, target in parts:
-            target.copy_(source).flatten(-2).sub_(mean).mul_(factor)
+            target.copy_(source)
+            for band, floor in self.floor:
+                target[..., band].clamp_(min=floor).log_()
+            target.flatten(-2).sub_(mean).mul_(factor)
         # To look first spares a pass over the batch, but makes a GPU wait.
         if scaled.is_cuda or not valid.all():
             scaled.masked_fill_(~valid[..., None], 0)

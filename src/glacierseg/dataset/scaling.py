@@ -1,6 +1,6 @@
 """How band values become network input."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and spread of each band, measured on training pixels only.
+    """Mean and spread of each band, or of its logarithm, measured on training pixels only.
 
     Attributes:
         mean: One value per band.
         std: One positive value per band.
+        floor: A positive value for each band whose natural logarithm is scaled, with lower values raised to
+            it; None for bands that are scaled as they are.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    floor: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Fills in that no band becomes its logarithm."""
+        object.__setattr__(self, "floor", tuple(self.floor) or (None,) * len(self.mean))
 
     def apply(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Centres and scales bands; pixels without data become 0, the mean.
@@ -34,8 +41,13 @@ class Scaling:
         factor = (1 / np.asarray(self.std, np.float64)).astype(np.float32)
         scaled = np.empty(values.shape, np.float32)
         # Band by band: the second step finds what the first one wrote in the processor's cache.
-        for band in range(len(scaled)):
-            np.subtract(values[band], mean[band], out=scaled[band], dtype=np.float32)
+        for band, floor in enumerate(self.floor):
+            source = values[band]
+            if floor is not None:
+                source = np.log(
+                    np.maximum(source, floor, out=scaled[band], dtype=np.float32), out=scaled[band]
+                )
+            np.subtract(source, mean[band], out=scaled[band], dtype=np.float32)
             scaled[band] *= factor[band]
         if not valid.all():
             scaled[:, ~valid] = 0
@@ -45,12 +57,16 @@ class Scaling:
         """Returns the values `(C, H, W)` that `apply` made an image of; the mean where it had no data."""
         std, mean = (np.asarray(values, np.float32)[:, None, None] for values in (self.std, self.mean))
         restored: NDArray[np.float32] = image * std + mean
+        for band, floor in enumerate(self.floor):
+            if floor is not None:
+                np.exp(restored[band], out=restored[band])
         return restored
 
     def select(self, positions: Iterable[int]) -> "Scaling":
         """Returns the scaling of some bands, by 0-based position."""
         chosen = list(positions)
-        return Scaling(tuple(self.mean[i] for i in chosen), tuple(self.std[i] for i in chosen))
+        mean, std = (tuple(values[i] for i in chosen) for values in (self.mean, self.std))
+        return Scaling(mean, std, tuple(self.floor[i] for i in chosen))
 
 
 def measure_scaling(patches: Iterable[NDArray[Any]]) -> Scaling:
@@ -84,3 +100,43 @@ def measure_scaling(patches: Iterable[NDArray[Any]]) -> Scaling:
     std = np.sqrt(squares / count)
     std[std < 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
     return Scaling(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+# Darker than this share of a band's mean is noise or shadow, where the logarithm would tell too much apart.
+_FLOOR_SHARE = 0.01
+
+
+def logarithmic_floor(plain: Scaling, logarithmic: Collection[int]) -> tuple[float | None, ...]:
+    """Returns `Scaling.floor` for bands of which some become their logarithm.
+
+    Args:
+        plain: Measured on values as they are.
+        logarithmic: 0-based positions of those bands.
+
+    Raises:
+        ValueError: One has no positive mean; `args[0]` is its position.
+    """
+    for band in logarithmic:
+        if not plain.mean[band] > 0:
+            raise ValueError(band)
+    return tuple(_FLOOR_SHARE * mean if band in logarithmic else None for band, mean in enumerate(plain.mean))
+
+
+def measure_logarithmic_scaling(patches: Iterable[NDArray[Any]], floor: tuple[float | None, ...]) -> Scaling:
+    """Measures mean and spread where bands with a floor become their logarithm.
+
+    Args:
+        patches: Arrays `(C, N)` of valid training pixels.
+        floor: From `logarithmic_floor`.
+    """
+
+    def as_scaled() -> Iterator[NDArray[np.float64]]:
+        for pixels in patches:
+            changed = pixels.astype(np.float64)
+            for band, least in enumerate(floor):
+                if least is not None:
+                    np.log(np.maximum(changed[band], least), out=changed[band])
+            yield changed
+
+    scaled = measure_scaling(as_scaled())
+    return Scaling(scaled.mean, scaled.std, floor)

@@ -18,7 +18,7 @@ from glacierseg.experiment.postprocess import refine_regions, write_inventories,
 from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
-from glacierseg.experiment.training import check_modalities, train, try_options
+from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.ground import ground_pixel_m
 from glacierseg.training.processes import find_processes, join, wait_for_others
@@ -155,7 +155,7 @@ def _begin(
         scenes = choose_bands(config, sources, folder, talk)
         studied = study_regions(config, folder, scenes)
         check_inputs(config, studied, folder, talk)
-        check_modalities(config, studied[0].region.scene.band_names)
+        check_named_bands(config, studied[0].region.scene.band_names)
         for study in studied:
             # Refinement would refuse such a grid after all the training.
             ground_pixel_m(study.region.scene.grid, f"region {study.name}")

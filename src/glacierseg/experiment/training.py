@@ -14,7 +14,12 @@ from glacierseg.console import Talk
 from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
 from glacierseg.dataset.pixels import train_pixels
-from glacierseg.dataset.scaling import Scaling, measure_scaling
+from glacierseg.dataset.scaling import (
+    Scaling,
+    logarithmic_floor,
+    measure_logarithmic_scaling,
+    measure_scaling,
+)
 from glacierseg.dataset.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.folder import ModelFolder
@@ -138,6 +143,7 @@ def train(
             bands=bands,
             band_mean=data.scaling.mean,
             band_std=data.scaling.std,
+            band_log_floor=data.scaling.floor if any(data.scaling.floor) else (),
             patch_px=model.resolved_patch_px,
             training=facts
             | {"split": config.split.method, "started_from": model.start_from and str(model.start_from)},
@@ -178,7 +184,8 @@ def _prepare(
     if find_processes().is_first:
         reader.store.fill()
     wait_for_others()
-    scaling = measure_scaling(pixels for pixels, _ in train_pixels(regions))
+    plain = measure_scaling(pixels for pixels, _ in train_pixels(regions))
+    scaling = _with_logarithms(config, regions, bands, plain)
     spatial = config.split.method != "random"
     return _TrainingData(
         train=PatchDataset(
@@ -192,10 +199,29 @@ def _prepare(
         # Under the random split validation patches lie among training pixels.
         validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
         scaling=scaling,
-        statistics=dataset_statistics(reader, patches.train, patches.validate, scaling),
+        statistics=dataset_statistics(reader, patches.train, patches.validate, plain),
         leak=leak_share(patches, studied, patch_px, blanked=spatial),
         regions=tuple(study.name for study in studied if "train" in study.areas),
     )
+
+
+def _with_logarithms(
+    config: RunConfig, regions: Sequence[Region], bands: tuple[str, ...], plain: Scaling
+) -> Scaling:
+    """Measures the scaling again where the configuration wants logarithms of some bands."""
+    wanted = config.bands.logarithm
+    places = range(len(bands)) if wanted == "all" else [bands.index(band) for band in wanted if band in bands]
+    if not places:
+        return plain
+    try:
+        floor = logarithmic_floor(plain, places)
+    except ValueError as error:
+        name = bands[error.args[0]]
+        raise BandError(
+            f"bands.logarithm takes in {name}, whose mean is not positive; name only bands that measure "
+            "light, such as logarithm: [red, nir]"
+        ) from error
+    return measure_logarithmic_scaling((pixels for pixels, _ in train_pixels(regions)), floor)
 
 
 def draw_curves(folder: Path, name: str, best_epoch: int) -> None:
@@ -247,8 +273,8 @@ def augmentation(config: RunConfig, bands: Sequence[str]) -> Augmentation:
     )
 
 
-def check_modalities(config: RunConfig, bands: Sequence[str]) -> None:
-    """Makes sure that the bands of every modality exist.
+def check_named_bands(config: RunConfig, bands: Sequence[str]) -> None:
+    """Makes sure that the bands of every modality, and those that become logarithms, exist.
 
     Args:
         config: The run's configuration.
@@ -257,11 +283,14 @@ def check_modalities(config: RunConfig, bands: Sequence[str]) -> None:
     Raises:
         BandError: One does not.
     """
-    for name, members in config.bands.modalities.items():
+    groups = {f"modality {name!r}": members for name, members in config.bands.modalities.items()}
+    if config.bands.logarithm != "all":
+        groups["bands.logarithm"] = config.bands.logarithm
+    for name, members in groups.items():
         for band in members:
             if band not in bands:
                 raise BandError(
-                    f"modality {name!r} names band {band!r}, which the scenes do not have"
+                    f"{name} names band {band!r}, which the scenes do not have"
                     f"{did_you_mean(band, bands)}; they have {', '.join(bands)}"
                 )
 

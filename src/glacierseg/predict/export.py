@@ -61,9 +61,17 @@ class RawGraph(nn.Module):
         self.register_buffer("mean", torch.tensor(scaling.mean)[None, :, None, None])
         factor = 1 / torch.tensor(scaling.std, dtype=torch.float64)
         self.register_buffer("factor", factor.float()[None, :, None, None])
+        floors = [0.0 if floor is None else floor for floor in scaling.floor]
+        self.logarithmic = any(floors)
+        self.register_buffer("floor", torch.tensor(floors)[None, :, None, None])
 
     def forward(self, values: Tensor) -> Tensor:
         """`(B, C, H, W)` in the scene's units to probabilities `(B, classes, H, W)`."""
+        if self.logarithmic:
+            floor = self.get_buffer("floor")
+            # A maximum would make a number of NaN in some engines: a comparison keeps it.
+            raised = torch.where(values < floor, floor, values)
+            values = torch.where(floor > 0, torch.where(floor > 0, raised, 1.0).log(), values)
         scaled = (values - self.get_buffer("mean")) * self.get_buffer("factor")
         missing = (scaled - scaled).sum(1, keepdim=True).isnan()
         logits: Tensor = self.network(torch.where(missing, 0.0, scaled))
@@ -142,6 +150,8 @@ def openvino_model(network: nn.Module, scaling: Scaling, window_px: int) -> Any:
 def fingerprint(network: nn.Module, scaling: Scaling) -> str:
     """Returns a word that changes with the weights, the scaling and the level of pruning."""
     digest = sha256(json.dumps([scaling.mean, scaling.std, getattr(network, "prune_level", None)]).encode())
+    if any(scaling.floor):
+        digest.update(json.dumps(scaling.floor).encode())
     for key, tensor in network.state_dict().items():
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
@@ -157,6 +167,7 @@ def facts_of(network: nn.Module, card: ModelCard, window_px: int) -> dict[str, s
         "bands": json.dumps(card.bands),
         "band_mean": json.dumps(card.band_mean),
         "band_std": json.dumps(card.band_std),
+        **({"band_log_floor": json.dumps(card.band_log_floor)} if card.band_log_floor else {}),
         "class_names": json.dumps(dict(enumerate(names))),
         "patch_px": str(card.patch_px),
         "window_px": str(window_px),

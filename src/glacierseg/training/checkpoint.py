@@ -29,6 +29,8 @@ class ModelCard(BaseModel):
         bands: Names of the input bands in order.
         band_mean: What to subtract from each band.
         band_std: What to divide each band by then.
+        band_log_floor: Where not empty, the bands with a value become the natural logarithm first, lower
+            values raised to it.
         patch_px: Side of the training patches.
         training: Facts of the training, for people.
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
@@ -45,6 +47,7 @@ class ModelCard(BaseModel):
     bands: tuple[str, ...]
     band_mean: tuple[float, ...]
     band_std: tuple[float, ...]
+    band_log_floor: tuple[float | None, ...] = ()
     patch_px: int
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
@@ -53,7 +56,7 @@ class ModelCard(BaseModel):
     @property
     def scaling(self) -> Scaling:
         """How band values become input."""
-        return Scaling(self.band_mean, self.band_std)
+        return Scaling(self.band_mean, self.band_std, self.band_log_floor)
 
     def build(self) -> "nn.Module":
         """Makes the network with fresh weights."""
