@@ -61,7 +61,7 @@ def run(study: Study, *, jobs: int, boosting: bool) -> None:
     """Runs everything that is not there yet, and writes the table, the numbers behind it and the pictures."""
     from benchmarks.recipes.boosting import boosting_method
     from benchmarks.recipes.ensemble import ensemble_methods
-    from benchmarks.recipes.ground import tested_chips
+    from benchmarks.recipes.ground import scored_chips
     from benchmarks.recipes.methods import network_names, run_methods
     from benchmarks.recipes.pictures import draw_worst
     from benchmarks.recipes.runs import run_all
@@ -70,7 +70,7 @@ def run(study: Study, *, jobs: int, boosting: bool) -> None:
 
     run_all(study, jobs)
     started = time.monotonic()
-    chips = tested_chips(study)
+    chips = scored_chips(study)
     methods = run_methods(study)
     if boosting:
         methods.insert(2, boosting_method(study))

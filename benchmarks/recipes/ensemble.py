@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from benchmarks.recipes.ground import TestedChip, role_truth
+from benchmarks.recipes.ground import ScoredChip, role_truth
 from benchmarks.recipes.methods import Costs, Method, network_names
 from benchmarks.recipes.study import Study
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from glacierseg.refine.search import tune_refinement
 NAME = "mean of the networks"
 
 
-def ensemble_methods(study: Study, chips: tuple[TestedChip, ...], costs: list[Costs]) -> list[Method]:
+def ensemble_methods(study: Study, chips: tuple[ScoredChip, ...], costs: list[Costs]) -> list[Method]:
     """Writes the masks of the mean, raw and refined, and returns both methods; none with a single network.
 
     Args:
@@ -46,7 +46,7 @@ def _path(study: Study, fold: int, chip: str, stage: str) -> Path:
     return study.out / "ensemble" / f"fold{fold}" / f"{chip}_{stage}.tif"
 
 
-def _write_fold(study: Study, fold: int, names: list[str], chips: list[TestedChip]) -> None:
+def _write_fold(study: Study, fold: int, names: list[str], chips: list[ScoredChip]) -> None:
     """Tunes refinement on the validation pixels of a fold and writes the masks of its tested chips."""
     run = study.run_folder("networks", fold)
     truths, masks, sizes = [], [], []

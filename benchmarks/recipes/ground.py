@@ -17,7 +17,7 @@ from glacierseg.raster.truth import IGNORE, read_mask
 
 
 @dataclass(frozen=True, eq=False)
-class TestedChip:
+class ScoredChip:
     """A chip in the fold that tests it.
 
     Attributes:
@@ -50,16 +50,16 @@ def role_truth(folder: Path, chip: str, role: Role) -> NDArray[np.uint8] | None:
     return np.where(area, truth, np.uint8(IGNORE))
 
 
-def tested_chips(study: Study) -> tuple[TestedChip, ...]:
+def scored_chips(study: Study) -> tuple[ScoredChip, ...]:
     """Returns every chip once, in the fold that tests it; ground that chips share counts in the first one."""
     networks = next(iter(study.sets))
-    found: list[TestedChip] = []
+    found: list[ScoredChip] = []
     for fold, name, truth, grid in _tested(study, networks):
         once = truth.copy()
         for earlier in found:
             if may_meet(earlier.grid, grid):
                 once[area_on_grid(earlier.own_truth != IGNORE, earlier.grid, grid)] = IGNORE
-        found.append(TestedChip(name, fold, grid, once, truth))
+        found.append(ScoredChip(name, fold, grid, once, truth))
     names = [chip.name for chip in found]
     assert sorted(names) == sorted(chip.name for chip in study.chips), "each chip tests in one fold"
     return tuple(found)

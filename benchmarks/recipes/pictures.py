@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.recipes.ground import TestedChip
+from benchmarks.recipes.ground import ScoredChip
 from benchmarks.recipes.scores import Result
 from benchmarks.recipes.study import Study
 
@@ -18,7 +18,7 @@ from glacierseg.report.save import save_figure
 EACH_FOLD = 4
 
 
-def draw_worst(study: Study, result: Result, chips: tuple[TestedChip, ...]) -> list[Path]:
+def draw_worst(study: Study, result: Result, chips: tuple[ScoredChip, ...]) -> list[Path]:
     """Draws the chips of each fold with the most wrong pixels of a method, and lists all chips by that."""
     scenes = {chip.name: chip.scene for chip in study.chips}
     folder = study.out / "worst"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from benchmarks.recipes.ground import TestedChip
+from benchmarks.recipes.ground import ScoredChip
 from benchmarks.recipes.methods import Method
 
 from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
@@ -59,7 +59,7 @@ class Result:
         }
 
 
-def score(method: Method, chips: Sequence[TestedChip]) -> Result:
+def score(method: Method, chips: Sequence[ScoredChip]) -> Result:
     """Scores the masks of a method; a pixel without a prediction but with truth is an error of the method."""
     pairs, by_chip = [], {}
     by_fold: dict[int, Counts] = {}

@@ -57,6 +57,8 @@ class Study:
             **sections,
             # With a handful of bands there is no choice of the best six.
             "bands": {"top": 0, **sections.get("bands", {})},
+            # Each region is scored where it tests, so nothing is spent on predicting what was trained on.
+            "prediction": {"regions": "scored", **sections.get("prediction", {})},
             "split": split | dict(sections.get("split", {})),
             "outputs": OUTPUTS,
             "regions": [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import psutil
-from benchmarks.recipes.ground import TestedChip
+from benchmarks.recipes.ground import ScoredChip
 from benchmarks.recipes.methods import Costs
 from benchmarks.recipes.scores import CONFIDENCE, SCORES, Result
 from benchmarks.recipes.study import Study
@@ -21,7 +21,7 @@ from glacierseg.raster.write import write_text
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "rasterio", "scikit-learn")
 
 
-def write_table(study: Study, results: Sequence[Result], chips: Sequence[TestedChip], command: str) -> None:
+def write_table(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip], command: str) -> None:
     """Writes `table.md`."""
     best = max(results, key=lambda result: result.scores.mean_iou)
     titles = ["method", "stage", *SCORES.values(), "mean IoU by fold", "glacier IoU by fold"]
@@ -61,7 +61,7 @@ def _cost_cells(costs: Costs) -> list[str]:
     ]
 
 
-def _notes(study: Study, results: Sequence[Result], chips: Sequence[TestedChip], best: Result) -> list[str]:
+def _notes(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip], best: Result) -> list[str]:
     counted = sum(int((chip.truth != 255).sum()) for chip in chips)
     shown = sum(int((chip.own_truth != 255).sum()) for chip in chips)
     size = sum(chip.truth.size for chip in chips)

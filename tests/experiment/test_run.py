@@ -458,3 +458,32 @@ def test_a_damaged_file_of_a_run_is_named_in_one_line(finished: Path, name: str)
             run_experiment(asked, finished)
     finally:
         (finished / name).write_text(whole)
+
+
+def test_only_what_is_scored_is_predicted_on_request(tmp_path: Path) -> None:
+    asked = settings(tmp_path, bands={"top": 0}, prediction={"regions": "scored"})
+    asked["training"]["epochs"] = 1
+    asked["regions"][0]["roles"] = "train"
+    extra = write_scene(tmp_path / "s2.tif", easy_scene(blobs(HEIGHT, WIDTH, 9), len(BANDS)), BANDS, nodata=0)
+    write_mask(tmp_path / "m2.tif", blobs(HEIGHT, WIDTH, 9))
+    asked["regions"].append({"name": "r2", "scene": str(extra), "truth": "m2.tif", "roles": "validate"})
+    run = run_experiment(parse_config(asked, tmp_path / "c.yaml"), tmp_path / "out")
+    for folder in (run / "threshold" / "all", run / "m_landsnet" / "all"):
+        assert {path.name for path in folder.glob("*_mask.tif")} == {"r1_mask.tif", "r2_mask.tif"}
+    assert {(row["region"], row["role"]) for row in table(run)} == {("r1", "test"), ("r2", "validate")}
+    timings = json.loads((run / "m_landsnet" / "all" / "timings.json").read_text())
+    assert timings["predicted_px"] == 2 * HEIGHT * WIDTH
+    assert timings["prediction_s"] > 0
+
+
+def test_a_run_of_a_version_without_some_setting_is_continued(finished: Path) -> None:
+    written = finished / "config.yaml"
+    known = yaml.safe_load(written.read_text())
+    del known["prediction"]["regions"]
+    written.write_text(yaml.safe_dump(known))
+    run_experiment(config(finished.parent), finished)
+    known["prediction"]["overlap"] = 0.25
+    written.write_text(yaml.safe_dump(known))
+    with pytest.raises(RequestError, match=r"prediction\.overlap was 0\.25"):
+        run_experiment(config(finished.parent), finished)
+    written.write_text(yaml.safe_dump({**known, "prediction": {**known["prediction"], "overlap": 0.5}}))

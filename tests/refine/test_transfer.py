@@ -50,6 +50,13 @@ def test_the_verdict_names_what_got_worse_first():
     assert "left the IoU of 1 of 3 untouched regions as it was" in lines[2]
 
 
+def test_of_many_regions_the_largest_changes_are_named():
+    gains = [gain(f"r{i:02d}", "untouched", 0.5, 0.5 - i / 100) for i in range(1, 21)]
+    line = verdict(gains, "iou")[0]
+    assert "20 of 20 untouched regions WORSE: r09 (IoU 0.5000 -> 0.4100), r10" in line
+    assert "r20 (IoU 0.5000 -> 0.3000) and 8 more; do not" in line
+
+
 def test_a_region_that_pays_for_the_others_is_named():
     lines = verdict([gain("a", "tuned", 0.5, 0.6), gain("b", "tuned", 0.9, 0.8)], "iou")
     assert lines[0] == "of the 2 regions that were tuned on together, 1 got worse: b (IoU 0.9000 -> 0.8000)"

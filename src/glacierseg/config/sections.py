@@ -215,6 +215,7 @@ class TrainingConfig(Section):
 class PredictionConfig(Section):
     """How scenes are predicted."""
 
+    regions: Literal["all", "scored"] = "all"
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     window_px: Annotated[int, Field(ge=8)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
@@ -312,6 +313,10 @@ class RunConfig(Section):
             raise ValueError(
                 f"region {alone[0]!r} only validates, but the random split draws validation patches from "
                 "what trains; give it the role train or test"
+            )
+        if self.split.method == "random" and self.prediction.regions == "scored":
+            raise ValueError(
+                "prediction.regions is scored, but under the random split every region is; set it to all"
             )
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
             raise ValueError(

@@ -16,8 +16,8 @@ import psutil
 import yaml
 
 from glacierseg._version import __version__
-from glacierseg.config import RunConfig, dump_config, first_difference
-from glacierseg.errors import DataError, OutputError, RequestError
+from glacierseg.config import RunConfig, dump_config, first_difference, parse_config
+from glacierseg.errors import ConfigError, DataError, OutputError, RequestError
 from glacierseg.models.registry import folder_name
 from glacierseg.raster.write import read_json, remove_leftovers, write_json, write_text
 
@@ -193,7 +193,7 @@ class RunFolder:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise DataError(f"{written}: is damaged; remove the folder and run again") from error
-        difference = first_difference(before, asked)
+        difference = first_difference(_with_defaults(before, written), asked)
         if difference:
             raise RequestError(
                 f"{self.path}: was begun with another configuration ({difference}); "
@@ -208,6 +208,14 @@ class RunFolder:
             )
         remove_leftovers(self.path)
         return True
+
+
+def _with_defaults(before: Any, path: Path) -> Any:
+    """Fills in the settings that an earlier version did not know, so that its runs can be continued."""
+    try:
+        return yaml.safe_load(dump_config(parse_config(before, path)))
+    except (ConfigError, TypeError):
+        return before
 
 
 def _stamp(path: Path) -> list[int]:

@@ -1,6 +1,6 @@
 """The stages after prediction: refinement tuned on validation pixels, and outlines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import cast
 
@@ -55,14 +55,17 @@ def refine_regions(
         write_json(folder.refinement, record)
     best = RefineParameters(**record["best"])
     changes = record.setdefault("changes", {})
-    for study, wanted in zip(studied, config.regions, strict=True):
-        if not folder.refined(study.name).exists() or study.name not in changes:
-            done = refine_file(folder.mask(study.name), folder.refined(study.name), best, dem=wanted.dem)
-            changes[study.name] = [asdict(change) for change in done]
-            record.pop("gains", None)
-            # They were drawn from what the mask was refined to before.
-            folder.outlines(study.name).unlink(missing_ok=True)
-            write_json(folder.refinement, record)
+    dems = {region.name: region.dem for region in config.regions}
+    missing = [s for s in studied if not folder.refined(s.name).exists() or s.name not in changes]
+    for study in missing:
+        done = refine_file(folder.mask(study.name), folder.refined(study.name), best, dem=dems[study.name])
+        changes[study.name] = [asdict(change) for change in done]
+        # They were drawn from what the mask was refined to before.
+        folder.outlines(study.name).unlink(missing_ok=True)
+    if missing:
+        # Once for all regions: the search's table in it is long. What is cut off before is refined again.
+        record.pop("gains", None)
+        write_json(folder.refinement, record)
     if "gains" not in record:
         truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
         gains = _gains(studied, folder, truths)
@@ -133,16 +136,26 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
             )
 
 
-def write_inventories(config: RunConfig, folder: ModelFolder, talk: Talk) -> None:
+def write_inventories(
+    config: RunConfig, folder: ModelFolder, talk: Talk, names: Collection[str] | None = None
+) -> None:
     """Writes the inventory of the refined mask of every region that shall have one and has none yet.
 
     Truth in the form of outlines is what its glaciers are linked to. Divides follow the terrain, or the truth
     where there is no elevation model.
+
+    Args:
+        config: The run's configuration.
+        folder: Holds the refined masks.
+        talk: Where to say what happens.
+        names: Of the regions that have a mask; all when None.
     """
     for region in config.regions:
         wanted = config.outputs.inventory
         if wanted is None:
             wanted = region.dem is not None and config.outputs.outlines != "none"
+        if names is not None and region.name not in names:
+            continue
         if not wanted or folder.inventory(region.name).exists():
             continue
         chance = folder.probability(region.name)

@@ -12,8 +12,15 @@ from glacierseg.raster.write import read_json, write_json, write_raster
 from glacierseg.threshold import ThresholdRule, find_threshold
 
 
-def threshold_masks(studied: Sequence[StudyRegion], folder: ModelFolder) -> str:
+def threshold_masks(
+    studied: Sequence[StudyRegion], folder: ModelFolder, shown: Sequence[StudyRegion] | None = None
+) -> str:
     """Finds the best threshold on training pixels and applies it to every region, unless that is done.
+
+    Args:
+        studied: All regions.
+        folder: Where the rule and its masks go.
+        shown: The regions it is applied to; all when None.
 
     Returns:
         The rule in words.
@@ -27,7 +34,7 @@ def threshold_masks(studied: Sequence[StudyRegion], folder: ModelFolder) -> str:
     facts = read_json(stored)
     facts.pop("rule")
     rule = ThresholdRule(**facts)
-    for study in studied:
+    for study in studied if shown is None else shown:
         if folder.mask(study.name).exists():
             continue
         scene = study.region.scene.select(rule.bands)

@@ -24,6 +24,7 @@ from glacierseg.refine.ground import ground_pixel_m
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 THRESHOLD = "threshold"
+_MOST_LINES = 24
 SHOWN_SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
 
 
@@ -55,11 +56,12 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
 def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
     studied, every_band = _begin(config, folder, talk)
     _write_notices(config, folder, every_band)
+    shown = _shown(config, studied)
     scored: list[tuple[str, str, Rows]] = []
     rule = folder.model(THRESHOLD, "all")
     rule_talk = talk.about(THRESHOLD)
-    rule_talk.say(f"best rule on training pixels: {threshold_masks(studied, rule)}")
-    scored.append((THRESHOLD, "all", _finish(config, studied, rule, None, rule_talk)))
+    rule_talk.say(f"best rule on training pixels: {threshold_masks(studied, rule, shown)}")
+    scored.append((THRESHOLD, "all", _finish(config, shown, rule, None, rule_talk)))
     for model in config.models:
         best: tuple[str, ...] = ()
         for bands in ("all", "top6"):
@@ -69,14 +71,16 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
             selected = every_band if bands == "all" else best
             own_talk = talk.about(f"{model.name} {bands}")
             train(config, model, studied, own, bands=selected, talk=own_talk)
-            predict_regions(config, model, studied, own, own_talk)
+            predict_regions(config, model, shown, own, own_talk)
             calibrate(config, model, studied, own, own_talk)
             if bands == "all" and 0 < config.bands.top < len(every_band):
                 best = choose_top_bands(config.bands, model.name, studied, own, own_talk)
-            scored.append((model.name, bands, _finish(config, studied, own, model, own_talk)))
+            scored.append((model.name, bands, _finish(config, shown, own, model, own_talk)))
         # Written after every network, so that an unfinished run shows what it has.
         write_tables(folder.path, scored)
-    rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own["metrics"]]
+    # Of many regions nobody reads a line each; metrics.csv has them.
+    table = "metrics" if len(shown) <= _MOST_LINES else "pooled"
+    rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own[table]]
     columns = ("model", "bands", "region", "stage", *SHOWN_SCORES)
     role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
     talk.table(f"Scores on {role} pixels", columns, comparison(rows, role))
@@ -85,6 +89,13 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
 
         talk.say(f"report: {write_report(folder.path)}")
     return folder.path
+
+
+def _shown(config: RunConfig, studied: Sequence[StudyRegion]) -> tuple[StudyRegion, ...]:
+    """Returns the regions that are predicted, refined and scored."""
+    if config.prediction.regions == "all":
+        return tuple(studied)
+    return tuple(study for study in studied if {"validate", "test"} & set(study.areas))
 
 
 def train_one(
@@ -185,7 +196,7 @@ def _finish(
     refine_regions(config, studied, folder, model, talk)
     if config.outputs.outlines != "none":
         write_outlines(studied, folder)
-    write_inventories(config, folder, talk)
+    write_inventories(config, folder, talk, {study.name for study in studied})
     # A run of an earlier version stored scores of another kind, which are made again.
     if (scores := read_scores(folder)) is None:
         scores = score_regions(config, studied, folder)

@@ -13,6 +13,8 @@ from glacierseg.refine.objective import Agreement, Objective, agreement
 from glacierseg.refine.pixels import width_and_height_m
 
 Use = Literal["tuned", "untouched"]
+# Of more regions than this only those with the largest changes are named.
+_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,11 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
     def change(gain: RegionGain) -> str:
         return f"{gain.region} ({name} {shown(gain.raw)} -> {shown(gain.refined)})"
 
+    def changes(gains: Sequence[RegionGain]) -> str:
+        ranked = sorted(gains, key=lambda gain: -abs(gain.gain(objective)))[:_NAMED]
+        named = [change(gain) for gain in gains if gain in ranked]
+        return ", ".join(named) + (f" and {len(gains) - _NAMED} more" if len(gains) > _NAMED else "")
+
     tuned = [gain for gain in gains if gain.use == "tuned"]
     untouched = [gain for gain in gains if gain.use == "untouched"]
     better = [gain for gain in untouched if gain.gain(objective) > 0]
@@ -111,13 +118,12 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
     if worse:
         lines.append(
             f"the refinement made {len(worse)} of {len(untouched)} untouched regions WORSE: "
-            + ", ".join(map(change, worse))
+            + changes(worse)
             + "; do not expect the gain of the tuning region elsewhere"
         )
     if better:
         lines.append(
-            f"the refinement improved {len(better)} of {len(untouched)} untouched regions: "
-            + ", ".join(map(change, better))
+            f"the refinement improved {len(better)} of {len(untouched)} untouched regions: " + changes(better)
         )
     if same := len(untouched) - len(better) - len(worse):
         lines.append(
@@ -126,7 +132,7 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
     if harmed := [gain for gain in tuned if gain.gain(objective) < 0]:
         lines.append(
             f"of the {len(tuned)} regions that were tuned on together, "
-            f"{len(harmed)} got worse: {', '.join(map(change, harmed))}"
+            f"{len(harmed)} got worse: {changes(harmed)}"
         )
     if tuned and not untouched:
         lines.append(

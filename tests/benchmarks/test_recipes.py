@@ -1,0 +1,177 @@
+"""The recipes of the real benchmarks: what they ask for, what they count, what they see of a pixel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from affine import Affine
+from benchmarks.alps.recipe import find_chips as find_alps
+from benchmarks.recipes.boosting import boosting_method, pixel_features
+from benchmarks.recipes.ensemble import ensemble_methods
+from benchmarks.recipes.ground import scored_chips
+from benchmarks.recipes.methods import Method
+from benchmarks.recipes.scores import score
+from benchmarks.recipes.study import Chip, Study, pick, read_settings
+from benchmarks.recipes.table import write_table
+from benchmarks.zanskar.recipe import find_chips as find_zanskar
+from rasterio.crs import CRS
+from scipy.ndimage import generic_filter
+from sklearn import metrics
+from tests.helpers import blobs, easy_scene
+
+from glacierseg.config import parse_config
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import open_scene
+from glacierseg.raster.truth import load_truth
+from glacierseg.raster.write import write_raster
+
+ROOT = Path(__file__).parents[2]
+SIDE, STEP = 48, 32
+BANDS = ["blue", "green", "red", "nir"]
+
+
+def make_study(folder: Path) -> Study:
+    """Four chips in a row that share a third of their ground; folds 1 and 2 test one, fold 3 two of them."""
+    whole = blobs(SIDE, 3 * STEP + SIDE, 3)
+    whole[14:28] = 1
+    values = easy_scene(whole, 4)
+    chips = []
+    for number in range(4):
+        part = np.s_[..., number * STEP : number * STEP + SIDE]
+        grid = Grid(CRS.from_epsg(32643), Affine(10, 0, 10.0 * STEP * number, 0, -10, 0), SIDE, SIDE)
+        chip = Chip(f"c{number}", folder / f"c{number}.tif", folder / f"m{number}.tif")
+        write_raster(chip.scene, values[part], grid, bands=BANDS, nodata=0, cog=False)
+        write_raster(chip.truth, whole[part], grid, bands=["glacier"], nodata=None, cog=False)
+        chips.append(chip)
+        for fold in (1, 2, 3):
+            regions = folder / "out" / "networks" / f"fold{fold}" / "regions"
+            tests = number == fold - 1 or (number, fold) == (3, 3)
+            role = 3 if tests else 2 if number == fold % 3 else 1
+            truth = whole[part].copy()
+            truth[:2] = 255
+            write_raster(regions / f"c{number}_truth.tif", truth, grid, bands=["glacier"], nodata=255)
+            roles = np.full((SIDE, SIDE), role, np.uint8)
+            write_raster(regions / f"c{number}_roles.tif", roles, grid, bands=["role"], nodata=None)
+    models = [{"name": "m_landsnet", "patch_px": 32}, {"name": "glavitu", "patch_px": 32}]
+    return Study("t", tuple(chips), {"networks": {"models": models}}, folder / "out")
+
+
+def test_shared_ground_counts_once_and_scores_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    chips = scored_chips(study)
+    assert [(chip.fold, chip.name) for chip in chips] == [(1, "c0"), (2, "c1"), (3, "c2"), (3, "c3")]
+    assert sum(int((chip.truth != 255).sum()) for chip in chips) == (SIDE - 2) * (3 * STEP + SIDE)
+    assert (chips[1].truth[:, : SIDE - STEP] == 255).all()
+    assert (chips[1].own_truth[2:] != 255).all()
+    rng = np.random.default_rng(0)
+    predictions = {}
+    for chip in chips:
+        mask = rng.integers(0, 2, (SIDE, SIDE)).astype(np.uint8)
+        mask[5, 5] = 255  # not predicted, which is an error where there is glacier
+        write_raster(tmp_path / f"p_{chip.name}.tif", mask, chip.grid, bands=["glacier"], nodata=255)
+        predictions[chip.name] = np.where(mask == 255, 0, mask)
+    result = score(Method("made up", "raw", lambda _, chip: tmp_path / f"p_{chip}.tif"), chips)
+    known = [chip.truth != 255 for chip in chips]
+    true = np.concatenate([chip.truth[k] for chip, k in zip(chips, known, strict=True)])
+    found = np.concatenate([predictions[chip.name][k] for chip, k in zip(chips, known, strict=True)])
+    assert result.scores.iou == pytest.approx(metrics.jaccard_score(true, found))
+    assert result.scores.mean_iou == pytest.approx(metrics.jaccard_score(true, found, average="macro"))
+    assert result.scores.mcc == pytest.approx(metrics.matthews_corrcoef(true, found))
+    assert len(result.by_fold) == 3
+    assert result.intervals.scores["iou"].low < result.scores.iou < result.intervals.scores["iou"].high
+    write_table(study, [result], chips, "python -m x")
+    text = (study.out / "table.md").read_text()
+    assert f"| made up | raw | {result.scores.mean_iou:.3f} (" in text
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+    json.dumps(result.to_dict())
+
+
+def test_the_mean_of_the_networks_is_that_of_their_probabilities(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    chips = scored_chips(study)
+    rng = np.random.default_rng(1)
+    written: dict[tuple[int, str], list[np.ndarray]] = {}
+    for fold in (1, 2, 3):
+        for name in ("m_landsnet", "glavitu"):
+            for chip in chips:
+                chance = rng.random((SIDE, SIDE)).astype(np.float32)
+                folder = study.run_folder("networks", fold) / name / "all"
+                path = folder / f"{chip.name}_probability.tif"
+                write_raster(path, chance, chip.grid, bands=["glacier"], nodata=np.nan)
+                written.setdefault((fold, chip.name), []).append(chance)
+    raw, refined = ensemble_methods(study, chips, [])
+    assert [raw.stage, refined.stage] == ["raw", "refined"]
+    for chip in chips:
+        with rasterio.open(raw.mask(chip.fold, chip.name)) as file:
+            mask = file.read(1)
+        assert (mask == (np.mean(written[chip.fold, chip.name], axis=0) >= 0.5)).all()
+        assert refined.mask(chip.fold, chip.name).exists()
+
+
+def test_boosting_learns_from_training_ground_and_predicts_all_that_is_tested(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    method = boosting_method(study, iterations=20)
+    result = score(method, scored_chips(study))
+    assert result.scores.iou > 0.6
+    assert method.costs.training_s
+    assert boosting_method(study).costs == method.costs  # not trained again
+
+
+def test_features_look_at_known_pixels_only() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(10, 20, (3, 24, 30)).astype(np.float32)
+    valid = rng.random((24, 30)) > 0.2
+    found = pixel_features(np.where(valid, values, np.float32(1e6)), valid)
+    assert found.shape[0] == 3 + 3 + 2 * 3 * 3
+    known = np.where(valid, values[0].astype(float), np.nan)
+    inner = np.s_[12:-12, 12:-12]
+    for place, way in ((6, np.nanmean), (7, np.nanstd)):
+        expected = generic_filter(known, way, size=3, mode="mirror")
+        assert found[place][1:-1, 1:-1][valid[1:-1, 1:-1]] == pytest.approx(
+            expected[1:-1, 1:-1][valid[1:-1, 1:-1]], abs=2e-2
+        )
+    assert np.isfinite(found[:, valid]).all()
+    assert found[3][inner] == pytest.approx(
+        np.where(valid, (values[0] - values[1]) / (values[0] + values[1]), 0)[inner], abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["alps", "zanskar"])
+def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
+    sets = read_settings(ROOT / "benchmarks" / name / "settings.yaml", epochs=2, width=0.125)
+    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * 3
+    study = Study(name, (Chip("a", tmp_path / "a.tif", tmp_path / "b.tif"),), sets, tmp_path)
+    study.write_configs()
+    for fold in (1, 2, 3):
+        text = study.config_path("networks", fold).read_text()
+        config = parse_config(yaml.safe_load(text), tmp_path / "c.yaml")
+        assert (config.split.fold_over, config.split.fold, config.training.epochs) == ("places", fold, 2)
+        assert config.prediction.regions == "scored"
+
+
+def test_a_few_regions_are_spread_over_the_list() -> None:
+    chips = [Chip(str(n), Path("a"), Path("b")) for n in range(10)]
+    assert [chip.name for chip in pick(chips, 3)] == ["0", "3", "6"]
+    assert len(pick(chips, None)) == len(pick(chips, 99)) == 10
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("find", "folder"), [(find_alps, "alps_sentinel2"), (find_zanskar, "zanskar_landsat8")]
+)
+def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: object, folder: str) -> None:
+    """Background is not hidden by a declared nodata of 0; what is 0 in any band is no data."""
+    chips = find(data_dir / folder)  # type: ignore[operator]
+    assert len(chips) == {"alps_sentinel2": 302, "zanskar_landsat8": 17}[folder]
+    for chip in chips[:: len(chips) // 17]:
+        scene = open_scene(chip.scene)
+        truth = load_truth(chip.truth, scene.grid)
+        with rasterio.open(chip.scene) as image, rasterio.open(chip.truth) as mask:
+            values, expected = image.read(), mask.read(1)
+        assert (truth == expected).all()
+        with scene.open() as reader:
+            valid = np.concatenate([part[2] for part in reader.strips()])
+        assert (valid == (values != 0).all(0)).all()
