@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from glacierseg.cli_data import split_names
+from glacierseg.cli_weights import WeightsName, split_model
+
 if TYPE_CHECKING:
     from glacierseg.console import Talk
     from glacierseg.predict.calibration import Calibration
+    from glacierseg.raster.scene import Scene
+    from glacierseg.weights import Weights
 
 
 def add_predict_command(app: typer.Typer) -> None:
@@ -16,9 +21,28 @@ def add_predict_command(app: typer.Typer) -> None:
 
 
 def predict(
-    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="One or more scenes.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL_DIR] SCENE...", help="A trained model unless --weights names one, and scenes."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Where the result goes.")],
+    weights: WeightsName = None,
+    band_names: Annotated[
+        str | None,
+        typer.Option(help="Names of the bands in file order, separated by commas."),
+    ] = None,
+    sensor: Annotated[
+        str | None,
+        typer.Option(help="For --weights: what B2 means in the scenes, if they are of another sensor."),
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Value of pixels without data where the files declare none.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="For --weights: predict though values look strange.")
+    ] = False,
     window_px: Annotated[
         int | None, typer.Option(help="Side of a window; the training patch by default, 512 with a halo.")
     ] = None,
@@ -31,7 +55,10 @@ def predict(
         ),
     ] = 0,
     batch_size: Annotated[int, typer.Option(help="Windows of the training patch's size per pass.")] = 16,
-    threshold: Annotated[float, typer.Option(help="Probability from which a pixel is glacier.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability from which a pixel is glacier; 0.5 or the weights' own."),
+    ] = None,
     more: Annotated[
         list[Path] | None,
         typer.Option("--with", help="One more model folder; predicts the mean and, as a band, the spread."),
@@ -71,49 +98,55 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.predict.calibration import calibration_for  # noqa: PLC0415
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
 
+    model_dir, scenes = split_model(paths, weights)
+    _check_usage(weights, sensor=sensor, force=force, more=more)
     stems = [scene.stem for scene in scenes]
     if len(set(stems)) < len(stems):
         raise RequestError(
             "two scenes have the same file name, so their results would too; predict them apart"
         )
     talk = Talk()
-    folders = [model_dir, *(more or [])]
+    named = find_weights(weights) if weights else None
+    folders = [*(named.folders if named else ()), *([model_dir] if model_dir else ()), *(more or ())]
     ensemble = load_ensemble(folders, prune_level=prune_level)
-    # All scenes are looked at first: better to refuse the tenth now than in an hour.
-    opened = [ensemble.matching_scene(open_scene(path)) for path in scenes]
+    opened = _open(talk, scenes, named, band_names=band_names, nodata=nodata, sensor=sensor, force=force)
+    opened = [ensemble.matching_scene(scene) for scene in opened]
     settings: dict[str, Any] = {
         "window_px": window_px,
         "overlap": overlap,
         "halo_px": halo_px,
         "batch_size": batch_size,
-        "threshold": threshold,
+        "threshold": (named.card.threshold if named else 0.5) if threshold is None else threshold,
         "symmetries": symmetries,
         "engine": engine,
         "precision": precision,
-        "int8_model": int8_model or (model_dir / "model_int8.xml" if precision == "int8" else None),
+        "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
         "dtype": dtype,
     }
     # A calibration is for what its network says by itself.
-    own = None if more or prune_level is not None else calibration_for(model_dir, symmetries=symmetries)
+    own = None if more or prune_level is not None else _calibration(named, folders[0], symmetries=symmetries)
     if calibrated:
         if own is None:
             raise RequestError(
-                f"{model_dir}: has no calibration for what is asked; a run makes one on validation pixels, "
-                "for a single network and with or without symmetries as it predicts; leave --calibrated out"
+                f"{weights or model_dir}: has no calibration for what is asked; a run makes one on "
+                "validation pixels, for a single network and with or without symmetries as it predicts; leave "
+                "--calibrated out"
             )
         settings["calibration"] = own.scale
     if halo_px:
         from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
 
-        compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
+        left_out = {"dtype", "calibration"}
+        compared = {key: value for key, value in settings.items() if key not in left_out}
         for scene in opened:
             talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
+    if named:
+        settings["tags"] = {"trained_weights": named.name, "attribution": named.card.attribution}
     with connected(dask, workers) as cluster:
         for scene in opened:
             with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
@@ -126,6 +159,43 @@ def predict(
             talk.say(str(files.mask))
             if own is not None:
                 _say_area(talk, own, files.probability, confidence)
+
+
+def _check_usage(weights: str | None, *, sensor: str | None, force: bool, more: list[Path] | None) -> None:
+    if weights is None and (sensor or force):
+        raise typer.BadParameter("--sensor and --force go with --weights; a MODEL_DIR looks at names only")
+    if weights is not None and more:
+        raise typer.BadParameter("--with goes with a MODEL_DIR; weights predict by themselves")
+
+
+def _open(
+    talk: "Talk",
+    paths: list[Path],
+    named: "Weights | None",
+    *,
+    band_names: str | None,
+    nodata: float | None,
+    sensor: str | None,
+    force: bool,
+) -> "list[Scene]":
+    """Looks at all scenes first: better to refuse the tenth now than in an hour."""
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+
+    scenes = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in paths]
+    if named is None:
+        return scenes
+    fitted = [named.fit(scene, sensor=sensor, force=force) for scene in scenes]
+    for line in (line for one in fitted for line in one.warnings):
+        talk.warn(line)
+    return [one.scene for one in fitted]
+
+
+def _calibration(named: "Weights | None", folder: Path, *, symmetries: bool) -> "Calibration | None":
+    from glacierseg.predict.calibration import calibration_for, calibration_of_weights  # noqa: PLC0415
+
+    if named:
+        return calibration_of_weights(named, symmetries=symmetries)
+    return calibration_for(folder, symmetries=symmetries)
 
 
 def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:
