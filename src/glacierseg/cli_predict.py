@@ -40,6 +40,10 @@ def predict(
     nodata: Annotated[
         float | None, typer.Option(help="Value of pixels without data where the files declare none.")
     ] = None,
+    scale: Annotated[
+        float, typer.Option(help="For --weights: values of reflected light times this ...")
+    ] = 1.0,
+    offset: Annotated[float, typer.Option(help="... plus this are in the unit of the weights.")] = 0.0,
     force: Annotated[
         bool, typer.Option("--force", help="For --weights: predict though values look strange.")
     ] = False,
@@ -101,27 +105,29 @@ def predict(
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
     model_dir, scenes = split_model(paths, weights)
-    _check_usage(weights, sensor=sensor, force=force, more=more)
-    stems = [scene.stem for scene in scenes]
-    if len(set(stems)) < len(stems):
-        raise RequestError(
-            "two scenes have the same file name, so their results would too; predict them apart"
-        )
+    fitting: dict[str, Any] = {"sensor": sensor, "scale": scale, "offset": offset, "force": force}
+    _check_usage(weights, more, fitting)
+    _check_names(scenes)
     talk = Talk()
     named = find_weights(weights) if weights else None
     folders = [*(named.folders if named else ()), *([model_dir] if model_dir else ()), *(more or ())]
     ensemble = load_ensemble(folders, prune_level=prune_level)
-    opened = _open(talk, scenes, named, band_names=band_names, nodata=nodata, sensor=sensor, force=force)
+    # All scenes are looked at first: better to refuse the tenth now than in an hour.
+    opened = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in scenes]
+    if named:
+        opened = _fitted(talk, named, opened, fitting)
     opened = [ensemble.matching_scene(scene) for scene in opened]
+    default = named.card.threshold if named else 0.5
     settings: dict[str, Any] = {
         "window_px": window_px,
         "overlap": overlap,
         "halo_px": halo_px,
         "batch_size": batch_size,
-        "threshold": (named.card.threshold if named else 0.5) if threshold is None else threshold,
+        "threshold": default if threshold is None else threshold,
         "symmetries": symmetries,
         "engine": engine,
         "precision": precision,
@@ -129,13 +135,14 @@ def predict(
         "dtype": dtype,
     }
     # A calibration is for what its network says by itself.
-    own = None if more or prune_level is not None else _calibration(named, folders[0], symmetries=symmetries)
+    alone = not more and prune_level is None
+    own = _calibration(named, folders[0], symmetries=symmetries) if alone else None
     if calibrated:
         if own is None:
             raise RequestError(
                 f"{weights or model_dir}: has no calibration for what is asked; a run makes one on "
-                "validation pixels, for a single network and with or without symmetries as it predicts; leave "
-                "--calibrated out"
+                "validation pixels, for a single network and with or without symmetries as it predicts; "
+                "leave --calibrated out"
             )
         settings["calibration"] = own.scale
     if halo_px:
@@ -161,30 +168,24 @@ def predict(
                 _say_area(talk, own, files.probability, confidence)
 
 
-def _check_usage(weights: str | None, *, sensor: str | None, force: bool, more: list[Path] | None) -> None:
-    if weights is None and (sensor or force):
-        raise typer.BadParameter("--sensor and --force go with --weights; a MODEL_DIR looks at names only")
+def _check_usage(weights: str | None, more: list[Path] | None, fitting: dict[str, Any]) -> None:
+    if weights is None and fitting != {"sensor": None, "scale": 1.0, "offset": 0.0, "force": False}:
+        raise typer.BadParameter(f"{', '.join(f'--{key}' for key in fitting)} go with --weights")
     if weights is not None and more:
         raise typer.BadParameter("--with goes with a MODEL_DIR; weights predict by themselves")
 
 
-def _open(
-    talk: "Talk",
-    paths: list[Path],
-    named: "Weights | None",
-    *,
-    band_names: str | None,
-    nodata: float | None,
-    sensor: str | None,
-    force: bool,
-) -> "list[Scene]":
-    """Looks at all scenes first: better to refuse the tenth now than in an hour."""
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+def _check_names(scenes: list[Path]) -> None:
+    from glacierseg.errors import RequestError  # noqa: PLC0415
 
-    scenes = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in paths]
-    if named is None:
-        return scenes
-    fitted = [named.fit(scene, sensor=sensor, force=force) for scene in scenes]
+    if len({scene.stem for scene in scenes}) < len(scenes):
+        raise RequestError(
+            "two scenes have the same file name, so their results would too; predict them apart"
+        )
+
+
+def _fitted(talk: "Talk", named: "Weights", scenes: "list[Scene]", fitting: dict[str, Any]) -> "list[Scene]":
+    fitted = [named.fit(scene, **fitting) for scene in scenes]
     for line in (line for one in fitted for line in one.warnings):
         talk.warn(line)
     return [one.scene for one in fitted]

@@ -336,7 +336,10 @@ def _source(scene: Scene) -> list[object]:
     stats = [(path, path.stat()) for path in scene.paths]
     return [
         [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
-        [[band.path.name, band.index, band.nodata and float(band.nodata)] for band in scene.bands],
+        [
+            [band.path.name, band.index, band.nodata and float(band.nodata), band.scale, band.offset]
+            for band in scene.bands
+        ],
     ]
 
 

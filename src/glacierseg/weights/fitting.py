@@ -1,5 +1,6 @@
 """Whether a scene is one that weights can be applied to: its bands, its values, its pixels."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from glacierseg.weights.values import (
 
 RESOLUTION_FACTOR = 1.5
 """How many times larger or smaller pixels may be than those of the training before a warning."""
+# What `open_scene` calls bands of a file without names: numbers of the file, not of a sensor.
+_UNNAMED = re.compile(r"band_\d+")
 _SAME_BANDS = {"landsat5": "landsat7", "landsat9": "landsat8"}
 
 
@@ -37,13 +40,23 @@ class Fitted:
     warnings: tuple[str, ...] = ()
 
 
-def fit_scene(card: WeightsCard, scene: Scene, *, sensor: str | None = None, force: bool = False) -> Fitted:
+def fit_scene(
+    card: WeightsCard,
+    scene: Scene,
+    *,
+    sensor: str | None = None,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    force: bool = False,
+) -> Fitted:
     """Finds the bands that weights want in a scene, and looks whether its values are like the training's.
 
     Args:
         card: Of the weights.
         scene: The scene, bands in any order.
         sensor: Its sensor, where its bands go by numbers and it is another one than that of the training.
+        scale: Values of its bands of reflected light times this ...
+        offset: ... plus this are in the unit of the weights.
         force: Turn a refusal for values into a warning.
 
     Returns:
@@ -61,6 +74,10 @@ def fit_scene(card: WeightsCard, scene: Scene, *, sensor: str | None = None, for
         scene,
         bands=tuple(replace(own, name=band.name) for own, band in zip(chosen, card.bands, strict=True)),
     )
+    if (scale, offset) != (1.0, 0.0):
+        # Heat, indices and terrain are in other units.
+        reflected = [band.name for band in card.bands if band.role and not band.role.startswith("thermal")]
+        fitted = fitted.rescaled(reflected, scale, offset)
     warnings = [*_sensor_warnings(card, scene, sensor), *_pixel_warnings(card, scene, sensor)]
     samples = sample_values(fitted)
     if found := measure_values(samples):
@@ -68,10 +85,12 @@ def fit_scene(card: WeightsCard, scene: Scene, *, sensor: str | None = None, for
             line = f"{scene.paths[0]}: is unlike what {card.name} was trained on: {strange}"
             line += _zeros(fitted, samples) or likely_unit(card, found, [band.dtype for band in chosen])
             if not force:
-                raise ValuesError(f"{line}; convert its values, or go on all the same with --force")
+                raise ValuesError(
+                    f"{line}; convert them with --scale and --offset, or go on all the same with --force"
+                )
             warnings.append(line)
-        elif offset := offset_warning(card, found):
-            warnings.append(f"{scene.paths[0]}: {offset}")
+        elif lifted := offset_warning(card, found):
+            warnings.append(f"{scene.paths[0]}: {lifted}")
     return Fitted(fitted, tuple(warnings))
 
 
@@ -95,7 +114,7 @@ def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> t
     if missing:
         raise BandError(
             f"{scene.paths[0]}: lacks {', '.join(band.in_words for band in missing)}, which {card.name} "
-            f"needs; it has {', '.join(scene.band_names)}: {_remedy(card, missing, scene)}"
+            f"needs; it has {', '.join(scene.band_names)}: {_remedy(card, found, scene)}"
         )
     for band, places in zip(card.bands, found, strict=True):
         if len(places) > 1:
@@ -108,6 +127,8 @@ def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> t
 
 
 def _role(name: str, card: WeightsCard, sensor: str | None) -> str | None:
+    if _UNNAMED.fullmatch(name):
+        return None
     if sensor:
         return role_of(name, sensor)
     # B02 with its zero is Sentinel-2's, whatever the weights are for.
@@ -123,16 +144,26 @@ def _places(band: WeightsBand, names: Sequence[str], roles: Sequence[str | None]
     return [place for place, role in enumerate(roles) if role == band.role]
 
 
-def _remedy(card: WeightsCard, missing: Sequence[WeightsBand], scene: Scene) -> str:
+def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> str:
     names = [band.name for band in card.bands]
-    if any(band.name in INDICES or band.name in TERRAIN for band in missing):
+    lacking = [name for name, places in zip(names, found, strict=True) if not places]
+    if all(name in INDICES or name in TERRAIN for name in lacking):
+        recipe = [
+            scene.band_names[places[0]] if places else name for name, places in zip(names, found, strict=True)
+        ]
+        dem = " --dem DEM.tif" if any(name in TERRAIN for name in lacking) else ""
         return (
-            f"make them with `glacierseg prepare stack {scene.paths[0]} --recipe {','.join(names)} "
-            f"--sensor {card.sensor} --out STACK.tif`"
+            f"make them with `glacierseg prepare stack {scene.paths[0]} --recipe {','.join(recipe)} "
+            f"--sensor {card.sensor}{dem} --out STACK.tif`"
         )
     if len(scene.bands) < len(card.bands):
         return "stack the bands into one file with `glacierseg prepare stack`"
-    return f"if they are there under other names, say which in file order: --band-names {','.join(names)}"
+    what = "the bands have no names" if _unnamed(scene) else "if they are there under other names"
+    return f"{what}: say which they are in file order, such as --band-names {','.join(names)}"
+
+
+def _unnamed(scene: Scene) -> bool:
+    return all(_UNNAMED.fullmatch(name) for name in scene.band_names)
 
 
 def _sensor_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:

@@ -81,19 +81,29 @@ class Weights:
             raise RequestError(f"{self.name}: has {count} members, and {asked}; choose one from 1 to {count}")
         return self.folders[number - 1]
 
-    def fit(self, scene: Scene, *, sensor: str | None = None, force: bool = False) -> Fitted:
+    def fit(
+        self,
+        scene: Scene,
+        *,
+        sensor: str | None = None,
+        scale: float = 1.0,
+        offset: float = 0.0,
+        force: bool = False,
+    ) -> Fitted:
         """Finds the bands that the networks want in a scene, and looks whether its values are like theirs.
 
         Args:
             scene: The scene.
             sensor: Its sensor, where its bands go by numbers and it is another one than that of the training.
+            scale: Values of its bands of reflected light times this ...
+            offset: ... plus this are in the unit of the weights.
             force: Turn a refusal for values into a warning.
 
         Raises:
             BandError: It lacks bands, or they are ambiguous.
             ValuesError: Its values are in another unit or range.
         """
-        return fit_scene(self.card, scene, sensor=sensor, force=force)
+        return fit_scene(self.card, scene, sensor=sensor, scale=scale, offset=offset, force=force)
 
 
 def megabytes(folder: Path) -> float:

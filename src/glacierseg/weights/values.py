@@ -73,7 +73,7 @@ def likely_unit(card: WeightsCard, found: Sequence[BandValues], dtypes: Sequence
     if not ratios:
         return ""
     power = round(float(np.mean(np.log10(ratios))))
-    return f"; times {10.0**power:g} they would be alike" if abs(power) >= 2 else ""
+    return f"; --scale {10.0**power:g} would make them alike" if abs(power) >= 2 else ""
 
 
 def offset_warning(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
@@ -87,7 +87,7 @@ def offset_warning(card: WeightsCard, found: Sequence[BandValues]) -> str | None
     ):
         return (
             "no pixel of any band is below 1000 or so: Sentinel-2 products since January 2022 have an offset "
-            "of 1000, which the training scenes do not; subtract it"
+            "of 1000 that the training scenes lack; take it off with --offset=-1000"
         )
     return None
 
