@@ -7,14 +7,23 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from glacierseg._version import __version__
+from glacierseg.errors import RequestError
 from glacierseg.raster.sensors import ROLES, parse_sensor
 
 CARD_FILE = "card.json"
 PERCENTILES = (0.1, 5.0, 25.0, 50.0, 75.0, 95.0, 99.9)
 """Those that `BandValues` holds, in its order."""
 
+
+def _known_sensor(value: str) -> str:
+    try:
+        return parse_sensor(value)
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-Sensor = Annotated[str, AfterValidator(parse_sensor)]
+Sensor = Annotated[str, AfterValidator(_known_sensor)]
 Words = Annotated[str, Field(min_length=1)]
 
 

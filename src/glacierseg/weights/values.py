@@ -45,7 +45,8 @@ def strangeness(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
 
     Ground differs from scene to scene: forest is dark, firn is bright. So only what no ground explains
     counts: a band whose median is outside of nearly everything (0.1 to 99.9 %) that it was in training, or
-    all bands together darker (95 % of the scene below the darkest quarter of the training) or brighter.
+    all bands together darker (95 % of the scene below the darkest quarter of the training) or brighter (95 %
+    of the scene above 95 % of the training: an ice cap may be firn all over).
 
     Args:
         card: Of the weights.
@@ -101,7 +102,7 @@ def _of_band(band: WeightsBand, own: BandValues) -> str:
 
 
 def _apart(own: BandValues, known: BandValues, sign: int) -> bool:
-    return own.p95 < known.p25 if sign > 0 else own.p5 > known.p75
+    return own.p95 < known.p25 if sign > 0 else own.p5 > known.p95
 
 
 def _distance(band: WeightsBand, own: BandValues) -> float:
