@@ -125,7 +125,7 @@ def pack(
         f"changes by {packed.largest_change:.4f} at most on {packed.windows} windows of {len(opened)} scenes"
     )
     for band in packed.weights.card.bands:
-        talk.say(f"{band.in_words}: {band.values.low:.4g} to {band.values.high:.4g}, {band.unit}")
+        talk.say(f"{band.in_words}: {band.unit}, {band.values.in_words}")
 
 
 def _files(asked: Sequence[str]) -> list[Path]:

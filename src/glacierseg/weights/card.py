@@ -27,6 +27,11 @@ Sensor = Annotated[str, AfterValidator(_known_sensor)]
 Words = Annotated[str, Field(min_length=1)]
 
 
+def short(value: float) -> str:
+    """Returns a band value for people: four digits that count, and no powers of ten."""
+    return f"{float(f'{value:.4g}'):g}"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -41,6 +46,11 @@ class BandValues(_Section):
     p75: float
     p95: float
     high: float
+
+    @property
+    def in_words(self) -> str:
+        """Nearly all of them, and their median."""
+        return f"{short(self.low)} to {short(self.high)}, median {short(self.median)}"
 
     @classmethod
     def of(cls, values: NDArray[np.float32]) -> "BandValues":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.raster.scene import Scene
-from glacierseg.weights.card import BandValues, WeightsBand, WeightsCard
+from glacierseg.weights.card import BandValues, WeightsBand, WeightsCard, short
 
 _LEAST_PIXELS = 64
 _SENTINEL2_OFFSET = 1000.0
@@ -96,8 +96,8 @@ def offset_warning(card: WeightsCard, found: Sequence[BandValues]) -> str | None
 def _of_band(band: WeightsBand, own: BandValues) -> str:
     known = band.values
     return (
-        f"{band.in_words} has a median of {own.median:.4g}, and {known.median:.4g} in training "
-        f"(nearly all from {known.low:.4g} to {known.high:.4g}, {band.unit})"
+        f"{band.in_words} has a median of {short(own.median)}, and {short(known.median)} in training "
+        f"(nearly all from {short(known.low)} to {short(known.high)}, {band.unit})"
     )
 
 

@@ -51,9 +51,7 @@ def card_lines(weights: Weights) -> list[str]:
         f"to be named: {card.attribution}",
         "bands, in this order or by name (nearly all values in training, and their median):",
     ]
-    for band in card.bands:
-        low, median, high = band.values.low, band.values.median, band.values.high
-        lines.append(f"  {band.in_words}: {band.unit}, {low:.4g} to {high:.4g}, median {median:.4g}")
+    lines += [f"  {band.in_words}: {band.unit}, {band.values.in_words}" for band in card.bands]
     lines += ["scores, with 95 % intervals where they were made:"]
     lines += [f"  {score.in_words}" for score in card.scores]
     lines += ["limits:", *(f"  {limit}" for limit in card.limits)]
