@@ -108,8 +108,7 @@ def test_another_unit_is_refused_scaled_or_forced(place: Path, capsys: pytest.Ca
     assert not (place / "out").exists()
     assert glacierseg(*asked, tenth, "--force") == 0
     assert capsys.readouterr().err.startswith("warning: ")
-    # A scaled scene predicted by several processes is what the whole one is.
-    assert glacierseg(*asked, tenth, "--scale", 10000, "--workers", 1) == 0
+    assert glacierseg(*asked, tenth, "--scale", 10000) == 0
     assert glacierseg(*asked, whole) == 0
     with (
         rasterio.open("out/tenth_probability.tif") as one,

@@ -7,7 +7,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from glacierseg.errors import CheckpointError, DataError, RequestError
+from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import WEIGHTS, load_model, read_card
@@ -69,6 +69,25 @@ def test_packing_again_replaces_what_was_there(tmp_path: Path) -> None:
     again = packed(tmp_path, members=1)
     assert not (again.weights.folder / "member-1").exists()
     assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["valley-s2"]
+    # What is not weights is nobody's to remove.
+    (tmp_path / "shelf" / "run").mkdir()
+    (tmp_path / "shelf" / "run" / "precious.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="holds no weights"):
+        packed(tmp_path, "run")
+    assert (tmp_path / "shelf" / "run" / "precious.txt").exists()
+
+
+def test_indices_and_terrain_have_units_of_their_own_and_names_may_be_explained(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m", bands=("one", "B3", "ndwi", "slope"))
+    path = write_scene(tmp_path / "s.tif", reflectances(), ["one", "B3", "ndwi", "slope"], nodata=0)
+    asked = ([folder], "mixed"), ([open_scene(path)], tmp_path / "shelf")
+    with pytest.raises(RequestError, match="slope is not in reflectance x 10000; give its unit"):
+        pack_weights(*asked[0], facts(), *asked[1])
+    known = facts(units={"slope": "degrees"}, roles={"one": "blue"})
+    bands = pack_weights(*asked[0], known, *asked[1]).weights.card.bands
+    assert [(band.role, band.unit) for band in bands] == [
+        ("blue", "reflectance x 10000"), ("green", "reflectance x 10000"), (None, "index"), (None, "degrees")
+    ]  # fmt: skip
 
 
 def test_what_changes_predictions_or_is_too_large_is_refused_and_leaves_nothing(
@@ -118,6 +137,7 @@ def test_networks_of_several_kinds_are_not_packed_together(tmp_path: Path) -> No
     ("change", "words"),
     [
         ({"sensor": "Sentinel-3"}, "sensor: .*unknown"),
+        ({"roles": {"B2": "bleu"}}, "roles.B2: 'bleu' is no role"),
         ({"scores": []}, "scores"),
         ({"colour": "blue"}, "colour: .*known facts are summary"),
         (

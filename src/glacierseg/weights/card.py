@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
@@ -22,8 +22,15 @@ def _known_sensor(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _known_role(value: str) -> str:
+    if value not in ROLES:
+        raise ValueError(f"{value!r} is no role; choose one of {', '.join(sorted(ROLES))}")
+    return value
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Sensor = Annotated[str, AfterValidator(_known_sensor)]
+Role = Annotated[str, AfterValidator(_known_role)]
 Words = Annotated[str, Field(min_length=1)]
 
 
@@ -71,16 +78,9 @@ class WeightsBand(_Section):
     """
 
     name: Words
-    role: str | None = None
+    role: Role | None = None
     unit: Words
     values: BandValues
-
-    @field_validator("role")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is not None and value not in ROLES:
-            raise ValueError(f"{value!r} is no role; choose one of {', '.join(sorted(ROLES))}")
-        return value
 
     @property
     def in_words(self) -> str:
@@ -132,6 +132,7 @@ class WeightsFacts(_Section):
         sensor: The sensor of the training scenes.
         unit: Of the spectral bands, in words.
         units: Of single bands, by name, where they differ from `unit`.
+        roles: Parts of the spectrum by band name, where the name does not tell (`glacierseg.raster.sensors`).
         data_licence: Terms of the data that they were trained on.
         attribution: Who has to be named.
         scores: What was measured.
@@ -146,6 +147,7 @@ class WeightsFacts(_Section):
     sensor: Sensor
     unit: Words
     units: dict[str, Words] = Field(default_factory=dict)
+    roles: dict[str, Role] = Field(default_factory=dict)
     data_licence: Words
     attribution: Words
     scores: Annotated[tuple[Score, ...], Field(min_length=1)]

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
 from glacierseg.models.registry import count_parameters
+from glacierseg.raster.indices import INDICES
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
+from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.training.checkpoint import ModelCard, Storage, load_model, read_card, save_model
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
@@ -83,15 +85,15 @@ def pack_weights(
         name: What users will call them by: small letters, digits, dots and dashes.
         facts: What people know about them.
         scenes: The training scenes (a fair part of them), with the networks' bands by name.
-        out_dir: Where the folder `name` goes; one that is there is replaced.
+        out_dir: Where the folder `name` goes; weights that are there are replaced.
         storage: Data type of the kernels.
 
     Raises:
         CheckpointError: A model folder cannot be used, or they do not belong together.
         BandError: A scene lacks bands.
-        RequestError: There is no scene, the name is no name, the weights are too large, or storing them so
-            changes what they predict.
-        OutputError: The folder cannot be written to.
+        RequestError: There is no scene, the name is no name, a unit is missing, the weights are too large, or
+            storing them so changes what they predict.
+        OutputError: The folder cannot be written to, or is one of something else.
     """
     cards = [read_card(Path(folder)) for folder in model_dirs]
     _belong_together(model_dirs, cards)
@@ -101,6 +103,8 @@ def pack_weights(
     card = _card(name, facts, cards[0], chosen, count_parameters(load_model(model_dirs[0])[0]))
     windows = _windows(chosen, cards[0].patch_px)
     final = Path(out_dir) / name
+    if final.exists() and not (final / CARD_FILE).is_file():
+        raise OutputError(f"{final}: is there and holds no weights; choose another name or folder")
     part = Path(out_dir) / f".{name}.part-{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -146,8 +150,8 @@ def _card(
     bands = [
         WeightsBand(
             name=band,
-            role=role_of(band, facts.sensor),
-            unit=facts.units.get(band, facts.unit),
+            role=facts.roles.get(band) or role_of(band, facts.sensor),
+            unit=_unit(band, facts),
             values=own,
         )
         for band, own in zip(model.bands, values, strict=True)
@@ -164,6 +168,12 @@ def _card(
         raise RequestError(
             f"{name!r} is no name for weights; use small letters, digits, dots and dashes"
         ) from error
+
+
+def _unit(band: str, facts: WeightsFacts) -> str:
+    if band in TERRAIN and band not in facts.units:
+        raise RequestError(f"{band} is not in {facts.unit}; give its unit in `units:` of the facts")
+    return facts.units.get(band) or ("index" if band in INDICES else facts.unit)
 
 
 def _store(
