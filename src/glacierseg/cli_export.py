@@ -40,11 +40,14 @@ def export(
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.predict.export import export_model  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
 
     talk, folder = Talk(), one_model(model_dir, weights, member)
-    if weights and out is None:
+    named = find_weights(weights) if weights else None
+    if named and out is None:
         # The package's own folder is no place for results.
-        stem = f"{weights}-{member}" if member else weights
+        stem = f"{named.name}-{member}" if member else named.name
         out = Path(f"{stem}{'_int8' if int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
     if int8_with is None:
         if mask is not None:
@@ -55,7 +58,8 @@ def export(
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
     from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
 
-    path, cost = quantize_model(folder, int8_with, mask, out, window_px=window_px, prune_level=prune_level)
+    scene = named.fit(open_scene(int8_with)).scene if named else open_scene(int8_with)
+    path, cost = quantize_model(folder, scene, mask, out, window_px=window_px, prune_level=prune_level)
     talk.say(str(path))
     talk.say(
         f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "

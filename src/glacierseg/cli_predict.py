@@ -148,8 +148,7 @@ def predict(
     if halo_px:
         from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
 
-        left_out = {"dtype", "calibration"}
-        compared = {key: value for key, value in settings.items() if key not in left_out}
+        compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
         for scene in opened:
             talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
     if named:

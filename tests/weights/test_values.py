@@ -93,6 +93,15 @@ def test_another_power_of_ten_is_found_and_named(factor: float, seed: int) -> No
     assert f"--scale {1 / factor:g} " in likely_unit(known, found(values), ["float32"] * 4)
 
 
+def test_heat_does_not_hide_that_all_light_is_darker() -> None:
+    known = card().model_dump(mode="json")
+    known["bands"][3] |= {"name": "heat", "role": "thermal"}
+    values = reflectances().astype(float)
+    values[:3] /= 10
+    assert "every band is darker" in (strangeness(WeightsCard.model_validate(known), found(values)) or "")
+    assert strangeness(card(), found(values)) is None
+
+
 def test_eight_bits_are_named() -> None:
     levels = (reflectances() / 65).clip(0, 255).astype(np.uint8)
     assert "8-bit levels" in likely_unit(card(), found(levels), ["uint8"] * 4)

@@ -11,7 +11,7 @@ from glacierseg.errors import RequestError
 from glacierseg.raster.sensors import ROLES, parse_sensor
 
 CARD_FILE = "card.json"
-PERCENTILES = (0.1, 5.0, 25.0, 50.0, 75.0, 95.0, 99.9)
+PERCENTILES = (0.1, 5.0, 25.0, 50.0, 95.0, 99.9)
 """Those that `BandValues` holds, in its order."""
 
 
@@ -44,13 +44,12 @@ class _Section(BaseModel):
 
 
 class BandValues(_Section):
-    """Percentiles of a band's values over the training scenes: 0.1, 5, 25, 50, 75, 95 and 99.9 %."""
+    """Percentiles of a band's values over the training scenes: 0.1, 5, 25, 50, 95 and 99.9 %."""
 
     low: float
     p5: float
     p25: float
     median: float
-    p75: float
     p95: float
     high: float
 
@@ -81,6 +80,11 @@ class WeightsBand(_Section):
     role: Role | None = None
     unit: Words
     values: BandValues
+
+    @property
+    def is_reflected_light(self) -> bool:
+        """Whether it is in the unit of reflectance or digital numbers, unlike heat, indices and terrain."""
+        return self.role is not None and not self.role.startswith("thermal")
 
     @property
     def in_words(self) -> str:

@@ -75,8 +75,7 @@ def fit_scene(
         bands=tuple(replace(own, name=band.name) for own, band in zip(chosen, card.bands, strict=True)),
     )
     if (scale, offset) != (1.0, 0.0):
-        # Heat, indices and terrain are in other units.
-        reflected = [band.name for band in card.bands if band.role and not band.role.startswith("thermal")]
+        reflected = [band.name for band in card.bands if band.is_reflected_light]
         fitted = fitted.rescaled(reflected, scale, offset)
     warnings = [*_sensor_warnings(card, scene, sensor), *_pixel_warnings(card, scene, sensor)]
     samples = sample_values(fitted)

@@ -45,8 +45,8 @@ def strangeness(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
 
     Ground differs from scene to scene: forest is dark, firn is bright. So only what no ground explains
     counts: a band whose median is outside of nearly everything (0.1 to 99.9 %) that it was in training, or
-    all bands together darker (95 % of the scene below the darkest quarter of the training) or brighter (95 %
-    of the scene above 95 % of the training: an ice cap may be firn all over).
+    all bands of reflected light together darker (95 % of the scene below the darkest quarter of the training)
+    or brighter (95 % of the scene above 95 % of the training: an ice cap may be firn all over).
 
     Args:
         card: Of the weights.
@@ -56,9 +56,11 @@ def strangeness(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
     outside = [(band, own) for band, own in pairs if not band.values.low <= own.median <= band.values.high]
     if outside:
         return _of_band(*max(outside, key=lambda pair: _distance(*pair)))
-    for sign, word in ((1, "darker"), (-1, "brighter")):
-        if all(_apart(own, band.values, sign) for band, own in pairs):
-            return f"every band is {word}: {_of_band(*pairs[0])}"
+    reflected = [(band, own) for band, own in pairs if band.is_reflected_light] or pairs
+    if all(own.p95 < band.values.p25 for band, own in reflected):
+        return f"every band is darker: {_of_band(*reflected[0])}"
+    if all(own.p5 > band.values.p95 for band, own in reflected):
+        return f"every band is brighter: {_of_band(*reflected[0])}"
     return None
 
 
@@ -79,7 +81,7 @@ def likely_unit(card: WeightsCard, found: Sequence[BandValues], dtypes: Sequence
 
 def offset_warning(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
     """Warns of Sentinel-2 products since January 2022, whose digital numbers have an offset of 1000."""
-    spectral = [(band, own) for band, own in zip(card.bands, found, strict=True) if band.role]
+    spectral = [(band, own) for band, own in zip(card.bands, found, strict=True) if band.is_reflected_light]
     if card.sensor != "sentinel2" or not spectral or spectral[0][0].values.high < 5000:
         return None
     if all(
@@ -99,10 +101,6 @@ def _of_band(band: WeightsBand, own: BandValues) -> str:
         f"{band.in_words} has a median of {short(own.median)}, and {short(known.median)} in training "
         f"(nearly all from {short(known.low)} to {short(known.high)}, {band.unit})"
     )
-
-
-def _apart(own: BandValues, known: BandValues, sign: int) -> bool:
-    return own.p95 < known.p25 if sign > 0 else own.p5 > known.p95
 
 
 def _distance(band: WeightsBand, own: BandValues) -> float:
