@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from glacierseg.training.checkpoint import load_model
     from glacierseg.vectors.inventory.files import make_inventory
     from glacierseg.vectors.polygons import vectorize_mask
+    from glacierseg.weights import find_weights, list_weights
 
 _HOMES = {
     "GlaciersegError": "errors",
@@ -39,6 +40,8 @@ _HOMES = {
     "create_model": "models.registry",
     "evaluate_masks": "evaluate.evaluation",
     "export_model": "predict.export",
+    "find_weights": "weights",
+    "list_weights": "weights",
     "load_config": "config",
     "load_model": "training.checkpoint",
     "make_inventory": "vectors.inventory.files",
@@ -59,6 +62,8 @@ __all__ = [
     "create_model",
     "evaluate_masks",
     "export_model",
+    "find_weights",
+    "list_weights",
     "load_config",
     "load_model",
     "make_inventory",

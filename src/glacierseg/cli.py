@@ -15,6 +15,7 @@ from glacierseg.cli_outlines import add_outline_commands
 from glacierseg.cli_predict import add_predict_command
 from glacierseg.cli_report import add_report_commands
 from glacierseg.cli_scores import add_score_commands
+from glacierseg.cli_weights import add_weights_commands
 from glacierseg.errors import GlaciersegError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 add_data_commands(app)
 add_export_command(app)
 add_predict_command(app)
+add_weights_commands(app)
 add_score_commands(app)
 add_compare_commands(app)
 add_mask_commands(app)

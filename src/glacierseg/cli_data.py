@@ -42,7 +42,7 @@ def check(
         results = check_scene(
             scenes,
             mask,
-            bands=_names(bands),
+            bands=split_names(bands),
             nodata=nodata,
             patch_px=patch_px,
             layer=layer,
@@ -135,7 +135,7 @@ def normalize(
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
     talk = Talk()
-    given = _names(names)
+    given = split_names(names)
     how = "reused as stored in" if ranges.exists() else "measured and stored in"
     with talk.bar("normalizing") as progress:
         normalize_scene(
@@ -168,8 +168,8 @@ def select(
     talk = Talk()
     with talk.bar("selecting") as progress:
         select_bands(
-            open_scene(scene, bands=_names(names)),
-            _names(bands) or [],
+            open_scene(scene, bands=split_names(names)),
+            split_names(bands) or [],
             out,
             compress=not uncompressed,
             progress=progress,
@@ -211,7 +211,7 @@ def stack(
             dem=dem,
             like=like,
             sensor=sensor,
-            names=_names(names),
+            names=split_names(names),
             pixel_size_m=pixel_size_m,
             resampling=resampling,
             scale=scale,
@@ -222,5 +222,6 @@ def stack(
     talk.say(str(out))
 
 
-def _names(listed: str | None) -> list[str] | None:
+def split_names(listed: str | None) -> list[str] | None:
+    """Returns names that are separated by commas; None for none."""
     return [name.strip() for name in listed.split(",")] if listed else None

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from glacierseg.cli_weights import Member, WeightsName, one_model
+
 
 def add_export_command(app: typer.Typer) -> None:
     """Adds `export` to the command line."""
@@ -12,9 +14,13 @@ def add_export_command(app: typer.Typer) -> None:
 
 
 def export(
-    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     to: Annotated[Literal["onnx", "openvino"], typer.Option(help="One .onnx file, or .xml with .bin.")],
-    out: Annotated[Path | None, typer.Option(help="The file; in the model folder when left out.")] = None,
+    model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
+    weights: WeightsName = None,
+    member: Member = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file; in the model folder, or here for --weights, by default.")
+    ] = None,
     int8_with: Annotated[
         Path | None,
         typer.Option(metavar="SCENE", help="Quantise to 8-bit integers, calibrated on a scene (openvino)."),
@@ -34,18 +40,26 @@ def export(
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.predict.export import export_model  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
 
-    talk = Talk()
+    talk, folder = Talk(), one_model(model_dir, weights, member)
+    named = find_weights(weights) if weights else None
+    if named and out is None:
+        # The package's own folder is no place for results.
+        stem = f"{named.name}-{member}" if member else named.name
+        out = Path(f"{stem}{'_int8' if int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
     if int8_with is None:
         if mask is not None:
             raise RequestError("--mask tells what int8 costs; give --int8-with SCENE too, or leave it out")
-        talk.say(str(export_model(model_dir, to, out, window_px=window_px, prune_level=prune_level)))
+        talk.say(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
         return
     if to != "openvino":
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
     from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
 
-    path, cost = quantize_model(model_dir, int8_with, mask, out, window_px=window_px, prune_level=prune_level)
+    scene = named.fit(open_scene(int8_with)).scene if named else open_scene(int8_with)
+    path, cost = quantize_model(folder, scene, mask, out, window_px=window_px, prune_level=prune_level)
     talk.say(str(path))
     talk.say(
         f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "

@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from glacierseg.cli_data import split_names
+from glacierseg.cli_weights import WeightsName, split_model
+
 if TYPE_CHECKING:
     from glacierseg.console import Talk
     from glacierseg.predict.calibration import Calibration
+    from glacierseg.raster.scene import Scene
+    from glacierseg.weights import Weights
 
 
 def add_predict_command(app: typer.Typer) -> None:
@@ -16,9 +21,32 @@ def add_predict_command(app: typer.Typer) -> None:
 
 
 def predict(
-    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="One or more scenes.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL_DIR] SCENE...", help="A trained model unless --weights names one, and scenes."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Where the result goes.")],
+    weights: WeightsName = None,
+    band_names: Annotated[
+        str | None,
+        typer.Option(help="Names of the bands in file order, separated by commas."),
+    ] = None,
+    sensor: Annotated[
+        str | None,
+        typer.Option(help="For --weights: what B2 means in the scenes, if they are of another sensor."),
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Value of pixels without data where the files declare none.")
+    ] = None,
+    scale: Annotated[
+        float, typer.Option(help="For --weights: values of reflected light times this ...")
+    ] = 1.0,
+    offset: Annotated[float, typer.Option(help="... plus this are in the unit of the weights.")] = 0.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="For --weights: predict though values look strange.")
+    ] = False,
     window_px: Annotated[
         int | None, typer.Option(help="Side of a window; the training patch by default, 512 with a halo.")
     ] = None,
@@ -31,7 +59,10 @@ def predict(
         ),
     ] = 0,
     batch_size: Annotated[int, typer.Option(help="Windows of the training patch's size per pass.")] = 16,
-    threshold: Annotated[float, typer.Option(help="Probability from which a pixel is glacier.")] = 0.5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability from which a pixel is glacier; 0.5 or the weights' own."),
+    ] = None,
     more: Annotated[
         list[Path] | None,
         typer.Option("--with", help="One more model folder; predicts the mean and, as a band, the spread."),
@@ -71,41 +102,47 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.predict.calibration import calibration_for  # noqa: PLC0415
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
 
-    stems = [scene.stem for scene in scenes]
-    if len(set(stems)) < len(stems):
-        raise RequestError(
-            "two scenes have the same file name, so their results would too; predict them apart"
-        )
+    model_dir, scenes = split_model(paths, weights)
+    fitting: dict[str, Any] = {"sensor": sensor, "scale": scale, "offset": offset, "force": force}
+    _check_usage(weights, more, fitting)
+    _check_names(scenes)
     talk = Talk()
-    folders = [model_dir, *(more or [])]
+    named = find_weights(weights) if weights else None
+    folders = [*(named.folders if named else ()), *([model_dir] if model_dir else ()), *(more or ())]
     ensemble = load_ensemble(folders, prune_level=prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
-    opened = [ensemble.matching_scene(open_scene(path)) for path in scenes]
+    opened = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in scenes]
+    if named:
+        opened = _fitted(talk, named, opened, fitting)
+    opened = [ensemble.matching_scene(scene) for scene in opened]
+    default = named.card.threshold if named else 0.5
     settings: dict[str, Any] = {
         "window_px": window_px,
         "overlap": overlap,
         "halo_px": halo_px,
         "batch_size": batch_size,
-        "threshold": threshold,
+        "threshold": default if threshold is None else threshold,
         "symmetries": symmetries,
         "engine": engine,
         "precision": precision,
-        "int8_model": int8_model or (model_dir / "model_int8.xml" if precision == "int8" else None),
+        "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
         "dtype": dtype,
     }
     # A calibration is for what its network says by itself.
-    own = None if more or prune_level is not None else calibration_for(model_dir, symmetries=symmetries)
+    alone = not more and prune_level is None
+    own = _calibration(named, folders[0], symmetries=symmetries) if alone else None
     if calibrated:
         if own is None:
             raise RequestError(
-                f"{model_dir}: has no calibration for what is asked; a run makes one on validation pixels, "
-                "for a single network and with or without symmetries as it predicts; leave --calibrated out"
+                f"{weights or model_dir}: has no calibration for what is asked; a run makes one on "
+                "validation pixels, for a single network and with or without symmetries as it predicts; "
+                "leave --calibrated out"
             )
         settings["calibration"] = own.scale
     if halo_px:
@@ -114,6 +151,8 @@ def predict(
         compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
         for scene in opened:
             talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
+    if named:
+        settings["tags"] = {"trained_weights": named.name, "attribution": named.card.attribution}
     with connected(dask, workers) as cluster:
         for scene in opened:
             with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
@@ -126,6 +165,37 @@ def predict(
             talk.say(str(files.mask))
             if own is not None:
                 _say_area(talk, own, files.probability, confidence)
+
+
+def _check_usage(weights: str | None, more: list[Path] | None, fitting: dict[str, Any]) -> None:
+    if weights is None and fitting != {"sensor": None, "scale": 1.0, "offset": 0.0, "force": False}:
+        raise typer.BadParameter(f"{', '.join(f'--{key}' for key in fitting)} go with --weights")
+    if weights is not None and more:
+        raise typer.BadParameter("--with goes with a MODEL_DIR; weights predict by themselves")
+
+
+def _check_names(scenes: list[Path]) -> None:
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+
+    if len({scene.stem for scene in scenes}) < len(scenes):
+        raise RequestError(
+            "two scenes have the same file name, so their results would too; predict them apart"
+        )
+
+
+def _fitted(talk: "Talk", named: "Weights", scenes: "list[Scene]", fitting: dict[str, Any]) -> "list[Scene]":
+    fitted = [named.fit(scene, **fitting) for scene in scenes]
+    for line in (line for one in fitted for line in one.warnings):
+        talk.warn(line)
+    return [one.scene for one in fitted]
+
+
+def _calibration(named: "Weights | None", folder: Path, *, symmetries: bool) -> "Calibration | None":
+    from glacierseg.predict.calibration import calibration_for, calibration_of_weights  # noqa: PLC0415
+
+    if named:
+        return calibration_of_weights(named, symmetries=symmetries)
+    return calibration_for(folder, symmetries=symmetries)
 
 
 def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from glacierseg.cli_weights import Member, WeightsName, one_model, split_model
+
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 
 
@@ -80,8 +82,10 @@ def evaluate(
 
 
 def bands(
-    model_dir: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="Scenes with the model's bands.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[MODEL_DIR] SCENE...", help="A trained model, and scenes with its bands."),
+    ],
     mask: Annotated[
         list[Path], typer.Option(help="Truth of each scene in order: a mask on its grid, or outlines.")
     ],
@@ -94,6 +98,8 @@ def bands(
     patches: Annotated[int, typer.Option(min=1, help="At most so many patches of all scenes.")] = 64,
     plot: Annotated[Path | None, typer.Option(help="Draw the measures too (.png, .svg or .pdf).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the permutation.")] = 0,
+    weights: WeightsName = None,
+    member: Member = None,
 ) -> None:
     """Measure band importance and write it as CSV."""
     from glacierseg.bands import (  # noqa: PLC0415
@@ -106,7 +112,11 @@ def bands(
     )
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
 
+    model_dir, scenes = split_model(paths, weights)
+    folder = one_model(model_dir, weights, member)
     if len(mask) != len(scenes):
         raise RequestError(
             f"{len(scenes)} scenes and {len(mask)} masks; give one --mask for each scene, in their order"
@@ -114,8 +124,14 @@ def bands(
     if plot is not None and plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise RequestError(f"{plot}: cannot draw this format; name it .png, .svg or .pdf")
     talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
+    opened = [open_scene(path) for path in scenes]
+    if weights:
+        fitted = [find_weights(weights).fit(scene) for scene in opened]
+        opened = [own.scene for own in fitted]
+        for line in (line for own in fitted for line in own.warnings):
+            talk.warn(line)
     found = measure_scenes(
-        model_dir, list(zip(scenes, mask, strict=True)), measures=chosen, patches=patches, seed=seed
+        folder, list(zip(opened, mask, strict=True)), measures=chosen, patches=patches, seed=seed
     )
     write_importance(out, found)
     ranked = found[chosen[0]]

@@ -51,6 +51,10 @@ class Talk:
         """Prints a line as it is."""
         self._out.print(self._about + line, markup=False)
 
+    def warn(self, line: str) -> None:
+        """Prints a warning to standard error."""
+        self._err.print(f"{self._about}warning: {line}", markup=False, highlight=False, soft_wrap=True)
+
     def table(self, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Prints a table, never cut to the width of the window; numbers are aligned to the right."""
         lines = [f"{title}:"] if title else []

@@ -5,6 +5,7 @@
     │   ├── RasterError             not readable, truncated, without a CRS, ...
     │   │   └── GridMismatchError   two rasters that must lie on one grid do not
     │   ├── BandError               a band is missing, doubled or misnamed
+    │   ├── ValuesError             values in another unit or range than expected
     │   ├── TruthError              a mask or outlines that cannot be used as truth
     │   └── CheckpointError         a model folder that cannot be used
     ├── RequestError                what was asked for cannot be done
@@ -38,6 +39,10 @@ class GridMismatchError(RasterError):
 
 class BandError(DataError):
     """A band is missing, doubled or misnamed."""
+
+
+class ValuesError(DataError):
+    """Values in another unit or range than a network was trained on."""
 
 
 class TruthError(DataError):

@@ -33,6 +33,7 @@ def machine_facts() -> dict[str, str]:
     found = [name for name, module in ENGINES.items() if importlib.util.find_spec(module)]
     missing = [name for name in ENGINES if name not in found]
     facts["engines"] = ", ".join(found) + (f" (not installed: {', '.join(missing)})" if missing else "")
+    facts["weights"] = _weights()
     facts["data folder"] = _data_folder()
     return facts
 
@@ -54,6 +55,17 @@ def _gpus() -> str:
         return "; ".join(f"{gpu.name}, {gpu.total_memory / 1024**3:.1f} GiB" for gpu in listed)
     built = "this torch is built for CUDA" if torch.version.cuda else "this torch is built for CPU only"
     return f"none seen ({built})"
+
+
+def _weights() -> str:
+    from glacierseg.errors import GlaciersegError  # noqa: PLC0415
+    from glacierseg.weights import list_weights  # noqa: PLC0415
+
+    try:
+        names = ", ".join(weights.name for weights in list_weights())
+    except GlaciersegError as error:
+        return str(error)
+    return names or "none come with this version"
 
 
 def _data_folder() -> str:

@@ -1,7 +1,10 @@
+import pickle
+
 import numpy as np
 import pytest
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError
+from glacierseg.raster.blocks import Block, open_layers
 from glacierseg.raster.scene import has_data, open_scene
 
 
@@ -40,6 +43,24 @@ def test_select_by_name_and_number_in_the_order_asked_for(make_raster, values):
     assert scene.band_names == ("red", "blue")
     with scene.open() as reader:
         np.testing.assert_array_equal(reader.read(2, 3, 4, 5)[0], values[[2, 0], 2:6, 3:8])
+
+
+def test_rescaled_bands_are_read_as_other_values_and_travel_with_the_scene(make_raster, values):
+    values = values.astype(np.uint16)
+    values[0, 5] = 0
+    path = make_raster("a.tif", values, names=["blue", "red", "slope"], nodata=0)
+    scene = open_scene(path).rescaled(["blue", "red"], 0.5, -3).rescaled(["blue"], 10)
+    assert [band.dtype for band in scene.bands] == ["float32", "float32", "uint16"]
+    expected = np.stack([(values[0] * 0.5 - 3) * 10, values[1] * 0.5 - 3, values[2]])
+    with pickle.loads(pickle.dumps(scene)).open() as reader:
+        read, valid = reader.read(0, 0, 20, 30)
+    # Pixels without data are told by what is stored.
+    assert not valid[5].any()
+    assert valid.sum() == 19 * 30
+    np.testing.assert_allclose(read[:, valid], expected[:, valid], rtol=1e-6)
+    with open_layers(scene) as layers:
+        by_band, where = layers.read(Block(0, 0, 20, 30))
+    np.testing.assert_allclose(by_band[where], expected[where], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

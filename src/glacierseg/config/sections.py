@@ -32,6 +32,14 @@ DataPath = Annotated[Path, AfterValidator(_relative_to_file)]
 """A path that is relative to the configuration file."""
 
 
+def _relative_unless_named(path: Path, info: ValidationInfo) -> Path:
+    return path if str(path).startswith("weights:") else _relative_to_file(path, info)
+
+
+ModelPath = Annotated[Path, AfterValidator(_relative_unless_named)]
+"""A model folder, relative to the configuration file, or `weights:NAME`."""
+
+
 class Section(BaseModel):
     """A part of the configuration: immutable, unknown keys are errors."""
 
@@ -107,7 +115,7 @@ class ModelConfig(Section):
     loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
-    start_from: DataPath | None = None
+    start_from: ModelPath | None = None
     prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
     @field_validator("name")

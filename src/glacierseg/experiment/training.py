@@ -32,6 +32,7 @@ from glacierseg.training.fit import fit, resolved_precision
 from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
 from glacierseg.training.processes import find_processes, join, wait_for_others
 from glacierseg.training.states import remove_states, states_folder
+from glacierseg.weights.shelf import model_folder
 
 
 def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
@@ -111,7 +112,7 @@ def train(
     options = network_options(config, model, bands)
     network = create_model(model.name, len(bands), 2, model.width, **options)
     if model.start_from is not None:
-        inherited = start_from(network, bands, model.start_from, model.name)
+        inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
         talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
     talk.say(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from glacierseg.errors import CheckpointError, DataError, TruthError
 from glacierseg.raster.write import write_text
 from glacierseg.training.checkpoint import CARD, read_card
+from glacierseg.weights.card import CARD_FILE
+from glacierseg.weights.shelf import Weights
 
 LARGEST_LOGIT = 16.0
 """Probabilities nearer to 0 and 1 than 1e-7, where float32 ends, are taken to lie there."""
@@ -219,4 +221,24 @@ def calibration_for(folder: Path, *, symmetries: bool) -> Calibration | None:
         CheckpointError: As `read_calibration`.
     """
     found = read_calibration(folder)
+    return found if found is not None and found.symmetries == symmetries else None
+
+
+def calibration_of_weights(weights: Weights, *, symmetries: bool) -> Calibration | None:
+    """Returns the calibration of weights by name, as `calibration_for` does; of several members their mean's.
+
+    Args:
+        weights: The weights.
+        symmetries: Whether the mean over the eight symmetries is predicted.
+
+    Raises:
+        CheckpointError: The calibration is none of glacierseg's.
+    """
+    if len(weights.folders) == 1:
+        return calibration_for(weights.folders[0], symmetries=symmetries)
+    stored = weights.card.calibration
+    try:
+        found = None if stored is None else Calibration.from_dict(stored)
+    except DataError as error:
+        raise CheckpointError(f"{weights.folder / CARD_FILE}: {error}") from error
     return found if found is not None and found.symmetries == symmetries else None

@@ -1,5 +1,6 @@
 """Predicting whole scenes to georeferenced files."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from glacierseg.predict.strips_folder import StripsFolder, runs_of
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
+from glacierseg.weights.shelf import Weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +31,7 @@ Progress = Callable[[float], None]
 
 
 def predict_scene(
-    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble",
+    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble | Weights",
     scene: Scene | Path | str | Sequence[Path | str],
     out_dir: Path | str,
     *,
@@ -38,7 +40,7 @@ def predict_scene(
     overlap: float = 0.5,
     halo_px: int = 0,
     batch_size: int = 16,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     symmetries: bool = False,
     engine: Engine = "auto",
     precision: Precision = "auto",
@@ -56,8 +58,9 @@ def predict_scene(
 
     Args:
         model: A model folder; several, whose mean is predicted and whose spread becomes a second band; an
-            `Ensemble`; or a network together with its `card`. A network without a card gets the scene's bands
-            as they are, unscaled.
+            `Ensemble`; `Weights` (`glacierseg.find_weights`), which look at the scene first and warn of what
+            is unlike their training; or a network together with its `card`. A network without a card gets the
+            scene's bands as they are, unscaled.
         scene: A scene, or its file or files; a virtual mosaic (VRT) is a file like any other.
         out_dir: Folder for `<name>_probability.tif` and `<name>_mask.tif`.
         card: Bands, scaling and patch size of a network that is given as a module.
@@ -67,7 +70,8 @@ def predict_scene(
             and another answer: see `glacierseg.predict.halo`.
         batch_size: Windows of the training patch's size per forward pass; of larger ones so many that they
             have as many pixels.
-        threshold: Probability from which a pixel is glacier, before any calibration.
+        threshold: Probability from which a pixel is glacier, before any calibration; 0.5 when None, or what
+            the card of `Weights` says.
         symmetries: Predict every window in its eight flips and turns, and take the mean.
         engine: What computes; see `glacierseg.predict.engines`.
         precision: What it computes in.
@@ -83,13 +87,21 @@ def predict_scene(
 
     Raises:
         BandError: The scene lacks bands that the network needs.
+        ValuesError: The scene's values are in another unit or range than the `Weights` know.
         RasterError: The scene cannot be read.
         RequestError: Window, overlap, batch size or threshold make no sense, or the engine cannot be used.
         OutputError: The folder cannot be written to.
     """
+    scene = scene if isinstance(scene, Scene) else open_scene(scene)
+    if isinstance(model, Weights):
+        fitted = model.fit(scene)
+        for line in fitted.warnings:
+            warnings.warn(line, stacklevel=2)
+        scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
+    threshold = 0.5 if threshold is None else threshold
     job = _plan(
         _ensemble_of(model, card),
-        scene if isinstance(scene, Scene) else open_scene(scene),
+        scene,
         Path(out_dir),
         window_px=window_px,
         overlap=overlap,
@@ -324,7 +336,10 @@ def _source(scene: Scene) -> list[object]:
     stats = [(path, path.stat()) for path in scene.paths]
     return [
         [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
-        [[band.path.name, band.index, band.nodata and float(band.nodata)] for band in scene.bands],
+        [
+            [band.path.name, band.index, band.nodata and float(band.nodata), band.scale, band.offset]
+            for band in scene.bands
+        ],
     ]
 
 
@@ -333,10 +348,12 @@ def _part_of(progress: Progress | None, start: float, share: float) -> Progress 
 
 
 def _ensemble_of(
-    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble", card: ModelCard | None
+    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble | Weights", card: ModelCard | None
 ) -> Ensemble:
     if isinstance(model, Ensemble):
         return model
+    if isinstance(model, Weights):
+        return load_ensemble(model.folders)
     if isinstance(model, Path | str):
         return load_ensemble([model])
     if isinstance(model, Sequence):

@@ -97,7 +97,7 @@ class LayerReader:
         """Reads one block.
 
         Returns:
-            Values `(C, height, width)` as stored, and True `(C, height, width)` where there is data.
+            Values `(C, height, width)`, and True `(C, height, width)` where there is data.
 
         Raises:
             RasterError: The pixels cannot be read.
@@ -117,7 +117,7 @@ class LayerReader:
                 ) from error
             for position, layer in zip(positions, layers, strict=True):
                 valid[position] &= has_data(layer, self.bands[position].nodata)
-                values[position] = layer
+                values[position] = self.bands[position].meaning(layer)
         return values, valid
 
     def _read_mask(self, path: Path, block: Block) -> NDArray[Any]:

@@ -25,8 +25,10 @@ class Band:
         name: Unique within its scene.
         path: The file it lies in.
         index: Its 1-based number in that file.
-        dtype: Data type by its numpy name.
-        nodata: Value of pixels without data, if one is declared.
+        dtype: Data type of the values that are read, by its numpy name.
+        nodata: Value of pixels without data as stored, if one is declared.
+        scale: Stored values times this ...
+        offset: ... plus this are read (see `Scene.rescaled`).
     """
 
     name: str
@@ -34,6 +36,15 @@ class Band:
     index: int
     dtype: str
     nodata: float | None
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def meaning(self, layer: NDArray[Any]) -> NDArray[Any]:
+        """Returns what stored values of any shape stand for."""
+        if (self.scale, self.offset) == (1.0, 0.0):
+            return layer
+        meant: NDArray[Any] = layer.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        return meant
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,24 @@ class Scene:
         if doubled := _doubled([band.name for band in chosen]):
             raise BandError(f"{self.paths[0]}: band {doubled!r} is asked for twice; ask for it once")
         return replace(self, bands=tuple(chosen))
+
+    def rescaled(self, bands: Sequence[str], scale: float = 1.0, offset: float = 0.0) -> "Scene":
+        """Returns the scene with some bands read as other values, in float32.
+
+        Args:
+            bands: Their names.
+            scale: Their values times this ...
+            offset: ... plus this.
+        """
+        return replace(
+            self,
+            bands=tuple(
+                replace(band, dtype="float32", scale=band.scale * scale, offset=band.offset * scale + offset)
+                if band.name in bands
+                else band
+                for band in self.bands
+            ),
+        )
 
     @contextmanager
     def open(self) -> Iterator["SceneReader"]:
@@ -180,8 +209,9 @@ class SceneReader:
                     "damaged, copy it again"
                 ) from error
             for position, layer in zip(positions, layers, strict=True):
-                valid &= has_data(layer, self.scene.bands[position].nodata)
-                values[position] = layer
+                band = self.scene.bands[position]
+                valid &= has_data(layer, band.nodata)
+                values[position] = band.meaning(layer)
         values[:, ~valid] = 0
         return values, valid
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,7 @@ from glacierseg.raster.write import atomic_path, write_text
 if TYPE_CHECKING:
     from torch import nn
 
+Storage = Literal["float32", "bfloat16", "float16"]
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
@@ -66,22 +67,29 @@ class ModelCard(BaseModel):
         return create_model(self.architecture, len(self.bands), self.classes, self.width, **options)
 
 
-def save_model(folder: Path, network: "nn.Module", card: ModelCard) -> None:
+def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: Storage = "float32") -> None:
     """Writes `model.json` and then `model.safetensors`; when the weights are there, the folder is whole.
 
     Args:
         folder: The model folder, made when missing.
         network: The trained network.
         card: Its card.
+        storage: Data type of the kernels in the file; `load_model` gives float32 again. Biases and what batch
+            norm keeps are small and stay as they are.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
+    import torch  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415  (brings torch)
 
     write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
         tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        if storage != "float32":
+            dtype = getattr(torch, storage)
+            kernels = {key: value.to(dtype) for key, value in tensors.items() if value.ndim > 1}
+            tensors |= kernels
         save_file(tensors, part, metadata={"architecture": card.architecture, "bands": ",".join(card.bands)})
 
 

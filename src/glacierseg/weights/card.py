@@ -1,0 +1,178 @@
+"""`card.json`: what weights were trained on, what they expect of a scene, how good they were found to be."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from glacierseg._version import __version__
+from glacierseg.errors import RequestError
+from glacierseg.raster.sensors import ROLES, parse_sensor
+
+CARD_FILE = "card.json"
+PERCENTILES = (0.1, 5.0, 25.0, 50.0, 95.0, 99.9)
+"""Those that `BandValues` holds, in its order."""
+
+
+def _known_sensor(value: str) -> str:
+    try:
+        return parse_sensor(value)
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+
+
+def _known_role(value: str) -> str:
+    if value not in ROLES:
+        raise ValueError(f"{value!r} is no role; choose one of {', '.join(sorted(ROLES))}")
+    return value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Sensor = Annotated[str, AfterValidator(_known_sensor)]
+Role = Annotated[str, AfterValidator(_known_role)]
+Words = Annotated[str, Field(min_length=1)]
+
+
+def short(value: float) -> str:
+    """Returns a band value for people: four digits that count, and no powers of ten."""
+    return f"{float(f'{value:.4g}'):g}"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BandValues(_Section):
+    """Percentiles of a band's values over the training scenes: 0.1, 5, 25, 50, 95 and 99.9 %."""
+
+    low: float
+    p5: float
+    p25: float
+    median: float
+    p95: float
+    high: float
+
+    @property
+    def in_words(self) -> str:
+        """Nearly all of them, and their median."""
+        return f"{short(self.low)} to {short(self.high)}, median {short(self.median)}"
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32]) -> "BandValues":
+        """Measures them on values `(N,)`, at least one."""
+        found = np.percentile(values.astype(np.float64), PERCENTILES)
+        return cls(**dict(zip(cls.model_fields, map(float, found), strict=True)))
+
+
+class WeightsBand(_Section):
+    """A band that the network reads.
+
+    Attributes:
+        name: Its name in the model card.
+        role: Its part of the spectrum (`glacierseg.raster.sensors`), by which it is found under other names;
+            None for an index or a terrain layer.
+        unit: Of its values, in words: `reflectance x 10000`.
+        values: What they were in training.
+    """
+
+    name: Words
+    role: Role | None = None
+    unit: Words
+    values: BandValues
+
+    @property
+    def is_reflected_light(self) -> bool:
+        """Whether it is in the unit of reflectance or digital numbers, unlike heat, indices and terrain."""
+        return self.role is not None and not self.role.startswith("thermal")
+
+    @property
+    def in_words(self) -> str:
+        """Its name, and its role where that says more."""
+        return f"{self.name} ({self.role})" if self.role and self.role not in self.name.lower() else self.name
+
+
+class Score(_Section):
+    """A measured score.
+
+    Attributes:
+        metric: What was measured: `glacier IoU`.
+        value: The score.
+        low: Lower end of its 95 % interval, from blocks of ground; None where none was made.
+        high: Upper end.
+        ground: On which ground, in words; none that was trained on.
+        how: With which settings, in words: `single network, raw mask`.
+    """
+
+    metric: Words
+    value: float
+    low: float | None = None
+    high: float | None = None
+    ground: Words
+    how: str = ""
+
+    @model_validator(mode="after")
+    def _within_its_interval(self) -> "Score":
+        if (self.low is None) != (self.high is None):
+            raise ValueError("has one end of an interval only; give both `low` and `high`, or none")
+        if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value:g} lies outside its interval, {self.low:g} to {self.high:g}")
+        return self
+
+    @property
+    def in_words(self) -> str:
+        """The score with its interval, ground and settings."""
+        interval = "" if self.low is None else f" ({self.low:.3f}-{self.high:.3f})"
+        how = f", {self.how}" if self.how else ""
+        return f"{self.metric} {self.value:.3f}{interval} on {self.ground}{how}"
+
+
+class WeightsFacts(_Section):
+    """What people know about weights and no file tells: the part of the card that is written by hand.
+
+    Attributes:
+        summary: What they are for, in one line.
+        trained_on: The ground, its dates and the truth, in words.
+        sensor: The sensor of the training scenes.
+        unit: Of the spectral bands, in words.
+        units: Of single bands, by name, where they differ from `unit`.
+        roles: Parts of the spectrum by band name, where the name does not tell (`glacierseg.raster.sensors`).
+        data_licence: Terms of the data that they were trained on.
+        attribution: Who has to be named.
+        scores: What was measured.
+        limits: What they are not for and where they are known to fail, a line each.
+        threshold: Probability from which a pixel is glacier, unless the user says otherwise.
+        calibration: Of the mean of several members, as `predict.calibration` writes it. A single network
+            has its own in its model card.
+    """
+
+    summary: Words
+    trained_on: Words
+    sensor: Sensor
+    unit: Words
+    units: dict[str, Words] = Field(default_factory=dict)
+    roles: dict[str, Role] = Field(default_factory=dict)
+    data_licence: Words
+    attribution: Words
+    scores: Annotated[tuple[Score, ...], Field(min_length=1)]
+    limits: Annotated[tuple[Words, ...], Field(min_length=1)]
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    calibration: dict[str, Any] | None = None
+
+
+class WeightsCard(WeightsFacts):
+    """The whole card: the facts, and what was measured when the weights were packed.
+
+    Attributes:
+        name: What users call them by; the name of their folder.
+        parameters: Of one network.
+        bands: What the network reads, in its order.
+        pixel_m: Side of the training scenes' pixels on the ground.
+        version: glacierseg's version that packed them.
+    """
+
+    name: Name
+    parameters: Annotated[int, Field(gt=0)]
+    bands: Annotated[tuple[WeightsBand, ...], Field(min_length=1)]
+    pixel_m: Annotated[float, Field(gt=0)]
+    version: str = __version__

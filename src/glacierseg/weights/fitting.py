@@ -1,0 +1,198 @@
+"""Whether a scene is one that weights can be applied to: its bands, its values, its pixels."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from glacierseg.errors import BandError, ValuesError
+from glacierseg.raster.indices import INDICES
+from glacierseg.raster.scene import Band, Scene
+from glacierseg.raster.sensors import parse_sensor, role_of
+from glacierseg.raster.terrain import TERRAIN
+from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.values import (
+    likely_unit,
+    measure_values,
+    offset_warning,
+    sample_values,
+    strangeness,
+)
+
+RESOLUTION_FACTOR = 1.5
+"""How many times larger or smaller pixels may be than those of the training before a warning."""
+# What `open_scene` calls bands of a file without names: numbers of the file, not of a sensor.
+_UNNAMED = re.compile(r"band_\d+")
+_SAME_BANDS = {"landsat5": "landsat7", "landsat9": "landsat8"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A scene as weights want it.
+
+    Attributes:
+        scene: Their bands in their order, under their names.
+        warnings: What a user should know before believing the result, a line each.
+    """
+
+    scene: Scene
+    warnings: tuple[str, ...] = ()
+
+
+def fit_scene(
+    card: WeightsCard,
+    scene: Scene,
+    *,
+    sensor: str | None = None,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    force: bool = False,
+) -> Fitted:
+    """Finds the bands that weights want in a scene, and looks whether its values are like the training's.
+
+    Args:
+        card: Of the weights.
+        scene: The scene, bands in any order.
+        sensor: Its sensor, where its bands go by numbers and it is another one than that of the training.
+        scale: Values of its bands of reflected light times this ...
+        offset: ... plus this are in the unit of the weights.
+        force: Turn a refusal for values into a warning.
+
+    Returns:
+        The scene's bands under the names that the networks know, and warnings.
+
+    Raises:
+        BandError: The scene lacks bands, or has two for one.
+        RequestError: The sensor is unknown.
+        ValuesError: Values are in another unit or range than in training.
+        RasterError: Pixels cannot be read.
+    """
+    sensor = parse_sensor(sensor) if sensor else None
+    chosen = match_bands(card, scene, sensor)
+    fitted = replace(
+        scene,
+        bands=tuple(replace(own, name=band.name) for own, band in zip(chosen, card.bands, strict=True)),
+    )
+    if (scale, offset) != (1.0, 0.0):
+        reflected = [band.name for band in card.bands if band.is_reflected_light]
+        fitted = fitted.rescaled(reflected, scale, offset)
+    warnings = [*_sensor_warnings(card, scene, sensor), *_pixel_warnings(card, scene, sensor)]
+    samples = sample_values(fitted)
+    if found := measure_values(samples):
+        if strange := strangeness(card, found):
+            line = f"{scene.paths[0]}: is unlike what {card.name} was trained on: {strange}"
+            line += _zeros(fitted, samples) or likely_unit(card, found, [band.dtype for band in chosen])
+            if not force:
+                raise ValuesError(
+                    f"{line}; convert them with --scale and --offset, or go on all the same with --force"
+                )
+            warnings.append(line)
+        elif lifted := offset_warning(card, found):
+            warnings.append(f"{scene.paths[0]}: {lifted}")
+    return Fitted(fitted, tuple(warnings))
+
+
+def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> tuple[Band, ...]:
+    """Finds the bands that weights want, by name or by what part of the spectrum a name means.
+
+    `B2`, `B02` and `blue` are one band of Sentinel-2. A number alone is read as one of the scene's sensor
+    where that is given, else as one of the training's.
+
+    Args:
+        card: Of the weights.
+        scene: The scene.
+        sensor: A key of `glacierseg.raster.sensors.SENSORS`.
+
+    Raises:
+        BandError: Bands are missing, or two answer to one.
+    """
+    roles = [_role(name, card, sensor) for name in scene.band_names]
+    found = [_places(band, scene.band_names, roles) for band in card.bands]
+    missing = [band for band, places in zip(card.bands, found, strict=True) if not places]
+    if missing:
+        raise BandError(
+            f"{scene.paths[0]}: lacks {', '.join(band.in_words for band in missing)}, which {card.name} "
+            f"needs; it has {', '.join(scene.band_names)}: {_remedy(card, found, scene)}"
+        )
+    for band, places in zip(card.bands, found, strict=True):
+        if len(places) > 1:
+            rivals = " and ".join(scene.band_names[place] for place in places)
+            raise BandError(
+                f"{scene.paths[0]}: both {rivals} may be {band.in_words}, which {card.name} needs; "
+                "name its bands in file order with --band-names"
+            )
+    return tuple(scene.bands[places[0]] for places in found)
+
+
+def _role(name: str, card: WeightsCard, sensor: str | None) -> str | None:
+    if _UNNAMED.fullmatch(name):
+        return None
+    if sensor:
+        return role_of(name, sensor)
+    # B02 with its zero is Sentinel-2's, whatever the weights are for.
+    return role_of(name) or role_of(name, card.sensor)
+
+
+def _places(band: WeightsBand, names: Sequence[str], roles: Sequence[str | None]) -> list[int]:
+    alike = [place for place, name in enumerate(names) if name.casefold() == band.name.casefold()]
+    # B4 is red on Sentinel-2 and near infrared on Landsat 7.
+    same = [place for place in alike if band.role is None or roles[place] in {None, band.role}]
+    if same or band.role is None:
+        return same
+    return [place for place, role in enumerate(roles) if role == band.role]
+
+
+def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> str:
+    names = [band.name for band in card.bands]
+    lacking = [name for name, places in zip(names, found, strict=True) if not places]
+    if all(name in INDICES or name in TERRAIN for name in lacking):
+        recipe = [
+            scene.band_names[places[0]] if places else name for name, places in zip(names, found, strict=True)
+        ]
+        dem = " --dem DEM.tif" if any(name in TERRAIN for name in lacking) else ""
+        return (
+            f"make them with `glacierseg prepare stack {scene.paths[0]} --recipe {','.join(recipe)} "
+            f"--sensor {card.sensor}{dem} --out STACK.tif`"
+        )
+    if len(scene.bands) < len(card.bands):
+        return "stack the bands into one file with `glacierseg prepare stack`"
+    what = "the bands have no names" if _unnamed(scene) else "if they are there under other names"
+    return f"{what}: say which they are in file order, such as --band-names {','.join(names)}"
+
+
+def _unnamed(scene: Scene) -> bool:
+    return all(_UNNAMED.fullmatch(name) for name in scene.band_names)
+
+
+def _sensor_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:
+    if sensor is None or _SAME_BANDS.get(sensor, sensor) == _SAME_BANDS.get(card.sensor, card.sensor):
+        return []
+    line = (
+        f"{scene.paths[0]}: is of {sensor}, and {card.name} was trained on {card.sensor}; "
+        "their bands see somewhat other parts of the spectrum"
+    )
+    return [line]
+
+
+def _pixel_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:
+    width_m, height_m = scene.grid.pixel_size_m
+    side_m = float(np.sqrt(width_m * height_m))
+    factor = max(side_m / card.pixel_m, card.pixel_m / side_m)
+    if factor <= RESOLUTION_FACTOR:
+        return []
+    line = (
+        f"{scene.paths[0]}: its pixels are {side_m:.3g} m wide on the ground, and {card.name} was trained on "
+        f"{card.pixel_m:.3g} m; everything looks {factor:.2g} times too "
+        f"{'small' if side_m > card.pixel_m else 'large'} to it"
+    )
+    if sensor is None and card.bands[0].role and role_of(scene.band_names[0]) is None:
+        line += f"; bands that go by number are taken for those of {card.sensor}, else say --sensor"
+    return [line]
+
+
+def _zeros(scene: Scene, samples: np.ndarray) -> str:
+    share = float((samples == 0).all(0).mean())
+    if share < 0.05 or any(band.nodata is not None for band in scene.bands):
+        return ""
+    return f"; {share:.0%} of its pixels are 0 in every band: if they have no data, say --nodata 0"

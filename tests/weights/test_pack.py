@@ -1,0 +1,159 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
+from glacierseg.predict.scene import predict_scene
+from glacierseg.raster.scene import open_scene
+from glacierseg.training.checkpoint import WEIGHTS, load_model, read_card
+from glacierseg.weights import pack
+from glacierseg.weights.pack import pack_weights, read_facts
+from glacierseg.weights.shelf import megabytes
+from tests.helpers import write_scene
+from tests.weights.shelves import BANDS, facts, model_folder, packed, reflectances, training_scene
+
+
+def test_packing_halves_the_kernels_and_keeps_the_answers(tmp_path: Path) -> None:
+    done = packed(tmp_path)
+    original = tmp_path / "models" / "valley-s2-0"
+    small, large = (folder / WEIGHTS for folder in (done.weights.folder, original))
+    stored, before = load_file(small), load_file(large)
+    assert small.stat().st_size < 0.6 * large.stat().st_size
+    for key, values in before.items():
+        assert stored[key].dtype == (torch.float16 if values.ndim > 1 else values.dtype)
+    network, card = load_model(done.weights.folder)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert card.training == {"seed": 0}  # no path of the machine that it was trained on
+    scene = training_scene(tmp_path, seed=5)
+    answers = []
+    for folder in (original, done.weights.folder):
+        predict_scene(folder, scene, tmp_path / "out", precision="float32")
+        with open_scene(tmp_path / "out" / "training5_probability.tif").open() as reader:
+            answers.append(reader.read(0, 0, 160, 160)[0][0])
+    change = np.abs(answers[0] - answers[1]).max()
+    assert 0 < change < pack.MOST_CHANGE
+    assert 0 < done.largest_change < pack.MOST_CHANGE
+    assert answers[0].std() > 0.05  # an answer that is everywhere the same would prove nothing
+
+
+def test_the_card_holds_what_the_scenes_show(tmp_path: Path) -> None:
+    card = packed(tmp_path).weights.card
+    values = reflectances(160, 160).reshape(4, -1)
+    assert card.pixel_m == 10
+    assert card.sensor == "sentinel2"
+    assert [(band.name, band.role) for band in card.bands] == [
+        ("B2", "blue"), ("B3", "green"), ("B4", "red"), ("B8", "nir")
+    ]  # fmt: skip
+    for band, own in zip(card.bands, values, strict=True):
+        found = [band.values.low, band.values.p25, band.values.median, band.values.high]
+        # The sample holds about two thirds of the pixels.
+        assert found == pytest.approx(np.percentile(own, [0.1, 25, 50, 99.9]), rel=0.25)
+        assert band.values.median == pytest.approx(np.median(own), rel=0.02)
+    assert card.parameters == sum(p.numel() for p in load_model(tmp_path / "shelf/valley-s2")[0].parameters())
+
+
+def test_members_lie_side_by_side_and_their_mean_is_compared(tmp_path: Path) -> None:
+    done = packed(tmp_path, members=3)
+    assert [folder.name for folder in done.weights.folders] == ["member-1", "member-2", "member-3"]
+    assert [read_card(folder).training["seed"] for folder in done.weights.folders] == [0, 1, 2]
+    assert done.weights.megabytes == pytest.approx(megabytes(tmp_path / "shelf"))
+
+
+def test_packing_again_replaces_what_was_there(tmp_path: Path) -> None:
+    packed(tmp_path, members=2)
+    again = packed(tmp_path, members=1)
+    assert not (again.weights.folder / "member-1").exists()
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["valley-s2"]
+    # What is not weights is nobody's to remove.
+    (tmp_path / "shelf" / "run").mkdir()
+    (tmp_path / "shelf" / "run" / "precious.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="holds no weights"):
+        packed(tmp_path, "run")
+    assert (tmp_path / "shelf" / "run" / "precious.txt").exists()
+
+
+def test_indices_and_terrain_have_units_of_their_own_and_names_may_be_explained(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m", bands=("one", "B3", "ndwi", "slope"))
+    path = write_scene(tmp_path / "s.tif", reflectances(), ["one", "B3", "ndwi", "slope"], nodata=0)
+    asked = ([folder], "mixed"), ([open_scene(path)], tmp_path / "shelf")
+    with pytest.raises(RequestError, match="slope is not in reflectance x 10000; give its unit"):
+        pack_weights(*asked[0], facts(), *asked[1])
+    known = facts(units={"slope": "degrees"}, roles={"one": "blue"})
+    bands = pack_weights(*asked[0], known, *asked[1]).weights.card.bands
+    assert [(band.role, band.unit) for band in bands] == [
+        ("blue", "reflectance x 10000"), ("green", "reflectance x 10000"), (None, "index"), (None, "degrees")
+    ]  # fmt: skip
+
+
+def test_what_changes_predictions_or_is_too_large_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "MOST_CHANGE", 0.0)
+        with pytest.raises(RequestError, match="a probability changes by"):
+            packed(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "MOST_MEGABYTES", 0.1)
+        with pytest.raises(RequestError, match=r"takes 0\.\d MB"):
+            packed(tmp_path)
+    assert list((tmp_path / "shelf").iterdir()) == []
+
+
+def test_kernels_beyond_float16_are_refused(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    tensors = load_file(folder / WEIGHTS)
+    key = next(key for key, values in tensors.items() if values.ndim == 4)
+    tensors[key][0, 0, 0, 0] = 1e6
+    from safetensors.torch import save_file
+
+    save_file(tensors, folder / WEIGHTS)
+    with pytest.raises(RequestError, match="changes by nan"):
+        pack_weights([folder], "far", facts(), [training_scene(tmp_path)], tmp_path / "shelf")
+    kept = pack_weights(
+        [folder], "far", facts(), [training_scene(tmp_path)], tmp_path / "shelf", storage="float32"
+    )
+    assert kept.largest_change == 0
+
+
+def test_networks_of_several_kinds_are_not_packed_together(tmp_path: Path) -> None:
+    one, other = model_folder(tmp_path / "a"), model_folder(tmp_path / "b", patch_px=64)
+    with pytest.raises(CheckpointError, match=r"another patch_px \(64\)"):
+        pack_weights([one, other], "both", facts(), [training_scene(tmp_path)], tmp_path)
+    with pytest.raises(RequestError, match="is no name for weights"):
+        pack_weights([one], "Both of them", facts(), [training_scene(tmp_path)], tmp_path)
+    with pytest.raises(RequestError, match="give some"):
+        pack_weights([one], "one", facts(), [], tmp_path)
+    empty = write_scene(tmp_path / "empty.tif", np.zeros((4, 40, 40), np.uint16), BANDS, nodata=0)
+    with pytest.raises(RequestError, match="hold next to no data"):
+        pack_weights([one], "one", facts(), [open_scene(empty)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sensor": "Sentinel-3"}, "sensor: .*unknown"),
+        ({"roles": {"B2": "bleu"}}, "roles.B2: 'bleu' is no role"),
+        ({"scores": []}, "scores"),
+        ({"colour": "blue"}, "colour: .*known facts are summary"),
+        (
+            {"scores": [{"metric": "IoU", "value": 0.9, "low": 0.1, "high": 0.2, "ground": "x"}]},
+            "outside its",
+        ),
+        ({"scores": [{"metric": "IoU", "value": 0.9, "low": 0.1, "ground": "x"}]}, "one end of an interval"),
+        (None, "cannot be read as YAML"),
+    ],
+)
+def test_wrong_facts_are_named(tmp_path: Path, change: dict[str, object] | None, words: str) -> None:
+    path = tmp_path / "facts.yaml"
+    known = json.loads(facts().model_dump_json())
+    path.write_text("a: [" if change is None else yaml.safe_dump(known | change))
+    with pytest.raises(DataError, match=words) as caught:
+        read_facts(path)
+    assert "\n" not in str(caught.value)
+    path.write_text(yaml.safe_dump(known))
+    assert read_facts(path) == facts()
