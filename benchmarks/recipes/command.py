@@ -6,10 +6,10 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.recipes.study import Chip, Study, pick, read_settings
+from benchmarks.recipes.study import Chip, Study, pick, read_settings, weights_plan
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ def main(benchmark: Benchmark) -> None:
     parser.add_argument("--limit", type=int, help="use only so many regions, for a quick try")
     parser.add_argument("--models", default="", help="only these networks, separated by commas")
     parser.add_argument("--no-boosting", action="store_true", help="leave gradient boosting out")
+    parser.add_argument(
+        "--weights", action="store_true", help="train the networks to ship instead, on nearly all regions"
+    )
     asked = parser.parse_args()
     chips = benchmark.find(asked.data)
     if not chips:
@@ -54,7 +57,26 @@ def main(benchmark: Benchmark) -> None:
         out=asked.out.resolve(),
         notes=benchmark.notes,
     )
-    run(study, jobs=asked.jobs, boosting=not asked.no_boosting)
+    if asked.weights:
+        train_weights(study, asked.settings, asked.jobs)
+    else:
+        run(study, jobs=asked.jobs, boosting=not asked.no_boosting)
+
+
+def train_weights(study: Study, settings: Path, jobs: int) -> None:
+    """Trains the members of the weights to ship, and says how to pack them."""
+    from benchmarks.recipes.runs import run_all
+
+    from glacierseg.models.registry import folder_name
+
+    plan = weights_plan(settings)
+    sections = {**study.sets["networks"], "models": [dict(plan.model)]}
+    shipped = replace(study, sets={"weights": sections}, folds=plan.folds)
+    run_all(shipped, jobs, plan.members)
+    folders = [
+        shipped.run_folder("weights", fold) / folder_name(plan.model["name"]) / "all" for fold in plan.members
+    ]
+    print(shlex.join(["glacierseg", "pack-weights", *map(str, folders), "--name", "...", "--facts", "..."]))
 
 
 def run(study: Study, *, jobs: int, boosting: bool) -> None:

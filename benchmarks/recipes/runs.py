@@ -4,20 +4,27 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.recipes.study import Study, fingerprint
 
 
-def run_all(study: Study, jobs: int) -> None:
+def run_all(study: Study, jobs: int, folds: Sequence[int] | None = None) -> None:
     """Runs what is not finished yet; a run that was cut off goes on where it stopped.
+
+    Args:
+        study: What to run.
+        jobs: So many side by side.
+        folds: Only these; None for all.
 
     Raises:
         SystemExit: A run failed; its log says why.
     """
-    study.write_configs()
-    tasks = [(networks, fold) for fold in range(1, study.folds + 1) for networks in study.sets]
+    folds = tuple(range(1, study.folds + 1)) if folds is None else folds
+    study.write_configs(folds)
+    tasks = [(networks, fold) for fold in folds for networks in study.sets]
     with ThreadPoolExecutor(jobs) as pool:
         failed = [log for log in pool.map(lambda task: _run(study, *task), tasks) if log is not None]
     if failed:

@@ -68,9 +68,9 @@ class Study:
         }
         return yaml.safe_dump(config, sort_keys=False)
 
-    def write_configs(self) -> None:
+    def write_configs(self, folds: Sequence[int]) -> None:
         for networks in self.sets:
-            for fold in range(1, self.folds + 1):
+            for fold in folds:
                 path = self.config_path(networks, fold)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(self.config_text(networks, fold))
@@ -92,6 +92,7 @@ def read_settings(
     """
     settings = yaml.safe_load(path.read_text())
     peers = settings.pop("peers", [])
+    settings.pop("weights", None)
     models = [dict(one) for one in settings.pop("models")]
     groups = {"networks": models}
     if importlib.util.find_spec("segmentation_models_pytorch"):
@@ -109,6 +110,27 @@ def read_settings(
         for name, group in groups.items()
     }
     return {name: {**settings, "models": group} for name, group in kept.items() if group}
+
+
+@dataclass(frozen=True)
+class WeightsPlan:
+    """Networks to ship: trained on nearly all regions, a few of which test and validate.
+
+    Attributes:
+        model: The network, as in `models`.
+        folds: The more, the less ground is kept from training.
+        members: The folds of which one network each is trained.
+    """
+
+    model: Mapping[str, Any]
+    folds: int
+    members: tuple[int, ...]
+
+
+def weights_plan(path: Path) -> WeightsPlan:
+    """Reads the section `weights` of the settings."""
+    section = yaml.safe_load(path.read_text())["weights"]
+    return WeightsPlan(section["model"], section["folds"], tuple(section["members"]))
 
 
 def pick(chips: Sequence[Chip], limit: int | None) -> tuple[Chip, ...]:
