@@ -20,6 +20,7 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A mask.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another mask on its grid.")],
     truth: Annotated[Path, typer.Option(help="A mask on their grid, or outlines.")],
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
     map_out: Annotated[
         Path | None, typer.Option("--map", help="Write which pixels changed, and how, as a GeoTIFF.")
@@ -39,7 +40,7 @@ def compare(
     from glacierseg.raster.write import write_json, write_raster  # noqa: PLC0415
 
     grid = read_grid(a)
-    masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid)
+    masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid, layer=truth_layer)
     found = compare_masks([masks], draws=bootstrap, block_px=block_px, confidence=confidence, seed=seed)
     if out is not None:
         write_json(out, found.to_dict())

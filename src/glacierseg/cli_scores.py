@@ -18,6 +18,7 @@ def evaluate(
     predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
     truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
     out: Out,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
     buffer_m: Annotated[
         list[float] | None, typer.Option(help="Forgive a rim of so many metres along the true boundary.")
     ] = None,
@@ -60,6 +61,7 @@ def evaluate(
     detail = evaluate_file_in_detail(
         predicted,
         truth,
+        truth_layer=truth_layer,
         buffers_m=buffer_m or (),
         draws=bootstrap,
         block_px=block_px,
@@ -86,6 +88,9 @@ def bands(
         list[Path], typer.Option(help="Truth of each scene in order: a mask on its grid, or outlines.")
     ],
     out: Out,
+    truth_layer: Annotated[
+        list[str] | None, typer.Option(help="Layer of outlines with several: one for all, or one for each.")
+    ] = None,
     measure: Annotated[
         Literal["gradient", "integrated", "permutation", "drop", "all"],
         typer.Option(help="How to measure; all: rank by gradient and show the others beside it."),
@@ -115,7 +120,12 @@ def bands(
         raise RequestError(f"{plot}: cannot draw this format; name it .png, .svg or .pdf")
     talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
     found = measure_scenes(
-        model_dir, list(zip(scenes, mask, strict=True)), measures=chosen, patches=patches, seed=seed
+        model_dir,
+        list(zip(scenes, mask, strict=True)),
+        measures=chosen,
+        patches=patches,
+        seed=seed,
+        truth_layers=truth_layer,
     )
     write_importance(out, found)
     ranked = found[chosen[0]]
