@@ -95,8 +95,20 @@ def _last_inside(line: Any, shape: Any) -> float:
 def _lowest(shape: Any, elevation_m: NDArray[np.floating], grid: Grid) -> tuple[float, float, float] | None:
     if shape.is_empty:
         return None
-    inside = rasterio.features.geometry_mask([shape], grid.shape, grid.transform, invert=True)
-    rows, columns = np.nonzero(inside & np.isfinite(elevation_m))
+    # In the window around the shape: a scene has hundreds of glaciers.
+    left, bottom, right, top = shape.bounds
+    corners = [
+        ~grid.transform * place for place in ((left, top), (right, top), (right, bottom), (left, bottom))
+    ]
+    first = np.maximum(np.floor(np.min(corners, axis=0)).astype(int), 0)
+    last = np.minimum(np.ceil(np.max(corners, axis=0)).astype(int), (grid.width, grid.height))
+    if (last <= first).any():
+        return None
+    window = grid.crop(first[1], first[0], last[1] - first[1], last[0] - first[0])
+    inside = rasterio.features.geometry_mask([shape], window.shape, window.transform, invert=True)
+    rows, columns = np.nonzero(inside) + first[::-1, None]
+    known = np.isfinite(elevation_m[rows, columns])
+    rows, columns = rows[known], columns[known]
     if not len(rows):
         return None
     heights = elevation_m[rows, columns]
