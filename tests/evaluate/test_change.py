@@ -207,7 +207,7 @@ def test_of_several_layers_none_is_taken_unasked(tmp_path):
         TruthError, match=r"two\.gpkg: has the layers raw, refined; say which with --old-layer"
     ):
         change_between_files(path, path)
-    with pytest.raises(TruthError, match="has no layer smooth of shapes; it has raw, refined"):
+    with pytest.raises(TruthError, match="has no layer 'smooth'; its layers of polygons are raw, refined"):
         change_between_files(path, path, old_layer="smooth", new_layer="raw")
     total = change_between_files(path, path, old_layer="raw", new_layer="refined").change.total
     assert total.new_km2 / total.old_km2 == pytest.approx(4)
