@@ -133,6 +133,12 @@ def test_the_terminus_moves_along_a_line_and_roughly_without_one():
     assert "approximation" in rough.method
     short = shapely.LineString([(left + 100, top), (left + 100, top - 450)])
     assert shift_along_line(short, new, old).at_end_of_line
+    assert shift_along_line(short, old, new).at_end_of_line
+    assert not shift_along_line(down, new, old).at_end_of_line
+    # Lines of an inventory end on its outlines, which a mask knows to within half a pixel.
+    ending = shapely.LineString([(left + 100, top), (left + 100, top - 497)])
+    assert not shift_along_line(ending, old, new, error_m=5).at_end_of_line
+    assert shift_along_line(ending, old, new, error_m=1).at_end_of_line
     assert np.isnan(shift_along_line(down, old, shapely.Point(0, 0).buffer(1)).shift_m)
 
 

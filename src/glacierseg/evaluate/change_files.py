@@ -185,7 +185,14 @@ def change_between_files(
         scales=true_scales(old_shapes, crs),
     )
     termini = measure_termini(
-        old_shapes, new_shapes, ids, crs, centre_lines=centre_lines, lines_layer=lines_layer, dem=dem
+        old_shapes,
+        new_shapes,
+        ids,
+        crs,
+        error_m=max(errors),
+        centre_lines=centre_lines,
+        lines_layer=lines_layer,
+        dem=dem,
     )
     bounds = None
     if probabilities is not None and dated is not None:

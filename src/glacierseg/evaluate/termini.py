@@ -25,6 +25,7 @@ def measure_termini(
     ids: list[str],
     crs: CRS,
     *,
+    error_m: float,
     centre_lines: Path | None,
     lines_layer: str | None = None,
     dem: Path | None = None,
@@ -36,6 +37,7 @@ def measure_termini(
         new: `(M,)` glaciers of the new date.
         ids: Of the old ones.
         crs: Of both, in metres.
+        error_m: How far outlines may be off.
         centre_lines: Lines from the head down; turned by the elevation model when there is one.
         lines_layer: Their layer in a file with several of lines.
         dem: Elevation, for glaciers without a line.
@@ -64,7 +66,7 @@ def measure_termini(
                 line = near[inside.argmax()]
                 line = run_down(line, *elevation) if elevation is not None else line
                 now = shapely.union_all(new[tree.query(line, predicate="intersects")])
-                found[ids[number]] = shift_along_line(line, shape, now)
+                found[ids[number]] = shift_along_line(line, shape, now, error_m=error_m)
     if elevation is not None:
         for number, shape in enumerate(old):
             if ids[number] not in found:
