@@ -193,5 +193,5 @@ def change(
     if found.bounds:
         talk.say(
             f"expected areas and bounds are of calibrated probabilities, with {confidence:.0%} confidence on "
-            "ground like that of validation, if the two dates err independently (docs/uncertainty.md)"
+            "ground like that of validation, if the two dates err independently (docs/scores.md)"
         )

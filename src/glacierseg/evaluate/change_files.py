@@ -152,13 +152,13 @@ def change_between_files(
     years = years_between(old_date, new_date) if old_date and new_date else None
     before = read_side(old, old_layer, "--old-layer")
     after = read_side(new, new_layer, "--new-layer")
+    masks = [(path, side.grid) for path, side in ((old, before), (new, after)) if side.grid is not None]
     dated = None
     if probabilities is not None:
         dated = (
             read_dated(probabilities.old, probabilities.old_model),
             read_dated(probabilities.new, probabilities.new_model),
         )
-        masks = [(path, side.grid) for path, side in ((old, before), (new, after)) if side.grid is not None]
         require_one_grid(*dated, masks)
     crs = common_crs(before, after)
     sides = [side.in_crs(crs) for side in (before, after)]

@@ -45,7 +45,10 @@ class Side:
     def in_crs(self, crs: CRS) -> "Side":
         """Returns the same in another CRS."""
         known = None if self.known is None else shapely.union_all(moved(self.known, self.crs, crs))
-        return Side(moved(self.shapes, self.crs, crs), self.ids, crs, self.error_m, self.grid, known)
+        shapes = moved(self.shapes, self.crs, crs)
+        if crs != self.crs:
+            shapes = shapely.make_valid(shapes)
+        return Side(shapes, self.ids, crs, self.error_m, self.grid, known)
 
 
 def read_side(path: Path, layer: str | None, option: str) -> Side:
