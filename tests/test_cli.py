@@ -283,7 +283,19 @@ def test_mask_commands_follow_one_another(
     assert record["iou"] > 0.9
     assert record["iou_buffer_20m"] >= record["iou"]
     assert (
-        glacierseg(["tune", str(mask), "--truth", str(outlines), "--out", str(basin / "t.json")], monkeypatch)
+        glacierseg(
+            [
+                "tune",
+                str(mask),
+                "--truth",
+                str(outlines),
+                "--truth-layer",
+                "raw",
+                "--out",
+                str(basin / "t.json"),
+            ],
+            monkeypatch,
+        )
         == 0
     )
     assert json.loads((basin / "t.json").read_text())["best_iou"] == 1.0

@@ -92,6 +92,38 @@ def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "b.tif", "two.gpkg", "--out", "s.json"],
+        ["compare", "a.tif", "b.tif", "--truth", "two.gpkg", "--out", "s.json"],
+        ["tune", "b.tif", "--truth", "two.gpkg", "--out", "s.json", "--iterations", "0"],
+        ["check", "dem.tif", "--mask", "two.gpkg", "--bands", "elevation"],
+        ["prepare", "rasterize", "two.gpkg", "--like", "a.tif", "--out", "s.json"],
+    ],
+)
+def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    vectorize = ["vectorize", "truth.tif", "--out", "two.gpkg"]
+    assert glacierseg(vectorize, monkeypatch) == 0
+    capsys.readouterr()
+    option = "--layer" if command[0] == "prepare" else "--truth-layer"
+    assert glacierseg(command, monkeypatch) == 1
+    told = "".join(capsys.readouterr())
+    assert "has the layers raw, smooth" in told
+    assert f"say which with {option}" in told
+    assert not Path("s.json").exists()
+    assert glacierseg([*command, option, "raw"], monkeypatch) == 0
+    if command[0] == "evaluate":
+        own = json.loads(Path("s.json").read_text())
+        assert own["iou"] == scores_of(count(masks["b"], masks["truth"])).iou
+        monkeypatch.setattr("sys.argv", ["glacierseg"])
+        assert (
+            glacierseg(["evaluate", "b.tif", "truth.tif", "--out", "o.json", option, "raw"], monkeypatch) == 1
+        )
+        assert "truth.tif: is a raster and has no layers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--zones", "debris.tif"], "a file and a name"),
@@ -100,6 +132,10 @@ def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
         (["compare", "a.tif", "no.tif", "--truth", "truth.tif"], "no.tif"),
         (["change", "a.tif", "b.tif", "--out", "o", "--old-date", "2000"], "needs both dates"),
         (["benchmark", ".", "."], "is no folder of a run"),
+        (
+            ["change", "a.tif", "b.tif", "--out", "o", "--old-probability", "p.tif"],
+            "give --old-probability, --new",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path, masks, monkeypatch, capsys, arguments, message):

@@ -20,6 +20,7 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A mask.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another mask on its grid.")],
     truth: Annotated[Path, typer.Option(help="A mask on their grid, or outlines.")],
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
     map_out: Annotated[
         Path | None, typer.Option("--map", help="Write which pixels changed, and how, as a GeoTIFF.")
@@ -39,7 +40,7 @@ def compare(
     from glacierseg.raster.write import write_json, write_raster  # noqa: PLC0415
 
     grid = read_grid(a)
-    masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid)
+    masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid, layer=truth_layer)
     found = compare_masks([masks], draws=bootstrap, block_px=block_px, confidence=confidence, seed=seed)
     if out is not None:
         write_json(out, found.to_dict())
@@ -123,14 +124,39 @@ def change(
     centre_lines: Annotated[
         Path | None, typer.Option(help="Lines down the glaciers, for the shift of the terminus.")
     ] = None,
+    centre_lines_layer: Annotated[str | None, typer.Option(help="Their layer, of several of lines.")] = None,
     dem: Annotated[
         Path | None, typer.Option(help="Elevation, to approximate that shift where there is no line.")
     ] = None,
+    old_probability: Annotated[
+        Path | None, typer.Option(help="Probability raster of the old date, for bounds of the areas.")
+    ] = None,
+    new_probability: Annotated[Path | None, typer.Option(help="Of the new date, on the same grid.")] = None,
+    old_model: Annotated[
+        Path | None, typer.Option(help="Folder of the network that predicted it; its calibration is needed.")
+    ] = None,
+    new_model: Annotated[Path | None, typer.Option(help="Of the new date, where it is another one.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of those bounds.")] = 0.9,
 ) -> None:
     """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
     from glacierseg.console import Talk, plain  # noqa: PLC0415
-    from glacierseg.evaluate.change_files import change_between_files, write_change  # noqa: PLC0415
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.evaluate.change_files import (  # noqa: PLC0415
+        Probabilities,
+        change_between_files,
+        write_change,
+    )
 
+    probabilities = None
+    if old_probability or new_probability or old_model or new_model:
+        if not (old_probability and new_probability and old_model):
+            raise RequestError(
+                "bounds need the probabilities of both dates and the network that predicted them; give "
+                "--old-probability, --new-probability and --old-model (and --new-model where it is another)"
+            )
+        probabilities = Probabilities(
+            old_probability, new_probability, old_model, new_model or old_model, confidence
+        )
     found = change_between_files(
         old,
         new,
@@ -141,20 +167,31 @@ def change(
         old_error_m=old_error_m,
         new_error_m=new_error_m,
         centre_lines=centre_lines,
+        lines_layer=centre_lines_layer,
         dem=dem,
+        probabilities=probabilities,
     )
     path = write_change(found, out)
     talk = Talk()
     record = found.to_dict()
     talk.table("All glaciers", ("what", "value"), [(k, plain(v)) for k, v in record["total"].items()])
-    shown = ("glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent")
+    shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
+    if found.termini:
+        shown.append("terminus_shift_m")
+    if found.bounds:
+        shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]
     largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
     talk.table(
         f"The largest of {len(record['glaciers'])} glaciers",
         shown,
-        [[plain(row[name]) for name in shown] for row in largest],
+        [[plain(row.get(name)) for name in shown] for row in largest],
     )
     talk.say(
         f"outlines taken to be off by {found.old_error_m:g} m (old) and {found.new_error_m:g} m (new); "
         f"written: {path}"
     )
+    if found.bounds:
+        talk.say(
+            f"expected areas and bounds are of calibrated probabilities, with {confidence:.0%} confidence on "
+            "ground like that of validation, if the two dates err independently (docs/scores.md)"
+        )

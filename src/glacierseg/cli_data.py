@@ -30,7 +30,9 @@ def check(
     bands: Annotated[str | None, typer.Option(help="Names of all bands, separated by commas.")] = None,
     nodata: Annotated[float | None, typer.Option(help="Value of pixels without data.")] = None,
     patch_px: Annotated[int, typer.Option(min=1, help="Side of the training patches.")] = 256,
-    layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
+    layer: Annotated[
+        str | None, typer.Option("--truth-layer", "--layer", help="Layer of outlines with several.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check whether a scene and its truth can be used; exit status 0 when they can, 1 when not."""

@@ -28,6 +28,7 @@ def export(
     mask: Annotated[
         Path | None, typer.Option(help="Truth of that scene: tells what quantising costs in IoU.")
     ] = None,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of that truth, of several.")] = None,
     window_px: Annotated[
         int | None, typer.Option(help="Side of the windows it takes; the training patch by default.")
     ] = None,
@@ -59,7 +60,9 @@ def export(
     from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
 
     scene = named.fit(open_scene(int8_with)).scene if named else open_scene(int8_with)
-    path, cost = quantize_model(folder, scene, mask, out, window_px=window_px, prune_level=prune_level)
+    path, cost = quantize_model(
+        folder, scene, mask, out, window_px=window_px, prune_level=prune_level, truth_layer=truth_layer
+    )
     talk.say(str(path))
     talk.say(
         f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "

@@ -131,12 +131,17 @@ def tune(
     untouched_truth: Annotated[
         list[Path] | None, typer.Option(help="Its truth, in the order of the masks.")
     ] = None,
+    truth_layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer of outlines with several: one for all, or for each (untouched last)."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the score over all parameters (PNG, SVG or PDF).")
     ] = None,
 ) -> None:
     """Search the refinement parameters that bring masks nearest to the truth."""
     from glacierseg.console import Talk  # noqa: PLC0415
+    from glacierseg.raster.outlines import one_layer_each  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
     from glacierseg.refine.files import tune_files  # noqa: PLC0415
 
@@ -145,10 +150,11 @@ def tune(
 
         require_picture(plot)
     elevation = list(dem or [])
-    tuned = _pairs(mask, truth, elevation, "mask", "--truth")
+    layers = one_layer_each([*truth, *(untouched_truth or [])], truth_layer)
+    tuned = _pairs(mask, truth, elevation, layers, "mask", "--truth")
     untouched = _pairs(
-        untouched_mask or [], untouched_truth or [], elevation[len(mask) :], "--untouched-mask",
-        "--untouched-truth",
+        untouched_mask or [], untouched_truth or [], elevation[len(mask) :], layers[len(truth) :],
+        "--untouched-mask", "--untouched-truth",
     )  # fmt: skip
     grids: dict[str, Any] = {
         "merge_distances_m": merge_distance_m,
@@ -192,7 +198,12 @@ def _or_all(hole_km2: float) -> float | None:
 
 
 def _pairs(
-    masks: Sequence[Path], truths: Sequence[Path], dems: Sequence[Path], mask_name: str, truth_name: str
+    masks: Sequence[Path],
+    truths: Sequence[Path],
+    dems: Sequence[Path],
+    layers: Sequence[str | None],
+    mask_name: str,
+    truth_name: str,
 ) -> "list[Pair]":
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.refine.files import Pair  # noqa: PLC0415
@@ -203,7 +214,9 @@ def _pairs(
             f"give one {truth_name} for each mask, in the same order"
         )
     padded = [*dems, *[None] * len(masks)]
-    return [Pair(*each) for each in zip(masks, truths, padded[: len(masks)], strict=True)]
+    return [
+        Pair(*each) for each in zip(masks, truths, padded[: len(masks)], layers[: len(masks)], strict=True)
+    ]
 
 
 def _print_changes(talk: "Talk", changes: "Sequence[StepChange]") -> None:

@@ -20,6 +20,7 @@ def evaluate(
     predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
     truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
     out: Out,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
     buffer_m: Annotated[
         list[float] | None, typer.Option(help="Forgive a rim of so many metres along the true boundary.")
     ] = None,
@@ -62,6 +63,7 @@ def evaluate(
     detail = evaluate_file_in_detail(
         predicted,
         truth,
+        truth_layer=truth_layer,
         buffers_m=buffer_m or (),
         draws=bootstrap,
         block_px=block_px,
@@ -90,6 +92,9 @@ def bands(
         list[Path], typer.Option(help="Truth of each scene in order: a mask on its grid, or outlines.")
     ],
     out: Out,
+    truth_layer: Annotated[
+        list[str] | None, typer.Option(help="Layer of outlines with several: one for all, or one for each.")
+    ] = None,
     measure: Annotated[
         Literal["gradient", "integrated", "permutation", "drop", "all"],
         typer.Option(help="How to measure; all: rank by gradient and show the others beside it."),
@@ -131,7 +136,12 @@ def bands(
         for line in (line for own in fitted for line in own.warnings):
             talk.warn(line)
     found = measure_scenes(
-        folder, list(zip(opened, mask, strict=True)), measures=chosen, patches=patches, seed=seed
+        folder,
+        list(zip(opened, mask, strict=True)),
+        measures=chosen,
+        patches=patches,
+        seed=seed,
+        truth_layers=truth_layer,
     )
     write_importance(out, found)
     ranked = found[chosen[0]]

@@ -1,11 +1,13 @@
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from glacierseg.dataset.split import ROLE_CODES, Part, random_holdout, roles_by_blocks, roles_by_part
-from glacierseg.errors import RequestError
+from glacierseg.errors import RequestError, TruthError
 from tests.helpers import blobs, utm_grid
 
 
@@ -28,6 +30,23 @@ def test_where_parts_overlap_nothing_tested_is_trained_on() -> None:
 def test_part_without_a_pixel_is_refused() -> None:
     with pytest.raises(RequestError, match="holds no pixel"):
         roles_by_part(utm_grid(10, 10), {"train": Part(x=(0.0, 0.01))})
+
+
+def test_parts_by_the_layer_of_their_role(tmp_path) -> None:
+    grid = utm_grid(10, 20)
+    left, top = grid.transform * (0, 0)
+    path = tmp_path / "areas.gpkg"
+    for name, start, end in (("train", 0, 100), ("test", 100, 160), ("elsewhere", 160, 200)):
+        shape = shapely.box(left + start, top - 100, left + end, top)
+        gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32643").to_file(path, layer=name)
+    roles = roles_by_part(grid, {"train": Part(polygon=path), "test": Part(polygon=path)})
+    assert (roles[:, :10] == ROLE_CODES["train"]).all()
+    assert (roles[:, 10:16] == ROLE_CODES["test"]).all()
+    assert (roles[:, 16:] == 0).all()
+    named = roles_by_part(grid, {"train": Part(polygon=path, polygon_layer="elsewhere")})
+    assert (named[:, 16:] == ROLE_CODES["train"]).all()
+    with pytest.raises(TruthError, match="train, test, elsewhere; say which with polygon_layer"):
+        roles_by_part(grid, {"validate": Part(polygon=path)})
 
 
 @settings(max_examples=30, deadline=None)

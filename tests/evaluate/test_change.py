@@ -7,13 +7,15 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from rasterio import features
 from rasterio.transform import from_origin
 from scipy import ndimage
 
 from glacierseg.errors import RequestError, TruthError
+from glacierseg.evaluate import change
 from glacierseg.evaluate.change import measure_change, years_between
 from glacierseg.evaluate.change_files import change_between_files, write_change
-from glacierseg.evaluate.terminus import run_down, shift_along_line, shift_of_lowest_part
+from glacierseg.evaluate.terminus import _lowest, run_down, shift_along_line, shift_of_lowest_part
 from glacierseg.raster.grid import Grid
 from glacierseg.vectors.trace import trace_polygons
 from tests.helpers import utm_grid, write_mask, write_scene
@@ -131,6 +133,12 @@ def test_the_terminus_moves_along_a_line_and_roughly_without_one():
     assert "approximation" in rough.method
     short = shapely.LineString([(left + 100, top), (left + 100, top - 450)])
     assert shift_along_line(short, new, old).at_end_of_line
+    assert shift_along_line(short, old, new).at_end_of_line
+    assert not shift_along_line(down, new, old).at_end_of_line
+    # Lines of an inventory end on its outlines, which a mask knows to within half a pixel.
+    ending = shapely.LineString([(left + 100, top), (left + 100, top - 497)])
+    assert not shift_along_line(ending, old, new, error_m=5).at_end_of_line
+    assert shift_along_line(ending, old, new, error_m=1).at_end_of_line
     assert np.isnan(shift_along_line(down, old, shapely.Point(0, 0).buffer(1)).shift_m)
 
 
@@ -205,7 +213,7 @@ def test_of_several_layers_none_is_taken_unasked(tmp_path):
         TruthError, match=r"two\.gpkg: has the layers raw, refined; say which with --old-layer"
     ):
         change_between_files(path, path)
-    with pytest.raises(TruthError, match="has no layer smooth of shapes; it has raw, refined"):
+    with pytest.raises(TruthError, match="has no layer 'smooth'; its layers of polygons are raw, refined"):
         change_between_files(path, path, old_layer="smooth", new_layer="raw")
     total = change_between_files(path, path, old_layer="raw", new_layer="refined").change.total
     assert total.new_km2 / total.old_km2 == pytest.approx(4)
@@ -232,3 +240,33 @@ def test_a_grid_in_degrees_is_measured_in_metres(tmp_path):
     write_raster(tmp_path / "a.tif", mask, grid, bands=["glacier"], nodata=255, cog=False)
     found = change_between_files(tmp_path / "a.tif", tmp_path / "a.tif")
     assert found.change.total.old_km2 == pytest.approx(100 * grid.pixel_area_km2, rel=1e-3)
+
+
+@given(st.tuples(*[st.floats(-100, 700)] * 6), st.integers(0, 9))
+def test_the_lowest_part_is_that_of_the_whole_grid(places, seed):
+    grid = utm_grid(40, 60)
+    left, top = grid.transform * (0, 0)
+    shape = shapely.Polygon([(left + x, top - y) for x, y in zip(places[::2], places[1::2], strict=True)])
+    elevation = np.random.default_rng(seed).normal(5000, 100, grid.shape)
+    elevation[:5] = np.nan
+    inside = features.geometry_mask([shape], grid.shape, grid.transform, invert=True) & ~np.isnan(elevation)
+    found = _lowest(shape, elevation, grid)
+    if not inside.any():
+        assert found is None
+        return
+    order = np.argsort(elevation[inside], kind="stable")[: int(np.ceil(inside.sum() / 50))]
+    row, column = (np.nonzero(inside)[axis][order].mean() + 0.5 for axis in (0, 1))
+    assert found == pytest.approx((*(grid.transform * (column, row)), elevation[inside][order].mean()))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([0.5, 1.0, 2.2]))
+def test_uncertainty_in_tiles_is_that_of_one_buffer(seed, reach_m):
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(40, 50)), 1)
+    masks = [(noise > level).astype(np.uint8) for level in (0, 0.1)]
+    shapes = np.array([shapely.multipolygons(trace_polygons(mask)) for mask in masks])
+    grown, shrunk = (shapely.area(shapely.buffer(shapes, reach)) for reach in (reach_m, -reach_m))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(change, "_TILE_POINTS", 50)
+        np.testing.assert_allclose(change._buffer_error(shapes, reach_m), (grown - shrunk) / 2, rtol=1e-9)

@@ -6,8 +6,9 @@ from scipy import ndimage
 from shapely.geometry import Polygon, box
 
 from glacierseg.errors import RequestError, TruthError
+from glacierseg.raster.outlines import read_outlines
 from glacierseg.raster.rasterize import rasterize_file
-from glacierseg.raster.truth import rasterize_outlines, read_outlines
+from glacierseg.raster.truth import rasterize_outlines
 from glacierseg.raster.warp import read_grid
 
 

@@ -243,6 +243,35 @@ def test_prints_a_still_picture_instead_of_the_map(page, tmp_path):
     assert file.stat().st_size > 20_000
 
 
+def test_what_is_folded_is_printed_and_folded_again(page, tmp_path):
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(closed)
+    assert before > 0
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.closedInPrint = {closed}; }})")
+    page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
+    assert page.evaluate("window.closedInPrint") == 0
+    assert page.evaluate(closed) == before
+
+
+def test_the_steps_of_refinement_fit_a_wide_window(browser, whole_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    path = run / "unetplusplus/all/refinement.json"
+    step = {
+        f"{what}_{when}": 123456.789
+        for what in ("fragments", "holes", "area")
+        for when in ("before", "after")
+    } | {"step": "remove", "changed_px": 12345678}
+    stored = json.loads(path.read_text()) if path.exists() else {"best": {}}
+    path.write_text(json.dumps(stored | {"changes": {"khumbu": [step]}}))
+    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    opened.goto(write_report(run).as_uri())
+    frame = opened.locator(".scroll:has(#table-steps)")
+    scrolls = frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
+    opened.close()
+    assert not scrolls
+
+
 def test_without_a_script_the_map_is_a_picture(browser, address):
     context = browser.new_context(java_script_enabled=False)
     opened = context.new_page()

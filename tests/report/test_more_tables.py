@@ -109,7 +109,10 @@ def test_ranks_of_several_measures_are_listed(run_dir):
 def test_steps_of_the_refinement_are_listed(run_dir):
     assert refinement_table(read_results(run_dir).models) is None
     path = run_dir / "glavitu/all/refinement.json"
-    step = {"step": "merge", "fragments_before": 12, "fragments_after": 7, "area_after_km2": 1.5}
+    step = {
+        "step": "merge", "fragments_before": 12, "fragments_after": 7, "area_before_km2": 0.25,
+        "area_after_km2": 1.5, "changed_px": 9,
+    }  # fmt: skip
     path.write_text(json.dumps({"best": {}, "changes": {"khumbu": [step]}}))
     table = refinement_table(read_results(run_dir).models)
     assert [cell.text for cell in table.rows[0]] == [
@@ -117,8 +120,10 @@ def test_steps_of_the_refinement_are_listed(run_dir):
         "all bands",
         "khumbu",
         "merge",
-        "12",
-        "7",
-        "1.5",
+        "12 → 7",
+        "0.250 → 1.5",
+        "9",
     ]
+    assert [cell.value for cell in table.rows[0][4:]] == [7, 1.5, 9]
+    assert [title for title, _ in table.columns[4:]] == ["fragments", "area km2", "changed px"]
     assert "Step by step" in write_report(run_dir).read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from glacierseg.bands.sample import BatchOfPatches, PatchSample, spread_evenly
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
 from glacierseg.predict.members import matching_scene
+from glacierseg.raster.outlines import one_layer_each
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.tiling import window_starts
@@ -34,6 +35,7 @@ def band_importance(
     patches: int = 64,
     batch_size: int = 8,
     seed: int = 0,
+    truth_layer: str | None = None,
 ) -> tuple[BandImportance, ...]:
     """Measures band importance of a network on a scene with truth.
 
@@ -46,6 +48,7 @@ def band_importance(
         patches: At most so many patches, spread evenly over those that hold glacier.
         batch_size: Patches per pass.
         seed: Of the permutation.
+        truth_layer: Of outlines in a file with several layers.
 
     Returns:
         One entry per band, the most important first.
@@ -63,6 +66,7 @@ def band_importance(
         patches=patches,
         batch_size=batch_size,
         seed=seed,
+        truth_layers=[truth_layer],
     )
     return found[measure]
 
@@ -76,6 +80,7 @@ def measure_scenes(
     patches: int = 64,
     batch_size: int = 8,
     seed: int = 0,
+    truth_layers: Sequence[str | None] | None = None,
 ) -> Measures:
     """Measures band importance of a network on one or several scenes, each of which counts as a region.
 
@@ -87,12 +92,14 @@ def measure_scenes(
         patches: At most so many patches of all scenes together, in memory at once.
         batch_size: Patches per pass.
         seed: Of the permutation.
+        truth_layers: Of outlines in files with several layers: one for all of them, or one for each scene.
 
     Raises:
         BandError: A scene lacks bands.
         TruthError: The truth cannot be used.
         RequestError: No mask holds glacier where its scene has data.
     """
+    layers = one_layer_each([Path(mask) for _, mask in scenes], truth_layers)
     network = model
     if isinstance(network, Path | str):
         network, card = load_model(network)
@@ -108,7 +115,10 @@ def measure_scenes(
     scaling = card.scaling if card else Scaling((0.0,) * len(bands), (1.0,) * len(bands))
     size = card.patch_px if card else 256
     chosen, regions = [], []
-    with_truth = [(scene, load_truth(Path(mask), scene.grid)) for scene, mask in opened]
+    with_truth = [
+        (scene, load_truth(Path(mask), scene.grid, layer=layer))
+        for (scene, mask), layer in zip(opened, layers, strict=True)
+    ]
     for number, (scene, truth) in enumerate(with_truth):
         starts = [
             (row, column)

@@ -52,6 +52,7 @@ class PartConfig(Section):
     x: tuple[Share, Share] = (0.0, 1.0)
     y: tuple[Share, Share] = (0.0, 1.0)
     polygon: DataPath | None = None
+    polygon_layer: str | None = None
 
     @field_validator("x", "y")
     @classmethod

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.truth import GLACIER, rasterize_outlines, read_outlines
+from glacierseg.raster.outlines import read_outlines
+from glacierseg.raster.truth import GLACIER, rasterize_outlines
 
 Role = Literal["train", "validate", "test"]
 ROLE_CODES: Mapping[Role, int] = {"train": 1, "validate": 2, "test": 3}
@@ -27,11 +28,13 @@ class Part:
         x: From and to, as fractions of the width from the left edge.
         y: From and to, as fractions of the height from the upper edge.
         polygon: Vector file whose polygons bound the part further.
+        polygon_layer: Its layer; of several the one with the role's name when None.
     """
 
     x: tuple[float, float] = (0.0, 1.0)
     y: tuple[float, float] = (0.0, 1.0)
     polygon: Path | None = None
+    polygon_layer: str | None = None
 
 
 def roles_by_part(grid: Grid, parts: Mapping[Role, Part]) -> NDArray[np.uint8]:
@@ -59,7 +62,10 @@ def roles_by_part(grid: Grid, parts: Mapping[Role, Part]) -> NDArray[np.uint8]:
         columns = slice(round(part.x[0] * grid.width), round(part.x[1] * grid.width))
         inside[rows, columns] = True
         if part.polygon is not None:
-            inside &= rasterize_outlines(read_outlines(part.polygon, grid), grid) == GLACIER
+            outlines = read_outlines(
+                part.polygon, grid, layer=part.polygon_layer, option="polygon_layer", prefer=(role,)
+            )
+            inside &= rasterize_outlines(outlines, grid) == GLACIER
         if not inside.any():
             raise RequestError(
                 f"the {role} part of a scene of {grid.width} x {grid.height} px holds no pixel"

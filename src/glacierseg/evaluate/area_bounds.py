@@ -169,16 +169,21 @@ def bound_area(
     Raises:
         RequestError: The confidence makes no sense.
     """
-    if not 0 < confidence < 1:
-        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
-    variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
-    reach_px = student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
+    reach_px = area_reach_px(sums, dispersion, confidence)
     return AreaBounds(
         expected_km2=sums.expected_px * pixel_area_km2,
         lower_km2=max(sums.expected_px - reach_px, 0.0) * pixel_area_km2,
         upper_km2=min(sums.expected_px + reach_px, sums.pixels) * pixel_area_km2,
         confidence=confidence,
     )
+
+
+def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> float:
+    """Returns how far the bounds of `bound_area` lie from the expected area, in pixels, while uncut."""
+    if not 0 < confidence < 1:
+        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
+    variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
+    return student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
 
 
 @lru_cache(maxsize=64)

@@ -18,16 +18,20 @@ from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import is_vector, read_outlines
 from glacierseg.raster.scene import grid_of, open_raster
-from glacierseg.raster.truth import is_vector, load_truth, read_mask, read_outlines
+from glacierseg.raster.truth import load_truth, read_mask
 
 
-def evaluate_file(predicted: Path, truth: Path, *, buffers_m: Sequence[float] = ()) -> Evaluation:
+def evaluate_file(
+    predicted: Path, truth: Path, *, truth_layer: str | None = None, buffers_m: Sequence[float] = ()
+) -> Evaluation:
     """Compares a predicted mask with truth on its grid.
 
     Args:
         predicted: A mask raster.
         truth: A mask raster on the same grid, or outlines in any CRS.
+        truth_layer: Of outlines in a file with several layers.
         buffers_m: Distances from the true boundary that are forgiven, see `evaluate_masks`.
 
     Raises:
@@ -36,7 +40,13 @@ def evaluate_file(predicted: Path, truth: Path, *, buffers_m: Sequence[float] = 
         TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
     """
     return evaluate_file_in_detail(
-        predicted, truth, buffers_m=buffers_m, draws=0, distances=False, glaciers=False
+        predicted,
+        truth,
+        truth_layer=truth_layer,
+        buffers_m=buffers_m,
+        draws=0,
+        distances=False,
+        glaciers=False,
     ).evaluation
 
 
@@ -44,6 +54,7 @@ def evaluate_file_in_detail(
     predicted: Path,
     truth: Path,
     *,
+    truth_layer: str | None = None,
     buffers_m: Sequence[float] = (),
     draws: int = 1000,
     block_px: int | None = None,
@@ -62,12 +73,14 @@ def evaluate_file_in_detail(
     Args:
         predicted: A mask raster.
         truth: A mask raster on the same grid, or outlines in any CRS.
+        truth_layer: Of outlines in a file with several layers.
         buffers_m: Distances from the true boundary that are forgiven.
         draws: Of the bootstrap; 0 for no intervals.
         block_px: Side of its blocks; chosen when None.
         confidence: Of the intervals.
         seed: Of the draws.
-        layers: Masks or polygons by name, for scores by kind of ground.
+        layers: Masks or polygons by name, for scores by kind of ground. Of several layers in a vector file
+            the one of that name is taken.
         dem: Elevation, of any grid, for scores by elevation band.
         elevation_band_m: Height of a band.
         distances: Whether to measure between the outlines.
@@ -85,12 +98,12 @@ def evaluate_file_in_detail(
     """
     with open_raster(predicted) as dataset:
         grid = grid_of(dataset)
-    found, true = read_mask(predicted), load_truth(truth, grid)
+    found, true = read_mask(predicted), load_truth(truth, grid, layer=truth_layer)
     evaluation = evaluate_masks(found, true, grid.pixel_size_m, buffers_m)
-    zonings = list(layer_zones({name: load_truth(path, grid) for name, path in (layers or {}).items()}))
+    zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (layers or {}).items()}))
     areas = None
     if glaciers:
-        known = true_glaciers(truth, true, grid)
+        known = true_glaciers(truth, true, grid, truth_layer)
         zonings.append(size_zones(known))
         areas = glacier_areas(found, true, known, grid.pixel_area_km2)
     if dem is not None:
@@ -129,6 +142,10 @@ def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str |
     degrees = outlines.geometry.to_crs("EPSG:4326")
     areas_km2 = [abs(geod.geometry_area_perimeter(shape)[0]) / 1e6 for shape in degrees]
     return glaciers_by_outline(outlines, grid, areas_km2)
+
+
+def _read_zone(path: Path, name: str, grid: Grid) -> NDArray[np.uint8]:
+    return load_truth(path, grid, option="--zones FILE=LAYER", prefer=(name,))
 
 
 def read_elevation_zones(path: Path, grid: Grid, band_m: float) -> Zoning:

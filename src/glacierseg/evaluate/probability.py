@@ -1,5 +1,6 @@
 """Reading probability rasters, and what the scores say of them."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from glacierseg.evaluate.reliability import (
     reliability_table,
 )
 from glacierseg.predict.calibration import Calibration
+from glacierseg.predict.files import CALIBRATION_TAG
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
@@ -53,6 +55,25 @@ class ProbabilityEvaluation:
         return record
 
 
+def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Reads a probability raster from top to bottom and calibrates it, unless its tags say that it is.
+
+    Args:
+        path: As `predict` wrote it.
+        calibration: Of the network that predicted it.
+
+    Yields:
+        Which rows, `STRIP_PX` at most, and `(h, W)` probabilities, NaN where there are none.
+
+    Raises:
+        RasterError: The raster is missing, damaged, or holds no probabilities.
+    """
+    with open_raster(path) as dataset:
+        stored = CALIBRATION_TAG in dataset.tags()
+    for rows, probability in probability_strips(path, STRIP_PX):
+        yield rows, probability if stored else calibration.apply(probability)
+
+
 def evaluate_probability(
     path: Path, truth: NDArray[np.uint8], grid: Grid, calibration: Calibration | None = None
 ) -> ProbabilityEvaluation:
@@ -78,8 +99,8 @@ def evaluate_probability(
     raw, better, sums = ReliabilityCounts.none(), ReliabilityCounts.none(), AreaSums()
     for rows, probability in probability_strips(path, STRIP_PX):
         raw += count_reliability(probability, truth[rows])
-        if calibration:
-            scaled = calibration.apply(probability)
+    if calibration:
+        for rows, scaled in calibrated_strips(path, calibration):
             better += count_reliability(scaled, truth[rows])
             sums += sum_area(scaled, known_pixels(scaled, truth[rows]))
     scores, bars = reliability_of(raw), reliability_table(raw)

@@ -22,8 +22,8 @@ class TerminusShift:
     Attributes:
         shift_m: Forward is positive; NaN where it cannot be told.
         method: `centre line`, or `lowest part (approximation)`.
-        at_end_of_line: Whether the new terminus lies at the very end of the line, so that it may have gone
-            farther than that.
+        at_end_of_line: Whether a glacier goes on beyond the end of the line, so that its terminus lies
+            farther than the line can tell.
     """
 
     shift_m: float
@@ -31,19 +31,24 @@ class TerminusShift:
     at_end_of_line: bool = False
 
 
-def shift_along_line(line: Any, old: Any, new: Any) -> TerminusShift:
+def shift_along_line(line: Any, old: Any, new: Any, *, error_m: float = 0.0) -> TerminusShift:
     """Measures along a centre line that runs down the glacier.
 
     The terminus is where the line last leaves the glacier: the end of the last part of the line inside it.
 
     Args:
-        line: A line from the head of the glacier to beyond its terminus, in metres.
+        line: A line from the head of the glacier to its terminus or beyond, in metres.
         old: The glacier at the old date.
         new: The glaciers at the new date.
+        error_m: How far outlines may be off: a line that ends so near to the outline ends on it.
     """
     ends = [_last_inside(line, shape) for shape in (old, new)]
-    at_end = ends[1] >= shapely.length(line) - 1e-6
-    return TerminusShift(ends[1] - ends[0], LINE, bool(at_end))
+    end = shapely.get_point(line, -1)
+    beyond = [
+        shapely.intersects(shape, end) and shapely.distance(shapely.boundary(shape), end) > error_m
+        for shape in (old, new)
+    ]
+    return TerminusShift(ends[1] - ends[0], LINE, any(beyond))
 
 
 def run_down(line: Any, elevation_m: NDArray[np.floating], grid: Grid) -> Any:
@@ -95,8 +100,20 @@ def _last_inside(line: Any, shape: Any) -> float:
 def _lowest(shape: Any, elevation_m: NDArray[np.floating], grid: Grid) -> tuple[float, float, float] | None:
     if shape.is_empty:
         return None
-    inside = rasterio.features.geometry_mask([shape], grid.shape, grid.transform, invert=True)
-    rows, columns = np.nonzero(inside & np.isfinite(elevation_m))
+    # In the window around the shape: a scene has hundreds of glaciers.
+    left, bottom, right, top = shape.bounds
+    corners = [
+        ~grid.transform * place for place in ((left, top), (right, top), (right, bottom), (left, bottom))
+    ]
+    first = np.maximum(np.floor(np.min(corners, axis=0)).astype(int), 0)
+    last = np.minimum(np.ceil(np.max(corners, axis=0)).astype(int), (grid.width, grid.height))
+    if (last <= first).any():
+        return None
+    window = grid.crop(first[1], first[0], last[1] - first[1], last[0] - first[0])
+    inside = rasterio.features.geometry_mask([shape], window.shape, window.transform, invert=True)
+    rows, columns = np.nonzero(inside) + first[::-1, None]
+    known = np.isfinite(elevation_m[rows, columns])
+    rows, columns = rows[known], columns[known]
     if not len(rows):
         return None
     heights = elevation_m[rows, columns]

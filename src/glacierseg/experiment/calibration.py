@@ -22,6 +22,7 @@ from glacierseg.evaluate.area_bounds import (
     measure_dispersion,
     sum_area,
 )
+from glacierseg.evaluate.probability import calibrated_strips
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
@@ -39,7 +40,6 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
-from glacierseg.predict.files import CALIBRATION_TAG
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
 
@@ -190,10 +190,7 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
         return None
     with open_raster(path) as dataset:
         pixel_area_km2 = grid_of(dataset).pixel_area_km2
-        stored = CALIBRATION_TAG in dataset.tags()
-    strips = probability_strips(path, STRIP_PX)
-    calibrated = (rows if stored else calibration.apply(rows) for _, rows in strips)
-    sums = sum((sum_area(rows) for rows in calibrated), AreaSums())
+    sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
 
 

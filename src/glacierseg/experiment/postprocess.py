@@ -11,7 +11,8 @@ from glacierseg.config import ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
-from glacierseg.raster.truth import is_vector, read_mask
+from glacierseg.raster.outlines import is_vector
+from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.files import finite, refine_file, tune_record
 from glacierseg.refine.ground import slope_on_grid

@@ -265,7 +265,7 @@ def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
     no_roles = np.zeros(scene.grid.shape, np.uint8)
     if stored.exists():
         return Region(wanted.name, scene, _read(stored), no_roles)
-    truth = load_truth(wanted.truth, scene.grid, layer=wanted.truth_layer)
+    truth = load_truth(wanted.truth, scene.grid, layer=wanted.truth_layer, option="truth_layer")
     if not (truth == GLACIER).any():
         unlabelled = (truth == IGNORE).any()
         hint = "255 means ignore here, reclassify it to 1" if unlabelled else "give its real truth"

@@ -204,7 +204,7 @@ def _by_parts(wanted: RegionConfig, region: Region) -> NDArray[np.uint8]:
     parts = {role: part for role, part in wanted.roles.items() if part is not None}
     return roles_by_part(
         region.scene.grid,
-        {role: Part(part.x, part.y, part.polygon) for role, part in parts.items()},
+        {role: Part(part.x, part.y, part.polygon, part.polygon_layer) for role, part in parts.items()},
     )
 
 

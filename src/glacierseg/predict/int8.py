@@ -70,6 +70,7 @@ def quantize_model(
     *,
     window_px: int | None = None,
     prune_level: int | None = None,
+    truth_layer: str | None = None,
 ) -> tuple[Path, QuantizationCost]:
     """Writes a network in int8 for OpenVINO and measures what that costs.
 
@@ -84,6 +85,7 @@ def quantize_model(
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
         window_px: Side of the windows; the patch size of the training when None.
         prune_level: Steps of a unetplusplus with deep supervision.
+        truth_layer: Of outlines in a file with several layers.
 
     Returns:
         Path of the file, and the cost.
@@ -100,7 +102,7 @@ def quantize_model(
     network, card = load_model(model_dir, prune_level=prune_level)
     window_px = checked_window(window_px, card)
     scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
-    truth = None if mask is None else load_truth(mask, scene.grid)
+    truth = None if mask is None else load_truth(mask, scene.grid, layer=truth_layer)
     calibrating, scoring = checkerboard(scene.grid, window_px)
     samples = [missing_as_nan(*pixels) for _, *pixels in windows_with_data(scene, calibrating, window_px)]
     if not samples:
@@ -127,6 +129,7 @@ def quantization_cost(
     int8_model: Path | None = None,
     *,
     prune_level: int | None = None,
+    truth_layer: str | None = None,
 ) -> QuantizationCost:
     """Measures on a scene what a network quantised earlier costs.
 
@@ -138,13 +141,14 @@ def quantization_cost(
         mask: Its truth: a mask on its grid, or outlines.
         int8_model: What `quantize_model` wrote; `model_int8.xml` in the model folder when None.
         prune_level: As it was for `quantize_model`.
+        truth_layer: Of outlines in a file with several layers.
 
     Raises:
         GlaciersegError: As `quantize_model`, or the file is missing or was made of another network.
     """
     network, card = load_model(model_dir, prune_level=prune_level)
     scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
-    truth = None if mask is None else load_truth(mask, scene.grid)
+    truth = None if mask is None else load_truth(mask, scene.grid, layer=truth_layer)
     model = read_int8(int8_model or Path(model_dir) / f"{INT8_STEM}.xml", network, card.scaling)
     window_px = int(model.inputs[0].get_partial_shape()[2].get_length())
     calibrating, scoring = checkerboard(scene.grid, window_px)

@@ -13,7 +13,8 @@ from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, read_outlines
+from glacierseg.raster.outlines import read_outlines
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 from glacierseg.raster.warp import read_grid, utm_crs
 
 # A mask has one small layer: larger blocks mean fewer searches among the outlines.
@@ -65,7 +66,7 @@ def rasterize_file(
     # The rim of a glacier beside the scene may reach into it.
     margin_px = math.ceil(ignore_rim_m / min(grid.pixel_size_m))
     around = grid.crop(-margin_px, -margin_px, grid.height + 2 * margin_px, grid.width + 2 * margin_px)
-    table = read_outlines(outlines, around, layer=layer)
+    table = read_outlines(outlines, around, layer=layer, option="--layer")
     if min_area_km2 > 0:
         areas_km2 = _areas_km2(table)
         table = table[areas_km2 >= min_area_km2]

@@ -1,6 +1,6 @@
 """Truth on a scene's grid, from a mask raster or from outlines in any format and CRS."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,29 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from glacierseg.errors import GridMismatchError, RasterError, TruthError
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import is_vector, read_outlines, refuse_layer_of_raster
 from glacierseg.raster.scene import grid_of, open_raster
 
 BACKGROUND, GLACIER, IGNORE = 0, 1, 255
-VECTOR_SUFFIXES = frozenset(
-    {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml", ".gdb", ".sqlite", ".zip"}
-)
 
 
-def is_vector(path: Path) -> bool:
-    """Whether a path names outlines rather than a raster."""
-    return path.suffix.lower() in VECTOR_SUFFIXES
-
-
-def load_truth(path: Path, grid: Grid, *, layer: str | None = None) -> NDArray[np.uint8]:
+def load_truth(
+    path: Path,
+    grid: Grid,
+    *,
+    layer: str | None = None,
+    option: str = "--truth-layer",
+    prefer: Sequence[str] = (),
+) -> NDArray[np.uint8]:
     """Reads truth onto a grid.
 
     Args:
         path: A mask raster (0 background, 1 glacier, 255 ignore) on that very grid, or outlines.
         grid: The scene's grid.
-        layer: Layer of a vector file with several.
+        layer: Of a vector file with several, see `glacierseg.raster.outlines`.
+        option: Where the user says which layer, for an error.
+        prefer: Of several layers the first of these names is taken when none is asked for.
 
     Returns:
         `(H, W)` of 0, 1 and 255.
@@ -38,10 +40,12 @@ def load_truth(path: Path, grid: Grid, *, layer: str | None = None) -> NDArray[n
     Raises:
         RasterError: The mask cannot be read.
         GridMismatchError: The mask lies on another grid.
-        TruthError: The mask has other values, or no outline meets the scene.
+        TruthError: The mask has other values, the outlines cannot be read, or none meets the scene.
+        RequestError: A layer is asked for of a raster.
     """
     if is_vector(path):
-        return rasterize_outlines(read_outlines(path, grid, layer=layer), grid)
+        return rasterize_outlines(read_outlines(path, grid, layer=layer, option=option, prefer=prefer), grid)
+    refuse_layer_of_raster(path, layer, option)
     return read_mask(path, grid)
 
 
@@ -127,52 +131,6 @@ def clean_mask(values: NDArray[Any], nodata: float | None, name: str) -> NDArray
     mask: NDArray[np.uint8] = glacier.astype(np.uint8)
     mask[ignore] = IGNORE
     return mask
-
-
-def read_outlines(path: Path, grid: Grid, *, layer: str | None = None) -> Any:
-    """Reads the outlines that meet a grid, in the grid's CRS.
-
-    Args:
-        path: Any vector format that GDAL reads.
-        grid: The scene's grid.
-        layer: Layer of a file with several.
-
-    Returns:
-        A GeoDataFrame of polygons.
-
-    Raises:
-        TruthError: The file is missing, unreadable, has no CRS or no polygon that meets the grid.
-    """
-    import geopandas as gpd  # noqa: PLC0415  (takes half a second)
-    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
-    from rasterio.warp import transform_bounds  # noqa: PLC0415
-
-    if not path.exists():
-        raise TruthError(f"{path}: no such file; check the path")
-    try:
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, layer=layer)
-    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        raise TruthError(
-            f"{path}: outlines cannot be read ({error}); give a vector file and layer"
-        ) from error
-    if table.crs is None:
-        raise TruthError(f"{path}: outlines have no CRS; assign the right one, for example in QGIS")
-    polygons = table[
-        table.geometry.notna() & ~table.geometry.is_empty & table.geom_type.isin(["Polygon", "MultiPolygon"])
-    ]
-    if polygons.empty:
-        raise TruthError(f"{path}: holds no polygons; give glacier outlines, not points or lines")
-    # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.
-    west, south, east, north = transform_bounds(grid.crs, table.crs.to_wkt(), *grid.bounds, densify_pts=21)
-    near = polygons.cx[west:east, south:north].to_crs(grid.crs.to_wkt())
-    left, bottom, right, top = grid.bounds
-    near = near.cx[left:right, bottom:top]
-    if near.empty:
-        raise TruthError(
-            f"{path}: no outline meets the scene ({name_of_crs(grid.crs)}, "
-            f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
-        )
-    return near
 
 
 def rasterize_outlines(outlines: Any, grid: Grid, *, all_touched: bool = False) -> NDArray[np.uint8]:

@@ -74,11 +74,13 @@ class Pair:
         mask: A mask raster.
         truth: A mask raster on any grid, or outlines.
         dem: Elevation, where the slope of holes matters.
+        truth_layer: Of outlines in a file with several layers.
     """
 
     mask: Path
     truth: Path
     dem: Path | None = None
+    truth_layer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class _Loaded:
 
 def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
     grid = _grid(pair.mask)
-    truth, difference = align_truth(pair.truth, grid)
+    truth, difference = align_truth(pair.truth, grid, layer=pair.truth_layer)
     moved = (
         f"{pair.truth}: lies on another grid than {pair.mask} ({difference}); "
         "each pixel took its nearest value"

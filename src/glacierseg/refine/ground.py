@@ -12,8 +12,9 @@ from glacierseg.errors import RasterError
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.outlines import is_vector, refuse_layer_of_raster
 from glacierseg.raster.scene import Band, grid_of, open_raster
-from glacierseg.raster.truth import IGNORE, clean_mask, is_vector, load_truth
+from glacierseg.raster.truth import IGNORE, clean_mask, load_truth
 from glacierseg.raster.warp import on_grid, require_overlap
 
 TOLERANCE = 0.05
@@ -97,7 +98,7 @@ def align_truth(path: Path, grid: Grid, *, layer: str | None = None) -> tuple[ND
     Args:
         path: A mask raster or outlines.
         grid: The prediction's grid.
-        layer: Layer of a vector file with several.
+        layer: Of a vector file with several, see `glacierseg.raster.outlines`.
 
     Returns:
         `(H, W)` of 0, 1 and 255; and how the grids differed, None when nothing had to be moved.
@@ -109,6 +110,7 @@ def align_truth(path: Path, grid: Grid, *, layer: str | None = None) -> tuple[ND
     """
     if is_vector(path):
         return load_truth(path, grid, layer=layer), None
+    refuse_layer_of_raster(path, layer)
     with open_raster(path) as dataset:
         difference = grid.difference(grid_of(dataset))
         if difference is None:

@@ -38,3 +38,12 @@ for (const box of document.querySelectorAll("[data-more]")) {
   const table = document.getElementById(box.dataset.more);
   box.addEventListener("change", () => table.classList.toggle("with-more", box.checked));
 }
+// What is folded is printed too.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const one of folded) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of folded) one.open = false;
+});

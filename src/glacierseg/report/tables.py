@@ -103,14 +103,22 @@ def refinement_table(models: Iterable[ModelResult]) -> ExtraTable | None:
 def _table(key: str, title: str, hint: str, rows: Sequence[Mapping[str, str]]) -> ExtraTable:
     names = [name for name in rows[0] if name and any(row.get(name) for row in rows)]
     ends = [name for name in names if name.endswith(("_low", "_high"))]
-    # Bounds stand in the cell of their score.
-    shown = [name for name in names if name not in ends or name.rsplit("_", 1)[0] not in names]
+    # Bounds stand in the cell of their score, and what was before in that of what came after.
+    shown = [
+        name
+        for name in names
+        if (name not in ends or name.rsplit("_", 1)[0] not in names)
+        and ("_before" not in name or name.replace("_before", "_after") not in names)
+    ]
     numbers = {
         name: name not in _KEYS and all(_is_number(row[name]) for row in rows if row.get(name))
         for name in shown
     }
     cells = [[_cell(name, row, number=numbers[name]) for name in shown] for row in rows[:_MOST_ROWS]]
-    titles = [(name.replace("_", " "), numbers[name]) for name in shown]
+    titles = [
+        ((name.replace("_after", "") if _before(name) in names else name).replace("_", " "), numbers[name])
+        for name in shown
+    ]
     return ExtraTable(key, title, hint, titles, cells, max(0, len(rows) - _MOST_ROWS))
 
 
@@ -129,8 +137,18 @@ def _cell(name: str, row: Mapping[str, str], *, number: bool) -> Cell:
     value = finite(text)
     if value is None:
         return Cell("–")
-    words = score_text(value) if 0 <= value <= 1 and not float(value).is_integer() else count_text(value)
+    words = _words(value)
     low, high = finite(row.get(f"{name}_low")), finite(row.get(f"{name}_high"))
     if low is not None and high is not None:
         words += f" ({score_text(low)}–{score_text(high)})"
-    return Cell(words, value)
+    before = finite(row.get(_before(name)))
+    return Cell(words if before is None else f"{_words(before)} → {words}", value)
+
+
+def _words(value: float) -> str:
+    return score_text(value) if 0 <= value <= 1 and not float(value).is_integer() else count_text(value)
+
+
+def _before(name: str) -> str:
+    """Returns the column of what was before, an empty name where this is no column of what came after."""
+    return name.replace("_after", "_before") if "_after" in name else ""

@@ -29,9 +29,9 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
+from glacierseg.raster.outlines import is_vector, outlines_near, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.scene import Scene, grid_of, open_raster, open_scene
-from glacierseg.raster.truth import is_vector, read_outlines
 
 
 def check_scene(
@@ -55,14 +55,14 @@ def check_scene(
         bands: Names for all bands.
         nodata: Value of pixels without data where the files declare none.
         patch_px: Side of the patches that the scene will be cut into.
-        layer: Layer of a vector file with several.
+        layer: Of a vector file with several, see `glacierseg.raster.outlines`.
         progress: Told the share done.
 
     Returns:
         One result per check. `is_usable` tells whether none failed.
 
     Raises:
-        RequestError: The patch has no pixels.
+        RequestError: The patch has no pixels, or a layer is asked for of a raster.
     """
     if patch_px < 1:
         raise RequestError(f"a patch cannot be {patch_px} px wide; give a positive number")
@@ -73,18 +73,20 @@ def check_scene(
     if mask is None:
         return _check(scene, None, patch_px, progress)
     mask = Path(mask)
+    refuse_layer_of_raster(mask, layer)
     if not is_vector(mask):
         return _check(scene, mask, patch_px, progress)
     with TemporaryDirectory() as folder:
         burned = Path(folder) / "mask.tif"
         try:
-            outlines = read_outlines(mask, scene.grid, layer=layer)
+            outlines = read_shapes(mask, layer=layer, option="--truth-layer")
+            near = outlines_near(outlines, scene.grid, mask)
             rasterize_file(mask, scene.paths[0], burned, layer=layer)
         except GlaciersegError as error:
             return (*_check(scene, None, patch_px, progress), _failed("mask", error))
         extent = (
-            check_outlines_crs(mask, scene.grid, layer=layer),
-            check_outlines_extent(outlines, scene.grid),
+            check_outlines_crs(outlines, scene.grid),
+            check_outlines_extent(near, scene.grid),
         )
         results = _check(scene, burned, patch_px, progress)
     made_here = {"mask grid", "mask values", "mask nodata"}

@@ -15,6 +15,7 @@ from pyproj import CRS
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
+from glacierseg.raster.outlines import read_shapes
 from glacierseg.raster.write import atomic_path
 from glacierseg.vectors.inventory.attributes import (
     add_probability,
@@ -27,7 +28,7 @@ from glacierseg.vectors.inventory.basins import BasinRules
 from glacierseg.vectors.inventory.divides import Divider
 from glacierseg.vectors.inventory.elevation import LocalRaster, open_local
 from glacierseg.vectors.inventory.links import id_column, link_table
-from glacierseg.vectors.inventory.sources import Ice, read_ice, read_polygons
+from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
@@ -81,11 +82,11 @@ def make_inventory(
         source: A mask raster, or outlines in any format and CRS.
         out_path: A GeoPackage: layer `glaciers` in the CRS of the source, and the tables `hypsometry` (with
             an elevation model) and `links` (with another inventory). Columns: `docs/inventory.md`.
-        layer: Layer of outlines with several; without it the best of what `vectorize` writes, else the first.
+        layer: Of outlines in a file with several layers; without it the best of what `vectorize` writes.
         dem: Elevation in metres, of any CRS and resolution.
         probability: Glacier probability, of any CRS and resolution.
         existing: Another inventory.
-        existing_layer: Its layer, of several.
+        existing_layer: Its layer, by the same rule.
         existing_id: Its column of ids; the first of the usual names when None.
         divides: `terrain`; `existing`, to take over those of the other inventory; `none`; or `auto`:
             those of the other inventory where it knows the ice, else terrain if there is an elevation
@@ -186,7 +187,7 @@ def _refuse(
 
 
 def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
-    table = read_polygons(path, layer=layer)
+    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS)
     column = id_column(table, wanted)
     if wanted is not None and column is None:
         raise RequestError(

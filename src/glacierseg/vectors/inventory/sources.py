@@ -4,26 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pyogrio
 import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
-from glacierseg.errors import TruthError
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.scene import grid_of, open_raster
-from glacierseg.raster.truth import is_vector, read_mask
+from glacierseg.raster.truth import read_mask
 from glacierseg.vectors.inventory.attributes import utm_of
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import to_crs, trace_polygons
 
-# The best layer of a file that `vectorize` wrote.
-_LAYERS = ("glaciers", "refined_smooth", "smooth", "refined", "raw")
+LAYERS = ("glaciers", "refined_smooth", "smooth", "refined", "raw")
+"""Of a file with several layers the first of these is taken: the best of what `vectorize` wrote."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,10 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
 
     Raises:
         RasterError: The mask cannot be read.
+        RequestError: A layer is asked for of a mask.
         TruthError: The mask has strange values, or the outlines cannot be used.
     """
+    refuse_layer_of_raster(path, layer, "--layer")
     if not is_vector(path):
         with open_raster(path) as dataset:
             grid = grid_of(dataset)
@@ -77,7 +76,7 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
         polygons = smooth_outlines(traced) if smooth else traced
         half_pixel_m = float(np.sqrt(grid.pixel_area_km2 * 1e6)) / 2
         return Ice(to_crs(polygons, grid.transform), CRS.from_wkt(grid.crs.to_wkt()), grid, half_pixel_m)
-    table = read_polygons(path, layer=layer)
+    table = read_shapes(path, layer=layer, prefer=LAYERS)
     polygons = shapely.get_parts(shapely.make_valid(table.geometry.to_numpy()))
     polygons = shapely.get_parts(polygons[np.isin(shapely.get_type_id(polygons), (3, 6))])
     crs = CRS.from_user_input(table.crs)
@@ -87,33 +86,4 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
     return Ice(polygons, crs, lattice, None)
 
 
-def read_polygons(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
-    """Reads the polygons of a vector file of any format and CRS.
-
-    Raises:
-        TruthError: It is missing, unreadable, has no CRS or no polygon.
-    """
-    if not path.exists():
-        raise TruthError(f"{path}: no such file; check the path")
-    try:
-        if path.suffix == ".parquet":
-            table = gpd.read_parquet(path)
-        else:
-            names = [str(name) for name, _ in pyogrio.list_layers(path)]
-            wanted = layer or next((name for name in _LAYERS if name in names), names[0])
-            table = gpd.read_file(path, layer=wanted)
-    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        raise TruthError(
-            f"{path}: outlines cannot be read ({error}); give a vector file and layer"
-        ) from error
-    if not isinstance(table, gpd.GeoDataFrame) or table.crs is None:
-        raise TruthError(f"{path}: outlines have no CRS; assign the right one, for example in QGIS")
-    polygons = table[
-        table.geometry.notna() & ~table.geometry.is_empty & table.geom_type.isin(["Polygon", "MultiPolygon"])
-    ]
-    if polygons.empty:
-        raise TruthError(f"{path}: holds no polygons; give glacier outlines, not points or lines")
-    return polygons.reset_index(drop=True)
-
-
-__all__ = ["Ice", "read_ice", "read_polygons"]
+__all__ = ["LAYERS", "Ice", "read_ice"]
