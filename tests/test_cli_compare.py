@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -103,16 +104,22 @@ def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
 )
 def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
-    vectorize = ["vectorize", "truth.tif", "--out", "two.gpkg"]
-    assert glacierseg(vectorize, monkeypatch) == 0
+    assert glacierseg(["vectorize", "truth.tif", "--out", "own.gpkg"], monkeypatch) == 0
+    for layer, name in (("raw", "first"), ("smooth", "second")):
+        gpd.read_file("own.gpkg", layer=layer).to_file("two.gpkg", layer=name)
     capsys.readouterr()
     option = "--layer" if command[0] == "prepare" else "--truth-layer"
     assert glacierseg(command, monkeypatch) == 1
     told = "".join(capsys.readouterr())
-    assert "has the layers raw, smooth" in told
+    assert "has the layers first, second" in told
     assert f"say which with {option}" in told
     assert not Path("s.json").exists()
-    assert glacierseg([*command, option, "raw"], monkeypatch) == 0
+    assert glacierseg([*command, option, "first"], monkeypatch) == 0
+    own_file = [word.replace("two.gpkg", "own.gpkg") for word in command]
+    assert glacierseg(own_file, monkeypatch) == 0, "of the package's own layers the pixel-exact one is taken"
+    if command[0] == "prepare":
+        with rasterio.open("s.json") as file:
+            assert (file.read(1) == masks["truth"]).all()
     if command[0] == "evaluate":
         own = json.loads(Path("s.json").read_text())
         assert own["iou"] == scores_of(count(masks["b"], masks["truth"])).iou

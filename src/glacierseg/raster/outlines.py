@@ -16,6 +16,8 @@ VECTOR_SUFFIXES = frozenset(
     {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml", ".gdb", ".sqlite", ".zip"}
 )
 Shapes = Literal["polygons", "lines"]
+PIXEL_EXACT = ("raw",)
+"""The layer of this package's own files that gives back the very pixels it was drawn from."""
 _GEOMETRIES = {"polygons": ("Polygon", "MultiPolygon"), "lines": ("LineString", "MultiLineString")}
 _WORDS = {"polygons": ("Polygon", "Surface"), "lines": ("String", "Curve"), "points": ("Point",)}
 
@@ -81,7 +83,7 @@ def read_outlines(
     *,
     layer: str | None = None,
     option: str = "--truth-layer",
-    prefer: Sequence[str] = (),
+    prefer: Sequence[str] = PIXEL_EXACT,
 ) -> Any:
     """Reads the outlines that meet a grid, in the grid's CRS.
 
@@ -90,7 +92,7 @@ def read_outlines(
         grid: The scene's grid.
         layer: As for `read_shapes`.
         option: As for `read_shapes`.
-        prefer: As for `read_shapes`.
+        prefer: As for `read_shapes`; here they become pixels.
 
     Returns:
         A GeoDataFrame of polygons.

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from glacierseg.errors import GridMismatchError, RasterError, TruthError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.outlines import is_vector, read_outlines, refuse_layer_of_raster
+from glacierseg.raster.outlines import PIXEL_EXACT, is_vector, read_outlines, refuse_layer_of_raster
 from glacierseg.raster.scene import grid_of, open_raster
 
 BACKGROUND, GLACIER, IGNORE = 0, 1, 255
@@ -23,7 +23,7 @@ def load_truth(
     *,
     layer: str | None = None,
     option: str = "--truth-layer",
-    prefer: Sequence[str] = (),
+    prefer: Sequence[str] = PIXEL_EXACT,
 ) -> NDArray[np.uint8]:
     """Reads truth onto a grid.
 
