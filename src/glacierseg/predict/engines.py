@@ -31,6 +31,7 @@ def make_predictor(
     window_px: int,
     precision: Precision = "auto",
     int8_model: Path | None = None,
+    as_it_is: bool = False,
 ) -> Predictor:
     """Makes what predicts windows.
 
@@ -42,6 +43,7 @@ def make_predictor(
         precision: ``auto`` is bf16 where the hardware computes in it and the engine can, else float32; never
             int8, which moves outlines.
         int8_model: The file that `glacierseg export --int8-with` made of this network; for int8 alone.
+        as_it_is: With torch, call the network itself, see `TorchPredictor`.
 
     Raises:
         RequestError: The engine is unknown or not installed or cannot compute in that precision, or
@@ -64,7 +66,7 @@ def make_predictor(
     from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
 
     bf16 = has_native_bf16() if precision == "auto" else precision == "bfloat16"
-    return TorchPredictor(network, scaling, bf16=bf16)
+    return TorchPredictor(network, scaling, bf16=bf16, as_it_is=as_it_is)
 
 
 def _openvino_predictor(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from glacierseg.dataset.augment import Directions, Symmetry
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
+from glacierseg.models.registry import is_of
 from glacierseg.predict.engines import Engine, Precision, make_predictor
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.scene import Scene
@@ -105,6 +106,7 @@ class Ensemble:
                 # A network without a card is not ours; nothing is known of how it bears rounding.
                 precision="float32" if card is None and precision == "auto" else precision,
                 int8_model=int8_model,
+                as_it_is=card is None or not is_of(network, card.architecture),
             )
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
