@@ -17,9 +17,9 @@ _TOLERANCE = 1e-4
 def fused(network: nn.Module, example: Tensor, *, bf16: bool) -> nn.Module:
     """Returns a copy that computes the same, faster; or the network itself where there is nothing to gain.
 
-    A batch norm that follows a convolution goes into its weights, and so does a ReLU, and in our own blocks the
-    sum with a shortcut. Which follows which is seen as `example` passes through, so that this holds for any
-    network; and if the copy then does not give the same result, the network stays as it is.
+    A batch norm that follows a convolution goes into its weights, and a ReLU and, in our own blocks, the sum
+    with a shortcut into the same call. Which follows which is seen as `example` passes through, so that this
+    holds for any network; and if the copy then does not give the same result, the network stays as it is.
 
     Args:
         network: In evaluation mode, on the processor.
@@ -29,7 +29,8 @@ def fused(network: nn.Module, example: Tensor, *, bf16: bool) -> nn.Module:
     """
     if not any(_replaceable(module) for module in network.modules()):
         return network
-    made = copy.deepcopy(network)
+    # Layers are copied, weights are not: all that change are made anew.
+    made = copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers())})
     seen = _Seen(made, example)
     convs = _replace_convs(made, seen)
     _replace_blocks(made)
@@ -86,7 +87,7 @@ class _Seen:
 
 
 def _replaceable(module: nn.Module) -> bool:
-    if module._forward_hooks or module._forward_pre_hooks:
+    if vars(module).get("_forward_hooks") or vars(module).get("_forward_pre_hooks"):
         return False
     if type(module).forward is nn.ConvTranspose2d.forward:
         return True

@@ -1,10 +1,11 @@
-"""Layers for prediction alone: batch norm and ReLU inside the convolution, weights in the processor's own order.
+"""Layers for prediction alone: batch norm and ReLU inside the convolution, weights in the processor's order.
 
-What follows a convolution then happens while its result is still in a register, instead of one pass over memory
-each. torch computes that on processors through oneDNN, whose fused calls are not public; where they are missing,
+What follows a convolution then happens while its result is still in a register, instead of one pass over
+memory each. torch does that on processors through oneDNN, by calls that are not public; where they are missing,
 the same arithmetic is done with public ones.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -16,14 +17,26 @@ from glacierseg.models.blocks import AttentionGate, ResidualBlock
 After = Literal["none", "relu", "sigmoid"]
 """What happens to the result of a convolution."""
 
-_PLAIN = {"none": lambda x: x, "relu": F.relu, "sigmoid": torch.sigmoid}
+_PLAIN: dict[After, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "sigmoid": torch.sigmoid,
+}
+_CONV, _CONV_INTO, _PACK = "_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight"
+_TRANSPOSED = "_convolution_transpose_pointwise"
+_PACK_TRANSPOSED = "_reorder_convolution_transpose_weight"
 
 
 def has_fused_calls() -> bool:
     """Whether this build of torch has oneDNN's fused calls."""
-    wanted = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight",
-              "_convolution_transpose_pointwise", "_reorder_convolution_transpose_weight")  # fmt: skip
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
+    present: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    wanted = (_CONV, _CONV_INTO, _PACK, _TRANSPOSED, _PACK_TRANSPOSED)
+    return present and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
+
+
+def _call(name: str, *arguments: object, overload: str = "default") -> Tensor:
+    result: Tensor = getattr(getattr(torch.ops.mkldnn, name), overload)(*arguments)
+    return result
 
 
 class FusedConv(nn.Module):
@@ -40,17 +53,21 @@ class FusedConv(nn.Module):
         self.bias = None if conv.bias is None else conv.bias.detach()
         self.transposed = isinstance(conv, nn.ConvTranspose2d)
         self.after: After = "none"
-        self._where = tuple(conv.padding), tuple(conv.stride), tuple(conv.dilation), conv.groups
-        self._more = tuple(conv.output_padding)
+        # A convolution's padding can be a word too; such ones are not taken over.
+        self._padding: Any = tuple(conv.padding)
+        self._stride = tuple(conv.stride)
+        self._dilation, self._groups = tuple(conv.dilation), conv.groups
+        self._more: tuple[int, ...] = tuple(conv.output_padding)
         self._packed: dict[tuple[int, ...], Tensor] | None = None
 
     def fold(self, norm: nn.BatchNorm2d) -> None:
         """Takes in the batch norm that follows.
 
-        It multiplies and shifts each channel by numbers that are fixed after the training (Jacob et al. 2018),
-        so the weights can be multiplied instead.
+        It multiplies and shifts each channel by numbers that are fixed after the training, so the weights can
+        be multiplied instead (Jacob et al. 2018).
         """
-        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101  (`_folds`)
+        assert norm.running_mean is not None  # noqa: S101  (asked by the caller)
+        assert norm.running_var is not None  # noqa: S101
         factor = torch.rsqrt(norm.running_var.double() + norm.eps)
         if norm.weight is not None:
             factor = factor * norm.weight.detach()
@@ -62,7 +79,7 @@ class FusedConv(nn.Module):
     def pack(self, dtype: torch.dtype) -> None:
         """Makes ready to compute in `dtype` with fused calls.
 
-        The weights are brought into the order that oneDNN wants for a size of window when the first one comes.
+        The weights are brought into the order that oneDNN wants for a size of window when that first comes.
         """
         self.weight = self.weight.to(dtype, memory_format=torch.channels_last)
         self.bias = None if self.bias is None else self.bias.to(dtype)
@@ -73,15 +90,9 @@ class FusedConv(nn.Module):
         x = x.to(self.weight.dtype)
         if self._packed is None:
             return _PLAIN[self.after](self._plainly(x))
-        padding, stride, dilation, groups = self._where
-        weight = self._packed_for(x)
-        if self.transposed:
-            call = torch.ops.mkldnn._convolution_transpose_pointwise
-            return call(
-                x, weight, self.bias, padding, self._more, stride, dilation, groups, self.after, [], ""
-            )
-        call = torch.ops.mkldnn._convolution_pointwise
-        return call(x, weight, self.bias, padding, stride, dilation, groups, self.after, [], "")
+        end: tuple[object, ...] = self._stride, self._dilation, self._groups, self.after, [], ""
+        start = x, self._packed_for(x), self.bias, self._padding
+        return _call(_TRANSPOSED, *start, self._more, *end) if self.transposed else _call(_CONV, *start, *end)
 
     def added_relu(self, x: Tensor, other: Tensor, *, overwrite: bool) -> Tensor:
         """ReLU of the sum of the convolution's result and `other`.
@@ -94,33 +105,35 @@ class FusedConv(nn.Module):
         x = x.to(self.weight.dtype)
         if self._packed is None:
             return F.relu(self._plainly(x) + other)
-        weight, after = self._packed_for(x), ("add", 1.0, "relu", [], None)
+        where = self._padding, self._stride, self._dilation, self._groups
+        rest: tuple[object, ...] = self._packed_for(x), self.bias, *where, "add", 1.0, "relu", [], None
         if overwrite:
-            call = torch.ops.mkldnn._convolution_pointwise_.binary
-            return call(other, x, weight, self.bias, *self._where, *after)
-        call = torch.ops.mkldnn._convolution_pointwise.binary
-        return call(x, other.to(x.dtype), weight, self.bias, *self._where, *after)
+            return _call(_CONV_INTO, other, x, *rest, overload="binary")
+        return _call(_CONV, x, other.to(x.dtype), *rest, overload="binary")
 
     def _plainly(self, x: Tensor) -> Tensor:
-        padding, stride, dilation, groups = self._where
         if self.transposed:
             return F.conv_transpose2d(
-                x, self.weight, self.bias, stride, padding, self._more, groups, dilation
+                x,
+                self.weight,
+                self.bias,
+                self._stride,
+                self._padding,
+                self._more,
+                self._groups,
+                self._dilation,
             )
-        return F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+        return F.conv2d(x, self.weight, self.bias, self._stride, self._padding, self._dilation, self._groups)
 
     def _packed_for(self, x: Tensor) -> Tensor:
         assert self._packed is not None  # noqa: S101  (asked by the callers)
         shape = tuple(x.shape[1:])
         if shape not in self._packed:
-            padding, stride, dilation, groups = self._where
-            ops = torch.ops.mkldnn
+            start, end = (self.weight, self._padding), (self._stride, self._dilation, self._groups, x.shape)
             self._packed[shape] = (
-                ops._reorder_convolution_transpose_weight(
-                    self.weight, padding, self._more, stride, dilation, groups, x.shape
-                )
+                _call(_PACK_TRANSPOSED, *start, self._more, *end)
                 if self.transposed
-                else ops._reorder_convolution_weight(self.weight, padding, stride, dilation, groups, x.shape)
+                else _call(_PACK, *start, *end)
             )
         return self._packed[shape]
 
