@@ -150,8 +150,8 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int) -
             whole = time.process_time() - started
         rest = whole - timed.seconds
         print(
-            f"{name}, width {width:g}: {whole:.2f} s, forward passes {timed.seconds:.2f} s, the rest "
-            f"{rest:.3f} s ({rest / whole:.1%}), of it making the predictor {ready:.3f} s ({ready / whole:.1%})"
+            f"{name}, width {width:g}: {whole:.2f} s, forward passes {timed.seconds:.2f} s, "
+            f"the rest {rest:.3f} s ({rest / whole:.1%}), {ready:.3f} s of it to make the predictor"
         )
 
 

@@ -1,8 +1,8 @@
 """Layers for prediction alone: batch norm and ReLU inside the convolution, weights in the processor's order.
 
 What follows a convolution then happens while its result is still in a register, instead of one pass over
-memory each. torch does that on processors through oneDNN, by calls that are not public; where they are missing,
-the same arithmetic is done with public ones.
+memory each. torch does that on processors through oneDNN, by calls that are not public; where they are
+missing, the same arithmetic is done with public ones.
 """
 
 from collections.abc import Callable
