@@ -6,6 +6,7 @@ from torch import nn
 
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.models import MODELS, create_model
+from glacierseg.models.blocks import ResidualBlock
 from glacierseg.predict import fused as fused_module
 from glacierseg.predict import fused_layers
 from glacierseg.predict.fused import fused
@@ -34,7 +35,7 @@ def network_of(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_copy_is_the_same_function_without_batch_norm(name, calls, monkeypatch) -> None:
     if calls == "public":
-        monkeypatch.setattr(fused_module, "has_fused_calls", lambda: False)
+        monkeypatch.setattr(fused_module, "has_fused_calls", lambda bf16: False)  # noqa: ARG005
     network = network_of(name)
     state = {key: value.clone() for key, value in network.state_dict().items()}
     made = fused(network, example(), bf16=False)
@@ -55,6 +56,18 @@ def test_bf16_is_no_farther_off_than_autocast(name) -> None:
     error = (probability(fused(network, example(), bf16=True), x, bf16=True) - exact).abs()
     assert 0 < error.mean() <= 1.2 * usual.mean()
     assert error.max() <= 1.5 * usual.max()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_residual_block_may_come_last(fast, monkeypatch) -> None:
+    """Then its shortcut is the last convolution and in float32, and its second one is not."""
+    if not fast:
+        monkeypatch.setattr(fused_module, "has_fused_calls", lambda bf16: False)  # noqa: ARG005
+    torch.manual_seed(4)
+    network = lively(nn.Sequential(ResidualBlock(BANDS, 4)))
+    x = example(24, 2)
+    made = fused(network, example(), bf16=True)
+    torch.testing.assert_close(probability(made, x, bf16=True), probability(network, x), atol=0.02, rtol=0)
 
 
 class Foreign(nn.Module):
@@ -141,4 +154,4 @@ def test_three_classes_give_the_softmax_of_the_last() -> None:
 
 def test_fused_calls_are_used_where_torch_has_them() -> None:
     """They are private: a torch that renames them costs speed and nothing else, and this tells of it."""
-    assert fused_layers.has_fused_calls() == torch.backends.mkldnn.is_available()
+    assert fused_layers.has_fused_calls(bf16=False) == torch.backends.mkldnn.is_available()

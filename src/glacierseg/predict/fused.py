@@ -36,7 +36,7 @@ def fused(network: nn.Module, example: Tensor, *, bf16: bool) -> nn.Module:
     _replace_blocks(made)
     if not _alike(made(example), seen.result):
         return network
-    fast = has_fused_calls()
+    fast = has_fused_calls(bf16=bf16)
     last = convs[-1] if convs else None
     for conv in convs:
         rough = bf16 and conv is not last

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glacierseg.models.blocks import AttentionGate, ResidualBlock
+from glacierseg.training.precision import has_native_bf16
 
 After = Literal["none", "relu", "sigmoid"]
 """What happens to the result of a convolution."""
@@ -27,11 +28,13 @@ _TRANSPOSED = "_convolution_transpose_pointwise"
 _PACK_TRANSPOSED = "_reorder_convolution_transpose_weight"
 
 
-def has_fused_calls() -> bool:
-    """Whether this build of torch has oneDNN's fused calls."""
+def has_fused_calls(*, bf16: bool) -> bool:
+    """Whether this build of torch has oneDNN's fused calls, and this processor them in bf16 if asked for."""
     present: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     wanted = (_CONV, _CONV_INTO, _PACK, _TRANSPOSED, _PACK_TRANSPOSED)
-    return present and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
+    if not present or not all(hasattr(torch.ops.mkldnn, name) for name in wanted):
+        return False
+    return not bf16 or has_native_bf16()
 
 
 def _call(name: str, *arguments: object, overload: str = "default") -> Tensor:
@@ -108,7 +111,7 @@ class FusedConv(nn.Module):
         where = self._padding, self._stride, self._dilation, self._groups
         rest: tuple[object, ...] = self._packed_for(x), self.bias, *where, "add", 1.0, "relu", [], None
         if overwrite:
-            return _call(_CONV_INTO, other, x, *rest, overload="binary")
+            return _call(_CONV_INTO, other.to(x.dtype), x, *rest, overload="binary")
         return _call(_CONV, x, other.to(x.dtype), *rest, overload="binary")
 
     def _plainly(self, x: Tensor) -> Tensor:
