@@ -5,6 +5,11 @@ through `glacierseg` and once the plain way: read the whole scene, keep every wi
 Each way runs in a process of its own, in turn, so that both see the same state of the machine.
 
     python benchmarks/predict_scene.py [--size-px 3000] [--height-px ...] [--rounds 3]
+
+With --network it is one process and a real network with random weights on one thread: what of the whole, from
+the model to the two finished files, is not its forward passes, in processor seconds of all threads.
+
+    python benchmarks/predict_scene.py --network m_landsnet [--width 1.0] [--size-px 1000] [--rounds 3]
 """
 
 import argparse
@@ -103,6 +108,53 @@ def measure(way: str, scene: Path) -> dict[str, float]:
     return json.loads(shown.splitlines()[-1])
 
 
+def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int) -> None:
+    """Prints what a real network leaves to everything else."""
+    import torch
+
+    from glacierseg.dataset.scaling import Scaling
+    from glacierseg.models.registry import MODELS, create_model
+    from glacierseg.predict.engines import make_predictor
+    from glacierseg.predict.scene import ScenePrediction, write_prediction
+    from glacierseg.raster.scene import open_scene
+    from glacierseg.tiling import Tiling
+
+    class Timed(torch.nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network, self.seconds = network, 0.0
+
+        def forward(self, x):
+            started = time.thread_time()
+            result = self.network(x)
+            self.seconds += time.thread_time() - started
+            return result
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = create_model(name, BANDS, 2, width).eval()
+    window = MODELS[name].default_patch_px
+    batch = max(1, 16 * WINDOW_PX**2 // window**2)
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            files = ScenePrediction(Path(folder) / "p.tif", Path(folder) / "m.tif")
+            started = time.process_time()
+            scaling = Scaling((128.0,) * BANDS, (74.0,) * BANDS)
+            predictor = make_predictor("torch", network, scaling, window_px=window)
+            predictor.network = timed = Timed(predictor.network)
+            ready = time.process_time() - started
+            tiling = Tiling(window, OVERLAP)
+            write_prediction(
+                open_scene(scene), [predictor], files, tiling, batch_size=batch, threshold=0.5, tags={}
+            )
+            whole = time.process_time() - started
+        rest = whole - timed.seconds
+        print(
+            f"{name}, width {width:g}: {whole:.2f} s, forward passes {timed.seconds:.2f} s, "
+            f"the rest {rest:.3f} s ({rest / whole:.1%}), {ready:.3f} s of it to make the predictor"
+        )
+
+
 def child(way: str, scene: Path) -> None:
     import glacierseg.predict.scene  # noqa: F401  (imports are not what is measured)
 
@@ -121,6 +173,8 @@ def main() -> None:
     parser.add_argument("--height-px", type=int)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    parser.add_argument("--network", help="measure the share of its forward passes")
+    parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--child")
     parser.add_argument("--scene", type=Path)
     asked = parser.parse_args()
@@ -131,6 +185,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene.tif"
         make_scene(scene, height, asked.size_px)
+        if asked.network:
+            print(f"{BANDS} bands, {height} x {asked.size_px} px, overlap {OVERLAP:g}")
+            share_of_forward_passes(asked.network, asked.width, scene, asked.rounds)
+            return
         found = {way: [] for way in asked.ways}
         for _ in range(asked.rounds):
             for way in asked.ways:

@@ -273,3 +273,34 @@ def test_a_virtual_mosaic_is_a_scene(tmp_path: Path) -> None:
     one = predict_scene(network, whole, tmp_path / "a", card=CARD).probability
     other = predict_scene(network, mosaic, tmp_path / "b", card=CARD).probability
     np.testing.assert_array_equal(rasterio.open(one).read(), rasterio.open(other).read())
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool
+) -> None:
+    monkeypatch.setattr("glacierseg.training.precision.has_native_bf16", lambda: bf16)
+    path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
+    network = CARD.build()
+    settings = {"card": CARD, "window_px": 16}
+    files = predict_scene(network, path, tmp_path / "auto", **settings)  # type: ignore[arg-type]
+    with rasterio.open(files.probability) as dataset:
+        assert dataset.tags()["engine"] == ("torch bfloat16" if bf16 else "torch float32")
+    asked: list[object] = []
+
+    def note(_: Path, key: dict[str, object]) -> None:
+        asked.append(key["engine"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glacierseg.predict.scene.StripsFolder", note)
+    for precision in ("auto", "float32"):
+        with pytest.raises(KeyboardInterrupt):
+            predict_scene(network, path, tmp_path / "key", precision=precision, **settings)  # type: ignore[arg-type]
+    assert (asked[0] == asked[1]) is not bf16
+
+
+def test_a_network_without_a_card_is_predicted_in_float32(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
+    files = predict_scene(CARD.build(), path, tmp_path, window_px=16)
+    with rasterio.open(files.probability) as dataset:
+        assert dataset.tags()["engine"] == "torch float32"

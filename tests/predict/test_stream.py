@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glacierseg.predict.stream import blended_strips
+from glacierseg.predict.stream import _Rows, blended_strips
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.tiling import Tiling, blend_weights, stride_of, window_starts
 from tests.helpers import write_scene
@@ -135,3 +135,45 @@ def test_members_are_blended_each_on_its_own() -> None:
             [rows for _, _, rows in blended_strips(scene, members, Tiling(16), batch_size=3)], 1
         )
         np.testing.assert_allclose(out, np.stack([values, 1 - values]), atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 900),
+    side=st.integers(1, 300),
+    halo=st.integers(0, 20),
+    data=st.data(),
+)
+def test_rows_that_are_kept_are_those_that_a_reader_gives(
+    height: int, side: int, halo: int, data: st.DataObject
+) -> None:
+    """Any strips from top to bottom, with gaps too, over the heights at which reading pauses."""
+    values = np.arange(2 * height * 3).reshape(2, height, 3)
+
+    class Reader:
+        def read(self, row: int, column: int, rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+            assert (column, width) == (-halo, 3)
+            inside = np.clip(np.arange(row, row + rows), 0, height - 1)
+            return values[:, inside], inside[:, None] % 7 > np.zeros(3)
+
+    steps = data.draw(st.lists(st.integers(1, 2 * side), max_size=12))
+    tops = [top for top in np.cumsum([-halo, *steps]).tolist() if top < height]
+    kept, plain = _Rows(Reader(), height, -halo, 3), Reader()
+    for top in tops:
+        for found, wanted in zip(kept.read(top, side), plain.read(top, -halo, side, 3), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_every_row_inside_is_read_once() -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Reader:
+        def read(self, row: int, column: int, rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+            del column
+            asked.append((row, rows))
+            return np.zeros((1, rows, width)), np.ones((rows, width), bool)
+
+    rows = _Rows(Reader(), 1000, 0, 4)
+    for top in Tiling(128).core_starts(1000):
+        rows.read(top, 128)
+    assert asked == [(0, 256), (256, 256), (512, 256), (768, 232)]

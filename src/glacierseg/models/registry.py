@@ -170,6 +170,12 @@ def create_model(
     return network
 
 
+def is_of(network: "nn.Module", name: str) -> bool:
+    """Whether a network is one that `create_model` makes under a name, and not a class of somebody else's."""
+    kind = type(network)
+    return model_spec(name).builder == f"{kind.__module__}:{kind.__qualname__}"
+
+
 def count_parameters(module: "nn.Module") -> int:
     """Number of learned values in a module."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from glacierseg.errors import RequestError
+from glacierseg.predict.engines import resolved
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_strips
 from glacierseg.raster.scene import Scene
@@ -98,6 +99,9 @@ def predict_shares(
     # Workers may run elsewhere in the file tree.
     bands = tuple(replace(band, path=band.path.resolve()) for band in scene.bands)
     scene = replace(scene, bands=bands)
+    # What is automatic could be something else there.
+    engine, precision = resolved(settings.get("engine", "auto"), settings.get("precision", "auto"))
+    settings = {**settings, "engine": engine, "precision": precision}
     total = begin_strips(load_ensemble(models, prune_level=prune_level), scene, out_dir, **settings)
     firsts = range(0, total, _STRIPS_PER_TASK)
     tasks = [

@@ -31,6 +31,7 @@ def make_predictor(
     window_px: int,
     precision: Precision = "auto",
     int8_model: Path | None = None,
+    as_it_is: bool = False,
 ) -> Predictor:
     """Makes what predicts windows.
 
@@ -42,18 +43,13 @@ def make_predictor(
         precision: ``auto`` is bf16 where the hardware computes in it and the engine can, else float32; never
             int8, which moves outlines.
         int8_model: The file that `glacierseg export --int8-with` made of this network; for int8 alone.
+        as_it_is: With torch, call the network itself, see `TorchPredictor`.
 
     Raises:
         RequestError: The engine is unknown or not installed or cannot compute in that precision, or
             `int8_model` is missing or was made of another network.
     """
-    chosen = "torch" if engine == "auto" else engine
-    if chosen not in PRECISIONS:
-        raise RequestError(f"no engine is called {engine!r}; there are auto, {', '.join(PRECISIONS)}")
-    if precision not in PRECISIONS[chosen]:
-        raise RequestError(
-            f"{chosen} does not predict in {precision}; it does in {', '.join(PRECISIONS[chosen])}"
-        )
+    chosen, precision = resolved(engine, precision)
     if chosen == "openvino":
         return _openvino_predictor(network, scaling, window_px, precision, int8_model)
     if chosen == "onnx":
@@ -61,10 +57,41 @@ def make_predictor(
 
         return OnnxPredictor(onnx_model(network, scaling, window_px).SerializeToString())
     from glacierseg.predict.torch_engine import TorchPredictor  # noqa: PLC0415
-    from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
 
-    bf16 = has_native_bf16() if precision == "auto" else precision == "bfloat16"
-    return TorchPredictor(network, scaling, bf16=bf16)
+    return TorchPredictor(network, scaling, bf16=precision == "bfloat16", as_it_is=as_it_is)
+
+
+def resolved(engine: Engine, precision: Precision) -> tuple[Engine, Precision]:
+    """Returns what ``auto`` means on this machine.
+
+    A result is that of one engine and one precision all over, so whoever goes on with an interrupted one, or
+    helps with it on another machine, has to know.
+
+    Raises:
+        RequestError: The engine is unknown, or cannot compute in that precision, or is not installed and
+            has to be asked.
+    """
+    chosen: Engine = "torch" if engine == "auto" else engine
+    if chosen not in PRECISIONS:
+        raise RequestError(f"no engine is called {engine!r}; there are auto, {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[chosen]:
+        raise RequestError(
+            f"{chosen} does not predict in {precision}; it does in {', '.join(PRECISIONS[chosen])}"
+        )
+    if precision != "auto":
+        return chosen, precision
+    if chosen == "torch":
+        from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415  (brings torch)
+
+        return chosen, "bfloat16" if has_native_bf16() else "float32"
+    return chosen, "bfloat16" if chosen == "openvino" and _openvino_has_bf16() else "float32"
+
+
+def _openvino_has_bf16() -> bool:
+    from glacierseg.predict.export import require  # noqa: PLC0415
+
+    core = require("openvino", "openvino").Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _openvino_predictor(
@@ -142,7 +169,7 @@ class OpenVinoPredictor:
 
         Args:
             model: An `openvino.Model`, from `glacierseg.predict.export.openvino_model` or a quantised one.
-            precision: Of all that is not quantised; ``auto`` is bf16 where the processor computes in it.
+            precision: Of all that is not quantised: bf16, else float32.
 
         Raises:
             RequestError: The package openvino is not installed.
@@ -151,10 +178,8 @@ class OpenVinoPredictor:
 
         openvino = require("openvino", "openvino")
         core = openvino.Core()
-        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        bf16 = has_bf16 if precision == "auto" else precision == "bfloat16"
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": _threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from glacierseg.dataset.augment import Directions, Symmetry
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
-from glacierseg.predict.engines import Engine, Precision, make_predictor
+from glacierseg.models.registry import is_of
+from glacierseg.predict.engines import Engine, Precision, make_predictor, resolved
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.scene import Scene
 from glacierseg.training.checkpoint import ModelCard, load_model
@@ -72,6 +73,15 @@ class Ensemble:
         # A network without a card takes all bands in their own order.
         return scene if None in self.cards else matching
 
+    def computed_by(self, engine: Engine, precision: Precision) -> str:
+        """Returns what ``auto`` means here, for the tags of a file.
+
+        Raises:
+            RequestError: As `resolved`.
+        """
+        found = [resolved(engine, _precision_for(card, precision)) for card in self.cards]
+        return ",".join(dict.fromkeys(" ".join(each) for each in found))
+
     def predictors(
         self,
         scene: Scene,
@@ -102,9 +112,9 @@ class Ensemble:
                 network,
                 scaling,
                 window_px=window_px,
-                # A network without a card is not ours; nothing is known of how it bears rounding.
-                precision="float32" if card is None and precision == "auto" else precision,
+                precision=_precision_for(card, precision),
                 int8_model=int8_model,
+                as_it_is=card is None or not is_of(network, card.architecture),
             )
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
@@ -113,6 +123,11 @@ class Ensemble:
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
         return made[0] if len(made) == 1 else [ways[0] if len(ways) == 1 else _mean(ways) for ways in made]
+
+
+def _precision_for(card: ModelCard | None, precision: Precision) -> Precision:
+    # A network without a card is not ours; nothing is known of how it bears rounding.
+    return "float32" if card is None and precision == "auto" else precision
 
 
 def matching_scene(scene: Scene, bands: Sequence[str]) -> Scene:

@@ -229,7 +229,7 @@ def _plan(
         "window_px": str(window_px),
         **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{overlap:g}"}),
         "threshold": f"{threshold:g}",
-        "engine": f"{engine} {precision}",
+        "engine": ensemble.computed_by(engine, precision),
         **layer_facts(len(members), len(ensemble.networks)),
         **(tags or {}),
     }

@@ -135,8 +135,43 @@ def _read_ahead(
     halo, width = tiling.halo_px, scene.grid.width
     whole = max(width, tiling.core_px) + 2 * halo
     with scene.open() as reader, ThreadPoolExecutor(1) as pool:
-        coming = [pool.submit(reader.read, tops[0] - halo, -halo, tiling.window_px, whole)]
+        rows = _Rows(reader, scene.grid.height, -halo, whole)
+        coming = [pool.submit(rows.read, tops[0] - halo, tiling.window_px)]
         for top in tops[1:]:
-            coming.append(pool.submit(reader.read, top - halo, -halo, tiling.window_px, whole))
+            coming.append(pool.submit(rows.read, top - halo, tiling.window_px))
             yield coming.pop(0).result()
         yield coming.pop().result()
+
+
+class _Rows:
+    """Reads rows in the height of tiles, each once, whatever strips are asked for from top to bottom."""
+
+    def __init__(self, reader: Any, scene_height: int, column: int, width: int) -> None:
+        self._reader, self._height = reader, scene_height
+        self._column, self._width = column, width
+        self._top = self._bottom = 0
+        self._kept: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
+
+    def read(self, top: int, height: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Reads like `SceneReader.read`; the result must not be written to."""
+        bottom = top + height
+        if top < 0 or bottom > self._height:
+            # What lies beyond the rim is a mirror of what is read at once.
+            values, valid = self._reader.read(top, self._column, height, self._width)
+            return values, valid
+        if self._kept is None or not self._top <= top <= self._bottom:
+            self._kept, self._top, self._bottom = None, top, top
+        if bottom > self._bottom:
+            self._add(top, min(-(-bottom // BLOCK_HEIGHT_PX) * BLOCK_HEIGHT_PX, self._height))
+        assert self._kept is not None  # noqa: S101  (`_add` gave one)
+        values, valid = self._kept
+        part = slice(top - self._top, bottom - self._top)
+        return values[:, part], valid[part]
+
+    def _add(self, top: int, bottom: int) -> None:
+        """Gives up the rows above `top` and reads on to `bottom`."""
+        values, valid = self._reader.read(self._bottom, self._column, bottom - self._bottom, self._width)
+        if self._kept is not None and top < self._bottom:
+            old_values, old_valid = (kept[..., top - self._top :, :] for kept in self._kept)
+            values, valid = np.concatenate([old_values, values], axis=1), np.concatenate([old_valid, valid])
+        self._kept, self._top, self._bottom = (values, valid), min(top, self._bottom), bottom

@@ -155,15 +155,18 @@ def to_cog(source: Path, target: Path, *, resampling: str) -> None:
     """
     with rasterio.open(source) as dataset:
         floats = np.dtype(dataset.dtypes[0]).kind == "f"
+    classes = resampling == "nearest" and not floats
     with bounded_gdal():
         rasterio.shutil.copy(
             source,
             target,
             driver="COG",
             COMPRESS="DEFLATE",
-            PREDICTOR="FLOATING_POINT" if floats else "STANDARD",
-            # The last digits of floats are noise: trying harder takes twice the time for two percent.
-            LEVEL=1 if floats else 6,
+            # Differences of classes say less than the classes; those of values say more.
+            PREDICTOR="FLOATING_POINT" if floats else "NO" if classes else "STANDARD",
+            # The last digits of floats are noise: trying harder takes twice the time for two percent. Level 6
+            # takes up to twice the time of 5 for a mask a tenth smaller.
+            LEVEL=1 if floats else 5 if classes else 6,
             NUM_THREADS="ALL_CPUS",
             BLOCKSIZE=256,
             OVERVIEW_RESAMPLING=resampling.upper(),
