@@ -29,7 +29,13 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
-from glacierseg.raster.outlines import is_vector, outlines_near, read_shapes, refuse_layer_of_raster
+from glacierseg.raster.outlines import (
+    PIXEL_EXACT,
+    is_vector,
+    outlines_near,
+    read_shapes,
+    refuse_layer_of_raster,
+)
 from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.scene import Scene, grid_of, open_raster, open_scene
 
@@ -79,7 +85,7 @@ def check_scene(
     with TemporaryDirectory() as folder:
         burned = Path(folder) / "mask.tif"
         try:
-            outlines = read_shapes(mask, layer=layer, option="--truth-layer")
+            outlines = read_shapes(mask, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT)
             near = outlines_near(outlines, scene.grid, mask)
             rasterize_file(mask, scene.paths[0], burned, layer=layer)
         except GlaciersegError as error:
