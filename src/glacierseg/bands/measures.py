@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from glacierseg.bands.ablation import ablation_importance
-from glacierseg.bands.gradients import gradient_importance, integrated_importance
+from glacierseg.bands.gradients import gradient_importance, integrated_importance, steps_between
 from glacierseg.bands.result import BandImportance
 from glacierseg.bands.sample import PatchSample
 
@@ -36,7 +36,7 @@ def measure_patches(
         measures: Which measures, in the order of the result.
         steps: Of the integrated gradients.
         repeats: Of the permutation.
-        seed: Of the permutation.
+        seed: Of the permutation, and of the paces of integrated gradients.
 
     Raises:
         RequestError: No patch holds a glacier pixel, or there is only one patch to permute.
@@ -44,9 +44,13 @@ def measure_patches(
     found: dict[Measure, tuple[BandImportance, ...]] = {}
     for measure in measures:
         if measure == "gradient":
-            found[measure] = gradient_importance(network, sample, bands, sample.regions)
+            mixed = sample.mixed()
+            found[measure] = gradient_importance(network, mixed, bands, mixed.regions)
         elif measure == "integrated":
-            found[measure] = integrated_importance(network, sample, bands, sample.regions, steps=steps)
+            mixed = sample.mixed()
+            found[measure] = integrated_importance(
+                network, mixed, bands, mixed.regions, steps=steps, seed=seed
+            )
         else:
             found[measure] = ablation_importance(network, sample, bands, measure, repeats=repeats, seed=seed)
     return found
@@ -54,5 +58,10 @@ def measure_patches(
 
 def passes_per_patch(measures: Sequence[Measure], bands: int, *, steps: int = 16, repeats: int = 3) -> int:
     """Returns what measuring costs, in forward passes of a patch; a backward pass counts as two."""
-    cost = {"gradient": 3, "integrated": 3 * steps, "permutation": 1 + bands * repeats, "drop": 1 + bands}
+    cost = {
+        "gradient": 3 + 3,
+        "integrated": 3 * (steps + steps_between(steps)),
+        "permutation": 1 + bands * repeats,
+        "drop": 1 + bands,
+    }
     return sum(cost[measure] for measure in measures)
