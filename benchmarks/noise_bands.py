@@ -5,8 +5,8 @@ noise, measures band importance in every way on the two others, and says whether
 
     OMP_NUM_THREADS=1 python benchmarks/noise_bands.py [--models m_landsnet glavitu] [--epochs 40] [--run DIR]
 
-Networks are those of the demo, a quarter of their width or less. With `--run` they are kept in that folder, and
-one that lies there already is measured as it is.
+Networks are those of the demo, a quarter of their width or less. With `--run` they are kept in that folder,
+and one that lies there already is measured as it is.
 """
 
 import argparse
@@ -33,7 +33,9 @@ def verdict(result: tuple[BandImportance, ...]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", default=["m_landsnet", "glavitu"])
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--patches", type=int, default=96, help="of the two basins together")
@@ -45,16 +47,21 @@ def main() -> None:
         settings = synthetic_settings(scenes)
         settings["training"]["epochs"] = given.epochs
         config = parse_config(settings, run / "noise.yaml")
-        truth = [(scenes / f"{name}_scene.tif", scenes / f"{name}_mask.tif") for name in ("basin_b", "basin_c")]
+        truth = [
+            (scenes / f"{name}_scene.tif", scenes / f"{name}_mask.tif") for name in ("basin_b", "basin_c")
+        ]
         for model in given.models:
             train_one(config, model, None, run, talk=Talk())
             facts = load_model(run / model / "all")[1].training
             found = measure_scenes(run / model / "all", truth, measures=MEASURES, patches=given.patches)
-            print(f"\n== {model}: epoch {facts['best_epoch']} of {facts['epochs']}, val IoU {facts['best_val_iou']:.3f}")
+            epoch = f"epoch {facts['best_epoch']} of {facts['epochs']}"
+            print(f"\n== {model}: {epoch}, val IoU {facts['best_val_iou']:.3f}")
             print(f"{'band':12}" + "".join(f"{measure:>28}" for measure in found))
             for entry in next(iter(found.values())):
                 own = [next(e for e in result if e.band == entry.band) for result in found.values()]
-                cells = "".join(f"{e.importance:9.4f} ±{e.standard_error:.4f} {e.rank_in_words():>10}" for e in own)
+                cells = "".join(
+                    f"{e.importance:9.4f} ±{e.standard_error:.4f} {e.rank_in_words():>10}" for e in own
+                )
                 print(f"{entry.band:12}{cells}")
             for measure, result in found.items():
                 print(f"{measure:12} {verdict(result)}")

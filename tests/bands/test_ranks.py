@@ -14,7 +14,7 @@ def draw(seed: int, patches: int = 20, bands: int = 5) -> np.ndarray:
 
 
 def brute_holm(p_values: list[float], level: float) -> set[int]:
-    """The textbook: the smallest first, each against the level by how many are left; stop at the first miss."""
+    """The textbook: the smallest first, each against the level by how many are left, to the first miss."""
     fallen: set[int] = set()
     for place, number in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         if p_values[number] > level / (len(p_values) - place):
@@ -78,7 +78,11 @@ def test_bands_without_measurable_importance_share_the_last_ranks_however_large(
     importance, spread = np.array([0.2, 0.5, 0.3]), np.zeros(3)
     left_out = np.tile(importance, (4, 1))
     found = rank_bands(["a", "b", "c"], importance, spread, left_out, p_values=np.array([0.001, 0.6, 0.03]))
-    assert [(e.rank, e.band, e.measurable) for e in found] == [(1, "a", True), (2, "b", False), (3, "c", False)]
+    assert [(e.rank, e.band, e.measurable) for e in found] == [
+        (1, "a", True),
+        (2, "b", False),
+        (3, "c", False),
+    ]
     assert [(e.rank_low, e.rank_high) for e in found] == [(1, 1), (2, 3), (2, 3)]
     assert [e.rank_in_words() for e in found] == ["1", "none: 2-3", "none: 2-3"]
     untested = rank_bands(["a", "b", "c"], importance, spread)

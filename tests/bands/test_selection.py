@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from glacierseg.bands import BandImportance, agreement_of, preset_bands, rank_correlation, tie_message, unmeasured_message
+from glacierseg.bands import (
+    BandImportance,
+    agreement_of,
+    preset_bands,
+    rank_correlation,
+    tie_message,
+    unmeasured_message,
+)
 from glacierseg.errors import BandError
 
 Numbers = st.lists(st.integers(-3, 3), min_size=2, max_size=12)

@@ -30,7 +30,10 @@ def test_all_measures_survive_the_file_in_their_order(tmp_path: Path) -> None:
         "p_value,measurable,rank_low,rank_high,"
         "gradient_p_value,gradient_measurable,gradient_rank_low,gradient_rank_high"
     )
-    assert lines[1] == "1,b,0.250000,0.125000,permutation,0.500000,,2,0.250000,0.500000,,0.000000,0.001,1,1,1,,,,"
+    assert (
+        lines[1]
+        == "1,b,0.250000,0.125000,permutation,0.500000,,2,0.250000,0.500000,,0.000000,0.001,1,1,1,,,,"
+    )
 
 
 def test_a_table_of_an_older_version_has_four_columns(tmp_path: Path) -> None:

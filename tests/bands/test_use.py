@@ -57,7 +57,9 @@ def test_bands_that_change_places_with_the_donor_change_their_sign_and_nothing_e
 
 def test_every_band_goes_through_all_midpoints_in_its_own_order() -> None:
     ways = draw_ways(50, 4, 3, np.random.default_rng(0))
-    np.testing.assert_allclose(np.sort(ways.numpy(), 0), np.broadcast_to([[[1 / 6]], [[0.5]], [[5 / 6]]], (3, 50, 4)))
+    np.testing.assert_allclose(
+        np.sort(ways.numpy(), 0), np.broadcast_to([[[1 / 6]], [[0.5]], [[5 / 6]]], (3, 50, 4))
+    )
     assert len({tuple(order) for order in ways.numpy().transpose(1, 2, 0).reshape(-1, 3)}) == 6
     assert (draw_ways(2, 2, 1, np.random.default_rng(0)) == 0.5).all()
 

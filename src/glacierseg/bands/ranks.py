@@ -1,10 +1,11 @@
 """What the ranks of bands are worth: is there anything to measure, and which bands could change places?
 
 Both are answered from leave-one-out values, the importance of every band without one patch at a time (the
-jackknife, Tukey 1958), so that every measure is treated alike, and two bands are compared on the same patches.
+jackknife, Tukey 1958). So every measure is treated alike, and two bands are compared on the same patches.
 
-- A band has measurable importance when its effect differs from zero by a t test. The tests of all bands of a measure go together (Holm 1979): the chance that any of the bands that tell nothing seems to
-  tell something is at most 5 %.
+- A band has measurable importance when its effect differs from zero by a t test. The tests of all bands of a
+  measure go together (Holm 1979): the chance that any of the bands that tell nothing seems to tell something
+  is at most 5 %.
 - The rank of a band lies between bounds: at the top stand as many bands as are more important by a t test of
   the difference, at the bottom all that are not less important. The bounds hold the true rank in 95 of 100
   samples (Holm over the comparisons of one band, as the marginal intervals of Mogstad et al. 2024).

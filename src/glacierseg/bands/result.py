@@ -46,7 +46,9 @@ class BandImportance:
         """Says the rank with its bounds, such as `3 (2-5)`, or the ranks that bands without any share."""
         if self.rank_low is None or self.rank_high is None:
             return str(self.rank)
-        bounds = str(self.rank_low) if self.rank_low == self.rank_high else f"{self.rank_low}-{self.rank_high}"
+        bounds = (
+            str(self.rank_low) if self.rank_low == self.rank_high else f"{self.rank_low}-{self.rank_high}"
+        )
         if self.measurable is False:
             return f"none: {bounds}"
         return bounds if self.rank_low == self.rank_high else f"{self.rank} ({bounds})"

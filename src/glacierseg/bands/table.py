@@ -18,8 +18,8 @@ def write_importance(path: Path, importance: Sequence[BandImportance] | Measures
 
     Columns: `rank,band,importance,spread` of the first measure, its `measure,standard_error,region_spread`;
     then for every further measure M `M_rank,M,M_spread,M_standard_error,M_region_spread`; then
-    `p_value,measurable,rank_low,rank_high` of the first measure and `M_p_value,...` of the others. What is not
-    known is empty; `measurable` is 1 or 0.
+    `p_value,measurable,rank_low,rank_high` of the first measure and `M_p_value,...` of the others. What is
+    not known is empty; `measurable` is 1 or 0.
 
     Args:
         path: The file.

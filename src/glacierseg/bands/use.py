@@ -48,7 +48,11 @@ def draw_ways(patches: int, bands: int, steps: int, rng: np.random.Generator) ->
 
 
 def use_of_bands(
-    network: "nn.Module", image: "Tensor", donor: "Tensor", target: "Tensor", ways: "Sequence[Tensor] | Tensor"
+    network: "nn.Module",
+    image: "Tensor",
+    donor: "Tensor",
+    target: "Tensor",
+    ways: "Sequence[Tensor] | Tensor",
 ) -> "Tensor":
     """Measures what each band adds to the score of a patch, as a share of what all bands move.
 

@@ -17,8 +17,8 @@ def figure_importance_measures(measures: Measures, top: int, network: str | None
     """Draws one panel per measure, bands in the order of the first, with standard errors.
 
     Each measure has its own colour and panel; its best `top` bands are filled, the others are pale, those
-    without measurable importance are outlines only, and the rank of each band stands beside its bar with its
-    bounds, so that nothing rests on colour alone.
+    without measurable importance are outlines only, and the rank of each band with its bounds, or `none`,
+    stands beside its bar, so that nothing rests on colour alone.
 
     Args:
         measures: Results by measure; the first orders the bands.
@@ -50,7 +50,7 @@ def figure_importance_measures(measures: Measures, top: int, network: str | None
             error = entry.standard_error or 0.0
             axes.errorbar(entry.importance, row, xerr=error, color=INK, linewidth=1, capsize=2)
             axes.annotate(
-                entry.rank_in_words(),
+                "none" if empty else entry.rank_in_words(),
                 (max(entry.importance, 0) + error, row),
                 (4, 0),
                 textcoords="offset points",

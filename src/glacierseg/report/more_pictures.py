@@ -34,8 +34,9 @@ def measure_pictures(results: RunResults) -> list[Picture]:
                 figure_importance_measures(measures, top, model.model),
                 f"Bars of band importance of {style.model_label(model.model)} by {len(measures)} measures. "
                 f"The best {top} by {words}.{_empty_in_words(measures)}",
-                "Every measure, with the rank and its bounds beside the bar and the standard error as a line. The "
-                f"first one chooses the bands, the others check it; in strong colour: the best {top} of each. "
+                "Every measure, the rank and its bounds beside the bar, the standard error as a line. The "
+                "first one chooses the bands, the others check it; in strong colour: the best "
+                f"{top} of each. "
                 "Dashed outlines: no measurable importance; such bands share the last ranks.",
             )
         )

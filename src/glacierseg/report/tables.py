@@ -88,8 +88,8 @@ def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
                         found[f"{measure}_{end}"] = row.get(f"{own}{end}", "")
                 rows.append(found)
     hint = (
-        "Rank of each band by every measure, with its bounds; the first chooses the bands, the others check it. "
-        "Bands without measurable importance share the last ranks."
+        "Rank of each band by every measure, with its bounds; the first chooses the bands, the others check "
+        "it. Bands without measurable importance share the last ranks."
     )
     return _table("importance", "Ranks by every measure", hint, rows) if rows else None
 
