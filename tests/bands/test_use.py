@@ -28,7 +28,7 @@ def test_a_linear_network_uses_its_weights_times_what_glacier_has_more_of() -> N
     target = torch.randint(0, 2, (2, 5, 6), generator=draw)
     target[1, 2] = 255
     weights = [2.0, -1.0, 0.0]
-    found = use_of_bands(Linear(weights), image, donor, target, torch.full((1, 2, 3), 0.5)).numpy()
+    found = use_of_bands(Linear(weights), image, donor, target, torch.full((2, 3), 0.5)).numpy()
     for patch in range(2):
         gap = (image - donor)[patch].numpy().astype(float)
         if patch == 0:
@@ -44,12 +44,12 @@ def test_bands_that_change_places_with_the_donor_change_their_sign_and_nothing_e
     network = create_model("m_landsnet", 3, 2, 0.125).eval()
     image, donor = torch.randn(2, 1, 3, 16, 16)
     target = (image[:, 0] > 0).long()
-    ways = draw_ways(1, 3, steps, np.random.default_rng(2))
-    before = use_of_bands(network, image, donor, target, ways)
+    way = draw_ways(1, 3, steps, np.random.default_rng(2))[0]
+    before = use_of_bands(network, image, donor, target, way)
     swapped = [image.clone(), donor.clone()]
     swapped[0][:, 1], swapped[1][:, 1] = donor[:, 1], image[:, 1]
-    mirrored = ways.clone()
-    mirrored[:, :, 1] = 1 - ways[:, :, 1]
+    mirrored = way.clone()
+    mirrored[:, 1] = 1 - way[:, 1]
     after = use_of_bands(network, *swapped, target, mirrored)
     torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0, 1.0]), rtol=1e-3, atol=1e-5)
     assert before.abs().sum() == pytest.approx(1)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Attribution = Callable[[Tensor, Tensor], Tensor]
 
 
+DONORS = 4
+"""With so many other patches each one is compared: the choice of a single one blurs weak uses."""
+
+
 def gradient_importance(
     network: "nn.Module",
     batches: Iterable[BatchOfPatches],
@@ -32,8 +36,8 @@ def gradient_importance(
     that one patch with a steep network does not decide alone.
 
     Such shares are positive for noise too. So each band is also asked whether the network uses what it says
-    (`use_of_bands`, half-way between each patch and the one before it in its batch), and bands that it does
-    not use rank last.
+    (`use_of_bands`, half-way between each patch and four others of its batch), and bands that it does not use
+    rank last.
 
     Args:
         network: Trained; put into evaluation mode.
@@ -49,7 +53,13 @@ def gradient_importance(
         RequestError: No patch holds a glacier pixel.
     """
     return _importance(
-        network, batches, bands, regions, lambda image, glacier: input_gradient(network, image, glacier), 1
+        network,
+        batches,
+        bands,
+        regions,
+        lambda image, glacier: input_gradient(network, image, glacier),
+        points=1,
+        donors=DONORS,
     )
 
 
@@ -65,8 +75,8 @@ def integrated_importance(
     """Measures band importance by integrated gradients.
 
     Absolute attributions are averaged over the glacier pixels of a patch and turned into shares, as
-    `gradient_importance` does with gradients. Whether the network uses a band is asked on a quarter as many
-    points between each patch and another one, every band going at its own pace.
+    `gradient_importance` does with gradients. Whether the network uses a band is asked at a quarter as many
+    points, each between a patch and another one, every band going at its own pace.
 
     Args:
         network: Trained; put into evaluation mode.
@@ -85,13 +95,14 @@ def integrated_importance(
         bands,
         regions,
         lambda image, glacier: integrated_gradients(network, image, glacier, steps=steps),
-        steps_between(steps),
-        seed,
+        points=points_between(steps),
+        donors=1,
+        seed=seed,
     )
 
 
-def steps_between(steps: int) -> int:
-    """Returns on how many points between two patches the use of bands is asked for integrated gradients."""
+def points_between(steps: int) -> int:
+    """Returns at how many points integrated gradients ask for the use of bands, each with another patch."""
     return max(1, steps // 4)
 
 
@@ -148,27 +159,33 @@ def _importance(
     bands: Sequence[str],
     regions: Sequence[int] | None,
     attribute: "Attribution",
-    steps: int,
+    *,
+    points: int,
+    donors: int,
     seed: int = 0,
 ) -> tuple[BandImportance, ...]:
-    """Turns attributions into shares of bands over glacier pixels, patch by patch, and tests their use."""
+    """Turns attributions into shares of bands over glacier pixels, patch by patch, and tests their use.
+
+    The use is the mean over `points` between a patch and another one, `donors` times, each time another one.
+    """
     network.eval()
     device, rng = device_of(network), np.random.default_rng(seed)
     shares: list[NDArray[np.float64]] = []
     uses: list[NDArray[np.float64]] = []
     kept: list[int] = []
-    place, before = 0, None
+    place = 0
+    before: Tensor | None = None
     for image, target in batches:
         glacier = (target == 1).to(device)
         pixels = glacier.sum((1, 2)).double()
         strength = attribute(image.to(device), glacier).double().abs()
         mean = (strength * glacier[:, None]).sum((2, 3)) / pixels.clamp(min=1)[:, None]
-        # The patch before it in the batch; a patch alone takes the last one of the batch before.
-        donor = image.roll(1, 0) if len(image) > 1 else before
-        use = np.full(mean.shape, np.nan)
-        if donor is not None:
-            ways = draw_ways(len(image), len(bands), steps, rng)
-            use = use_of_bands(network, image, donor, target, ways).cpu().numpy()
+        ways = draw_ways(len(image), len(bands), points, rng).repeat(donors, 1, 1)
+        each = [
+            use_of_bands(network, image, other, target, way).cpu().numpy()
+            for other, way in zip(_others(image, before, len(ways)), ways, strict=False)
+        ]
+        use = np.mean(each, 0) if each else np.full(mean.shape, np.nan)
         before = image[-1:]
         for one, own, count in zip(mean.cpu().numpy(), use, pixels.tolist(), strict=True):
             if count and one.sum() > 0:
@@ -183,3 +200,10 @@ def _importance(
     own_regions = None if regions is None else [regions[i] for i in kept]
     tested = np.array(uses)
     return rank_shares(bands, np.array(shares), own_regions, tested[~np.isnan(tested).any(1)])
+
+
+def _others(image: "Tensor", before: "Tensor | None", count: int) -> "list[Tensor]":
+    """Returns other patches for each of a batch; a patch alone gets the last one of the batch before."""
+    if len(image) == 1:
+        return [] if before is None else [before] * count
+    return [image.roll(1 + n % (len(image) - 1), 0) for n in range(count)]

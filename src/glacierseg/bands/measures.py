@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from glacierseg.bands.ablation import ablation_importance
-from glacierseg.bands.gradients import gradient_importance, integrated_importance, steps_between
+from glacierseg.bands.gradients import DONORS, gradient_importance, integrated_importance, points_between
 from glacierseg.bands.result import BandImportance
 from glacierseg.bands.sample import PatchSample
 
@@ -59,8 +59,8 @@ def measure_patches(
 def passes_per_patch(measures: Sequence[Measure], bands: int, *, steps: int = 16, repeats: int = 3) -> int:
     """Returns what measuring costs, in forward passes of a patch; a backward pass counts as two."""
     cost = {
-        "gradient": 3 + 3,
-        "integrated": 3 * (steps + steps_between(steps)),
+        "gradient": 3 * (1 + DONORS),
+        "integrated": 3 * (steps + points_between(steps)),
         "permutation": 1 + bands * repeats,
         "drop": 1 + bands,
     }

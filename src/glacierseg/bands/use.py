@@ -13,11 +13,10 @@ what it is, the use of the other bands too, and the use of b changes its sign. S
 negative, exactly, whatever the network. A gradient at the image itself has no such zero, since it knows x_b,
 nor has the way from a mean image, where even the strength of noise changes.
 
-Along a way of several steps every band goes at its own pace: pairs of steps that mirror each other keep the
-zero exact, where all bands going together would keep it half-way only.
+Elsewhere on the way every band goes at its own pace: being as often near the donor as near the image keeps
+the zero exact, where all bands going together would keep it half-way only.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,11 +47,7 @@ def draw_ways(patches: int, bands: int, steps: int, rng: np.random.Generator) ->
 
 
 def use_of_bands(
-    network: "nn.Module",
-    image: "Tensor",
-    donor: "Tensor",
-    target: "Tensor",
-    ways: "Sequence[Tensor] | Tensor",
+    network: "nn.Module", image: "Tensor", donor: "Tensor", target: "Tensor", way: "Tensor"
 ) -> "Tensor":
     """Measures what each band adds to the score of a patch, as a share of what all bands move.
 
@@ -64,7 +59,7 @@ def use_of_bands(
         image: `(B, C, H, W)`, scaled; 0 in every band where there are no data.
         donor: `(B, C, H, W)`, of other ground.
         target: `(B, H, W)` of 0, 1 and 255, of the image.
-        ways: `(N, B, C)`, how far from the donor to the image each band has gone.
+        way: `(B, C)`, how far from the donor to the image each band has gone.
 
     Returns:
         `(B, C)` from -1 to 1, the absolute values of a patch summing to one; 0 where nothing moves the score.
@@ -78,11 +73,9 @@ def use_of_bands(
     weight = weight - background / background.sum((1, 2), keepdim=True).clamp(min=1)
     both = (image != 0).any(1, keepdim=True) & (donor != 0).any(1, keepdim=True)
     gap = (image - donor) * both
-    use = torch.zeros(image.shape[:2], dtype=torch.float64, device=device)
-    for way in ways:
-        between = (image - gap * (1 - way.to(device))[..., None, None]).detach().requires_grad_()
-        score = (glacier_margin(network, between) * weight).sum()
-        (gradient,) = torch.autograd.grad(score, between)
-        use += (gap.double() * gradient.double()).sum((2, 3))
+    between = (image - gap * (1 - way.to(device))[..., None, None]).detach().requires_grad_()
+    score = (glacier_margin(network, between) * weight).sum()
+    (gradient,) = torch.autograd.grad(score, between)
+    use = (gap.double() * gradient.double()).sum((2, 3))
     moved = use.abs().sum(1, keepdim=True)
     return torch.where(moved > 0, use / moved.clamp(min=1e-300), 0.0)
