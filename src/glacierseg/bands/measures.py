@@ -42,17 +42,15 @@ def measure_patches(
         RequestError: No patch holds a glacier pixel, or there is only one patch to permute.
     """
     found: dict[Measure, tuple[BandImportance, ...]] = {}
+    mixed = sample.mixed() if {"gradient", "integrated"} & set(measures) else sample
     for measure in measures:
         if measure == "gradient":
-            mixed = sample.mixed()
-            found[measure] = gradient_importance(network, mixed, bands, mixed.regions)
+            result = gradient_importance(network, mixed, bands, mixed.regions)
         elif measure == "integrated":
-            mixed = sample.mixed()
-            found[measure] = integrated_importance(
-                network, mixed, bands, mixed.regions, steps=steps, seed=seed
-            )
+            result = integrated_importance(network, mixed, bands, mixed.regions, steps=steps, seed=seed)
         else:
-            found[measure] = ablation_importance(network, sample, bands, measure, repeats=repeats, seed=seed)
+            result = ablation_importance(network, sample, bands, measure, repeats=repeats, seed=seed)
+        found[measure] = result
     return found
 
 
