@@ -66,8 +66,8 @@ def test_bounds_hold_the_true_rank_and_noise_is_rarely_called_useful() -> None:
 
 def test_an_effect_without_error_is_sure_and_none_is_none() -> None:
     effect, left_out = np.array([0.2, 0.0, -0.2]), np.tile([0.2, 0.0, -0.2], (4, 1))
-    assert chance_of_none(effect, left_out).tolist() == [0, 0.5, 1]
-    assert chance_of_none(effect, left_out, either_way=True).tolist() == [0, 1, 0]
+    assert chance_of_none(effect, left_out) == pytest.approx([0, 0.5, 1])
+    assert chance_of_none(effect, left_out, either_way=True) == pytest.approx([0, 1, 0])
     best, worst = rank_bounds(effect, left_out)
     assert best.tolist() == worst.tolist() == [1, 2, 3]
     best, worst = rank_bounds(np.zeros(3), np.zeros((4, 3)))

@@ -65,7 +65,7 @@ def test_nothing_is_tied_where_nothing_is_chosen(count: int) -> None:
     assert tie_message(entries([0.2, 0.2, 0.2]), count) is None
 
 
-def tested(measurable: list[bool]) -> tuple[BandImportance, ...]:
+def judged(measurable: list[bool]) -> tuple[BandImportance, ...]:
     return tuple(
         BandImportance(n, f"b{n}", 0.2, 0.1, 0.01, measurable=known)
         for n, known in enumerate(measurable, start=1)
@@ -73,7 +73,7 @@ def tested(measurable: list[bool]) -> tuple[BandImportance, ...]:
 
 
 def test_bands_without_measurable_importance_are_never_chosen_in_silence() -> None:
-    found = tested([True, True, False, False, False])
+    found = judged([True, True, False, False, False])
     assert unmeasured_message(found, 2) is None
     message = unmeasured_message(found, 4)
     assert message is not None
@@ -85,10 +85,10 @@ def test_bands_without_measurable_importance_are_never_chosen_in_silence() -> No
 
 
 def test_measures_that_differ_in_what_they_can_measure_say_so() -> None:
-    (found,) = agreement_of({"gradient": tested([True, False, True]), "drop": tested([True, True, True])}, 1)
+    (found,) = agreement_of({"gradient": judged([True, False, True]), "drop": judged([True, True, True])}, 1)
     assert found.disputed == ("b2",)
     assert found.in_words().endswith("1 of the best 1 in common; measurable by one only: b2")
-    (same,) = agreement_of({"gradient": tested([True]), "drop": entries([1.0])}, 1)
+    (same,) = agreement_of({"gradient": judged([True]), "drop": entries([1.0])}, 1)
     assert same.disputed == ()
 
 
