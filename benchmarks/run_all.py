@@ -14,6 +14,7 @@ RUNS = (
     ("refine.py", "--rounds", "2"),
     ("engines.py", "--width", "0.25", "--rounds", "3"),
     ("vectors.py", "--side", "4000", "--memory-side", "4000"),
+    ("noise_bands.py", "--models", "m_landsnet", "--epochs", "12"),
 )
 
 

@@ -10,10 +10,10 @@ import glacierseg
 ROOT = Path(glacierseg.__file__).parent
 # A module may import from its own part and from the parts before it.
 ORDER = [
-    "_version", "errors", "jit", "models.registry", "config", "raster", "synthetic", "tiling", "dataset",
-    "models", "training", "weights", "predict", "bands", "threshold", "refine", "vectors", "evaluate",
-    "report", "console", "info", "experiment", "demo", "cli_compare", "cli_data", "cli_weights", "cli_export",
-    "cli_masks", "cli_outlines", "cli_predict", "cli_report", "cli_scores", "cli", "__main__",
+    "_version", "errors", "jit", "student", "models.registry", "config", "raster", "synthetic", "tiling",
+    "dataset", "models", "training", "weights", "predict", "bands", "threshold", "refine", "vectors",
+    "evaluate", "report", "console", "info", "experiment", "demo", "cli_compare", "cli_data", "cli_weights",
+    "cli_export", "cli_masks", "cli_outlines", "cli_predict", "cli_report", "cli_scores", "cli", "__main__",
 ]  # fmt: skip
 
 

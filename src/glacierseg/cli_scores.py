@@ -113,6 +113,7 @@ def bands(
         measure_scenes,
         tie_message,
         top_bands,
+        unmeasured_message,
         write_importance,
     )
     from glacierseg.console import Talk  # noqa: PLC0415
@@ -147,13 +148,15 @@ def bands(
     ranked = found[chosen[0]]
     others = {m: {e.band: e for e in found[m]} for m in chosen[1:]}
     rows = [
-        [str(e.rank), e.band, f"{e.importance:.4f}", f"{e.spread:.4f}"]
-        + [f"{own[e.band].importance:.4f} ({own[e.band].rank})" for own in others.values()]
+        [e.rank_in_words(), e.band, f"{e.importance:.4f}", f"{e.spread:.4f}"]
+        + [f"{own[e.band].importance:.4f}, {own[e.band].rank_in_words()}" for own in others.values()]
         for e in ranked
     ]
-    talk.table(None, ("rank", "band", "importance", "spread", *(f"{m} (rank)" for m in others)), rows)
+    talk.table(None, ("rank", "band", "importance", "spread", *(f"{m}, rank" for m in others)), rows)
     best = top_bands(ranked, top, [e.band for e in ranked])
     talk.say(f"best bands by {chosen[0]}: {', '.join(best)}")
+    if empty := unmeasured_message(ranked, top):
+        talk.warn(empty)
     if tie := tie_message(ranked, top):
         talk.say(f"a close choice: {tie}")
     for agreement in agreement_of(found, top):

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from glacierseg.bands import BandImportance, agreement_of, preset_bands, rank_correlation, tie_message
+from glacierseg.bands import (
+    BandImportance,
+    agreement_of,
+    preset_bands,
+    rank_correlation,
+    tie_message,
+    unmeasured_message,
+)
 from glacierseg.errors import BandError
 
 Numbers = st.lists(st.integers(-3, 3), min_size=2, max_size=12)
@@ -56,6 +63,33 @@ def test_equal_bands_are_tied_even_without_errors_and_all_rivals_are_named() -> 
 @pytest.mark.parametrize("count", [0, 3, 4])
 def test_nothing_is_tied_where_nothing_is_chosen(count: int) -> None:
     assert tie_message(entries([0.2, 0.2, 0.2]), count) is None
+
+
+def judged(measurable: list[bool]) -> tuple[BandImportance, ...]:
+    return tuple(
+        BandImportance(n, f"b{n}", 0.2, 0.1, 0.01, measurable=known)
+        for n, known in enumerate(measurable, start=1)
+    )
+
+
+def test_bands_without_measurable_importance_are_never_chosen_in_silence() -> None:
+    found = judged([True, True, False, False, False])
+    assert unmeasured_message(found, 2) is None
+    message = unmeasured_message(found, 4)
+    assert message is not None
+    assert message.startswith("no measurable importance: b3, b4; they are chosen only because 4 bands")
+    assert "out of 3 that cannot be told from noise. Only 2 can" in message
+    assert tie_message(found, 2) is None  # one can be told from noise, the other cannot
+    assert tie_message(found, 3) is None  # said by the other message
+    assert tie_message(found, 1) is not None
+
+
+def test_measures_that_differ_in_what_they_can_measure_say_so() -> None:
+    (found,) = agreement_of({"gradient": judged([True, False, True]), "drop": judged([True, True, True])}, 1)
+    assert found.disputed == ("b2",)
+    assert found.in_words().endswith("1 of the best 1 in common; measurable by one only: b2")
+    (same,) = agreement_of({"gradient": judged([True]), "drop": entries([1.0])}, 1)
+    assert same.disputed == ()
 
 
 def test_the_original_six_by_position_in_18_bands() -> None:

@@ -7,8 +7,8 @@ from glacierseg.errors import DataError
 
 MEASURES = {
     "permutation": (
-        BandImportance(1, "b", 0.25, 0.125, 0.5, None),
-        BandImportance(2, "a", -0.5, 0.0, 0.25, None),
+        BandImportance(1, "b", 0.25, 0.125, 0.5, None, 0.001, True, 1, 1),
+        BandImportance(2, "a", -0.5, 0.0, 0.25, None, 0.75, False, 2, 2),
     ),
     "gradient": (
         BandImportance(1, "a", 0.75, 0.0, None, 0.125),
@@ -26,9 +26,14 @@ def test_all_measures_survive_the_file_in_their_order(tmp_path: Path) -> None:
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[0] == (
         "rank,band,importance,spread,measure,standard_error,region_spread,"
-        "gradient_rank,gradient,gradient_spread,gradient_standard_error,gradient_region_spread"
+        "gradient_rank,gradient,gradient_spread,gradient_standard_error,gradient_region_spread,"
+        "p_value,measurable,rank_low,rank_high,"
+        "gradient_p_value,gradient_measurable,gradient_rank_low,gradient_rank_high"
     )
-    assert lines[1] == "1,b,0.250000,0.125000,permutation,0.500000,,2,0.250000,0.500000,,0.000000"
+    assert (
+        lines[1]
+        == "1,b,0.250000,0.125000,permutation,0.500000,,2,0.250000,0.500000,,0.000000,0.001,1,1,1,,,,"
+    )
 
 
 def test_a_table_of_an_older_version_has_four_columns(tmp_path: Path) -> None:

@@ -54,6 +54,22 @@ def test_a_network_with_several_measures_is_drawn_once(measured):
     assert render(results).count("best 2 by gradient") == 1
 
 
+def test_bands_without_measurable_importance_are_drawn_as_outlines_and_named(measured):
+    path = measured / FOLDER / "band_importance.csv"
+    head, *rows = path.read_text().splitlines()
+    tested = ("0.001,1,1,2", "0.002,1,1,2", "0.4,0,3,3")
+    path.write_text(
+        f"{head},p_value,measurable,rank_low,rank_high\n"
+        + "".join(f"{row},{own}\n" for row, own in zip(rows, tested, strict=True))
+    )
+    (picture,) = measure_pictures(read_results(measured))
+    assert "No measurable importance by gradient: red." in picture.alt
+    first, other = picture.figure.axes
+    assert [bar.get_facecolor()[3] for bar in first.patches] == [1, 1, 0]
+    assert [text.get_text() for text in first.texts] == ["1 (1-2)", "2 (1-2)", "none"]
+    assert [text.get_text() for text in other.texts] == ["3", "1", "2"]  # an older table tests nothing
+
+
 def test_one_measure_has_no_picture_of_several(run_dir):
     assert measure_pictures(read_results(run_dir)) == []
 

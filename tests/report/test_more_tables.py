@@ -106,6 +106,21 @@ def test_ranks_of_several_measures_are_listed(run_dir):
     assert [cell.text for cell in table.rows[0]] == ["GLAVITU", "all bands", "nir", "1", "2"]
 
 
+def test_ranks_have_bounds_and_those_without_importance_share_theirs(run_dir):
+    (run_dir / "glavitu/all/band_importance.csv").write_text(
+        "rank,band,importance,spread,measure,drop_rank,drop,measurable,rank_low,rank_high,"
+        "drop_measurable,drop_rank_low,drop_rank_high\n"
+        "1,nir,0.3,0.1,gradient,2,0.01,1,1,1,0,2,3\n"
+        "2,static,0.5,0.1,gradient,3,0.00,0,2,3,0,2,3\n"
+    )
+    table = importance_table(read_results(run_dir).networks)
+    assert [name for name, _ in table.columns][2:] == ["band", "gradient rank", "drop rank"]
+    assert [cell.text for cell in table.rows[1]][2:] == ["static", "2 (2–3)", "3 (2–3)"]
+    # By rank, not by value.
+    glavitu = next(m for m in read_results(run_dir).networks if m.model == "glavitu" and m.bands == "all")
+    assert [band for band, _ in glavitu.importance] == ["nir", "static"]
+
+
 def test_steps_of_the_refinement_are_listed(run_dir):
     assert refinement_table(read_results(run_dir).models) is None
     path = run_dir / "glavitu/all/refinement.json"

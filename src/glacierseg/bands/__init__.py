@@ -8,8 +8,9 @@ from glacierseg.bands.presets import ORIGINAL_SIX, preset_bands
 from glacierseg.bands.result import BandImportance, rank_bands
 from glacierseg.bands.sample import BatchOfPatches, PatchSample
 from glacierseg.bands.scene import band_importance, measure_scenes
-from glacierseg.bands.selection import tie_message, top_bands
+from glacierseg.bands.selection import tie_message, top_bands, unmeasured_message
 from glacierseg.bands.table import read_importance, read_measures, write_importance
+from glacierseg.bands.use import use_of_bands
 
 __all__ = [
     "MEASURES",
@@ -35,5 +36,7 @@ __all__ = [
     "read_measures",
     "tie_message",
     "top_bands",
+    "unmeasured_message",
+    "use_of_bands",
     "write_importance",
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.bands.ranks import chance_of_none
 from glacierseg.bands.result import BandImportance, rank_bands, spread_over_regions
 from glacierseg.bands.sample import PatchSample, device_of, glacier_margin
 from glacierseg.errors import RequestError
@@ -47,7 +48,9 @@ def ablation_importance(
     Returns:
         One entry per band, the greatest loss first. `importance` is the mean loss over repeats, `spread` the
         standard deviation of the losses of single patches with glacier, `standard_error` that of the pooled
-        loss by leaving out one patch at a time (jackknife).
+        loss by leaving out one patch at a time (jackknife). A band is `measurable` when the loss lies above
+        zero by more than that error explains. Of a band that says nothing, `permutation` expects no loss;
+        `drop` may find one, since a network that is used to noise can be put off by silence.
 
     Raises:
         RequestError: No patch holds a glacier pixel, or there is only one patch to permute.
@@ -139,10 +142,10 @@ def _rank(
     patches = len(before)
     glacier = before[:, 0] + before[:, 2] > 0
     alone = (iou_of(before) - iou_of(after)).mean(0)[:, glacier]
-    error = None
+    everything = np.ones(patches, bool)
+    loss, left_out, p_values = pooled(everything), None, None
     if patches > 1:
         left_out = np.array([pooled(np.arange(patches) != one) for one in range(patches)])
-        error = np.sqrt((patches - 1) / patches * ((left_out - left_out.mean(0)) ** 2).sum(0))
-    everything = np.ones(patches, bool)
+        p_values = chance_of_none(loss, left_out)
     over_regions = spread_over_regions(regions, pooled, patches)
-    return rank_bands(bands, pooled(everything), alone.std(1), error, over_regions)
+    return rank_bands(bands, loss, alone.std(1), left_out, over_regions, p_values)

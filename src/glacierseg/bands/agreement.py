@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.bands.measures import Measures
+from glacierseg.bands.result import BandImportance
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,11 @@ class Agreement:
     Attributes:
         first: One measure.
         second: The other.
-        correlation: Of their ranks (Spearman), -1 to 1; None where a measure cannot tell any bands apart.
+        correlation: Of the order of their values (Spearman), -1 to 1, whether measurable or not; None where a
+            measure cannot tell any bands apart.
         shared: How many bands are among the best `top` of both.
         top: How many bands were compared there.
+        disputed: Bands whose importance only one of the two can measure.
     """
 
     first: str
@@ -27,6 +30,7 @@ class Agreement:
     correlation: float | None
     shared: int
     top: int
+    disputed: tuple[str, ...] = ()
 
     def in_words(self) -> str:
         """Says it in a line."""
@@ -34,6 +38,7 @@ class Agreement:
         return (
             f"{self.first} and {self.second}: rank correlation {rank}, "
             f"{self.shared} of the best {self.top} in common"
+            + (f"; measurable by one only: {', '.join(self.disputed)}" if self.disputed else "")
         )
 
 
@@ -53,9 +58,15 @@ def agreement_of(measures: Measures, top: int) -> tuple[Agreement, ...]:
             rank_correlation(list(values[one].values()), [values[other][band] for band in values[one]]),
             len(best[one] & best[other]),
             min(top, len(values[one])),
+            _disputed(measures[one], measures[other]),
         )
         for one, other in combinations(measures, 2)
     )
+
+
+def _disputed(one: Sequence[BandImportance], other: Sequence[BandImportance]) -> tuple[str, ...]:
+    there = {entry.band: entry.measurable for entry in other}
+    return tuple(e.band for e in one if {e.measurable, there[e.band]} == {True, False})
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -8,12 +8,17 @@ from numpy.typing import NDArray
 
 from glacierseg.bands.result import BandImportance, rank_shares
 from glacierseg.bands.sample import BatchOfPatches, device_of, glacier_margin
+from glacierseg.bands.use import draw_ways, use_of_bands
 from glacierseg.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Attribution = Callable[[Tensor, Tensor], Tensor]
+
+
+DONORS = 4
+"""With so many other patches each one is compared: the choice of a single one blurs weak uses."""
 
 
 def gradient_importance(
@@ -30,9 +35,14 @@ def gradient_importance(
     pixels within a patch, turned into shares of the patch's sum, and the shares averaged over patches, so
     that one patch with a steep network does not decide alone.
 
+    Such shares are positive for noise too. So each band is also asked whether the network uses what it says
+    (`use_of_bands`, half-way between each patch and four others of its batch), and bands that it does not use
+    rank last.
+
     Args:
         network: Trained; put into evaluation mode.
-        batches: Scaled images `(B, C, H, W)` and targets `(B, H, W)` of 0, 1 and 255.
+        batches: Scaled images `(B, C, H, W)` and targets `(B, H, W)` of 0, 1 and 255. A batch should hold
+            different ground, for patches that look alike show little use.
         bands: Names in the order of the channels.
         regions: Number of the region of each patch, in their order; None for one region.
 
@@ -43,7 +53,13 @@ def gradient_importance(
         RequestError: No patch holds a glacier pixel.
     """
     return _importance(
-        network, batches, bands, regions, lambda image, glacier: input_gradient(network, image, glacier)
+        network,
+        batches,
+        bands,
+        regions,
+        lambda image, glacier: input_gradient(network, image, glacier),
+        points=1,
+        donors=DONORS,
     )
 
 
@@ -54,11 +70,13 @@ def integrated_importance(
     regions: Sequence[int] | None = None,
     *,
     steps: int = 16,
+    seed: int = 0,
 ) -> tuple[BandImportance, ...]:
     """Measures band importance by integrated gradients.
 
     Absolute attributions are averaged over the glacier pixels of a patch and turned into shares, as
-    `gradient_importance` does with gradients.
+    `gradient_importance` does with gradients. Whether the network uses a band is asked at a quarter as many
+    points, each between a patch and another one, every band going at its own pace.
 
     Args:
         network: Trained; put into evaluation mode.
@@ -66,6 +84,7 @@ def integrated_importance(
         bands: Names in the order of the channels.
         regions: As for `gradient_importance`.
         steps: Points on the way from the baseline to the image.
+        seed: Of the paces.
 
     Raises:
         RequestError: No patch holds a glacier pixel.
@@ -76,7 +95,15 @@ def integrated_importance(
         bands,
         regions,
         lambda image, glacier: integrated_gradients(network, image, glacier, steps=steps),
+        points=points_between(steps),
+        donors=1,
+        seed=seed,
     )
+
+
+def points_between(steps: int) -> int:
+    """Returns at how many points integrated gradients ask for the use of bands, each with another patch."""
+    return max(1, steps // 4)
 
 
 def input_gradient(network: "nn.Module", image: "Tensor", glacier: "Tensor") -> "Tensor":
@@ -132,21 +159,38 @@ def _importance(
     bands: Sequence[str],
     regions: Sequence[int] | None,
     attribute: "Attribution",
+    *,
+    points: int,
+    donors: int,
+    seed: int = 0,
 ) -> tuple[BandImportance, ...]:
-    """Turns attributions into shares of bands over glacier pixels, patch by patch."""
+    """Turns attributions into shares of bands over glacier pixels, patch by patch, and tests their use.
+
+    The use is the mean over `points` between a patch and another one, `donors` times, each time another one.
+    """
     network.eval()
-    device = device_of(network)
+    device, rng = device_of(network), np.random.default_rng(seed)
     shares: list[NDArray[np.float64]] = []
+    uses: list[NDArray[np.float64]] = []
     kept: list[int] = []
     place = 0
+    before: Tensor | None = None
     for image, target in batches:
         glacier = (target == 1).to(device)
         pixels = glacier.sum((1, 2)).double()
         strength = attribute(image.to(device), glacier).double().abs()
         mean = (strength * glacier[:, None]).sum((2, 3)) / pixels.clamp(min=1)[:, None]
-        for one, count in zip(mean.cpu().numpy(), pixels.tolist(), strict=True):
+        ways = draw_ways(len(image), len(bands), points, rng).repeat(donors, 1, 1)
+        each = [
+            use_of_bands(network, image, other, target, way).cpu().numpy()
+            for other, way in zip(_others(image, before, len(ways)), ways, strict=False)
+        ]
+        use = np.mean(each, 0) if each else np.full(mean.shape, np.nan)
+        before = image[-1:]
+        for one, own, count in zip(mean.cpu().numpy(), use, pixels.tolist(), strict=True):
             if count and one.sum() > 0:
                 shares.append(one / one.sum())
+                uses.append(own)
                 kept.append(place)
             place += 1
     if not shares:
@@ -154,4 +198,12 @@ def _importance(
             "band importance needs glacier pixels, and no patch holds any; give a mask with glacier"
         )
     own_regions = None if regions is None else [regions[i] for i in kept]
-    return rank_shares(bands, np.array(shares), own_regions)
+    tested = np.array(uses)
+    return rank_shares(bands, np.array(shares), own_regions, tested[~np.isnan(tested).any(1)])
+
+
+def _others(image: "Tensor", before: "Tensor | None", count: int) -> "list[Tensor]":
+    """Returns other patches for each of a batch; a patch alone gets the last one of the batch before."""
+    if len(image) == 1:
+        return [] if before is None else [before] * count
+    return [image.roll(1 + n % (len(image) - 1), 0) for n in range(count)]

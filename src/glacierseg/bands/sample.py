@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+Item = TypeVar("Item")
 BatchOfPatches = tuple["Tensor", "Tensor"]
 """Scaled images `(B, C, H, W)` and targets `(B, H, W)` of 0, 1 and 255."""
 
@@ -40,6 +41,12 @@ class PatchSample:
         images, targets = zip(*batches, strict=True)
         return cls(torch.cat(images), torch.cat(targets), regions, batch_size)
 
+    def mixed(self) -> "PatchSample":
+        """Returns the same patches in an order that puts different ground into a batch."""
+        order = mix(range(len(self)), self.batch_size)
+        regions = None if self.regions is None else [self.regions[i] for i in order]
+        return PatchSample(self.images[order], self.targets[order], regions, self.batch_size)
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -47,6 +54,12 @@ class PatchSample:
         for first in range(0, len(self), self.batch_size):
             batch = slice(first, first + self.batch_size)
             yield self.images[batch], self.targets[batch]
+
+
+def mix(items: Sequence[Item], batch_size: int) -> list[Item]:
+    """Orders items so that those of a batch lie far apart: every n-th, where there are n batches."""
+    batches = -(-len(items) // batch_size)
+    return [item for first in range(batches) for item in items[first::batches]]
 
 
 def spread_evenly(count: int, most: int) -> list[int]:

@@ -18,12 +18,33 @@ def top_bands(importance: Sequence[BandImportance], count: int, order: Sequence[
     return tuple(band for band in order if band in best)
 
 
+def unmeasured_message(importance: Sequence[BandImportance], count: int) -> str | None:
+    """Names the chosen bands without measurable importance; None where there are none.
+
+    Args:
+        importance: From any measure.
+        count: How many bands are chosen.
+    """
+    chosen = [entry for entry in importance if entry.rank <= count]
+    useful = [entry for entry in chosen if entry.measurable is not False]
+    empty = [entry.band for entry in chosen if entry.measurable is False]
+    if not empty:
+        return None
+    rest = sum(entry.measurable is False for entry in importance)
+    return (
+        f"no measurable importance: {', '.join(empty)}; {'it is' if len(empty) == 1 else 'they are'} chosen "
+        f"only because {count} bands are wanted, out of {rest} that cannot be told from noise. "
+        f"Only {len(useful)} can; ask for so many, or measure on more patches"
+    )
+
+
 def tie_message(importance: Sequence[BandImportance], count: int) -> str | None:
     """Says which bands could as well have been chosen otherwise; None where the choice is clear.
 
     The last chosen and the first band that was not are tied when they differ by less than the standard error
     of their difference, the root of the sum of the squares of both errors. All others that lie as close to
-    the boundary are named too.
+    the boundary are named too. Bands with and without measurable importance are not tied; where both lack it,
+    `unmeasured_message` says so.
 
     Args:
         importance: From any measure.
@@ -33,7 +54,7 @@ def tie_message(importance: Sequence[BandImportance], count: int) -> str | None:
     if not 0 < count < len(ranked):
         return None
     last, following = ranked[count - 1], ranked[count]
-    if not _tied(last, following):
+    if last.measurable is False or not _tied(last, following):
         return None
     rivals = [entry.band for entry in ranked[count:] if _tied(last, entry)]
     unsure = [entry.band for entry in ranked[:count] if _tied(entry, following)]
@@ -50,6 +71,8 @@ def tie_message(importance: Sequence[BandImportance], count: int) -> str | None:
 
 
 def _tied(better: BandImportance, worse: BandImportance) -> bool:
+    if better.measurable is not worse.measurable:
+        return False
     gap = better.importance - worse.importance
     return gap == 0 or gap < _error(better, worse)
 

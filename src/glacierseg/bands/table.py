@@ -10,13 +10,16 @@ from glacierseg.bands.result import BandImportance
 from glacierseg.errors import DataError
 from glacierseg.raster.write import write_text
 
+_TESTED = ("p_value", "measurable", "rank_low", "rank_high")
+
 
 def write_importance(path: Path, importance: Sequence[BandImportance] | Measures) -> None:
     """Writes a table, the most important band first.
 
     Columns: `rank,band,importance,spread` of the first measure, its `measure,standard_error,region_spread`;
-    then for every further measure M `M_rank,M,M_spread,M_standard_error,M_region_spread`. What is not known
-    is empty.
+    then for every further measure M `M_rank,M,M_spread,M_standard_error,M_region_spread`; then
+    `p_value,measurable,rank_low,rank_high` of the first measure and `M_p_value,...` of the others. What is
+    not known is empty; `measurable` is 1 or 0.
 
     Args:
         path: The file.
@@ -27,15 +30,18 @@ def write_importance(path: Path, importance: Sequence[BandImportance] | Measures
     header = ["rank", "band", "importance", "spread", "measure", "standard_error", "region_spread"]
     for name, _ in others:
         header += [f"{name}_rank", name, f"{name}_spread", f"{name}_standard_error", f"{name}_region_spread"]
+    header += [*_TESTED, *(f"{name}_{column}" for name, _ in others for column in _TESTED)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for entry in ranked:
         row = [entry.rank, entry.band, *_numbers(entry)]
         row[4:4] = [main]
-        for _, result in others:
-            other = next(one for one in result if one.band == entry.band)
+        same = [next(one for one in result if one.band == entry.band) for _, result in others]
+        for other in same:
             row += [other.rank, *_numbers(other)]
+        for tested in (entry, *same):
+            row += _tested(tested)
         writer.writerow(row)
     write_text(path, text.getvalue())
 
@@ -81,6 +87,10 @@ def _read(
             float(row[f"{prefix}spread"]),
             _number(row.get(f"{prefix}standard_error")),
             _number(row.get(f"{prefix}region_spread")),
+            _number(row.get(f"{prefix}p_value")),
+            None if (known := _whole(row.get(f"{prefix}measurable"))) is None else known == 1,
+            _whole(row.get(f"{prefix}rank_low")),
+            _whole(row.get(f"{prefix}rank_high")),
         )
         for row in rows
     ]
@@ -89,6 +99,16 @@ def _read(
 
 def _number(text: str | None) -> float | None:
     return float(text) if text else None
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _tested(entry: BandImportance) -> list[str | int]:
+    values = (entry.measurable, entry.rank_low, entry.rank_high)
+    p_value = "" if entry.p_value is None else f"{entry.p_value:.3g}"
+    return [p_value, *("" if value is None else int(value) for value in values)]
 
 
 def _numbers(entry: BandImportance) -> list[str | int]:

@@ -22,13 +22,13 @@ expected area by d V.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.predict.calibration import Dispersion
+from glacierseg.student import student_quantile
 
 UNIT_PX = 16
 """Side of the smallest block; larger ones are these doubled."""
@@ -184,29 +184,6 @@ def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> 
         raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
     variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
     return student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
-
-
-@lru_cache(maxsize=64)
-def student_quantile(share: float, degrees_of_freedom: float) -> float:
-    """Returns below what a share of Student's t distribution lies.
-
-    With t = sqrt(n) tan(a) its density in the angle a is proportional to cos(a)^(n - 1), a smooth function
-    that Gauss-Legendre integrates to ten digits; the angle is found by bisection.
-
-    Args:
-        share: At least 0.5 and less than 1.
-        degrees_of_freedom: 1 or more, not necessarily whole.
-    """
-    freedom = degrees_of_freedom
-    nodes, weights = np.polynomial.legendre.leggauss(64)
-    height = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        density = np.cos((nodes + 1) * angle / 2) ** (freedom - 1)
-        below = 0.5 + height * float(weights @ density) * angle / 2
-        low, high = (angle, high) if below < share else (low, angle)
-    return math.sqrt(freedom) * math.tan(low)
 
 
 def _sum_blocks(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.area_bounds import student_quantile
 from glacierseg.evaluate.counts import count_blocks
+from glacierseg.student import student_quantile
 
 UNIT_PX = 16
 ENOUGH_BLOCKS = 24

@@ -18,10 +18,11 @@ from glacierseg.bands import (
     read_measures,
     tie_message,
     top_bands,
+    unmeasured_message,
     write_importance,
 )
 from glacierseg.bands.measures import passes_per_patch
-from glacierseg.bands.sample import spread_evenly
+from glacierseg.bands.sample import mix, spread_evenly
 from glacierseg.config import BandsConfig
 from glacierseg.console import Talk
 from glacierseg.dataset.batches import InputScaling
@@ -36,8 +37,8 @@ from glacierseg.training.checkpoint import ModelCard, load_model
 
 PATCHES = 128
 """Enough for a stable mean of gradients, evenly over all regions."""
-CHECK_PASSES = 1500
-"""What measuring otherwise than by gradients may cost, in forward passes of a patch: one or two epochs."""
+CHECK_PASSES = 3000
+"""What measuring otherwise than by gradients may cost, in forward passes of a patch: an epoch or two."""
 BATCH = 8
 _STEPS, _REPEATS = 8, 2
 
@@ -66,6 +67,8 @@ def choose_top_bands(
     _draw(measures, config.top, network, folder)
     best = top_bands(measured, config.top, bands)
     talk.say(f"best bands by {next(iter(measures))}: {', '.join(best)}")
+    if empty := unmeasured_message(measured, config.top):
+        talk.warn(empty)
     if tie := tie_message(measured, config.top):
         talk.say(f"a close choice: {tie}")
     for agreement in agreement_of(measures, config.top):
@@ -106,7 +109,7 @@ def _measure(
     """Measures on training pixels what chooses the bands, and, if there is room, the rest as a check."""
     network, card = load_model(folder.path)
     if config.measure == "gradient":
-        places = _places(card, studied, "train", PATCHES)
+        places = mix(_places(card, studied, "train", PATCHES), BATCH)
         # A batch at a time: so many patches of a large network need not fit into memory together.
         batches = _batches(card, studied, "train", places)
         regions = [patch.region for patch in places]

@@ -16,8 +16,9 @@ _PANELS = {
 def figure_importance_measures(measures: Measures, top: int, network: str | None = None) -> Figure:
     """Draws one panel per measure, bands in the order of the first, with standard errors.
 
-    Each measure has its own colour and panel; its best `top` bands are filled, the others are pale, and the
-    rank of each band stands beside its bar, so that nothing rests on colour alone.
+    Each measure has its own colour and panel; its best `top` bands are filled, the others are pale, those
+    without measurable importance are outlines only, and the rank of each band with its bounds, or `none`,
+    stands beside its bar, so that nothing rests on colour alone.
 
     Args:
         measures: Results by measure; the first orders the bands.
@@ -35,23 +36,33 @@ def figure_importance_measures(measures: Measures, top: int, network: str | None
         entries = {entry.band: entry for entry in result}
         for row, band in enumerate(order):
             entry = entries[band]
-            axes.barh(row, entry.importance, height=0.7, color=colour, alpha=1 if entry.rank <= top else 0.3)
+            empty, best = entry.measurable is False, entry.rank <= top
+            axes.barh(
+                row,
+                entry.importance,
+                height=0.7,
+                color="none" if empty else colour,
+                alpha=1 if best or empty else 0.3,
+                edgecolor=MUTED if empty else "none",
+                linewidth=0.8 if empty else 0,
+                linestyle=(0, (2, 2)) if empty else "-",
+            )
             error = entry.standard_error or 0.0
             axes.errorbar(entry.importance, row, xerr=error, color=INK, linewidth=1, capsize=2)
             axes.annotate(
-                str(entry.rank),
+                "none" if empty else entry.rank_in_words(),
                 (max(entry.importance, 0) + error, row),
                 (4, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=7.5,
-                color=INK if entry.rank <= top else MUTED,
-                fontweight="bold" if entry.rank <= top else "normal",
+                color=INK if best and not empty else MUTED,
+                fontweight="bold" if best and not empty else "normal",
             )
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_title(title, fontsize=10, fontweight="bold", loc="left")
         axes.set_xlabel(unit, fontsize=8.5)
-        axes.margins(x=0.14)
+        axes.margins(x=0.3)
         axes.grid(axis="x", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from glacierseg.bands.measures import Measures
 from glacierseg.raster.truth import read_mask
 from glacierseg.refine.parameters import RefineParameters, load_parameters
 from glacierseg.refine.pipeline import refine_stepwise
@@ -32,12 +33,20 @@ def measure_pictures(results: RunResults) -> list[Picture]:
             Picture(
                 figure_importance_measures(measures, top, model.model),
                 f"Bars of band importance of {style.model_label(model.model)} by {len(measures)} measures. "
-                f"The best {top} by {words}.",
-                "Every measure, with the rank beside the bar and the standard error as a line. The first one "
-                f"chooses the bands, the others check it; in strong colour: the best {top} of each.",
+                f"The best {top} by {words}.{_empty_in_words(measures)}",
+                "Every measure, the rank and its bounds beside the bar, the standard error as a line. The "
+                "first one chooses the bands, the others check it; in strong colour: the best "
+                f"{top} of each. "
+                "Dashed outlines: no measurable importance; such bands share the last ranks.",
             )
         )
     return pictures
+
+
+def _empty_in_words(measures: Measures) -> str:
+    empty = {m: [e.band for e in entries if e.measurable is False] for m, entries in measures.items()}
+    words = "; ".join(f"{measure}: {', '.join(names)}" for measure, names in empty.items() if names)
+    return f" No measurable importance by {words}." if words else ""
 
 
 def buffers_picture(results: RunResults) -> Picture | None:

@@ -141,5 +141,6 @@ def read_epochs(path: Path) -> dict[str, list[float]]:
 
 
 def _read_importance(path: Path) -> list[tuple[str, float]]:
-    found = [(row["band"], finite(row["importance"]) or 0.0) for row in read_rows(path)]
-    return sorted(found, key=lambda pair: -pair[1])
+    # By rank: a band without measurable importance comes last, whatever its value.
+    rows = sorted(read_rows(path), key=lambda row: finite(row.get("rank")) or 0)
+    return [(row["band"], finite(row["importance"]) or 0.0) for row in rows]

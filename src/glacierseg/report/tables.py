@@ -78,12 +78,19 @@ def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
     rows = []
     for model in models:
         for row in read_rows(model.folder / "band_importance.csv"):
-            ranks = {name: text for name, text in row.items() if name.endswith("_rank")}
-            if ranks:
+            further = [name.removesuffix("_rank") for name in row if name.endswith("_rank")]
+            if further:
                 first = row.get("measure") or "first measure"
-                own = {"model": model.model, "bands": model.bands, "band": row.get("band", "")}
-                rows.append(own | {f"{first}_rank": row.get("rank", "")} | ranks)
-    hint = "Rank of each band by every measure; the first chooses the bands, the others check it."
+                found = {"model": model.model, "bands": model.bands, "band": row.get("band", "")}
+                for measure, own in ((first, ""), *((name, f"{name}_") for name in further)):
+                    found[f"{measure}_rank"] = row.get(f"{own}rank", "")
+                    for end in ("rank_low", "rank_high"):
+                        found[f"{measure}_{end}"] = row.get(f"{own}{end}", "")
+                rows.append(found)
+    hint = (
+        "Rank of each band by every measure, with its bounds; the first chooses the bands, the others check "
+        "it. Bands without measurable importance share the last ranks."
+    )
     return _table("importance", "Ranks by every measure", hint, rows) if rows else None
 
 
@@ -140,7 +147,8 @@ def _cell(name: str, row: Mapping[str, str], *, number: bool) -> Cell:
     words = _words(value)
     low, high = finite(row.get(f"{name}_low")), finite(row.get(f"{name}_high"))
     if low is not None and high is not None:
-        words += f" ({score_text(low)}–{score_text(high)})"
+        show = count_text if name.endswith("_rank") else score_text
+        words += f" ({show(low)}–{show(high)})"
     before = finite(row.get(_before(name)))
     return Cell(words if before is None else f"{_words(before)} → {words}", value)
 

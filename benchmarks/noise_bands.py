@@ -1,0 +1,73 @@
+"""Do the measures of band importance see through noise?
+
+Trains networks on the first of the synthetic demo's basins (made-up ground), of whose 18 bands three are pure
+noise, measures band importance in every way on the two others, and says whether the noise bands rank last.
+
+    OMP_NUM_THREADS=1 python benchmarks/noise_bands.py [--models m_landsnet glavitu] [--epochs 40] [--run DIR]
+
+Networks are those of the demo, a quarter of their width or less. With `--run` they are kept in that folder,
+and one that lies there already is measured as it is.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from glacierseg.bands import MEASURES, BandImportance, agreement_of, measure_scenes
+from glacierseg.config import parse_config
+from glacierseg.console import Talk
+from glacierseg.demo import synthetic_scenes, synthetic_settings
+from glacierseg.experiment import train_one
+from glacierseg.synthetic import NOISE_BANDS
+from glacierseg.training.checkpoint import load_model
+
+
+def verdict(result: tuple[BandImportance, ...]) -> str:
+    """Says where the noise bands stand, and which others stand there too."""
+    seen = [e.band for e in result if e.band in NOISE_BANDS and e.measurable]
+    by_value = sorted(result, key=lambda e: -e.importance)
+    places = ", ".join(str(n) for n, e in enumerate(by_value, 1) if e.band in NOISE_BANDS)
+    beside = [e.band for e in result if e.measurable is False and e.band not in NOISE_BANDS]
+    where = f"NOT LAST: {', '.join(seen)}" if seen else f"last ({result[-1].rank_low}-{result[-1].rank_high})"
+    return f"noise {where}, by value alone {places}; beside it: {', '.join(beside) or 'no other band'}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=["m_landsnet", "glavitu"])
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--patches", type=int, default=96, help="of the two basins together")
+    parser.add_argument("--run", type=Path, help="keep the networks here")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as spare:
+        run = given.run or Path(spare) / "run"
+        scenes = synthetic_scenes(run / "data", Talk())
+        settings = synthetic_settings(scenes)
+        settings["training"]["epochs"] = given.epochs
+        config = parse_config(settings, run / "noise.yaml")
+        truth = [
+            (scenes / f"{name}_scene.tif", scenes / f"{name}_mask.tif") for name in ("basin_b", "basin_c")
+        ]
+        for model in given.models:
+            train_one(config, model, None, run, talk=Talk())
+            facts = load_model(run / model / "all")[1].training
+            found = measure_scenes(run / model / "all", truth, measures=MEASURES, patches=given.patches)
+            epoch = f"epoch {facts['best_epoch']} of {facts['epochs']}"
+            print(f"\n== {model}: {epoch}, val IoU {facts['best_val_iou']:.3f}")
+            print(f"{'band':12}" + "".join(f"{measure:>28}" for measure in found))
+            for entry in next(iter(found.values())):
+                own = [next(e for e in result if e.band == entry.band) for result in found.values()]
+                cells = "".join(
+                    f"{e.importance:9.4f} ±{e.standard_error:.4f} {e.rank_in_words():>10}" for e in own
+                )
+                print(f"{entry.band:12}{cells}")
+            for measure, result in found.items():
+                print(f"{measure:12} {verdict(result)}")
+            for agreement in agreement_of(found, 6):
+                print(agreement.in_words())
+
+
+if __name__ == "__main__":
+    main()
