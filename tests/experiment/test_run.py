@@ -478,12 +478,13 @@ def test_only_what_is_scored_is_predicted_on_request(tmp_path: Path) -> None:
 
 def test_a_run_of_a_version_without_some_setting_is_continued(finished: Path) -> None:
     written = finished / "config.yaml"
+    asked = _same(finished)
     known = yaml.safe_load(written.read_text())
     del known["prediction"]["regions"]
     written.write_text(yaml.safe_dump(known))
-    run_experiment(config(finished.parent), finished)
+    run_experiment(asked, finished)
     known["prediction"]["overlap"] = 0.25
     written.write_text(yaml.safe_dump(known))
     with pytest.raises(RequestError, match=r"prediction\.overlap was 0\.25"):
-        run_experiment(config(finished.parent), finished)
+        run_experiment(asked, finished)
     written.write_text(yaml.safe_dump({**known, "prediction": {**known["prediction"], "overlap": 0.5}}))
