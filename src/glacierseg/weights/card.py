@@ -98,7 +98,7 @@ class Score(_Section):
     Attributes:
         metric: What was measured: `glacier IoU`.
         value: The score.
-        low: Lower end of its 95 % interval, from blocks of ground; None where none was made.
+        low: Lower end of its 90 % interval, from blocks of ground; None where none was made.
         high: Upper end.
         ground: On which ground, in words; none that was trained on.
         how: With which settings, in words: `single network, raw mask`.

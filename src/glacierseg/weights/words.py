@@ -52,7 +52,7 @@ def card_lines(weights: Weights) -> list[str]:
         "bands, in this order or by name (nearly all values in training, and their median):",
     ]
     lines += [f"  {band.in_words}: {band.unit}, {band.values.in_words}" for band in card.bands]
-    lines += ["scores, with 95 % intervals where they were made:"]
+    lines += ["scores, with 90 % intervals where they were made:"]
     lines += [f"  {score.in_words}" for score in card.scores]
     lines += ["limits:", *(f"  {limit}" for limit in card.limits)]
     lines += [f"folder: {weights.folder} (packed by glacierseg {card.version})"]
