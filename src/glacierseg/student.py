@@ -40,8 +40,11 @@ def student_tail(t: ArrayLike, degrees_of_freedom: float) -> NDArray[np.float64]
     angle = np.arctan(np.asarray(t, np.float64) / math.sqrt(degrees_of_freedom))
     # Integrated from |t| outwards, so that small shares keep their digits.
     reach = math.pi / 2 - np.abs(angle)
-    density = np.sin(reach[..., None] * (_NODES + 1) / 2) ** (degrees_of_freedom - 1)
-    beyond = _height(degrees_of_freedom) * (density @ _WEIGHTS) * reach / 2
+    # With few degrees of freedom the density rises from its end like a root, which is smooth in this share of
+    # the way, squared.
+    way = (_NODES + 1) / 2
+    density = np.sin(reach[..., None] * way**2) ** (degrees_of_freedom - 1)
+    beyond = _height(degrees_of_freedom) * (density @ (_WEIGHTS * way)) * reach
     tail: NDArray[np.float64] = np.where(angle < 0, 1 - beyond, beyond)
     return tail
 
