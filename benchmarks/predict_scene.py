@@ -10,6 +10,9 @@ With --network it is one process and a real network with random weights on one t
 the model to the two finished files, is not its forward passes, in processor seconds of all threads.
 
     python benchmarks/predict_scene.py --network m_landsnet [--width 1.0] [--size-px 1000] [--rounds 3]
+
+The scene is noise that is not compressed, nor can its results be; with --scene it is a raster of one's own, of
+any number of bands.
 """
 
 import argparse
@@ -132,14 +135,15 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int) -
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = create_model(name, BANDS, 2, width).eval()
+    bands = len(open_scene(scene).bands)
+    network = create_model(name, bands, 2, width).eval()
     window = MODELS[name].default_patch_px
     batch = max(1, 16 * WINDOW_PX**2 // window**2)
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             files = ScenePrediction(Path(folder) / "p.tif", Path(folder) / "m.tif")
             started = time.process_time()
-            scaling = Scaling((128.0,) * BANDS, (74.0,) * BANDS)
+            scaling = Scaling((128.0,) * bands, (74.0,) * bands)
             predictor = make_predictor("torch", network, scaling, window_px=window)
             predictor.network = timed = Timed(predictor.network)
             ready = time.process_time() - started
@@ -176,12 +180,15 @@ def main() -> None:
     parser.add_argument("--network", help="measure the share of its forward passes")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--child")
-    parser.add_argument("--scene", type=Path)
+    parser.add_argument("--scene", type=Path, help="a raster to predict in place of noise")
     asked = parser.parse_args()
     if asked.child:
         child(asked.child, asked.scene)
         return
     height = asked.height_px or asked.size_px
+    if asked.network and asked.scene:
+        share_of_forward_passes(asked.network, asked.width, asked.scene, asked.rounds)
+        return
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene.tif"
         make_scene(scene, height, asked.size_px)

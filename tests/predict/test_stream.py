@@ -6,9 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
 
 from glacierseg.predict.stream import _Rows, blended_strips
-from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import Band, Scene, open_scene
 from glacierseg.tiling import Tiling, blend_weights, stride_of, window_starts
 from tests.helpers import write_scene
 
@@ -32,6 +35,12 @@ def random_scene(folder: str, height: int, width: int, holes: float = 0.0) -> tu
     values = np.random.default_rng(height * 1000 + width).random((1, height, width)).astype(np.float32)
     values[0][np.random.default_rng(1).random((height, width)) < holes] = np.nan
     return open_scene(write_scene(Path(folder) / "s.tif", values, nodata=float("nan"))), values[0]
+
+
+def facts_of_scene(height: int, *, width: int, bands: int) -> Scene:
+    grid = Grid(CRS.from_epsg(32643), from_origin(0, 0, 10, 10), height, width)
+    layers = [Band(f"band{n}", Path("no.tif"), n, "int64", None) for n in range(bands)]
+    return Scene("facts", grid, tuple(layers))
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,20 +157,29 @@ def test_rows_that_are_kept_are_those_that_a_reader_gives(
     height: int, side: int, halo: int, data: st.DataObject
 ) -> None:
     """Any strips from top to bottom, with gaps too, over the heights at which reading pauses."""
-    values = np.arange(2 * height * 3).reshape(2, height, 3)
+    tiling = Tiling(side + 2 * halo, halo_px=halo)
+    scene = facts_of_scene(height, width=3, bands=2)
+    across = max(3, side) + 2 * halo
+    values = np.arange(2 * height * across).reshape(2, height, across)
 
     class Reader:
         def read(self, row: int, column: int, rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-            assert (column, width) == (-halo, 3)
+            assert (column, width) == (-halo, across)
             inside = np.clip(np.arange(row, row + rows), 0, height - 1)
-            return values[:, inside], inside[:, None] % 7 > np.zeros(3)
+            return values[:, inside], inside[:, None] % 7 > np.zeros(width)
 
     steps = data.draw(st.lists(st.integers(1, 2 * side), max_size=12))
     tops = [top for top in np.cumsum([-halo, *steps]).tolist() if top < height]
-    kept, plain = _Rows(Reader(), height, -halo, 3), Reader()
+    kept, plain = _Rows(Reader(), scene, tiling), Reader()
+    before = None
     for top in tops:
-        for found, wanted in zip(kept.read(top, side), plain.read(top, -halo, side, 3), strict=True):
-            np.testing.assert_array_equal(found, wanted)
+        found = kept.read(top)
+        wanted = plain.read(top, -halo, tiling.window_px, across)
+        # The strip before is still worked on when this one is read.
+        for strip in filter(None, (before, (found, wanted))):
+            np.testing.assert_array_equal(strip[0][0].transpose(2, 0, 1), strip[1][0])
+            np.testing.assert_array_equal(strip[0][1], strip[1][1])
+        before = found, wanted
 
 
 def test_every_row_inside_is_read_once() -> None:
@@ -173,7 +191,8 @@ def test_every_row_inside_is_read_once() -> None:
             asked.append((row, rows))
             return np.zeros((1, rows, width)), np.ones((rows, width), bool)
 
-    rows = _Rows(Reader(), 1000, 0, 4)
-    for top in Tiling(128).core_starts(1000):
-        rows.read(top, 128)
+    tiling = Tiling(128)
+    rows = _Rows(Reader(), facts_of_scene(1000, width=4, bands=1), tiling)
+    for top in tiling.core_starts(1000):
+        rows.read(top)
     assert asked == [(0, 256), (256, 256), (512, 256), (768, 232)]

@@ -83,7 +83,9 @@ def write_files(
     ):
         for rows in strips:
             classes = np.where(rows[:1] >= threshold, np.uint8(GLACIER), np.uint8(0))
-            classes[np.isnan(rows[:1])] = IGNORE
+            missing = np.isnan(rows[:1])
+            if missing.any():
+                classes[missing] = IGNORE
             masks.append(classes)
             if calibration:
                 rows[0] = calibration.apply(rows[0])

@@ -174,14 +174,16 @@ def _turned(predictor: Predictor, symmetry: Symmetry, directions: Directions) ->
     def predict(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         if directions.exist:
             values = directions.turn(values.astype(np.float32), symmetry)
-        turned = np.ascontiguousarray(symmetry.apply(values)), np.ascontiguousarray(symmetry.apply(valid))
-        return symmetry.undo(predictor(*turned))
+        return symmetry.undo(predictor(symmetry.apply(values), symmetry.apply(valid)))
 
     return predict
 
 
 def _selected(predictor: Predictor, places: Sequence[int]) -> Predictor:
-    return lambda values, valid: predictor(np.ascontiguousarray(values[:, list(places)]), valid)
+    # Taken where bands lie side by side, they do so in the copy too.
+    return lambda values, valid: predictor(
+        np.take(values.transpose(0, 2, 3, 1), places, axis=-1).transpose(0, 3, 1, 2), valid
+    )
 
 
 def _mean(predictors: Sequence[Predictor]) -> Predictor:

@@ -8,6 +8,7 @@ but not on its height.
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from glacierseg.tiling import Tiling
 Predictor = Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
 """Values `(B, C, H, W)` and valid `(B, H, W)` in, glacier probability `(B, H, W)` out.
 
-It must not write to its arguments, nor keep them: the next batch is written over them.
+It must not write to its arguments, in which windows share memory, nor keep them: the next strip takes their
+place. In memory the bands of a pixel lie side by side, as networks take them.
 """
 
 Strip = tuple[int, int, NDArray[np.float32]]
@@ -110,68 +112,98 @@ def bounded_cache(scene: Scene) -> AbstractContextManager[None]:
 
 
 class _Batch:
-    """Windows side by side, always in the same memory: fresh memory costs more than the copy itself."""
+    """Windows of a strip for one call of a network, copied only where they do not follow in even steps."""
 
     def __init__(self, scene: Scene, window_px: int, batch_size: int) -> None:
         shape = batch_size, window_px, window_px
-        self._values = np.empty((batch_size, len(scene.bands), *shape[1:]), scene.dtype)
+        self._values = np.empty((*shape, len(scene.bands)), scene.dtype)
         self._valid = np.empty(shape, bool)
 
     def cut(
         self, values: NDArray[Any], valid: NDArray[np.bool_], lefts: Sequence[int]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Copies the windows that start at some columns of a strip."""
+        """Returns the windows that start at some columns of a strip `(rows, W, C)`, `(rows, W)`."""
         side = self._valid.shape[-1]
-        for number, left in enumerate(lefts):
-            self._values[number] = values[:, :, left : left + side]
-            self._valid[number] = valid[:, left : left + side]
-        return self._values[: len(lefts)], self._valid[: len(lefts)]
+        steps = {after - before for before, after in pairwise(lefts)}
+        if len(steps) <= 1:
+            windows, windows_valid = (_in_steps(array, lefts, side) for array in (values, valid))
+        else:
+            # Always the same memory: to get it fresh costs more than the copy itself.
+            windows, windows_valid = self._values[: len(lefts)], self._valid[: len(lefts)]
+            for number, left in enumerate(lefts):
+                windows[number] = values[:, left : left + side]
+                windows_valid[number] = valid[:, left : left + side]
+        return windows.transpose(0, 3, 1, 2), windows_valid
+
+
+def _in_steps(strip: NDArray[Any], lefts: Sequence[int], side: int) -> NDArray[Any]:
+    """Shows windows of a strip `(rows, W, ...)` as `(B, rows, side, ...)`, in the memory of the strip."""
+    down, along, *within = strip.strides
+    return np.lib.stride_tricks.as_strided(
+        strip[:, lefts[0] :],
+        (len(lefts), len(strip), side, *strip.shape[2:]),
+        ((lefts[-1] - lefts[0]) // max(1, len(lefts) - 1) * along, down, along, *within),
+    )
 
 
 def _read_ahead(
     scene: Scene, tiling: Tiling, tops: Sequence[int]
 ) -> Generator[tuple[NDArray[Any], NDArray[np.bool_]], None, None]:
-    """Reads strips of windows, each while the one before is worked on; their columns start `halo_px` left."""
-    halo, width = tiling.halo_px, scene.grid.width
-    whole = max(width, tiling.core_px) + 2 * halo
+    """Reads strips of windows, each while the one before is worked on; their columns start `halo_px` left.
+
+    Yields:
+        Values `(window_px, W, C)` and where they are valid `(window_px, W)`, good until the next strip.
+    """
+    halo = tiling.halo_px
     with scene.open() as reader, ThreadPoolExecutor(1) as pool:
-        rows = _Rows(reader, scene.grid.height, -halo, whole)
-        coming = [pool.submit(rows.read, tops[0] - halo, tiling.window_px)]
+        rows = _Rows(reader, scene, tiling)
+        coming = [pool.submit(rows.read, tops[0] - halo)]
         for top in tops[1:]:
-            coming.append(pool.submit(rows.read, top - halo, tiling.window_px))
+            coming.append(pool.submit(rows.read, top - halo))
             yield coming.pop(0).result()
         yield coming.pop().result()
 
 
 class _Rows:
-    """Reads rows in the height of tiles, each once, whatever strips are asked for from top to bottom."""
+    """Reads strips from top to bottom in the height of tiles, each row once, and puts bands last.
 
-    def __init__(self, reader: Any, scene_height: int, column: int, width: int) -> None:
-        self._reader, self._height = reader, scene_height
-        self._column, self._width = column, width
+    Two pieces of memory take turns, so that one strip can be worked on while the next is read.
+    """
+
+    def __init__(self, reader: Any, scene: Scene, tiling: Tiling) -> None:
+        self._reader, self._window_px = reader, tiling.window_px
+        self._height, width = scene.grid.shape
+        self._column, self._width = -tiling.halo_px, max(width, tiling.core_px) + 2 * tiling.halo_px
+        shape = self._window_px + BLOCK_HEIGHT_PX - 1, self._width
+        self._kept, self._other = (
+            (np.empty((*shape, len(scene.bands)), scene.dtype), np.empty(shape, bool)) for _ in range(2)
+        )
         self._top = self._bottom = 0
-        self._kept: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
 
-    def read(self, top: int, height: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Reads like `SceneReader.read`; the result must not be written to."""
-        bottom = top + height
+    def read(self, top: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Returns a strip; it is good until the next but one is read."""
+        bottom = top + self._window_px
         if top < 0 or bottom > self._height:
             # What lies beyond the rim is a mirror of what is read at once.
-            values, valid = self._reader.read(top, self._column, height, self._width)
-            return values, valid
-        if self._kept is None or not self._top <= top <= self._bottom:
-            self._kept, self._top, self._bottom = None, top, top
+            values, valid = self._reader.read(top, self._column, self._window_px, self._width)
+            return np.ascontiguousarray(values.transpose(1, 2, 0)), valid
+        if not self._top <= top <= self._bottom:
+            self._top = self._bottom = top
         if bottom > self._bottom:
             self._add(top, min(-(-bottom // BLOCK_HEIGHT_PX) * BLOCK_HEIGHT_PX, self._height))
-        assert self._kept is not None  # noqa: S101  (`_add` gave one)
-        values, valid = self._kept
-        part = slice(top - self._top, bottom - self._top)
-        return values[:, part], valid[part]
+        return self._part(top, bottom)
 
     def _add(self, top: int, bottom: int) -> None:
         """Gives up the rows above `top` and reads on to `bottom`."""
-        values, valid = self._reader.read(self._bottom, self._column, bottom - self._bottom, self._width)
-        if self._kept is not None and top < self._bottom:
-            old_values, old_valid = (kept[..., top - self._top :, :] for kept in self._kept)
-            values, valid = np.concatenate([old_values, values], axis=1), np.concatenate([old_valid, valid])
-        self._kept, self._top, self._bottom = (values, valid), min(top, self._bottom), bottom
+        new = self._reader.read(self._bottom, self._column, bottom - self._bottom, self._width)
+        old, count = self._part(top, self._bottom), self._bottom - top
+        self._kept, self._other = self._other, self._kept
+        for kept, above, below in zip(self._kept, old, (new[0].transpose(1, 2, 0), new[1]), strict=True):
+            kept[:count] = above
+            kept[count : bottom - top] = below
+        self._top, self._bottom = top, bottom
+
+    def _part(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        values, valid = self._kept
+        rows = slice(top - self._top, bottom - self._top)
+        return values[rows], valid[rows]

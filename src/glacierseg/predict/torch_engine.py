@@ -40,7 +40,6 @@ class TorchPredictor:
                 1, len(scaling.mean), _EXAMPLE_PX, _EXAMPLE_PX, generator=torch.Generator().manual_seed(0)
             )
             self.network = fused(self.network, example, bf16=bf16)
-        self._interleaved: NDArray[Any] = np.empty((0, 0, 0, 0))
         self._scaled = torch.empty(0)
 
     @torch.inference_mode()
@@ -61,28 +60,27 @@ class TorchPredictor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             for start in range(0, len(values), at_once):
                 part = slice(start, start + at_once)
-                logits = self.network(self._input(values[part], valid[part])).float()
+                logits = self.network(self._input(values[part], valid[part]))
                 torch.from_numpy(probability[part]).copy_(_of_last_class(logits))
         return probability
 
     def _input(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
-        count, channels, height, width = values.shape
+        interleaved = values.transpose(0, 2, 3, 1)
         # The same memory again and again: to get it fresh from the system costs more than the arithmetic.
-        kept = self._interleaved
-        if len(kept) < count or kept.shape[1:] != (height, width, channels) or kept.dtype != values.dtype:
-            self._interleaved = np.empty((count, height, width, channels), values.dtype)
-            self._scaled = torch.empty(self._interleaved.shape, device=self.device)
-        interleaved = self._interleaved[:count]
-        for number in range(count):
-            for band in range(channels):  # while a band is in the processor's cache it is cheap to spread
-                interleaved[number, :, :, band] = values[number, band]
-        arrays = (torch.from_numpy(array).to(self.device) for array in (interleaved, valid))
-        image: Tensor = self.scale(*arrays, out=self._scaled[:count])
+        if len(self._scaled) < len(values) or self._scaled.shape[1:] != interleaved.shape[1:]:
+            self._scaled = torch.empty(interleaved.shape, device=self.device)
+        arrays = (_as_tensor(array).to(self.device) for array in (interleaved, valid))
+        image: Tensor = self.scale(*arrays, out=self._scaled[: len(values)])
         return image
 
 
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    # torch knows no steps backwards, which mirrored windows have.
+    return torch.from_numpy(np.ascontiguousarray(array) if min(array.strides) < 0 else array)
+
+
 def _of_last_class(logits: Tensor) -> Tensor:
-    """Softmax of logits `(B, classes, H, W)`, of which only the last `(B, H, W)` is made."""
+    """Softmax of logits `(B, classes, H, W)` in float32, of which only the last `(B, H, W)` is made."""
     if logits.shape[1] == 2:
-        return torch.sigmoid(logits[:, 1] - logits[:, 0])
-    return logits.softmax(1)[:, -1]
+        return logits[:, 1].float().sub(logits[:, 0]).sigmoid_()
+    return logits.float().softmax(1)[:, -1]

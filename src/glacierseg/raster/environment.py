@@ -12,7 +12,7 @@ CACHE_MB = 128
 
 @contextmanager
 def bounded_gdal(cache_mb: int = CACHE_MB) -> Iterator[None]:
-    """Keeps GDAL's block cache small and masks inside their GeoTIFF.
+    """Keeps GDAL's block cache small, masks inside their GeoTIFF, and overviews plain until they are written.
 
     rasterio's environments must end in the reverse order of their beginning. A generator that holds an open
     raster and is given up ends whenever Python collects it, and takes the environment away from whoever works
@@ -21,7 +21,11 @@ def bounded_gdal(cache_mb: int = CACHE_MB) -> Iterator[None]:
     Args:
         cache_mb: Size of the cache.
     """
-    environment = rasterio.Env(GDAL_CACHEMAX=cache_mb, GDAL_TIFF_INTERNAL_MASK=True)
+    environment = rasterio.Env(
+        GDAL_CACHEMAX=cache_mb,
+        GDAL_TIFF_INTERNAL_MASK=True,
+        COG_TMP_COMPRESSION="NONE",  # of overviews, which are compressed in the end in any case
+    )
     environment.__enter__()
     try:
         yield

@@ -147,6 +147,10 @@ class SceneReader:
         self._masked_paths = [
             path for path, dataset in datasets.items() if is_masked(dataset, path, scene.bands)
         ]
+        # One file gives all values as they are wanted: they need no second place in memory.
+        self._stored_as_meant = len(datasets) == 1 and all(
+            (band.scale, band.offset, np.dtype(band.dtype)) == (1.0, 0.0, scene.dtype) for band in scene.bands
+        )
 
     def read(self, row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Reads a window, which may reach beyond the scene.
@@ -200,7 +204,11 @@ class SceneReader:
         for path, dataset in self._datasets.items():
             positions = [i for i, band in enumerate(self.scene.bands) if band.path == path]
             try:
-                layers = dataset.read([self.scene.bands[i].index for i in positions], window=window)
+                layers = dataset.read(
+                    [self.scene.bands[i].index for i in positions],
+                    window=window,
+                    out=values if self._stored_as_meant else None,
+                )
                 if path in self._masked_paths:
                     valid &= dataset.dataset_mask(window=window) > 0
             except (RasterioError, OSError) as error:
@@ -211,8 +219,10 @@ class SceneReader:
             for position, layer in zip(positions, layers, strict=True):
                 band = self.scene.bands[position]
                 valid &= has_data(layer, band.nodata)
-                values[position] = band.meaning(layer)
-        values[:, ~valid] = 0
+                if not self._stored_as_meant:
+                    values[position] = band.meaning(layer)
+        if not valid.all():
+            values[:, ~valid] = 0
         return values, valid
 
 
