@@ -11,8 +11,8 @@ the model to the two finished files, is not its forward passes, in processor sec
 
     python benchmarks/predict_scene.py --network m_landsnet [--width 1.0] [--size-px 1000] [--rounds 3]
 
-The scene is noise that is not compressed, nor can its results be; with --scene it is a raster of one's own, of
-any number of bands.
+The scene is noise that is not compressed, nor can its results be; with --scene it is another raster, of any
+number of bands.
 """
 
 import argparse

@@ -76,7 +76,7 @@ def score(method: Method, chips: Sequence[ScoredChip]) -> Result:
         method,
         counts,
         scores_of(counts),
-        bootstrap_scores(table_by_block(pairs), confidence=CONFIDENCE),
+        bootstrap_scores(table_by_block(pairs, grids=[chip.grid for chip in chips]), confidence=CONFIDENCE),
         tuple(scores_of(by_fold[fold]) for fold in sorted(by_fold)),
         by_chip,
     )

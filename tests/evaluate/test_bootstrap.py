@@ -1,9 +1,13 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
 
 from glacierseg.errors import RequestError
 from glacierseg.evaluate.bootstrap import (
@@ -16,6 +20,7 @@ from glacierseg.evaluate.bootstrap import (
 )
 from glacierseg.evaluate.counts import Counts, count, count_blocks, counts_of
 from glacierseg.evaluate.scores import scores_of
+from glacierseg.raster.grid import Grid
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 PAIRS = SHAPES.flatmap(
@@ -84,6 +89,44 @@ def test_blocks_of_regions_are_not_joined_and_empty_ones_do_not_count():
     table = table_by_block([(mask, mask), (mask, truth)], block_px=5)
     assert table.blocks == 4 + 2
     assert table.counts.sum() == 150
+
+
+def grid_at(row, column, shape, *, epsg=32643, pixel_m=10):
+    corner = from_origin(500_000 + column * pixel_m, 4_000_000 - row * pixel_m, pixel_m, pixel_m)
+    return Grid(CRS.from_epsg(epsg), corner, *shape)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.none() | st.integers(1, 50))
+def test_pieces_of_ground_give_the_blocks_of_the_whole(seed, cuts, block_px):
+    rng = np.random.default_rng(seed)
+    mask, truth = rng.choice(np.array([0, 1, 255], np.uint8), (2, *rng.integers(1, 300, 2)))
+    row, column = (sorted({0, *rng.integers(0, length, cuts)} | {length}) for length in truth.shape)
+    pieces = [
+        np.s_[top:bottom, left:right] for top, bottom in pairwise(row) for left, right in pairwise(column)
+    ]
+    grids = [grid_at(rows.start, columns.start, truth[rows, columns].shape) for rows, columns in pieces]
+    shuffled = rng.permutation(len(pieces))
+    found = table_by_block(
+        [(mask[pieces[i]], truth[pieces[i]]) for i in shuffled], block_px, grids=[grids[i] for i in shuffled]
+    )
+    whole = table_by_block([(mask, truth)], block_px)
+    assert found.block_px == whole.block_px
+    np.testing.assert_array_equal(found.counts, whole.counts)
+
+
+def test_ground_that_is_shown_twice_is_one_block_on_one_lattice_of_pixels_only():
+    mask = np.ones((32, 32), np.uint8)
+    shown = [(mask, mask)] * 3
+    for other, blocks in ({}, 1 + 1), ({"epsg": 32644}, 2 + 1), ({"pixel_m": 20}, 2 + 1):
+        grids = [grid_at(0, 0, mask.shape), grid_at(0, 0, mask.shape, **other), grid_at(320, 64, mask.shape)]
+        table = table_by_block(shown, 32, grids=grids)
+        assert table.blocks == blocks
+        assert table.counts.sum() == 3 * 32 * 32
+    # Half a pixel aside is the same ground for a block.
+    assert (
+        table_by_block(shown[:2], 32, grids=[grid_at(0, 0, mask.shape), grid_at(0.4, 0, mask.shape)]).blocks
+        == 1
+    )
 
 
 def test_numbers_without_sense_are_refused():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -6,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
 from scipy import stats
 
 from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import count
 from glacierseg.evaluate.paired import change_map, compare_masks, mcnemar
 from glacierseg.evaluate.scores import scores_of
+from glacierseg.raster.grid import Grid
 
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
     lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 255]))] * 3)
@@ -85,6 +89,18 @@ def test_equal_masks_do_not_differ():
     one = found.scores["iou"]
     assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
     assert one.is_noise
+
+
+def test_regions_that_show_the_same_ground_bring_no_further_blocks():
+    a, b, truth = np.random.default_rng(0).integers(0, 2, (3, 40, 40), dtype=np.uint8)
+    grid = Grid(CRS.from_epsg(32643), from_origin(0, 0, 10, 10), 40, 40)
+    once, twice, apart = (
+        compare_masks([(a, b, truth)] * len(grids), grids=grids, draws=50, block_px=8)
+        for grids in ([grid], [grid, grid], [grid, replace(grid, crs=CRS.from_epsg(32644))])
+    )
+    assert (once.blocks, twice.blocks, apart.blocks) == (25, 25, 50)
+    assert twice.scores["iou"] == once.scores["iou"]
+    assert twice.pixels == 2 * once.pixels
 
 
 def test_the_number_of_draws_must_make_sense():

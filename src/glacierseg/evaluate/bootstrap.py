@@ -5,7 +5,8 @@ drawn instead, with replacement, as many as there are (Efron 1979; blocks as in 
 runs between two percentiles of the scores of the draws. The block must be larger than the patches of error.
 Its side is doubled from 16 px on for as long as at least 24 blocks remain, and the side is kept that makes
 the IoU least certain: while blocks are smaller than the patches, their errors seem independent and the
-uncertainty grows with the side. Blocks without a pixel to compare do not count.
+uncertainty grows with the side. Blocks without a pixel to compare do not count. Blocks lie on the ground, so
+regions that overlap, as chips do, have them in common.
 
 What an interval tells: how much the score would vary over other ground of the same kind, with the same
 network. It says nothing about another training, nor about regions unlike these.
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import count_blocks
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.truth import IGNORE
 from glacierseg.student import student_quantile
 
 UNIT_PX = 16
@@ -84,13 +87,20 @@ class Intervals:
     draws: int
 
 
-def table_by_block(pairs: Sequence[tuple[NDArray[np.uint8], ...]], block_px: int | None = None) -> BlockTable:
+def table_by_block(
+    pairs: Sequence[tuple[NDArray[np.uint8], ...]],
+    block_px: int | None = None,
+    *,
+    grids: Sequence[Grid] | None = None,
+) -> BlockTable:
     """Counts by block of a side that fits the patches of error.
 
     Args:
-        pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255. Blocks
-            of different regions are never joined.
+        pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255.
         block_px: The side; chosen as the module says when None.
+        grids: Where the regions lie. Those with pixels of one size and CRS are cut into the same blocks of
+            ground, so that what overlaps or lies side by side is no more than one block. Without grids blocks
+            of different regions are never joined.
 
     Raises:
         RequestError: The side is less than one pixel.
@@ -101,17 +111,16 @@ def table_by_block(pairs: Sequence[tuple[NDArray[np.uint8], ...]], block_px: int
     pixels = sum(pair[-1].size for pair in pairs)
     while block_px is None and pixels / first_px**2 > _MOST_BLOCKS:
         first_px *= 2
-    grids = [
-        np.concatenate([count_blocks(mask, pair[-1], first_px) for mask in pair[:-1]], axis=-1)
-        for pair in pairs
-    ]
-    best, side_px = BlockTable(_flat(grids), first_px), first_px
+    places = [(number, 0, 0) for number in range(len(pairs))] if grids is None else _on_lattices(grids)
+    keys, counts = _merged(*_blocks_of(pairs, places, first_px))
+    best, side_px = BlockTable(counts, first_px), first_px
     if block_px is not None:
         return best
     worst = _iou_variance(best.counts)
-    while any(max(grid.shape[:2]) > 1 for grid in grids):
-        grids, side_px = [_doubled(grid) for grid in grids], 2 * side_px
-        larger = BlockTable(_flat(grids), side_px)
+    # Once each lattice is a single block, nothing is left to join.
+    while len(keys) > len(np.unique(keys[:, 0])):
+        (keys, counts), side_px = _merged(keys // (1, 2, 2), counts), 2 * side_px
+        larger = BlockTable(counts, side_px)
         if larger.blocks < ENOUGH_BLOCKS:
             break
         if (variance := _iou_variance(larger.counts)) > worst:
@@ -226,18 +235,53 @@ def require_sense(draws: int, confidence: float) -> None:
         raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
 
 
-def _flat(grids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    if not grids:
-        return np.zeros((0, 4), np.int64)
-    rows = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
-    filled: NDArray[np.int64] = rows[rows.any(axis=1)]
-    return filled
+def _on_lattices(grids: Sequence[Grid]) -> list[tuple[int, int, int]]:
+    """Returns the lattice of each grid, and the row and column on it where the grid begins, from 0 on."""
+    numbers: dict[object, int] = {}
+    first: list[Grid] = []
+    found = []
+    for grid in grids:
+        a, b, _, d, e, _ = grid.transform[:6]
+        number = numbers.setdefault((grid.crs.to_wkt(), a, b, d, e), len(numbers))
+        if number == len(first):
+            first.append(grid)
+        column, row = ~first[number].transform * (grid.transform.c, grid.transform.f)
+        found.append((number, round(row), round(column)))
+    least = {
+        number: tuple(min(place[axis] for place in found if place[0] == number) for axis in (1, 2))
+        for number in range(len(first))
+    }
+    return [(number, row - least[number][0], column - least[number][1]) for number, row, column in found]
 
 
-def _doubled(grid: NDArray[np.int64]) -> NDArray[np.int64]:
-    for axis in (0, 1):
-        grid = np.add.reduceat(grid, np.arange(0, grid.shape[axis], 2), axis=axis)
-    return grid
+def _blocks_of(
+    pairs: Sequence[tuple[NDArray[np.uint8], ...]], places: Sequence[tuple[int, int, int]], block_px: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns lattice, row and column `(N, 3)` of blocks, and their counts `(N, K)`."""
+    keys, counts = [np.zeros((0, 3), np.int64)], []
+    for pair, (lattice, row, column) in zip(pairs, places, strict=True):
+        lead = row % block_px, column % block_px
+        if any(lead):
+            margins = [(pixels, 0) for pixels in lead]
+            pair = tuple(np.pad(mask, margins, constant_values=IGNORE) for mask in pair)  # noqa: PLW2901
+        grid = np.concatenate([count_blocks(mask, pair[-1], block_px) for mask in pair[:-1]], axis=-1)
+        rows, columns = (places.ravel() for places in np.indices(grid.shape[:2]))
+        lattices = np.full(rows.size, lattice)
+        keys.append(np.stack([lattices, rows + row // block_px, columns + column // block_px], axis=1))
+        counts.append(grid.reshape(-1, grid.shape[-1]))
+    whole = np.concatenate(counts) if counts else np.zeros((0, 4), np.int64)
+    return np.concatenate(keys), whole
+
+
+def _merged(
+    keys: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sums the counts of blocks with the same key, and leaves out those without a pixel."""
+    filled = counts.any(axis=1)
+    unique, positions = np.unique(keys[filled], axis=0, return_inverse=True)
+    sums = np.zeros((len(unique), counts.shape[1]), np.int64)
+    np.add.at(sums, positions.ravel(), counts[filled])
+    return unique, sums
 
 
 def _iou_variance(counts: NDArray[np.int64]) -> float:

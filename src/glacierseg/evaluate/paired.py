@@ -6,6 +6,7 @@ it; but it takes pixels for independent, which they are not, so its p-value is f
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from glacierseg.evaluate.bootstrap import (
 )
 from glacierseg.evaluate.counts import clean_pair
 from glacierseg.evaluate.detail import without_nan
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import GLACIER, IGNORE
 
 CHANGES = {
@@ -104,6 +106,7 @@ class Comparison:
 def compare_masks(
     pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
     *,
+    grids: Sequence[Grid] | None = None,
     draws: int = DRAWS,
     block_px: int | None = None,
     confidence: float = CONFIDENCE,
@@ -113,6 +116,7 @@ def compare_masks(
 
     Args:
         pairs: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
+        grids: Where the regions lie, so that those that share ground share its blocks.
         draws: Of the bootstrap.
         block_px: Side of its blocks; chosen when None, so that the difference in IoU is least certain.
         confidence: Of the bounds.
@@ -133,7 +137,7 @@ def compare_masks(
         better = int(np.count_nonzero(differ & (b == truth)))
         mended, spoilt = mended + better, spoilt + int(np.count_nonzero(differ)) - better
         common.append((a, b, truth))
-    table = table_by_block(common, block_px)
+    table = table_by_block(common, block_px, grids=grids)
     counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
     whole = counts.sum(axis=0)
     of_a, of_b = score_arrays(whole[:4]), score_arrays(whole[4:])

@@ -12,6 +12,7 @@ from glacierseg.dataset.split import ROLE_CODES, Role
 from glacierseg.errors import DataError, GridMismatchError, RequestError
 from glacierseg.evaluate.paired import Comparison, compare_masks
 from glacierseg.experiment.folder import ModelFolder, RunFolder
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.write import read_json
@@ -93,8 +94,9 @@ def compare_runs(
             here = {n: both for n, both in paths.items() if all(path.exists() for path in both)}
             if not here:
                 continue
-            masks = [(read_mask(one), read_mask(other), truths[n]) for n, (one, other) in here.items()]
-            comparison = compare_masks(masks, draws=draws, confidence=confidence, seed=seed)
+            masks = [(read_mask(one), read_mask(other), truths[n][0]) for n, (one, other) in here.items()]
+            grids = [truths[n][1] for n in here]
+            comparison = compare_masks(masks, grids=grids, draws=draws, confidence=confidence, seed=seed)
             found.append(RunDifference(a, b, stage, tuple(here), comparison))
     if not found:
         raise RequestError(f"{run_a} and {run_b} have no masks of the same region; let both runs finish")
@@ -114,8 +116,8 @@ def _models(run: Path) -> dict[str, ModelFolder]:
     return {path.relative_to(run).as_posix(): ModelFolder(path) for path in folders}
 
 
-def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, NDArray[np.uint8]]:
-    """Returns truth by region, 255 outside the pixels that have the role in both runs."""
+def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, tuple[NDArray[np.uint8], Grid]]:
+    """Returns truth by region, 255 outside the pixels that have the role in both runs, and where it lies."""
     truths = {}
     for name in _regions(run_a):
         if name not in set(_regions(run_b)):
@@ -140,7 +142,7 @@ def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, NDArray[np
                 "truths cannot be compared"
             )
         if (truth[counted] == GLACIER).any():
-            truths[name] = np.where(counted, truth, np.uint8(IGNORE))
+            truths[name] = np.where(counted, truth, np.uint8(IGNORE)), grids[0]
     if not truths:
         raise RequestError(
             f"{run_a} and {run_b} share no {role} pixels with glacier; compare runs of the same regions and "

@@ -22,6 +22,7 @@ from glacierseg.evaluate.zones import Zoning, size_zones
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
 from glacierseg.experiment.folder import ModelFolder, write_table
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json
 
@@ -99,7 +100,7 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
         Rows by name of the table, see `TABLES`, without model and bands.
     """
     rows: Rows = {name: [] for name in TABLES}
-    pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], ...]]] = defaultdict(list)
+    pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]] = defaultdict(list)
     diagrams: list[dict[str, Any]] = []
     for study in studied:
         ground = study_ground(config, study)
@@ -113,7 +114,7 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
                 _score_mask(rows, whose, masks[stage], truth, study, ground)
                 if stage == "raw":
                     rows["metrics"][-1] |= chances.get(role, {})
-                pairs[role, stage].append((masks[stage], truth))
+                pairs[role, stage].append((masks[stage], truth, study.region.scene.grid))
     for (pooled_role, stage), together in pairs.items():
         whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
         own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (pooled_role, stage)]
@@ -181,11 +182,12 @@ def _score_mask(
 
 
 def _pooled(
-    rows: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[NDArray[np.uint8], ...]]
+    rows: Sequence[Mapping[str, Any]], regions: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]
 ) -> dict[str, Any]:
     counts = sum((Counts(row["tp"], row["fp"], row["fn"], row["tn"]) for row in rows), Counts())
     areas = {name: sum(row[name] for row in rows) for name in ("predicted_km2", "truth_km2")}
-    intervals = bootstrap_scores(table_by_block(pairs))
+    pairs = [(mask, truth) for mask, truth, _ in regions]
+    intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]))
     return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals)}
 
 
