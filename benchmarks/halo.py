@@ -41,7 +41,7 @@ def main() -> None:
         window_px, halo_px = map(int, way.split("/"))
         mask, seconds = predict(asked.model, asked.scene, window_px, halo_px)
         iou = (mask & blend).sum() / (mask | blend).sum()
-        print(f"window {window_px} px, halo {halo_px} px: IoU {iou:.4f}, {blend_s / seconds:.2f} times as fast")
+        print(f"{window_px} px, halo {halo_px} px: IoU {iou:.4f}, {blend_s / seconds:.2f} times as fast")
 
 
 if __name__ == "__main__":
