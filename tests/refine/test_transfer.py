@@ -42,12 +42,15 @@ def test_the_verdict_names_what_got_worse_first():
             gain("b", "untouched", 0.5, 0.55),
             gain("c", "untouched", 0.7, 0.6),
             gain("d", "untouched", 0.7, 0.7),
+            gain("e", "untouched", 0.70003, 0.70001),
+            gain("f", "tuned", 0.70003, 0.70001),
         ],
         "iou",
     )
-    assert "1 of 3 untouched regions WORSE: c (IoU 0.7000 -> 0.6000)" in lines[0]
-    assert "improved 1 of 3 untouched regions: b (IoU 0.5000 -> 0.5500)" in lines[1]
-    assert "left the IoU of 1 of 3 untouched regions as it was" in lines[2]
+    assert len(lines) == 3
+    assert "1 of 4 untouched regions WORSE: c (IoU 0.7000 -> 0.6000)" in lines[0]
+    assert "improved 1 of 4 untouched regions: b (IoU 0.5000 -> 0.5500)" in lines[1]
+    assert "left the IoU of 2 of 4 untouched regions as it was" in lines[2]
 
 
 def test_of_many_regions_the_largest_changes_are_named():

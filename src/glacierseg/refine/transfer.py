@@ -102,6 +102,10 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
     def shown(found: Agreement) -> str:
         return f"{found.area_error:+.1%}" if objective == "area" else f"{found.score(objective):.4f}"
 
+    def gain_of(gain: RegionGain) -> float:
+        # What does not show in the digits is no change worth a warning.
+        return gain.gain(objective) if shown(gain.raw) != shown(gain.refined) else 0.0
+
     def change(gain: RegionGain) -> str:
         return f"{gain.region} ({name} {shown(gain.raw)} -> {shown(gain.refined)})"
 
@@ -112,8 +116,8 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
 
     tuned = [gain for gain in gains if gain.use == "tuned"]
     untouched = [gain for gain in gains if gain.use == "untouched"]
-    better = [gain for gain in untouched if gain.gain(objective) > 0]
-    worse = [gain for gain in untouched if gain.gain(objective) < 0]
+    better = [gain for gain in untouched if gain_of(gain) > 0]
+    worse = [gain for gain in untouched if gain_of(gain) < 0]
     lines = []
     if worse:
         lines.append(
@@ -129,7 +133,7 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
         lines.append(
             f"the refinement left the {name} of {same} of {len(untouched)} untouched regions as it was"
         )
-    if harmed := [gain for gain in tuned if gain.gain(objective) < 0]:
+    if harmed := [gain for gain in tuned if gain_of(gain) < 0]:
         lines.append(
             f"of the {len(tuned)} regions that were tuned on together, "
             f"{len(harmed)} got worse: {changes(harmed)}"

@@ -1,6 +1,7 @@
 """Whether a scene is one that weights can be applied to: its bands, its values, its pixels."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -158,7 +159,7 @@ def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> 
     if len(scene.bands) < len(card.bands):
         return "stack the bands into one file with `glacierseg prepare stack`"
     what = "the bands have no names" if _unnamed(scene) else "if they are there under other names"
-    return f"{what}: say which they are in file order, such as --band-names {','.join(names)}"
+    return f"{what}: say which they are in file order, such as --band-names {shlex.quote(','.join(names))}"
 
 
 def _unnamed(scene: Scene) -> bool:
