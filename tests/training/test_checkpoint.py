@@ -28,6 +28,13 @@ def test_a_saved_model_loads_with_equal_output_and_card(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    network = CARD.build()
+    for number in range(8):
+        save_model(tmp_path / str(number), network, CARD)
+    assert len({path.read_bytes() for path in tmp_path.glob("*/model.safetensors")}) == 1
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -90,7 +90,8 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
             dtype = getattr(torch, storage)
             kernels = {key: value.to(dtype) for key, value in tensors.items() if value.ndim > 1}
             tensors |= kernels
-        save_file(tensors, part, metadata={"architecture": card.architecture, "bands": ",".join(card.bands)})
+        # Facts stand in the card alone: in this file their order, and so its bytes, would be left to chance.
+        save_file(tensors, part)
 
 
 def read_card(folder: Path) -> ModelCard:
