@@ -51,7 +51,7 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
     head, row, *rest = capsys.readouterr().out.splitlines()
     assert head.split() == ["name", "network", "parameters", "MB", "bands", "sensor", "pixel"]
     assert row.startswith(
-        "valley-s2  2 x m_landsnet  2 x 0.13 M  0.6  B2 (blue), B3 (green), B4 (red), B8 (nir)"
+        "valley-s2  2 x m_landsnet      0.27 M  0.6  B2 (blue), B3 (green), B4 (red), B8 (nir)"
     )
     assert "glacier IoU 0.700 (0.600-0.800) on another valley" in "\n".join(rest)
     assert glacierseg("models", "valley-s2") == 0
@@ -60,7 +60,8 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
         assert fact in told
     assert glacierseg("models", "valley-s2", "--json") == 0
     entry = json.loads(capsys.readouterr().out)
-    assert (entry["name"], entry["members"], entry["network"]) == ("valley-s2", 2, "m_landsnet")
+    assert (entry["name"], entry["window_px"]) == ("valley-s2", 32)
+    assert entry["members"] == [{"network": "m_landsnet", "width": 0.125, "patch_px": 32}] * 2
     assert glacierseg("info") == 0
     assert "valley-s2" in capsys.readouterr().out
     assert glacierseg("models", "valley") == 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.recipes.study import Chip, Study, pick, read_settings, weights_plan
+from benchmarks.recipes.study import Chip, Study, WeightsPlan, pick, read_settings, weights_plan
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,39 @@ def main(benchmark: Benchmark) -> None:
         out=asked.out.resolve(),
         notes=benchmark.notes,
     )
+    weights = weights_plan(asked.settings)
     if asked.weights:
-        train_weights(study, asked.settings, asked.jobs)
+        if weights is None:
+            raise SystemExit(
+                f"{asked.settings}: has no section `weights`, so there is nothing to ship; add one"
+            )
+        train_weights(study, weights, asked.jobs)
     else:
-        run(study, jobs=asked.jobs, boosting=not asked.no_boosting)
+        run(study, weights, jobs=asked.jobs, boosting=not asked.no_boosting)
 
 
-def train_weights(study: Study, settings: Path, jobs: int) -> None:
+def train_weights(study: Study, plan: WeightsPlan, jobs: int) -> None:
     """Trains the members of the weights to ship, and says how to pack them."""
     from benchmarks.recipes.runs import run_all
 
     from glacierseg.models.registry import folder_name
 
-    plan = weights_plan(settings)
-    sections = {**study.sets["networks"], "models": [dict(plan.model)]}
-    shipped = replace(study, sets={"weights": sections}, folds=plan.folds)
-    run_all(shipped, jobs, plan.members)
+    different = {str(model): model for model in plan.members.values()}
+    for network in different.values():
+        sections = {**study.sets["networks"], "models": [dict(network)]}
+        shipped = replace(study, sets={"weights": sections}, folds=plan.folds)
+        run_all(shipped, jobs, [fold for fold, model in plan.members.items() if model == network])
     folders = [
-        shipped.run_folder("weights", fold) / folder_name(plan.model["name"]) / "all" for fold in plan.members
+        shipped.run_folder("weights", fold) / folder_name(model["name"]) / "all"
+        for fold, model in plan.members.items()
     ]
     print(shlex.join(["glacierseg", "pack-weights", *map(str, folders), "--name", "...", "--facts", "..."]))
 
 
-def run(study: Study, *, jobs: int, boosting: bool) -> None:
+def run(study: Study, weights: WeightsPlan | None, *, jobs: int, boosting: bool) -> None:
     """Runs everything that is not there yet, and writes the table, the numbers behind it and the pictures."""
     from benchmarks.recipes.boosting import boosting_method
-    from benchmarks.recipes.ensemble import ensemble_methods
+    from benchmarks.recipes.ensemble import ensemble_methods, shipped_methods
     from benchmarks.recipes.ground import scored_chips
     from benchmarks.recipes.methods import network_names, run_methods
     from benchmarks.recipes.pictures import draw_worst
@@ -97,8 +104,10 @@ def run(study: Study, *, jobs: int, boosting: bool) -> None:
     if boosting:
         methods.insert(2, boosting_method(study))
     own = set(network_names(study, "networks")) if "networks" in study.sets else set()
-    costs = [method.costs for method in methods if method.name in own and method.stage == "raw"]
-    methods += ensemble_methods(study, chips, costs) if own else []
+    costs = {method.name: method.costs for method in methods if method.name in own}
+    if own:
+        methods += ensemble_methods(study, chips, list(costs.values()))
+        methods += shipped_methods(study, chips, costs, weights) if weights else []
     results = [score(method, chips) for method in methods]
     (study.out / "results.json").write_text(
         json.dumps([result.to_dict() for result in results], indent=1) + "\n"

@@ -1,16 +1,20 @@
-"""The mean of the networks of a fold, from the probabilities that their runs stored."""
+"""Means of networks: of all of a fold, and of those kinds that are shipped, as they are shipped."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from benchmarks.recipes.ground import ScoredChip, role_truth
 from benchmarks.recipes.methods import Costs, Method, network_names
-from benchmarks.recipes.study import Study
+from benchmarks.recipes.study import Study, WeightsPlan
 from numpy.typing import NDArray
 
 from glacierseg.config import RefinementConfig
 from glacierseg.models.registry import folder_name
+from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
@@ -19,10 +23,13 @@ from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
 
-NAME = "mean of the networks"
+NETWORKS = "networks"
+
+Probabilities = Callable[[int, str], list[Path]]
+"""Paths of the probabilities of a fold and a chip whose mean is taken."""
 
 
-def ensemble_methods(study: Study, chips: tuple[ScoredChip, ...], costs: list[Costs]) -> list[Method]:
+def ensemble_methods(study: Study, chips: tuple[ScoredChip, ...], costs: Sequence[Costs]) -> list[Method]:
     """Writes the masks of the mean, raw and refined, and returns both methods; none with a single network.
 
     Args:
@@ -30,34 +37,103 @@ def ensemble_methods(study: Study, chips: tuple[ScoredChip, ...], costs: list[Co
         chips: What is tested.
         costs: Of the networks, which add up.
     """
-    networks = "networks"
-    names = network_names(study, networks)
+    names = network_names(study, NETWORKS)
     if len(names) < 2:
         return []
+
+    def stored(fold: int, chip: str) -> list[Path]:
+        return [_stored(study, fold, name, chip) for name in names]
+
+    return _mean_methods(study, chips, "mean of the networks", "ensemble", stored, _sum(costs))
+
+
+def shipped_methods(
+    study: Study, chips: tuple[ScoredChip, ...], costs: dict[str, Costs], plan: WeightsPlan
+) -> list[Method]:
+    """Predicts as the weights to ship do, and returns their methods; none where a kind was not trained.
+
+    Each kind counts as often as it is shipped, and all predict in the windows of the weights. A fold has one
+    network of a kind where the weights may have several, so this is a little less than what is shipped.
+
+    Args:
+        study: Its runs are finished.
+        chips: What is tested.
+        costs: Of the networks, by name.
+        plan: The weights to ship.
+    """
+    shares = Counter(str(model["name"]) for model in plan.members.values())
+    if not set(shares) <= set(costs):
+        return []
+
+    def predicted(fold: int, chip: str) -> list[Path]:
+        return [
+            path for name in shares for path in [_in_windows(study, fold, name, chip, plan)] * shares[name]
+        ]
+
+    name = "as shipped: " + " + ".join(
+        f"{count} x {name}" if count > 1 else name for name, count in shares.items()
+    )
+    return _mean_methods(study, chips, name, "shipped", predicted, _sum([costs[name] for name in shares]))
+
+
+def _in_windows(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan) -> Path:
+    """Returns the probability of a chip in the windows of the weights; predicts it if it is not there."""
+    model = next(model for model in study.sets[NETWORKS]["models"] if model["name"] == name)
+    if plan.window_px in {None, model.get("patch_px")}:
+        return _stored(study, fold, name, chip)
+    folder = study.out / "shipped" / f"fold{fold}" / folder_name(name)
+    path = folder / f"{chip}_probability.tif"
+    if not path.exists():
+        network = study.run_folder(NETWORKS, fold) / folder_name(name) / "all"
+        scene = next(own.scene for own in study.chips if own.name == chip)
+        predict_scene(network, scene, folder, name=chip, window_px=plan.window_px)
+    return path
+
+
+def _stored(study: Study, fold: int, name: str, chip: str) -> Path:
+    return study.run_folder(NETWORKS, fold) / folder_name(name) / "all" / f"{chip}_probability.tif"
+
+
+def _mean_methods(
+    study: Study,
+    chips: tuple[ScoredChip, ...],
+    name: str,
+    folder: str,
+    probabilities: Probabilities,
+    costs: Costs,
+) -> list[Method]:
+    def path(fold: int, chip: str, stage: str) -> Path:
+        return study.out / folder / f"fold{fold}" / f"{chip}_{stage}.tif"
+
     for fold in range(1, study.folds + 1):
-        _write_fold(study, fold, names, [chip for chip in chips if chip.fold == fold])
+        best = _tuned(study, fold, probabilities)
+        write_json(path(fold, "x", "raw").with_name("refinement.json"), best)
+        for chip in chips:
+            if chip.fold == fold:
+                mask, grid = _mean_mask(study, probabilities(fold, chip.name))
+                refined = refine_mask(mask, grid.pixel_size_m, **best)
+                for stage, own in (("raw", mask), ("refined", refined)):
+                    write_raster(
+                        path(fold, chip.name, stage), own, grid, bands=["glacier"], nodata=IGNORE, cog=False
+                    )
     return [
-        Method(NAME, stage, lambda fold, chip, stage=stage: _path(study, fold, chip, stage), _sum(costs))
+        Method(name, stage, lambda fold, chip, stage=stage: path(fold, chip, stage), costs)
         for stage in ("raw", "refined")
     ]
 
 
-def _path(study: Study, fold: int, chip: str, stage: str) -> Path:
-    return study.out / "ensemble" / f"fold{fold}" / f"{chip}_{stage}.tif"
-
-
-def _write_fold(study: Study, fold: int, names: list[str], chips: list[ScoredChip]) -> None:
-    """Tunes refinement on the validation pixels of a fold and writes the masks of its tested chips."""
-    run = study.run_folder("networks", fold)
+def _tuned(study: Study, fold: int, probabilities: Probabilities) -> dict[str, Any]:
+    """Returns the refinement that is best on the validation pixels of a fold."""
+    run = study.run_folder(NETWORKS, fold)
     truths, masks, sizes = [], [], []
     for chip in study.chips:
         truth = role_truth(run, chip.name, "validate")
         if truth is not None:
-            mask, grid = _mean_mask(study, run, names, chip.name)
+            mask, grid = _mean_mask(study, probabilities(fold, chip.name))
             truths.append(truth)
             masks.append(mask)
             sizes.append(grid.pixel_size_m)
-    ranges = RefinementConfig(**study.sets["networks"].get("refinement", {}))
+    ranges = RefinementConfig(**study.sets[NETWORKS].get("refinement", {}))
     tuned = tune_refinement(
         masks,
         truths,
@@ -72,29 +148,20 @@ def _write_fold(study: Study, fold: int, names: list[str], chips: list[ScoredChi
         keep_cut_fragments=ranges.keep_cut_fragments,
         steps=ranges.steps,
     )
-    write_json(_path(study, fold, "x", "raw").with_name("refinement.json"), asdict(tuned.best))
-    for tested in chips:
-        mask, grid = _mean_mask(study, run, names, tested.name)
-        for stage, own in (
-            ("raw", mask),
-            ("refined", refine_mask(mask, grid.pixel_size_m, **asdict(tuned.best))),
-        ):
-            path = _path(study, fold, tested.name, stage)
-            write_raster(path, own, grid, bands=["glacier"], nodata=IGNORE, cog=False)
+    return asdict(tuned.best)
 
 
-def _mean_mask(study: Study, run: Path, names: list[str], chip: str) -> tuple[NDArray[np.uint8], Grid]:
-    paths = [run / folder_name(name) / "all" / f"{chip}_probability.tif" for name in names]
+def _mean_mask(study: Study, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], Grid]:
     total = sum(np.concatenate([part for _, part in probability_strips(path, 512)]) for path in paths)
     with open_raster(paths[0]) as file:
         grid = grid_of(file)
-    threshold = float(study.sets["networks"].get("prediction", {}).get("threshold", 0.5))
+    threshold = float(study.sets[NETWORKS].get("prediction", {}).get("threshold", 0.5))
     mask = np.where(total / len(paths) >= threshold, np.uint8(GLACIER), np.uint8(0))
     mask[np.isnan(total)] = IGNORE
     return mask, grid
 
 
-def _sum(costs: list[Costs]) -> Costs:
+def _sum(costs: Sequence[Costs]) -> Costs:
     return Costs(
         sum(one.parameters or 0 for one in costs),
         sum(one.training_s or 0 for one in costs),

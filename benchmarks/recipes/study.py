@@ -117,20 +117,20 @@ class WeightsPlan:
     """Networks to ship: trained on nearly all regions, a few of which test and validate.
 
     Attributes:
-        model: The network, as in `models`.
         folds: The more, the less ground is kept from training.
-        members: The folds of which one network each is trained.
+        members: By fold the network that is trained in it, as in `models`.
+        window_px: Side of the windows in which they predict together; None for their patches.
     """
 
-    model: Mapping[str, Any]
     folds: int
-    members: tuple[int, ...]
+    members: Mapping[int, Mapping[str, Any]]
+    window_px: int | None = None
 
 
-def weights_plan(path: Path) -> WeightsPlan:
-    """Reads the section `weights` of the settings."""
-    section = yaml.safe_load(path.read_text())["weights"]
-    return WeightsPlan(section["model"], section["folds"], tuple(section["members"]))
+def weights_plan(path: Path) -> WeightsPlan | None:
+    """Reads the section `weights` of the settings; None where there is none."""
+    section = yaml.safe_load(path.read_text()).get("weights")
+    return WeightsPlan(**section) if section else None
 
 
 def pick(chips: Sequence[Chip], limit: int | None) -> tuple[Chip, ...]:

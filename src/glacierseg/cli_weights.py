@@ -96,7 +96,8 @@ def models(
 
 def pack(
     model_dirs: Annotated[
-        list[Path], typer.Argument(metavar="MODEL_DIR...", help="One trained model, or several of one kind.")
+        list[Path],
+        typer.Argument(metavar="MODEL_DIR...", help="One trained model, or several on the same bands."),
     ],
     name: Annotated[str, typer.Option(help="What the weights are called by.")],
     facts: Annotated[Path, typer.Option(help="What people know about them (YAML); see docs/models.md.")],

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 import yaml
 from affine import Affine
 from benchmarks.alps.recipe import find_chips as find_alps
 from benchmarks.recipes.boosting import boosting_method, pixel_features
-from benchmarks.recipes.ensemble import ensemble_methods
+from benchmarks.recipes.ensemble import ensemble_methods, shipped_methods
 from benchmarks.recipes.ground import scored_chips
-from benchmarks.recipes.methods import Method
+from benchmarks.recipes.methods import Costs, Method
 from benchmarks.recipes.scores import score
-from benchmarks.recipes.study import Chip, Study, pick, read_settings
+from benchmarks.recipes.study import Chip, Study, WeightsPlan, pick, read_settings, weights_plan
 from benchmarks.recipes.table import write_table
 from benchmarks.zanskar.recipe import find_chips as find_zanskar
 from rasterio.crs import CRS
@@ -23,10 +24,12 @@ from sklearn import metrics
 from tests.helpers import blobs, easy_scene
 
 from glacierseg.config import parse_config
+from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
 from glacierseg.raster.write import write_raster
+from glacierseg.training.checkpoint import ModelCard, save_model
 
 ROOT = Path(__file__).parents[2]
 SIDE, STEP = 48, 32
@@ -111,6 +114,39 @@ def test_the_mean_of_the_networks_is_that_of_their_probabilities(tmp_path: Path)
         assert refined.mask(chip.fold, chip.name).exists()
 
 
+def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    chips = scored_chips(study)
+    for fold in (1, 2, 3):
+        for name in ("m_landsnet", "glavitu"):
+            card = ModelCard(
+                architecture=name, width=0.125, bands=tuple(BANDS), band_mean=(100,) * 4, band_std=(50,) * 4,
+                patch_px=32,
+            )  # fmt: skip
+            torch.manual_seed(fold)
+            folder = study.run_folder("networks", fold) / name / "all"
+            save_model(folder, card.build(), card)
+            for chip in study.chips:
+                predict_scene(folder, chip.scene, folder, name=chip.name)
+    models = [dict(model) for model in study.sets["networks"]["models"]]
+    costs = {"m_landsnet": Costs(1), "glavitu": Costs(10)}
+    for window_px in (None, 40):
+        plan = WeightsPlan(8, {1: models[0], 3: models[1], 5: models[1]}, window_px)
+        raw, refined = shipped_methods(study, chips, costs, plan)
+        assert (raw.name, raw.costs.parameters) == ("as shipped: m_landsnet + 2 x glavitu", 11)
+        for chip in chips:
+            total = np.zeros((SIDE, SIDE))
+            for name, share in (("m_landsnet", 1), ("glavitu", 2)):
+                folder = study.run_folder("networks", chip.fold) / name / "all"
+                scene = tmp_path / f"{chip.name}.tif"
+                files = predict_scene(folder, scene, tmp_path / "again", window_px=window_px)
+                total += share * rasterio.open(files.probability).read(1)
+            mask = rasterio.open(raw.mask(chip.fold, chip.name)).read(1)
+            assert (mask == (total / 3 >= 0.5)).all()
+            assert refined.mask(chip.fold, chip.name).exists()
+    assert shipped_methods(study, chips, {"glavitu": Costs()}, plan) == []
+
+
 def test_boosting_learns_from_training_ground_and_predicts_all_that_is_tested(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     method = boosting_method(study, iterations=20)
@@ -150,6 +186,11 @@ def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
         config = parse_config(yaml.safe_load(text), tmp_path / "c.yaml")
         assert (config.split.fold_over, config.split.fold, config.training.epochs) == ("places", fold, 2)
         assert config.prediction.regions == "scored"
+    plan = weights_plan(ROOT / "benchmarks" / name / "settings.yaml")
+    assert plan is not None
+    assert all(1 <= fold <= plan.folds for fold in plan.members)
+    shipped = {model["name"] for model in plan.members.values()}
+    assert shipped <= {model["name"] for model in sets["networks"]["models"]}
 
 
 def test_a_few_regions_are_spread_over_the_list() -> None:

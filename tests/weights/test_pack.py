@@ -8,6 +8,7 @@ import yaml
 from safetensors.torch import load_file
 
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
+from glacierseg.models.registry import count_parameters
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import WEIGHTS, load_model, read_card
@@ -120,9 +121,35 @@ def test_kernels_beyond_float16_are_refused(tmp_path: Path) -> None:
     assert kept.largest_change == 0
 
 
-def test_networks_of_several_kinds_are_not_packed_together(tmp_path: Path) -> None:
-    one, other = model_folder(tmp_path / "a"), model_folder(tmp_path / "b", patch_px=64)
-    with pytest.raises(CheckpointError, match=r"another patch_px \(64\)"):
+def test_networks_of_several_kinds_predict_their_mean_in_windows_of_one_size(tmp_path: Path) -> None:
+    one = model_folder(tmp_path / "a", 1)
+    other = model_folder(tmp_path / "b", 2, architecture="glavitu", patch_px=64)
+    scene = training_scene(tmp_path)
+    with pytest.raises(CheckpointError, match=r"patches of 64 px and .* on 32 px; say with `window_px:`"):
+        pack_weights([one, other], "both", facts(), [scene], tmp_path)
+    weights = pack_weights([one, other], "both", facts(window_px=48), [scene], tmp_path / "shelf").weights
+    assert weights.card.parameters == sum(count_parameters(load_model(path)[0]) for path in (one, other))
+    assert (weights.window_px, [card.architecture for card in weights.model_cards]) == (
+        48, ["m_landsnet", "glavitu"]
+    )  # fmt: skip
+    found = {}
+    for name, models, settings in (
+        ("both", weights, {}),
+        ("one", weights.folders[0], {"window_px": 48}),
+        ("other", weights.folders[1], {"window_px": 48}),
+    ):
+        files = predict_scene(models, scene, tmp_path / name, precision="float32", **settings)
+        with open_scene(files.probability).open() as reader:
+            found[name] = reader.read(0, 0, 160, 160)[0]
+    mean = (found["one"][0] + found["other"][0]) / 2
+    np.testing.assert_allclose(found["both"][0], mean, atol=1e-6)
+    np.testing.assert_allclose(found["both"][1], np.abs(found["one"][0] - mean), atol=1e-6)
+    assert found["both"][1].max() > 0.01
+
+
+def test_what_does_not_belong_together_is_not_packed(tmp_path: Path) -> None:
+    one, other = model_folder(tmp_path / "a"), model_folder(tmp_path / "b", bands=BANDS[::-1])
+    with pytest.raises(CheckpointError, match=r"has other bands \(B8, B4, B3, B2\)"):
         pack_weights([one, other], "both", facts(), [training_scene(tmp_path)], tmp_path)
     with pytest.raises(RequestError, match="is no name for weights"):
         pack_weights([one], "Both of them", facts(), [training_scene(tmp_path)], tmp_path)

@@ -39,14 +39,15 @@ def check_weights(weights: Weights, document: Path) -> None:
     assert weights.megabytes < MOST_MEGABYTES
     known = {"card.json", "model.json", "model.safetensors"}
     assert {path.name for path in weights.folder.rglob("*") if path.is_file()} == known
+    parameters = 0
     for folder in weights.folders:
         network, card = load_model(folder)
         assert card == read_card(folder)
         assert card.bands == tuple(band.name for band in weights.card.bands)
-        assert count_parameters(network) == weights.card.parameters
+        parameters += count_parameters(network)
         medians = np.array([band.values.median for band in weights.card.bands])
         highs = np.array([band.values.high for band in weights.card.bands])
-        size = card.patch_px
+        size = weights.window_px
         rng = np.random.default_rng(0)
         values = rng.uniform(medians / 2, highs, (size, size, len(card.bands))).transpose(2, 0, 1)
         image = card.scaling.apply(values, np.ones((size, size), bool))
@@ -55,6 +56,7 @@ def check_weights(weights: Weights, document: Path) -> None:
         with torch.inference_mode():
             assert torch.isfinite(network(torch.from_numpy(image)[None])).all()
         assert "/" not in str(card.training.get("started_from", ""))
+    assert parameters == weights.card.parameters
     calibration_of_weights(weights, symmetries=False)
     assert any(score.low is not None for score in weights.card.scores), "no score has an interval"
     text = document.read_text(encoding="utf-8")

@@ -64,7 +64,8 @@ def predict_scene(
         scene: A scene, or its file or files; a virtual mosaic (VRT) is a file like any other.
         out_dir: Folder for `<name>_probability.tif` and `<name>_mask.tif`.
         card: Bands, scaling and patch size of a network that is given as a module.
-        window_px: Side of a window; the patch size of the training when None, 512 with a halo.
+        window_px: Side of a window; the patch size of the training or what the card of `Weights` says when
+            None, 512 with a halo.
         overlap: Share of a window that the next one covers too.
         halo_px: Instead of blending, use only what lies so far inside a window. Cheaper with large windows,
             and another answer: see `glacierseg.predict.halo`.
@@ -98,6 +99,7 @@ def predict_scene(
         for line in fitted.warnings:
             warnings.warn(line, stacklevel=2)
         scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
+        window_px = window_px or (None if halo_px else model.window_px)
     threshold = 0.5 if threshold is None else threshold
     job = _plan(
         _ensemble_of(model, card),

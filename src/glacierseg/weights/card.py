@@ -142,6 +142,8 @@ class WeightsFacts(_Section):
         scores: What was measured.
         limits: What they are not for and where they are known to fail, a line each.
         threshold: Probability from which a pixel is glacier, unless the user says otherwise.
+        window_px: Side of the windows to predict in, unless the user says otherwise; None for the training
+            patch, which then is the same for all members.
         calibration: Of the mean of several members, as `predict.calibration` writes it. A single network
             has its own in its model card.
     """
@@ -157,6 +159,7 @@ class WeightsFacts(_Section):
     scores: Annotated[tuple[Score, ...], Field(min_length=1)]
     limits: Annotated[tuple[Words, ...], Field(min_length=1)]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    window_px: Annotated[int, Field(gt=0)] | None = None
     calibration: dict[str, Any] | None = None
 
 
@@ -165,7 +168,7 @@ class WeightsCard(WeightsFacts):
 
     Attributes:
         name: What users call them by; the name of their folder.
-        parameters: Of one network.
+        parameters: Of all its networks together.
         bands: What the network reads, in its order.
         pixel_m: Side of the training scenes' pixels on the ground.
         version: glacierseg's version that packed them.

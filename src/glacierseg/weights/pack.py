@@ -81,7 +81,7 @@ def pack_weights(
     theirs. Values and pixel size that the networks expect are measured on the scenes.
 
     Args:
-        model_dirs: Model folders of one kind and on the same bands; several predict together.
+        model_dirs: Model folders on the same bands; several predict together, also of different kinds.
         name: What users will call them by: small letters, digits, dots and dashes.
         facts: What people know about them.
         scenes: The training scenes (a fair part of them), with the networks' bands by name.
@@ -96,12 +96,13 @@ def pack_weights(
         OutputError: The folder cannot be written to, or is one of something else.
     """
     cards = [read_card(Path(folder)) for folder in model_dirs]
-    _belong_together(model_dirs, cards)
+    _belong_together(model_dirs, cards, facts)
     if not scenes:
         raise RequestError("what values the weights expect is measured on training scenes; give some")
     chosen = [scene.select(cards[0].bands) for scene in scenes]
-    card = _card(name, facts, cards[0], chosen, count_parameters(load_model(model_dirs[0])[0]))
-    windows = _windows(chosen, cards[0].patch_px)
+    parameters = sum(count_parameters(load_model(folder)[0]) for folder in model_dirs)
+    card = _card(name, facts, cards[0], chosen, parameters)
+    windows = _windows(chosen, facts.window_px or cards[0].patch_px)
     final = Path(out_dir) / name
     if final.exists() and not (final / CARD_FILE).is_file():
         raise OutputError(f"{final}: is there and holds no weights; choose another name or folder")
@@ -127,17 +128,21 @@ def pack_weights(
     return Packed(Weights(final, card), change, len(windows))
 
 
-def _belong_together(folders: Sequence[Path | str], cards: Sequence[ModelCard]) -> None:
+def _belong_together(folders: Sequence[Path | str], cards: Sequence[ModelCard], facts: WeightsFacts) -> None:
     if not cards:
         raise RequestError("there is nothing to pack; give one model folder or more")
+    first = cards[0]
     for folder, card in zip(folders, cards, strict=True):
-        for what in ("architecture", "width", "options", "bands", "patch_px"):
-            own, first = getattr(card, what), getattr(cards[0], what)
-            if own != first:
-                raise CheckpointError(
-                    f"{folder}: has another {what} ({own}) than {folders[0]} ({first}); "
-                    "networks are packed together when they differ in nothing but training"
-                )
+        if card.bands != first.bands:
+            raise CheckpointError(
+                f"{folder}: has other bands ({', '.join(card.bands)}) than {folders[0]} "
+                f"({', '.join(first.bands)}); networks are packed together when they see the same bands"
+            )
+        if card.patch_px != first.patch_px and facts.window_px is None:
+            raise CheckpointError(
+                f"{folder}: was trained on patches of {card.patch_px} px and {folders[0]} on "
+                f"{first.patch_px} px; say with `window_px:` in the facts in which they predict together"
+            )
 
 
 def _card(

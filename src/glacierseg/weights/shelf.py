@@ -60,9 +60,14 @@ class Weights:
         return megabytes(self.folder)
 
     @property
-    def model_card(self) -> ModelCard:
-        """The card of its network, or of the first of several: they differ in scaling and training only."""
-        return read_card(self.folders[0])
+    def model_cards(self) -> tuple[ModelCard, ...]:
+        """The cards of its networks; they have the same bands."""
+        return tuple(read_card(folder) for folder in self.folders)
+
+    @property
+    def window_px(self) -> int:
+        """Side of the windows in which they predict together."""
+        return self.card.window_px or self.model_cards[0].patch_px
 
     def member(self, number: int | None = None) -> Path:
         """Returns the folder of one network.

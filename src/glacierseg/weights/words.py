@@ -1,5 +1,6 @@
 """Weights in words: a table of all of them, and the whole card of one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,11 +41,11 @@ def summary_lines(weights: Weights) -> list[str]:
 
 def card_lines(weights: Weights) -> list[str]:
     """Returns the whole card, a line for each fact."""
-    card, model = weights.card, weights.model_card
+    card = weights.card
     lines = [
         f"{weights.name}: {card.summary}",
         f"network: {_network(weights)}, {_parameters(weights)} parameters, {weights.megabytes:.1f} MB",
-        f"windows of {model.patch_px} px; glacier from a probability of {card.threshold:g}",
+        f"windows of {weights.window_px} px; glacier from a probability of {card.threshold:g}",
         f"trained on: {card.trained_on}",
         f"sensor: {card.sensor}, pixels of {card.pixel_m:g} m",
         f"licence of the data: {card.data_licence}",
@@ -60,24 +61,23 @@ def card_lines(weights: Weights) -> list[str]:
 
 
 def as_dict(weights: Weights) -> dict[str, Any]:
-    """Returns the card for JSON, with the network and the size."""
-    model = weights.model_card
+    """Returns the card for JSON, with the networks and the size."""
     return {
         **weights.card.model_dump(mode="json"),
-        "network": model.architecture,
-        "width": model.width,
-        "patch_px": model.patch_px,
-        "members": len(weights.folders),
+        "window_px": weights.window_px,
+        "members": [
+            {"network": model.architecture, "width": model.width, "patch_px": model.patch_px}
+            for model in weights.model_cards
+        ],
         "megabytes": round(weights.megabytes, 3),
         "folder": str(weights.folder),
     }
 
 
 def _network(weights: Weights) -> str:
-    model, members = weights.model_card, len(weights.folders)
-    return f"{members} x {model.architecture}" if members > 1 else model.architecture
+    counts = Counter(model.architecture for model in weights.model_cards)
+    return " + ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
 
 
 def _parameters(weights: Weights) -> str:
-    members = f"{len(weights.folders)} x " if len(weights.folders) > 1 else ""
-    return f"{members}{weights.card.parameters / 1e6:.2f} M"
+    return f"{weights.card.parameters / 1e6:.2f} M"
