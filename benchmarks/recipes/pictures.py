@@ -22,6 +22,8 @@ def draw_worst(study: Study, result: Result, chips: tuple[ScoredChip, ...]) -> l
     """Draws the chips of each fold with the most wrong pixels of a method, and lists all chips by that."""
     scenes = {chip.name: chip.scene for chip in study.chips}
     folder = study.out / "worst"
+    for old in folder.glob("fold*.png"):
+        old.unlink()
     drawn, lines = [], ["fold,region,wrong_px,tp,fp,fn,tn"]
     for fold in range(1, study.folds + 1):
         own = [chip for chip in chips if chip.fold == fold]
