@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.recipes.calibrated import calibrate_all
 from benchmarks.recipes.ground import ScoredChip, role_truth
 from benchmarks.recipes.methods import Costs, Method, network_names
 from benchmarks.recipes.study import Study, WeightsPlan
@@ -52,6 +53,8 @@ def shipped_methods(
 ) -> list[Method]:
     """Predicts as the weights to ship do, and returns their methods; none where a kind was not trained.
 
+    Also writes the calibration of their mean, for the facts of the weights.
+
     Each kind counts as often as it is shipped, and all predict in the windows of the weights. A fold has one
     network of a kind where the weights may have several, so this is a little less than what is shipped.
 
@@ -73,7 +76,15 @@ def shipped_methods(
     name = "as shipped: " + " + ".join(
         f"{count} x {name}" if count > 1 else name for name, count in shares.items()
     )
-    return _mean_methods(study, chips, name, "shipped", predicted, _sum([costs[name] for name in shares]))
+    methods = _mean_methods(study, chips, name, "shipped", predicted, _sum([costs[name] for name in shares]))
+    found = calibrate_all(
+        f"{len(chips)} regions of {study.name}, each by networks that did not know its ground",
+        chips,
+        lambda chip: _mean(predicted(chip.fold, chip.name)),
+        study.out / "shipped" / "probability.tif",
+    )
+    write_json(study.out / "shipped" / "calibration.json", found.to_dict())
+    return methods
 
 
 def _in_windows(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan) -> Path:
@@ -152,13 +163,18 @@ def _tuned(study: Study, fold: int, probabilities: Probabilities) -> dict[str, A
 
 
 def _mean_mask(study: Study, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], Grid]:
-    total = sum(np.concatenate([part for _, part in probability_strips(path, 512)]) for path in paths)
+    mean = _mean(paths)
     with open_raster(paths[0]) as file:
         grid = grid_of(file)
     threshold = float(study.sets[NETWORKS].get("prediction", {}).get("threshold", 0.5))
-    mask = np.where(total / len(paths) >= threshold, np.uint8(GLACIER), np.uint8(0))
-    mask[np.isnan(total)] = IGNORE
+    mask = np.where(mean >= threshold, np.uint8(GLACIER), np.uint8(0))
+    mask[np.isnan(mean)] = IGNORE
     return mask, grid
+
+
+def _mean(paths: Sequence[Path]) -> NDArray[np.float32]:
+    total = sum(np.concatenate([part for _, part in probability_strips(path, 512)]) for path in paths)
+    return np.asarray(total / len(paths))
 
 
 def _sum(costs: Sequence[Costs]) -> Costs:

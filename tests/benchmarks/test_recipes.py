@@ -24,6 +24,7 @@ from sklearn import metrics
 from tests.helpers import blobs, easy_scene
 
 from glacierseg.config import parse_config
+from glacierseg.predict.calibration import Calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
@@ -145,6 +146,16 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
             assert (mask == (total / 3 >= 0.5)).all()
             assert refined.mask(chip.fold, chip.name).exists()
     assert shipped_methods(study, chips, {"glavitu": Costs()}, plan) == []
+    found = Calibration.from_dict(json.loads((study.out / "shipped" / "calibration.json").read_text()))
+    assert found.pixels == sum(int((chip.truth != 255).sum()) for chip in chips)
+    # One map: the four chips that overlap, each pixel as the fold that counts it predicts it.
+    with rasterio.open(study.out / "shipped" / "probability.tif") as file:
+        assert (file.shape, file.transform.c) == ((SIDE, 3 * STEP + SIDE), 0)
+        whole = file.read(1)
+    assert np.isnan(whole[:2]).all()
+    last = chips[-1]
+    shown = last.truth != 255
+    assert ((whole[:, 3 * STEP :] >= 0.5)[shown] == (mask == 1)[shown]).all()
 
 
 def test_boosting_learns_from_training_ground_and_predicts_all_that_is_tested(tmp_path: Path) -> None:
