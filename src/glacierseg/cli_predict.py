@@ -123,7 +123,7 @@ def predict(
     opened = [ensemble.matching_scene(scene) for scene in opened]
     default = named.card.threshold if named else 0.5
     settings: dict[str, Any] = {
-        "window_px": window_px or (named.window_px if named and not halo_px else None),
+        "window_px": named.window_px if named and window_px is None and not halo_px else window_px,
         "overlap": overlap,
         "halo_px": halo_px,
         "batch_size": batch_size,

@@ -99,7 +99,7 @@ def predict_scene(
         for line in fitted.warnings:
             warnings.warn(line, stacklevel=2)
         scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
-        window_px = window_px or (None if halo_px else model.window_px)
+        window_px = model.window_px if window_px is None and not halo_px else window_px
     threshold = 0.5 if threshold is None else threshold
     job = _plan(
         _ensemble_of(model, card),
