@@ -68,6 +68,14 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
     assert "did you mean 'valley-s2'?" in capsys.readouterr().err
 
 
+def test_windows_are_those_of_the_card_unless_the_user_says_otherwise(place: Path, scene: Path) -> None:
+    packed(place, window_px=40)
+    for asked, window_px in ((), "40"), (("--window-px", "48"), "48"):
+        assert glacierseg("predict", "--weights", "valley-s2", scene, "--out", "out", *asked) == 0
+        with rasterio.open("out/s_mask.tif") as file:
+            assert file.tags()["window_px"] == window_px
+
+
 def test_weights_predict_a_scene_whose_bands_have_other_names_and_order(
     place: Path, scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
