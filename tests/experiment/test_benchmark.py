@@ -15,17 +15,24 @@ TRUTH = blobs(150, 150, seed=1)
 TRUTH[:3] = 255
 
 
-def make_run(path: Path, shift: int, model: str = "unetplusplus", test_from: int = 50) -> Path:
+def make_run(
+    path: Path,
+    shift: int,
+    model: str = "unetplusplus",
+    test_from: int = 50,
+    regions: tuple[str, ...] = ("north",),
+) -> Path:
     folder = RunFolder(path)
     roles = np.ones(TRUTH.shape, np.uint8)
     roles[:, test_from:] = 3
-    write_json(path / "regions.json", [{"name": "north"}])
-    write_mask(folder.truth("north"), TRUTH)
-    write_mask(folder.roles("north"), roles)
     own = folder.model(model, "all")
     mask = np.roll(np.where(TRUTH == 255, 0, TRUTH).astype(np.uint8), shift, axis=1)
-    write_mask(own.mask("north"), mask)
-    write_mask(own.refined("north"), mask)
+    write_json(path / "regions.json", [{"name": name} for name in regions])
+    for name in regions:
+        write_mask(folder.truth(name), TRUTH)
+        write_mask(folder.roles(name), roles)
+        write_mask(own.mask(name), mask)
+        write_mask(own.refined(name), mask)
     return path
 
 
@@ -46,6 +53,15 @@ def test_runs_are_compared_on_test_pixels_of_both(tmp_path):
     assert raw.comparison.scores["iou"].b == pytest.approx(scores_of(count(mask, truth)).iou)
     assert raw.comparison.scores["iou"].low > 0
     assert raw.to_dict()["scores"]["iou"]["more_than_noise"]
+
+
+def test_regions_that_show_the_same_ground_make_no_difference_more_certain(tmp_path):
+    once = compare_runs(make_run(tmp_path / "a", 9), make_run(tmp_path / "b", 2), draws=50)[0].comparison
+    both = ("north", "north again")
+    a, b = (make_run(tmp_path / run, shift, regions=both) for run, shift in (("a", 9), ("b", 2)))
+    twice = compare_runs(a, b, draws=50)[0].comparison
+    assert twice.pixels == 2 * once.pixels
+    assert (twice.blocks, twice.scores["iou"]) == (once.blocks, once.scores["iou"])
 
 
 def test_other_models_must_be_named(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from glacierseg.errors import RequestError
 from glacierseg.predict.engines import PRECISIONS, make_predictor
 from glacierseg.predict.scene import ScenePrediction, write_prediction
+from glacierseg.predict.torch_engine import of_last_class
 from glacierseg.raster.scene import open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import load_model
@@ -84,3 +85,11 @@ def test_wrong_requests_are_one_clear_line(folder, monkeypatch):
             patch.setitem(sys.modules, package, None)
             with pytest.raises(RequestError, match=rf"^{package} is not installed.*\[{extra}\]'$"):
                 ask(engine)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_difference_of_rounded_logits_is_not_rounded_again(classes):
+    torch.manual_seed(0)
+    logits = (8 * torch.randn(3, classes, 20, 20)).bfloat16()
+    expected = logits.double().softmax(1)[:, -1].float()
+    torch.testing.assert_close(of_last_class(logits), expected, atol=1e-6, rtol=0)

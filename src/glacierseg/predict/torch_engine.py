@@ -61,7 +61,7 @@ class TorchPredictor:
             for start in range(0, len(values), at_once):
                 part = slice(start, start + at_once)
                 logits = self.network(self._input(values[part], valid[part]))
-                torch.from_numpy(probability[part]).copy_(_of_last_class(logits))
+                torch.from_numpy(probability[part]).copy_(of_last_class(logits))
         return probability
 
     def _input(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
@@ -79,7 +79,7 @@ def _as_tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array) if min(array.strides) < 0 else array)
 
 
-def _of_last_class(logits: Tensor) -> Tensor:
+def of_last_class(logits: Tensor) -> Tensor:
     """Softmax of logits `(B, classes, H, W)` in float32, of which only the last `(B, H, W)` is made."""
     if logits.shape[1] == 2:
         return logits[:, 1].float().sub(logits[:, 0]).sigmoid_()
