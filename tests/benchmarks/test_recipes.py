@@ -77,7 +77,10 @@ def test_shared_ground_counts_once_and_scores_are_those_of_scikit_learn(tmp_path
         mask[5, 5] = 255  # not predicted, which is an error where there is glacier
         write_raster(tmp_path / f"p_{chip.name}.tif", mask, chip.grid, bands=["glacier"], nodata=255)
         predictions[chip.name] = np.where(mask == 255, 0, mask)
-    result = score(Method("made up", "raw", lambda _, chip: tmp_path / f"p_{chip}.tif"), chips)
+    method = Method("made up", "raw", lambda _, chip: tmp_path / f"p_{chip}.tif")
+    result = score(method, chips)
+    # The same ground twice is no more ground.
+    assert score(method, chips[:1] * 2).intervals.blocks == score(method, chips[:1]).intervals.blocks
     known = [chip.truth != 255 for chip in chips]
     true = np.concatenate([chip.truth[k] for chip, k in zip(chips, known, strict=True)])
     found = np.concatenate([predictions[chip.name][k] for chip, k in zip(chips, known, strict=True)])
