@@ -50,8 +50,7 @@ def calibrate_all(
 def _common_grid(grids: Sequence[Grid]) -> tuple[Grid, list[tuple[int, int]]]:
     """Returns a grid that holds all others, and the row and column where each begins in it."""
     first = grids[0]
-    corners = [~first.transform * (grid.transform.c, grid.transform.f) for grid in grids]
-    places = [(round(row), round(column)) for column, row in corners]
+    places = [first.place_of(grid) for grid in grids]
     top, left = (min(place[axis] for place in places) for axis in (0, 1))
     places = [(row - top, column - left) for row, column in places]
     height, width = (

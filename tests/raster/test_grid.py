@@ -87,3 +87,9 @@ def test_geographic_height_follows_the_ellipsoid():
     length = Geod(ellps="WGS84").inv(77, 32.9945, 77, 32.9955)[2]
     assert math.isclose(grid.pixel_size_m[1], length, rel_tol=1e-6)
     assert np.all(np.array(grid.pixel_size_m) > 0)
+
+
+def test_a_grid_knows_where_another_begins() -> None:
+    grid = grid_of(32643, Affine(10, 0, 500, 0, -20, 900))
+    for left, top, place in ((530, 940, (-2, 3)), (534, 868, (2, 3))):
+        assert grid.place_of(grid_of(32643, Affine(10, 0, left, 0, -20, top))) == place

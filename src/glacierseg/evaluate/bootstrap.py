@@ -245,8 +245,7 @@ def _on_lattices(grids: Sequence[Grid]) -> list[tuple[int, int, int]]:
         number = numbers.setdefault((grid.crs.to_wkt(), a, b, d, e), len(numbers))
         if number == len(first):
             first.append(grid)
-        column, row = ~first[number].transform * (grid.transform.c, grid.transform.f)
-        found.append((number, round(row), round(column)))
+        found.append((number, *first[number].place_of(grid)))
     least = {
         number: tuple(min(place[axis] for place in found if place[0] == number) for axis in (1, 2))
         for number in range(len(first))

@@ -44,6 +44,11 @@ class Grid:
         """Whether coordinates are degrees rather than lengths."""
         return bool(self.crs.is_geographic)
 
+    def place_of(self, other: "Grid") -> tuple[int, int]:
+        """Returns the row and column of this grid, also beyond it, at which another with such pixels begins."""
+        column, row = ~self.transform * (other.transform.c, other.transform.f)
+        return round(row), round(column)
+
     @cached_property
     def pixel_size_m(self) -> tuple[float, float]:
         """Width and height of a pixel in metres; of a geographic grid at its centre, on the ellipsoid."""

@@ -68,7 +68,7 @@ class LocalRaster:
             RasterError: The pixels cannot be read.
         """
         values = np.full(grid.shape, np.nan)
-        column, row = (round(number) for number in ~self.grid.transform * (grid.transform * (0, 0)))
+        row, column = self.grid.place_of(grid)
         if self.grid.crop(row, column, grid.height, grid.width).difference(grid) is None:
             top, left = max(row, 0), max(column, 0)
             height = min(row + grid.height, self.grid.height) - top
