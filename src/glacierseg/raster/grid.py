@@ -45,7 +45,7 @@ class Grid:
         return bool(self.crs.is_geographic)
 
     def place_of(self, other: "Grid") -> tuple[int, int]:
-        """Returns the row and column of this grid, also beyond it, at which another with such pixels begins."""
+        """Returns the row and column of this grid, also beyond it, where another with such pixels begins."""
         column, row = ~self.transform * (other.transform.c, other.transform.f)
         return round(row), round(column)
 
