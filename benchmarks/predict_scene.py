@@ -6,10 +6,12 @@ Each way runs in a process of its own, in turn, so that both see the same state 
 
     python benchmarks/predict_scene.py [--size-px 3000] [--height-px ...] [--rounds 3]
 
-With --network it is one process and a real network with random weights on one thread: what of the whole, from
-the model to the two finished files, is not its forward passes, in processor seconds of all threads.
+With --network it is one process and a real network with random weights: what of the whole, from the model to
+the two finished files, is not its forward passes. On one thread also in processor seconds of all threads, for
+the reading thread works beside the network.
 
     python benchmarks/predict_scene.py --network m_landsnet [--width 1.0] [--size-px 1000] [--rounds 3]
+        [--threads 1]
 
 The scene is noise that is not compressed, nor can its results be; with --scene it is another raster, of any
 number of bands.
@@ -111,8 +113,9 @@ def measure(way: str, scene: Path) -> dict[str, float]:
     return json.loads(shown.splitlines()[-1])
 
 
-def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int) -> None:
+def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, threads: int) -> None:
     """Prints what a real network leaves to everything else."""
+    import numpy as np
     import torch
 
     from glacierseg.dataset.scaling import Scaling
@@ -125,15 +128,15 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int) -
     class Timed(torch.nn.Module):
         def __init__(self, network):
             super().__init__()
-            self.network, self.seconds = network, 0.0
+            self.network, self.seconds = network, np.zeros(2)
 
         def forward(self, x):
-            started = time.thread_time()
+            started = np.array([time.perf_counter(), time.thread_time()])
             result = self.network(x)
-            self.seconds += time.thread_time() - started
+            self.seconds += np.array([time.perf_counter(), time.thread_time()]) - started
             return result
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     bands = len(open_scene(scene).bands)
     network = create_model(name, bands, 2, width).eval()
@@ -142,20 +145,27 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int) -
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             files = ScenePrediction(Path(folder) / "p.tif", Path(folder) / "m.tif")
-            started = time.process_time()
+            started = np.array([time.perf_counter(), time.process_time()])
             scaling = Scaling((128.0,) * bands, (74.0,) * bands)
             predictor = make_predictor("torch", network, scaling, window_px=window)
             predictor.network = timed = Timed(predictor.network)
-            ready = time.process_time() - started
+            ready = time.perf_counter() - started[0]
             tiling = Tiling(window, OVERLAP)
             write_prediction(
                 open_scene(scene), [predictor], files, tiling, batch_size=batch, threshold=0.5, tags={}
             )
-            whole = time.process_time() - started
+            whole = np.array([time.perf_counter(), time.process_time()]) - started
         rest = whole - timed.seconds
+        shares = {"wall clock": 0} if threads > 1 else {"wall clock": 0, "processor": 1}
         print(
-            f"{name}, width {width:g}: {whole:.2f} s, forward passes {timed.seconds:.2f} s, "
-            f"the rest {rest:.3f} s ({rest / whole:.1%}), {ready:.3f} s of it to make the predictor"
+            f"{name}, width {width:g}, {threads} threads: "
+            + "; ".join(
+                f"{clock} {whole[n]:.2f} s, forward passes {timed.seconds[n]:.2f} s, "
+                f"the rest {rest[n]:.3f} s ({rest[n] / whole[n]:.1%})"
+                for clock, n in shares.items()
+            )
+            + f"; {ready:.3f} s to make the predictor",
+            flush=True,
         )
 
 
@@ -179,6 +189,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--network", help="measure the share of its forward passes")
     parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, default=1, help="of the network")
     parser.add_argument("--child")
     parser.add_argument("--scene", type=Path, help="a raster to predict in place of noise")
     asked = parser.parse_args()
@@ -187,14 +198,14 @@ def main() -> None:
         return
     height = asked.height_px or asked.size_px
     if asked.network and asked.scene:
-        share_of_forward_passes(asked.network, asked.width, asked.scene, asked.rounds)
+        share_of_forward_passes(asked.network, asked.width, asked.scene, asked.rounds, asked.threads)
         return
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene.tif"
         make_scene(scene, height, asked.size_px)
         if asked.network:
             print(f"{BANDS} bands, {height} x {asked.size_px} px, overlap {OVERLAP:g}")
-            share_of_forward_passes(asked.network, asked.width, scene, asked.rounds)
+            share_of_forward_passes(asked.network, asked.width, scene, asked.rounds, asked.threads)
             return
         found = {way: [] for way in asked.ways}
         for _ in range(asked.rounds):

@@ -25,6 +25,7 @@ class InputScaling(nn.Module):
         self.register_buffer("factor", factor.float(), persistent=False)
         self.mean: Tensor
         self.factor: Tensor
+        self._last_lines = self.mean, self.factor
         self.floor = tuple((band, floor) for band, floor in enumerate(scaling.floor) if floor is not None)
 
     def forward(self, values: Tensor, valid: Tensor, out: Tensor | None = None) -> Tensor:
@@ -38,8 +39,7 @@ class InputScaling(nn.Module):
         Returns:
             `(B, C, H, W)`, 0 where there are no data.
         """
-        # One long line of pixels by bands: with the bands alone as the last axis, loops would be too short.
-        mean, factor = self.mean.repeat(values.shape[2]), self.factor.repeat(values.shape[2])
+        mean, factor = self._lines(values.shape[2])
         scaled = self._fresh(values) if out is None else out
         # A processor does better patch by patch, which stay in its cache; a GPU wants all at once.
         parts = ((values, scaled),) if scaled.is_cuda else zip(values, scaled, strict=True)
@@ -52,6 +52,20 @@ class InputScaling(nn.Module):
         if scaled.is_cuda or not valid.all():
             scaled.masked_fill_(~valid[..., None], 0)
         return scaled.permute(0, 3, 1, 2)
+
+    def _lines(self, width_px: int) -> tuple[Tensor, Tensor]:
+        """Mean and factor of a line of pixels by bands `(width_px * C,)`.
+
+        With the bands alone as the last axis, loops would be too short; and to make the lines takes a quarter
+        of what they are made for.
+        """
+        mean, factor = self._last_lines
+        if len(mean) != width_px * len(self.mean) or (mean.device, mean.dtype) != (
+            self.mean.device,
+            self.mean.dtype,
+        ):
+            self._last_lines = mean, factor = self.mean.repeat(width_px), self.factor.repeat(width_px)
+        return mean, factor
 
     def _fresh(self, values: Tensor) -> Tensor:
         if values.is_cuda or self.mean.dtype != torch.float32:
