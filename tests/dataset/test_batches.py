@@ -18,6 +18,17 @@ def test_a_batch_is_scaled_bit_for_bit_as_its_patches_are(dtype: str) -> None:
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_one_scaling_takes_windows_of_any_width_and_changes_of_its_type() -> None:
+    scaling = Scaling((3.0, 5.0), (2.0, 4.0))
+    scale = InputScaling(scaling)
+    for dtype, side in [(torch.float32, 4), (torch.float32, 7), (torch.float64, 7), (torch.float32, 7)]:
+        values = torch.arange(side * side * 2, dtype=torch.float32).reshape(1, side, side, 2)
+        image = scale.to(dtype)(values, torch.ones(1, side, side, dtype=torch.bool))
+        assert image.dtype == dtype
+        expected = (values - torch.tensor([3.0, 5.0])) / torch.tensor([2.0, 4.0])
+        assert torch.equal(image.permute(0, 2, 3, 1), expected.to(dtype))
+
+
 def test_input_is_not_written_to() -> None:
     values = torch.ones(1, 2, 2, 3)
     InputScaling(Scaling((1.0,) * 3, (2.0,) * 3))(values, torch.zeros(1, 2, 2, dtype=torch.bool))
