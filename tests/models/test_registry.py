@@ -89,7 +89,7 @@ def test_each_entry_is_sound(spec):
     assert spec.loss in LOSSES
     assert spec.default_patch_px % 16 == 0
     bands = spec.original_top_bands
-    assert len(set(bands)) == len(bands) == (0 if spec.name == "glavitu_global" else 6)
+    assert len(set(bands)) == len(bands) == (0 if spec.name in {"glavitu_global", "texture_mlp"} else 6)
     assert all(1 <= band <= 18 for band in bands)
 
 
@@ -110,4 +110,4 @@ def test_an_unknown_option_suggests_the_closest():
 def test_names_are_known_without_torch():
     code = "import sys; from glacierseg.models import MODELS; print(*MODELS, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["glavitu", "m_landsnet", "unetplusplus", "glavitu_global", "False"]
+    assert done.stdout.split() == [*MODELS, "False"]

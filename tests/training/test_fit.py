@@ -91,6 +91,19 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert tp / (tp + fp + fn) == pytest.approx(result.best_iou, abs=0.01)
 
 
+def test_the_last_epoch_is_kept_when_asked_for(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    kept = network()
+    settings = {"epochs": 4, "patience": 1, "patches_per_epoch": 16, "schedule": "plateau"}
+    # With a rate that does nothing no epoch is better than the first one, and patience would be lost.
+    result = fit(kept, train, validate, plan(monitor="last", learning_rate=1e-12, **settings), tmp_path / "a")
+    assert (result.epochs, result.best_epoch, result.stopped_early) == (4, 4, False)
+    last = fit(
+        network(), train, validate, plan(monitor="last", learning_rate=1e-2, **settings), tmp_path / "b"
+    )
+    assert last.best_iou == pytest.approx(float(rows(tmp_path / "b")[-1]["val_iou"]), abs=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: str) -> None:
     train, validate = datasets(tmp_path)

@@ -18,6 +18,7 @@ from glacierseg.models.registry import ModelSpec, folder_name, model_spec
 
 RoleName = Literal["train", "validate", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
+Monitor = Literal["val_iou", "val_loss", "last"]
 SmoothingName = Literal["majority", "closing", "opening", "dilation", "erosion"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -116,6 +117,7 @@ class ModelConfig(Section):
     loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
+    monitor: Monitor | None = None
     start_from: ModelPath | None = None
     prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
@@ -208,7 +210,7 @@ class TrainingConfig(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 1000
     patience: Annotated[int, Field(ge=1)] = 20
-    monitor: Literal["val_iou", "val_loss"] = "val_iou"
+    monitor: Monitor = "val_iou"
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     batch_size: Annotated[int, Field(ge=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

@@ -51,7 +51,7 @@ def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> Training
         batch_size=model.batch_size or training.batch_size or own_batch,
         epochs=model.epochs or training.epochs,
         patience=training.patience,
-        monitor=training.monitor,
+        monitor=model.monitor or training.monitor,
         clip_norm=training.clip_norm or spec.clip_norm,
         schedule=training.schedule,
         weight_decay=training.weight_decay,

@@ -89,6 +89,17 @@ MODELS: dict[str, ModelSpec] = {
             batch_size=8,
             batch_size_six_bands=8,
         ),
+        ModelSpec(
+            name="texture_mlp",
+            builder="glacierseg.models.texture_mlp:TextureMLP",
+            # What matters is how many places are in a batch: all of it learns from single pixels.
+            default_patch_px=32,
+            loss="cross_entropy",
+            learning_rate=5e-3,
+            batch_size=64,
+            batch_size_six_bands=64,
+            convolutional=True,
+        ),
     )
 }
 

@@ -19,10 +19,17 @@ _MODEL_LABELS = {
     "glavitu": "GLAVITU",
     "glavitu_global": "GlaViTU (global)",
     "m_landsnet": "M-LandsNet",
+    "texture_mlp": "Texture MLP",
     "unetplusplus": "UNet++",
     "threshold": "Threshold",
 }
-_MODEL_COLOURS = {"glavitu": BLUE, "m_landsnet": GREEN, "unetplusplus": VERMILLION, "glavitu_global": PURPLE}
+_MODEL_COLOURS = {
+    "glavitu": BLUE,
+    "m_landsnet": GREEN,
+    "unetplusplus": VERMILLION,
+    "glavitu_global": PURPLE,
+    "texture_mlp": ORANGE,
+}
 DASH = "–"
 
 

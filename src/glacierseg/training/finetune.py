@@ -87,9 +87,16 @@ def _by_band(
 ) -> None:
     if new.shape[0] != old.shape[0] or new.shape[2:] != old.shape[2:]:
         raise _other_size(model_dir)
-    for i, band in enumerate(bands):
-        if band in old_bands:
-            new[:, i].copy_(old[:, old_bands.index(band)])
+    # A network that makes several maps of each band reads it several times, in the same turn each time.
+    places = {turn: i for i, turn in enumerate(_in_turn(old_bands))}
+    for i, turn in enumerate(_in_turn(bands)):
+        if turn in places:
+            new[:, i].copy_(old[:, places[turn]])
+
+
+def _in_turn(bands: Sequence[str]) -> list[tuple[str, int]]:
+    """Each band with how often it came before."""
+    return [(band, list(bands[:i]).count(band)) for i, band in enumerate(bands)]
 
 
 def _other_size(model_dir: Path) -> CheckpointError:

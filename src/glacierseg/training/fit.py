@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -81,10 +81,7 @@ def fit(
     if processes.count > 1:
         _check_norms(network)
     table = EpochTable(folder / "epochs.csv", on_epoch if processes.is_first else None)
-    # min_delta 0: what counts as better for stopping is what counts as better for keeping.
-    stopping = EarlyStopping(
-        plan.monitor, min_delta=0.0, patience=plan.patience, mode=plan.mode, check_finite=False
-    )
+    stopping = _stopping(plan)
     shown = progress and processes.is_first
     trainer = pl.Trainer(
         max_epochs=plan.epochs,
@@ -98,7 +95,7 @@ def fit(
         gradient_clip_val=plan.clip_norm,
         callbacks=[
             table,
-            stopping,
+            *([stopping] if stopping else []),
             *state_writers(folder, plan),
             *([TQDMProgressBar(leave=False)] if shown else []),
         ],
@@ -119,16 +116,31 @@ def fit(
     states_folder(folder).mkdir(parents=True, exist_ok=True)
     with full_disk_refused(states_folder(folder)), _interruption_told(trainer), synchronised_norms(network):
         trainer.fit(task, train_loader, val_loader, ckpt_path=last_state(folder))
-    key = (lambda r: -r.val_iou) if plan.mode == "max" else (lambda r: r.val_loss)
-    winner = min(table.records, key=key)
+    winner = _winner(table.records, plan)
     load_best(network, folder, winner.epoch)
     return FitResult(
         epochs=len(table.records),
         best_epoch=winner.epoch,
         best_iou=winner.val_iou,
         best_loss=winner.val_loss,
-        stopped_early=stopping.stopped_epoch > 0,
+        stopped_early=stopping is not None and stopping.stopped_epoch > 0,
     )
+
+
+def _stopping(plan: TrainingPlan) -> EarlyStopping | None:
+    if plan.monitor == "last":
+        return None
+    # min_delta 0: what counts as better for stopping is what counts as better for keeping.
+    return EarlyStopping(
+        plan.monitor, min_delta=0.0, patience=plan.patience, mode=plan.mode, check_finite=False
+    )
+
+
+def _winner(records: Sequence[EpochRecord], plan: TrainingPlan) -> EpochRecord:
+    """Returns the epoch that is kept: the earliest of the best ones, or the last."""
+    if plan.monitor == "last":
+        return records[-1]
+    return min(records, key=lambda r: -r.val_iou if plan.monitor == "val_iou" else r.val_loss)
 
 
 def resolved_precision(plan: TrainingPlan) -> str:

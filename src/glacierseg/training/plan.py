@@ -5,7 +5,7 @@ from typing import Literal
 
 Schedule = Literal["constant", "cosine", "plateau"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
-Monitor = Literal["val_iou", "val_loss"]
+Monitor = Literal["val_iou", "val_loss", "last"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class TrainingPlan:
         batch_size: Patches per step, over all processes.
         epochs: At most so many.
         patience: Stop after so many epochs without a better validation score.
-        monitor: ``val_iou`` (higher is better) or ``val_loss``.
+        monitor: What decides which epoch is kept: ``val_iou`` (higher is better) or ``val_loss``. ``last``
+            keeps the last one and never stops early; a ``plateau`` is one of ``val_iou`` then.
         clip_norm: Largest norm of the gradient; None for no clipping.
         schedule: ``constant``; ``cosine``: a short warm-up, then down to a hundredth; ``plateau``: a tenth
             of the rate after half of `patience` without a better score.
@@ -53,7 +54,7 @@ class TrainingPlan:
     @property
     def mode(self) -> Literal["min", "max"]:
         """Whether more or less of what is monitored is better."""
-        return "max" if self.monitor == "val_iou" else "min"
+        return "min" if self.monitor == "val_loss" else "max"
 
 
 @dataclass(frozen=True)

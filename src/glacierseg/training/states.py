@@ -23,8 +23,10 @@ def state_writers(folder: Path, plan: TrainingPlan) -> tuple[ModelCheckpoint, Mo
 
     Lightning's own `save_last` writes only when there is a new best: after a kill hours would be lost.
     """
+    # Without anything to monitor each epoch takes the place of the one before.
+    monitor = None if plan.monitor == "last" else plan.monitor
     best = ModelCheckpoint(
-        states_folder(folder), "best", plan.monitor, mode=plan.mode, enable_version_counter=False
+        states_folder(folder), "best", monitor, mode=plan.mode, enable_version_counter=False
     )
     # Second, so that what it writes knows of the best one of the same epoch.
     return best, ModelCheckpoint(states_folder(folder), "last", enable_version_counter=False)

@@ -116,7 +116,7 @@ class SegmentationTask(pl.LightningModule):
         exact = {key: torch.tensor(value, dtype=torch.float64) for key, value in scores.items()}
         self.log_dict(exact, logger=False)
         if self._plateau:
-            self._plateau.step(scores[self.plan.monitor])
+            self._plateau.step(scores["val_iou" if self.plan.monitor == "last" else self.plan.monitor])
 
     def configure_gradient_clipping(
         self,
