@@ -148,7 +148,7 @@ def test_a_few_steps_fit_one_patch(name, options):
     truth = (nn.functional.avg_pool2d(x[:, 0], 5, 1, 2) > 0).long()
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(30):
         pairs = weighted_heads(network, x)
         loss = sum(weight * nn.functional.cross_entropy(logits, truth) for weight, logits in pairs)
         optimizer.zero_grad()

@@ -80,7 +80,7 @@ def local_statistics(x: Tensor, windows_px: Sequence[int]) -> Tensor:
 
     Returns:
         `(B, C * (1 + 2 * windows), H, W)`: the bands, and for each window mean and standard deviation of each
-        band over the pixels with data.
+        band over the pixels with data; the latter is a little rounded off where it is nearly 0.
     """
     known = (x != 0).any(dim=1, keepdim=True).to(x.dtype)
     stack = torch.cat([x, x * x, known], dim=1)
@@ -90,7 +90,7 @@ def local_statistics(x: Tensor, windows_px: Sequence[int]) -> Tensor:
         share = share.clamp_min(0.5 / side_px**2)
         means = means / share
         variances = (squares / share - means * means).clamp_min(0)
-        found += [means, (variances + _LEAST_VARIANCE).sqrt()]
+        found += [means, (variances + _LEAST_VARIANCE).sqrt() - _LEAST_VARIANCE**0.5]
     return torch.cat(found, dim=1)
 
 
