@@ -146,9 +146,9 @@ def test_a_few_steps_fit_one_patch(name, options):
     network = make(name, options, width=0.25).train()
     x = image(2, 3, 32, 32)
     truth = (nn.functional.avg_pool2d(x[:, 0], 5, 1, 2) > 0).long()
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    optimizer = torch.optim.Adam(network.parameters(), max(2e-3, MODELS[name].learning_rate))
     losses = []
-    for _ in range(30):
+    for _ in range(25):
         pairs = weighted_heads(network, x)
         loss = sum(weight * nn.functional.cross_entropy(logits, truth) for weight, logits in pairs)
         optimizer.zero_grad()

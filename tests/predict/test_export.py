@@ -12,6 +12,8 @@ from torch import nn
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import CheckpointError, OutputError, RequestError
 from glacierseg.models import MODELS, create_model
+from glacierseg.models.blocks import INPUT_GAIN, band_readers
+from glacierseg.models.texture_mlp import TextureMLP
 from glacierseg.predict.export import RawGraph, deepness_facts, export_model, fingerprint, raw_graph
 from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 
@@ -28,6 +30,9 @@ def lively(network: nn.Module) -> nn.Module:
     for key, parameter in network.named_parameters():
         if "head" in key and key.endswith("weight"):
             nn.init.normal_(parameter)
+        if isinstance(network, TextureMLP) and key in band_readers(network):
+            # Its only way in: as small as they start, nothing would depend on the bands.
+            parameter.detach().div_(INPUT_GAIN)
     return network.eval()
 
 
@@ -104,7 +109,7 @@ def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(tmp_path, name,
         got = run_onnx(path, with_nan(values, valid))
         expected = by_definition(folder, values, valid)
         np.testing.assert_allclose(got, expected, atol=1e-5)
-        assert expected.std() > 0.03, "probabilities differ from pixel to pixel, or the test is blind"
+        assert expected.std() > 0.1, "probabilities differ from pixel to pixel, or the test is blind"
     wrong, _ = windows(1, 64)
     with pytest.raises(Exception, match="invalid dimensions"):
         run_onnx(path, wrong)

@@ -54,10 +54,8 @@ def test_bf16_is_no_farther_off_than_autocast(name) -> None:
     exact = probability(network, x)
     usual = (probability(network, x, bf16=True) - exact).abs()
     error = (probability(fused(network, example(), bf16=True), x, bf16=True) - exact).abs()
-    # Two layers average few errors, and which rounding falls better is chance there.
-    slack = 2 if name == "texture_mlp" else 1.2
-    assert 0 < error.mean() <= slack * usual.mean()
-    assert error.max() <= 1.25 * slack * usual.max()
+    assert 0 < error.mean() <= 1.2 * usual.mean()
+    assert error.max() <= 1.5 * usual.max()
 
 
 @pytest.mark.parametrize("fast", [True, False])
