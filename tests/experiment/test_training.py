@@ -1,7 +1,16 @@
+import json
 from pathlib import Path
+from typing import Any
 
-from glacierseg.config import parse_config
+import numpy as np
+import pytest
+
+from glacierseg.config import RunConfig, parse_config
+from glacierseg.console import Talk
+from glacierseg.errors import ConfigError
+from glacierseg.experiment import run_experiment
 from glacierseg.experiment.training import training_plan
+from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 
 def test_a_model_wins_over_the_section_and_the_section_over_the_networks_defaults() -> None:
@@ -24,3 +33,39 @@ def test_a_model_wins_over_the_section_and_the_section_over_the_networks_default
     )
     assert {key: getattr(changed, key) for key in own} == own
     assert plain.clip_norm == changed.clip_norm == 0.5
+
+
+def pixel_config(folder: Path, model: dict[str, Any]) -> RunConfig:
+    mask = blobs(64, 96, 4)
+    write_scene(folder / "s.tif", easy_scene(mask, 3), ["a", "b", "c"])
+    write_mask(folder / "m.tif", mask)
+    parts = {"train": {"x": [0, 0.5]}, "validate": {"x": [0.5, 0.75]}, "test": {"x": [0.75, 1]}}
+    return parse_config(
+        {
+            "name": "basin",
+            "regions": [{"name": "a", "scene": "s.tif", "truth": "m.tif", "roles": parts}],
+            "models": [model],
+            "bands": {"top": 2, "check": False},
+            "training": {"epochs": 4, "schedule": "cosine", "monitor": "last"},
+            "outputs": {"outlines": "none", "report": False},
+        },
+        folder / "c.yaml",
+    )
+
+
+def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"name": "texture_mlp", "width": 0.25, "patch_px": 16, "batch_size": 2, "shuffled_pixels": 2048}
+    run = run_experiment(pixel_config(tmp_path, model), tmp_path / "out", talk=Talk())
+    assert "on 8 patches of 16 px from 2048 shuffled pixels" in capsys.readouterr().out
+    for bands in ("all", "top6"):
+        facts = json.loads((run / "texture_mlp" / bands / "model.json").read_text())["training"]
+        assert (facts["shuffled_pixels"], facts["patches"]) == (2048, 8)
+        assert facts["best_val_iou"] > 0.8
+    assert np.isfinite(facts["best_val_loss"])
+
+
+def test_shuffled_pixels_are_refused_for_networks_that_learn_shapes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"m_landsnet learns shapes.*only texture_mlp can"):
+        pixel_config(tmp_path, {"name": "m_landsnet", "shuffled_pixels": 5})

@@ -16,6 +16,7 @@ VARIANTS = [
     ("unetplusplus", {"deep_supervision": True}),
     ("glavitu_global", {"deep_supervision": False, "groups": ((2, 0), (1,))}),
     ("texture_mlp", {"windows_px": (5,), "layers": 1}),
+    ("texture_mlp", {"dropout": 0.3}),
 ]
 IDS = ["+".join([name, *options]) for name, options in VARIANTS]
 every_network = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)

@@ -76,6 +76,7 @@ def test_the_slope_is_finite_where_all_is_alike():
         ({"windows_px": (3, 8)}, r"windows_px is \[3, 8\]"),
         ({"windows_px": (1,)}, "give odd numbers"),
         ({"layers": 0}, "layers is 0"),
+        ({"dropout": 1.0}, "dropout is 1"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

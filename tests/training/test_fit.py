@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from glacierseg.dataset.augment import Augmentation
+from glacierseg.dataset.batches import InputScaling
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
 from glacierseg.dataset.sampler import EpochSampler, SharedBatches
 from glacierseg.dataset.scaling import Scaling
+from glacierseg.dataset.shuffled_pixels import ShuffledPixels, describe_pixels
 from glacierseg.dataset.split import Part, roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
@@ -46,9 +48,19 @@ def datasets(folder: Path) -> tuple[PatchDataset, PatchDataset]:
     )
 
 
-def network() -> nn.Module:
+def network(name: str = "m_landsnet") -> nn.Module:
     torch.manual_seed(0)
-    return create_model("m_landsnet", 2, 2, 0.125)
+    return create_model(name, 2, 2, 0.125)
+
+
+def shuffled(train: PatchDataset, learner: nn.Module) -> ShuffledPixels:
+    """The pixels of training patches, for a network that can learn from them one by one."""
+    patch_px = train.reader.patch_px
+    pixels = describe_pixels(
+        train.reader.regions, train.patches, patch_px, train.scaling, learner.describe, learner.reach_px,
+        most=3000,
+    )  # fmt: skip
+    return ShuffledPixels(*pixels, 16, train.scaling, seed=5)
 
 
 def plan(**changes: object) -> TrainingPlan:
@@ -89,6 +101,21 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
             )
     tp, fp, fn, _ = task.counts.tolist()
     assert tp / (tp + fp + fn) == pytest.approx(result.best_iou, abs=0.01)
+
+
+def test_a_pixel_network_learns_from_shuffled_pixels_and_is_judged_on_patches(tmp_path: Path) -> None:
+    train, validate = datasets(tmp_path)
+    net = network("texture_mlp")
+    settings = plan(epochs=6, schedule="cosine", learning_rate=5e-3, loss="cross_entropy", glacier_share=0.5)
+    result = fit(net, shuffled(train, net), validate, settings, tmp_path / "run")
+    assert result.best_iou > 0.8
+    scale = InputScaling(train.scaling)
+    values, valid, truth = (torch.stack(parts) for parts in zip(*validate, strict=True))
+    with torch.no_grad():
+        predicted = net.eval()(scale(values, valid)).argmax(1)
+    ice, found = truth == 1, (predicted == 1) & (truth != 255)
+    iou = float((ice & found).sum() / (ice | found).sum())
+    assert iou == pytest.approx(result.best_iou, abs=0.01)
 
 
 def test_the_last_epoch_is_kept_when_asked_for(tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ import sys
 from pathlib import Path
 import torch
 from glacierseg.training.fit import fit
-from tests.training.test_fit import datasets, network, plan
-folder, out, loss = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+from tests.training.test_fit import datasets, network, plan, shuffled
+folder, out, name, loss = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 train, validate = datasets(folder)
-net = network()
+net = network(name)
+if name == "texture_mlp":
+    train = shuffled(train, net)
 settings = plan(epochs=3, precision="float64", loss=loss, batch_size=4, clip_norm=1.0, schedule="cosine")
 fit(net, train, validate, settings, out)
 import os
@@ -48,11 +50,14 @@ def launch(script: str, *arguments: object, processes: int) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("loss", ["dice_focal", "cross_entropy"])
-def test_two_processes_train_to_the_result_of_one(tmp_path: Path, loss: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [("m_landsnet", "dice_focal"), ("m_landsnet", "cross_entropy"), ("texture_mlp", "cross_entropy")],
+)
+def test_two_processes_train_to_the_result_of_one(tmp_path: Path, name: str, loss: str) -> None:
     for count in (1, 2):
         (tmp_path / f"data{count}").mkdir()
-        launch(TRAIN, tmp_path / f"data{count}", tmp_path / f"run{count}", loss, processes=count)
+        launch(TRAIN, tmp_path / f"data{count}", tmp_path / f"run{count}", name, loss, processes=count)
     tables = []
     for count in (1, 2):
         with (tmp_path / f"run{count}" / "epochs.csv").open() as file:

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from glacierseg.errors import UnknownModelError
-from glacierseg.models.registry import ModelSpec, folder_name, model_spec
+from glacierseg.models.registry import MODELS, ModelSpec, folder_name, model_spec
 
 RoleName = Literal["train", "validate", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
@@ -116,6 +116,7 @@ class ModelConfig(Section):
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    shuffled_pixels: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
     monitor: Monitor | None = None
     start_from: ModelPath | None = None
@@ -129,10 +130,25 @@ class ModelConfig(Section):
         except UnknownModelError as error:
             raise ValueError(str(error)) from error
 
+    @model_validator(mode="after")
+    def _can_learn_from_pixels(self) -> "ModelConfig":
+        if self.shuffled_pixels and not self.spec.shuffled_pixels:
+            able = " and ".join(name for name, spec in MODELS.items() if spec.shuffled_pixels)
+            raise ValueError(
+                f"shuffled_pixels is {self.shuffled_pixels}, but {self.name} learns shapes and needs patches "
+                f"as they lie; only {able} can learn from single pixels"
+            )
+        return self
+
     @property
     def spec(self) -> ModelSpec:
         """The network's own defaults."""
         return model_spec(self.name)
+
+    @property
+    def resolved_shuffled_pixels(self) -> int:
+        """How many single pixels it learns from; 0 for patches as they lie."""
+        return self.shuffled_pixels or self.spec.shuffled_pixels
 
     @property
     def resolved_patch_px(self) -> int:

@@ -88,6 +88,23 @@ def place_patches(
     return tuple(placed)
 
 
+def covered_pixels(region: Region, index: int, patches: Sequence[Patch], patch_px: int) -> NDArray[np.bool_]:
+    """Returns the pixels `(H, W)` of a region that patches cover.
+
+    Args:
+        region: The region.
+        index: Its number in the patches.
+        patches: Of all regions.
+        patch_px: Side of a patch.
+    """
+    covered = np.zeros(region.truth.shape, bool)
+    for patch in patches:
+        if patch.region == index:
+            rows = slice(max(patch.row, 0), max(patch.row + patch_px, 0))
+            covered[rows, max(patch.column, 0) : max(patch.column + patch_px, 0)] = True
+    return covered
+
+
 class PatchReader:
     """Reads patches of regions with their truth and roles."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glacierseg.config import RegionConfig, RunConfig
 from glacierseg.console import Talk
-from glacierseg.dataset.patches import Patch, Region, place_patches
+from glacierseg.dataset.patches import Patch, Region, covered_pixels, place_patches
 from glacierseg.dataset.split import (
     NO_ROLE,
     ROLE_CODES,
@@ -210,20 +210,10 @@ def tuning_truths(
         return {study.name: study.truth_of("validate") for study in studied if "validate" in study.areas}
     truths = {}
     for index, study in enumerate(studied):
-        held = _cover(study, index, patches.validate, patch_px)
+        held = covered_pixels(study.region, index, patches.validate, patch_px)
         if held.any():
             truths[study.name] = np.where(held, study.region.truth, np.uint8(IGNORE))
     return truths
-
-
-def _cover(study: StudyRegion, index: int, patches: Sequence[Patch], patch_px: int) -> NDArray[np.bool_]:
-    """Returns the pixels `(H, W)` of a region that patches cover."""
-    cover = np.zeros(study.region.truth.shape, bool)
-    for patch in patches:
-        if patch.region == index:
-            rows = slice(max(patch.row, 0), max(patch.row + patch_px, 0))
-            cover[rows, max(patch.column, 0) : max(patch.column + patch_px, 0)] = True
-    return cover
 
 
 def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, *, blanked: bool) -> float:
@@ -239,13 +229,14 @@ def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, 
     """
     shown = []
     for index, study in enumerate(studied):
-        train = _cover(study, index, patches.train, patch_px)
+        train = covered_pixels(study.region, index, patches.train, patch_px)
         if blanked:
             train &= np.isin(study.region.roles, (NO_ROLE, ROLE_CODES["train"]))
         shown.append(train)
     total = seen = 0
     for index, study in enumerate(studied):
-        validated = _cover(study, index, patches.validate, patch_px) & (study.region.truth != IGNORE)
+        validated = covered_pixels(study.region, index, patches.validate, patch_px)
+        validated &= study.region.truth != IGNORE
         if blanked:
             validated &= study.region.roles == ROLE_CODES["validate"]
         if not validated.any():

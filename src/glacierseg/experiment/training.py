@@ -20,10 +20,12 @@ from glacierseg.dataset.scaling import (
     measure_logarithmic_scaling,
     measure_scaling,
 )
+from glacierseg.dataset.shuffled_pixels import ShuffledPixels, describe_pixels
 from glacierseg.dataset.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
+from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import count_parameters, create_model
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.training.checkpoint import ModelCard, save_model
@@ -106,19 +108,22 @@ def train(
     started = time.monotonic()
     if is_first:
         folder.forget_results()
-    data = _prepare(config, model, studied, bands, states_folder(folder.path))
     plan = training_plan(config, model, len(bands))
     torch.manual_seed(plan.seed)
     options = network_options(config, model, bands)
     network = create_model(model.name, len(bands), 2, model.width, **options)
+    data = _prepare(config, model, network, studied, bands, states_folder(folder.path))
     if model.start_from is not None:
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
         talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
+    size_px = f"{model.resolved_patch_px} px"
+    if isinstance(data.train, ShuffledPixels):
+        size_px += f" from {len(data.train.glacier)} shuffled pixels"
     talk.say(
         f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches of "
-        f"{model.resolved_patch_px} px, validating on {len(data.validate)} "
-        f"(training sees {data.leak:.0%} of their pixels)"
+        f"{size_px}, "
+        f"validating on {len(data.validate)} (training sees {data.leak:.0%} of their pixels)"
     )
     for line in data.statistics.lines():
         talk.say(line)
@@ -160,7 +165,7 @@ def train(
 class _TrainingData:
     """What a network trains on."""
 
-    train: PatchDataset
+    train: PatchDataset | ShuffledPixels
     validate: PatchDataset
     scaling: Scaling
     leak: float
@@ -171,6 +176,7 @@ class _TrainingData:
 def _prepare(
     config: RunConfig,
     model: ModelConfig,
+    network: nn.Module,
     studied: Sequence[StudyRegion],
     bands: tuple[str, ...],
     cache_folder: Path,
@@ -188,15 +194,31 @@ def _prepare(
     plain = measure_scaling(pixels for pixels, _ in train_pixels(regions))
     scaling = _with_logarithms(config, regions, bands, plain)
     spatial = config.split.method != "random"
-    return _TrainingData(
-        train=PatchDataset(
-            reader,
-            patches.train,
-            "train",
+    seed = config.training.seed
+    train: PatchDataset | ShuffledPixels
+    if isinstance(network, PixelNetwork):
+        train = ShuffledPixels(
+            *describe_pixels(
+                regions,
+                patches.train,
+                patch_px,
+                scaling,
+                network.describe,
+                network.reach_px,
+                most=model.resolved_shuffled_pixels,
+                seed=seed,
+            ),
+            patch_px,
             scaling,
-            augmentation=augmentation(config, bands),
-            seed=config.training.seed,
-        ),
+            glacier_share=config.patch.glacier_share,
+            seed=seed,
+        )
+    else:
+        train = PatchDataset(
+            reader, patches.train, "train", scaling, augmentation=augmentation(config, bands), seed=seed
+        )
+    return _TrainingData(
+        train=train,
         # Under the random split validation patches lie among training pixels.
         validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
         scaling=scaling,
@@ -326,6 +348,7 @@ def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: 
         "regions": list(data.regions),
         "dataset_fingerprint": data.statistics.fingerprint,
         "patches": len(data.train),
+        **({"shuffled_pixels": len(data.train.glacier)} if isinstance(data.train, ShuffledPixels) else {}),
         "validation_patches": len(data.validate),
         "validation_pixels_seen_in_training": data.leak,
         "loss": plan.loss,

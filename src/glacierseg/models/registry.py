@@ -31,6 +31,8 @@ class ModelSpec:
         clip_norm: largest norm of the gradient; None: not clipped.
         original_top_bands: the six bands that the original study found most important, one-based, the best
             first; empty where it did not use the network.
+        shuffled_pixels: single pixels that it learns from unless told otherwise, for a `PixelNetwork`; 0 for
+            one that learns from patches as they lie.
         convolutional: whether a result depends on the surroundings of a pixel only, wherever its window lies.
         parts: what the name alone tells the builder; empty but for `smp:` names.
     """
@@ -44,6 +46,7 @@ class ModelSpec:
     batch_size_six_bands: int = 16
     clip_norm: float | None = None
     original_top_bands: tuple[int, ...] = ()
+    shuffled_pixels: int = 0
     convolutional: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,12 +95,13 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             name="texture_mlp",
             builder="glacierseg.models.texture_mlp:TextureMLP",
-            # What matters is how many places are in a batch: all of it learns from single pixels.
-            default_patch_px=32,
+            default_patch_px=64,
             loss="cross_entropy",
             learning_rate=5e-3,
-            batch_size=64,
-            batch_size_six_bands=64,
+            # Twenty epochs are 4000 steps; more gained nothing on real ground.
+            batch_size=1,
+            batch_size_six_bands=1,
+            shuffled_pixels=800_000,
             convolutional=True,
         ),
     )

@@ -29,6 +29,7 @@ class TextureMLP(nn.Module):
         width: multiplies the 128 hidden channels.
         windows_px: sides of the windows, odd.
         layers: hidden layers.
+        dropout: chance of each hidden channel to be silenced at a pixel, in training only.
 
     Raises:
         RequestError: impossible sizes.
@@ -42,6 +43,7 @@ class TextureMLP(nn.Module):
         *,
         windows_px: Sequence[int] = WINDOWS_PX,
         layers: int = 2,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_sizes(in_channels, classes, width)
@@ -49,6 +51,8 @@ class TextureMLP(nn.Module):
             raise RequestError(f"windows_px is {list(windows_px)}: give odd numbers from 3 on")
         if layers < 1:
             raise RequestError(f"layers is {layers}: give at least 1")
+        if not 0 <= dropout < 1:
+            raise RequestError(f"dropout is {dropout:g}: give 0, or a number below 1")
         self.windows_px = tuple(windows_px)
         features, hidden = in_channels * (1 + 2 * len(windows_px)), scaled_channels(HIDDEN_CHANNELS, width)
         self.layers = nn.Sequential(
@@ -57,6 +61,8 @@ class TextureMLP(nn.Module):
                     nn.Conv2d(hidden if number else features, hidden, 1, bias=False),
                     nn.BatchNorm2d(hidden),
                     nn.ReLU(inplace=True),
+                    # Not of whole maps: in training, pixels of a patch have nothing to do with one another.
+                    *([nn.Dropout(dropout)] if dropout else []),
                 )
                 for number in range(layers)
             )
@@ -65,10 +71,23 @@ class TextureMLP(nn.Module):
         initialise(self)
         quiet_inputs(self.layers[0], tuple(range(in_channels)) * (1 + 2 * len(windows_px)))
 
+    @property
+    def reach_px(self) -> int:
+        """How far around a pixel its description looks."""
+        return max(self.windows_px) // 2
+
+    def describe(self, x: Tensor) -> Tensor:
+        """`(B, in_channels, H, W)` to what `local_statistics` tells of each pixel."""
+        return local_statistics(x, self.windows_px)
+
+    def classify(self, descriptions: Tensor) -> Tensor:
+        """What `describe` returns to logits `(B, classes, H, W)`."""
+        logits: Tensor = self.head(self.layers(descriptions))
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`."""
-        logits: Tensor = self.head(self.layers(local_statistics(x, self.windows_px)))
-        return logits
+        return self.classify(self.describe(x))
 
 
 def local_statistics(x: Tensor, windows_px: Sequence[int]) -> Tensor:

@@ -12,12 +12,16 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from glacierseg.dataset.batches import InputScaling
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.models.heads import weighted_heads
+from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.training.losses import IGNORE, make_loss
 from glacierseg.training.plan import TrainingPlan
 from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Values `(B, P, P, C)` as stored, valid `(B, P, P)` and target `(B, P, P)`, from `PatchDataset`."""
+"""Values `(B, P, P, C)` as stored, valid `(B, P, P)` and target `(B, P, P)`, from `PatchDataset`.
+
+From `ShuffledPixels` the values are descriptions `(B, P, P, F)`.
+"""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -34,6 +38,8 @@ class SegmentationTask(pl.LightningModule):
         plan: TrainingPlan,
         validation_batches: int,
         processes: Processes,
+        *,
+        learns_pixels: bool = False,
     ) -> None:
         """Sets up the task.
 
@@ -44,6 +50,7 @@ class SegmentationTask(pl.LightningModule):
             validation_batches: Of all processes together; what a sampler repeats beyond them to give each
                 process as many is not counted.
             processes: Which of them this is.
+            learns_pixels: Training batches are those of `ShuffledPixels`, for a `PixelNetwork`.
         """
         super().__init__()
         self.network = network
@@ -51,6 +58,7 @@ class SegmentationTask(pl.LightningModule):
         self.plan = plan
         self.validation_batches = validation_batches
         self.processes = processes
+        self.learns_pixels = learns_pixels
         self.loss = make_loss(plan.loss, plan.label_smoothing)
         # tp, fp, fn, tn, as integers: sums over an epoch are exact however it is batched.
         self.register_buffer("counts", torch.zeros(4, dtype=torch.int64), persistent=False)
@@ -75,11 +83,15 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002  (Lightning's signature)
         """Returns the loss of a batch, as much of it as this process's gradient has to carry."""
         values, valid, target = batch
-        image, target = self.scale(values, valid), target.long()
-        heads = weighted_heads(self.network, image)
-        loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
-        self._train_sum += loss.detach().double() * len(image)
-        self._train_count += len(image)
+        target = target.long()
+        if self.learns_pixels:
+            assert isinstance(self.network, PixelNetwork)  # noqa: S101  (who gives such batches knows)
+            loss = self.loss(self.network.classify(values.permute(0, 3, 1, 2)), target)
+        else:
+            heads = weighted_heads(self.network, self.scale(values, valid))
+            loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
+        self._train_sum += loss.detach().double() * len(target)
+        self._train_count += len(target)
         # DDP takes the mean of the processes' gradients; `processes.global_sum` makes their sum the true one.
         return loss * process_count()
 
