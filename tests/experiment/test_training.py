@@ -7,9 +7,9 @@ import pytest
 
 from glacierseg.config import RunConfig, parse_config
 from glacierseg.console import Talk
-from glacierseg.errors import ConfigError
-from glacierseg.experiment import run_experiment
-from glacierseg.experiment.training import training_plan
+from glacierseg.errors import BandError, ConfigError
+from glacierseg.experiment import run_experiment, train_one
+from glacierseg.experiment.training import check_named_bands, training_plan
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 
@@ -45,7 +45,7 @@ def pixel_config(folder: Path, model: dict[str, Any]) -> RunConfig:
             "name": "basin",
             "regions": [{"name": "a", "scene": "s.tif", "truth": "m.tif", "roles": parts}],
             "models": [model],
-            "bands": {"top": 2, "check": False},
+            "bands": {"top": 2, "check": False, "logarithm": "all"},
             "training": {"epochs": 4, "schedule": "cosine", "monitor": "last"},
             "outputs": {"outlines": "none", "report": False},
         },
@@ -69,3 +69,28 @@ def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
 def test_shuffled_pixels_are_refused_for_networks_that_learn_shapes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"m_landsnet learns shapes.*only texture_mlp can"):
         pixel_config(tmp_path, {"name": "m_landsnet", "shuffled_pixels": 5})
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, [True] * 3), ({"logarithm": ["b"]}, [False, True, False])]
+)
+def test_a_model_may_see_other_logarithms_than_the_rest(
+    tmp_path: Path, own: dict[str, Any], expected: list[bool]
+) -> None:
+    model = {
+        "name": "texture_mlp",
+        "width": 0.125,
+        "patch_px": 16,
+        "epochs": 1,
+        "shuffled_pixels": 256,
+        **own,
+    }
+    folder = train_one(pixel_config(tmp_path, model), "texture_mlp", None, tmp_path / "out")
+    card = json.loads((folder / "model.json").read_text())
+    assert [floor is not None for floor in card["band_log_floor"]] == expected
+
+
+def test_logarithms_of_bands_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    config = pixel_config(tmp_path, {"name": "texture_mlp", "logarithm": ["nirr"]})
+    with pytest.raises(BandError, match=r"logarithm of texture_mlp names band 'nirr'.*did you mean 'nir'"):
+        check_named_bands(config, ("red", "nir"))

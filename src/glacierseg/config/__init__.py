@@ -3,6 +3,7 @@
 from glacierseg.config.load import dump_config, first_difference, load_config, parse_config
 from glacierseg.config.sections import (
     BandsConfig,
+    Logarithm,
     ModelConfig,
     OutputsConfig,
     PartConfig,
@@ -17,6 +18,7 @@ from glacierseg.config.sections import (
 
 __all__ = [
     "BandsConfig",
+    "Logarithm",
     "ModelConfig",
     "OutputsConfig",
     "PartConfig",

@@ -20,6 +20,7 @@ RoleName = Literal["train", "validate", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
 Monitor = Literal["val_iou", "val_loss", "last"]
 SmoothingName = Literal["majority", "closing", "opening", "dilation", "erosion"]
+Logarithm = Literal["all"] | tuple[str, ...]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -119,6 +120,7 @@ class ModelConfig(Section):
     shuffled_pixels: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
     monitor: Monitor | None = None
+    logarithm: Logarithm | None = None
     start_from: ModelPath | None = None
     prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
@@ -167,7 +169,7 @@ class BandsConfig(Section):
     recipe: str | tuple[str, ...] | None = None
     scale: float = 1.0
     offset: float = 0.0
-    logarithm: Literal["all"] | tuple[str, ...] = ()
+    logarithm: Logarithm = ()
     modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @field_validator("modalities")

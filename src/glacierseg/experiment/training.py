@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glacierseg.config import ModelConfig, RunConfig
+from glacierseg.config import Logarithm, ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
@@ -192,7 +192,8 @@ def _prepare(
         reader.store.fill()
     wait_for_others()
     plain = measure_scaling(pixels for pixels, _ in train_pixels(regions))
-    scaling = _with_logarithms(config, regions, bands, plain)
+    logarithm = config.bands.logarithm if model.logarithm is None else model.logarithm
+    scaling = _with_logarithms(logarithm, regions, bands, plain)
     spatial = config.split.method != "random"
     seed = config.training.seed
     train: PatchDataset | ShuffledPixels
@@ -229,10 +230,9 @@ def _prepare(
 
 
 def _with_logarithms(
-    config: RunConfig, regions: Sequence[Region], bands: tuple[str, ...], plain: Scaling
+    wanted: Logarithm, regions: Sequence[Region], bands: tuple[str, ...], plain: Scaling
 ) -> Scaling:
-    """Measures the scaling again where the configuration wants logarithms of some bands."""
-    wanted = config.bands.logarithm
+    """Measures the scaling again where logarithms of some bands are wanted."""
     places = range(len(bands)) if wanted == "all" else [bands.index(band) for band in wanted if band in bands]
     if not places:
         return plain
@@ -241,7 +241,7 @@ def _with_logarithms(
     except ValueError as error:
         name = bands[error.args[0]]
         raise BandError(
-            f"bands.logarithm takes in {name}, whose mean is not positive; name only bands that measure "
+            f"logarithm takes in {name}, whose mean is not positive; name only bands that measure "
             "light, such as logarithm: [red, nir]"
         ) from error
     return measure_logarithmic_scaling((pixels for pixels, _ in train_pixels(regions)), floor)
@@ -307,8 +307,9 @@ def check_named_bands(config: RunConfig, bands: Sequence[str]) -> None:
         BandError: One does not.
     """
     groups = {f"modality {name!r}": members for name, members in config.bands.modalities.items()}
-    if config.bands.logarithm != "all":
-        groups["bands.logarithm"] = config.bands.logarithm
+    logarithms = {"bands.logarithm": config.bands.logarithm}
+    logarithms |= {f"logarithm of {model.name}": model.logarithm or () for model in config.models}
+    groups |= {name: members for name, members in logarithms.items() if members != "all"}
     for name, members in groups.items():
         for band in members:
             if band not in bands:
