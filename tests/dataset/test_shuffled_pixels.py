@@ -98,6 +98,14 @@ def test_pixels_outside_of_the_patches_are_not_drawn(regions: list[Region]) -> N
     assert sorted(found[:, 0].tolist()) == sorted(values[0][valid].tolist())
 
 
+def test_without_training_ground_there_are_no_pixels(tmp_path: Path) -> None:
+    one = region(tmp_path, "a", 20, 20)
+    one.roles[:] = ROLE_CODES["test"]
+    found, glacier = described([one])
+    assert (len(found), len(glacier)) == (0, 0)
+    assert len(ShuffledPixels(found, glacier, 8, PLAIN)) == 0
+
+
 def pixels(count: int, *, share: float | None = None, seed: int = 0, patch_px: int = 8) -> ShuffledPixels:
     numbers = np.arange(count, dtype=np.float32)
     descriptions = np.stack([numbers, numbers * 2], axis=1)

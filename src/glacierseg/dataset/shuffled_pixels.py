@@ -57,7 +57,7 @@ class ShuffledPixels(Dataset[PatchTensors]):
         self.patch_px = patch_px
         self.scaling = scaling
         self.seed = seed
-        self._pools: tuple[tuple[NDArray[np.int64] | None, int], ...] = ((None, patch_px**2),)
+        self._pools: tuple[tuple[NDArray[np.int64], int], ...] = ((np.arange(len(glacier)), patch_px**2),)
         if glacier_share is not None and 0 < glacier.sum() < len(glacier):
             rich = round(patch_px**2 * glacier_share)
             self._pools = (np.flatnonzero(glacier), rich), (np.flatnonzero(~glacier), patch_px**2 - rich)
@@ -85,11 +85,7 @@ class ShuffledPixels(Dataset[PatchTensors]):
     def _pixels(self, draw: int) -> NDArray[np.int64]:
         """Draws with replacement, which needs no memory of earlier draws and is as good with many pixels."""
         rng = np.random.default_rng((self.seed, draw))
-        parts = []
-        for pool, wanted in self._pools:
-            drawn = rng.integers(len(self.glacier) if pool is None else len(pool), size=wanted)
-            parts.append(drawn if pool is None else pool[drawn])
-        return np.concatenate(parts)
+        return np.concatenate([rng.choice(pool, wanted) for pool, wanted in self._pools])
 
 
 def describe_pixels(
@@ -119,7 +115,7 @@ def describe_pixels(
         seed: Decides which are drawn.
 
     Returns:
-        Descriptions `(N, F)` and whether each pixel is glacier `(N,)`.
+        Descriptions `(N, F)` and whether each pixel is glacier `(N,)`; `N` is 0 where nothing is labelled.
     """
     drawn = _drawn(regions, patches, patch_px, most, np.random.default_rng(seed))
     found: list[NDArray[np.float32]] = []
@@ -142,7 +138,9 @@ def describe_pixels(
                     described = describe(torch.from_numpy(scaling.apply(values, valid))[None])[0].numpy()
                 found.append(described[:, rows + reach_px, columns + reach_px].T)
                 glacier.append(region.truth[row + rows, column + columns] == GLACIER)
-    return np.concatenate(found), np.concatenate(glacier)
+    return np.concatenate(found or [np.empty((0, 0), np.float32)]), np.concatenate(
+        glacier or [np.empty(0, bool)]
+    )
 
 
 def _drawn(
@@ -153,13 +151,15 @@ def _drawn(
     for index, region in enumerate(regions):
         area = covered_pixels(region, index, patches, patch_px)
         usable.append(area & (region.roles == ROLE_CODES["train"]) & (region.truth != IGNORE))
-    ends = np.cumsum([np.count_nonzero(area) for area in usable])
-    chosen = np.sort(rng.choice(ends[-1], min(most, int(ends[-1])), replace=False, shuffle=False))
-    drawn: list[NDArray[np.bool_]] = []
-    for area, own in zip(usable, np.split(chosen, np.searchsorted(chosen, ends[:-1])), strict=True):
+    counts = [np.count_nonzero(area) for area in usable]
+    total, starts = sum(counts), np.cumsum([0, *counts[:-1]])
+    chosen = np.sort(rng.choice(total, min(most, total), replace=False, shuffle=False))
+    drawn = []
+    for area, start, own in zip(
+        usable, starts, np.split(chosen, np.searchsorted(chosen, starts[1:])), strict=True
+    ):
         places = np.zeros(area.shape, bool)
-        first = ends[len(drawn)] - np.count_nonzero(area)
-        places.flat[np.flatnonzero(area)[own - first]] = True
+        places.flat[np.flatnonzero(area)[own - start]] = True
         drawn.append(places)
     return drawn
 
