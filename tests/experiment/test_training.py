@@ -58,10 +58,10 @@ def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
 ) -> None:
     model = {"name": "texture_mlp", "width": 0.25, "patch_px": 16, "batch_size": 2, "shuffled_pixels": 2048}
     run = run_experiment(pixel_config(tmp_path, model), tmp_path / "out", talk=Talk())
-    assert "on 8 patches of 16 px from 2048 shuffled pixels" in capsys.readouterr().out
+    assert "on 2048 single pixels, which" in capsys.readouterr().out
     for bands in ("all", "top6"):
         facts = json.loads((run / "texture_mlp" / bands / "model.json").read_text())["training"]
-        assert (facts["shuffled_pixels"], facts["patches"]) == (2048, 8)
+        assert (facts["shuffled_pixels"], facts["patches"]) == (2048, 100)
         assert facts["best_val_iou"] > 0.8
     assert np.isfinite(facts["best_val_loss"])
 

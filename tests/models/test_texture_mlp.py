@@ -37,7 +37,7 @@ def around(values: np.ndarray, side_px: int) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_mean_and_spread_are_those_of_the_pixels_with_data(bands, height, width, gaps, seed):
     values = image(bands, height, width, seed, gaps)
-    found = local_statistics(torch.from_numpy(values)[None], (3, 7), bands)[0].numpy()
+    found = local_statistics(torch.from_numpy(values)[None], (3, 7))[0].numpy()
     assert found.shape == (bands * 5, height, width)
     np.testing.assert_array_equal(found[:bands], values)
     for number, side_px in enumerate((3, 7)):

@@ -106,7 +106,7 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
 def test_a_pixel_network_learns_from_shuffled_pixels_and_is_judged_on_patches(tmp_path: Path) -> None:
     train, validate = datasets(tmp_path)
     net = network("texture_mlp")
-    settings = plan(epochs=6, schedule="cosine", learning_rate=5e-3, loss="cross_entropy", glacier_share=0.5)
+    settings = plan(epochs=2, schedule="cosine", learning_rate=5e-3, loss="cross_entropy", glacier_share=0.5)
     result = fit(net, shuffled(train, net), validate, settings, tmp_path / "run")
     assert result.best_iou > 0.8
     scale = InputScaling(train.scaling)

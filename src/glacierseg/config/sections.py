@@ -149,7 +149,7 @@ class ModelConfig(Section):
 
     @property
     def resolved_shuffled_pixels(self) -> int:
-        """How many single pixels it learns from; 0 for patches as they lie."""
+        """How many single pixels it learns from, for a `PixelNetwork`."""
         return self.shuffled_pixels or self.spec.shuffled_pixels
 
     @property

@@ -6,6 +6,7 @@ however many pixels it has. Here every pixel of a batch is a place of its own.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -23,6 +24,8 @@ Describe = Callable[[Tensor], Tensor]
 """Network input `(1, C, H, W)` to descriptions `(1, F, H, W)`."""
 
 _BLOCK_PX = 512
+_LEAST_PATCHES = 100
+"""In an epoch: of few pixels it would be a handful of steps, and twenty epochs would teach little."""
 
 
 class ShuffledPixels(Dataset[PatchTensors]):
@@ -37,8 +40,6 @@ class ShuffledPixels(Dataset[PatchTensors]):
         glacier: NDArray[np.bool_],
         patch_px: int,
         scaling: Scaling,
-        *,
-        glacier_share: float | None = None,
         seed: int = 0,
     ) -> None:
         """Takes the pixels.
@@ -48,8 +49,6 @@ class ShuffledPixels(Dataset[PatchTensors]):
             glacier: `(N,)`, whether each is glacier.
             patch_px: Side of the patches that they are laid out in.
             scaling: How band values became what was described; not used here, but part of the network.
-            glacier_share: Share of the pixels of a patch that are glacier; None for as they come. Without
-                pixels of one kind it has no effect.
             seed: With the number drawn it decides which pixels a patch gets, whatever the process.
         """
         self.descriptions = descriptions
@@ -57,14 +56,12 @@ class ShuffledPixels(Dataset[PatchTensors]):
         self.patch_px = patch_px
         self.scaling = scaling
         self.seed = seed
-        self._pools: tuple[tuple[NDArray[np.int64], int], ...] = ((np.arange(len(glacier)), patch_px**2),)
-        if glacier_share is not None and 0 < glacier.sum() < len(glacier):
-            rich = round(patch_px**2 * glacier_share)
-            self._pools = (np.flatnonzero(glacier), rich), (np.flatnonzero(~glacier), patch_px**2 - rich)
 
     def __len__(self) -> int:
-        """As many patches as hold as many pixels as there are."""
-        return math.ceil(len(self.glacier) / self.patch_px**2)
+        """Patches of an epoch: so many that they hold as many pixels as there are, and 100 at least."""
+        if not len(self.glacier):
+            return 0
+        return max(math.ceil(len(self.glacier) / self.patch_px**2), _LEAST_PATCHES)
 
     def __iter__(self) -> Iterator[PatchTensors]:
         """Gives as many patches as the length says; there are draws beyond."""
@@ -85,7 +82,7 @@ class ShuffledPixels(Dataset[PatchTensors]):
     def _pixels(self, draw: int) -> NDArray[np.int64]:
         """Draws with replacement, which needs no memory of earlier draws and is as good with many pixels."""
         rng = np.random.default_rng((self.seed, draw))
-        return np.concatenate([rng.choice(pool, wanted) for pool, wanted in self._pools])
+        return rng.integers(len(self.glacier), size=self.patch_px**2)
 
 
 def describe_pixels(
@@ -117,52 +114,60 @@ def describe_pixels(
     Returns:
         Descriptions `(N, F)` and whether each pixel is glacier `(N,)`; `N` is 0 where nothing is labelled.
     """
-    drawn = _drawn(regions, patches, patch_px, most, np.random.default_rng(seed))
-    found: list[NDArray[np.float32]] = []
-    glacier: list[NDArray[np.bool_]] = []
-    for region, places in zip(regions, drawn, strict=True):
-        if not places.any():
-            continue
-        shown = (region.roles == ROLE_CODES["train"]) | (region.roles == NO_ROLE)
-        shown = np.pad(shown, reach_px)
-        with region.scene.open() as reader:
-            for row, column in _blocks(places.shape):
-                inside = places[row : row + _BLOCK_PX, column : column + _BLOCK_PX]
-                if not inside.any():
-                    continue
-                height, width = (side_px + 2 * reach_px for side_px in inside.shape)
-                values, valid = reader.read(row - reach_px, column - reach_px, height, width)
-                valid &= shown[row : row + height, column : column + width]
-                rows, columns = np.nonzero(inside)
-                with torch.inference_mode():
-                    described = describe(torch.from_numpy(scaling.apply(values, valid))[None])[0].numpy()
-                found.append(described[:, rows + reach_px, columns + reach_px].T)
-                glacier.append(region.truth[row + rows, column + columns] == GLACIER)
-    return np.concatenate(found or [np.empty((0, 0), np.float32)]), np.concatenate(
-        glacier or [np.empty(0, bool)]
-    )
-
-
-def _drawn(
-    regions: Sequence[Region], patches: Sequence[Patch], patch_px: int, most: int, rng: np.random.Generator
-) -> list[NDArray[np.bool_]]:
-    """Returns of each region which pixels are drawn, `(H, W)`."""
-    usable = []
-    for index, region in enumerate(regions):
-        area = covered_pixels(region, index, patches, patch_px)
-        usable.append(area & (region.roles == ROLE_CODES["train"]) & (region.truth != IGNORE))
-    counts = [np.count_nonzero(area) for area in usable]
+    usable = [partial(_usable, region, index, patches, patch_px) for index, region in enumerate(regions)]
+    counts = [np.count_nonzero(area()) for area in usable]
     total, starts = sum(counts), np.cumsum([0, *counts[:-1]])
-    chosen = np.sort(rng.choice(total, min(most, total), replace=False, shuffle=False))
-    drawn = []
-    for area, start, own in zip(
-        usable, starts, np.split(chosen, np.searchsorted(chosen, starts[1:])), strict=True
-    ):
-        places = np.zeros(area.shape, bool)
-        places.flat[np.flatnonzero(area)[own - start]] = True
-        drawn.append(places)
-    return drawn
+    drawn = np.sort(np.random.default_rng(seed).choice(total, min(most, total), replace=False, shuffle=False))
+    descriptions, glacier, done = np.empty((len(drawn), 0), np.float32), np.empty(len(drawn), bool), 0
+    shares = np.split(drawn, np.searchsorted(drawn, starts[1:]))
+    for region, area, start, own in zip(regions, usable, starts, shares, strict=True):
+        if not len(own):
+            continue
+        for found, is_glacier in _described(
+            region, _chosen(area(), own - start), scaling, describe, reach_px
+        ):
+            if not done:
+                descriptions = np.empty((len(drawn), found.shape[1]), np.float32)
+            part = slice(done, done + len(found))
+            descriptions[part], glacier[part] = found, is_glacier
+            done += len(found)
+    return descriptions, glacier
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    return product(range(0, shape[0], _BLOCK_PX), range(0, shape[1], _BLOCK_PX))
+def _described(
+    region: Region, places: NDArray[np.bool_], scaling: Scaling, describe: Describe, reach_px: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yields descriptions `(N, F)` of some pixels of a region and whether they are glacier, by blocks."""
+    shown = np.pad((region.roles == ROLE_CODES["train"]) | (region.roles == NO_ROLE), reach_px)
+    with region.scene.open() as reader:
+        for row, column in product(*(range(0, side_px, _BLOCK_PX) for side_px in places.shape)):
+            inside = places[row : row + _BLOCK_PX, column : column + _BLOCK_PX]
+            if not inside.any():
+                continue
+            height, width = (side_px + 2 * reach_px for side_px in inside.shape)
+            values, valid = reader.read(row - reach_px, column - reach_px, height, width)
+            valid &= shown[row : row + height, column : column + width]
+            with torch.inference_mode():
+                described = describe(torch.from_numpy(scaling.apply(values, valid))[None])[0].numpy()
+            rows, columns = np.nonzero(inside)
+            truth = region.truth[row + rows, column + columns]
+            yield described[:, rows + reach_px, columns + reach_px].T, truth == GLACIER
+
+
+def _usable(region: Region, index: int, patches: Sequence[Patch], patch_px: int) -> NDArray[np.bool_]:
+    """Returns the labelled training pixels `(H, W)` of a region that lie in patches."""
+    area = covered_pixels(region, index, patches, patch_px)
+    area &= (region.roles == ROLE_CODES["train"]) & (region.truth != IGNORE)
+    return area
+
+
+def _chosen(area: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Returns some of the pixels of an area `(H, W)`: those of these numbers, counted along its rows."""
+    ends = np.cumsum(np.count_nonzero(area, axis=1))
+    rows, firsts = np.unique(np.searchsorted(ends, numbers, side="right"), return_index=True)
+    chosen = np.zeros_like(area)
+    # Row by row: the places of all pixels of a scene would take eight times its mask.
+    for row, own in zip(rows, np.split(numbers, firsts[1:]), strict=True):
+        columns = np.flatnonzero(area[row])
+        chosen[row, columns[own - ends[row] + len(columns)]] = True
+    return chosen

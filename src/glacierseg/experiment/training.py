@@ -117,12 +117,11 @@ def train(
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
         talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
-    size_px = f"{model.resolved_patch_px} px"
+    what = f"{len(data.train)} patches of {model.resolved_patch_px} px"
     if isinstance(data.train, ShuffledPixels):
-        size_px += f" from {len(data.train.glacier)} shuffled pixels"
+        what = f"{len(data.train.glacier)} single pixels, which nothing in the section `patch` changes"
     talk.say(
-        f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches of "
-        f"{size_px}, "
+        f"training {count_parameters(network) / 1e6:.2f} M parameters on {what}, "
         f"validating on {len(data.validate)} (training sees {data.leak:.0%} of their pixels)"
     )
     for line in data.statistics.lines():
@@ -211,7 +210,6 @@ def _prepare(
             ),
             patch_px,
             scaling,
-            glacier_share=config.patch.glacier_share,
             seed=seed,
         )
     else:

@@ -31,8 +31,7 @@ class ModelSpec:
         clip_norm: largest norm of the gradient; None: not clipped.
         original_top_bands: the six bands that the original study found most important, one-based, the best
             first; empty where it did not use the network.
-        shuffled_pixels: single pixels that it learns from unless told otherwise, for a `PixelNetwork`; 0 for
-            one that learns from patches as they lie.
+        shuffled_pixels: single pixels that a `PixelNetwork` learns from unless told otherwise; 0 for others.
         convolutional: whether a result depends on the surroundings of a pixel only, wherever its window lies.
         parts: what the name alone tells the builder; empty but for `smp:` names.
     """
@@ -98,7 +97,7 @@ MODELS: dict[str, ModelSpec] = {
             default_patch_px=64,
             loss="cross_entropy",
             learning_rate=5e-3,
-            # Twenty epochs are 4000 steps; more gained nothing on real ground.
+            # Twenty epochs of them are 4000 steps; more gained next to nothing on real ground.
             batch_size=1,
             batch_size_six_bands=1,
             shuffled_pixels=800_000,

@@ -53,7 +53,7 @@ class TextureMLP(nn.Module):
             raise RequestError(f"layers is {layers}: give at least 1")
         if not 0 <= dropout < 1:
             raise RequestError(f"dropout is {dropout:g}: give 0, or a number below 1")
-        self.in_channels, self.windows_px = in_channels, tuple(windows_px)
+        self.windows_px = tuple(windows_px)
         features, hidden = in_channels * (1 + 2 * len(windows_px)), scaled_channels(HIDDEN_CHANNELS, width)
         self.layers = nn.Sequential(
             *(
@@ -78,7 +78,7 @@ class TextureMLP(nn.Module):
 
     def describe(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to what `local_statistics` tells of each pixel."""
-        return local_statistics(x, self.windows_px, self.in_channels)
+        return local_statistics(x, self.windows_px)
 
     def classify(self, descriptions: Tensor) -> Tensor:
         """What `describe` returns to logits `(B, classes, H, W)`."""
@@ -90,38 +90,40 @@ class TextureMLP(nn.Module):
         return self.classify(self.describe(x))
 
 
-def local_statistics(x: Tensor, windows_px: Sequence[int], bands: int) -> Tensor:
+def local_statistics(x: Tensor, windows_px: Sequence[int]) -> Tensor:
     """Describes each pixel by its surroundings.
 
     Args:
         x: `(B, C, H, W)`; pixels that are 0 in all bands have no data.
         windows_px: Odd sides of square windows around each pixel.
-        bands: `C`, given apart because exporters need a number that does not hang on `x`.
 
     Returns:
         `(B, C * (1 + 2 * windows), H, W)`: the bands, and for each window mean and standard deviation of each
         band over the pixels with data; the latter is a little rounded off where it is nearly 0.
     """
     x = x.contiguous(memory_format=torch.channels_last)
-    known = (x != 0).any(dim=1, keepdim=True).to(x.dtype).expand_as(x)
-    known, square = known.contiguous(memory_format=torch.channels_last), x * x
+    known, square = (x != 0).any(dim=1, keepdim=True).to(x.dtype), x * x
     found = [x]
     for side_px in windows_px:
-        per_known = _box(known, side_px, bands).clamp_min(0.5 / side_px**2).reciprocal()
-        mean = _box(x, side_px, bands) * per_known
-        variance = (_box(square, side_px, bands) * per_known - mean * mean).clamp_min(0)
+        per_known = _box(known, side_px).clamp_min(0.5 / side_px**2).reciprocal()
+        mean = _box(x, side_px) * per_known
+        variance = (_box(square, side_px) * per_known - mean * mean).clamp_min(0)
         found += [mean, (variance + _LEAST_VARIANCE).sqrt() - _LEAST_VARIANCE**0.5]
     return torch.cat(found, dim=1)
 
 
-def _box(x: Tensor, side_px: int, bands: int) -> Tensor:
+def _box(x: Tensor, side_px: int) -> Tensor:
     """Mean over a square with zeros beyond the rim, by rows and then by columns, which is less work.
 
-    By convolution of each band: `avg_pool2d` takes ten times as long. Never in bf16: variances are small
-    differences.
+    Variances are small differences of these, so nothing here may be rounded to fewer digits.
     """
-    kernel, reach_px = x.new_full((bands, 1, side_px, 1), 1 / side_px), side_px // 2
-    device = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
-    with torch.autocast(device, enabled=False):
+    bands, reach_px = x.shape[1], side_px // 2
+    if not x.is_cpu or torch.onnx.is_in_onnx_export():
+        # OpenVINO rounds what goes into a convolution to bf16, and CUDA to TF32.
+        x = F.avg_pool2d(x, (side_px, 1), stride=1, padding=(reach_px, 0))
+        return F.avg_pool2d(x, (1, side_px), stride=1, padding=(0, reach_px))
+    kernel = x.new_full((bands, 1, side_px, 1), 1 / side_px)
+    # On a processor that takes a tenth of the time.
+    with torch.autocast("cpu", enabled=False):
         x = F.conv2d(x, kernel, padding=(reach_px, 0), groups=bands)
         return F.conv2d(x, kernel.transpose(2, 3), padding=(0, reach_px), groups=bands)

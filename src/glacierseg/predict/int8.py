@@ -19,6 +19,7 @@ from torch import nn
 
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import RasterError, TruthError
+from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.transformer import MapTransformer
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan, read_int8
 from glacierseg.predict.export import (
@@ -177,6 +178,8 @@ def quantised(network: nn.Module, scaling: Scaling, samples: Sequence[NDArray[np
     """
     nncf = require("nncf", "int8")
     nncf.set_log_level(logging.ERROR)
+    # All that is not the network itself, and of one that describes pixels by fixed rules also these rules.
+    exact = ["^/(?!network/).*", *(["^/network/[^/]+$"] if isinstance(network, PixelNetwork) else [])]
     has_attention = any(isinstance(module, MapTransformer) for module in network.modules())
     model = openvino_model(network, scaling, samples[0].shape[-1])
     with redirect_stdout(io.StringIO()):  # where it draws its bars
@@ -185,8 +188,7 @@ def quantised(network: nn.Module, scaling: Scaling, samples: Sequence[NDArray[np
             nncf.Dataset([sample[None] for sample in samples]),
             subset_size=len(samples),
             model_type=nncf.ModelType.TRANSFORMER if has_attention else None,
-            # All that is not the network itself.
-            ignored_scope=nncf.IgnoredScope(patterns=["^/(?!network/).*"], validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=exact, validate=False),
         )
 
 

@@ -178,8 +178,8 @@ def _loaders(
     processes: Processes,
 ) -> tuple[DataLoader[PatchTensors], DataLoader[PatchTensors]]:
     own_batch = plan.batch_size // processes.count
+    # A share of patches with glacier means nothing where pixels come from everywhere.
     glacier = None
-    # Shuffled pixels are balanced within each patch.
     if plan.glacier_share is not None and isinstance(train, PatchDataset):
         glacier = train.hold_glacier()
     sampler = EpochSampler(
