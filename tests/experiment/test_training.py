@@ -58,7 +58,7 @@ def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
 ) -> None:
     model = {"name": "texture_mlp", "width": 0.25, "patch_px": 16, "batch_size": 2, "shuffled_pixels": 2048}
     run = run_experiment(pixel_config(tmp_path, model), tmp_path / "out", talk=Talk())
-    assert "on 2048 single pixels, which" in capsys.readouterr().out
+    assert "on 2048 single pixels, validating on" in capsys.readouterr().out
     for bands in ("all", "top6"):
         facts = json.loads((run / "texture_mlp" / bands / "model.json").read_text())["training"]
         assert (facts["shuffled_pixels"], facts["patches"]) == (2048, 100)

@@ -123,9 +123,8 @@ def describe_pixels(
     for region, area, start, own in zip(regions, usable, starts, shares, strict=True):
         if not len(own):
             continue
-        for found, is_glacier in _described(
-            region, _chosen(area(), own - start), scaling, describe, reach_px
-        ):
+        places = _chosen(area(), own - start)
+        for found, is_glacier in _described(region, places, scaling, describe, reach_px):
             if not done:
                 descriptions = np.empty((len(drawn), found.shape[1]), np.float32)
             part = slice(done, done + len(found))

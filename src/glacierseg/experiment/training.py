@@ -117,12 +117,13 @@ def train(
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
         talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
-    what = f"{len(data.train)} patches of {model.resolved_patch_px} px"
+    what = f"{len(data.train)} patches"
     if isinstance(data.train, ShuffledPixels):
-        what = f"{len(data.train.glacier)} single pixels, which nothing in the section `patch` changes"
+        what = f"{len(data.train.glacier)} single pixels"
     talk.say(
-        f"training {count_parameters(network) / 1e6:.2f} M parameters on {what}, "
-        f"validating on {len(data.validate)} (training sees {data.leak:.0%} of their pixels)"
+        f"training {count_parameters(network) / 1e6:.2f} M parameters on {what}, validating on "
+        f"{len(data.validate)} patches of {model.resolved_patch_px} px (training sees {data.leak:.0%} of their "
+        "pixels)"
     )
     for line in data.statistics.lines():
         talk.say(line)
