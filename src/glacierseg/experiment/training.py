@@ -122,8 +122,8 @@ def train(
         what = f"{len(data.train.glacier)} single pixels"
     talk.say(
         f"training {count_parameters(network) / 1e6:.2f} M parameters on {what}, validating on "
-        f"{len(data.validate)} patches of {model.resolved_patch_px} px (training sees {data.leak:.0%} of their "
-        "pixels)"
+        f"{len(data.validate)} patches of {model.resolved_patch_px} px "
+        f"(training sees {data.leak:.0%} of their pixels)"
     )
     for line in data.statistics.lines():
         talk.say(line)
