@@ -192,7 +192,7 @@ def test_features_look_at_known_pixels_only() -> None:
 @pytest.mark.parametrize("name", ["alps", "zanskar"])
 def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
     sets = read_settings(ROOT / "benchmarks" / name / "settings.yaml", epochs=2, width=0.125)
-    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * 3
+    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * 4
     study = Study(name, (Chip("a", tmp_path / "a.tif", tmp_path / "b.tif"),), sets, tmp_path)
     study.write_configs((1, 2, 3))
     for fold in (1, 2, 3):
