@@ -82,3 +82,17 @@ def test_the_slope_is_finite_where_all_is_alike():
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(RequestError, match=message):
         TextureMLP(3, **options)
+
+
+def test_dropout_silences_channels_pixel_by_pixel_and_in_training_only():
+    network = TextureMLP(2, dropout=0.5).train()
+    silenced = []
+    network.head.register_forward_pre_hook(lambda _, inputs: silenced.append(inputs[0] == 0))
+    x = torch.randn(1, 2, 24, 24, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    network(x)
+    network(x)
+    assert 0.1 < (silenced[0] != silenced[1]).float().mean() < 0.6
+    # No channel is silent as a whole.
+    assert not silenced[0].flatten(2).all(dim=2).any()
+    assert torch.equal(network.eval()(x), network(x))
