@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glacierseg.config import RunConfig, parse_config
+from glacierseg.config import PatchConfig, RunConfig, parse_config
 from glacierseg.console import Talk
 from glacierseg.errors import BandError, ConfigError
 from glacierseg.experiment import run_experiment, train_one
-from glacierseg.experiment.training import check_named_bands, training_plan
+from glacierseg.experiment.training import augmentation, check_named_bands, training_plan
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 
@@ -69,6 +69,22 @@ def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
 def test_shuffled_pixels_are_refused_for_networks_that_learn_shapes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"m_landsnet learns shapes.*only texture_mlp can"):
         pixel_config(tmp_path, {"name": "m_landsnet", "shuffled_pixels": 5})
+
+
+def test_light_is_refused_for_networks_that_learn_from_single_pixels(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"brightness is 0.2, but texture_mlp learns from single pixels"):
+        pixel_config(tmp_path, {"name": "texture_mlp", "brightness": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, 0.3), ({"brightness": 0}, 0.0), ({"brightness": 0.1}, 0.1)]
+)
+def test_a_model_may_have_another_light_than_the_rest(
+    tmp_path: Path, own: dict[str, Any], expected: float
+) -> None:
+    config = pixel_config(tmp_path, {"name": "m_landsnet", **own})
+    config = config.model_copy(update={"patch": PatchConfig(brightness=0.3)})
+    assert augmentation(config, config.models[0], ("a", "b", "c")).brightness == expected
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ class ModelConfig(Section):
     epochs: Annotated[int, Field(ge=1)] | None = None
     monitor: Monitor | None = None
     logarithm: Logarithm | None = None
+    brightness: Annotated[float, Field(ge=0)] | None = None
     start_from: ModelPath | None = None
     prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
 
@@ -139,6 +140,15 @@ class ModelConfig(Section):
             raise ValueError(
                 f"shuffled_pixels is {self.shuffled_pixels}, but {self.name} learns shapes and needs patches "
                 f"as they lie; only {able} can learn from single pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _light_reaches_it(self) -> "ModelConfig":
+        if self.brightness is not None and self.spec.shuffled_pixels:
+            raise ValueError(
+                f"brightness is {self.brightness:g}, but {self.name} learns from single pixels, whose light "
+                "is not changed; leave it out"
             )
         return self
 

@@ -214,9 +214,8 @@ def _prepare(
             seed=seed,
         )
     else:
-        train = PatchDataset(
-            reader, patches.train, "train", scaling, augmentation=augmentation(config, bands), seed=seed
-        )
+        changes = augmentation(config, model, bands)
+        train = PatchDataset(reader, patches.train, "train", scaling, augmentation=changes, seed=seed)
     return _TrainingData(
         train=train,
         # Under the random split validation patches lie among training pixels.
@@ -271,14 +270,16 @@ def draw_curves(folder: Path, name: str, best_epoch: int) -> None:
         figure_training_curves([result]).savefig(part, dpi=120)
 
 
-def augmentation(config: RunConfig, bands: Sequence[str]) -> Augmentation:
-    """Returns what may happen to training patches of some bands.
+def augmentation(config: RunConfig, model: ModelConfig, bands: Sequence[str]) -> Augmentation:
+    """Returns what may happen to a network's training patches of some bands.
 
     Args:
         config: The run's configuration.
+        model: The network's section.
         bands: Names of the bands; those of a modality that are not among them are left out.
     """
     patch = config.patch
+    brightness = patch.brightness if model.brightness is None else model.brightness
     places = {band: position for position, band in enumerate(bands)}
     modalities = {
         name: tuple(places[band] for band in members if band in places)
@@ -287,7 +288,7 @@ def augmentation(config: RunConfig, bands: Sequence[str]) -> Augmentation:
     return Augmentation(
         symmetries=patch.augment,
         gamma=patch.gamma,
-        brightness=patch.brightness,
+        brightness=brightness,
         noise=patch.noise,
         band_dropout=patch.band_dropout,
         modality_dropout=patch.modality_dropout,
@@ -328,7 +329,7 @@ def network_options(config: RunConfig, model: ModelConfig, bands: Sequence[str])
     """
     options = dict(model.options)
     if model.name == "glavitu_global" and config.bands.modalities and "groups" not in options:
-        known = augmentation(config, bands).modalities.values()
+        known = augmentation(config, model, bands).modalities.values()
         grouped = {position for group in known for position in group}
         rest = [position for position in range(len(bands)) if position not in grouped]
         options["groups"] = [list(group) for group in (*known, rest) if group]
