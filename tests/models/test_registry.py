@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,34 @@ def test_an_unknown_option_suggests_the_closest():
         create_model("unetplusplus", 3, deep_supervison=True)
     with pytest.raises(RequestError, match="m_landsnet has no option 'groups'; it has no options"):
         create_model("m_landsnet", 3, groups=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "complaint"),
+    [
+        (
+            "texture_mlp",
+            {"dropout": "much"},
+            "option dropout of texture_mlp is 'much': Input should be a valid number",
+        ),
+        ("texture_mlp", {"windows_px": 9}, "option windows_px of texture_mlp is 9: "),
+        ("texture_mlp", {"layers": 1.5}, "option layers of texture_mlp is 1.5: "),
+        (
+            "unetplusplus",
+            {"deep_supervision": "perhaps"},
+            "option deep_supervision of unetplusplus is 'perhaps': ",
+        ),
+        ("glavitu_global", {"groups": [["red"]]}, "option groups of glavitu_global is "),
+    ],
+)
+def test_an_option_of_another_type_is_refused(name, options, complaint):
+    with pytest.raises(RequestError, match=re.escape(complaint)):
+        create_model(name, 3, **options)
+
+
+def test_an_option_may_be_written_as_text():
+    network = create_model("texture_mlp", 3, dropout="0.5", layers="1")
+    assert [layer.p for layer in network.modules() if isinstance(layer, torch.nn.Dropout)] == [0.5]
 
 
 def test_names_are_known_without_torch():

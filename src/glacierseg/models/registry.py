@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from glacierseg.errors import RequestError, UnknownModelError, did_you_mean
 
@@ -164,7 +166,7 @@ def create_model(
 
     Raises:
         UnknownModelError: no network has that name.
-        RequestError: impossible sizes, or an option that the network does not have.
+        RequestError: impossible sizes, an option that the network does not have, or a value of another type.
     """
     spec = model_spec(name)
     module_name, class_name = spec.builder.split(":")
@@ -174,12 +176,18 @@ def create_model(
         for option in signature(builder).parameters
         if option not in {"in_channels", "classes", "width", *spec.parts}
     ]
-    for option in options:
+    types = get_type_hints(builder.__init__)
+    for option, value in options.items():
         if option not in known:
             listed = ", ".join(known) or "no options"
             raise RequestError(
                 f"{name} has no option {option!r}{did_you_mean(option, known)}; it has {listed}"
             )
+        try:
+            options[option] = TypeAdapter(types[option]).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise RequestError(f"option {option} of {name} is {value!r}: {problem['msg']}") from error
     network: nn.Module = builder(in_channels, classes, width, **spec.parts, **options)
     return network
 
