@@ -74,14 +74,15 @@ def train_weights(study: Study, plan: WeightsPlan, jobs: int) -> None:
 
     from glacierseg.models.registry import folder_name
 
-    different = {str(model): model for model in plan.members.values()}
-    for network in different.values():
-        sections = {**study.sets["networks"], "models": [dict(network)]}
+    for models in {str(own): own for own in plan.members.values()}.values():
+        sections = {**study.sets["networks"], "models": [dict(model) for model in models]}
         shipped = replace(study, sets={"weights": sections}, folds=plan.folds)
-        run_all(shipped, jobs, [fold for fold, model in plan.members.items() if model == network])
+        run_all(shipped, jobs, [fold for fold, own in plan.members.items() if own == models])
     folders = [
-        shipped.run_folder("weights", fold) / folder_name(model["name"]) / "all"
-        for fold, model in plan.members.items()
+        shipped.run_folder("weights", fold) / folder_name(kind) / "all"
+        for kind in dict.fromkeys(plan.kinds)
+        for fold, models in plan.members.items()
+        if kind in {model["name"] for model in models}
     ]
     print(shlex.join(["glacierseg", "pack-weights", *map(str, folders), "--name", "...", "--facts", "..."]))
 

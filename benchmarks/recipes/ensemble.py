@@ -64,7 +64,7 @@ def shipped_methods(
         costs: Of the networks, by name.
         plan: The weights to ship.
     """
-    shares = Counter(str(model["name"]) for model in plan.members.values())
+    shares = Counter(plan.kinds)
     if not set(shares) <= set(costs):
         return []
 

@@ -118,19 +118,28 @@ class WeightsPlan:
 
     Attributes:
         folds: The more, the less ground is kept from training.
-        members: By fold the network that is trained in it, as in `models`.
+        members: By fold the networks that are trained in it, as in `models`.
         window_px: Side of the windows in which they predict together; None for their patches.
     """
 
     folds: int
-    members: Mapping[int, Mapping[str, Any]]
+    members: Mapping[int, Sequence[Mapping[str, Any]]]
     window_px: int | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """Name of every network, as often as it is shipped, all of a kind one after another."""
+        names = [str(model["name"]) for models in self.members.values() for model in models]
+        return sorted(names, key=names.index)
 
 
 def weights_plan(path: Path) -> WeightsPlan | None:
     """Reads the section `weights` of the settings; None where there is none."""
     section = yaml.safe_load(path.read_text()).get("weights")
-    return WeightsPlan(**section) if section else None
+    if not section:
+        return None
+    members = {fold: own if isinstance(own, list) else [own] for fold, own in section.pop("members").items()}
+    return WeightsPlan(members=members, **section)
 
 
 def pick(chips: Sequence[Chip], limit: int | None) -> tuple[Chip, ...]:

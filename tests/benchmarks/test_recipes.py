@@ -135,7 +135,7 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
     models = [dict(model) for model in study.sets["networks"]["models"]]
     costs = {"m_landsnet": Costs(1), "glavitu": Costs(10)}
     for window_px in (None, 40):
-        plan = WeightsPlan(8, {1: models[0], 3: models[1], 5: models[1]}, window_px)
+        plan = WeightsPlan(8, {1: [models[0]], 3: [models[1]], 5: [models[1]]}, window_px)
         raw, refined = shipped_methods(study, chips, costs, plan)
         assert (raw.name, raw.costs.parameters) == ("as shipped: m_landsnet + 2 x glavitu", 11)
         for chip in chips:
@@ -203,8 +203,7 @@ def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
     plan = weights_plan(ROOT / "benchmarks" / name / "settings.yaml")
     assert plan is not None
     assert all(1 <= fold <= plan.folds for fold in plan.members)
-    shipped = {model["name"] for model in plan.members.values()}
-    assert shipped <= {model["name"] for model in sets["networks"]["models"]}
+    assert set(plan.kinds) <= {model["name"] for model in sets["networks"]["models"]}
 
 
 def test_a_few_regions_are_spread_over_the_list() -> None:
