@@ -206,6 +206,17 @@ def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
     assert set(plan.kinds) <= {model["name"] for model in sets["networks"]["models"]}
 
 
+def test_a_fold_may_train_several_networks_to_ship(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "models: []\nweights: {folds: 3, members: {2: {name: b}, 1: [{name: a}, {name: b}], 3: {name: a}}}\n"
+    )
+    plan = weights_plan(settings)
+    assert plan is not None
+    assert plan.members == {2: [{"name": "b"}], 1: [{"name": "a"}, {"name": "b"}], 3: [{"name": "a"}]}
+    assert plan.kinds == ["b", "b", "a", "a"]
+
+
 def test_a_few_regions_are_spread_over_the_list() -> None:
     chips = [Chip(str(n), Path("a"), Path("b")) for n in range(10)]
     assert [chip.name for chip in pick(chips, 3)] == ["0", "3", "6"]
