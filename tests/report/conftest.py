@@ -88,8 +88,9 @@ def make_run(folder: Path) -> Path:
         )
         write_text(
             run / own / "epochs.csv",
-            "epoch,train_loss,val_loss,val_iou,val_f1,learning_rate,seconds\n"
-            "1,0.7,0.8,0.30,0.4,0.001,1\n2,0.5,0.6,0.60,0.7,0.001,1\n3,0.4,0.7,nan,0.6,0.001,1\n",
+            "epoch,train_loss,train_iou,val_loss,val_iou,val_f1,learning_rate,seconds\n"
+            "1,0.7,0.40,0.8,0.30,0.4,0.001,1\n2,0.5,0.65,0.6,0.60,0.7,0.001,1\n"
+            "3,0.4,0.70,0.7,nan,0.6,0.001,1\n",
         )
         ranks = "\n".join(f"{i + 1},{band},{0.5 / (i + 1)},0.1" for i, band in enumerate(chosen))
         write_text(run / own / "band_importance.csv", f"rank,band,importance,spread\n{ranks}\n")

@@ -23,6 +23,8 @@ def test_curves_mark_the_best_epoch(results):
     marks = [line for line in scores.lines if line.get_marker() == "o"]
     assert [(line.get_xdata().item(), line.get_ydata().item()) for line in marks] == [(2, 0.6), (2, 0.6)]
     assert len(figure.axes[0].lines) == 4  # two sets of bands, training and validation
+    dotted = [list(line.get_ydata()) for line in scores.lines if line.get_linestyle() == ":"]
+    assert dotted == [[0.4, 0.65, 0.7]] * 2
 
 
 def test_curves_find_the_best_epoch_without_a_card(results):

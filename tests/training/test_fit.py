@@ -103,6 +103,42 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert tp / (tp + fp + fn) == pytest.approx(result.best_iou, abs=0.01)
 
 
+class TwoHeads(nn.Module):
+    """Calls bright pixels glacier; a second head, which does not predict, calls everything glacier."""
+
+    head_weights = (0.5, 0.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(()))
+
+    def forward_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ice = self.slope * x[:, :1]
+        return torch.cat([-(ice**2) - 1, ice**2 + 1], 1), torch.cat([-ice, ice], 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_heads(x)[-1]
+
+
+def test_the_training_iou_counts_what_the_predicting_head_said(tmp_path: Path) -> None:
+    shifted, validate = datasets(tmp_path)
+    train = PatchDataset(shifted.reader, shifted.patches, "train", shifted.scaling)
+    # Every patch is seen once, in batches of five and of four, and nothing is learned.
+    settings = plan(epochs=2, learning_rate=1e-12, batch_size=5, precision="float32")
+    result = fit(TwoHeads(), train, validate, settings, tmp_path / "run")
+    scale = InputScaling(train.scaling)
+    ice, found = 0, 0
+    for values, valid, target in (train[index] for index in range(len(train))):
+        bright = (scale(values[None], valid[None])[0, 0] > 0) & (target != 255)
+        ice += int((bright & (target == 1)).sum())
+        found += int((bright | (target == 1)).sum())
+    assert len(train) == 9
+    assert 0.1 < ice / found < 0.99
+    ious = [float(row["train_iou"]) for row in rows(tmp_path / "run")]
+    assert ious == pytest.approx([ice / found] * 2, abs=1e-5)
+    assert result.train_iou == pytest.approx(ice / found, abs=1e-9)
+
+
 def test_a_pixel_network_learns_from_shuffled_pixels_and_is_judged_on_patches(tmp_path: Path) -> None:
     train, validate = datasets(tmp_path)
     net = network("texture_mlp")

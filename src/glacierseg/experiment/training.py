@@ -1,5 +1,6 @@
 """The stage that trains one network on one set of bands."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -339,7 +340,7 @@ def network_options(config: RunConfig, model: ModelConfig, bands: Sequence[str])
 def _epoch_line(record: EpochRecord) -> str:
     return (
         f"epoch {record.epoch:4d}  loss {record.train_loss:.4f}  val loss {record.val_loss:.4f}  "
-        f"val IoU {record.val_iou:.4f}  {record.seconds:.1f} s"
+        f"IoU {record.train_iou:.4f}  val IoU {record.val_iou:.4f}  {record.seconds:.1f} s"
     )
 
 
@@ -359,6 +360,8 @@ def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: 
         "seed": plan.seed,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
+        # Not known of an epoch that an earlier version trained.
+        **({"train_iou": result.train_iou} if math.isfinite(result.train_iou) else {}),
         "best_val_iou": result.best_iou,
         "best_val_loss": result.best_loss,
         "stopped_early": result.stopped_early,

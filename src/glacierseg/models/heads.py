@@ -14,7 +14,7 @@ class DeeplySupervised(Protocol):
         """Weight of each head in the training loss; they sum to one."""
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """`(B, C, H, W)` to the logits `(B, classes, H, W)` of each head."""
+        """`(B, C, H, W)` to the logits `(B, classes, H, W)` of each head, the one of `forward` last."""
 
 
 def weighted_heads(network: nn.Module, x: Tensor) -> tuple[tuple[float, Tensor], ...]:

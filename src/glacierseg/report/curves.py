@@ -15,14 +15,14 @@ BAND_SET_COLOURS = (BLUE, VERMILLION)
 
 
 def figure_training_curves(models: Sequence[ModelResult]) -> Figure:
-    """Draws losses and validation IoU against epochs, one column per network, one colour per set of bands.
+    """Draws losses and IoU against epochs, one column per network, one colour per set of bands.
 
     Args:
         models: Those that have a training log.
 
     Returns:
-        A figure of two rows: losses (validation solid, training dotted), and validation IoU with the best
-        epoch marked.
+        A figure of two rows, losses and IoU (validation solid, training dotted), with the validation IoU of
+        the best epoch marked.
     """
     names = list(dict.fromkeys(model.model for model in models))
     sets = list(dict.fromkeys(model.bands for model in models))
@@ -41,7 +41,7 @@ def figure_training_curves(models: Sequence[ModelResult]) -> Figure:
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=8)
     grid[0, 0].set_ylabel("Loss")
-    grid[1, 0].set_ylabel("Validation IoU")
+    grid[1, 0].set_ylabel("Glacier IoU")
     lines, labels = _legend(sets)
     figure.legend(lines, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8.5)
     return figure
@@ -54,6 +54,8 @@ def _draw(losses: Axes, scores: Axes, model: ModelResult, colour: str) -> None:
         losses.plot(x, epochs["train_loss"], color=colour, linewidth=1.1, linestyle=":")
     if "val_loss" in epochs:
         losses.plot(x, epochs["val_loss"], color=colour, linewidth=1.4)
+    if "train_iou" in epochs:
+        scores.plot(x, epochs["train_iou"], color=colour, linewidth=1.1, linestyle=":")
     if "val_iou" not in epochs:
         return
     iou = np.asarray(epochs["val_iou"])
@@ -77,4 +79,4 @@ def _legend(sets: Sequence[str]) -> tuple[list[Line2D], list[str]]:
         Line2D([], [], color=MUTED, linewidth=1.1, linestyle=":"),
         Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=5),
     ]
-    return lines, [*labels, "validation", "training loss", "best epoch"]
+    return lines, [*labels, "validation", "training", "best epoch"]

@@ -79,7 +79,8 @@ def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
     return Picture(
         figure_training_curves(trained),
         f"Training curves. {'; '.join(words)}.",
-        "Loss and validation IoU by epoch. The weights of the marked epoch are the ones used.",
+        "Loss and glacier IoU by epoch, of validation and, dotted, of training patches as they were shown. "
+        "The weights of the marked epoch are the ones used.",
     )
 
 

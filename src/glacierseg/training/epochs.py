@@ -56,6 +56,7 @@ class EpochTable(Callback):
         record = EpochRecord(
             epoch=trainer.current_epoch + 1,
             train_loss=pl_module.mean_train_loss,
+            train_iou=float(metrics["train_iou"]),
             val_loss=float(metrics["val_loss"]),
             val_iou=float(metrics["val_iou"]),
             val_f1=float(metrics["val_f1"]),

@@ -124,6 +124,7 @@ def fit(
         epochs=len(table.records),
         best_epoch=winner.epoch,
         best_iou=winner.val_iou,
+        train_iou=winner.train_iou,
         best_loss=winner.val_loss,
         stopped_early=stopping is not None and stopping.stopped_epoch > 0,
     )

@@ -1,5 +1,6 @@
 """What a training is told, and what it tells."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,13 +58,15 @@ class TrainingPlan:
         return "min" if self.monitor == "val_loss" else "max"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochRecord:
     """One line of the epoch table.
 
     Attributes:
         epoch: From 1.
         train_loss: Mean over its patches.
+        train_iou: Glacier IoU of all training pixels, as they were seen: in changed patches, by weights that
+            learned meanwhile, channels dropped. NaN where an earlier version trained.
         val_loss: Mean over labelled validation pixels.
         val_iou: Glacier IoU of all validation pixels.
         val_f1: Glacier F1 of the same.
@@ -74,6 +77,7 @@ class EpochRecord:
 
     epoch: int
     train_loss: float
+    train_iou: float = math.nan
     val_loss: float
     val_iou: float
     val_f1: float
@@ -90,6 +94,7 @@ class FitResult:
         epochs: Epochs run.
         best_epoch: The 1-based epoch whose weights were kept.
         best_iou: Its validation IoU.
+        train_iou: Its training IoU, as in `EpochRecord`.
         best_loss: Its validation loss.
         stopped_early: Whether patience ran out before the last epoch.
     """
@@ -97,5 +102,6 @@ class FitResult:
     epochs: int
     best_epoch: int
     best_iou: float
+    train_iou: float
     best_loss: float
     stopped_early: bool

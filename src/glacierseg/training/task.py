@@ -27,7 +27,8 @@ From `ShuffledPixels` the values are descriptions `(B, P, P, F)`.
 class SegmentationTask(pl.LightningModule):
     """Trains a network on patches and validates it by pixel counts over the whole epoch.
 
-    Logs `val_loss`, `val_iou` and `val_f1`; `mean_train_loss` holds the training loss of the running epoch.
+    Logs `train_iou`, `val_loss`, `val_iou` and `val_f1`; `mean_train_loss` holds the training loss of the
+    running epoch.
     With several processes all of these are those of the whole batch and of all validation pixels.
     """
 
@@ -67,6 +68,8 @@ class SegmentationTask(pl.LightningModule):
         self._plateau_state: dict[str, Any] | None = None
         # Lightning reduces a logged loss only after validation, too late for the table.
         self._train_sum, self._train_count = torch.zeros(()), 0
+        # No buffer, which DDP would overwrite with the first process's in every step.
+        self._train_counts = torch.zeros(4, dtype=torch.int64)
         self._val_sum = torch.zeros(2)
 
     @property
@@ -79,6 +82,7 @@ class SegmentationTask(pl.LightningModule):
         torch.manual_seed(self.plan.seed * 100_003 + self.current_epoch)
         self._train_sum = torch.zeros((), device=self.device, dtype=torch.float64)
         self._train_count = 0
+        self._train_counts = torch.zeros(4, device=self.device, dtype=torch.int64)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002  (Lightning's signature)
         """Returns the loss of a batch, as much of it as this process's gradient has to carry."""
@@ -86,10 +90,13 @@ class SegmentationTask(pl.LightningModule):
         target = target.long()
         if self.learns_pixels:
             assert isinstance(self.network, PixelNetwork)  # noqa: S101  (who gives such batches knows)
-            loss = self.loss(self.network.classify(values.permute(0, 3, 1, 2)), target)
+            heads: tuple[tuple[float, Tensor], ...] = (
+                (1.0, self.network.classify(values.permute(0, 3, 1, 2))),
+            )
         else:
             heads = weighted_heads(self.network, self.scale(values, valid))
-            loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
+        loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
+        self._train_counts += _counts(heads[-1][1].detach(), target)
         self._train_sum += loss.detach().double() * len(target)
         self._train_count += len(target)
         # DDP takes the mean of the processes' gradients; `processes.global_sum` makes their sum the true one.
@@ -111,14 +118,15 @@ class SegmentationTask(pl.LightningModule):
             loss = self.loss(logits, target).double()
         pixels = labelled.sum().double()
         self._val_sum += torch.stack([loss * pixels, pixels])
-        predicted, truth = logits.argmax(1)[labelled], target[labelled]
-        self.counts += torch.bincount(2 * truth + predicted, minlength=4).flip(0)[[0, 2, 1, 3]]
+        self.counts += _counts(logits, target)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores of the whole epoch; IoU and F1 are 0 where no glacier was true or predicted."""
         tp, fp, fn, _ = global_sum(self.counts).tolist()
         total, pixels = global_sum(self._val_sum).tolist()
+        train_tp, train_fp, train_fn, _ = global_sum(self._train_counts).tolist()
         scores = {
+            "train_iou": train_tp / max(train_tp + train_fp + train_fn, 1),
             "val_loss": total / max(pixels, 1),
             "val_iou": tp / max(tp + fp + fn, 1),
             "val_f1": 2 * tp / max(2 * tp + fp + fn, 1),
@@ -179,3 +187,10 @@ class SegmentationTask(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the state of the plateau schedule until the optimiser exists."""
         self._plateau_state = checkpoint.get("plateau")
+
+
+def _counts(logits: Tensor, target: Tensor) -> Tensor:
+    """Returns tp, fp, fn, tn of labelled pixels, from logits `(B, 2, H, W)` and target `(B, H, W)`."""
+    labelled = target != IGNORE
+    predicted, truth = logits.argmax(1)[labelled], target[labelled]
+    return torch.bincount(2 * truth + predicted, minlength=4).flip(0)[[0, 2, 1, 3]]
