@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.predict.calibration import read_calibration
+from glacierseg.raster.write import write_json
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 BANDS = [f"band_{name}" for name in "abcdefgh"]
@@ -308,13 +310,45 @@ def test_another_configuration_is_refused_by_the_key_that_changed(finished: Path
         run_experiment(changed, finished)
 
 
-def test_a_changed_input_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("digests", [True, False])
+def test_a_changed_input_is_refused(tmp_path: Path, digests: bool) -> None:
     asked = config(tmp_path / "data", models=["m_landsnet"])
     folder = RunFolder(tmp_path / "out")
     inputs = [asked.regions[0].scene[0]]
     assert folder.begin(asked, inputs) is False
     assert folder.begin(asked, inputs) is True
+    stamps = json.loads((folder.path / "inputs.json").read_text())
+    assert stamps[str(inputs[0])][2] == hashlib.sha256(inputs[0].read_bytes()).hexdigest()
+    if not digests:  # an earlier version kept none
+        stamps = {path: stamp[:2] for path, stamp in stamps.items()}
+        write_json(folder.path / "inputs.json", stamps)
+        assert folder.begin(asked, inputs) is True
     os.utime(inputs[0], (1, 1))
+    if digests:  # the same bytes at another time, as a copy has them
+        assert folder.begin(asked, inputs) is True
+        content = bytearray(inputs[0].read_bytes())
+        content[-1] ^= 1
+        inputs[0].write_bytes(content)
+    with pytest.raises(RequestError, match=r"s0\.tif: changed since"):
+        folder.begin(asked, inputs)
+
+
+def test_an_input_that_cannot_be_read_is_named_and_leaves_no_run(tmp_path: Path) -> None:
+    asked = config(tmp_path / "data", models=["m_landsnet"])
+    folder = RunFolder(tmp_path / "out")
+    with pytest.raises(DataError, match=r"data: cannot be read \(Is a directory\)"):
+        folder.begin(asked, [tmp_path / "data"])
+    assert not (folder.path / "config.yaml").exists()
+
+
+def test_an_input_of_another_size_is_refused(tmp_path: Path) -> None:
+    asked = config(tmp_path / "data", models=["m_landsnet"])
+    folder = RunFolder(tmp_path / "out")
+    inputs = [asked.regions[0].scene[0]]
+    folder.begin(asked, inputs)
+    stat = inputs[0].stat()
+    inputs[0].write_bytes(inputs[0].read_bytes() + b"x")
+    os.utime(inputs[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(RequestError, match=r"s0\.tif: changed since"):
         folder.begin(asked, inputs)
 

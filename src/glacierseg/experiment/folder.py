@@ -1,6 +1,7 @@
 """The folder of a run: where things lie, what was asked for, and on what they were computed."""
 
 import csv
+import hashlib
 import importlib.metadata
 import platform
 import shutil
@@ -179,14 +180,15 @@ class RunFolder:
 
         Raises:
             RequestError: The folder was begun with another configuration, or an input changed since.
+            DataError: An input cannot be read.
             OutputError: The folder cannot be written to.
         """
         asked = yaml.safe_load(dump_config(config))
-        stamps = {str(path): _stamp(path) for path in sorted(set(inputs))}
+        paths = sorted(set(inputs))
         written = self.path / "config.yaml"
         if not written.exists():
             write_json(self.path / "environment.json", environment())
-            write_json(self.path / "inputs.json", stamps)
+            write_json(self.path / "inputs.json", {str(path): _stamp(path) for path in paths})
             write_text(written, dump_config(config))
             return False
         try:
@@ -200,12 +202,11 @@ class RunFolder:
                 "give another --out, or remove that folder"
             )
         known = read_json(self.path / "inputs.json")
-        changed = [path for path, stamp in stamps.items() if known.get(path) != stamp]
-        if changed:
-            raise RequestError(
-                f"{changed[0]}: changed since {self.path} was begun; "
-                "give another --out, or remove that folder"
-            )
+        for path in paths:
+            if not _is_as_stamped(path, known.get(str(path))):
+                raise RequestError(
+                    f"{path}: changed since {self.path} was begun; give another --out, or remove that folder"
+                )
         remove_leftovers(self.path)
         return True
 
@@ -218,9 +219,30 @@ def _with_defaults(before: Any, path: Path) -> Any:
         return before
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Path) -> list[int | str]:
     facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns]
+    return [facts.st_size, facts.st_mtime_ns, _sha256(path)]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); check the file and its rights"
+        ) from error
+
+
+def _is_as_stamped(path: Path, stamp: list[int | str] | None) -> bool:
+    """Copies and checkouts get new times, so a new time alone is no change; bytes are read only then."""
+    if stamp is None:
+        return False
+    facts = path.stat()
+    size, time_ns, *digest = stamp
+    if facts.st_size != size:
+        return False
+    return facts.st_mtime_ns == time_ns or (bool(digest) and _sha256(path) == digest[0])
 
 
 def environment() -> dict[str, Any]:
