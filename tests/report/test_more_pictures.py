@@ -83,6 +83,15 @@ def test_the_search_is_drawn_where_it_was_recorded(tuned):
     assert surface_picture(results, ("glavitu", "all", "refined")) is None  # its table is empty
 
 
+def test_a_search_of_an_earlier_version_is_left_out(tuned):
+    path = tuned / FOLDER / "refinement.json"
+    record = json.loads(path.read_text())
+    for row in record["table"]:
+        del row["f1"]
+    path.write_text(json.dumps(record))
+    assert surface_picture(read_results(tuned), BEST) is None
+
+
 def test_steps_that_changed_nothing_are_only_named(tuned):
     results = read_results(tuned)
     path = tuned / FOLDER / "refinement.json"

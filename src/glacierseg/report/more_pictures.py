@@ -69,11 +69,14 @@ def buffers_picture(results: RunResults) -> Picture | None:
 
 
 def surface_picture(results: RunResults, best: Variant | None) -> Picture | None:
-    """Shows what the parameter search found for the best model; None where there was no search."""
+    """Shows what the parameter search found for the best model; None where there was none, or an old one."""
     model = _refined(results, best)
     if model is None or len(model.refinement.get("table", ())) < 2:
         return None
     found = model.refinement
+    # Earlier versions wrote fewer columns; what is left of such a run is still worth a report.
+    if not all({"iou", "f1", "area_error"} <= row.keys() for row in found["table"]):
+        return None
     result = TuneResult(
         best=load_parameters(model.folder / "refinement.json"),
         best_iou=found["best_iou"],
