@@ -194,7 +194,7 @@ def _counts(logits: Tensor, target: Tensor) -> Tensor:
 
     Picking pixels out by a mask would make every step wait for the GPU, so masks are summed instead.
     """
-    found, ice, ground = logits.argmax(1) == 1, target == 1, target == 0
+    found, ice, other = logits.argmax(1) == 1, target == 1, target == 0
     return torch.stack(
-        [(found & ice).sum(), (found & ground).sum(), (~found & ice).sum(), (~found & ground).sum()]
+        [(found & ice).sum(), (found & other).sum(), (~found & ice).sum(), (~found & other).sum()]
     )
