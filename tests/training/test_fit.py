@@ -122,21 +122,31 @@ class TwoHeads(nn.Module):
 
 def test_the_training_iou_counts_what_the_predicting_head_said(tmp_path: Path) -> None:
     shifted, validate = datasets(tmp_path)
+    shifted.reader.regions[0].truth[20:30, 8:40] = 255
     train = PatchDataset(shifted.reader, shifted.patches, "train", shifted.scaling)
-    # Every patch is seen once, in batches of five and of four, and nothing is learned.
-    settings = plan(epochs=2, learning_rate=1e-12, batch_size=5, precision="float32")
-    result = fit(TwoHeads(), train, validate, settings, tmp_path / "run")
-    scale = InputScaling(train.scaling)
-    ice, found = 0, 0
-    for values, valid, target in (train[index] for index in range(len(train))):
-        bright = (scale(values[None], valid[None])[0, 0] > 0) & (target != 255)
-        ice += int((bright & (target == 1)).sum())
-        found += int((bright | (target == 1)).sum())
+    # Every patch is seen once, in batches of five and of four, and nothing is learned; the second epoch says
+    # the contrary of the first.
+    settings = plan(epochs=2, learning_rate=1e-12, batch_size=5, precision="float32", monitor="last")
+    net = TwoHeads()
+
+    def turn_round(_: EpochRecord) -> None:
+        net.slope.data.neg_()
+
+    result = fit(net, train, validate, settings, tmp_path / "run", on_epoch=turn_round)
     assert len(train) == 9
-    assert 0.1 < ice / found < 0.99
+    scale = InputScaling(train.scaling)
+    expected = []
+    for sign in (1, -1):
+        ice, either = 0, 0
+        for values, valid, target in (train[index] for index in range(len(train))):
+            found = (sign * scale(values[None], valid[None])[0, 0] > 0) & (target != 255)
+            ice += int((found & (target == 1)).sum())
+            either += int((found | (target == 1)).sum())
+        expected.append(ice / either)
+    assert 0.1 < expected[0] < 0.99
     ious = [float(row["train_iou"]) for row in rows(tmp_path / "run")]
-    assert ious == pytest.approx([ice / found] * 2, abs=1e-5)
-    assert result.train_iou == pytest.approx(ice / found, abs=1e-9)
+    assert ious == pytest.approx(expected, abs=1e-5)
+    assert result.train_iou == pytest.approx(expected[1], abs=1e-9)
 
 
 def test_a_pixel_network_learns_from_shuffled_pixels_and_is_judged_on_patches(tmp_path: Path) -> None:
