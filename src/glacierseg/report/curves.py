@@ -22,7 +22,7 @@ def figure_training_curves(models: Sequence[ModelResult]) -> Figure:
 
     Returns:
         A figure of two rows, losses and IoU (validation solid, training dotted), with the validation IoU of
-        the best epoch marked.
+        the kept epoch marked.
     """
     names = list(dict.fromkeys(model.model for model in models))
     sets = list(dict.fromkeys(model.bands for model in models))
@@ -79,4 +79,4 @@ def _legend(sets: Sequence[str]) -> tuple[list[Line2D], list[str]]:
         Line2D([], [], color=MUTED, linewidth=1.1, linestyle=":"),
         Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=5),
     ]
-    return lines, [*labels, "validation", "training", "best epoch"]
+    return lines, [*labels, "validation", "training", "kept epoch"]
