@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def test_a_saved_model_loads_with_equal_output_and_card(tmp_path: Path) -> None:
     assert card == CARD
     assert torch.equal(loaded(image), network(image))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_whoever_may_read_the_card_may_read_the_weights(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_model(tmp_path, CARD.build(), CARD)
+    finally:
+        os.umask(before)
+    card, weights = (tmp_path / name for name in ("model.json", "model.safetensors"))
+    assert weights.stat().st_mode & 0o777 == card.stat().st_mode & 0o777
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:

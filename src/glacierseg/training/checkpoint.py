@@ -81,7 +81,7 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
         OutputError: The folder cannot be written to.
     """
     import torch  # noqa: PLC0415
-    from safetensors.torch import save_file  # noqa: PLC0415  (brings torch)
+    from safetensors.torch import save  # noqa: PLC0415  (brings torch)
 
     write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
@@ -91,7 +91,8 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
             kernels = {key: value.to(dtype) for key, value in tensors.items() if value.ndim > 1}
             tensors |= kernels
         # Facts stand in the card alone: in this file their order, and so its bytes, would be left to chance.
-        save_file(tensors, part)
+        # Written here, as its own writing would hide the file from the group that a cluster shares it with.
+        part.write_bytes(save(tensors))
 
 
 def read_card(folder: Path) -> ModelCard:
