@@ -10,6 +10,7 @@ RUNS = (
     ("prepare_memory.py", "--side", "3000"),
     ("patch_supply.py",),
     ("training_step.py",),
+    ("attention.py",),
     ("scores.py", "--size-px", "5000", "--sklearn"),
     ("refine.py", "--rounds", "2"),
     ("engines.py", "--width", "0.25", "--rounds", "3"),

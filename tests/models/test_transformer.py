@@ -1,7 +1,8 @@
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from glacierseg.models.transformer import MapTransformer, PositionalEmbedding, SelfAttention
+from glacierseg.models.transformer import MapTransformer, PositionalEmbedding, SelfAttention, attend
 
 
 def test_attention_agrees_with_torchs_own_layer():
@@ -17,6 +18,16 @@ def test_attention_agrees_with_torchs_own_layer():
     )
     tokens = torch.randn(2, 9, 16)
     torch.testing.assert_close(attention(tokens), oracle(tokens, tokens, tokens)[0])
+
+
+def test_mixed_precision_on_a_cpu_attends_in_float32():
+    query, key, value = (torch.randn(2, 4, 9, 8).bfloat16() for _ in range(3))
+    exact = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attend(query, key, value)
+    assert mixed.dtype == torch.bfloat16
+    assert torch.equal(mixed, exact.bfloat16())
+    assert not torch.equal(F.scaled_dot_product_attention(query, key, value), mixed), "it would not have"
 
 
 def test_positions_are_interpolated_to_another_window():

@@ -21,6 +21,19 @@ class PositionalEmbedding(nn.Module):
         return x + vectors
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention of `(B, heads, N, C)`; of the type of `query`.
+
+    Autocast would run it in bfloat16 on a CPU, too, where its backward pass over the 64 tokens of a patch
+    takes more than four times as long as in float32 (`benchmarks/attention.py`).
+    """
+    if query.is_cpu and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
+        return mixed.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over tokens `(B, N, C)`."""
 
@@ -34,7 +47,7 @@ class SelfAttention(nn.Module):
         """`(B, N, C)` to `(B, N, C)`."""
         parts = self.query_key_value(tokens).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
