@@ -24,7 +24,8 @@ def run_all(study: Study, jobs: int, folds: Sequence[int] | None = None) -> None
     """
     folds = tuple(range(1, study.folds + 1)) if folds is None else folds
     study.write_configs(folds)
-    tasks = [(networks, fold) for fold in folds for networks in study.sets]
+    # The sets come with the longest first, so that no core waits for the last run.
+    tasks = [(networks, fold) for networks in study.sets for fold in folds]
     with ThreadPoolExecutor(jobs) as pool:
         failed = [log for log in pool.map(lambda task: _run(study, *task), tasks) if log is not None]
     if failed:
@@ -36,11 +37,11 @@ def _run(study: Study, networks: str, fold: int) -> Path | None:
     folder, config = study.run_folder(networks, fold), study.config_path(networks, fold)
     marker, wanted = folder / "finished", fingerprint(config.read_text())
     if marker.exists() and marker.read_text() == wanted:
-        print(f"{networks} fold {fold}: finished already", flush=True)
+        _say(f"{networks} fold {fold}: finished already")
         return None
     log = study.out / "logs" / f"{networks}_fold{fold}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{networks} fold {fold}: running, see {log}", flush=True)
+    _say(f"{networks} fold {fold}: running, see {log}")
     started = time.monotonic()
     with log.open("a") as file:
         done = subprocess.run(
@@ -51,8 +52,13 @@ def _run(study: Study, networks: str, fold: int) -> Path | None:
             check=False,
         )
     if done.returncode:
-        print(f"{networks} fold {fold}: failed, see {log}", flush=True)
+        _say(f"{networks} fold {fold}: failed, see {log}")
         return log
     marker.write_text(wanted)
-    print(f"{networks} fold {fold}: done in {(time.monotonic() - started) / 60:.1f} min", flush=True)
+    _say(f"{networks} fold {fold}: done in {(time.monotonic() - started) / 60:.1f} min")
     return None
+
+
+def _say(line: str) -> None:
+    """Prints in one piece, since several runs talk."""
+    print(f"{line}\n", end="", flush=True)

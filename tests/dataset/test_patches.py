@@ -16,6 +16,7 @@ from glacierseg.dataset.patches import (
     PatchTensors,
     Region,
     as_batch,
+    covered_pixels,
     place_patches,
 )
 from glacierseg.dataset.pixel_store import Cache
@@ -94,6 +95,20 @@ def test_a_draw_is_repeatable_and_turns_differ(region: Region) -> None:
     assert torch.equal(dataset[5][0], dataset[5][0])
     turns = [dataset[5 + count * turn][0] for turn in range(6)]
     assert any(not torch.equal(turns[0], other) for other in turns[1:])
+
+
+@pytest.mark.parametrize("patch", [Patch(0, 24, 40), Patch(0, 0, 82), Patch(0, -3, 1)])
+def test_draws_look_as_far_beyond_their_patch_as_they_say(region: Region, patch: Patch) -> None:
+    everything = replace(region, roles=np.ones_like(region.roles))
+    reader = PatchReader([everything], 8, "memory")
+    shifted = PatchDataset(reader, [patch], "train", PLAIN, augmentation=Augmentation())
+    steady = PatchDataset(reader, [patch], "train", PLAIN)
+    for dataset, draws in ((shifted, 200), (steady, 1)):
+        seen = np.zeros(region.truth.size + 1, bool)
+        for draw in range(draws):
+            seen[image_of(dataset[draw])[0][0].int().numpy()] = True
+        reached = covered_pixels(everything, 0, [patch], 8, margin_px=dataset.reach_px)
+        np.testing.assert_array_equal(seen[1:].reshape(region.truth.shape), reached)
 
 
 def test_image_and_target_turn_together(region: Region) -> None:

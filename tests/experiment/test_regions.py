@@ -12,10 +12,12 @@ from shapely.geometry import box
 
 from glacierseg.config import parse_config
 from glacierseg.console import Talk
+from glacierseg.dataset.patches import Patch, place_patches
 from glacierseg.errors import ConfigError, DataError, TruthError
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.regions import (
+    Patches,
     StudyRegion,
     choose_bands,
     leak_share,
@@ -66,7 +68,7 @@ def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Pat
     patches = split_patches(config, studied, 16)
     assert patches.train
     assert patches.validate
-    assert leak_share(patches, studied, 16, blanked=True) == 0
+    assert leak_share(patches, studied, 16, reach_px=0, blanked=True) == 0
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_regions_that_lie_apart_leak_nothing(tmp_path: Path, split: dict[str, An
     patches = split_patches(config, studied, 16)
     assert patches.train
     assert patches.validate
-    assert leak_share(patches, studied, 16, blanked=True) == 0
+    assert leak_share(patches, studied, 16, reach_px=0, blanked=True) == 0
 
 
 def test_ground_that_regions_share_leaks(tmp_path: Path) -> None:
@@ -99,7 +101,20 @@ def test_ground_that_regions_share_leaks(tmp_path: Path) -> None:
     whole = write_region(tmp_path, roles="validate")
     config, _, studied = study(tmp_path, whole, east)
     patches = split_patches(config, studied, 16)
-    assert leak_share(patches, studied, 16, blanked=True) == pytest.approx(0.5)
+    assert leak_share(patches, studied, 16, reach_px=0, blanked=True) == pytest.approx(0.5)
+
+
+def test_what_training_sees_beside_its_patches_leaks_too(tmp_path: Path) -> None:
+    given = [write_region(tmp_path, "a"), write_region(tmp_path, "b", roles="validate")]
+    _, _, studied = study(tmp_path, *given)
+    validate = place_patches([one.region for one in studied], "validate", 16, overlap=0)
+    patches = Patches((Patch(0, 32, 32),), validate)
+    labelled = studied[1].region.truth != 255
+    for reach_px in (0, 4):
+        seen = np.zeros(labelled.shape, bool)
+        seen[32 - reach_px : 48 + reach_px, 32 - reach_px : 48 + reach_px] = True
+        share = (seen & labelled).sum() / labelled.sum()
+        assert leak_share(patches, studied, 16, reach_px=reach_px, blanked=True) == pytest.approx(share)
 
 
 def distance_between(one: np.ndarray, other: np.ndarray) -> float:
@@ -125,7 +140,7 @@ def test_blocks_and_folds_leave_a_gap_of_one_patch(
         assert distance_between(areas["validate"], areas["test"]) > 8
     patches = split_patches(config, studied, 8)
     assert patches.train
-    assert leak_share(patches, studied, 8, blanked=True) == 0
+    assert leak_share(patches, studied, 8, reach_px=0, blanked=True) == 0
 
 
 def test_folds_test_every_pixel_once(tmp_path: Path) -> None:
@@ -184,7 +199,7 @@ def test_folds_over_places_leak_nothing_where_folds_over_regions_warn(tmp_path: 
         patches = split_patches(config, studied, 16)
         assert patches.train
         assert patches.validate
-        found[fold_over] = overlap, leak_share(patches, studied, 16, blanked=True) > 0
+        found[fold_over] = overlap, leak_share(patches, studied, 16, reach_px=0, blanked=True) > 0
         again = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
         assert [set(one.areas) for one in again] == [set(one.areas) for one in studied]
     assert found == {"regions": ("warning", True), "places": ("passed", False)}
@@ -222,7 +237,7 @@ def test_a_split_that_cannot_be_is_one_line(
 def test_the_random_split_leaks_and_tunes_on_its_held_out_patches_only(tmp_path: Path) -> None:
     config, _, studied = study(tmp_path, write_region(tmp_path), split={"method": "random"})
     patches = split_patches(config, studied, 16)
-    assert leak_share(patches, studied, 16, blanked=False) > 0.9
+    assert leak_share(patches, studied, 16, reach_px=0, blanked=False) > 0.9
     truth = tuning_truths(config, studied, patches, 16)["r"]
     held = np.zeros(truth.shape, bool)
     for patch in patches.validate:

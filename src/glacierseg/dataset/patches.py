@@ -88,7 +88,9 @@ def place_patches(
     return tuple(placed)
 
 
-def covered_pixels(region: Region, index: int, patches: Sequence[Patch], patch_px: int) -> NDArray[np.bool_]:
+def covered_pixels(
+    region: Region, index: int, patches: Sequence[Patch], patch_px: int, *, margin_px: int = 0
+) -> NDArray[np.bool_]:
     """Returns the pixels `(H, W)` of a region that patches cover.
 
     Args:
@@ -96,12 +98,16 @@ def covered_pixels(region: Region, index: int, patches: Sequence[Patch], patch_p
         index: Its number in the patches.
         patches: Of all regions.
         patch_px: Side of a patch.
+        margin_px: So far around a patch counts as covered, too.
     """
     covered = np.zeros(region.truth.shape, bool)
     for patch in patches:
         if patch.region == index:
-            rows = slice(max(patch.row, 0), max(patch.row + patch_px, 0))
-            covered[rows, max(patch.column, 0) : max(patch.column + patch_px, 0)] = True
+            rows, columns = (
+                slice(max(start - margin_px, 0), max(start + patch_px + margin_px, 0))
+                for start in (patch.row, patch.column)
+            )
+            covered[rows, columns] = True
     return covered
 
 
@@ -192,6 +198,12 @@ class PatchDataset(Dataset[PatchTensors]):
         self._dtype = np.dtype(np.float32) if changed or scene.dtype not in TORCH_TYPES else scene.dtype
         self.seed = seed
 
+    @property
+    def reach_px(self) -> int:
+        """How far beyond its patches the shifts of augmentation look."""
+        shifts = self.augmentation is not None and self.augmentation.symmetries
+        return self.reader.patch_px // 4 if shifts else 0
+
     def __len__(self) -> int:
         return len(self.patches)
 
@@ -254,7 +266,7 @@ class PatchDataset(Dataset[PatchTensors]):
     def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """Moves a patch by up to a quarter of its side, but never further over the rim than it was."""
         grid = self.reader.regions[patch.region].scene.grid
-        most = self.reader.patch_px // 4
+        most = self.reach_px
         moved = []
         for start, length in ((patch.row, grid.height), (patch.column, grid.width)):
             last = max(length - self.reader.patch_px, start)

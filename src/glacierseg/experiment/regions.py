@@ -216,8 +216,10 @@ def tuning_truths(
     return truths
 
 
-def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, *, blanked: bool) -> float:
-    """Returns the share of validation pixels whose ground training patches show to the network.
+def leak_share(
+    patches: Patches, studied: Sequence[StudyRegion], patch_px: int, *, reach_px: int, blanked: bool
+) -> float:
+    """Returns the share of validation pixels whose ground training shows to the network.
 
     Ground that two regions share counts as shown by both.
 
@@ -225,11 +227,12 @@ def leak_share(patches: Patches, studied: Sequence[StudyRegion], patch_px: int, 
         patches: The split.
         studied: The regions.
         patch_px: Side of a patch.
+        reach_px: How far training looks beyond its patches.
         blanked: Whether training patches hide pixels of other roles (they do unless the split is random).
     """
     shown = []
     for index, study in enumerate(studied):
-        train = covered_pixels(study.region, index, patches.train, patch_px)
+        train = covered_pixels(study.region, index, patches.train, patch_px, margin_px=reach_px)
         if blanked:
             train &= np.isin(study.region.roles, (NO_ROLE, ROLE_CODES["train"]))
         shown.append(train)

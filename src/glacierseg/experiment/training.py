@@ -214,16 +214,18 @@ def _prepare(
             scaling,
             seed=seed,
         )
+        reach_px = network.reach_px
     else:
         changes = augmentation(config, model, bands)
         train = PatchDataset(reader, patches.train, "train", scaling, augmentation=changes, seed=seed)
+        reach_px = train.reach_px
     return _TrainingData(
         train=train,
         # Under the random split validation patches lie among training pixels.
         validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
         scaling=scaling,
         statistics=dataset_statistics(reader, patches.train, patches.validate, plain),
-        leak=leak_share(patches, studied, patch_px, blanked=spatial),
+        leak=leak_share(patches, studied, patch_px, reach_px=reach_px, blanked=spatial),
         regions=tuple(study.name for study in studied if "train" in study.areas),
     )
 
