@@ -19,7 +19,7 @@ from sklearn import metrics
 import glacierseg
 from glacierseg.config import RunConfig, parse_config
 from glacierseg.console import Talk
-from glacierseg.errors import BandError, DataError, RequestError
+from glacierseg.errors import BandError, DataError, GlaciersegError, RequestError
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.experiment.folder import RunFolder
@@ -463,8 +463,8 @@ def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
 def test_a_beginning_that_failed_does_not_bind_the_corrected_configuration(tmp_path: Path) -> None:
     data = settings(tmp_path, bands={"top": 0}, outputs={"report": False, "outlines": "none"})
     data["training"]["epochs"] = 1
-    wrong = {**data, "models": [{**data["models"][0], "options": {"depth": 3}}]}
-    with pytest.raises(RequestError, match="no option 'depth'"):
+    wrong = {**data, "bands": {"use": ["ultraviolet"], "top": 0}}
+    with pytest.raises(GlaciersegError, match="ultraviolet"):
         run_experiment(parse_config(wrong, tmp_path / "c.yaml"), tmp_path / "out")
     run_experiment(parse_config(data, tmp_path / "c.yaml"), tmp_path / "out")
     assert (tmp_path / "out/metrics.csv").exists()

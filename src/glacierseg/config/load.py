@@ -23,6 +23,7 @@ from glacierseg.config.sections import (
     TrainingConfig,
 )
 from glacierseg.errors import ConfigError, did_you_mean
+from glacierseg.models.registry import MODELS
 
 
 def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
@@ -102,6 +103,20 @@ def first_difference(old: Any, new: Any, where: str = "") -> str | None:
     return None if old == new else f"{where} was {_short(old)} and is now {_short(new)}"
 
 
+_MISSING = {
+    ("name",): "give the run a name",
+    (
+        "regions",
+    ): "list scenes there, each with name, scene, truth and roles; `glacierseg template` shows how",
+    ("regions", "name"): "give the region a name",
+    ("regions", "scene"): "give the file of the region's image",
+    ("regions", "truth"): "give the outlines or the mask of the region's glaciers",
+    ("regions", "roles"): "give the region `roles: train`, `validate` or `test`",
+    ("models", "name"): f"give one of {', '.join(MODELS)}",
+}
+"""What to do about a key that has to be there."""
+
+
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -116,9 +131,8 @@ def _in_words(problem: ErrorDetails, data: Any) -> str:
         hint = did_you_mean(key, known) or (f"; known keys are {', '.join(known)}" if known else "")
         return f"unknown key {where!r}{hint}"
     if problem["type"] == "missing":
-        if problem["loc"][-1] == "roles":
-            return f"{where} is missing; give the region `roles: train`, `validate` or `test`"
-        return f"{where!r} is missing"
+        keys = tuple(step for step in problem["loc"] if isinstance(step, str))
+        return f"{where} is missing; {_MISSING.get(keys, 'add it')}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{where}: {message}" if where else message

@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from glacierseg.errors import UnknownModelError
-from glacierseg.models.registry import MODELS, ModelSpec, folder_name, model_spec
+from glacierseg.errors import RequestError, UnknownModelError
+from glacierseg.models.registry import MODELS, ModelSpec, checked_options, folder_name, model_spec
 
 RoleName = Literal["train", "validate", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
@@ -132,6 +132,16 @@ class ModelConfig(Section):
             return model_spec(value).name
         except UnknownModelError as error:
             raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _takes_its_options(self) -> "ModelConfig":
+        # Only the network's class knows them, and with it comes torch.
+        if self.options:
+            try:
+                checked_options(self.name, self.options)
+            except RequestError as error:
+                raise ValueError(str(error)) from error
+        return self
 
     @model_validator(mode="after")
     def _can_learn_from_pixels(self) -> "ModelConfig":

@@ -169,14 +169,31 @@ def create_model(
         RequestError: impossible sizes, an option that the network does not have, or a value of another type.
     """
     spec = model_spec(name)
-    module_name, class_name = spec.builder.split(":")
-    builder = getattr(import_module(module_name), class_name)
+    options = checked_options(name, options)
+    network: nn.Module = _builder(spec)(in_channels, classes, width, **spec.parts, **options)
+    return network
+
+
+def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a network in the types that it takes.
+
+    Args:
+        name: a key of `MODELS`, or `smp:<Architecture>/<encoder>`.
+        options: their values by name.
+
+    Raises:
+        UnknownModelError: no network has that name.
+        RequestError: an option that the network does not have, or a value of another type.
+    """
+    spec = model_spec(name)
+    builder = _builder(spec)
     known = [
         option
         for option in signature(builder).parameters
         if option not in {"in_channels", "classes", "width", *spec.parts}
     ]
     types = get_type_hints(builder.__init__)
+    checked = {}
     for option, value in options.items():
         if option not in known:
             listed = ", ".join(known) or "no options"
@@ -184,12 +201,17 @@ def create_model(
                 f"{name} has no option {option!r}{did_you_mean(option, known)}; it has {listed}"
             )
         try:
-            options[option] = TypeAdapter(types[option]).validate_python(value)
+            checked[option] = TypeAdapter(types[option]).validate_python(value)
         except ValidationError as error:
             problem = error.errors()[0]
             raise RequestError(f"option {option} of {name} is {value!r}: {problem['msg']}") from error
-    network: nn.Module = builder(in_channels, classes, width, **spec.parts, **options)
-    return network
+    return checked
+
+
+def _builder(spec: ModelSpec) -> "type[nn.Module]":
+    module_name, class_name = spec.builder.split(":")
+    builder: type[nn.Module] = getattr(import_module(module_name), class_name)
+    return builder
 
 
 def is_of(network: "nn.Module", name: str) -> bool:
