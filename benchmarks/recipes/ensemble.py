@@ -61,7 +61,7 @@ def shipped_methods(
     Args:
         study: Its runs are finished.
         chips: What is tested.
-        costs: Of the networks, by name.
+        costs: Of the networks, by name; each counts as often as it is shipped, as a user pays for it.
         plan: The weights to ship.
     """
     shares = Counter(plan.kinds)
@@ -76,7 +76,7 @@ def shipped_methods(
     name = "as shipped: " + " + ".join(
         f"{count} x {name}" if count > 1 else name for name, count in shares.items()
     )
-    methods = _mean_methods(study, chips, name, "shipped", predicted, _sum([costs[name] for name in shares]))
+    methods = _mean_methods(study, chips, name, "shipped", predicted, _sum([costs[name] for name in plan.kinds]))
     found = calibrate_all(
         f"{len(chips)} regions of {study.name}, each by networks that did not know its ground",
         chips,

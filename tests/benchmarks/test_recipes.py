@@ -137,7 +137,7 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
     for window_px in (None, 40):
         plan = WeightsPlan(8, {1: [models[0]], 3: [models[1]], 5: [models[1]]}, window_px)
         raw, refined = shipped_methods(study, chips, costs, plan)
-        assert (raw.name, raw.costs.parameters) == ("as shipped: m_landsnet + 2 x glavitu", 11)
+        assert (raw.name, raw.costs.parameters) == ("as shipped: m_landsnet + 2 x glavitu", 21)
         for chip in chips:
             total = np.zeros((SIDE, SIDE))
             for name, share in (("m_landsnet", 1), ("glavitu", 2)):
@@ -146,7 +146,9 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
                 files = predict_scene(folder, scene, tmp_path / "again", window_px=window_px)
                 total += share * rasterio.open(files.probability).read(1)
             mask = rasterio.open(raw.mask(chip.fold, chip.name)).read(1)
-            assert (mask == (total / 3 >= 0.5)).all()
+            clear = abs(total / 3 - 0.5) > 1e-6  # elsewhere rounding decides
+            assert (mask == (total / 3 >= 0.5))[clear].all()
+            assert clear.mean() > 0.99
             assert refined.mask(chip.fold, chip.name).exists()
     assert shipped_methods(study, chips, {"glavitu": Costs()}, plan) == []
     found = Calibration.from_dict(json.loads((study.out / "shipped" / "calibration.json").read_text()))
