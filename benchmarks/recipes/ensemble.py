@@ -76,7 +76,9 @@ def shipped_methods(
     name = "as shipped: " + " + ".join(
         f"{count} x {name}" if count > 1 else name for name, count in shares.items()
     )
-    methods = _mean_methods(study, chips, name, "shipped", predicted, _sum([costs[name] for name in plan.kinds]))
+    methods = _mean_methods(
+        study, chips, name, "shipped", predicted, _sum([costs[name] for name in plan.kinds])
+    )
     found = calibrate_all(
         f"{len(chips)} regions of {study.name}, each by networks that did not know its ground",
         chips,
