@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
+from glacierseg.dataset.augment import SYMMETRIES
 from glacierseg.errors import RequestError
 from glacierseg.models.texture_mlp import TextureMLP, local_statistics
 
@@ -96,3 +97,17 @@ def test_dropout_silences_channels_pixel_by_pixel_and_in_training_only():
     # No channel is silent as a whole.
     assert not silenced[0].flatten(2).all(dim=2).any()
     assert torch.equal(network.eval()(x), network(x))
+
+
+def test_flipped_and_turned_windows_give_the_same():
+    network = TextureMLP(3, width=0.25).eval()
+    x = torch.from_numpy(image(3, 30, 30, seed=5, gaps=0.2)).float()[None]
+    with torch.no_grad():
+        logits = network(x)
+        spread = float(logits.std())
+        assert spread > 0
+        for symmetry in SYMMETRIES:
+            turned = torch.from_numpy(symmetry.apply(x.numpy()).copy())
+            back = symmetry.undo(network(turned).numpy())
+            np.testing.assert_allclose(back, logits, atol=0.01 * spread)
+    assert network.is_symmetric

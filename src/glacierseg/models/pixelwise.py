@@ -13,6 +13,10 @@ class PixelNetwork(Protocol):
     def reach_px(self) -> int:
         """How far around a pixel its description looks."""
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether a flipped or turned window gives the flipped or turned result."""
+
     def describe(self, x: Tensor) -> Tensor:
         """Network input `(B, C, H, W)` to descriptions `(B, F, H, W)`; nothing in here is learned."""
 

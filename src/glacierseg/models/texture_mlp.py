@@ -76,6 +76,11 @@ class TextureMLP(nn.Module):
         """How far around a pixel its description looks."""
         return max(self.windows_px) // 2
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether a flipped or turned window gives the flipped or turned result: its windows are squares."""
+        return True
+
     def describe(self, x: Tensor) -> Tensor:
         """`(B, in_channels, H, W)` to what `local_statistics` tells of each pixel."""
         return local_statistics(x, self.windows_px)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from glacierseg.dataset.augment import Directions, Symmetry
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
+from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import is_of
 from glacierseg.predict.engines import Engine, Precision, make_predictor, resolved
 from glacierseg.predict.stream import Predictor
@@ -101,7 +102,8 @@ class Ensemble:
             precision: What it computes in.
             int8_model: A quantised network, see `make_predictor`.
             symmetries: Look at every window in the eight ways. A single network gets a layer for each of
-                them; of several networks each takes their mean.
+                them; of several networks each takes their mean, but one that sees the same in all of them
+                looks once.
         """
         made = []
         for network, card in zip(self.networks, self.cards, strict=True):
@@ -119,7 +121,9 @@ class Ensemble:
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
             dtypes = [scene.bands[place].dtype for place in places]
-            ways = _ways(predictor, Directions.among(names, dtypes)) if symmetries else [predictor]
+            directions = Directions.among(names, dtypes)
+            once = not symmetries or (len(self.networks) > 1 and _sees_the_same(network, directions))
+            ways = [predictor] if once else _ways(predictor, directions)
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
         return made[0] if len(made) == 1 else [ways[0] if len(ways) == 1 else _mean(ways) for ways in made]
@@ -164,6 +168,11 @@ def layer_facts(layers: int, networks: int) -> Mapping[str, str]:
     """Returns what the spread of a prediction is of, for the file's tags."""
     kind = "networks" if networks > 1 else "symmetries"
     return {"spread_of": f"{layers} {kind}"} if layers > 1 else {}
+
+
+def _sees_the_same(network: "nn.Module", directions: Directions) -> bool:
+    """Whether a network makes nothing new of a window that is flipped or turned."""
+    return isinstance(network, PixelNetwork) and network.is_symmetric and not directions.exist
 
 
 def _ways(predictor: Predictor, directions: Directions) -> list[Predictor]:
