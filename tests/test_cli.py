@@ -47,6 +47,27 @@ def basin(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("command", [["run"], ["train", "--model", "m_landsnet"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        ([], "runs/tiny"),
+        (["--fold", "2"], "runs/tiny/fold2"),
+        (["--out", "x"], "x"),
+        (["--out", "x", "--fold", "2"], "x/fold2"),
+    ],
+)
+def test_a_fold_has_a_folder_of_its_own(
+    basin: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], options: list[str], folder: str
+) -> None:
+    edit(basin, lambda settings: settings.update(split={"method": "kfold"}))
+    asked: list[Path] = []
+    monkeypatch.setattr("glacierseg.experiment.run_experiment", lambda _, out, **__: asked.append(out))
+    monkeypatch.setattr("glacierseg.experiment.train_one", lambda *given, **__: asked.append(given[3]))
+    assert glacierseg([command[0], str(basin / "run.yaml"), *command[1:], *options], monkeypatch) == 0
+    assert asked == [Path(folder)]
+
+
 def edit(folder: Path, change: Callable[[dict], object]) -> None:
     settings = yaml.safe_load((folder / "run.yaml").read_text())
     change(settings)

@@ -40,9 +40,7 @@ def main(benchmark: Benchmark) -> None:
     parser.add_argument("--limit", type=int, help="use only so many regions, for a quick try")
     parser.add_argument("--models", default="", help="only these networks, separated by commas")
     parser.add_argument("--no-boosting", action="store_true", help="leave gradient boosting out")
-    parser.add_argument(
-        "--weights", action="store_true", help="train the networks to ship instead, on nearly all regions"
-    )
+    parser.add_argument("--weights", action="store_true", help="train the networks to ship instead")
     asked = parser.parse_args()
     chips = benchmark.find(asked.data)
     if not chips:

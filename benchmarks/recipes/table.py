@@ -87,7 +87,10 @@ def _notes(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip],
             f"({first.blocks} of {first.block_px} px for the first row). They hold for other ground of this "
             "kind with the same networks, not for other trainings."
         ),
-        "Refinement was tuned, and the best epoch chosen, on validation ground alone.",
+        (
+            "Refinement was tuned on validation ground alone, and so was an epoch chosen, where one was "
+            "(`monitor: last` in the settings keeps the last)."
+        ),
         *study.notes,
     ]
 

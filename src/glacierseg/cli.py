@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage.",
+    epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage, 130 interrupted.",
 )
 add_data_commands(app)
 add_export_command(app)
@@ -41,7 +41,11 @@ add_outline_commands(app)
 add_report_commands(app)
 
 Fold = Annotated[
-    int | None, typer.Option(min=1, help="Test this fold (split.method kfold); its folder is <run>/fold<N>.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Test this fold (split.method kfold); it gets a folder of its own, fold<N>, in that of the run.",
+    ),
 ]
 _INTERRUPTED = 130
 
@@ -69,7 +73,9 @@ def demo(
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="The configuration (YAML).")],
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> when left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; outputs.folder or runs/<name> when left out.")
+    ] = None,
     fold: Fold = None,
 ) -> None:
     """Run every stage for every model; run it again to continue after an interruption."""
@@ -78,11 +84,11 @@ def run(
     from glacierseg.experiment import run_experiment  # noqa: PLC0415
 
     parsed = load_config(config, fold=fold)
-    run_experiment(parsed, out or _run_folder(parsed, fold), talk=Talk())
+    run_experiment(parsed, _run_folder(parsed, out, fold), talk=Talk())
 
 
-def _run_folder(config: "RunConfig", fold: int | None) -> Path:
-    folder = config.outputs.folder or Path("runs") / config.name
+def _run_folder(config: "RunConfig", out: Path | None, fold: int | None) -> Path:
+    folder = out or config.outputs.folder or Path("runs") / config.name
     return folder if fold is None else folder / f"fold{fold}"
 
 
@@ -108,7 +114,9 @@ def train(
     config: Annotated[Path, typer.Argument(help="The configuration (YAML).")],
     model: Annotated[str, typer.Option(help="Name of one of its models.")],
     bands: Annotated[str, typer.Option(help="all, or band names separated by commas.")] = "all",
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> when left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; outputs.folder or runs/<name> when left out.")
+    ] = None,
     fold: Fold = None,
 ) -> None:
     """Train one network of a configuration; also under torchrun or SLURM, in several processes."""
@@ -119,7 +127,7 @@ def train(
     parsed = load_config(config, fold=fold)
     talk = Talk()
     chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
-    folder = out or _run_folder(parsed, fold)
+    folder = _run_folder(parsed, out, fold)
     train_one(parsed, model, chosen, folder, talk=talk)
 
 

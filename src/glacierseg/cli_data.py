@@ -68,7 +68,8 @@ def align(
     like: Like,
     out: Out,
     resampling: Annotated[
-        str | None, typer.Option(help="nearest, bilinear or cubic; by kind of raster when left out.")
+        str | None,
+        typer.Option(help="nearest, bilinear, cubic, average or mode; by kind of raster when left out."),
     ] = None,
     uncompressed: Uncompressed = False,
 ) -> None:
@@ -195,7 +196,7 @@ def stack(
     pixel_size_m: Annotated[
         float | None, typer.Option(help="Bring the first file to its UTM zone, with such pixels.")
     ] = None,
-    resampling: Annotated[str, typer.Option(help="nearest, bilinear or cubic.")] = "bilinear",
+    resampling: Annotated[str, typer.Option(help="nearest, bilinear, cubic, average or mode.")] = "bilinear",
     scale: Annotated[float, typer.Option(help="Multiply spectral bands by this.")] = 1.0,
     offset: Annotated[float, typer.Option(help="Then add this.")] = 0.0,
     uncompressed: Uncompressed = False,

@@ -52,7 +52,8 @@ def refine(
         int | None, typer.Option(help="4: fragments that only touch at a corner are two. Default: 8.")
     ] = None,
     keep_cut_fragments: Annotated[
-        bool | None, typer.Option("--keep-cut-fragments", help="Never remove what the scene border cuts.")
+        bool | None,
+        typer.Option("--keep-cut-fragments", help="Never remove what the scene border or missing data cuts."),
     ] = None,
     steps: Annotated[
         str | None, typer.Option(help="Which steps, in which order. Default: merge,smooth,fill,remove.")
@@ -123,7 +124,8 @@ def tune(
     connectivity: Annotated[int, typer.Option(help="4: fragments that only touch at a corner are two.")] = 8,
     steps: Annotated[str, typer.Option(help="Which steps, in which order.")] = "merge,smooth,fill,remove",
     keep_cut_fragments: Annotated[
-        bool, typer.Option("--keep-cut-fragments", help="Never remove what the scene border cuts.")
+        bool,
+        typer.Option("--keep-cut-fragments", help="Never remove what the scene border or missing data cuts."),
     ] = False,
     untouched_mask: Annotated[
         list[Path] | None, typer.Option(help="A mask that only shows what the choice does elsewhere.")

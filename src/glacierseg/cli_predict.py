@@ -48,7 +48,10 @@ def predict(
         bool, typer.Option("--force", help="For --weights: predict though values look strange.")
     ] = False,
     window_px: Annotated[
-        int | None, typer.Option(help="Side of a window; the training patch by default, 512 with a halo.")
+        int | None,
+        typer.Option(
+            help="Side of a window; by default the training patch or the weights' own, 512 with a halo."
+        ),
     ] = None,
     overlap: Annotated[float, typer.Option(help="Share of a window that the next one covers too.")] = 0.5,
     halo_px: Annotated[
@@ -77,7 +80,10 @@ def predict(
         Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="What it computes in.")
     ] = "auto",
     int8_model: Annotated[
-        Path | None, typer.Option(help="For --precision int8; what `export --int8-with` wrote by default.")
+        Path | None,
+        typer.Option(
+            help="For --precision int8; model_int8.xml in MODEL_DIR when left out. Name it for --weights."
+        ),
     ] = None,
     dtype: Annotated[
         Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")

@@ -102,7 +102,7 @@ def bands(
     top: Annotated[int, typer.Option(min=1, help="How many of the best bands to name.")] = 6,
     patches: Annotated[int, typer.Option(min=1, help="At most so many patches of all scenes.")] = 64,
     plot: Annotated[Path | None, typer.Option(help="Draw the measures too (.png, .svg or .pdf).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the permutation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of permutation and integrated.")] = 0,
     weights: WeightsName = None,
     member: Member = None,
 ) -> None:

@@ -13,7 +13,6 @@ _TABLES = (
     ("pooled.csv", "Pooled over regions", "Scores from the summed pixel counts of all regions of a part."),
     ("zones.csv", "By zone", "Scores within parts of the terrain and by size of glacier."),
     ("boundaries.csv", "Distances between outlines", "How far predicted and true outlines lie apart."),
-    ("buffers.csv", "Buffers", "Scores when a rim along the true boundary is forgiven."),
     ("glaciers.csv", "Glacier by glacier", "Predicted against true area of each glacier."),
 )
 _MOST_ROWS = 400
