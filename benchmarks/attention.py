@@ -3,7 +3,7 @@
     python benchmarks/attention.py [--rounds 9] [--threads 1]
 
 Both ways take turns: on the tokens of `glavitu` (64 px patches, 8 x 8 tokens) and of maps twice and four
-times as wide, forward and backward, as many tokens each time; and in whole steps of `glavitu`. Times are medians.
+times as wide, forward and backward, as many tokens each time; and in whole steps of `glavitu`. Medians.
 """
 
 import argparse
