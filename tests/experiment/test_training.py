@@ -111,3 +111,27 @@ def test_logarithms_of_bands_that_are_not_there_are_refused(tmp_path: Path) -> N
     config = pixel_config(tmp_path, {"name": "texture_mlp", "logarithm": ["nirr"]})
     with pytest.raises(BandError, match=r"logarithm of texture_mlp names band 'nirr'.*did you mean 'nir'"):
         check_named_bands(config, ("red", "nir"))
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "reach_px"),
+    [
+        ("texture_mlp", {}, 10),
+        ("m_landsnet", {}, 4),
+        ("m_landsnet", {"augment": False}, 0),
+    ],
+)
+def test_the_leak_counts_as_far_as_training_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, patch: dict[str, Any], reach_px: int
+) -> None:
+    reached: list[int] = []
+
+    def leak_share(*_: object, **given: Any) -> float:
+        reached.append(given["reach_px"])
+        return 0.25
+
+    monkeypatch.setattr("glacierseg.experiment.training.leak_share", leak_share)
+    config = pixel_config(tmp_path, {"name": name, "width": 0.125, "patch_px": 16, "epochs": 1})
+    config = config.model_copy(update={"patch": PatchConfig(**patch)})
+    train_one(config, name, None, tmp_path / "out", talk=Talk(quiet=True))
+    assert reached == [reach_px]

@@ -105,9 +105,7 @@ def first_difference(old: Any, new: Any, where: str = "") -> str | None:
 
 _MISSING = {
     ("name",): "give the run a name",
-    (
-        "regions",
-    ): "list scenes there, each with name, scene, truth and roles; `glacierseg template` shows how",
+    ("regions",): "list scenes there, each with name, scene, truth and roles (see `glacierseg template`)",
     ("regions", "name"): "give the region a name",
     ("regions", "scene"): "give the file of the region's image",
     ("regions", "truth"): "give the outlines or the mask of the region's glaciers",
