@@ -10,6 +10,7 @@ from rio_cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, OutputError, RasterError, RequestError
+from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import ScenePrediction, predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import ModelCard, save_model
@@ -150,6 +151,25 @@ def test_strips_of_another_network_or_setting_are_not_used(tmp_path: Path) -> No
     files = predict_scene(other, path, out, card=CARD, batch_size=3)
     fresh = predict_scene(other, path, tmp_path / "fresh", card=CARD, batch_size=3)
     assert contents(files) == contents(fresh)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_strips_of_several_networks_that_looked_in_another_way_are_not_used(
+    tmp_path: Path, first: bool
+) -> None:
+    path, out = scene(tmp_path), tmp_path / "out"
+
+    def pair(after: int | None = None) -> Ensemble:
+        return Ensemble((Neighbourly(after), Neighbourly()), (CARD, CARD))
+
+    with pytest.raises(RuntimeError, match="broken"):
+        predict_scene(pair(20 * (8 if first else 1)), path, out, batch_size=3, symmetries=first)
+    assert list(out.glob(".*/strip-*.npy"))
+    files = predict_scene(pair(), path, out, batch_size=3, symmetries=not first)
+    fresh = predict_scene(pair(), path, tmp_path / "fresh", batch_size=3, symmetries=not first)
+    assert contents(files) == contents(fresh)
+    with rasterio.open(files.probability) as dataset:
+        assert dataset.tags().get("symmetries") == (None if first else "mean")
 
 
 def test_several_networks_give_mean_and_spread(tmp_path: Path) -> None:

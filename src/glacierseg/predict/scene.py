@@ -41,7 +41,7 @@ def predict_scene(
     halo_px: int = 0,
     batch_size: int = 16,
     threshold: float | None = None,
-    symmetries: bool = False,
+    symmetries: bool | None = None,
     engine: Engine = "auto",
     precision: Precision = "auto",
     int8_model: Path | None = None,
@@ -73,7 +73,8 @@ def predict_scene(
             have as many pixels.
         threshold: Probability from which a pixel is glacier, before any calibration; 0.5 when None, or what
             the card of `Weights` says.
-        symmetries: Predict every window in its eight flips and turns, and take the mean.
+        symmetries: Predict every window in its eight flips and turns, and take the mean; not when None, or
+            what the card of `Weights` says.
         engine: What computes; see `glacierseg.predict.engines`.
         precision: What it computes in.
         int8_model: A quantised network, for the precision ``int8``.
@@ -100,6 +101,7 @@ def predict_scene(
             warnings.warn(line, stacklevel=2)
         scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
         window_px = model.window_px if window_px is None and not halo_px else window_px
+        symmetries = model.card.symmetries if symmetries is None else symmetries
     threshold = 0.5 if threshold is None else threshold
     job = _plan(
         _ensemble_of(model, card),
@@ -110,7 +112,7 @@ def predict_scene(
         halo_px=halo_px,
         batch_size=batch_size,
         threshold=threshold,
-        symmetries=symmetries,
+        symmetries=bool(symmetries),
         engine=engine,
         precision=precision,
         int8_model=int8_model,
@@ -232,6 +234,8 @@ def _plan(
         **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{overlap:g}"}),
         "threshold": f"{threshold:g}",
         "engine": ensemble.computed_by(engine, precision),
+        # Of several networks the layers do not tell, and strips of both kinds must not meet in one file.
+        **({"symmetries": "mean"} if symmetries else {}),
         **layer_facts(len(members), len(ensemble.networks)),
         **(tags or {}),
     }
