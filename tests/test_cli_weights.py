@@ -10,7 +10,15 @@ import yaml
 from glacierseg import cli
 from glacierseg.config import load_config
 from tests.helpers import blobs, write_mask, write_scene
-from tests.weights.shelves import BANDS, facts, model_folder, packed, reflectances, training_scene
+from tests.weights.shelves import (
+    BANDS,
+    calibration,
+    facts,
+    model_folder,
+    packed,
+    reflectances,
+    training_scene,
+)
 
 
 def glacierseg(*words: object) -> int:
@@ -74,6 +82,29 @@ def test_windows_are_those_of_the_card_unless_the_user_says_otherwise(place: Pat
         assert glacierseg("predict", "--weights", "valley-s2", scene, "--out", "out", *asked) == 0
         with rasterio.open("out/s_mask.tif") as file:
             assert file.tags()["window_px"] == window_px
+
+
+def test_symmetries_are_those_of_the_card_unless_the_user_says_otherwise(
+    place: Path, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = calibration(symmetries=True).to_dict()
+    packed(place, "turned", members=2, symmetries=True, calibration=own)
+    packed(place, "plain", members=2)
+    assert glacierseg("models", "turned") == 0
+    assert "windows of 32 px, the mean over eight symmetries; glacier from" in capsys.readouterr().out
+    for name, asked, looks in (
+        ("turned", (), True),
+        ("turned", ("--no-symmetries",), False),
+        ("plain", (), False),
+        ("plain", ("--symmetries",), True),
+    ):
+        assert glacierseg("predict", "--weights", name, scene, "--out", "out", *asked) == 0
+        with rasterio.open("out/s_probability.tif") as file:
+            assert ("symmetries" in file.tags()) is looks
+        told = capsys.readouterr().out
+        assert ("--no-symmetries takes an eighth of the time" in told) is (name == "turned" and not asked)
+        # The calibration is of the mean over the symmetries.
+        assert ("glacier area" in told) is (name == "turned" and looks)
 
 
 def test_weights_predict_a_scene_whose_bands_have_other_names_and_order(

@@ -21,6 +21,8 @@ def calibrate_all(
     chips: Sequence[ScoredChip],
     probability: Callable[[ScoredChip], NDArray[np.float32]],
     path: Path,
+    *,
+    symmetries: bool = False,
 ) -> Calibration:
     """Measures how probabilities of all chips become calibrated ones, and how their errors hang together.
 
@@ -32,6 +34,7 @@ def calibrate_all(
         chips: In the fold that tests each; their pixels are of one size and lie on one lattice.
         probability: Gives a chip's `(H, W)` probability in that fold.
         path: Where the map of probabilities goes.
+        symmetries: Whether the probabilities are means over the eight symmetries.
     """
     grid, places = _common_grid([chip.grid for chip in chips])
     truth = np.full(grid.shape, IGNORE, np.uint8)
@@ -44,7 +47,7 @@ def calibrate_all(
             shown = chip.truth != IGNORE
             truth[rows, columns][shown] = chip.truth[shown]
             file.write(np.where(shown, probability(chip), file.read(1, window=window)), 1, window=window)
-    return measure_calibration({name: (path, truth)})
+    return measure_calibration({name: (path, truth)}, symmetries=symmetries)
 
 
 def _common_grid(grids: Sequence[Grid]) -> tuple[Grid, list[tuple[int, int]]]:

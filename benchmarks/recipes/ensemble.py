@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ def shipped_methods(
 
     Also writes the calibration of their mean, for the facts of the weights.
 
-    Each kind counts as often as it is shipped, and all predict in the windows of the weights. A fold has one
+    Each kind counts as often as it is shipped, and all predict in the windows of the weights, in the eight
+    symmetries where the weights do. A fold has one
     network of a kind where the weights may have several, so this is a little less than what is shipped.
 
     Args:
@@ -70,36 +71,42 @@ def shipped_methods(
 
     def predicted(fold: int, chip: str) -> list[Path]:
         return [
-            path for name in shares for path in [_in_windows(study, fold, name, chip, plan)] * shares[name]
+            path for name in shares for path in [_as_shipped(study, fold, name, chip, plan)] * shares[name]
         ]
 
     name = "as shipped: " + " + ".join(
         f"{count} x {name}" if count > 1 else name for name, count in shares.items()
     )
-    methods = _mean_methods(
-        study, chips, name, "shipped", predicted, _sum([costs[name] for name in plan.kinds])
-    )
+    total = _sum([costs[name] for name in plan.kinds])
+    if plan.symmetries:
+        name += ", eight symmetries"
+        total = replace(total, prediction_s_per_mpx=8 * (total.prediction_s_per_mpx or 0))
+    methods = _mean_methods(study, chips, name, "shipped", predicted, total)
     found = calibrate_all(
         f"{len(chips)} regions of {study.name}, each by networks that did not know its ground",
         chips,
         lambda chip: _mean(predicted(chip.fold, chip.name)),
         study.out / "shipped" / "probability.tif",
+        symmetries=plan.symmetries,
     )
     write_json(study.out / "shipped" / "calibration.json", found.to_dict())
     return methods
 
 
-def _in_windows(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan) -> Path:
-    """Returns the probability of a chip in the windows of the weights; predicts it if it is not there."""
+def _as_shipped(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan) -> Path:
+    """Returns the probability of a chip, predicted as the weights do; predicts it if it is not there."""
     model = next(model for model in study.sets[NETWORKS]["models"] if model["name"] == name)
-    if plan.window_px in {None, model.get("patch_px")}:
+    if plan.window_px in {None, model.get("patch_px")} and not plan.symmetries:
         return _stored(study, fold, name, chip)
-    folder = study.out / "shipped" / f"fold{fold}" / folder_name(name)
+    # Another window, or another way to look, is another prediction, which lies elsewhere.
+    window = f"{plan.window_px}px" if plan.window_px else ""
+    way = "_".join(filter(None, (folder_name(name), window, "symmetries" if plan.symmetries else "")))
+    folder = study.out / "shipped" / f"fold{fold}" / way
     path = folder / f"{chip}_probability.tif"
     if not path.exists():
         network = study.run_folder(NETWORKS, fold) / folder_name(name) / "all"
         scene = next(own.scene for own in study.chips if own.name == chip)
-        predict_scene(network, scene, folder, name=chip, window_px=plan.window_px)
+        predict_scene(network, scene, folder, name=chip, window_px=plan.window_px, symmetries=plan.symmetries)
     return path
 
 

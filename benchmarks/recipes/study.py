@@ -120,11 +120,13 @@ class WeightsPlan:
         folds: The more, the less ground is kept from training.
         members: By fold the networks that are trained in it, as in `models`.
         window_px: Side of the windows in which they predict together; None for their patches.
+        symmetries: Whether they predict the mean over the eight symmetries.
     """
 
     folds: int
     members: Mapping[int, Sequence[Mapping[str, Any]]]
     window_px: int | None = None
+    symmetries: bool = False
 
     @property
     def kinds(self) -> list[str]:

@@ -71,8 +71,13 @@ def predict(
         typer.Option("--with", help="One more model folder; predicts the mean and, as a band, the spread."),
     ] = None,
     symmetries: Annotated[
-        bool, typer.Option("--symmetries", help="Mean over the eight flips and turns of every window.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--symmetries/--no-symmetries",
+            help="Mean over the eight flips and turns of every window, in eight times the time; by default "
+            "as the weights' own card says, otherwise not.",
+        ),
+    ] = None,
     engine: Annotated[
         Literal["auto", "torch", "openvino", "onnx"], typer.Option(help="What computes.")
     ] = "auto",
@@ -128,13 +133,14 @@ def predict(
         opened = _fitted(talk, named, opened, fitting)
     opened = [ensemble.matching_scene(scene) for scene in opened]
     default = named.card.threshold if named else 0.5
+    symmetric = _symmetric(talk, named, symmetries)
     settings: dict[str, Any] = {
         "window_px": named.window_px if named and window_px is None and not halo_px else window_px,
         "overlap": overlap,
         "halo_px": halo_px,
         "batch_size": batch_size,
         "threshold": default if threshold is None else threshold,
-        "symmetries": symmetries,
+        "symmetries": symmetric,
         "engine": engine,
         "precision": precision,
         "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
@@ -142,7 +148,7 @@ def predict(
     }
     # A calibration is for what its network says by itself.
     alone = not more and prune_level is None
-    own = _calibration(named, folders[0], symmetries=symmetries) if alone else None
+    own = _calibration(named, folders[0], symmetries=symmetric) if alone else None
     if calibrated:
         if own is None:
             raise RequestError(
@@ -194,6 +200,18 @@ def _fitted(talk: "Talk", named: "Weights", scenes: "list[Scene]", fitting: dict
     for line in (line for one in fitted for line in one.warnings):
         talk.warn(line)
     return [one.scene for one in fitted]
+
+
+def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> bool:
+    if asked is not None:
+        return asked
+    if named is None or not named.card.symmetries:
+        return False
+    talk.say(
+        f"{named.name}: mean over the eight symmetries, as its card says; --no-symmetries takes an eighth "
+        "of the time"
+    )
+    return True
 
 
 def _calibration(named: "Weights | None", folder: Path, *, symmetries: bool) -> "Calibration | None":

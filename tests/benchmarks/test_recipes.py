@@ -133,17 +133,23 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
             for chip in study.chips:
                 predict_scene(folder, chip.scene, folder, name=chip.name)
     models = [dict(model) for model in study.sets["networks"]["models"]]
-    costs = {"m_landsnet": Costs(1), "glavitu": Costs(10)}
-    for window_px in (None, 40):
-        plan = WeightsPlan(8, {1: [models[0]], 3: [models[1]], 5: [models[1]]}, window_px)
+    costs = {"m_landsnet": Costs(1, 0.0, 3.0), "glavitu": Costs(10, 0.0, 2.0)}
+    stored = study.out / "shipped" / "calibration.json"
+    for window_px, symmetries in ((None, True), (40, True), (40, False), (None, False)):
+        plan = WeightsPlan(8, {1: [models[0]], 3: [models[1]], 5: [models[1]]}, window_px, symmetries)
         raw, refined = shipped_methods(study, chips, costs, plan)
-        assert (raw.name, raw.costs.parameters) == ("as shipped: m_landsnet + 2 x glavitu", 21)
+        ways = ", eight symmetries" if symmetries else ""
+        assert (raw.name, raw.costs.parameters) == (f"as shipped: m_landsnet + 2 x glavitu{ways}", 21)
+        assert raw.costs.prediction_s_per_mpx == (8 if symmetries else 1) * 7
+        assert json.loads(stored.read_text())["symmetries"] is symmetries
         for chip in chips:
             total = np.zeros((SIDE, SIDE))
             for name, share in (("m_landsnet", 1), ("glavitu", 2)):
                 folder = study.run_folder("networks", chip.fold) / name / "all"
                 scene = tmp_path / f"{chip.name}.tif"
-                files = predict_scene(folder, scene, tmp_path / "again", window_px=window_px)
+                files = predict_scene(
+                    folder, scene, tmp_path / "again", window_px=window_px, symmetries=symmetries
+                )
                 total += share * rasterio.open(files.probability).read(1)
             mask = rasterio.open(raw.mask(chip.fold, chip.name)).read(1)
             clear = abs(total / 3 - 0.5) > 1e-6  # elsewhere rounding decides
@@ -151,7 +157,7 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
             assert clear.mean() > 0.99
             assert refined.mask(chip.fold, chip.name).exists()
     assert shipped_methods(study, chips, {"glavitu": Costs()}, plan) == []
-    found = Calibration.from_dict(json.loads((study.out / "shipped" / "calibration.json").read_text()))
+    found = Calibration.from_dict(json.loads(stored.read_text()))
     assert found.pixels == sum(int((chip.truth != 255).sum()) for chip in chips)
     # One map: the four chips that overlap, each pixel as the fold that counts it predicts it.
     with rasterio.open(study.out / "shipped" / "probability.tif") as file:

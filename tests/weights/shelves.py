@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.training.checkpoint import ModelCard, save_model
 from glacierseg.weights.card import WeightsFacts
@@ -37,6 +38,11 @@ def reflectances(height: int = 96, width: int = 80, seed: int = 0) -> NDArray[np
     rng = np.random.default_rng(seed)
     spread = np.exp(rng.normal(0, 0.8, (len(BANDS), height, width)))
     return (np.array(MEDIANS)[:, None, None] * spread).clip(1, 16000).astype(np.uint16)
+
+
+def calibration(*, symmetries: bool = False) -> Calibration:
+    dispersion = Dispersion(12.5, 64, 9.5, 7.5, 1e9)
+    return Calibration(LogitScale(1.7, -0.3), 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion, symmetries)
 
 
 def training_scene(folder: Path, seed: int = 0) -> Scene:

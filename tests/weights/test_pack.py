@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
 from glacierseg.models.registry import count_parameters
+from glacierseg.predict.calibration import calibration_of_weights, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import WEIGHTS, load_model, read_card
@@ -16,7 +17,15 @@ from glacierseg.weights import pack
 from glacierseg.weights.pack import pack_weights, read_facts
 from glacierseg.weights.shelf import megabytes
 from tests.helpers import write_scene
-from tests.weights.shelves import BANDS, facts, model_folder, packed, reflectances, training_scene
+from tests.weights.shelves import (
+    BANDS,
+    calibration,
+    facts,
+    model_folder,
+    packed,
+    reflectances,
+    training_scene,
+)
 
 
 def test_packing_halves_the_kernels_and_keeps_the_answers(tmp_path: Path) -> None:
@@ -158,6 +167,27 @@ def test_what_does_not_belong_together_is_not_packed(tmp_path: Path) -> None:
     empty = write_scene(tmp_path / "empty.tif", np.zeros((4, 40, 40), np.uint16), BANDS, nodata=0)
     with pytest.raises(RequestError, match="hold next to no data"):
         pack_weights([one], "one", facts(), [open_scene(empty)], tmp_path)
+
+
+@pytest.mark.parametrize("symmetries", [True, False])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_calibration_of_what_the_weights_do_not_predict_is_refused(
+    tmp_path: Path, members: int, symmetries: bool
+) -> None:
+    own = calibration(symmetries=symmetries)
+    folders = [model_folder(tmp_path / str(number), number) for number in range(members)]
+    if members == 1:
+        store_calibration(folders[0], own)
+    stored = own.to_dict() if members == 2 else None
+    scenes = [training_scene(tmp_path)]
+    wrong = facts(calibration=stored, symmetries=not symmetries)
+    made = "with the eight" if symmetries else "without the eight"
+    with pytest.raises(RequestError, match=made):
+        pack_weights(folders, "x", wrong, scenes, tmp_path / "shelf")
+    assert not (tmp_path / "shelf").exists()
+    right = facts(calibration=stored, symmetries=symmetries)
+    weights = pack_weights(folders, "x", right, scenes, tmp_path / "shelf").weights
+    assert calibration_of_weights(weights, symmetries=symmetries) == own
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,14 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import CheckpointError, RequestError, ValuesError
-from glacierseg.predict.calibration import (
-    Calibration,
-    Dispersion,
-    LogitScale,
-    calibration_of_weights,
-    store_calibration,
-)
+from glacierseg.predict.calibration import calibration_of_weights, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.finetune import start_from
 from glacierseg.weights import find_weights, list_weights
 from glacierseg.weights.shelf import model_folder
 from tests.helpers import write_scene
-from tests.weights.shelves import BANDS, packed, reflectances
+from tests.weights.shelves import BANDS, calibration, packed, reflectances
 
 
 @pytest.fixture
@@ -111,6 +105,21 @@ def test_members_predict_their_mean_and_look_at_the_scene_first(shelf: Path) -> 
         predict_scene(weights, tenth, out)
 
 
+def test_weights_whose_card_says_so_look_in_eight_ways(shelf: Path) -> None:
+    packed(shelf.parent, "two", members=2, symmetries=True)
+    weights, out = find_weights("two"), shelf.parent / "out"
+    path = write_scene(shelf.parent / "s.tif", reflectances(70, 50, 4), BANDS, nodata=0)
+    each = [
+        predict_scene(folder, path, out / folder.name, symmetries=True, precision="float32").probability
+        for folder in weights.folders
+    ]
+    mean = np.mean([read(file)[0] for file in each], axis=0)
+    asked = predict_scene(weights, path, out, precision="float32").probability
+    assert np.abs(read(asked)[0] - mean).max() < 1e-6
+    once = predict_scene(weights, path, out / "once", symmetries=False, precision="float32").probability
+    assert np.abs(read(once)[0] - mean).max() > 1e-3
+
+
 def test_warnings_reach_a_caller_in_python(shelf: Path) -> None:
     packed(shelf.parent, "one", sensor="sentinel2")
     values = reflectances(70, 50, 4) + 1000
@@ -120,9 +129,7 @@ def test_warnings_reach_a_caller_in_python(shelf: Path) -> None:
 
 
 def test_a_calibration_belongs_to_the_network_or_to_the_mean(shelf: Path) -> None:
-    own = Calibration(
-        LogitScale(1.7, -0.3), 99, ("a",), 0.5, 0.4, 0.1, 0.02, Dispersion(12.5, 64, 9.5, 7.5, 1e9)
-    )
+    own = calibration()
     single = packed(shelf.parent, "one").weights
     assert calibration_of_weights(single, symmetries=False) is None
     store_calibration(single.folder, own)

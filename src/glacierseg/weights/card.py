@@ -144,8 +144,10 @@ class WeightsFacts(_Section):
         threshold: Probability from which a pixel is glacier, unless the user says otherwise.
         window_px: Side of the windows to predict in, unless the user says otherwise; None for the training
             patch, which then is the same for all members.
-        calibration: Of the mean of several members, as `predict.calibration` writes it. A single network
-            has its own in its model card.
+        symmetries: Whether to predict the mean over the eight symmetries, which takes eight times as long,
+            unless the user says otherwise.
+        calibration: Of the mean of several members, as `predict.calibration` writes it, predicted as
+            `symmetries` says. A single network has its own in its model card.
     """
 
     summary: Words
@@ -160,6 +162,7 @@ class WeightsFacts(_Section):
     limits: Annotated[tuple[Words, ...], Field(min_length=1)]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     window_px: Annotated[int, Field(gt=0)] | None = None
+    symmetries: bool = False
     calibration: dict[str, Any] | None = None
 
 

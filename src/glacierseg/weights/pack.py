@@ -143,6 +143,15 @@ def _belong_together(folders: Sequence[Path | str], cards: Sequence[ModelCard], 
                 f"{folder}: was trained on patches of {card.patch_px} px and {folders[0]} on "
                 f"{first.patch_px} px; say with `window_px:` in the facts in which they predict together"
             )
+    calibration, where = (
+        (first.calibration, folders[0]) if len(cards) == 1 else (facts.calibration, "the facts")
+    )
+    if calibration is not None and bool(calibration.get("symmetries")) != facts.symmetries:
+        made, said = ("with", "false") if calibration.get("symmetries") else ("without", "true")
+        raise RequestError(
+            f"{where}: the calibration is of probabilities {made} the eight symmetries, and `symmetries` in "
+            f"the facts is {said}; calibrate what the weights predict, or change that"
+        )
 
 
 def _card(

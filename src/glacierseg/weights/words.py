@@ -42,10 +42,11 @@ def summary_lines(weights: Weights) -> list[str]:
 def card_lines(weights: Weights) -> list[str]:
     """Returns the whole card, a line for each fact."""
     card = weights.card
+    ways = ", the mean over eight symmetries" if card.symmetries else ""
     lines = [
         f"{weights.name}: {card.summary}",
         f"network: {_network(weights)}, {_parameters(weights)} parameters, {weights.megabytes:.1f} MB",
-        f"windows of {weights.window_px} px; glacier from a probability of {card.threshold:g}",
+        f"windows of {weights.window_px} px{ways}; glacier from a probability of {card.threshold:g}",
         f"trained on: {card.trained_on}",
         f"sensor: {card.sensor}, pixels of {card.pixel_m:g} m",
         f"licence of the data: {card.data_licence}",
