@@ -97,6 +97,82 @@ def test_a_draw_is_repeatable_and_turns_differ(region: Region) -> None:
     assert any(not torch.equal(turns[0], other) for other in turns[1:])
 
 
+def test_zoomed_patches_never_show_a_pixel_of_another_role(region: Region) -> None:
+    patches = place_patches([region], "train", 32, overlap=0.5)
+    augmentation = Augmentation(zoom=0.5)
+    dataset = PatchDataset(
+        PatchReader([region], 32), patches, "train", PLAIN, augmentation=augmentation, seed=3
+    )
+    for draw in range(4 * len(dataset)):
+        image, target = image_of(dataset[draw])
+        code = image[1]
+        assert ((code == 0) | ((code - 10).abs() < 1e-4)).all()
+        assert (target[code == 0] == 255).all()
+        assert (target != 255).any()
+
+
+def test_zoomed_images_and_labels_show_the_same_ground(region: Region) -> None:
+    # Truth stands in a band, too, so a half of it in a pixel is where its label turns.
+    values = np.stack([region.truth * 100 + 1, np.indices(region.truth.shape)[1] + 1]).astype(np.int32)
+    path = region.scene.paths[0].with_name("told.tif")
+    everything = Region("r", open_scene(write_scene(path, values)), region.truth, np.ones_like(region.roles))
+    reader = PatchReader([everything], 16)
+    dataset = PatchDataset(
+        reader, [Patch(0, 24, 40)], "train", PLAIN, augmentation=Augmentation(symmetries=False, zoom=0.5)
+    )
+    widths = []
+    for draw in range(40):
+        image, target = image_of(dataset[draw])
+        assert (((image[0] - 1) / 100 >= 0.4999) == (target == 1)).all()
+        assert abs(float(image[1].mean()) - (40 + 8 + 0.5)) <= 0.5  # about the same centre
+        widths.append(float(image[1, 0, -1] - image[1, 0, 0]) + 1)
+    assert min(widths) < 13
+    assert max(widths) > 20
+
+
+def test_no_zoom_changes_nothing(region: Region) -> None:
+    patches = place_patches([region], "train", 16, overlap=0.5)
+    reader = PatchReader([region], 16)
+    plain, none = (
+        PatchDataset(reader, patches, "train", PLAIN, augmentation=own, seed=1)
+        for own in (Augmentation(), Augmentation(zoom=0.0))
+    )
+    for draw in range(10):
+        assert all(torch.equal(one, other) for one, other in zip(plain[draw], none[draw], strict=True))
+        assert plain[draw][0].dtype == torch.int32
+
+
+@pytest.mark.parametrize("start", [(24, 40), (0, 0), (54, 74), (-3, 1)])
+@pytest.mark.parametrize("shifts", [True, False])
+def test_zoomed_draws_look_no_further_than_they_say(
+    region: Region, start: tuple[int, int], shifts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = PatchReader([region], 16)
+    augmentation = Augmentation(symmetries=shifts, zoom=0.5)
+    dataset = PatchDataset(reader, [Patch(0, *start)], "train", PLAIN, augmentation=augmentation)
+    read, seen = reader.read, []
+
+    def noted(patch: Patch, side_px: int | None = None):
+        seen.append((patch.row, patch.column, side_px or 16))
+        return read(patch, side_px)
+
+    monkeypatch.setattr(reader, "read", noted)
+    for draw in range(300):
+        dataset[draw]
+    lows = [[own[axis] - start[axis] for own in seen] for axis in (0, 1)]
+    highs = [[own[axis] + own[2] - start[axis] - 16 for own in seen] for axis in (0, 1)]
+    assert min(map(min, lows)) >= -dataset.reach_px
+    assert max(map(max, highs)) <= dataset.reach_px
+    for axis, length in ((0, 70), (1, 90)):
+        assert min(own[axis] for own in seen) >= min(start[axis], 0)
+        assert max(own[axis] + own[2] for own in seen) <= length
+    if start == (24, 40) and shifts:
+        assert min(map(min, lows)) == -dataset.reach_px
+        assert max(map(max, highs)) == dataset.reach_px
+    if start == (0, 0):
+        assert max(map(max, highs)) == dataset.reach_px
+
+
 @pytest.mark.parametrize("patch", [Patch(0, 24, 40), Patch(0, 0, 82), Patch(0, -3, 1)])
 def test_draws_look_as_far_beyond_their_patch_as_they_say(region: Region, patch: Patch) -> None:
     everything = replace(region, roles=np.ones_like(region.roles))

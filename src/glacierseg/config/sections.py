@@ -216,6 +216,7 @@ class PatchConfig(Section):
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     augment: bool = True
+    zoom: Annotated[float, Field(ge=0, le=1)] = 0.0
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
     brightness: Annotated[float, Field(ge=0)] = 0.0
     noise: Annotated[float, Field(ge=0)] = 0.0

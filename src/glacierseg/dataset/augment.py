@@ -124,6 +124,7 @@ class Augmentation:
 
     Attributes:
         symmetries: Flip and turn.
+        zoom: A patch shows a square of ground between `1 / (1 + zoom)` and `1 + zoom` times as wide as it is.
         gamma: Each band's values, as shares of the span from three spreads below to three above its mean, get
             an exponent between `1 / (1 + gamma)` and `1 + gamma`.
         brightness: Light over a whole patch: all bands are shifted by one normal number of spreads with this
@@ -135,6 +136,7 @@ class Augmentation:
     """
 
     symmetries: bool = True
+    zoom: float = 0.0
     gamma: float = 0.0
     brightness: float = 0.0
     noise: float = 0.0

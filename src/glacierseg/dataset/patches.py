@@ -1,5 +1,6 @@
 """Training patches."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from glacierseg.dataset.batches import TORCH_TYPES
 from glacierseg.dataset.pixel_store import Cache, PixelStore
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.dataset.split import NO_ROLE, ROLE_CODES, Role
+from glacierseg.dataset.zoom import draw_side_px, resample, widest_px
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.tiling import stride_of, window_starts
@@ -130,19 +132,20 @@ class PatchReader:
         self.store = PixelStore([region.scene for region in self.regions], cache, folder)
 
     def read(
-        self, patch: Patch
+        self, patch: Patch, side_px: int | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         """Reads a patch.
 
         Args:
             patch: Where it lies.
+            side_px: Its side P, if not that of a patch.
 
         Returns:
             Values `(P, P, C)` and valid `(P, P)`, not to be written to; truth `(P, P)`, 255 beyond the rim;
             and roles `(P, P)`.
         """
         region = self.regions[patch.region]
-        size = self.patch_px
+        size = side_px or self.patch_px
         values, valid = self.store.read(patch.region, patch.row, patch.column, size)
         truth = np.full((size, size), IGNORE, np.uint8)
         roles = np.zeros((size, size), np.uint8)
@@ -194,13 +197,22 @@ class PatchDataset(Dataset[PatchTensors]):
         self.augmentation = augmentation
         scene = reader.regions[0].scene
         self._directions = Directions.among(scene.band_names, [band.dtype for band in scene.bands])
-        changed = augmentation is not None and (augmentation.changes_values or self._directions.exist)
+        changed = augmentation is not None and (
+            augmentation.changes_values or augmentation.zoom or self._directions.exist
+        )
         self._dtype = np.dtype(np.float32) if changed or scene.dtype not in TORCH_TYPES else scene.dtype
         self.seed = seed
 
     @property
     def reach_px(self) -> int:
-        """How far beyond its patches the shifts of augmentation look."""
+        """How far beyond its patches augmentation looks, shifted and zoomed out."""
+        size = self.reader.patch_px
+        wider = widest_px(size, self.augmentation.zoom) - size if self.augmentation else 0
+        # At the rim a wider patch moves inwards, so that all of it lies on one side.
+        return max(self._most_shift_px + math.ceil(wider / 2), wider)
+
+    @property
+    def _most_shift_px(self) -> int:
         shifts = self.augmentation is not None and self.augmentation.symmetries
         return self.reader.patch_px // 4 if shifts else 0
 
@@ -242,12 +254,18 @@ class PatchDataset(Dataset[PatchTensors]):
         patch = self.patches[draw % len(self.patches)]
         rng = np.random.default_rng((self.seed, draw))
         turns = self.augmentation is not None and self.augmentation.symmetries
-        if turns:
-            patch = self._shifted(patch, rng)
-        own_values, own_valid, truth, roles = self.reader.read(patch)
+        side_px = size = self.reader.patch_px
+        if self.augmentation and self.augmentation.zoom:
+            side_px = draw_side_px(size, self.augmentation.zoom, rng)
+        if turns or side_px != size:
+            patch = self._shifted(patch, side_px, rng)
+        own_values, own_valid, truth, roles = self.reader.read(patch, side_px)
         code = ROLE_CODES[self.role]
         if self.role == "train":
             own_valid = own_valid & ((roles == code) | (roles == NO_ROLE))
+        labels = np.where(roles == code, truth, np.uint8(IGNORE))
+        if side_px != size:
+            own_values, own_valid, labels = resample(own_values, own_valid, labels, size)
         symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else SYMMETRIES[0]
         if own_values.dtype != self._dtype or (turns and self._directions.exist):
             own_values = own_values.astype(self._dtype)
@@ -257,20 +275,23 @@ class PatchDataset(Dataset[PatchTensors]):
         pixel = np.dtype((np.void, values.strides[1]))
         values.view(pixel)[..., 0] = symmetry.apply(own_values.view(pixel)[..., 0])
         valid[:] = symmetry.apply(own_valid)
-        target[:] = symmetry.apply(np.where(roles == code, truth, np.uint8(IGNORE)))
+        target[:] = symmetry.apply(labels)
         if self.augmentation and self.augmentation.changes_values:
             image = self.scaling.apply(values.transpose(2, 0, 1), valid)
             image = self.augmentation.change(image, valid, rng)
             values[:] = self.scaling.undo(image).transpose(1, 2, 0)
 
-    def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """Moves a patch by up to a quarter of its side, but never further over the rim than it was."""
+    def _shifted(self, patch: Patch, side_px: int, rng: np.random.Generator) -> Patch:
+        """Gives a patch another side about its centre, and moves it by up to a quarter of its own.
+
+        Where it has room it goes never further over the rim than it was.
+        """
         grid = self.reader.regions[patch.region].scene.grid
-        most = self.reach_px
+        most, wider = self._most_shift_px, side_px - self.reader.patch_px
         moved = []
         for start, length in ((patch.row, grid.height), (patch.column, grid.width)):
-            last = max(length - self.reader.patch_px, start)
-            moved.append(int(np.clip(start + rng.integers(-most, most + 1), min(start, 0), last)))
+            first, last = min(start, 0), max(length - side_px, start - wider)
+            moved.append(int(np.clip(start - wider // 2 + rng.integers(-most, most + 1), first, last)))
         return Patch(patch.region, *moved)
 
 

@@ -290,6 +290,7 @@ def augmentation(config: RunConfig, model: ModelConfig, bands: Sequence[str]) ->
     }
     return Augmentation(
         symmetries=patch.augment,
+        zoom=patch.zoom,
         gamma=patch.gamma,
         brightness=brightness,
         noise=patch.noise,
