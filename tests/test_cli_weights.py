@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 
 from glacierseg import cli
 from glacierseg.config import load_config
+from glacierseg.predict.calibration import store_calibration
 from tests.helpers import blobs, write_mask, write_scene
 from tests.weights.shelves import (
     BANDS,
@@ -223,3 +225,51 @@ def test_a_training_may_start_from_weights_by_name(place: Path, scene: Path) -> 
     }
     (place / "run.yaml").write_text(yaml.safe_dump(settings))
     assert str(load_config(place / "run.yaml").models[0].start_from) == "weights:valley-s2"
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_maps_of_weights_are_scored_and_compared_with_their_calibration(
+    place: Path, capsys: pytest.CaptureFixture[str], members: int
+) -> None:
+    own = calibration(symmetries=True)
+    weights = packed(place, members=members, symmetries=True).weights
+    if members == 1:
+        store_calibration(weights.folder, own)
+    else:
+        card = json.loads((weights.folder / "card.json").read_text())
+        (weights.folder / "card.json").write_text(json.dumps(card | {"calibration": own.to_dict()}))
+    values = reflectances(70, 50, 4)
+    for name, seen in (("old", values), ("new", values[:, ::-1])):
+        write_scene(place / f"{name}.tif", seen, BANDS, nodata=0)
+        assert glacierseg("predict", "--weights", "valley-s2", f"{name}.tif", "--out", "maps") == 0
+    told = re.findall(r"glacier area (\S+) km2", capsys.readouterr().out)
+    write_mask(place / "truth.tif", blobs(70, 50))
+    scored = (
+        "evaluate", "maps/old_mask.tif", "truth.tif", "--out", "s.json", "--probability",
+        "maps/old_probability.tif", "--model", "weights:valley-s2",
+    )  # fmt: skip
+    assert glacierseg(*scored) == 0
+    found = json.loads((place / "s.json").read_text())["probability"]
+    # Truth is known all over, so the area is that of the whole scene.
+    assert f"{found['area']['expected_km2']:.4g}" == told[0]
+    assert found["calibrated"]["ece"] != found["ece"]
+    changed = (
+        "change", "maps/old_mask.tif", "maps/new_mask.tif", "--out", "c", "--old-model", "weights:valley-s2",
+        "--old-probability", "maps/old_probability.tif", "--new-probability", "maps/new_probability.tif",
+    )  # fmt: skip
+    assert glacierseg(*changed) == 0
+    total = json.loads((place / "c" / "change.json").read_text())["total"]
+    assert [f"{total[f'{date}_expected_km2']:.4g}" for date in ("old", "new")] == told
+    # What the calibration is not of is refused: no symmetries, other weights.
+    again = ("predict", "--weights", "valley-s2", "old.tif", "--out", "maps", "--no-symmetries")
+    assert glacierseg(*again) == 0
+    capsys.readouterr()
+    assert glacierseg(*scored) == 1
+    assert "is for weights valley-s2 with symmetries" in " ".join(capsys.readouterr().err.split())
+    packed(place, "others", members=2, symmetries=True)
+    assert glacierseg("predict", "--weights", "others", "old.tif", "--out", "maps") == 0
+    capsys.readouterr()
+    assert glacierseg(*scored) == 1
+    assert "came about in another way" in " ".join(capsys.readouterr().err.split())
+    assert glacierseg(*scored[:-1], "weights:vally-s2") == 1
+    assert "did you mean 'valley-s2'?" in capsys.readouterr().err

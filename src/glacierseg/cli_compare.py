@@ -133,7 +133,10 @@ def change(
     ] = None,
     new_probability: Annotated[Path | None, typer.Option(help="Of the new date, on the same grid.")] = None,
     old_model: Annotated[
-        Path | None, typer.Option(help="Folder of the network that predicted it; its calibration is needed.")
+        Path | None,
+        typer.Option(
+            help="Folder of the network that predicted it, or weights:NAME; its calibration is needed."
+        ),
     ] = None,
     new_model: Annotated[Path | None, typer.Option(help="Of the new date, where it is another one.")] = None,
     confidence: Annotated[float, typer.Option(help="Of those bounds.")] = 0.9,

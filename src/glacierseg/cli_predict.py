@@ -113,6 +113,7 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.predict.calibration import calibration_for  # noqa: PLC0415
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
@@ -148,7 +149,7 @@ def predict(
     }
     # A calibration is for what its network says by itself.
     alone = not more and prune_level is None
-    own = _calibration(named, folders[0], symmetries=symmetric) if alone else None
+    own = calibration_for(named or folders[0], symmetries=symmetric) if alone else None
     if calibrated:
         if own is None:
             raise RequestError(
@@ -164,7 +165,7 @@ def predict(
         for scene in opened:
             talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
     if named:
-        settings["tags"] = {"trained_weights": named.name, "attribution": named.card.attribution}
+        settings["tags"] = named.tags
     with connected(dask, workers) as cluster:
         for scene in opened:
             with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
@@ -212,14 +213,6 @@ def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> boo
         "of the time"
     )
     return True
-
-
-def _calibration(named: "Weights | None", folder: Path, *, symmetries: bool) -> "Calibration | None":
-    from glacierseg.predict.calibration import calibration_for, calibration_of_weights  # noqa: PLC0415
-
-    if named:
-        return calibration_of_weights(named, symmetries=symmetries)
-    return calibration_for(folder, symmetries=symmetries)
 
 
 def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:

@@ -42,7 +42,8 @@ def evaluate(
         Path | None, typer.Option(help="The probability raster, for ECE, Brier score and reliability.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Folder of its model, whose calibration is scored too.")
+        Path | None,
+        typer.Option(help="Folder of its model, or weights:NAME, whose calibration is scored too."),
     ] = None,
 ) -> None:
     """Score a mask against the truth."""

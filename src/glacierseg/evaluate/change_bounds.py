@@ -25,7 +25,7 @@ from pyproj import CRS
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaBounds, AreaSums, area_reach_px, bound_area
 from glacierseg.evaluate.glaciers import glaciers_by_outline
-from glacierseg.evaluate.probability import calibrated_strips
+from glacierseg.evaluate.probability import calibrated_strips, require_calibration_of
 from glacierseg.predict.calibration import Calibration, Dispersion, read_calibration
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import grid_of, open_raster
@@ -88,7 +88,7 @@ def read_dated(path: Path, model_dir: Path) -> DatedProbability:
 
     Args:
         path: A probability raster, calibrated or not; its tags say which.
-        model_dir: The network that predicted it, with its calibration.
+        model_dir: The network that predicted it, with its calibration, or `weights:NAME`.
 
     Raises:
         RasterError: The raster cannot be read.
@@ -96,7 +96,7 @@ def read_dated(path: Path, model_dir: Path) -> DatedProbability:
         RequestError: The network has no calibration for these probabilities.
     """
     with open_raster(path) as dataset:
-        grid, spread_of = grid_of(dataset), dataset.tags().get("spread_of", "")
+        grid = grid_of(dataset)
     calibration = read_calibration(model_dir)
     if calibration is None:
         raise RequestError(
@@ -108,12 +108,7 @@ def read_dated(path: Path, model_dir: Path) -> DatedProbability:
             f"{model_dir}: its calibration ended at a bound and cannot be believed (docs/uncertainty.md); "
             "leave the probabilities out"
         )
-    if spread_of.endswith("networks") or spread_of.endswith("symmetries") != calibration.symmetries:
-        kinds = "with symmetries" if calibration.symmetries else "without symmetries"
-        raise RequestError(
-            f"{path}: the calibration of {model_dir} is for the network alone and {kinds}, and these "
-            "probabilities came about in another way; predict again in that one"
-        )
+    require_calibration_of(path, model_dir, calibration)
     return DatedProbability(Path(path), calibration, grid)
 
 

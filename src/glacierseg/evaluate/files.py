@@ -12,7 +12,7 @@ from glacierseg.evaluate.detail import Detail, evaluate_zones
 from glacierseg.evaluate.distances import mask_distances
 from glacierseg.evaluate.evaluation import Evaluation, evaluate_masks
 from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas, glaciers_by_outline, glaciers_by_part
-from glacierseg.evaluate.probability import evaluate_probability
+from glacierseg.evaluate.probability import evaluate_probability, require_calibration_of
 from glacierseg.evaluate.zones import Zoning, elevation_zones, layer_zones, size_zones
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
@@ -87,13 +87,15 @@ def evaluate_file_in_detail(
         glaciers: Whether to compare areas by glacier, and scores by its size class. The glaciers of a true
             mask are its connected parts; outlines keep their ids, and their whole area decides on the class.
         probability: The probability raster on the same grid.
-        model_dir: The model, whose calibration is applied to the probabilities where it has one.
+        model_dir: The model, or `weights:NAME`, whose calibration is applied to the probabilities where it
+            has one.
 
     Raises:
         RasterError: A file cannot be read.
         GridMismatchError: Rasters lie on different grids.
         TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
-        RequestError: A number makes no sense.
+        RequestError: A number makes no sense, or the calibration is of probabilities that come about in
+            another way.
         CheckpointError: The model folder cannot be used.
     """
     with open_raster(predicted) as dataset:
@@ -115,6 +117,8 @@ def evaluate_file_in_detail(
     chances = None
     if probability is not None:
         calibration = read_calibration(model_dir) if model_dir else None
+        if model_dir and calibration:
+            require_calibration_of(probability, model_dir, calibration)
         chances = evaluate_probability(probability, true, grid, calibration)
     return Detail(
         evaluation=evaluation,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError
+from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import STRIP_PX, AreaBounds, AreaSums, bound_area, sum_area
 from glacierseg.evaluate.reliability import (
     Reliability,
@@ -20,10 +20,11 @@ from glacierseg.evaluate.reliability import (
     reliability_table,
 )
 from glacierseg.predict.calibration import Calibration
-from glacierseg.predict.files import CALIBRATION_TAG
+from glacierseg.predict.files import CALIBRATION_TAG, SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.weights.shelf import WEIGHTS_TAG, weights_name
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,34 @@ class ProbabilityEvaluation:
         if self.area is not None:
             record["area"] = asdict(self.area)
         return record
+
+
+def require_calibration_of(path: Path, model: Path | str, calibration: Calibration) -> None:
+    """Checks by its tags that a probability raster came about as that which a calibration is of.
+
+    Args:
+        path: As `predict` wrote it. Where tags are lost, it is taken to be of the one network, or of the
+            weights.
+        model: The model folder or `weights:NAME` that the calibration is from.
+        calibration: Its calibration.
+
+    Raises:
+        RasterError: The raster cannot be read.
+        RequestError: It is of other networks, or of these and has symmetries where the calibration has none,
+            or the other way round.
+    """
+    with open_raster(path) as dataset:
+        tags = dataset.tags()
+    name, spread_of = weights_name(model), tags.get(SPREAD_TAG, "")
+    theirs = tags.get(WEIGHTS_TAG, name) == name if name else not spread_of.endswith("networks")
+    turned = SYMMETRIES_TAG in tags or spread_of.endswith("symmetries")
+    if not theirs or turned != calibration.symmetries:
+        what = f"weights {name}" if name else "the network alone"
+        kinds = "with symmetries" if calibration.symmetries else "without symmetries"
+        raise RequestError(
+            f"{path}: the calibration of {model} is for {what} {kinds}, and these probabilities came about "
+            "in another way; predict again in that one"
+        )
 
 
 def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[slice, NDArray[np.float32]]]:

@@ -12,7 +12,7 @@ from glacierseg.errors import CheckpointError, DataError, TruthError
 from glacierseg.raster.write import write_text
 from glacierseg.training.checkpoint import CARD, read_card
 from glacierseg.weights.card import CARD_FILE
-from glacierseg.weights.shelf import Weights
+from glacierseg.weights.shelf import Weights, find_weights, model_folder, weights_name
 
 LARGEST_LOGIT = 16.0
 """Probabilities nearer to 0 and 1 than 1e-7, where float32 ends, are taken to lie there."""
@@ -197,48 +197,43 @@ def store_calibration(folder: Path, calibration: Calibration) -> None:
     write_text(Path(folder) / CARD, card.model_dump_json(indent=2) + "\n")
 
 
-def read_calibration(folder: Path) -> Calibration | None:
-    """Reads the calibration of a model folder, None when it has none.
+def read_calibration(model: Path | str | Weights) -> Calibration | None:
+    """Reads the calibration of a model or of weights, None when there is none.
+
+    Args:
+        model: A model folder; weights, or `weights:NAME`, of several members the calibration of their mean;
+            or one of them, `weights:NAME/2`.
 
     Raises:
         CheckpointError: There is no card, or it or its calibration is none of glacierseg's.
+        RequestError: There are no such weights.
     """
-    stored = read_card(folder).calibration
+    if isinstance(model, Weights):
+        if len(model.folders) == 1:
+            return read_calibration(model.folders[0])
+        return _calibration_in(model.card.calibration, model.folder / CARD_FILE)
+    if name := weights_name(model):
+        return read_calibration(find_weights(name))
+    folder = model_folder(model)
+    return _calibration_in(read_card(folder).calibration, folder / CARD)
+
+
+def _calibration_in(stored: Mapping[str, Any] | None, path: Path) -> Calibration | None:
     try:
         return None if stored is None else Calibration.from_dict(stored)
     except DataError as error:
-        raise CheckpointError(f"{Path(folder) / CARD}: {error}") from error
+        raise CheckpointError(f"{path}: {error}") from error
 
 
-def calibration_for(folder: Path, *, symmetries: bool) -> Calibration | None:
-    """Returns the calibration of a model folder when it is for probabilities that are predicted that way.
+def calibration_for(model: Path | str | Weights, *, symmetries: bool) -> Calibration | None:
+    """Returns the calibration of a model or of weights when it is for what is predicted.
 
     Args:
-        folder: The model folder.
+        model: As in `read_calibration`.
         symmetries: Whether the mean over the eight symmetries is predicted.
 
     Raises:
         CheckpointError: As `read_calibration`.
     """
-    found = read_calibration(folder)
-    return found if found is not None and found.symmetries == symmetries else None
-
-
-def calibration_of_weights(weights: Weights, *, symmetries: bool) -> Calibration | None:
-    """Returns the calibration of weights by name, as `calibration_for` does; of several members their mean's.
-
-    Args:
-        weights: The weights.
-        symmetries: Whether the mean over the eight symmetries is predicted.
-
-    Raises:
-        CheckpointError: The calibration is none of glacierseg's.
-    """
-    if len(weights.folders) == 1:
-        return calibration_for(weights.folders[0], symmetries=symmetries)
-    stored = weights.card.calibration
-    try:
-        found = None if stored is None else Calibration.from_dict(stored)
-    except DataError as error:
-        raise CheckpointError(f"{weights.folder / CARD_FILE}: {error}") from error
+    found = read_calibration(model)
     return found if found is not None and found.symmetries == symmetries else None

@@ -17,6 +17,10 @@ from glacierseg.raster.write import atomic_path
 ProbabilityType = Literal["float32", "uint8"]
 CALIBRATION_TAG = "calibration"
 """Says of a probability file that a calibration was applied already, and which."""
+SPREAD_TAG = "spread_of"
+"""Says what the second band of a probability file is the spread of: so many networks, or symmetries."""
+SYMMETRIES_TAG = "symmetries"
+"""Says that every window was looked at in all its symmetries."""
 
 _LEVELS = 254
 """Of an 8-bit probability; 255 is no data."""

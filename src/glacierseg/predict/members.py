@@ -14,6 +14,7 @@ from glacierseg.errors import BandError, RequestError
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import is_of
 from glacierseg.predict.engines import Engine, Precision, make_predictor, resolved
+from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.scene import Scene
 from glacierseg.training.checkpoint import ModelCard, load_model
@@ -164,10 +165,15 @@ def load_ensemble(folders: Sequence[Path | str], *, prune_level: int | None = No
     return Ensemble(tuple(network for network, _ in loaded), tuple(card for _, card in loaded))
 
 
-def layer_facts(layers: int, networks: int) -> Mapping[str, str]:
-    """Returns what the spread of a prediction is of, for the file's tags."""
+def layer_facts(layers: int, networks: int, *, symmetries: bool) -> Mapping[str, str]:
+    """Returns how many layers of what a prediction is the mean of, for the file's tags.
+
+    Of several networks their number does not tell whether they looked in all symmetries, and strips of both
+    kinds must not meet in one file.
+    """
     kind = "networks" if networks > 1 else "symmetries"
-    return {"spread_of": f"{layers} {kind}"} if layers > 1 else {}
+    spread = {SPREAD_TAG: f"{layers} {kind}"} if layers > 1 else {}
+    return spread | ({SYMMETRIES_TAG: "mean"} if symmetries else {})
 
 
 def _sees_the_same(network: "nn.Module", directions: Directions) -> bool:

@@ -102,6 +102,7 @@ def predict_scene(
         scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
         window_px = model.window_px if window_px is None and not halo_px else window_px
         symmetries = model.card.symmetries if symmetries is None else symmetries
+        tags = {**model.tags, **(tags or {})}
     threshold = 0.5 if threshold is None else threshold
     job = _plan(
         _ensemble_of(model, card),
@@ -234,9 +235,7 @@ def _plan(
         **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{overlap:g}"}),
         "threshold": f"{threshold:g}",
         "engine": ensemble.computed_by(engine, precision),
-        # Of several networks the layers do not tell, and strips of both kinds must not meet in one file.
-        **({"symmetries": "mean"} if symmetries else {}),
-        **layer_facts(len(members), len(ensemble.networks)),
+        **layer_facts(len(members), len(ensemble.networks), symmetries=symmetries),
         **(tags or {}),
     }
     stem = name or scene.name

@@ -18,6 +18,8 @@ from glacierseg.weights.fitting import Fitted, fit_scene
 SHIPPED = Path(__file__).parent / "shipped"
 OWN_FOLDER = "GLACIERSEG_WEIGHTS_DIR"
 """Environment variable that names a folder with further weights."""
+WEIGHTS_TAG = "trained_weights"
+"""Of a probability or a mask: the name of the weights that predicted it."""
 PREFIX = "weights:"
 """Before a name where a model folder is expected too, as in `start_from`."""
 
@@ -63,6 +65,11 @@ class Weights:
     def model_cards(self) -> tuple[ModelCard, ...]:
         """The cards of its networks; they have the same bands."""
         return tuple(read_card(folder) for folder in self.folders)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a map that they predict says of them."""
+        return {WEIGHTS_TAG: self.name, "attribution": self.card.attribution}
 
     @property
     def window_px(self) -> int:
@@ -149,6 +156,12 @@ def find_weights(name: str) -> Weights:
             f"no weights are named {name!r}{did_you_mean(name, known)}; {listed} (see `glacierseg models`)"
         )
     return known[name]
+
+
+def weights_name(model: Path | str) -> str | None:
+    """Returns NAME of `weights:NAME`; None of a folder, and of a member (`weights:NAME/2`)."""
+    text = str(model)
+    return text.removeprefix(PREFIX) if text.startswith(PREFIX) and "/" not in text else None
 
 
 def model_folder(model: Path | str) -> Path:
