@@ -60,6 +60,14 @@ ROLES = frozenset(role for numbers in SENSORS.values() for role in numbers.value
 _NUMBERED = re.compile(r"(?:S[RT]_)?B(?:AND)?_?0*(\d{1,2}A?)(?:_VCID_1)?", re.IGNORECASE)
 
 
+_UNNAMED = re.compile(r"band_\d+")
+
+
+def is_unnamed(band: str) -> bool:
+    """Whether this is what a band is called whose file gives it no name: `band_2` is second, and not `B2`."""
+    return _UNNAMED.fullmatch(band) is not None
+
+
 def parse_sensor(name: str) -> str:
     """Returns the sensor that a name means, however it is written (`Sentinel-2`, `landsat 8`).
 
@@ -78,7 +86,8 @@ def role_of(band: str, sensor: str | None = None) -> str | None:
     """Returns the role of a band by its name, or None.
 
     A word of the name that is a role itself decides (`B2 blue`, `Red`). Otherwise the band's number does, if
-    the sensor is known; `B02` with its zero is written for Sentinel-2 only.
+    the sensor is known; `B02` with its zero is written for Sentinel-2 only. The place of a band without a
+    name in its file is no such number.
 
     Args:
         band: The name of the band.
@@ -90,7 +99,7 @@ def role_of(band: str, sensor: str | None = None) -> str | None:
             if (role := "_".join(words[start : start + width])) in ROLES:
                 return role
     numbered = _NUMBERED.fullmatch(words[0].upper() if len(words) == 1 else band.strip())
-    if numbered is None:
+    if numbered is None or is_unnamed(band):
         return None
     if sensor is None and re.fullmatch(r"B0\d|B8A", band.strip(), re.IGNORECASE):
         sensor = "sentinel2"

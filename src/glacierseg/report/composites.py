@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.sensors import role_of
+from glacierseg.raster.sensors import is_unnamed, role_of
 from glacierseg.report.decimate import Frame, read_values
 
 # Glaciologists' choices: ice is cyan and rock brown in the first, vegetation red in the second.
@@ -55,7 +55,8 @@ def guess_sensor(bands: Sequence[str]) -> str | None:
     numbers = {
         m[1].upper()
         for band in bands
-        if (m := re.fullmatch(r"(?:SR_|ST_)?B(?:AND)?_?0*(\d{1,2}A?)", band, re.IGNORECASE))
+        if not is_unnamed(band)
+        and (m := re.fullmatch(r"(?:SR_|ST_)?B(?:AND)?_?0*(\d{1,2}A?)", band, re.IGNORECASE))
     }
     if not numbers:
         return None

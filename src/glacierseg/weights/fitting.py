@@ -1,6 +1,5 @@
 """Whether a scene is one that weights can be applied to: its bands, its values, its pixels."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import numpy as np
 from glacierseg.errors import BandError, ValuesError
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.scene import Band, Scene
-from glacierseg.raster.sensors import parse_sensor, role_of
+from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.weights.card import WeightsBand, WeightsCard
 from glacierseg.weights.values import (
@@ -23,8 +22,6 @@ from glacierseg.weights.values import (
 
 RESOLUTION_FACTOR = 1.5
 """How many times larger or smaller pixels may be than those of the training before a warning."""
-# What `open_scene` calls bands of a file without names: numbers of the file, not of a sensor.
-_UNNAMED = re.compile(r"band_\d+")
 _SAME_BANDS = {"landsat5": "landsat7", "landsat9": "landsat8"}
 
 
@@ -127,8 +124,6 @@ def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> t
 
 
 def _role(name: str, card: WeightsCard, sensor: str | None) -> str | None:
-    if _UNNAMED.fullmatch(name):
-        return None
     if sensor:
         return role_of(name, sensor)
     # B02 with its zero is Sentinel-2's, whatever the weights are for.
@@ -163,7 +158,7 @@ def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> 
 
 
 def _unnamed(scene: Scene) -> bool:
-    return all(_UNNAMED.fullmatch(name) for name in scene.band_names)
+    return all(map(is_unnamed, scene.band_names))
 
 
 def _sensor_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:
