@@ -103,8 +103,8 @@ class Ensemble:
             precision: What it computes in.
             int8_model: A quantised network, see `make_predictor`.
             symmetries: Look at every window in the eight ways. A single network gets a layer for each of
-                them; of several networks each takes their mean, but one that sees the same in all of them
-                looks once.
+                them, and of several each takes their mean; but one that sees the same in all of them looks
+                once.
         """
         made = []
         for network, card in zip(self.networks, self.cards, strict=True):
@@ -123,7 +123,7 @@ class Ensemble:
             places = [scene.band_names.index(name) for name in names]
             dtypes = [scene.bands[place].dtype for place in places]
             directions = Directions.among(names, dtypes)
-            once = not symmetries or (len(self.networks) > 1 and _sees_the_same(network, directions))
+            once = not symmetries or _sees_the_same(network, directions)
             ways = [predictor] if once else _ways(predictor, directions)
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
