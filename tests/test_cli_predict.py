@@ -119,6 +119,7 @@ def test_calibrated_probabilities_are_stored_on_request(
     # Means over the symmetries are other probabilities than those that were calibrated.
     refused = glacierseg("predict", models[0], scene, "--out", tmp_path, "--calibrated", "--symmetries")
     assert refused.returncode == 1
+    assert "without symmetries; add --no-symmetries, or leave" in " ".join(refused.stderr.split())
 
 
 def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(

@@ -14,7 +14,7 @@ from benchmarks.recipes.study import Study, WeightsPlan
 from numpy.typing import NDArray
 
 from glacierseg.config import RefinementConfig
-from glacierseg.models.registry import folder_name
+from glacierseg.models.registry import folder_name, model_spec
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.probability import probability_strips
@@ -56,8 +56,8 @@ def shipped_methods(
     Also writes the calibration of their mean, for the facts of the weights.
 
     Each kind counts as often as it is shipped, and all predict in the windows of the weights, in the eight
-    symmetries where the weights do. A fold has one
-    network of a kind where the weights may have several, so this is a little less than what is shipped.
+    symmetries where the weights do. A fold has one network of a kind where the weights may have several, so
+    this is a little less than what is shipped.
 
     Args:
         study: Its runs are finished.
@@ -77,10 +77,10 @@ def shipped_methods(
     name = "as shipped: " + " + ".join(
         f"{count} x {name}" if count > 1 else name for name, count in shares.items()
     )
-    total = _sum([costs[name] for name in plan.kinds])
     if plan.symmetries:
         name += ", eight symmetries"
-        total = replace(total, prediction_s_per_mpx=8 * (total.prediction_s_per_mpx or 0))
+        costs = {kind: _in_symmetries(kind, own) for kind, own in costs.items()}
+    total = _sum([costs[kind] for kind in plan.kinds])
     methods = _mean_methods(study, chips, name, "shipped", predicted, total)
     found = calibrate_all(
         f"{len(chips)} regions of {study.name}, each by networks that did not know its ground",
@@ -91,6 +91,12 @@ def shipped_methods(
     )
     write_json(study.out / "shipped" / "calibration.json", found.to_dict())
     return methods
+
+
+def _in_symmetries(kind: str, costs: Costs) -> Costs:
+    """Returns what predicting in all symmetries costs; a network of single pixels looks once."""
+    looks = 1 if model_spec(kind).shuffled_pixels else 8
+    return replace(costs, prediction_s_per_mpx=looks * (costs.prediction_s_per_mpx or 0))
 
 
 def _as_shipped(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan) -> Path:

@@ -74,8 +74,8 @@ def predict(
         bool | None,
         typer.Option(
             "--symmetries/--no-symmetries",
-            help="Mean over the eight flips and turns of every window, in eight times the time; by default "
-            "as the weights' own card says, otherwise not.",
+            help="Mean over the eight flips and turns of every window, in up to eight times the time; by "
+            "default as the weights' own card says, otherwise not.",
         ),
     ] = None,
     engine: Annotated[
@@ -113,7 +113,7 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.predict.calibration import calibration_for  # noqa: PLC0415
+    from glacierseg.predict.calibration import read_calibration  # noqa: PLC0415
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
@@ -147,16 +147,12 @@ def predict(
         "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
         "dtype": dtype,
     }
-    # A calibration is for what its network says by itself.
-    alone = not more and prune_level is None
-    own = calibration_for(named or folders[0], symmetries=symmetric) if alone else None
+    # A calibration is for what its network says by itself, looking as it looked.
+    known = read_calibration(named or folders[0]) if not more and prune_level is None else None
+    own = known if known is not None and known.symmetries == symmetric else None
     if calibrated:
         if own is None:
-            raise RequestError(
-                f"{weights or model_dir}: has no calibration for what is asked; a run makes one on "
-                "validation pixels, for a single network and with or without symmetries as it predicts; "
-                "leave --calibrated out"
-            )
+            raise RequestError(f"{weights or model_dir}: {_no_calibration(known)}, or leave --calibrated out")
         settings["calibration"] = own.scale
     if halo_px:
         from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
@@ -209,10 +205,20 @@ def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> boo
     if named is None or not named.card.symmetries:
         return False
     talk.say(
-        f"{named.name}: mean over the eight symmetries, as its card says; --no-symmetries takes an eighth "
-        "of the time"
+        f"{named.name}: mean over the eight symmetries, as its card says; --no-symmetries is several times "
+        "faster"
     )
     return True
+
+
+def _no_calibration(known: "Calibration | None") -> str:
+    if known is None:
+        return (
+            "has no calibration for what is asked; a run makes one on validation pixels, for a single "
+            "network; predict that one alone"
+        )
+    kinds, cure = ("with", "--symmetries") if known.symmetries else ("without", "--no-symmetries")
+    return f"its calibration is of predictions {kinds} symmetries; add {cure}"
 
 
 def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:

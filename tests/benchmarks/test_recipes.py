@@ -11,7 +11,7 @@ import yaml
 from affine import Affine
 from benchmarks.alps.recipe import find_chips as find_alps
 from benchmarks.recipes.boosting import boosting_method, pixel_features
-from benchmarks.recipes.ensemble import ensemble_methods, shipped_methods
+from benchmarks.recipes.ensemble import _in_symmetries, ensemble_methods, shipped_methods
 from benchmarks.recipes.ground import scored_chips
 from benchmarks.recipes.methods import Costs, Method
 from benchmarks.recipes.scores import score
@@ -167,6 +167,11 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
     last = chips[-1]
     shown = last.truth != 255
     assert ((whole[:, 3 * STEP :] >= 0.5)[shown] == (mask == 1)[shown]).all()
+
+
+def test_a_network_of_single_pixels_costs_no_more_in_all_symmetries() -> None:
+    assert _in_symmetries("glavitu", Costs(1, 2.0, 3.0)) == Costs(1, 2.0, 24.0)
+    assert _in_symmetries("texture_mlp", Costs(1, 2.0, 3.0)) == Costs(1, 2.0, 3.0)
 
 
 def test_boosting_learns_from_training_ground_and_predicts_all_that_is_tested(tmp_path: Path) -> None:

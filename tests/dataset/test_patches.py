@@ -130,19 +130,26 @@ def test_zoomed_images_and_labels_show_the_same_ground(region: Region) -> None:
     assert max(widths) > 20
 
 
-def test_no_zoom_changes_nothing(region: Region) -> None:
-    patches = place_patches([region], "train", 16, overlap=0.5)
-    reader = PatchReader([region], 16)
-    plain, none = (
-        PatchDataset(reader, patches, "train", PLAIN, augmentation=own, seed=1)
-        for own in (Augmentation(), Augmentation(zoom=0.0))
+def test_without_zoom_pixels_stay_as_they_are_and_chance_is_spent_on_shift_and_turn_alone(
+    region: Region,
+) -> None:
+    everything = replace(region, roles=np.ones_like(region.roles))
+    patch = Patch(0, 24, 40)
+    dataset = PatchDataset(
+        PatchReader([everything], 16), [patch], "train", PLAIN, augmentation=Augmentation(), seed=1
     )
-    for draw in range(10):
-        assert all(torch.equal(one, other) for one, other in zip(plain[draw], none[draw], strict=True))
-        assert plain[draw][0].dtype == torch.int32
+    with everything.scene.open() as reader:
+        whole, _ = reader.read(0, 0, *everything.scene.grid.shape)
+    for draw in range(20):
+        rng = np.random.default_rng((1, draw))
+        row, column = 24 + rng.integers(-4, 5), 40 + rng.integers(-4, 5)
+        expected = Symmetry.draw(rng).apply(whole[:, row : row + 16, column : column + 16])
+        values = dataset[draw][0]
+        assert values.dtype == torch.int32
+        np.testing.assert_array_equal(values.numpy().transpose(2, 0, 1), expected)
 
 
-@pytest.mark.parametrize("start", [(24, 40), (0, 0), (54, 74), (-3, 1)])
+@pytest.mark.parametrize("start", [(24, 40), (0, 0), (54, 74), (-3, 1), (66, 40), (24, 86)])
 @pytest.mark.parametrize("shifts", [True, False])
 def test_zoomed_draws_look_no_further_than_they_say(
     region: Region, start: tuple[int, int], shifts: bool, monkeypatch: pytest.MonkeyPatch
@@ -165,12 +172,27 @@ def test_zoomed_draws_look_no_further_than_they_say(
     assert max(map(max, highs)) <= dataset.reach_px
     for axis, length in ((0, 70), (1, 90)):
         assert min(own[axis] for own in seen) >= min(start[axis], 0)
-        assert max(own[axis] + own[2] for own in seen) <= length
+        assert max(own[axis] + own[2] for own in seen) <= max(length, start[axis] + 16)
     if start == (24, 40) and shifts:
         assert min(map(min, lows)) == -dataset.reach_px
         assert max(map(max, highs)) == dataset.reach_px
     if start == (0, 0):
         assert max(map(max, highs)) == dataset.reach_px
+
+
+def test_a_scene_that_a_zoomed_patch_is_wider_than_stays_in_view_at_any_place(region: Region) -> None:
+    everything = replace(region, roles=np.ones_like(region.roles))
+    reader = PatchReader([everything], 68)
+    dataset = PatchDataset(reader, [Patch(0, 0, 0)], "train", PLAIN, augmentation=Augmentation(zoom=0.5))
+    tops = set()
+    for draw in range(60):
+        rng = np.random.default_rng(draw)
+        shown = dataset._shifted(Patch(0, 0, 0), 100, rng)
+        assert -30 <= shown.row <= 0
+        assert -10 <= shown.column <= 0
+        tops.add(shown.row)
+    assert min(tops) < -25
+    assert max(tops) > -5
 
 
 @pytest.mark.parametrize("patch", [Patch(0, 24, 40), Patch(0, 0, 82), Patch(0, -3, 1)])

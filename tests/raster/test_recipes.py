@@ -57,7 +57,6 @@ def test_exact_names_win_over_making():
         (["brightnes"], SENTINEL, "knows no band 'brightnes' .did you mean 'brightness'"),
         (["red"], ("red", "B04 red"), None),
         (["ndvi"], ("red 1", "red 2", "nir"), "'red 1' and 'red 2' both look like red"),
-        (["red"], tuple(f"band_{number}" for number in range(1, 13)), "no names, so name them in file order"),
     ],
 )
 def test_inputs_that_are_missing_or_ambiguous(wanted, available, words):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
 from glacierseg.models.registry import count_parameters
-from glacierseg.predict.calibration import calibration_for, store_calibration
+from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import WEIGHTS, load_model, read_card
@@ -187,7 +187,7 @@ def test_a_calibration_of_what_the_weights_do_not_predict_is_refused(
     assert not (tmp_path / "shelf").exists()
     right = facts(calibration=stored, symmetries=symmetries)
     weights = pack_weights(folders, "x", right, scenes, tmp_path / "shelf").weights
-    assert calibration_for(weights, symmetries=symmetries) == own
+    assert read_calibration(weights) == own
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import CheckpointError, RequestError, ValuesError
-from glacierseg.predict.calibration import calibration_for, store_calibration
+from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.finetune import start_from
@@ -131,19 +131,17 @@ def test_warnings_reach_a_caller_in_python(shelf: Path) -> None:
 def test_a_calibration_belongs_to_the_network_or_to_the_mean(shelf: Path) -> None:
     own = calibration()
     single = packed(shelf.parent, "one").weights
-    assert calibration_for(single, symmetries=False) is None
+    assert read_calibration(single) is None
     store_calibration(single.folder, own)
-    assert calibration_for(single, symmetries=False) == own
-    assert calibration_for(single, symmetries=True) is None
+    assert read_calibration(single) == own
     pair = packed(shelf.parent, "two", members=2, calibration=own.to_dict()).weights
     store_calibration(pair.folders[0], own)
     found = find_weights("two")
-    assert calibration_for(found, symmetries=False) == own
-    assert calibration_for(found, symmetries=True) is None
+    assert read_calibration(found) == read_calibration("weights:two") == own
     card = json.loads((found.folder / "card.json").read_text())
     (found.folder / "card.json").write_text(json.dumps(card | {"calibration": None}))
     # That of one member says nothing of their mean.
-    assert calibration_for(find_weights("two"), symmetries=False) is None
+    assert read_calibration(find_weights("two")) is None
     (found.folder / "card.json").write_text(json.dumps(card | {"calibration": {"scale": 1}}))
     with pytest.raises(CheckpointError, match=r"card\.json: calibration has other fields"):
-        calibration_for(find_weights("two"), symmetries=False)
+        read_calibration(find_weights("two"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glacierseg.models.registry import count_parameters
-from glacierseg.predict.calibration import calibration_for
+from glacierseg.predict.calibration import read_calibration
 from glacierseg.training.checkpoint import load_model, read_card
 from glacierseg.weights import Weights
 from glacierseg.weights.pack import MOST_MEGABYTES
@@ -57,7 +57,8 @@ def check_weights(weights: Weights, document: Path) -> None:
             assert torch.isfinite(network(torch.from_numpy(image)[None])).all()
         assert "/" not in str(card.training.get("started_from", ""))
     assert parameters == weights.card.parameters
-    calibration_for(weights, symmetries=False)
+    calibration = read_calibration(weights)
+    assert calibration is None or calibration.symmetries == weights.card.symmetries
     assert any(score.low is not None for score in weights.card.scores), "no score has an interval"
     text = document.read_text(encoding="utf-8")
     for heading in ("## Intended use", "## Limits", "## Where it fails"):

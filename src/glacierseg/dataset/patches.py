@@ -282,7 +282,7 @@ class PatchDataset(Dataset[PatchTensors]):
             values[:] = self.scaling.undo(image).transpose(1, 2, 0)
 
     def _shifted(self, patch: Patch, side_px: int, rng: np.random.Generator) -> Patch:
-        """Gives a patch another side about its centre, and moves it by up to a quarter of its own.
+        """Gives a patch another side about its centre, and moves it by up to a quarter of a patch.
 
         Where it has room it goes never further over the rim than it was.
         """
@@ -290,7 +290,8 @@ class PatchDataset(Dataset[PatchTensors]):
         most, wider = self._most_shift_px, side_px - self.reader.patch_px
         moved = []
         for start, length in ((patch.row, grid.height), (patch.column, grid.width)):
-            first, last = min(start, 0), max(length - side_px, start - wider)
+            # In a scene shorter than the side there is no room: then all of the scene stays in view.
+            first, last = sorted((min(start, 0), max(length - side_px, start - max(wider, 0))))
             moved.append(int(np.clip(start - wider // 2 + rng.integers(-most, most + 1), first, last)))
         return Patch(patch.region, *moved)
 

@@ -83,7 +83,7 @@ class DatedProbability:
     grid: Grid
 
 
-def read_dated(path: Path, model_dir: Path) -> DatedProbability:
+def read_dated(path: Path, model_dir: Path | str) -> DatedProbability:
     """Opens the probabilities of a date.
 
     Args:
@@ -101,7 +101,7 @@ def read_dated(path: Path, model_dir: Path) -> DatedProbability:
     if calibration is None:
         raise RequestError(
             f"{model_dir}: has no calibration, and without it probabilities tell no bounds; "
-            "`glacierseg run` makes one on validation pixels"
+            "`glacierseg run` makes one on validation pixels; leave the probabilities out"
         )
     if calibration.scale.at_bound:
         raise RequestError(

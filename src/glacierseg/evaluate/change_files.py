@@ -29,15 +29,15 @@ class Probabilities:
     Attributes:
         old: Probability raster of the old date.
         new: Of the new date, on the same grid.
-        old_model: The network that predicted the old one, with its calibration.
+        old_model: The network that predicted the old one, with its calibration: a folder or `weights:NAME`.
         new_model: That of the new one.
         confidence: Of the bounds.
     """
 
     old: Path
     new: Path
-    old_model: Path
-    new_model: Path
+    old_model: Path | str
+    new_model: Path | str
     confidence: float = 0.9
 
 

@@ -66,7 +66,7 @@ def evaluate_file_in_detail(
     distances: bool = True,
     glaciers: bool = True,
     probability: Path | None = None,
-    model_dir: Path | None = None,
+    model_dir: Path | str | None = None,
 ) -> Detail:
     """Compares a predicted mask with truth on its grid, in every way that is asked for.
 
@@ -100,6 +100,9 @@ def evaluate_file_in_detail(
     """
     with open_raster(predicted) as dataset:
         grid = grid_of(dataset)
+    calibration = read_calibration(model_dir) if model_dir else None
+    if probability and model_dir and calibration:
+        require_calibration_of(probability, model_dir, calibration)
     found, true = read_mask(predicted), load_truth(truth, grid, layer=truth_layer)
     evaluation = evaluate_masks(found, true, grid.pixel_size_m, buffers_m)
     zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (layers or {}).items()}))
@@ -116,9 +119,6 @@ def evaluate_file_in_detail(
         intervals = bootstrap_scores(table, draws=draws, confidence=confidence, seed=seed)
     chances = None
     if probability is not None:
-        calibration = read_calibration(model_dir) if model_dir else None
-        if model_dir and calibration:
-            require_calibration_of(probability, model_dir, calibration)
         chances = evaluate_probability(probability, true, grid, calibration)
     return Detail(
         evaluation=evaluation,

@@ -20,11 +20,11 @@ from glacierseg.evaluate.reliability import (
     reliability_table,
 )
 from glacierseg.predict.calibration import Calibration
-from glacierseg.predict.files import CALIBRATION_TAG, SPREAD_TAG, SYMMETRIES_TAG
+from glacierseg.predict.files import CALIBRATION_TAG, NETWORKS_TAG, SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import grid_of, open_raster
-from glacierseg.weights.shelf import WEIGHTS_TAG, weights_name
+from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,26 @@ def require_calibration_of(path: Path, model: Path | str, calibration: Calibrati
     """Checks by its tags that a probability raster came about as that which a calibration is of.
 
     Args:
-        path: As `predict` wrote it. Where tags are lost, it is taken to be of the one network, or of the
-            weights.
+        path: As `predict` wrote it. Where tags are lost, it is taken to be of that model.
         model: The model folder or `weights:NAME` that the calibration is from.
         calibration: Its calibration.
 
     Raises:
         RasterError: The raster cannot be read.
+        CheckpointError: The model folder cannot be used.
         RequestError: It is of other networks, or of these and has symmetries where the calibration has none,
             or the other way round.
     """
     with open_raster(path) as dataset:
         tags = dataset.tags()
     name, spread_of = weights_name(model), tags.get(SPREAD_TAG, "")
-    theirs = tags.get(WEIGHTS_TAG, name) == name if name else not spread_of.endswith("networks")
+    if NETWORKS_TAG in tags:
+        from glacierseg.predict.export import fingerprints  # noqa: PLC0415  (brings torch)
+
+        folders = find_weights(name).folders if name else [model_folder(model)]
+        theirs = tags[NETWORKS_TAG] == fingerprints(folders)
+    else:
+        theirs = bool(name) or not spread_of.endswith("networks")
     turned = SYMMETRIES_TAG in tags or spread_of.endswith("symmetries")
     if not theirs or turned != calibration.symmetries:
         what = f"weights {name}" if name else "the network alone"

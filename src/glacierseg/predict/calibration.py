@@ -223,17 +223,3 @@ def _calibration_in(stored: Mapping[str, Any] | None, path: Path) -> Calibration
         return None if stored is None else Calibration.from_dict(stored)
     except DataError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def calibration_for(model: Path | str | Weights, *, symmetries: bool) -> Calibration | None:
-    """Returns the calibration of a model or of weights when it is for what is predicted.
-
-    Args:
-        model: As in `read_calibration`.
-        symmetries: Whether the mean over the eight symmetries is predicted.
-
-    Raises:
-        CheckpointError: As `read_calibration`.
-    """
-    found = read_calibration(model)
-    return found if found is not None and found.symmetries == symmetries else None

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from hashlib import sha256
 from importlib import import_module
@@ -156,6 +156,16 @@ def fingerprint(network: nn.Module, scaling: Scaling) -> str:
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
+
+
+def fingerprints(folders: Sequence[Path]) -> str:
+    """Returns the words of the networks in some model folders, as the tags of what they predict have them.
+
+    Raises:
+        CheckpointError: One is no model folder.
+    """
+    loaded = [load_model(folder) for folder in folders]
+    return ",".join(fingerprint(network, card.scaling) for network, card in loaded)
 
 
 def facts_of(network: nn.Module, card: ModelCard, window_px: int) -> dict[str, str]:

@@ -17,6 +17,8 @@ from glacierseg.raster.write import atomic_path
 ProbabilityType = Literal["float32", "uint8"]
 CALIBRATION_TAG = "calibration"
 """Says of a probability file that a calibration was applied already, and which."""
+NETWORKS_TAG = "weights"
+"""Has a word for each network that predicted, made from its weights (`predict.export.fingerprint`)."""
 SPREAD_TAG = "spread_of"
 """Says what the second band of a probability file is the spread of: so many networks, or symmetries."""
 SYMMETRIES_TAG = "symmetries"

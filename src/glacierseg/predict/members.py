@@ -166,9 +166,9 @@ def load_ensemble(folders: Sequence[Path | str], *, prune_level: int | None = No
 
 
 def layer_facts(layers: int, networks: int, *, symmetries: bool) -> Mapping[str, str]:
-    """Returns how many layers of what a prediction is the mean of, for the file's tags.
+    """Returns what a prediction is the mean of, for the file's tags.
 
-    Of several networks their number does not tell whether they looked in all symmetries, and strips of both
+    Of several networks the number does not tell whether they looked in all symmetries, and strips of both
     kinds must not meet in one file.
     """
     kind = "networks" if networks > 1 else "symmetries"

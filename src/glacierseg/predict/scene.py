@@ -14,7 +14,7 @@ from glacierseg._version import __version__
 from glacierseg.errors import RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision
-from glacierseg.predict.files import ProbabilityType, ScenePrediction, write_files
+from glacierseg.predict.files import NETWORKS_TAG, ProbabilityType, ScenePrediction, write_files
 from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
 from glacierseg.predict.members import Ensemble, layer_facts, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
@@ -226,7 +226,7 @@ def _plan(
     facts = {
         "software": f"glacierseg {__version__}",
         "model": ensemble.name,
-        "weights": ",".join(
+        NETWORKS_TAG: ",".join(
             fingerprint(network, own.scaling) if own else type(network).__name__
             for network, own in zip(ensemble.networks, ensemble.cards, strict=True)
         ),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from glacierseg.errors import BandError, RequestError, did_you_mean
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.sensors import ROLES, is_unnamed, parse_sensor, role_of
+from glacierseg.raster.sensors import ROLES, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 
 _TERRAIN_SIX = (
@@ -130,9 +130,7 @@ def _missing(name: str, need: str, available: Sequence[str], sensor: str | None,
         )
     purpose = f"{need}, which {name} is made from" if name != need else need
     cure = (
-        "they have no names, so name them in file order: --names, or `bands` of the scene"
-        if all(map(is_unnamed, available))
-        else f"give it, or leave {name} out of the recipe"
+        f"give it, or leave {name} out of the recipe"
         if sensor
         else "say what the bands are: give a sensor, or names such as blue, green, red, nir, swir1"
     )

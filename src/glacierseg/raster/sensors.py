@@ -64,7 +64,7 @@ _UNNAMED = re.compile(r"band_\d+")
 
 
 def is_unnamed(band: str) -> bool:
-    """Whether this is what a band is called whose file gives it no name: `band_2` is second, and not `B2`."""
+    """Whether `open_scene` calls a band so that its file gives no name: `band_2` is second, and not B2."""
     return _UNNAMED.fullmatch(band) is not None
 
 
@@ -86,8 +86,7 @@ def role_of(band: str, sensor: str | None = None) -> str | None:
     """Returns the role of a band by its name, or None.
 
     A word of the name that is a role itself decides (`B2 blue`, `Red`). Otherwise the band's number does, if
-    the sensor is known; `B02` with its zero is written for Sentinel-2 only. The place of a band without a
-    name in its file is no such number.
+    the sensor is known; `B02` with its zero is written for Sentinel-2 only.
 
     Args:
         band: The name of the band.
@@ -99,7 +98,7 @@ def role_of(band: str, sensor: str | None = None) -> str | None:
             if (role := "_".join(words[start : start + width])) in ROLES:
                 return role
     numbered = _NUMBERED.fullmatch(words[0].upper() if len(words) == 1 else band.strip())
-    if numbered is None or is_unnamed(band):
+    if numbered is None:
         return None
     if sensor is None and re.fullmatch(r"B0\d|B8A", band.strip(), re.IGNORECASE):
         sensor = "sentinel2"

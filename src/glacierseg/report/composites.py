@@ -79,7 +79,7 @@ def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
     positions: dict[str, int] = {}
     for position, band in enumerate(bands):
         # An index such as `red_swir1` holds the names of two roles and is neither.
-        if (role := role_of(band, sensor)) and _is_plain(band, role):
+        if not is_unnamed(band) and (role := role_of(band, sensor)) and _is_plain(band, role):
             positions.setdefault(role, position)
     recipes: list[Recipe] = []
     for key, roles in (("natural", _NATURAL), *(("false", roles) for roles in _FALSE_COLOURS)):

@@ -144,8 +144,8 @@ class WeightsFacts(_Section):
         threshold: Probability from which a pixel is glacier, unless the user says otherwise.
         window_px: Side of the windows to predict in, unless the user says otherwise; None for the training
             patch, which then is the same for all members.
-        symmetries: Whether to predict the mean over the eight symmetries, which takes eight times as long,
-            unless the user says otherwise.
+        symmetries: Whether to predict the mean over the eight symmetries, which takes up to eight times as
+            long, unless the user says otherwise.
         calibration: Of the mean of several members, as `predict.calibration` writes it, predicted as
             `symmetries` says. A single network has its own in its model card.
     """

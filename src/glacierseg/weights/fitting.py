@@ -124,6 +124,8 @@ def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> t
 
 
 def _role(name: str, card: WeightsCard, sensor: str | None) -> str | None:
+    if is_unnamed(name):
+        return None
     if sensor:
         return role_of(name, sensor)
     # B02 with its zero is Sentinel-2's, whatever the weights are for.

@@ -18,8 +18,6 @@ from glacierseg.weights.fitting import Fitted, fit_scene
 SHIPPED = Path(__file__).parent / "shipped"
 OWN_FOLDER = "GLACIERSEG_WEIGHTS_DIR"
 """Environment variable that names a folder with further weights."""
-WEIGHTS_TAG = "trained_weights"
-"""Of a probability or a mask: the name of the weights that predicted it."""
 PREFIX = "weights:"
 """Before a name where a model folder is expected too, as in `start_from`."""
 
@@ -69,7 +67,7 @@ class Weights:
     @property
     def tags(self) -> dict[str, str]:
         """What a map that they predict says of them."""
-        return {WEIGHTS_TAG: self.name, "attribution": self.card.attribution}
+        return {"trained_weights": self.name, "attribution": self.card.attribution}
 
     @property
     def window_px(self) -> int:

@@ -11,6 +11,7 @@ from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Band, Scene, open_raster
+from glacierseg.raster.sensors import is_unnamed
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
@@ -40,7 +41,7 @@ def check_bands(scene: Scene) -> CheckResult:
             )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
-    if any(name.startswith("band_") and name[5:].isdecimal() for name in scene.band_names):
+    if any(map(is_unnamed, scene.band_names)):
         return CheckResult(
             "bands",
             "warning",
