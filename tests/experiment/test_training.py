@@ -88,6 +88,15 @@ def test_a_model_may_have_another_light_than_the_rest(
     assert augmentation(config, config.models[0], ("a", "b", "c")).brightness == expected
 
 
+def test_what_shall_happen_to_patches_does(tmp_path: Path) -> None:
+    config = pixel_config(tmp_path, {"name": "m_landsnet"})
+    asked = {"zoom": 0.11, "gamma": 0.12, "noise": 0.13, "band_dropout": 0.14, "modality_dropout": 0.15}
+    config = config.model_copy(update={"patch": PatchConfig(augment=False, **asked)})
+    found = augmentation(config, config.models[0], ("a", "b", "c"))
+    assert {name: getattr(found, name) for name in asked} == asked
+    assert not found.symmetries
+
+
 @pytest.mark.parametrize(
     ("own", "expected"), [({}, [True] * 3), ({"logarithm": ["b"]}, [False, True, False])]
 )

@@ -23,6 +23,7 @@ S2_18 = [*("blue", "green", "red", "nir", "swir1", "swir2"), *("ndsi", "ndvi", "
         (["B1", "B2", "B3", "B4", "B5", "B7"], {"natural": (2, 1, 0), "false": (4, 3, 2)}),
         (["B2 blue", "B3 green", "B4 red"], {"natural": (2, 1, 0)}),
         (["a", "b", "c", "d"], {"first": (0, 1, 2)}),
+        (["B2", "B3", "B4", "band_5"], {"natural": (2, 1, 0)}),  # the fifth band is not B5
         ([f"band_{number}" for number in range(1, 13)], {"first": (0, 1, 2)}),
         (["nir"], {"first": (0, 0, 0)}),
         ([], {}),
