@@ -18,11 +18,15 @@ def utm_grid(height: int, width: int, pixel_m: float = 10.0) -> Grid:
 
 
 def write_scene(
-    path: Path, values: NDArray[Any], bands: Sequence[str] | None = None, nodata: float | None = None
+    path: Path,
+    values: NDArray[Any],
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+    pixel_m: float = 10.0,
 ) -> Path:
     """Writes `(C, H, W)` as a scene in UTM."""
     names = bands or [f"b{i + 1}" for i in range(len(values))]
-    grid = utm_grid(*values.shape[1:])
+    grid = utm_grid(*values.shape[1:], pixel_m)
     write_raster(path, values, grid, bands=names, nodata=nodata, cog=False)
     return path
 

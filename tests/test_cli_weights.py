@@ -56,7 +56,7 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
     assert "no weights come with this version" in capsys.readouterr().out
     assert glacierseg("models", "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
-    packed(place, members=2)
+    packed(place, members=2, expected=["0.6 in the next valley"])
     assert glacierseg("models") == 0
     head, row, *rest = capsys.readouterr().out.splitlines()
     assert head.split() == ["name", "network", "parameters", "MB", "bands", "sensor", "pixel"]
@@ -66,8 +66,17 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
     assert "glacier IoU 0.700 (0.600-0.800) on another valley" in "\n".join(rest)
     assert glacierseg("models", "valley-s2") == 0
     told = capsys.readouterr().out
-    for fact in ("a made-up valley", "CC0", "nobody", "debris", "reflectance x 10000", "10 m"):
-        assert fact in told
+    assert "expected elsewhere: 0.6 in the next valley" in "\n".join(rest)
+    for fact in (
+        "not measured: 0.6 in the next valley",
+        "a made-up valley",
+        "CC0",
+        "nobody",
+        "debris",
+        "reflectance x 10000",
+        "10 m",
+    ):
+        assert fact in " ".join(told.split())
     assert glacierseg("models", "valley-s2", "--json") == 0
     entry = json.loads(capsys.readouterr().out)
     assert (entry["name"], entry["window_px"]) == ("valley-s2", 32)
@@ -109,6 +118,21 @@ def test_symmetries_are_those_of_the_card_unless_the_user_says_otherwise(
         )
         # The calibration is of the mean over the symmetries.
         assert ("glacier area" in told) is (name == "turned" and looks)
+
+
+def test_bounds_of_the_area_are_for_ground_like_that_of_the_calibration(
+    place: Path, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed(place, calibration=calibration().to_dict(), members=2)
+    write_scene(place / "wide.tif", reflectances(70, 50, 4), BANDS, nodata=0, pixel_m=20.0)
+    write_scene(place / "empty.tif", np.zeros((4, 70, 50), np.uint16), BANDS, nodata=0)
+    scenes = (scene, "wide.tif", "empty.tif")
+    assert glacierseg("predict", "--weights", "valley-s2", *scenes, "--out", "out") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("confidence on ground like that of its calibration") == 1
+    assert "wide: no bounds of the glacier area, for it is unlike the ground that valley-s2 were" in told
+    with rasterio.open("out/empty_mask.tif") as file:
+        assert (file.read() == 255).all()
 
 
 def test_weights_predict_a_scene_whose_bands_have_other_names_and_order(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
 from benchmarks.recipes.study import Chip, Study, WeightsPlan, pick, read_settings, weights_plan
 
 
@@ -34,7 +35,7 @@ def main(benchmark: Benchmark) -> None:
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("--out", type=Path, default=Path("runs") / benchmark.name)
     parser.add_argument("--settings", type=Path, default=benchmark.settings, help="another YAML of networks")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, one thread each")
+    parser.add_argument("--jobs", type=_positive, default=2, help="runs side by side, one thread each")
     parser.add_argument("--epochs", type=int, help="instead of the settings' own, for a quick try")
     parser.add_argument("--width", type=float, help="of all networks, for a quick try")
     parser.add_argument("--limit", type=int, help="use only so many regions, for a quick try")
@@ -48,10 +49,21 @@ def main(benchmark: Benchmark) -> None:
             f"{asked.data}: holds no scenes of {benchmark.name}; give the folder of the data set"
         )
     only = [name for name in asked.models.split(",") if name]
+    if not asked.settings.is_file():
+        raise SystemExit(f"{asked.settings}: there is no such file; give a YAML of networks")
+    try:
+        sets = read_settings(asked.settings, epochs=asked.epochs, width=asked.width, only=only)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise SystemExit(
+            f"{asked.settings}: is no configuration of networks ({' '.join(str(error).split())}); compare it "
+            f"with {benchmark.settings}"
+        ) from error
+    if not sets:
+        raise SystemExit(f"--models {asked.models}: {asked.settings} has none of these; look there for names")
     study = Study(
         name=benchmark.name,
         chips=pick(chips, asked.limit),
-        sets=read_settings(asked.settings, epochs=asked.epochs, width=asked.width, only=only),
+        sets=sets,
         out=asked.out.resolve(),
         notes=benchmark.notes,
     )
@@ -64,6 +76,12 @@ def main(benchmark: Benchmark) -> None:
         train_weights(study, weights, asked.jobs)
     else:
         run(study, weights, jobs=asked.jobs, boosting=not asked.no_boosting)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} makes no sense; give 1 or more")
+    return int(text)
 
 
 def train_weights(study: Study, plan: WeightsPlan, jobs: int) -> None:

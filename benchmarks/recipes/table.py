@@ -19,6 +19,7 @@ from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_text
 
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "rasterio", "scikit-learn")
+PEER_PACKAGES = ("segmentation-models-pytorch", "timm", "torchvision")
 
 
 def write_table(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip], command: str) -> None:
@@ -37,7 +38,7 @@ def write_table(study: Study, results: Sequence[Result], chips: Sequence[ScoredC
         "",
     ]
     lines += ["## How it was made", "", "    " + command, ""]
-    lines += [f"- {line}" for line in _circumstances()]
+    lines += [f"- {line}" for line in _circumstances(study)]
     write_text(study.out / "table.md", "\n".join(lines) + "\n")
 
 
@@ -91,13 +92,19 @@ def _notes(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip],
             "Refinement was tuned on validation ground alone, and so was an epoch chosen, where one was "
             "(`monitor: last` in the settings keeps the last)."
         ),
+        (
+            "`mean of the networks` and `as shipped` are scored with one network of each kind a fold. The "
+            "costs of `as shipped` are sums of the rows above: each kind as often as it is shipped, and "
+            "where it looks in eight symmetries, eight times its prediction."
+        ),
         *study.notes,
     ]
 
 
-def _circumstances() -> list[str]:
+def _circumstances(study: Study) -> list[str]:
     facts, own = environment(), machine_facts()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    packages = (*PACKAGES, *(PEER_PACKAGES if "peers" in study.sets else ()))
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     return [
         f"{datetime.now(UTC):%Y-%m-%d}, glacierseg {facts['glacierseg']}, revision {facts['git_revision']}",
         (

@@ -61,7 +61,7 @@ def benchmark(
     confidence: Confidence = 0.95,
     seed: Seed = 0,
 ) -> None:
-    """Say whether run B is better than run A by more than noise, on pixels that both test."""
+    """Say whether run B is better than run A by more than noise of the ground, on pixels that both test."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.experiment.benchmark import compare_runs  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
@@ -82,6 +82,10 @@ def benchmark(
     for one in differences:
         title = f"{one.b} less {one.a}, {one.stage}, {role} pixels of {', '.join(one.regions)}"
         _print_comparison(talk, one.comparison, title)
+    talk.say(
+        "The bounds are for other ground of this kind and these very networks; trained again, with another "
+        "seed, each may move by as much as a small difference (docs/scores.md)"
+    )
 
 
 def _print_comparison(talk: Any, found: Any, title: str | None) -> None:

@@ -197,7 +197,7 @@ def stack(
         float | None, typer.Option(help="Bring the first file to its UTM zone, with such pixels.")
     ] = None,
     resampling: Annotated[str, typer.Option(help="nearest, bilinear, cubic, average or mode.")] = "bilinear",
-    scale: Annotated[float, typer.Option(help="Multiply spectral bands by this.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="Multiply spectral bands of the recipe by this.")] = 1.0,
     offset: Annotated[float, typer.Option(help="Then add this.")] = 0.0,
     uncompressed: Uncompressed = False,
 ) -> None:

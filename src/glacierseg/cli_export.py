@@ -45,7 +45,7 @@ def export(
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
     talk, folder = Talk(), one_model(model_dir, weights, member)
-    named = find_weights(weights) if weights else None
+    named = None if weights is None else find_weights(weights)
     if named and out is None:
         # The package's own folder is no place for results.
         stem = f"{named.name}-{member}" if member else named.name

@@ -11,8 +11,14 @@ from glacierseg.cli_weights import WeightsName, split_model
 if TYPE_CHECKING:
     from glacierseg.console import Talk
     from glacierseg.predict.calibration import Calibration
+    from glacierseg.predict.members import Ensemble
     from glacierseg.raster.scene import Scene
     from glacierseg.weights import Weights
+
+_NO_CALIBRATION = (
+    "has no calibration for what is asked; a run makes one on validation pixels, for a single network; "
+    "predict that one alone"
+)
 
 
 def add_predict_command(app: typer.Typer) -> None:
@@ -113,7 +119,7 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.predict.calibration import read_calibration  # noqa: PLC0415
+    from glacierseg.evaluate.area_bounds import require_confidence  # noqa: PLC0415
     from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
@@ -125,41 +131,37 @@ def predict(
     _check_usage(weights, more, fitting)
     _check_names(scenes)
     talk = Talk()
-    named = find_weights(weights) if weights else None
+    named = None if weights is None else find_weights(weights)
     folders = [*(named.folders if named else ()), *([model_dir] if model_dir else ()), *(more or ())]
     ensemble = load_ensemble(folders, prune_level=prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
     opened = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in scenes]
+    unlike: set[str] = set()
     if named:
-        opened = _fitted(talk, named, opened, fitting)
+        opened, unlike = _fitted(talk, named, opened, fitting)
     opened = [ensemble.matching_scene(scene) for scene in opened]
     default = named.card.threshold if named else 0.5
-    symmetric = _symmetric(talk, named, symmetries)
     settings: dict[str, Any] = {
         "window_px": named.window_px if named and window_px is None and not halo_px else window_px,
         "overlap": overlap,
         "halo_px": halo_px,
         "batch_size": batch_size,
         "threshold": default if threshold is None else threshold,
-        "symmetries": symmetric,
+        "symmetries": _symmetric(talk, named, symmetries),
         "engine": engine,
         "precision": precision,
         "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
         "dtype": dtype,
     }
-    # A calibration is for what its network says by itself, looking as it looked.
-    known = read_calibration(named or folders[0]) if not more and prune_level is None else None
-    own = known if known is not None and known.symmetries == symmetric else None
+    require_confidence(confidence)
+    alone = not more and prune_level is None
+    own = _own_calibration(named or folders[0], settings) if alone else _NO_CALIBRATION
     if calibrated:
-        if own is None:
-            raise RequestError(f"{weights or model_dir}: {_no_calibration(known)}, or leave --calibrated out")
+        if isinstance(own, str):
+            raise RequestError(f"{weights or model_dir}: {own}, or leave --calibrated out")
         settings["calibration"] = own.scale
     if halo_px:
-        from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
-
-        compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
-        for scene in opened:
-            talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
+        _say_agreement(talk, ensemble, opened, settings)
     if named:
         settings["tags"] = named.tags
     with connected(dask, workers) as cluster:
@@ -172,7 +174,14 @@ def predict(
                 files = predict_scene(ensemble, scene, out, progress=progress, **settings)
             talk.say(str(files.probability))
             talk.say(str(files.mask))
-            if own is not None:
+            if isinstance(own, str):
+                continue
+            if scene.name in unlike:
+                talk.say(
+                    f"{scene.name}: no bounds of the glacier area, for it is unlike the ground that "
+                    f"{weights} were calibrated on (see the warnings above)"
+                )
+            else:
                 _say_area(talk, own, files.probability, confidence)
 
 
@@ -192,11 +201,14 @@ def _check_names(scenes: list[Path]) -> None:
         )
 
 
-def _fitted(talk: "Talk", named: "Weights", scenes: "list[Scene]", fitting: dict[str, Any]) -> "list[Scene]":
+def _fitted(
+    talk: "Talk", named: "Weights", scenes: "list[Scene]", fitting: dict[str, Any]
+) -> "tuple[list[Scene], set[str]]":
+    """Returns the scenes as the weights know them, and the names of those that gave warnings."""
     fitted = [named.fit(scene, **fitting) for scene in scenes]
     for line in (line for one in fitted for line in one.warnings):
         talk.warn(line)
-    return [one.scene for one in fitted]
+    return [one.scene for one in fitted], {one.scene.name for one in fitted if one.warnings}
 
 
 def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> bool:
@@ -211,14 +223,32 @@ def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> boo
     return True
 
 
-def _no_calibration(known: "Calibration | None") -> str:
+def _own_calibration(model: "Path | Weights", settings: dict[str, Any]) -> "Calibration | str":
+    """Returns the calibration of what is asked for, or in words why there is none.
+
+    It is for what its network says by itself, looking as it looked.
+    """
+    from glacierseg.predict.calibration import read_calibration  # noqa: PLC0415
+
+    known = read_calibration(model)
     if known is None:
-        return (
-            "has no calibration for what is asked; a run makes one on validation pixels, for a single "
-            "network; predict that one alone"
-        )
-    kinds, cure = ("with", "--symmetries") if known.symmetries else ("without", "--no-symmetries")
-    return f"its calibration is of predictions {kinds} symmetries; add {cure}"
+        return _NO_CALIBRATION
+    if known.symmetries != settings["symmetries"]:
+        kinds, cure = ("with", "--symmetries") if known.symmetries else ("without", "--no-symmetries")
+        return f"its calibration is of predictions {kinds} symmetries; add {cure}"
+    if settings["halo_px"] or settings["precision"] == "int8":
+        return "its calibration is of blended predictions that are not int8; leave --halo-px and int8 out"
+    return known
+
+
+def _say_agreement(
+    talk: "Talk", ensemble: "Ensemble", scenes: "list[Scene]", settings: dict[str, Any]
+) -> None:
+    from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
+
+    compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
+    for scene in scenes:
+        talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
 
 
 def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:
@@ -228,6 +258,6 @@ def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confi
     if bounds:
         talk.say(
             f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
-            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its validation "
+            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
             "(docs/uncertainty.md)"
         )

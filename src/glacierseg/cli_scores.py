@@ -132,7 +132,7 @@ def bands(
         raise RequestError(f"{plot}: cannot draw this format; name it .png, .svg or .pdf")
     talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
     opened = [open_scene(path) for path in scenes]
-    if weights:
+    if weights is not None:
         fitted = [find_weights(weights).fit(scene) for scene in opened]
         opened = [own.scene for own in fitted]
         for line in (line for own in fitted for line in own.warnings):

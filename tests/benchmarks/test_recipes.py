@@ -11,6 +11,7 @@ import yaml
 from affine import Affine
 from benchmarks.alps.recipe import find_chips as find_alps
 from benchmarks.recipes.boosting import boosting_method, pixel_features
+from benchmarks.recipes.command import Benchmark, main
 from benchmarks.recipes.ensemble import _in_symmetries, ensemble_methods, shipped_methods
 from benchmarks.recipes.ground import scored_chips
 from benchmarks.recipes.methods import Costs, Method
@@ -228,6 +229,34 @@ def test_a_fold_may_train_several_networks_to_ship(tmp_path: Path) -> None:
     assert plan is not None
     assert plan.members == {2: [{"name": "b"}], 1: [{"name": "a"}, {"name": "b"}], 3: [{"name": "a"}]}
     assert plan.kinds == ["b", "b", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--models", "nothing"), "has none of these"),
+        (("--jobs", "0"), "give 1 or more"),
+        (("--settings", "nowhere.yaml"), "there is no such file"),
+        (("--settings", "words.yaml"), "is no configuration of networks"),
+        (("--settings", "bytes.yaml"), "is no configuration of networks"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_runs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.yaml").write_text("only words")
+    Path("bytes.yaml").write_bytes(b"\xf0\xff")
+    monkeypatch.setattr("sys.argv", ["recipe", ".", "--out", "out", *words])
+    settings = ROOT / "benchmarks" / "alps" / "settings.yaml"
+    with pytest.raises(SystemExit) as stop:
+        main(Benchmark("made-up", settings, lambda _: [Chip("a", Path("a.tif"), Path("b.tif"))], ()))
+    assert told in f"{stop.value} {capsys.readouterr().err}"
+    assert not Path("out").exists()
 
 
 def test_a_few_regions_are_spread_over_the_list() -> None:

@@ -55,6 +55,25 @@ def test_runs_are_compared_on_test_pixels_of_both(tmp_path):
     assert raw.to_dict()["scores"]["iou"]["more_than_noise"]
 
 
+def test_regions_without_glacier_count_too(tmp_path):
+    runs = [
+        make_run(tmp_path / run, shift, regions=("north", "plain")) for run, shift in (("a", 9), ("b", 2))
+    ]
+    false = np.zeros(TRUTH.shape, np.uint8)
+    false[10:20, 60:90] = 1
+    for run, mask in zip(runs, (false, np.zeros_like(false)), strict=True):
+        write_mask(RunFolder(run).truth("plain"), np.where(TRUTH == 255, 255, 0).astype(np.uint8))
+        write_mask(RunFolder(run).model("unetplusplus", "all").mask("plain"), mask)
+    raw = compare_runs(*runs, draws=50)[0]
+    assert raw.regions == ("north", "plain")
+    truth = TRUTH.copy()
+    truth[:, :50] = 255
+    alarms = count(false, np.where(truth == 255, 255, 0).astype(np.uint8))
+    assert alarms.fp == 300
+    shifted = np.roll(np.where(TRUTH == 255, 0, TRUTH).astype(np.uint8), 9, axis=1)
+    assert raw.comparison.scores["iou"].a == pytest.approx(scores_of(count(shifted, truth) + alarms).iou)
+
+
 def test_regions_that_show_the_same_ground_make_no_difference_more_certain(tmp_path):
     once = compare_runs(make_run(tmp_path / "a", 9), make_run(tmp_path / "b", 2), draws=50)[0].comparison
     both = ("north", "north again")

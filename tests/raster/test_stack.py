@@ -177,6 +177,8 @@ def test_requests_that_cannot_be_met(spectral, make_raster, make_grid, tmp_path)
         stack_rasters([path], out, recipe="landsat-18", sensor="sentinel2")
     with pytest.raises(RequestError, match="did you mean 'bilinear'"):
         stack_rasters([path], out, resampling="bilinar")
+    with pytest.raises(RequestError, match="scale and offset are for the spectral bands of a recipe"):
+        stack_rasters([path], out, scale=1e-4)
     with pytest.raises(RequestError, match="cannot be 0 m wide"):
         stack_rasters([path], out, pixel_size_m=0)
     with pytest.raises(RequestError, match="leave one of the two out"):

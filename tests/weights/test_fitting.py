@@ -47,6 +47,14 @@ def test_bands_are_found_by_what_their_names_mean(
     assert [band.index for band in found] == numbers
 
 
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(float("nan"), 0), (float("inf"), 0), (0, 0), (1, float("nan")), (1, float("inf"))]
+)
+def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, scale: float, offset: float) -> None:
+    with pytest.raises(RequestError, match="make no sense; give finite numbers"):
+        fit_scene(card(), scene(tmp_path, list(BANDS)), scale=scale, offset=offset)
+
+
 def test_a_fitted_scene_has_the_names_and_order_that_the_networks_know(tmp_path: Path) -> None:
     own = scene(tmp_path, ["nir", "blue", "green", "red"], VALUES[[3, 0, 1, 2]])
     fitted = fit_scene(card(), own)

@@ -178,10 +178,19 @@ def bound_area(
     )
 
 
-def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> float:
-    """Returns how far the bounds of `bound_area` lie from the expected area, in pixels, while uncut."""
+def require_confidence(confidence: float) -> None:
+    """Refuses what is no probability between 0 and 1.
+
+    Raises:
+        RequestError: It is none.
+    """
     if not 0 < confidence < 1:
         raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
+
+
+def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> float:
+    """Returns how far the bounds of `bound_area` lie from the expected area, in pixels, while uncut."""
+    require_confidence(confidence)
     variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
     return student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
 

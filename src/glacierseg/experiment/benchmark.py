@@ -141,9 +141,9 @@ def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, tuple[NDAr
                 f"region {name} has another truth in {run_b} than in {run_a}; scores against different "
                 "truths cannot be compared"
             )
-        if (truth[counted] == GLACIER).any():
+        if counted.any():
             truths[name] = np.where(counted, truth, np.uint8(IGNORE)), grids[0]
-    if not truths:
+    if not any((truth == GLACIER).any() for truth, _ in truths.values()):
         raise RequestError(
             f"{run_a} and {run_b} share no {role} pixels with glacier; compare runs of the same regions and "
             "split, or name another --role"

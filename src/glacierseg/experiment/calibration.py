@@ -180,7 +180,7 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
         confidence: Of the bounds.
 
     Returns:
-        None when the calibration's temperature is at a bound, so that nothing can be said.
+        None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
 
     Raises:
         RasterError: The raster is damaged.
@@ -191,7 +191,7 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
     with open_raster(path) as dataset:
         pixel_area_km2 = grid_of(dataset).pixel_area_km2
     sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
-    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence)
+    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None
 
 
 def _count(

@@ -77,7 +77,7 @@ def blended_strips(
         for number, (values, valid) in zip(numbers, strips, strict=True):
             # A window whose core has no data adds nothing, so no network need see it.
             body = valid[halo : halo + core]
-            seen = body.any(axis=0)
+            seen: NDArray[np.bool_] = np.any(body, axis=0)
             wanted = [left for left in column_starts if seen[left + halo : left + halo + core].any()]
             for start in range(0, len(wanted), batch_size):
                 lefts = wanted[start : start + batch_size]

@@ -83,13 +83,18 @@ def stack_rasters(
         GridMismatchError: A file lies elsewhere.
         BandError: A band that the recipe needs is missing, or a name stands twice.
         RequestError: The recipe, the sensor or the resampling is unknown, the grid is asked for in two ways,
-            the pixel size is not positive, or there is no file.
+            the pixel size is not positive, there is no file, or a scale without a recipe.
         OutputError: The result cannot be written.
     """
     sources = [Path(files)] if isinstance(files, Path | str) else [Path(path) for path in files]
     if not sources:
         raise RequestError("a stack needs at least one file")
     require_resampling(resampling)
+    if recipe is None and (scale, offset) != (1.0, 0.0):
+        raise RequestError(
+            f"{out}: scale and offset are for the spectral bands of a recipe, and none is given; name the "
+            "bands in one (--recipe B2,B3), or leave them out"
+        )
     out = Path(out)
     bands = _input_bands(sources, names)
     available = [band.name for band in bands]

@@ -140,6 +140,7 @@ class WeightsFacts(_Section):
         data_licence: Terms of the data that they were trained on.
         attribution: Who has to be named.
         scores: What was measured.
+        expected: What to expect on ground where nobody has scored them, a line each.
         limits: What they are not for and where they are known to fail, a line each.
         threshold: Probability from which a pixel is glacier, unless the user says otherwise.
         window_px: Side of the windows to predict in, unless the user says otherwise; None for the training
@@ -159,6 +160,7 @@ class WeightsFacts(_Section):
     data_licence: Words
     attribution: Words
     scores: Annotated[tuple[Score, ...], Field(min_length=1)]
+    expected: tuple[Words, ...] = ()
     limits: Annotated[tuple[Words, ...], Field(min_length=1)]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     window_px: Annotated[int, Field(gt=0)] | None = None

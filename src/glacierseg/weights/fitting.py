@@ -1,12 +1,13 @@
 """Whether a scene is one that weights can be applied to: its bands, its values, its pixels."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glacierseg.errors import BandError, ValuesError
+from glacierseg.errors import BandError, RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.scene import Band, Scene
 from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
@@ -62,10 +63,15 @@ def fit_scene(
 
     Raises:
         BandError: The scene lacks bands, or has two for one.
-        RequestError: The sensor is unknown.
+        RequestError: The sensor is unknown, or the scale is 0 or no number.
         ValuesError: Values are in another unit or range than in training.
         RasterError: Pixels cannot be read.
     """
+    if not (math.isfinite(scale) and scale and math.isfinite(offset)):
+        raise RequestError(
+            f"a scale of {scale:g} and an offset of {offset:g} make no sense; give finite numbers, the scale "
+            "not 0"
+        )
     sensor = parse_sensor(sensor) if sensor else None
     chosen = match_bands(card, scene, sensor)
     fitted = replace(

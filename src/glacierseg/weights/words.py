@@ -36,6 +36,7 @@ def summary_lines(weights: Weights) -> list[str]:
         f"{weights.name}: {card.summary}",
         f"  trained on {card.trained_on}; data: {card.data_licence}",
         *(f"  {score.in_words}" for score in card.scores),
+        *(f"  expected elsewhere: {line}" for line in card.expected),
     ]
 
 
@@ -56,6 +57,8 @@ def card_lines(weights: Weights) -> list[str]:
     lines += [f"  {band.in_words}: {band.unit}, {band.values.in_words}" for band in card.bands]
     lines += ["scores, with 90 % intervals where they were made:"]
     lines += [f"  {score.in_words}" for score in card.scores]
+    if card.expected:
+        lines += ["to be expected elsewhere, not measured:", *(f"  {line}" for line in card.expected)]
     lines += ["limits:", *(f"  {limit}" for limit in card.limits)]
     lines += [f"folder: {weights.folder} (packed by glacierseg {card.version})"]
     return lines
