@@ -125,10 +125,13 @@ def test_calibrated_probabilities_are_stored_on_request(
 def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
     models: list[Path], scene: Path, tmp_path: Path
 ) -> None:
+    scale, dispersion = LogitScale(1.7, -0.3), Dispersion(12.5, 64, 9.5, 7.5, 1e9)
+    store_calibration(models[0], Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion))
     asked = ("--halo-px", 16, "--window-px", 64, "--out", tmp_path)
     done = glacierseg("predict", models[0], scene, *asked)
     assert done.returncode == 0, done.stderr
     assert "valley: halo against blend:" in done.stdout
+    assert "glacier area" not in done.stdout  # the calibration is of blended predictions
     refused = glacierseg("predict", models[2], scene, *asked)
     assert refused.returncode == 1
     assert "glavitu looks at whole windows" in refused.stderr
@@ -141,6 +144,8 @@ def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
         (("--dask", "tcp://127.0.0.1:1", "--workers", "2"), "choose one of the two"),
         (("--precision", "int8"), "does not predict in int8"),
         (("--window-px", "0"), "makes no sense"),
+        (("--confidence", "90"), "a confidence of 90 makes no sense"),
+        (("--engine", "openvino", "--precision", "int8", "--halo-px", "8"), "int8 takes windows of one size"),
         (("--halo-px", "40", "--window-px", "64"), "less than half"),
     ],
 )
@@ -152,3 +157,24 @@ def test_wrong_requests_are_one_line_and_leave_nothing(
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_scenes_that_are_there_already_are_left_unless_asked_for_again(
+    models: list[Path], scene: Path, tmp_path: Path
+) -> None:
+    other = scene.with_name("other.tif")
+    other.write_bytes(scene.read_bytes())
+    out = tmp_path / "out"
+    assert glacierseg("predict", models[0], scene, "--out", out).returncode == 0
+    first, second = out / "valley_mask.tif", out / "other_mask.tif"
+    written = first.stat().st_mtime_ns
+    done = glacierseg("predict", models[0], scene, other, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "valley_probability.tif: is there already, from the same; --again predicts it" in done.stdout
+    assert first.stat().st_mtime_ns == written
+    assert second.exists()
+    done = glacierseg("predict", models[0], scene, other, "--out", out, "--again")
+    assert "is there already" not in done.stdout
+    assert first.stat().st_mtime_ns > written
+    done = glacierseg("predict", models[0], scene, other, "--out", out, "--threshold", "0.4")
+    assert "is there already" not in done.stdout

@@ -109,6 +109,9 @@ def predict(
         int | None,
         typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Predict also what is there already, from the same.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Share the work out among so many processes (extra `cluster`).")
     ] = None,
@@ -120,7 +123,7 @@ def predict(
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.evaluate.area_bounds import require_confidence  # noqa: PLC0415
-    from glacierseg.predict.cluster import connected, predict_shares  # noqa: PLC0415
+    from glacierseg.predict.cluster import connected, submitted  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
@@ -128,7 +131,7 @@ def predict(
 
     model_dir, scenes = split_model(paths, weights)
     fitting: dict[str, Any] = {"sensor": sensor, "scale": scale, "offset": offset, "force": force}
-    _check_usage(weights, more, fitting)
+    _check_usage(weights, more, fitting, precision, halo_px)
     _check_names(scenes)
     talk = Talk()
     named = None if weights is None else find_weights(weights)
@@ -164,28 +167,33 @@ def predict(
         _say_agreement(talk, ensemble, opened, settings)
     if named:
         settings["tags"] = named.tags
-    with connected(dask, workers) as cluster:
-        for scene in opened:
+    if not again:
+        opened = _unfinished(talk, ensemble, opened, out, settings)
+    with (
+        connected(dask, workers) as cluster,
+        submitted(cluster, folders, opened, out, prune_level=prune_level, **settings) as shares,
+    ):
+        for number, scene in enumerate(opened):
             with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
-                if cluster:
-                    predict_shares(
-                        cluster, folders, scene, out, prune_level=prune_level, progress=progress, **settings
-                    )
+                if shares:
+                    shares[number].wait(progress)
                 files = predict_scene(ensemble, scene, out, progress=progress, **settings)
             talk.say(str(files.probability))
             talk.say(str(files.mask))
-            if isinstance(own, str):
-                continue
-            if scene.name in unlike:
-                talk.say(
-                    f"{scene.name}: no bounds of the glacier area, for it is unlike the ground that "
-                    f"{weights} were calibrated on (see the warnings above)"
-                )
-            else:
-                _say_area(talk, own, files.probability, confidence)
+            if not isinstance(own, str):
+                _say_area(talk, own, files.probability, confidence, unlike=scene.name in unlike)
 
 
-def _check_usage(weights: str | None, more: list[Path] | None, fitting: dict[str, Any]) -> None:
+def _check_usage(
+    weights: str | None, more: list[Path] | None, fitting: dict[str, Any], precision: str, halo_px: int
+) -> None:
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+
+    if precision == "int8" and halo_px:
+        raise RequestError(
+            "int8 takes windows of one size, and a halo is compared with a blend of smaller ones; leave one "
+            "of the two out"
+        )
     if weights is None and fitting != {"sensor": None, "scale": 1.0, "offset": 0.0, "force": False}:
         raise typer.BadParameter(f"{', '.join(f'--{key}' for key in fitting)} go with --weights")
     if weights is not None and more:
@@ -209,6 +217,26 @@ def _fitted(
     for line in (line for one in fitted for line in one.warnings):
         talk.warn(line)
     return [one.scene for one in fitted], {one.scene.name for one in fitted if one.warnings}
+
+
+def _unfinished(
+    talk: "Talk",
+    ensemble: "Ensemble",
+    scenes: "list[Scene]",
+    out: Path,
+    settings: dict[str, Any],
+) -> "list[Scene]":
+    """Leaves out scenes whose maps are there already, just as they would be made."""
+    from glacierseg.predict.scene import finished_files  # noqa: PLC0415
+
+    left = []
+    for scene in scenes:
+        files = finished_files(ensemble, scene, out, **settings)
+        if files is None:
+            left.append(scene)
+        else:
+            talk.say(f"{files.probability}: is there already, from the same; --again predicts it anew")
+    return left
 
 
 def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> bool:
@@ -251,9 +279,17 @@ def _say_agreement(
         talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
 
 
-def _say_area(talk: "Talk", calibration: "Calibration", probability: Path, confidence: float) -> None:
+def _say_area(
+    talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
+) -> None:
     from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
 
+    if unlike:
+        talk.say(
+            "no bounds of its glacier area, for the scene is unlike the ground of the calibration (see the "
+            "warnings above)"
+        )
+        return
     bounds = predicted_area(probability, calibration, confidence)
     if bounds:
         talk.say(

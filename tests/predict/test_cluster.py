@@ -2,14 +2,15 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from glacierseg.errors import RequestError
-from glacierseg.predict.cluster import connected, predict_shares
+from glacierseg.errors import RasterError, RequestError
+from glacierseg.predict.cluster import connected, submitted
 from glacierseg.predict.members import load_ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
@@ -60,7 +61,8 @@ def test_a_cluster_gives_the_bytes_of_one_process_even_when_a_worker_is_killed(
         killer = threading.Thread(target=kill_one_at_work, daemon=True)
         killer.start()
         shares: list[float] = []
-        predict_shares(client, [model], opened, out, progress=shares.append, **SETTINGS)
+        with submitted(client, [model], [opened], out, **SETTINGS) as (own,):
+            own.wait(shares.append)
         killer.join(10)
         assert victims[0] not in client.run(os.getpid).values()
     assert shares == sorted(shares)
@@ -81,3 +83,34 @@ def test_wrong_requests_are_one_clear_line() -> None:
 def test_without_a_request_there_is_no_cluster() -> None:
     with connected(None, None) as client:
         assert client is None
+
+
+def test_what_is_wrong_with_a_scene_is_one_error_of_ours(model: Path, scene: Path, tmp_path: Path) -> None:
+    whole = scene.read_bytes()
+    opened = open_scene(scene)
+    third = len(whole) // 3
+    scene.write_bytes(whole[:third] + bytes(third) + whole[2 * third :])
+    out = tmp_path / "out"
+    with (
+        connected(None, 1) as client,
+        pytest.raises(RasterError, match=r"valley\.tif: .*truncated or damaged"),
+        submitted(client, [model], [opened, replace(opened, name="other")], out, **SETTINGS) as (own, _),
+    ):
+        own.wait()
+    assert not list(out.glob("*.tif"))
+
+
+def _die(*_: object) -> None:
+    os._exit(137)
+
+
+def test_workers_that_die_again_and_again_are_one_clear_line(
+    model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glacierseg.predict.cluster._predict_share", _die)
+    with (
+        connected(None, 1) as client,
+        pytest.raises(RequestError, match="valley: workers died of the same strips again and again"),
+        submitted(client, [model], [open_scene(scene)], tmp_path / "out", **SETTINGS) as (own,),
+    ):
+        own.wait()

@@ -10,8 +10,9 @@ from rio_cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, OutputError, RasterError, RequestError
+from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.members import Ensemble
-from glacierseg.predict.scene import ScenePrediction, predict_scene
+from glacierseg.predict.scene import ScenePrediction, finished_files, predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
@@ -260,7 +261,8 @@ def test_a_truncated_scene_leaves_no_file(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("*.tif"))
 
 
-def test_a_virtual_mosaic_is_a_scene(tmp_path: Path) -> None:
+def mosaic_of_two(tmp_path: Path) -> tuple[Path, Path]:
+    """Writes a scene whole, and as a virtual mosaic of `tile0.tif`, its left half, and `tile1.tif`."""
     values = np.random.default_rng(0).integers(1, 20, (2, 40, 64)).astype(np.uint8)
     whole = write_scene(tmp_path / "whole.tif", values, ["red", "nir"])
     sources = ""
@@ -289,6 +291,11 @@ def test_a_virtual_mosaic_is_a_scene(tmp_path: Path) -> None:
         f'<VRTDataset rasterXSize="64" rasterYSize="40"><SRS>{escape(crs)}</SRS>'
         f"<GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
     )
+    return whole, mosaic
+
+
+def test_a_virtual_mosaic_is_a_scene(tmp_path: Path) -> None:
+    whole, mosaic = mosaic_of_two(tmp_path)
     network = Neighbourly()
     one = predict_scene(network, whole, tmp_path / "a", card=CARD).probability
     other = predict_scene(network, mosaic, tmp_path / "b", card=CARD).probability
@@ -312,7 +319,7 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
         asked.append(key["engine"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("glacierseg.predict.scene.StripsFolder", note)
+    monkeypatch.setattr("glacierseg.predict.job.StripsFolder", note)
     for precision in ("auto", "float32"):
         with pytest.raises(KeyboardInterrupt):
             predict_scene(network, path, tmp_path / "key", precision=precision, **settings)  # type: ignore[arg-type]
@@ -324,3 +331,68 @@ def test_a_network_without_a_card_is_predicted_in_float32(tmp_path: Path) -> Non
     files = predict_scene(CARD.build(), path, tmp_path, window_px=16)
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags()["engine"] == "torch float32"
+
+
+def test_a_tile_of_a_mosaic_that_changes_makes_its_strips_useless(tmp_path: Path) -> None:
+    _, mosaic = mosaic_of_two(tmp_path)
+    out, settings = tmp_path / "out", {"card": CARD, "batch_size": 3, "window_px": 16}
+    with pytest.raises(RuntimeError, match="broken"):
+        predict_scene(Neighbourly(20), mosaic, out, **settings)  # type: ignore[arg-type]
+    assert list(out.glob(".*/strip-*.npy"))
+    with rasterio.open(tmp_path / "tile1.tif", "r+") as tile:
+        tile.write(tile.read()[:, ::-1])
+    files = predict_scene(Neighbourly(), mosaic, out, **settings)  # type: ignore[arg-type]
+    fresh = predict_scene(Neighbourly(), mosaic, tmp_path / "fresh", **settings)  # type: ignore[arg-type]
+    assert contents(files) == contents(fresh)
+
+
+def test_strips_of_other_weights_without_a_card_are_not_used(tmp_path: Path) -> None:
+    path, out = scene(tmp_path, ("nir", "red")), tmp_path / "out"
+    settings = {"batch_size": 3, "window_px": 16}
+    with pytest.raises(RuntimeError, match="broken"):
+        predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
+    assert list(out.glob(".*/strip-*.npy"))
+    other = Neighbourly()
+    nn.init.normal_(other.mix.weight)
+    files = predict_scene(other, path, out, **settings)  # type: ignore[arg-type]
+    fresh = predict_scene(other, path, tmp_path / "fresh", **settings)  # type: ignore[arg-type]
+    assert contents(files) == contents(fresh)
+
+
+@pytest.mark.parametrize("left", [0, 40, -7])
+def test_a_strip_that_was_cut_short_is_predicted_again(tmp_path: Path, left: int) -> None:
+    path, settings = scene(tmp_path), {"card": CARD, "batch_size": 3, "window_px": 16}
+    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="broken"):
+        predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
+    first = min(out.glob(".*/strip-*.npy"))
+    first.write_bytes(first.read_bytes()[:left])
+    assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)  # type: ignore[arg-type]
+
+
+def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
+    path, out = scene(tmp_path), tmp_path / "out"
+    ensemble, opened = Ensemble((Neighbourly(),), (CARD,)), open_scene(path)
+    settings = {"batch_size": 3, "window_px": 16, "dtype": "uint8"}
+    assert finished_files(ensemble, opened, out, **settings) is None
+    files = predict_scene(ensemble, opened, out, **settings)  # type: ignore[arg-type]
+    assert finished_files(ensemble, opened, out, **settings) == files
+    scaled = opened.rescaled(["red"], 2.0)
+    other = Neighbourly()
+    nn.init.normal_(other.mix.weight)
+    for network, seen, changed in (
+        (Ensemble((other,), (CARD,)), opened, {}),
+        (ensemble, scaled, {}),
+        (ensemble, opened, {"window_px": 8}),
+        (ensemble, opened, {"threshold": 0.4}),
+        (ensemble, opened, {"dtype": "float32"}),
+        (ensemble, opened, {"calibration": LogitScale(1.5, 0.1)}),
+        (ensemble, opened, {"tags": {"attribution": "somebody"}}),
+    ):
+        assert finished_files(network, seen, out, **(settings | changed)) is None
+    path.touch()
+    assert finished_files(ensemble, opened, out, **settings) is None
+    predict_scene(ensemble, opened, out, **settings)  # type: ignore[arg-type]
+    files.mask.unlink()
+    assert finished_files(ensemble, opened, out, **settings) is None

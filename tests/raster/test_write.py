@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -45,6 +48,20 @@ def test_leftovers_of_killed_processes_go(tmp_path):
     (hidden / "a.tif").write_text("half")
     remove_leftovers(tmp_path)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_a_killed_process_left_of_a_file_goes_when_the_file_is_written(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    left, own = tmp_path / f".a.tif.part-{dead.pid}", tmp_path / f".a.tif.part-{os.getpid()}"
+    alive, other = tmp_path / f".a.tif.part-{os.getppid()}", tmp_path / f".b.tif.part-{dead.pid}"
+    for folder in (left, own, alive, other):
+        folder.mkdir()
+        (folder / "a.tif").write_text("half")
+    with atomic_path(tmp_path / "a.tif") as part:
+        assert not part.exists()
+        part.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([alive, other, tmp_path / "a.tif"])
 
 
 def test_folder_that_cannot_be_made(tmp_path):

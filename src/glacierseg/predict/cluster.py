@@ -7,17 +7,19 @@ kind, since kinds round differently.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from glacierseg.errors import RequestError
+from glacierseg.errors import GlaciersegError, RequestError
 from glacierseg.predict.engines import resolved
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_strips
+from glacierseg.predict.strips_folder import StripsFolder
 from glacierseg.raster.scene import Scene
 
 # A task starts with the strips above it that reach into its own, so longer tasks waste less.
@@ -52,6 +54,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         except (OSError, ValueError) as error:
             raise RequestError(f"{address}: no Dask scheduler answers there; start one or mend it") from error
         with client:
+            if not client.scheduler_info()["workers"]:
+                warnings.warn(f"{address}: has no workers yet; the work waits for some", stacklevel=3)
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
@@ -68,32 +72,91 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         yield client
 
 
-def predict_shares(
+@dataclass(frozen=True)
+class Shares:
+    """Tasks of one scene that a cluster works on.
+
+    Attributes:
+        scene: Name of the scene.
+        tasks: The futures, first strips first.
+        folder: Where the strips are kept.
+    """
+
+    scene: str
+    tasks: tuple[Any, ...]
+    folder: StripsFolder
+
+    def wait(self, progress: Callable[[float], None] | None = None) -> None:
+        """Waits until all strips are there; `predict_scene` then only puts them together.
+
+        Args:
+            progress: Called with the share done.
+
+        Raises:
+            GlaciersegError: As `predict_scene`, or workers died of the same strips again and again.
+        """
+        from distributed import KilledWorker, as_completed  # noqa: PLC0415
+
+        try:
+            finished = as_completed(self.tasks, with_results=True, raise_errors=True)
+            for done, (_, refused) in enumerate(finished, start=1):
+                if refused is not None:
+                    raise refused
+                if progress:
+                    progress(done / len(self.tasks))
+        except KilledWorker as error:
+            raise RequestError(
+                f"{self.scene}: workers died of the same strips again and again, most often for want of "
+                "memory; take fewer workers or a smaller batch, and run the same command again"
+            ) from error
+
+    def give_up(self) -> None:
+        """Takes back what is not done yet; strips that are there stay for the next time."""
+        for task in self.tasks:
+            if not task.done():
+                task.cancel()
+        self.folder.remove_if_empty()
+
+
+@contextmanager
+def submitted(
+    client: Any, folders: Sequence[Path], scenes: Sequence[Scene], out_dir: Path, **settings: Any
+) -> Iterator[tuple[Shares, ...]]:
+    """Has a cluster predict the strips of scenes, in their order; no worker waits while there is work of any.
+
+    Args:
+        client: A `distributed.Client`; without one (None) nothing is submitted.
+        folders: Model folders.
+        scenes: The scenes.
+        out_dir: Where the results will go.
+        settings: Those of `predict_scene`, the same for both, and `prune_level` (see `load_model`).
+
+    Yields:
+        The tasks of each scene. What is not done when the block ends is taken back.
+
+    Raises:
+        GlaciersegError: As `predict_scene`.
+    """
+    shares: list[Shares] = []
+    try:
+        shares.extend(
+            _submit(client, folders, scene, out_dir, **settings) for scene in (scenes if client else ())
+        )
+        yield tuple(shares)
+    finally:
+        for own in shares:
+            own.give_up()
+
+
+def _submit(
     client: Any,
     folders: Sequence[Path],
     scene: Scene,
     out_dir: Path,
     *,
     prune_level: int | None = None,
-    progress: Callable[[float], None] | None = None,
     **settings: Any,
-) -> None:
-    """Predicts all strips of a scene on a cluster; `predict_scene` then only puts them together.
-
-    Args:
-        client: A `distributed.Client`.
-        folders: Model folders.
-        scene: The scene.
-        out_dir: Where the results will go.
-        prune_level: See `load_model`.
-        progress: Called with the share done.
-        settings: Those of `predict_scene`, the same for both.
-
-    Raises:
-        GlaciersegError: As `predict_scene`.
-    """
-    from distributed import as_completed  # noqa: PLC0415
-
+) -> Shares:
     models = tuple(str(Path(folder).resolve()) for folder in folders)
     out_dir = Path(out_dir).resolve()
     # Workers may run elsewhere in the file tree.
@@ -102,9 +165,9 @@ def predict_shares(
     # What is automatic could be something else there.
     engine, precision = resolved(settings.get("engine", "auto"), settings.get("precision", "auto"))
     settings = {**settings, "engine": engine, "precision": precision}
-    total = begin_strips(load_ensemble(models, prune_level=prune_level), scene, out_dir, **settings)
+    folder, total = begin_strips(_loaded(models, prune_level), scene, out_dir, **settings)
     firsts = range(0, total, _STRIPS_PER_TASK)
-    tasks = [
+    tasks = tuple(
         client.submit(
             _predict_share,
             models,
@@ -117,10 +180,8 @@ def predict_shares(
             pure=False,
         )
         for first in firsts
-    ]
-    for done, _ in enumerate(as_completed(tasks, with_results=True, raise_errors=True), start=1):
-        if progress:
-            progress(done / len(tasks))
+    )
+    return Shares(scene.name, tasks, folder)
 
 
 def _predict_share(
@@ -131,11 +192,19 @@ def _predict_share(
     first: int,
     last: int,
     settings: dict[str, Any],
-) -> None:
-    predict_strips(_loaded(models, prune_level), scene, out_dir, first, last, **settings)
+) -> GlaciersegError | None:
+    """Predicts some strips; returns what was wrong with data or request, anew and without its causes.
+
+    Raised, an error would take its causes along, and those of GDAL cannot travel.
+    """
+    try:
+        predict_strips(_loaded(models, prune_level), scene, out_dir, first, last, **settings)
+    except GlaciersegError as error:
+        return type(error)(str(error))
+    return None
 
 
 @lru_cache(maxsize=1)
 def _loaded(models: tuple[str, ...], prune_level: int | None) -> Ensemble:
-    """A worker loads networks once."""
+    """A process loads networks once."""
     return load_ensemble(models, prune_level=prune_level)

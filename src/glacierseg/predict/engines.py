@@ -1,5 +1,6 @@
 """What computes a prediction: torch, ONNX Runtime or OpenVINO, each behind the same call."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -197,6 +198,14 @@ def missing_as_nan(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np
     if not valid.all():
         np.moveaxis(marked, -3, -1)[~valid] = np.nan
     return marked
+
+
+def int8_fingerprint(path: Path) -> str:
+    """Returns a word that changes with a quantised file; an empty one where it is missing."""
+    weights = path.with_suffix(".bin")
+    if not (path.is_file() and weights.is_file()):
+        return ""  # who makes the predictor says so better
+    return sha256(path.read_bytes() + weights.read_bytes()).hexdigest()[:16]
 
 
 def _threads() -> int:

@@ -147,11 +147,18 @@ def openvino_model(network: nn.Module, scaling: Scaling, window_px: int) -> Any:
     return openvino.Core().read_model(onnx_model(network, scaling, window_px).SerializeToString())
 
 
-def fingerprint(network: nn.Module, scaling: Scaling) -> str:
-    """Returns a word that changes with the weights, the scaling and the level of pruning."""
-    digest = sha256(json.dumps([scaling.mean, scaling.std, getattr(network, "prune_level", None)]).encode())
-    if any(scaling.floor):
-        digest.update(json.dumps(scaling.floor).encode())
+def fingerprint(network: nn.Module, scaling: Scaling | None) -> str:
+    """Returns a word that changes with the weights, the scaling and the level of pruning.
+
+    Of a network without a scaling, which is not ours, nothing is known but its class, its settings in words
+    and its weights; two that differ in none of them are taken for the same.
+    """
+    mean, std, floor = (scaling.mean, scaling.std, scaling.floor) if scaling else ((), (), ())
+    digest = sha256(json.dumps([mean, std, getattr(network, "prune_level", None)]).encode())
+    if scaling is None:
+        digest.update(f"{type(network).__module__}.{type(network).__qualname__} {network}".encode())
+    if any(floor):
+        digest.update(json.dumps(floor).encode())
     for key, tensor in network.state_dict().items():
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().data)

@@ -17,8 +17,12 @@ from glacierseg.raster.write import atomic_path
 ProbabilityType = Literal["float32", "uint8"]
 CALIBRATION_TAG = "calibration"
 """Says of a probability file that a calibration was applied already, and which."""
+INT8_TAG = "int8"
+"""Tells which quantised file predicted."""
 NETWORKS_TAG = "weights"
 """Has a word for each network that predicted, made from its weights (`predict.export.fingerprint`)."""
+SOURCE_TAG = "source"
+"""Has a word for the scene: names and sizes of its files, bands, their scale and nodata, and the grid."""
 SPREAD_TAG = "spread_of"
 """Says what the second band of a probability file is the spread of: so many networks, or symmetries."""
 SYMMETRIES_TAG = "symmetries"
@@ -68,9 +72,7 @@ def write_files(
         tags: Facts to store in the files.
     """
     coarse = dtype == "uint8"
-    told = dict(tags)
-    if calibration:
-        told[CALIBRATION_TAG] = f"temperature {calibration.temperature:.6g} bias {calibration.bias:.6g}"
+    told = tags_of(tags, calibration)
     with (
         atomic_path(files.probability) as probability,
         atomic_path(files.mask) as mask,
@@ -98,6 +100,14 @@ def write_files(
             probabilities.append(_levels(rows) if coarse else rows)
         probabilities.to_cog(probability, resampling="average")
         masks.to_cog(mask, resampling="nearest")
+
+
+def tags_of(facts: Mapping[str, str], calibration: LogitScale | None) -> dict[str, str]:
+    """Returns the tags of a probability file."""
+    told = dict(facts)
+    if calibration:
+        told[CALIBRATION_TAG] = f"temperature {calibration.temperature:.6g} bias {calibration.bias:.6g}"
+    return told
 
 
 def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:

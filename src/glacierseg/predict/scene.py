@@ -3,23 +3,25 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg._version import __version__
-from glacierseg.errors import RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision
-from glacierseg.predict.files import NETWORKS_TAG, ProbabilityType, ScenePrediction, write_files
-from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
-from glacierseg.predict.members import Ensemble, layer_facts, load_ensemble
+from glacierseg.predict.files import (
+    ProbabilityType,
+    ScenePrediction,
+    tags_of,
+    write_files,
+)
+from glacierseg.predict.job import files_of, plan, strips_folder
+from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
-from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.scene import Scene, open_raster, open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
 from glacierseg.weights.shelf import Weights
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Progress = Callable[[float], None]
+_GDALS_TAG = "AREA_OR_POINT"
 
 
 def predict_scene(
@@ -104,7 +107,7 @@ def predict_scene(
         symmetries = model.card.symmetries if symmetries is None else symmetries
         tags = {**model.tags, **(tags or {})}
     threshold = 0.5 if threshold is None else threshold
-    job = _plan(
+    job = plan(
         _ensemble_of(model, card),
         scene,
         Path(out_dir),
@@ -134,8 +137,39 @@ def predict_scene(
     )
 
 
-def begin_strips(ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any) -> int:
-    """Makes the folder of a scene's strips, for several processes to write to, and returns their number.
+def finished_files(
+    ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any
+) -> ScenePrediction | None:
+    """Returns the files of a scene if they are there, newer than it, and say that they were made just so.
+
+    Args:
+        ensemble: The networks.
+        scene: The scene.
+        out_dir: Where the results go.
+        settings: As in `predict_scene`.
+    """
+    files = files_of(out_dir, settings.get("name") or scene.name)
+    both = files.probability, files.mask
+    if not all(path.is_file() for path in both):
+        return None
+    job = plan(ensemble, scene, out_dir, **settings)
+    written = min(path.stat().st_mtime_ns for path in both)
+    if max((path.stat().st_mtime_ns for path in job.scene.files), default=0) >= written:
+        return None
+    told = tags_of(job.facts, settings.get("calibration"))
+    for path, wanted in zip(both, (told, job.facts), strict=True):
+        with open_raster(path) as dataset:
+            tags = {key: text for key, text in dataset.tags().items() if key != _GDALS_TAG}
+            kind = dataset.dtypes[0]
+        if tags != dict(wanted) or (path == both[0] and kind != settings.get("dtype", "float32")):
+            return None
+    return files
+
+
+def begin_strips(
+    ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any
+) -> tuple[StripsFolder, int]:
+    """Makes the folder of a scene's strips, for several processes to write to, and counts the strips.
 
     Args:
         ensemble: The networks.
@@ -143,9 +177,8 @@ def begin_strips(ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: An
         out_dir: Where the results will go.
         settings: As in `predict_scene`.
     """
-    job = _plan(ensemble, scene, out_dir, **settings)
-    job.folder()
-    return len(job.tops)
+    job = plan(ensemble, scene, out_dir, **settings)
+    return job.folder(), len(job.tops)
 
 
 def predict_strips(
@@ -161,87 +194,11 @@ def predict_strips(
         last: Number of the last strip.
         settings: As in `predict_scene`; what only concerns the finished files has no effect.
     """
-    job = _plan(ensemble, scene, out_dir, **settings)
+    job = plan(ensemble, scene, out_dir, **settings)
     folder = job.folder()
     missing = [number for number in folder.missing(len(job.tops)) if first <= number <= last]
     at_once = job.windows_at_once(settings.get("batch_size", 16))
     _finish(folder, missing, job.scene, job.members, job.tiling, batch_size=at_once)
-
-
-@dataclass(frozen=True)
-class _Job:
-    scene: Scene
-    members: Sequence[Predictor]
-    files: ScenePrediction
-    tiling: Tiling
-    facts: Mapping[str, str]
-    patch_px: int
-
-    def windows_at_once(self, batch_size: int) -> int:
-        """Returns how many windows have as many pixels as a batch of training patches."""
-        return max(1, min(batch_size, batch_size * self.patch_px**2 // self.tiling.window_px**2))
-
-    @property
-    def tops(self) -> tuple[int, ...]:
-        return self.tiling.core_starts(self.scene.grid.height)
-
-    def folder(self) -> StripsFolder:
-        return _strips_folder(self.scene, len(self.members), self.files, self.tiling, self.facts)
-
-
-def _plan(
-    ensemble: Ensemble,
-    scene: Scene,
-    out_dir: Path,
-    *,
-    window_px: int | None = None,
-    overlap: float = 0.5,
-    halo_px: int = 0,
-    batch_size: int = 16,
-    threshold: float = 0.5,
-    symmetries: bool = False,
-    engine: Engine = "auto",
-    precision: Precision = "auto",
-    int8_model: Path | None = None,
-    dtype: ProbabilityType = "float32",  # noqa: ARG001  (concerns the finished files)
-    calibration: LogitScale | None = None,  # noqa: ARG001
-    name: str | None = None,
-    tags: Mapping[str, str] | None = None,
-) -> _Job:
-    from glacierseg.predict.export import fingerprint  # noqa: PLC0415  (brings torch)
-
-    _check_request(window_px, overlap, batch_size, threshold)
-    scene = ensemble.matching_scene(scene)
-    window_px = window_px or (HALO_WINDOW_PX if halo_px else ensemble.window_px)
-    if halo_px:
-        check_halo(ensemble, window_px, halo_px)
-    members = ensemble.predictors(
-        scene,
-        window_px=window_px,
-        engine=engine,
-        precision=precision,
-        int8_model=int8_model,
-        symmetries=symmetries,
-    )
-    facts = {
-        "software": f"glacierseg {__version__}",
-        "model": ensemble.name,
-        NETWORKS_TAG: ",".join(
-            fingerprint(network, own.scaling) if own else type(network).__name__
-            for network, own in zip(ensemble.networks, ensemble.cards, strict=True)
-        ),
-        "bands": ",".join(scene.band_names),
-        "window_px": str(window_px),
-        **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{overlap:g}"}),
-        "threshold": f"{threshold:g}",
-        "engine": ensemble.computed_by(engine, precision),
-        **layer_facts(len(members), len(ensemble.networks), symmetries=symmetries),
-        **(tags or {}),
-    }
-    stem = name or scene.name
-    files = ScenePrediction(out_dir / f"{stem}_probability.tif", out_dir / f"{stem}_mask.tif")
-    tiling = Tiling(window_px, 0.0 if halo_px else overlap, halo_px)
-    return _Job(scene, members, files, tiling, facts, ensemble.largest_patch_px)
 
 
 def write_prediction(
@@ -276,7 +233,7 @@ def write_prediction(
         The files.
     """
     tops = tiling.core_starts(scene.grid.height)
-    folder = _strips_folder(scene, len(members), files, tiling, tags)
+    folder = strips_folder(scene, len(members), files, tiling, tags)
     try:
         missing = folder.missing(len(tops))
         _finish(folder, missing, scene, members, tiling, batch_size=batch_size, progress=progress)
@@ -294,15 +251,6 @@ def write_prediction(
         folder.remove_if_empty()
     folder.remove()
     return files
-
-
-def _strips_folder(
-    scene: Scene, layers: int, files: ScenePrediction, tiling: Tiling, facts: Mapping[str, str]
-) -> StripsFolder:
-    # The threshold is applied when all is done.
-    known = {key: value for key, value in facts.items() if key != "threshold"}
-    key = {**known, "tiling": asdict(tiling), "layers": layers, "source": _source(scene)}
-    return StripsFolder(files.probability.with_name(f".{files.probability.stem}.strips"), key)
 
 
 def _finish(
@@ -336,18 +284,6 @@ def _summary(layers: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([layers.mean(0), layers.std(0)])
 
 
-def _source(scene: Scene) -> list[object]:
-    """Changes when a file of the scene does."""
-    stats = [(path, path.stat()) for path in scene.paths]
-    return [
-        [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
-        [
-            [band.path.name, band.index, band.nodata and float(band.nodata), band.scale, band.offset]
-            for band in scene.bands
-        ],
-    ]
-
-
 def _part_of(progress: Progress | None, start: float, share: float) -> Progress | None:
     return None if progress is None else lambda done: progress(start + share * done)
 
@@ -364,14 +300,3 @@ def _ensemble_of(
     if isinstance(model, Sequence):
         return load_ensemble(model)
     return Ensemble((model,), (card,))
-
-
-def _check_request(window_px: int | None, overlap: float, batch_size: int, threshold: float) -> None:
-    if window_px is not None and window_px < 1:
-        raise RequestError(f"a window of {window_px} px makes no sense; give 1 or more")
-    if not 0 <= overlap < 1:
-        raise RequestError(f"an overlap of {overlap:g} makes no sense; give 0 or more and less than 1")
-    if batch_size < 1:
-        raise RequestError(f"a batch of {batch_size} windows makes no sense; give 1 or more")
-    if not 0 < threshold < 1:
-        raise RequestError(f"a threshold of {threshold:g} makes no sense; give a probability between 0 and 1")

@@ -49,8 +49,18 @@ class StripsFolder:
         return self.path / f"strip-{number:06d}.npy"
 
     def missing(self, count: int) -> list[int]:
-        """Numbers of the strips that are not finished, of so many."""
-        return [number for number in range(count) if not self.strip(number).exists()]
+        """Numbers of the strips that are not finished, of so many.
+
+        A strip that a power cut left empty or cut short is not.
+        """
+        return [number for number in range(count) if not self._is_whole(number)]
+
+    def _is_whole(self, number: int) -> bool:
+        try:
+            np.load(self.strip(number), mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            return False
+        return True
 
     def write(self, number: int, rows: NDArray[np.float32]) -> None:
         """Keeps a finished strip `(layers, rows, W)`.

@@ -72,6 +72,25 @@ class Scene:
         return tuple(dict.fromkeys(band.path for band in self.bands))
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The raster files, and of virtual mosaics (VRT) all that they show, mosaics of mosaics too.
+
+        Raises:
+            RasterError: A mosaic cannot be read.
+        """
+        found: dict[Path, None] = {}
+        waiting = list(self.paths)
+        while waiting:
+            path = waiting.pop(0)
+            if path in found or not path.exists():
+                continue
+            found[path] = None
+            if path.suffix.lower() == ".vrt":
+                with open_raster(path) as dataset:
+                    waiting += [Path(name) for name in dataset.files]
+        return tuple(found)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Smallest data type that holds every band."""
         return np.result_type(*(band.dtype for band in self.bands))
@@ -301,7 +320,7 @@ def open_scene(
         nodata: Value of pixels without data where the files declare none.
 
     Raises:
-        RasterError: A file is missing, not a raster or has no CRS.
+        RasterError: A file is missing, not a raster, of complex numbers or without a CRS.
         GridMismatchError: The files do not lie on one grid.
         BandError: Names are doubled, or their number is not that of the bands.
     """
@@ -322,6 +341,11 @@ def open_scene(
                 )
             for index in dataset.indexes:
                 declared = dataset.nodatavals[index - 1]
+                if dataset.dtypes[index - 1].startswith("complex"):
+                    raise RasterError(
+                        f"{path}: band {index} holds complex numbers; make it real first, such as its "
+                        "amplitude"
+                    )
                 found.append(
                     Band(
                         name=dataset.descriptions[index - 1] or f"band_{len(found) + 1}",

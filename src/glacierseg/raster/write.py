@@ -1,5 +1,6 @@
 """Writing results so that a file under its final name is always whole."""
 
+import glob
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     folder = final.parent / f".{final.name}{_PART}{os.getpid()}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_parts_of_the_dead(final)
         folder.mkdir()
     except OSError as error:
         raise OutputError(
@@ -54,6 +56,14 @@ def atomic_path(final: Path) -> Iterator[Path]:
             path.replace(final.parent / path.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_parts_of_the_dead(final: Path) -> None:
+    """Removes what killed processes of this machine left of a file, and an own part of the same number."""
+    for folder in final.parent.glob(f".{glob.escape(final.name)}{_PART}*"):
+        number = folder.name.rpartition("-")[2]
+        if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
