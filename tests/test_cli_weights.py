@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import rasterio
 import yaml
@@ -224,6 +225,15 @@ def test_export_and_bands_take_weights(place: Path, scene: Path, capsys: pytest.
     assert {line.split(",")[0] for line in table[1:]} | {line.split(",")[1] for line in table[1:]} >= set(
         BANDS
     )
+
+
+def test_an_export_takes_the_windows_of_the_weights(place: Path) -> None:
+    packed(place, window_px=48)
+    for more, side in (((), 48), (("--window-px", "64"), 64)):
+        asked = ("export", "--weights", "valley-s2", "--to", "onnx", "--out", "net.onnx", *more)
+        assert glacierseg(*asked) == 0
+        facts_of = {entry.key: entry.value for entry in onnx.load("net.onnx").metadata_props}
+        assert facts_of["window_px"] == str(side)
 
 
 def test_models_are_packed_from_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,9 +28,15 @@ def export(
     mask: Annotated[
         Path | None, typer.Option(help="Truth of that scene: tells what quantising costs in IoU.")
     ] = None,
+    cost_on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SCENE", help="Tell the cost on this scene, of which --mask then is: one for validation."
+        ),
+    ] = None,
     truth_layer: Annotated[str | None, typer.Option(help="Layer of that truth, of several.")] = None,
     window_px: Annotated[
-        int | None, typer.Option(help="Side of the windows it takes; the training patch by default.")
+        int | None, typer.Option(help="Side of the windows it takes; the training patch or the weights' own.")
     ] = None,
     prune_level: Annotated[
         int | None,
@@ -46,6 +52,8 @@ def export(
 
     talk, folder = Talk(), one_model(model_dir, weights, member)
     named = None if weights is None else find_weights(weights)
+    if named and window_px is None:
+        window_px = named.window_px
     if named and out is None:
         # The package's own folder is no place for results.
         stem = f"{named.name}-{member}" if member else named.name
@@ -53,15 +61,25 @@ def export(
     if int8_with is None:
         if mask is not None:
             raise RequestError("--mask tells what int8 costs; give --int8-with SCENE too, or leave it out")
+        if cost_on is not None:
+            raise RequestError("--cost-on goes with --int8-with SCENE; give that too, or leave it out")
         talk.say(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
         return
     if to != "openvino":
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
     from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
 
-    scene = named.fit(open_scene(int8_with)).scene if named else open_scene(int8_with)
+    opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
+    scene, *others = [named.fit(one).scene for one in opened] if named else opened
     path, cost = quantize_model(
-        folder, scene, mask, out, window_px=window_px, prune_level=prune_level, truth_layer=truth_layer
+        folder,
+        scene,
+        mask,
+        out,
+        cost_scene=others[0] if others else None,
+        window_px=window_px,
+        prune_level=prune_level,
+        truth_layer=truth_layer,
     )
     talk.say(str(path))
     talk.say(

@@ -126,6 +126,12 @@ def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained):
     assert silent.agreement == there.agreement
 
 
+def test_another_scene_may_tell_the_cost(trained, tmp_path):
+    settings = {"out": tmp_path / "net.xml", "cost_scene": trained / "s2.tif"}
+    path, cost = quantize_model(trained, trained / "s4.tif", trained / "m2.tif", **settings)
+    assert cost == quantization_cost(trained, trained / "s2.tif", trained / "m2.tif", path)
+
+
 def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
     """The comparison sees damage: calibrated on ground of another kind, ranges are wrong and masks suffer."""
     values = np.random.default_rng(0).normal(size=(3, SIDE, SIDE)) * 1e-3

@@ -69,6 +69,7 @@ def quantize_model(
     mask: Path | None = None,
     out: Path | str | None = None,
     *,
+    cost_scene: Scene | Path | str | Sequence[Path | str] | None = None,
     window_px: int | None = None,
     prune_level: int | None = None,
     truth_layer: str | None = None,
@@ -82,8 +83,9 @@ def quantize_model(
         model_dir: A model folder.
         scene: A scene with the network's bands, or its files. Best one of the training: what has shaped a
             network can no longer test it.
-        mask: Its truth: a mask on its grid, or outlines.
+        mask: Truth of the scene that tells the cost: a mask on its grid, or outlines.
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
+        cost_scene: Another scene that tells the cost in place of the other colour: one for validation.
         window_px: Side of the windows; the patch size of the training when None.
         prune_level: Steps of a unetplusplus with deep supervision.
         truth_layer: Of outlines in a file with several layers.
@@ -103,8 +105,13 @@ def quantize_model(
     network, card = load_model(model_dir, prune_level=prune_level)
     window_px = checked_window(window_px, card)
     scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
-    truth = None if mask is None else load_truth(mask, scene.grid, layer=truth_layer)
     calibrating, scoring = checkerboard(scene.grid, window_px)
+    scored = scene
+    if cost_scene is not None:
+        opened = cost_scene if isinstance(cost_scene, Scene) else open_scene(cost_scene)
+        scored = matching_scene(opened, card.bands)
+        scoring = [cell for colour in checkerboard(scored.grid, window_px) for cell in colour]
+    truth = None if mask is None else load_truth(mask, scored.grid, layer=truth_layer)
     samples = [missing_as_nan(*pixels) for _, *pixels in windows_with_data(scene, calibrating, window_px)]
     if not samples:
         raise _too_small(scene, window_px)
@@ -113,7 +120,7 @@ def quantize_model(
         OpenVinoPredictor(openvino_model(network, card.scaling, window_px), "float32"),
         OpenVinoPredictor(model, "int8"),
     )
-    cost = _compare(predictors, scene, scoring, window_px, truth, mask)
+    cost = _compare(predictors, scored, scoring, window_px, truth, mask)
     facts = {
         "int8_calibration": f"{len(samples)} windows of {scene.name}",
         "int8_ground": _ground(scene.grid),
