@@ -133,12 +133,15 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
         def forward(self, x):
             started = np.array([time.perf_counter(), time.thread_time()])
             result = self.network(x)
+            if x.is_cuda:  # which says that it is done before it has begun
+                torch.cuda.synchronize()
             self.seconds += np.array([time.perf_counter(), time.thread_time()]) - started
             return result
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    bands = len(open_scene(scene).bands)
+    opened = open_scene(scene)
+    bands, pixels = len(opened.bands), opened.grid.height * opened.grid.width
     network = create_model(name, bands, 2, width).eval()
     window = MODELS[name].default_patch_px
     batch = max(1, 16 * WINDOW_PX**2 // window**2)
@@ -151,9 +154,7 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
             predictor.network = timed = Timed(predictor.network)
             ready = time.perf_counter() - started[0]
             tiling = Tiling(window, OVERLAP)
-            write_prediction(
-                open_scene(scene), [predictor], files, tiling, batch_size=batch, threshold=0.5, tags={}
-            )
+            write_prediction(opened, [predictor], files, tiling, batch_size=batch, threshold=0.5, tags={})
             whole = np.array([time.perf_counter(), time.process_time()]) - started
         rest = whole - timed.seconds
         shares = {"wall clock": 0} if threads > 1 else {"wall clock": 0, "processor": 1}
@@ -164,7 +165,7 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
                 f"the rest {rest[n]:.3f} s ({rest[n] / whole[n]:.1%})"
                 for clock, n in shares.items()
             )
-            + f"; {ready:.3f} s to make the predictor",
+            + f"; {ready:.3f} s to make the predictor; {pixels / whole[0] / 1e6:.3g} Mpx/s",
             flush=True,
         )
 

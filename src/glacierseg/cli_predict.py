@@ -167,8 +167,9 @@ def predict(
         _say_agreement(talk, ensemble, opened, settings)
     if named:
         settings["tags"] = named.tags
-    if not again:
-        opened = _unfinished(talk, ensemble, opened, out, settings)
+    opened = opened if again else _unfinished(talk, ensemble, opened, out, settings)
+    if not opened:
+        return
     with (
         connected(dask, workers) as cluster,
         submitted(cluster, folders, opened, out, prune_level=prune_level, **settings) as shares,

@@ -7,6 +7,8 @@ kind, since kinds round differently.
 """
 
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,17 +61,29 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
-    with (
-        LocalCluster(
+    with _deaf_to_ctrl_c():
+        started = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             dashboard_address=None,
             env={"OMP_NUM_THREADS": str(threads)},
             silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+        )
+    with started as cluster, Client(cluster) as client:
         yield client
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Starts processes that leave Ctrl-C, which a terminal sends to all, to the one that started them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)
