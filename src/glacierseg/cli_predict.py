@@ -163,13 +163,13 @@ def predict(
         if isinstance(own, str):
             raise RequestError(f"{weights or model_dir}: {own}, or leave --calibrated out")
         settings["calibration"] = own.scale
-    if halo_px:
-        _say_agreement(talk, ensemble, opened, settings)
     if named:
         settings["tags"] = named.tags
     opened = opened if again else _unfinished(talk, ensemble, opened, out, settings)
     if not opened:
         return
+    if halo_px:
+        _say_agreement(talk, ensemble, opened, settings)
     with (
         connected(dask, workers) as cluster,
         submitted(cluster, folders, opened, out, prune_level=prune_level, **settings) as shares,
@@ -275,7 +275,8 @@ def _say_agreement(
 ) -> None:
     from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
 
-    compared = {key: value for key, value in settings.items() if key not in {"dtype", "calibration"}}
+    of_files = {"dtype", "calibration", "tags"}
+    compared = {key: value for key, value in settings.items() if key not in of_files}
     for scene in scenes:
         talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
 

@@ -2,8 +2,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from glacierseg.errors import RasterError, RequestError
 from glacierseg.predict.cluster import connected, submitted
 from glacierseg.predict.members import load_ensemble
-from glacierseg.predict.scene import predict_scene
+from glacierseg.predict.scene import begin_strips, predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
@@ -63,6 +65,7 @@ def test_a_cluster_gives_the_bytes_of_one_process_even_when_a_worker_is_killed(
         shares: list[float] = []
         with submitted(client, [model], [opened], out, **SETTINGS) as (own,):
             own.wait(shares.append)
+            assert own.tasks == []
         killer.join(10)
         assert victims[0] not in client.run(os.getpid).values()
     assert shares == sorted(shares)
@@ -98,6 +101,42 @@ def test_what_is_wrong_with_a_scene_is_one_error_of_ours(model: Path, scene: Pat
     ):
         own.wait()
     assert not list(out.glob("*.tif"))
+
+
+class AtOnce:
+    """A cluster that does in this process what is submitted, before it says that it took it."""
+
+    def submit(self, work: Callable[..., object], *arguments: object, pure: bool) -> SimpleNamespace:
+        assert not pure
+        assert work(*arguments) is None
+        return SimpleNamespace(done=lambda: True)
+
+
+def test_what_workers_made_of_a_link_is_that_of_the_link(model: Path, scene: Path, tmp_path: Path) -> None:
+    link = tmp_path / "links" / "link.tif"
+    link.parent.mkdir()
+    link.symlink_to(scene)
+    opened, out = open_scene(link), tmp_path / "out"
+    with submitted(AtOnce(), [model], [opened], out, **SETTINGS):
+        folder, total = begin_strips(load_ensemble([model]), opened, out, **SETTINGS)
+        assert total > 1
+        assert folder.missing(total) == []
+
+
+def _fail(*_: object) -> None:
+    raise MemoryError("no more")
+
+
+def test_a_worker_that_fails_in_another_way_is_one_clear_line_too(
+    model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glacierseg.predict.cluster._predict_share", _fail)
+    with (
+        connected(None, 1) as client,
+        pytest.raises(RequestError, match=r"valley: a worker failed \(MemoryError: no more\)"),
+        submitted(client, [model], [open_scene(scene)], tmp_path / "out", **SETTINGS) as (own,),
+    ):
+        own.wait()
 
 
 def _die(*_: object) -> None:

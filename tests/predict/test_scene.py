@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -13,6 +15,7 @@ from glacierseg.errors import BandError, OutputError, RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import ScenePrediction, finished_files, predict_scene
+from glacierseg.predict.strips_folder import StripsFolder
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
@@ -359,15 +362,17 @@ def test_strips_of_other_weights_without_a_card_are_not_used(tmp_path: Path) -> 
     assert contents(files) == contents(fresh)
 
 
-@pytest.mark.parametrize("left", [0, 40, -7])
-def test_a_strip_that_was_cut_short_is_predicted_again(tmp_path: Path, left: int) -> None:
+@pytest.mark.parametrize("damaged", [lambda _: b"", lambda b: b[:40], lambda b: b[:-7], lambda _: b"PK" * 99])
+def test_a_strip_that_was_damaged_is_predicted_again(
+    tmp_path: Path, damaged: Callable[[bytes], bytes]
+) -> None:
     path, settings = scene(tmp_path), {"card": CARD, "batch_size": 3, "window_px": 16}
     whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
     out = tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
         predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
     first = min(out.glob(".*/strip-*.npy"))
-    first.write_bytes(first.read_bytes()[:left])
+    first.write_bytes(damaged(first.read_bytes()))
     assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)  # type: ignore[arg-type]
 
 
@@ -391,8 +396,40 @@ def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
         (ensemble, opened, {"tags": {"attribution": "somebody"}}),
     ):
         assert finished_files(network, seen, out, **(settings | changed)) is None
-    path.touch()
+    old = path.stat()
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))  # as `mv` and `cp -p` leave it
     assert finished_files(ensemble, opened, out, **settings) is None
     predict_scene(ensemble, opened, out, **settings)  # type: ignore[arg-type]
+    assert finished_files(ensemble, opened, out, **settings) == files
+    for cut in (40, 10**6):
+        whole = files.probability.read_bytes()
+        files.probability.write_bytes(whole[:-cut])
+        assert finished_files(ensemble, opened, out, **settings) is None
+        files.probability.write_bytes(whole)
+    assert finished_files(ensemble, opened, out, **settings) == files
     files.mask.unlink()
     assert finished_files(ensemble, opened, out, **settings) is None
+
+
+def test_strips_of_what_was_given_up_do_not_mix_with_others(tmp_path: Path) -> None:
+    folder = tmp_path / ".valley.strips"
+    old = StripsFolder(folder, {"overlap": 0.5})
+    new = StripsFolder(folder, {"overlap": 0.25})
+    old.write(0, np.zeros((1, 2, 3), np.float32))
+    assert new.missing(1) == [0]
+    new.remove_if_empty()
+    assert not folder.exists()
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "width": 20, "height": 20, "count": 2, "dtype": "complex64"}
+    grid = utm_grid(20, 20)
+    with rasterio.open(
+        tmp_path / "radar.tif", "w", crs=grid.crs, transform=grid.transform, **profile
+    ) as file:
+        file.write(np.ones((2, 20, 20), np.complex64))
+        file.descriptions = ("red", "nir")
+    with pytest.raises(RasterError, match=r"radar\.tif: band red holds complex numbers"):
+        predict_scene(Sigmoid(), tmp_path / "radar.tif", tmp_path / "out", card=CARD)
+    assert not (tmp_path / "out").exists()

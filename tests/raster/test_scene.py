@@ -2,8 +2,6 @@ import pickle
 
 import numpy as np
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError
 from glacierseg.raster.blocks import Block, open_layers
@@ -166,12 +164,3 @@ def test_fourth_band_that_is_marked_as_transparency_is_data(make_raster):
     np.testing.assert_array_equal(read, values)
     with scene.select(["red", "green", "blue"]).open() as reader:
         np.testing.assert_array_equal(reader.read(0, 0, 20, 30)[1], values[3] > 0)
-
-
-def test_complex_numbers_are_refused(tmp_path):
-    profile = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "crs": "EPSG:32643"}
-    place = {"dtype": "complex64", "transform": from_origin(700_000, 3_600_000, 10, 10)}
-    with rasterio.open(tmp_path / "radar.tif", "w", **profile, **place) as file:
-        file.write(np.ones((1, 8, 8), np.complex64))
-    with pytest.raises(RasterError, match=r"radar\.tif: band 1 holds complex numbers"):
-        open_scene(tmp_path / "radar.tif")

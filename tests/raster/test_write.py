@@ -9,7 +9,7 @@ import rasterio
 from rio_cogeo import cog_validate
 
 from glacierseg.errors import OutputError
-from glacierseg.raster.write import atomic_path, remove_leftovers, write_json, write_raster, write_text
+from glacierseg.raster.write import _HOST, atomic_path, remove_leftovers, write_json, write_raster, write_text
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -53,15 +53,17 @@ def test_leftovers_of_killed_processes_go(tmp_path):
 def test_what_a_killed_process_left_of_a_file_goes_when_the_file_is_written(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    left, own = tmp_path / f".a.tif.part-{dead.pid}", tmp_path / f".a.tif.part-{os.getpid()}"
-    alive, other = tmp_path / f".a.tif.part-{os.getppid()}", tmp_path / f".b.tif.part-{dead.pid}"
-    for folder in (left, own, alive, other):
+    part = f".part-{_HOST}-"
+    left, own = tmp_path / f".a.tif{part}{dead.pid}", tmp_path / f".a.tif{part}{os.getpid()}"
+    alive, other = tmp_path / f".a.tif{part}{os.getppid()}", tmp_path / f".b.tif{part}{dead.pid}"
+    elsewhere = tmp_path / f".a.tif.part-elsewhere-{dead.pid}"
+    for folder in (left, own, alive, other, elsewhere):
         folder.mkdir()
         (folder / "a.tif").write_text("half")
     with atomic_path(tmp_path / "a.tif") as part:
         assert not part.exists()
         part.write_text("whole")
-    assert sorted(tmp_path.iterdir()) == sorted([alive, other, tmp_path / "a.tif"])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, other, elsewhere, tmp_path / "a.tif"])
 
 
 def test_folder_that_cannot_be_made(tmp_path):

@@ -92,12 +92,12 @@ class Shares:
 
     Attributes:
         scene: Name of the scene.
-        tasks: The futures, first strips first.
+        tasks: The futures, first strips first; none once all are done.
         folder: Where the strips are kept.
     """
 
     scene: str
-    tasks: tuple[Any, ...]
+    tasks: list[Any]
     folder: StripsFolder
 
     def wait(self, progress: Callable[[float], None] | None = None) -> None:
@@ -111,18 +111,31 @@ class Shares:
         """
         from distributed import KilledWorker, as_completed  # noqa: PLC0415
 
+        total = len(self.tasks)
+        refused: GlaciersegError | None = None
         try:
             finished = as_completed(self.tasks, with_results=True, raise_errors=True)
             for done, (_, refused) in enumerate(finished, start=1):
                 if refused is not None:
-                    raise refused
+                    break
                 if progress:
-                    progress(done / len(self.tasks))
+                    progress(done / total)
         except KilledWorker as error:
             raise RequestError(
                 f"{self.scene}: workers died of the same strips again and again, most often for want of "
                 "memory; take fewer workers or a smaller batch, and run the same command again"
             ) from error
+        except Exception as error:
+            raise RequestError(
+                f"{self.scene}: a worker failed ({type(error).__name__}: {error}); mend that, and run the "
+                "same command again"
+            ) from error
+        if refused is not None:
+            raise refused
+        # Of a task that is held, a result that a dying worker takes along would be computed again.
+        for task in self.tasks:
+            task.release()
+        self.tasks.clear()
 
     def give_up(self) -> None:
         """Takes back what is not done yet; strips that are there stay for the next time."""
@@ -173,15 +186,15 @@ def _submit(
 ) -> Shares:
     models = tuple(str(Path(folder).resolve()) for folder in folders)
     out_dir = Path(out_dir).resolve()
-    # Workers may run elsewhere in the file tree.
-    bands = tuple(replace(band, path=band.path.resolve()) for band in scene.bands)
+    # Workers may run elsewhere in the file tree. A link keeps its name, which the strips know.
+    bands = tuple(replace(band, path=band.path.absolute()) for band in scene.bands)
     scene = replace(scene, bands=bands)
     # What is automatic could be something else there.
     engine, precision = resolved(settings.get("engine", "auto"), settings.get("precision", "auto"))
     settings = {**settings, "engine": engine, "precision": precision}
     folder, total = begin_strips(_loaded(models, prune_level), scene, out_dir, **settings)
     firsts = range(0, total, _STRIPS_PER_TASK)
-    tasks = tuple(
+    tasks = [
         client.submit(
             _predict_share,
             models,
@@ -194,7 +207,7 @@ def _submit(
             pure=False,
         )
         for first in firsts
-    )
+    ]
     return Shares(scene.name, tasks, folder)
 
 

@@ -85,7 +85,8 @@ def quantize_model(
             network can no longer test it.
         mask: Truth of the scene that tells the cost: a mask on its grid, or outlines.
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
-        cost_scene: Another scene that tells the cost in place of the other colour: one for validation.
+        cost_scene: Another scene that tells the cost, such as one for validation; where it lies elsewhere,
+            with all its windows.
         window_px: Side of the windows; the patch size of the training when None.
         prune_level: Steps of a unetplusplus with deep supervision.
         truth_layer: Of outlines in a file with several layers.
@@ -110,7 +111,8 @@ def quantize_model(
     if cost_scene is not None:
         opened = cost_scene if isinstance(cost_scene, Scene) else open_scene(cost_scene)
         scored = matching_scene(opened, card.bands)
-        scoring = [cell for colour in checkerboard(scored.grid, window_px) for cell in colour]
+        if _ground(scored.grid) != _ground(scene.grid):
+            scoring = [cell for colour in checkerboard(scored.grid, window_px) for cell in colour]
     truth = None if mask is None else load_truth(mask, scored.grid, layer=truth_layer)
     samples = [missing_as_nan(*pixels) for _, *pixels in windows_with_data(scene, calibrating, window_px)]
     if not samples:

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 from glacierseg._version import __version__
-from glacierseg.errors import RequestError
+from glacierseg.errors import RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision, int8_fingerprint
 from glacierseg.predict.files import INT8_TAG, NETWORKS_TAG, SOURCE_TAG, ProbabilityType, ScenePrediction
@@ -94,12 +96,17 @@ def plan(
 
     Raises:
         BandError: The scene lacks bands.
+        RasterError: A band holds complex numbers.
         RequestError: A number makes no sense, or the engine cannot be used.
     """
     from glacierseg.predict.export import fingerprint  # noqa: PLC0415  (brings torch)
 
     _check_request(window_px, overlap, batch_size, threshold)
     scene = ensemble.matching_scene(scene)
+    if imaginary := [band for band in scene.bands if np.dtype(band.dtype).kind == "c"]:
+        raise RasterError(
+            f"{imaginary[0].path}: band {imaginary[0].name} holds complex numbers; give its amplitude"
+        )
     window_px = window_px or (HALO_WINDOW_PX if halo_px else ensemble.window_px)
     if halo_px:
         check_halo(ensemble, window_px, halo_px)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
+from glacierseg.errors import RasterError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision
 from glacierseg.predict.files import (
@@ -154,16 +157,27 @@ def finished_files(
         return None
     job = plan(ensemble, scene, out_dir, **settings)
     written = min(path.stat().st_mtime_ns for path in both)
-    if max((path.stat().st_mtime_ns for path in job.scene.files), default=0) >= written:
+    if any(_last_change_ns(path) >= written for path in job.scene.files):
         return None
     told = tags_of(job.facts, settings.get("calibration"))
     for path, wanted in zip(both, (told, job.facts), strict=True):
-        with open_raster(path) as dataset:
-            tags = {key: text for key, text in dataset.tags().items() if key != _GDALS_TAG}
-            kind = dataset.dtypes[0]
+        try:
+            with open_raster(path) as dataset:
+                tags = {key: text for key, text in dataset.tags().items() if key != _GDALS_TAG}
+                kind = dataset.dtypes[0]
+                # What was cut short lacks its last tile.
+                dataset.read(window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
+        except (RasterError, RasterioError):
+            return None
         if tags != dict(wanted) or (path == both[0] and kind != settings.get("dtype", "float32")):
             return None
     return files
+
+
+def _last_change_ns(path: Path) -> int:
+    """Returns when a file was written or put in its place: a moved or copied one may keep its old time."""
+    state = path.stat()
+    return max(state.st_mtime_ns, state.st_ctime_ns)
 
 
 def begin_strips(

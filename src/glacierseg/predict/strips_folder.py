@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ class StripsFolder:
         """
         self.path = path
         text = json.dumps(key, sort_keys=True)
+        # Part of every name: a worker that was given up may still write strips of what it was asked for.
+        self._word = sha256(text.encode()).hexdigest()[:8]
         try:
             known = path / _KEY
             if not known.exists() or known.read_text(encoding="utf-8") != text:
@@ -46,7 +49,7 @@ class StripsFolder:
 
     def strip(self, number: int) -> Path:
         """Where a strip lies or will lie."""
-        return self.path / f"strip-{number:06d}.npy"
+        return self.path / f"strip-{self._word}-{number:06d}.npy"
 
     def missing(self, count: int) -> list[int]:
         """Numbers of the strips that are not finished, of so many.
@@ -57,8 +60,8 @@ class StripsFolder:
 
     def _is_whole(self, number: int) -> bool:
         try:
-            np.load(self.strip(number), mmap_mode="r")
-        except (OSError, ValueError, EOFError):
+            np.lib.format.open_memmap(self.strip(number), mode="r")
+        except Exception:  # noqa: BLE001  (a damaged header has many names)
             return False
         return True
 
@@ -86,7 +89,7 @@ class StripsFolder:
 
     def remove_if_empty(self) -> None:
         """Removes the folder when no strip was finished."""
-        if not any(self.path.glob("strip-*.npy")):
+        if not any(self.path.glob(f"strip-{self._word}-*.npy")):
             self.remove()
 
 

@@ -82,7 +82,7 @@ class Scene:
         waiting = list(self.paths)
         while waiting:
             path = waiting.pop(0)
-            if path in found or not path.exists():
+            if path in found or not _is_there(path):
                 continue
             found[path] = None
             if path.suffix.lower() == ".vrt":
@@ -245,6 +245,14 @@ class SceneReader:
         return values, valid
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
 def has_data(layer: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """Returns where a layer is neither nodata, NaN nor infinite.
 
@@ -320,7 +328,7 @@ def open_scene(
         nodata: Value of pixels without data where the files declare none.
 
     Raises:
-        RasterError: A file is missing, not a raster, of complex numbers or without a CRS.
+        RasterError: A file is missing, not a raster or has no CRS.
         GridMismatchError: The files do not lie on one grid.
         BandError: Names are doubled, or their number is not that of the bands.
     """
@@ -341,11 +349,6 @@ def open_scene(
                 )
             for index in dataset.indexes:
                 declared = dataset.nodatavals[index - 1]
-                if dataset.dtypes[index - 1].startswith("complex"):
-                    raise RasterError(
-                        f"{path}: band {index} holds complex numbers; make it real first, such as its "
-                        "amplitude"
-                    )
                 found.append(
                     Band(
                         name=dataset.descriptions[index - 1] or f"band_{len(found) + 1}",

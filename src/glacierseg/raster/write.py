@@ -3,6 +3,8 @@
 import glob
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 
 _PART = ".part-"
+# Several machines may write to one folder; only of its own does one know which processes live.
+_HOST = re.sub(r"[^\w.]", "_", platform.node())
 _LEAST_FREE_BYTES = 1024**2
 
 
@@ -39,7 +43,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     final = Path(final)
     if final.is_dir():
         raise OutputError(f"{final}: is a folder; choose the name of a file")
-    folder = final.parent / f".{final.name}{_PART}{os.getpid()}"
+    folder = final.parent / f".{final.name}{_PART}{_HOST}-{os.getpid()}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         _remove_parts_of_the_dead(final)
@@ -60,7 +64,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 def _remove_parts_of_the_dead(final: Path) -> None:
     """Removes what killed processes of this machine left of a file, and an own part of the same number."""
-    for folder in final.parent.glob(f".{glob.escape(final.name)}{_PART}*"):
+    for folder in final.parent.glob(f".{glob.escape(final.name)}{_PART}{_HOST}-*"):
         number = folder.name.rpartition("-")[2]
         if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
             shutil.rmtree(folder, ignore_errors=True)
