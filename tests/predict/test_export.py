@@ -281,3 +281,11 @@ def test_wrong_requests_are_one_clear_line(tmp_path, monkeypatch):
             with pytest.raises(RequestError, match=rf"^{package} is not installed.*glacierseg\[{to}\]'$"):
                 export_model(folder, to)
     assert not list(folder.glob("*.onnx"))
+
+
+def test_networks_without_a_scaling_differ_by_class_settings_and_weights():
+    words = [
+        fingerprint(network, None) for network in (nn.Dropout(0.1), nn.Dropout(0.2), nn.AlphaDropout(0.1))
+    ]
+    assert len(set(words)) == 3
+    assert fingerprint(nn.Dropout(0.1), None) == words[0]
