@@ -166,16 +166,19 @@ def _read_ahead(
 
 
 class _Rows:
-    """Reads strips from top to bottom in the height of tiles, each row once, and puts bands last.
+    """Reads strips from top to bottom, each row once, and puts bands last.
 
-    Two pieces of memory take turns, so that one strip can be worked on while the next is read.
+    What is read ends where tiles do, unless strips are higher than these: then memory counts for more than a
+    row of tiles that is asked for twice, which GDAL still has. Two pieces of memory take turns, so that one
+    strip can be worked on while the next is read.
     """
 
     def __init__(self, reader: Any, scene: Scene, tiling: Tiling) -> None:
         self._reader, self._window_px = reader, tiling.window_px
         self._height, width = scene.grid.shape
         self._column, self._width = -tiling.halo_px, max(width, tiling.core_px) + 2 * tiling.halo_px
-        shape = self._window_px + BLOCK_HEIGHT_PX - 1, self._width
+        self._step = BLOCK_HEIGHT_PX if self._window_px <= BLOCK_HEIGHT_PX else 1
+        shape = self._window_px + self._step - 1, self._width
         self._kept, self._other = (
             (np.empty((*shape, len(scene.bands)), scene.dtype), np.empty(shape, bool)) for _ in range(2)
         )
@@ -187,21 +190,29 @@ class _Rows:
         if top < 0 or bottom > self._height:
             # What lies beyond the rim is a mirror of what is read at once.
             values, valid = self._reader.read(top, self._column, self._window_px, self._width)
-            return np.ascontiguousarray(values.transpose(1, 2, 0)), valid
+            self._kept, self._other = self._other, self._kept
+            self._top = self._bottom = top  # and no row of it is one for the next strip
+            for kept, whole in zip(self._kept, (values.transpose(1, 2, 0), valid), strict=True):
+                kept[: self._window_px] = whole
+            return self._part(top, bottom)
         if not self._top <= top <= self._bottom:
             self._top = self._bottom = top
         if bottom > self._bottom:
-            self._add(top, min(-(-bottom // BLOCK_HEIGHT_PX) * BLOCK_HEIGHT_PX, self._height))
+            self._add(top, min(-(-bottom // self._step) * self._step, self._height))
         return self._part(top, bottom)
 
     def _add(self, top: int, bottom: int) -> None:
         """Gives up the rows above `top` and reads on to `bottom`."""
-        new = self._reader.read(self._bottom, self._column, bottom - self._bottom, self._width)
         old, count = self._part(top, self._bottom), self._bottom - top
         self._kept, self._other = self._other, self._kept
-        for kept, above, below in zip(self._kept, old, (new[0].transpose(1, 2, 0), new[1]), strict=True):
+        for kept, above in zip(self._kept, old, strict=True):
             kept[:count] = above
-            kept[count : bottom - top] = below
+        # Not more at once than a row of tiles, for what is read needs room too.
+        for start in range(self._bottom, bottom, BLOCK_HEIGHT_PX):
+            rows = min(BLOCK_HEIGHT_PX, bottom - start)
+            values, valid = self._reader.read(start, self._column, rows, self._width)
+            place = slice(start - top, start - top + rows)
+            self._kept[0][place], self._kept[1][place] = values.transpose(1, 2, 0), valid
         self._top, self._bottom = top, bottom
 
     def _part(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
