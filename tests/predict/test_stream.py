@@ -1,6 +1,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given, settings
@@ -170,16 +171,17 @@ def test_rows_that_are_kept_are_those_that_a_reader_gives(
 
     steps = data.draw(st.lists(st.integers(1, 2 * side), max_size=12))
     tops = [top for top in np.cumsum([-halo, *steps]).tolist() if top < height]
-    kept, plain = _Rows(Reader(), scene, tiling), Reader()
-    before = None
-    for top in tops:
-        found = kept.read(top)
-        wanted = plain.read(top, -halo, tiling.window_px, across)
-        # The strip before is still worked on when this one is read.
-        for strip in filter(None, (before, (found, wanted))):
-            np.testing.assert_array_equal(strip[0][0].transpose(2, 0, 1), strip[1][0])
-            np.testing.assert_array_equal(strip[0][1], strip[1][1])
-        before = found, wanted
+    with patch("glacierseg.predict.stream.BLOCK_HEIGHT_PX", data.draw(st.sampled_from((2, 7, 256)))):
+        kept, plain = _Rows(Reader(), scene, tiling), Reader()
+        before = None
+        for top in tops:
+            found = kept.read(top)
+            wanted = plain.read(top, -halo, tiling.window_px, across)
+            # The strip before is still worked on when this one is read.
+            for strip in filter(None, (before, (found, wanted))):
+                np.testing.assert_array_equal(strip[0][0].transpose(2, 0, 1), strip[1][0])
+                np.testing.assert_array_equal(strip[0][1], strip[1][1])
+            before = found, wanted
 
 
 def test_every_row_inside_is_read_once() -> None:
