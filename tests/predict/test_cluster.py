@@ -127,29 +127,29 @@ def _fail(*_: object) -> None:
     raise MemoryError("no more")
 
 
-def test_a_worker_that_fails_in_another_way_is_one_clear_line_too(
-    model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("glacierseg.predict.cluster._predict_share", _fail)
-    with (
-        connected(None, 1) as client,
-        pytest.raises(RequestError, match=r"valley: a worker failed \(MemoryError: no more\)"),
-        submitted(client, [model], [open_scene(scene)], tmp_path / "out", **SETTINGS) as (own,),
-    ):
-        own.wait()
-
-
 def _die(*_: object) -> None:
     os._exit(137)
 
 
-def test_workers_that_die_again_and_again_are_one_clear_line(
-    model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (_fail, r"valley: a worker failed \(MemoryError: no more\)"),
+        (_die, "valley: workers died of the same strips again and again"),
+    ],
+)
+def test_workers_that_fail_or_die_are_one_clear_line(
+    model: Path,
+    scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[..., None],
+    words: str,
 ) -> None:
-    monkeypatch.setattr("glacierseg.predict.cluster._predict_share", _die)
+    monkeypatch.setattr("glacierseg.predict.cluster._predict_share", work)
     with (
         connected(None, 1) as client,
-        pytest.raises(RequestError, match="valley: workers died of the same strips again and again"),
+        pytest.raises(RequestError, match=words),
         submitted(client, [model], [open_scene(scene)], tmp_path / "out", **SETTINGS) as (own,),
     ):
         own.wait()

@@ -184,6 +184,29 @@ def test_rows_that_are_kept_are_those_that_a_reader_gives(
             before = found, wanted
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    side=st.integers(1, 30),
+    halo=st.integers(0, 12),
+    block=st.integers(1, 20),
+)
+def test_a_rim_read_in_pieces_is_the_mirror_of_the_whole(
+    height: int, side: int, halo: int, block: int
+) -> None:
+    tiling = Tiling(side + 2 * halo, halo_px=halo)
+    with TemporaryDirectory() as folder:
+        scene, _ = random_scene(folder, height, 9)
+        with scene.open() as reader, patch("glacierseg.predict.stream.BLOCK_HEIGHT_PX", block):
+            rows = _Rows(reader, scene, tiling)
+            across = max(9, side) + 2 * halo
+            for top in tiling.core_starts(height):
+                values, valid = rows.read(top - halo)
+                whole = reader.read(top - halo, -halo, tiling.window_px, across)
+                np.testing.assert_array_equal(values.transpose(2, 0, 1), whole[0])
+                np.testing.assert_array_equal(valid, whole[1])
+
+
 def test_every_row_inside_is_read_once() -> None:
     asked: list[tuple[int, int]] = []
 

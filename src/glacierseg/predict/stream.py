@@ -188,12 +188,10 @@ class _Rows:
         """Returns a strip; it is good until the next but one is read."""
         bottom = top + self._window_px
         if top < 0 or bottom > self._height:
-            # What lies beyond the rim is a mirror of what is read at once.
-            values, valid = self._reader.read(top, self._column, self._window_px, self._width)
+            # What lies beyond the rim is a mirror, and none of it a row for the next strip.
             self._kept, self._other = self._other, self._kept
-            self._top = self._bottom = top  # and no row of it is one for the next strip
-            for kept, whole in zip(self._kept, (values.transpose(1, 2, 0), valid), strict=True):
-                kept[: self._window_px] = whole
+            self._top = self._bottom = top
+            self._fill(top, top, bottom)
             return self._part(top, bottom)
         if not self._top <= top <= self._bottom:
             self._top = self._bottom = top
@@ -207,13 +205,23 @@ class _Rows:
         self._kept, self._other = self._other, self._kept
         for kept, above in zip(self._kept, old, strict=True):
             kept[:count] = above
-        # Not more at once than a row of tiles, for what is read needs room too.
-        for start in range(self._bottom, bottom, BLOCK_HEIGHT_PX):
-            rows = min(BLOCK_HEIGHT_PX, bottom - start)
-            values, valid = self._reader.read(start, self._column, rows, self._width)
-            place = slice(start - top, start - top + rows)
-            self._kept[0][place], self._kept[1][place] = values.transpose(1, 2, 0), valid
+        self._fill(top, self._bottom, bottom)
         self._top, self._bottom = top, bottom
+
+    def _fill(self, top: int, start: int, bottom: int) -> None:
+        """Reads rows from `start` to `bottom` into the memory that begins with `top`.
+
+        In pieces no higher than tiles, for what is read needs room too; but at once where a piece alone would
+        not hold the rows that lie mirrored in it.
+        """
+        starts = range(start, bottom, BLOCK_HEIGHT_PX)
+        pieces = [(first, min(first + BLOCK_HEIGHT_PX, bottom)) for first in starts]
+        if any(2 * (min(last, self._height) - max(first, 0)) < last - first for first, last in pieces):
+            pieces = [(start, bottom)]
+        for first, last in pieces:
+            values, valid = self._reader.read(first, self._column, last - first, self._width)
+            place = slice(first - top, last - top)
+            self._kept[0][place], self._kept[1][place] = values.transpose(1, 2, 0), valid
 
     def _part(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         values, valid = self._kept
