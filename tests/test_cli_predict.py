@@ -170,11 +170,11 @@ def test_scenes_that_are_there_already_are_left_unless_asked_for_again(
     written = first.stat().st_mtime_ns
     done = glacierseg("predict", models[0], scene, other, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "valley_probability.tif: is there already, from the same; --again predicts it" in done.stdout
+    assert "valley_probability.tif: is there, made with the same; --again predicts it" in done.stdout
     assert first.stat().st_mtime_ns == written
     assert second.exists()
     done = glacierseg("predict", models[0], scene, other, "--out", out, "--again")
-    assert "is there already" not in done.stdout
+    assert "is there, made with" not in done.stdout
     assert first.stat().st_mtime_ns > written
     done = glacierseg("predict", models[0], scene, other, "--out", out, "--threshold", "0.4")
-    assert "is there already" not in done.stdout
+    assert "is there, made with" not in done.stdout

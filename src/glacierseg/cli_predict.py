@@ -110,7 +110,7 @@ def predict(
         typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Predict also what is there already, from the same.")
+        bool, typer.Option("--again", help="Predict also scenes whose maps are there, made with the same.")
     ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Share the work out among so many processes (extra `cluster`).")
@@ -236,7 +236,7 @@ def _unfinished(
         if files is None:
             left.append(scene)
         else:
-            talk.say(f"{files.probability}: is there already, from the same; --again predicts it anew")
+            talk.say(f"{files.probability}: is there, made with the same; --again predicts it anew")
     return left
 
 

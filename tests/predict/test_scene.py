@@ -15,7 +15,6 @@ from glacierseg.errors import BandError, OutputError, RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import ScenePrediction, finished_files, predict_scene
-from glacierseg.predict.strips_folder import StripsFolder
 from glacierseg.raster.scene import open_scene
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
@@ -410,16 +409,6 @@ def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
     assert finished_files(ensemble, opened, out, **settings) == files
     files.mask.unlink()
     assert finished_files(ensemble, opened, out, **settings) is None
-
-
-def test_strips_of_what_was_given_up_do_not_mix_with_others(tmp_path: Path) -> None:
-    folder = tmp_path / ".valley.strips"
-    old = StripsFolder(folder, {"overlap": 0.5})
-    new = StripsFolder(folder, {"overlap": 0.25})
-    old.write(0, np.zeros((1, 2, 3), np.float32))
-    assert new.missing(1) == [0]
-    new.remove_if_empty()
-    assert not folder.exists()
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
