@@ -147,7 +147,13 @@ class Shares:
 
 @contextmanager
 def submitted(
-    client: Any, folders: Sequence[Path], scenes: Sequence[Scene], out_dir: Path, **settings: Any
+    client: Any,
+    folders: Sequence[Path],
+    scenes: Sequence[Scene],
+    out_dir: Path,
+    *,
+    prune_level: int | None = None,
+    **settings: Any,
 ) -> Iterator[tuple[Shares, ...]]:
     """Has a cluster predict the strips of scenes, in their order; no worker waits while there is work of any.
 
@@ -156,7 +162,8 @@ def submitted(
         folders: Model folders.
         scenes: The scenes.
         out_dir: Where the results will go.
-        settings: Those of `predict_scene`, the same for both, and `prune_level` (see `load_model`).
+        prune_level: See `load_model`.
+        settings: Those of `predict_scene`, the same for both.
 
     Yields:
         The tasks of each scene. What is not done when the block ends is taken back.
@@ -164,51 +171,45 @@ def submitted(
     Raises:
         GlaciersegError: As `predict_scene`.
     """
+    if client is None:
+        yield ()
+        return
+    models = tuple(str(Path(folder).resolve()) for folder in folders)
+    ensemble = load_ensemble(models, prune_level=prune_level)
+    # What is automatic could be something else there.
+    engine, precision = resolved(settings.get("engine", "auto"), settings.get("precision", "auto"))
+    quantised = settings.get("int8_model")
+    settings = {
+        **settings,
+        "engine": engine,
+        "precision": precision,
+        "int8_model": quantised and Path(quantised).resolve(),
+    }
     shares: list[Shares] = []
     try:
-        shares.extend(
-            _submit(client, folders, scene, out_dir, **settings) for scene in (scenes if client else ())
-        )
+        for scene in scenes:
+            # Workers may run elsewhere in the file tree. A link keeps its name, which the strips know.
+            bands = tuple(replace(band, path=band.path.absolute()) for band in scene.bands)
+            there = replace(scene, bands=bands), Path(out_dir).resolve()
+            folder, total = begin_strips(ensemble, *there, **settings)
+            tasks = [
+                client.submit(
+                    _predict_share,
+                    models,
+                    prune_level,
+                    *there,
+                    first,
+                    min(first + _STRIPS_PER_TASK, total) - 1,
+                    settings,
+                    pure=False,
+                )
+                for first in range(0, total, _STRIPS_PER_TASK)
+            ]
+            shares.append(Shares(scene.name, tasks, folder))
         yield tuple(shares)
     finally:
         for own in shares:
             own.give_up()
-
-
-def _submit(
-    client: Any,
-    folders: Sequence[Path],
-    scene: Scene,
-    out_dir: Path,
-    *,
-    prune_level: int | None = None,
-    **settings: Any,
-) -> Shares:
-    models = tuple(str(Path(folder).resolve()) for folder in folders)
-    out_dir = Path(out_dir).resolve()
-    # Workers may run elsewhere in the file tree. A link keeps its name, which the strips know.
-    bands = tuple(replace(band, path=band.path.absolute()) for band in scene.bands)
-    scene = replace(scene, bands=bands)
-    # What is automatic could be something else there.
-    engine, precision = resolved(settings.get("engine", "auto"), settings.get("precision", "auto"))
-    settings = {**settings, "engine": engine, "precision": precision}
-    folder, total = begin_strips(_loaded(models, prune_level), scene, out_dir, **settings)
-    firsts = range(0, total, _STRIPS_PER_TASK)
-    tasks = [
-        client.submit(
-            _predict_share,
-            models,
-            prune_level,
-            scene,
-            out_dir,
-            first,
-            min(first + _STRIPS_PER_TASK, total) - 1,
-            settings,
-            pure=False,
-        )
-        for first in firsts
-    ]
-    return Shares(scene.name, tasks, folder)
 
 
 def _predict_share(
@@ -233,5 +234,5 @@ def _predict_share(
 
 @lru_cache(maxsize=1)
 def _loaded(models: tuple[str, ...], prune_level: int | None) -> Ensemble:
-    """A process loads networks once."""
+    """A worker loads networks once."""
     return load_ensemble(models, prune_level=prune_level)
