@@ -125,20 +125,103 @@ def test_what_workers_made_of_a_link_is_that_of_the_link(model: Path, scene: Pat
         assert folder.missing(total) == []
 
 
+def die(delay_s: float) -> None:
+    time.sleep(delay_s)
+    os._exit(137)
+
+
+def test_workers_that_die_again_and_again_are_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the workers come back each time, or one died before its start was seen and none is left."""
+    monkeypatch.setattr("glacierseg.predict.cluster._WORKERS_BACK_WITHIN_S", 10.0)
+    monkeypatch.setattr("glacierseg.predict.cluster._LOOK_FOR_WORKERS_EVERY_S", 0.5)
+    folder = StripsFolder(tmp_path / "strips", {})
+    with connected(None, 1) as client:
+        tasks = [client.submit(die, delay_s, pure=False) for delay_s in (0.0, 0.2)]
+        with pytest.raises(RequestError, match=r"valley: .*workers died .*take fewer workers"):
+            Shares("valley", tasks, folder, client).wait()
+
+
+class Task:
+    """A future that is known."""
+
+    def __init__(self, outcome: Exception | None = None) -> None:
+        self.outcome = outcome
+
+    def result(self) -> None:
+        if self.outcome is not None:
+            raise self.outcome
+
+    def release(self) -> None:
+        pass
+
+
+class Cluster:
+    """A cluster whose workers are there or not, look by look; its tasks end with the last look."""
+
+    def __init__(self, *workers: int, local: bool) -> None:
+        self.cluster = object() if local else None
+        self.workers = list(workers)
+
+    def scheduler_info(self) -> dict[str, object]:
+        return {"workers": dict.fromkeys(range(self.workers.pop(0)))}
+
+    def wait(self, tasks: set[Task], **_: object) -> tuple[set[Task], set[Task]]:
+        if self.workers:
+            raise TimeoutError
+        return tasks, set()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacierseg.predict.cluster._WORKERS_BACK_WITHIN_S", -1.0)
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (MemoryError("no more"), r"valley: a worker failed \(MemoryError: no more\)"),
-        # Workers that really die are restarted all along, and a cluster that is closed then may never end.
         (KilledWorker("share", "worker", 3), "valley: workers died of the same strips again and again"),
     ],
 )
-def test_workers_that_fail_or_die_are_one_clear_line(
+def test_a_task_that_fails_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    def as_completed(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr("distributed.as_completed", as_completed)
+    cluster = Cluster(local=True)
+    monkeypatch.setattr("distributed.wait", cluster.wait)
     with pytest.raises(RequestError, match=words):
-        Shares("valley", [], StripsFolder(tmp_path / "strips", {})).wait()
+        Shares("valley", [Task(error)], StripsFolder(tmp_path / "strips", {}), cluster).wait()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_work_ends_when_no_worker_of_this_machine_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(1, 1, 0, 1, local=True)
+    monkeypatch.setattr("distributed.wait", cluster.wait)
+    with pytest.raises(RequestError, match="valley: all workers died"):
+        Shares("valley", [Task()], StripsFolder(tmp_path / "strips", {}), cluster).wait()
+    assert cluster.workers == [1]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_work_waits_for_new_workers_of_a_cluster_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(1, 0, 0, 0, 1, local=False)
+    monkeypatch.setattr("distributed.wait", cluster.wait)
+    done: list[float] = []
+    with pytest.warns(UserWarning, match="no workers any more") as warned:
+        Shares("valley", [Task(), Task()], StripsFolder(tmp_path / "strips", {}), cluster).wait(done.append)
+    assert len(warned) == 1
+    assert done == [0.5, 1.0]
+
+
+def test_workers_that_come_back_in_time_are_not_spoken_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(1, 0, 0, 1, 0, local=True)
+    monkeypatch.setattr("distributed.wait", cluster.wait)
+    Shares("valley", [Task()], StripsFolder(tmp_path / "strips", {}), cluster).wait()
+    assert cluster.workers == []

@@ -9,6 +9,7 @@ kind, since kinds round differently.
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ from glacierseg.raster.scene import Scene
 
 # A task starts with the strips above it that reach into its own, so longer tasks waste less.
 _STRIPS_PER_TASK = 16
+
+# A worker that dies while it starts is not started again. One that dies at work is back within seconds, or
+# half a minute where all cores are busy.
+_WORKERS_BACK_WITHIN_S = 60.0
+_LOOK_FOR_WORKERS_EVERY_S = 5.0
 
 
 @contextmanager
@@ -65,7 +71,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         started = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            dashboard_address=None,
+            # A port of its own, since two commands may run at once.
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             env={"OMP_NUM_THREADS": str(threads)},
             silence_logs=50,
         )
@@ -94,11 +101,13 @@ class Shares:
         scene: Name of the scene.
         tasks: The futures, first strips first; none once all are done.
         folder: Where the strips are kept.
+        client: The `distributed.Client` that they were submitted to.
     """
 
     scene: str
     tasks: list[Any]
     folder: StripsFolder
+    client: Any
 
     def wait(self, progress: Callable[[float], None] | None = None) -> None:
         """Waits until all strips are there; `predict_scene` then only puts them together.
@@ -109,17 +118,19 @@ class Shares:
         Raises:
             GlaciersegError: As `predict_scene`, or workers died of the same strips again and again.
         """
-        from distributed import KilledWorker, as_completed  # noqa: PLC0415
+        from distributed import KilledWorker  # noqa: PLC0415
 
         total = len(self.tasks)
         refused: GlaciersegError | None = None
         try:
-            finished = as_completed(self.tasks, with_results=True, raise_errors=True)
-            for done, (_, refused) in enumerate(finished, start=1):
+            for done, task in enumerate(self._finished(), start=1):
+                refused = task.result()
                 if refused is not None:
                     break
                 if progress:
                     progress(done / total)
+        except GlaciersegError:
+            raise
         except KilledWorker as error:
             raise RequestError(
                 f"{self.scene}: workers died of the same strips again and again, most often for want of "
@@ -136,6 +147,37 @@ class Shares:
         for task in self.tasks:
             task.release()
         self.tasks.clear()
+
+    def _finished(self) -> Iterator[Any]:
+        """Gives the tasks as they end, and looks after the workers meanwhile."""
+        from distributed import wait  # noqa: PLC0415
+
+        waiting = set(self.tasks)
+        last_seen_s = time.monotonic()
+        while waiting:
+            try:
+                finished, waiting = wait(
+                    waiting, timeout=_LOOK_FOR_WORKERS_EVERY_S, return_when="FIRST_COMPLETED"
+                )
+            except TimeoutError:
+                if self.client.scheduler_info()["workers"]:
+                    last_seen_s = time.monotonic()
+                elif time.monotonic() - last_seen_s > _WORKERS_BACK_WITHIN_S:
+                    self._without_workers()
+                    last_seen_s = float("inf")
+                continue
+            last_seen_s = time.monotonic()
+            yield from finished
+
+    def _without_workers(self) -> None:
+        """Nobody starts workers on this machine again; on a cluster some may come, so that is told once."""
+        if self.client.cluster is None:
+            warnings.warn("the cluster has no workers any more; the work waits for some", stacklevel=2)
+            return
+        raise RequestError(
+            f"{self.scene}: all workers died, most often for want of memory; take fewer workers or a smaller "
+            "batch, and run the same command again"
+        )
 
     def give_up(self) -> None:
         """Takes back what is not done yet; strips that are there stay for the next time."""
@@ -205,7 +247,7 @@ def submitted(
                 )
                 for first in range(0, total, _STRIPS_PER_TASK)
             ]
-            shares.append(Shares(scene.name, tasks, folder))
+            shares.append(Shares(scene.name, tasks, folder, client))
         yield tuple(shares)
     finally:
         for own in shares:
