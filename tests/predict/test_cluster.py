@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from distributed import KilledWorker
+from distributed import CancelledError, KilledWorker
 
 from glacierseg.errors import RasterError, RequestError
 from glacierseg.predict.cluster import Shares, connected, submitted
@@ -182,6 +182,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "words"),
     [
         (MemoryError("no more"), r"valley: a worker failed \(MemoryError: no more\)"),
+        (CancelledError("scheduler-connection-lost"), "valley: the cluster gave the work up"),
         (KilledWorker("share", "worker", 3), "valley: workers died of the same strips again and again"),
     ],
 )

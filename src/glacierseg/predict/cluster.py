@@ -6,6 +6,7 @@ see the model folders, the scene and the results' folder under the same paths, a
 kind, since kinds round differently.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -61,7 +62,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
             client = Client(address, timeout=20)
         except (OSError, ValueError) as error:
             raise RequestError(f"{address}: no Dask scheduler answers there; start one or mend it") from error
-        with client:
+        with _without_its_tracebacks(), client:
             if not client.scheduler_info()["workers"]:
                 warnings.warn(f"{address}: has no workers yet; the work waits for some", stacklevel=3)
             yield client
@@ -78,6 +79,18 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         )
     with started as cluster, Client(cluster) as client:
         yield client
+
+
+@contextmanager
+def _without_its_tracebacks() -> Iterator[None]:
+    """Keeps `distributed` from writing a traceback where we say in one line that the scheduler is gone."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
@@ -116,9 +129,10 @@ class Shares:
             progress: Called with the share done.
 
         Raises:
-            GlaciersegError: As `predict_scene`, or workers died of the same strips again and again.
+            GlaciersegError: As `predict_scene`, workers died of the same strips again and again, or the
+                scheduler is gone.
         """
-        from distributed import KilledWorker  # noqa: PLC0415
+        from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         total = len(self.tasks)
         refused: GlaciersegError | None = None
@@ -135,6 +149,11 @@ class Shares:
             raise RequestError(
                 f"{self.scene}: workers died of the same strips again and again, most often for want of "
                 "memory; take fewer workers or a smaller batch, and run the same command again"
+            ) from error
+        except CancelledError as error:
+            raise RequestError(
+                f"{self.scene}: the cluster gave the work up, most often since its scheduler went away; see "
+                "that it runs, and run the same command again, which goes on with what is done"
             ) from error
         except Exception as error:
             raise RequestError(
