@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from distributed import LocalCluster
 from scipy.special import expit, logit
 from scipy.stats import t
 
@@ -88,6 +89,31 @@ def test_a_calibrated_network_tells_the_area_with_bounds(
     # Pixels of the made-up grid are 10 m wide.
     area = [value * 1e-4 for value in (expected, expected - reach, expected + reach)]
     assert told == pytest.approx(area, rel=5e-3)
+
+
+def test_a_cluster_without_workers_is_told_in_one_line_and_waited_for(
+    models: list[Path], scene: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "glacierseg", "predict", models[0], scene, "--out", tmp_path / "out"]
+    nobody = {"n_workers": 0, "processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with (
+        LocalCluster(protocol="tcp", **nobody) as cluster,
+        subprocess.Popen(
+            [*map(str, command), "--dask", cluster.scheduler_address], stderr=subprocess.PIPE, text=True
+        ) as waiting,
+    ):
+        assert waiting.stderr is not None
+        try:
+            told = waiting.stderr.readline()
+            assert waiting.poll() is None
+        finally:
+            cluster.scale(1)  # whatever was told: it would wait for ever
+        rest = waiting.stderr.read()
+        assert waiting.wait() == 0
+        address = cluster.scheduler_address
+    assert told == f"warning: {address}: has no workers yet; the work waits for some\n"
+    assert rest == ""
+    assert (tmp_path / "out" / "valley_mask.tif").exists()
 
 
 def test_calibrated_probabilities_are_stored_on_request(

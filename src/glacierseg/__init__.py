@@ -17,7 +17,7 @@ from glacierseg._version import __version__
 if TYPE_CHECKING:
     from glacierseg.bands import band_importance
     from glacierseg.config import load_config
-    from glacierseg.errors import GlaciersegError
+    from glacierseg.errors import GlaciersegError, GlaciersegWarning
     from glacierseg.evaluate.evaluation import evaluate_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.models.registry import create_model
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "GlaciersegError": "errors",
+    "GlaciersegWarning": "errors",
     "band_importance": "bands",
     "check_scene": "raster.check",
     "create_model": "models.registry",
@@ -56,6 +57,7 @@ _HOMES = {
 
 __all__ = [
     "GlaciersegError",
+    "GlaciersegWarning",
     "__version__",
     "band_importance",
     "check_scene",

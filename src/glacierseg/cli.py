@@ -2,8 +2,9 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +17,7 @@ from glacierseg.cli_predict import add_predict_command
 from glacierseg.cli_report import add_report_commands
 from glacierseg.cli_scores import add_score_commands
 from glacierseg.cli_weights import add_weights_commands
-from glacierseg.errors import GlaciersegError
+from glacierseg.errors import GlaciersegError, GlaciersegWarning
 
 if TYPE_CHECKING:
     from glacierseg.config import RunConfig
@@ -147,6 +148,7 @@ def main() -> None:
     # Threads that wait for one another by spinning make training ten times slower as soon as anything else
     # wants a core; waiting asleep costs next to nothing on an idle machine. torch reads this when imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = _say_warning
     try:
         app()
     except GlaciersegError as error:
@@ -170,6 +172,17 @@ def main() -> None:
     except OSError as error:
         # A full disk or a vanished drive may strike anywhere.
         _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+
+
+_show_elsewhere = warnings.showwarning
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Shows a warning of ours as one line, without the place in the code that others come with."""
+    if issubclass(category, GlaciersegWarning):
+        sys.stderr.write(f"warning: {message}\n")
+    else:
+        _show_elsewhere(message, category, *where, **more)
 
 
 def _fail(message: str, status: int = 1) -> None:

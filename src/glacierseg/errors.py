@@ -25,6 +25,10 @@ class GlaciersegError(Exception):
     """Base of all errors that are the data's or the request's fault, not the program's."""
 
 
+class GlaciersegWarning(UserWarning):
+    """What a user should know though the work goes on; one line on the command line."""
+
+
 class DataError(GlaciersegError):
     """A file is at fault."""
 

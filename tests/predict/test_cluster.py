@@ -12,7 +12,7 @@ import pytest
 import torch
 from distributed import CancelledError, KilledWorker
 
-from glacierseg.errors import RasterError, RequestError
+from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
 from glacierseg.predict.cluster import Shares, connected, submitted
 from glacierseg.predict.members import load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_scene
@@ -213,7 +213,7 @@ def test_work_waits_for_new_workers_of_a_cluster_and_says_so_once(
     cluster = Cluster(1, 0, 0, 0, 1, local=False)
     monkeypatch.setattr("distributed.wait", cluster.wait)
     done: list[float] = []
-    with pytest.warns(UserWarning, match="no workers any more") as warned:
+    with pytest.warns(GlaciersegWarning, match="no workers any more") as warned:
         Shares("valley", [Task(), Task()], StripsFolder(tmp_path / "strips", {}), cluster).wait(done.append)
     assert len(warned) == 1
     assert done == [0.5, 1.0]

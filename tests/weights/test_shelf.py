@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glacierseg.errors import CheckpointError, RequestError, ValuesError
+from glacierseg.errors import CheckpointError, GlaciersegWarning, RequestError, ValuesError
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
@@ -124,7 +124,7 @@ def test_warnings_reach_a_caller_in_python(shelf: Path) -> None:
     packed(shelf.parent, "one", sensor="sentinel2")
     values = reflectances(70, 50, 4) + 1000
     path = write_scene(shelf.parent / "s.tif", values, BANDS, nodata=0)
-    with pytest.warns(UserWarning, match="offset of 1000"):
+    with pytest.warns(GlaciersegWarning, match="offset of 1000"):
         predict_scene(find_weights("one"), path, shelf.parent / "out")
 
 

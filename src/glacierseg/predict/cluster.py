@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from glacierseg.errors import GlaciersegError, RequestError
+from glacierseg.errors import GlaciersegError, GlaciersegWarning, RequestError
 from glacierseg.predict.engines import resolved
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_strips
@@ -64,7 +64,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
             raise RequestError(f"{address}: no Dask scheduler answers there; start one or mend it") from error
         with _without_its_tracebacks(), client:
             if not client.scheduler_info()["workers"]:
-                warnings.warn(f"{address}: has no workers yet; the work waits for some", stacklevel=3)
+                line = f"{address}: has no workers yet; the work waits for some"
+                warnings.warn(line, GlaciersegWarning, stacklevel=3)
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
@@ -191,7 +192,8 @@ class Shares:
     def _without_workers(self) -> None:
         """Nobody starts workers on this machine again; on a cluster some may come, so that is told once."""
         if self.client.cluster is None:
-            warnings.warn("the cluster has no workers any more; the work waits for some", stacklevel=2)
+            line = "the cluster has no workers any more; the work waits for some"
+            warnings.warn(line, GlaciersegWarning, stacklevel=2)
             return
         raise RequestError(
             f"{self.scene}: all workers died, most often for want of memory; take fewer workers or a smaller "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from glacierseg.errors import RasterError
+from glacierseg.errors import GlaciersegWarning, RasterError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision
 from glacierseg.predict.files import (
@@ -104,7 +104,7 @@ def predict_scene(
     if isinstance(model, Weights):
         fitted = model.fit(scene)
         for line in fitted.warnings:
-            warnings.warn(line, stacklevel=2)
+            warnings.warn(line, GlaciersegWarning, stacklevel=2)
         scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
         window_px = model.window_px if window_px is None and not halo_px else window_px
         symmetries = model.card.symmetries if symmetries is None else symmetries
