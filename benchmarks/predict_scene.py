@@ -77,7 +77,7 @@ def whole_array(scene_path: Path, out: Path) -> None:
     import numpy as np
     import rasterio
 
-    from glacierseg.raster.scene import grid_of
+    from glacierseg.raster.open import grid_of
     from glacierseg.raster.write import write_raster
     from glacierseg.tiling import blend_weights, stride_of, window_starts
 

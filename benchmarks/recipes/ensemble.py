@@ -17,8 +17,8 @@ from glacierseg.config import RefinementConfig
 from glacierseg.models.registry import folder_name, model_spec
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
-from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask

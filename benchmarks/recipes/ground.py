@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glacierseg.dataset.split import ROLE_CODES, Role
 from glacierseg.raster.footprint import area_on_grid, may_meet
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import IGNORE, read_mask
 
 

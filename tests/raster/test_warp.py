@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import GridMismatchError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import open_raster
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.warp import metric_grid, on_grid, require_overlap, utm_crs
 
 

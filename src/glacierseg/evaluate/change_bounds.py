@@ -28,7 +28,7 @@ from glacierseg.evaluate.glaciers import glaciers_by_outline
 from glacierseg.evaluate.probability import calibrated_strips, require_calibration_of
 from glacierseg.predict.calibration import Calibration, Dispersion, read_calibration
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pyproj import CRS, Geod
 
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
-from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.warp import metric_grid
 from glacierseg.vectors.trace import to_crs, trace_polygons

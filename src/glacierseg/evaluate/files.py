@@ -18,8 +18,8 @@ from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
-from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import load_truth, read_mask
 
 

@@ -22,8 +22,8 @@ from glacierseg.evaluate.reliability import (
 from glacierseg.predict.calibration import Calibration
 from glacierseg.predict.files import CALIBRATION_TAG, NETWORKS_TAG, SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
-from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 

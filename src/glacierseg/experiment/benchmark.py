@@ -13,7 +13,7 @@ from glacierseg.errors import DataError, GridMismatchError, RequestError
 from glacierseg.evaluate.paired import Comparison, compare_masks
 from glacierseg.experiment.folder import ModelFolder, RunFolder
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.write import read_json
 

@@ -40,8 +40,8 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
-from glacierseg.raster.scene import grid_of, open_raster
 
 PROBABILITY_COLUMNS = (
     "ece", "brier", "ece_calibrated", "brier_calibrated",

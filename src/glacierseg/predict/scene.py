@@ -24,7 +24,8 @@ from glacierseg.predict.job import files_of, plan, strips_folder
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
-from glacierseg.raster.scene import Scene, open_raster, open_scene
+from glacierseg.raster.open import open_raster
+from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
 from glacierseg.weights.shelf import Weights

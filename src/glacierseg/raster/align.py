@@ -10,7 +10,8 @@ from glacierseg.errors import RequestError
 from glacierseg.raster.blocks import LayerReader, Progress, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Band, open_raster
+from glacierseg.raster.open import open_raster
+from glacierseg.raster.scene import Band
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 from glacierseg.raster.warp import bands_of, on_grid, read_grid, require_overlap, require_resampling
 

@@ -16,7 +16,8 @@ from rasterio.windows import Window
 
 from glacierseg.errors import OutputError, RasterError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Band, Scene, has_data, is_masked, open_raster
+from glacierseg.raster.open import open_raster
+from glacierseg.raster.scene import Band, Scene, has_data, is_masked
 from glacierseg.raster.write import atomic_path, tiff_profile
 
 Progress = Callable[[float], None]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.terrain import HALO_PX, pixel_sizes_m, terrain_layers
 from glacierseg.raster.warp import bands_of, on_grid, require_overlap
 

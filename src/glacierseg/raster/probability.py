@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from glacierseg.errors import RasterError
-from glacierseg.raster.scene import open_raster
+from glacierseg.raster.open import open_raster
 
 
 def probability_strips(path: Path, rows: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:

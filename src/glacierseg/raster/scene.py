@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError, did_you_mean
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 
 
 @dataclass(frozen=True)
@@ -283,36 +283,6 @@ def is_masked(dataset: Any, path: Path, bands: Sequence[Band]) -> bool:
     return bool(alphas) or any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
 
 
-def open_raster(path: Path) -> Any:
-    """Opens a raster for reading.
-
-    Raises:
-        RasterError: The file is missing or is not a raster.
-    """
-    if not Path(path).exists():
-        raise RasterError(f"{path}: no such file; check the path")
-    try:
-        return rasterio.open(path)
-    except (RasterioError, OSError) as error:
-        raise RasterError(
-            f"{path}: is not a raster that GDAL can read, or is cut short; give a whole GeoTIFF"
-        ) from error
-
-
-def grid_of(dataset: Any) -> Grid:
-    """Returns the grid of an open raster.
-
-    Raises:
-        RasterError: It has no CRS.
-    """
-    if dataset.crs is None:
-        raise RasterError(
-            f"{dataset.name}: has no CRS; assign the right one, for example with "
-            f"`rio edit-info --crs EPSG:32643 {dataset.name}`"
-        )
-    return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-
-
 def open_scene(
     paths: Path | str | Sequence[Path | str],
     *,
@@ -378,10 +348,7 @@ __all__ = [
     "Band",
     "Scene",
     "SceneReader",
-    "grid_of",
     "has_data",
     "is_masked",
-    "name_of_crs",
-    "open_raster",
     "open_scene",
 ]

@@ -21,8 +21,9 @@ from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
-from glacierseg.raster.scene import Band, open_raster
+from glacierseg.raster.scene import Band
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.warp import (
     bands_of,

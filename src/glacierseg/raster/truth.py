@@ -11,8 +11,8 @@ from rasterio.errors import RasterioError
 
 from glacierseg.errors import GridMismatchError, RasterError, TruthError
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import PIXEL_EXACT, is_vector, read_outlines, refuse_layer_of_raster
-from glacierseg.raster.scene import grid_of, open_raster
 
 BACKGROUND, GLACIER, IGNORE = 0, 1, 255
 

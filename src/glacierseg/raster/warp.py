@@ -16,7 +16,8 @@ from rasterio.warp import transform_bounds
 
 from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
 from glacierseg.raster.grid import Grid, name_of_crs
-from glacierseg.raster.scene import Band, grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.scene import Band
 
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average", "mode")
 # Largest error of a reprojected position, in pixels. GDAL's usual 0.125 depends on where a block begins.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import write_raster
 from glacierseg.refine.ground import align_truth, ground_pixel_m, slope_on_grid

@@ -12,8 +12,9 @@ from glacierseg.errors import RasterError
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, refuse_layer_of_raster
-from glacierseg.raster.scene import Band, grid_of, open_raster
+from glacierseg.raster.scene import Band
 from glacierseg.raster.truth import IGNORE, clean_mask, load_truth
 from glacierseg.raster.warp import on_grid, require_overlap
 

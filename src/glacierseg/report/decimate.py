@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 
 LONG_SIDE_PX = 1200
 

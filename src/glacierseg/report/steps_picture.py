@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.refine.ground import ground_pixel_m, slope_on_grid
 from glacierseg.refine.parameters import RefineParameters

@@ -14,8 +14,8 @@ from pyproj import CRS
 from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
-from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import mask_strips
 from glacierseg.vectors.contour import contour_strips
 from glacierseg.vectors.layers import refuse_unknown_format, write_layers

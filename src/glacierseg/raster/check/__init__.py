@@ -29,6 +29,7 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -37,7 +38,7 @@ from glacierseg.raster.outlines import (
     refuse_layer_of_raster,
 )
 from glacierseg.raster.rasterize import rasterize_file
-from glacierseg.raster.scene import Scene, grid_of, open_raster, open_scene
+from glacierseg.raster.scene import Scene, open_scene
 
 
 def check_scene(

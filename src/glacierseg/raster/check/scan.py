@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from glacierseg.raster.blocks import Block, LayerReader, Progress, iterate_blocks, open_layers
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Band, Scene, open_raster
+from glacierseg.raster.open import open_raster
+from glacierseg.raster.scene import Band, Scene
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 
 

@@ -9,8 +9,9 @@ from rasterio.warp import transform
 from glacierseg.raster.check.result import CheckResult, command
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import PHYSICAL_RANGES
-from glacierseg.raster.scene import Band, Scene, open_raster
+from glacierseg.raster.scene import Band, Scene
 from glacierseg.raster.sensors import is_unnamed
 from glacierseg.raster.warp import utm_crs
 

@@ -15,7 +15,7 @@ from pyproj.exceptions import ProjError
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import grid_of, open_raster
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.warp import bands_of, metric_grid, on_grid
 
 # A bounding box of more pixels is read from a coarser grid: 4000 x 4000 float64 arrays are 128 MB each.

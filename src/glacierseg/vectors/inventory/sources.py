@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
-from glacierseg.raster.scene import grid_of, open_raster
 from glacierseg.raster.truth import read_mask
 from glacierseg.vectors.inventory.attributes import utm_of
 from glacierseg.vectors.smoothing import smooth_outlines
