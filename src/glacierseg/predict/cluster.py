@@ -135,15 +135,10 @@ class Shares:
         """
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
-        total = len(self.tasks)
-        refused: GlaciersegError | None = None
         try:
-            for done, task in enumerate(self._finished(), start=1):
-                refused = task.result()
-                if refused is not None:
-                    break
+            for share in self._done():
                 if progress:
-                    progress(done / total)
+                    progress(share)
         except GlaciersegError:
             raise
         except KilledWorker as error:
@@ -161,18 +156,16 @@ class Shares:
                 f"{self.scene}: a worker failed ({type(error).__name__}: {error}); mend that, and run the "
                 "same command again"
             ) from error
-        if refused is not None:
-            raise refused
         # Of a task that is held, a result that a dying worker takes along would be computed again.
         for task in self.tasks:
             task.release()
         self.tasks.clear()
 
-    def _finished(self) -> Iterator[Any]:
-        """Gives the tasks as they end, and looks after the workers meanwhile."""
+    def _done(self) -> Iterator[float]:
+        """Gives the share done as tasks end, and looks after the workers meanwhile."""
         from distributed import wait  # noqa: PLC0415
 
-        waiting = set(self.tasks)
+        waiting, done = set(self.tasks), 0
         last_seen_s = time.monotonic()
         while waiting:
             try:
@@ -187,7 +180,11 @@ class Shares:
                     last_seen_s = float("inf")
                 continue
             last_seen_s = time.monotonic()
-            yield from finished
+            for task in finished:
+                if (refused := task.result()) is not None:
+                    raise refused
+                done += 1
+                yield done / len(self.tasks)
 
     def _without_workers(self) -> None:
         """Nobody starts workers on this machine again; on a cluster some may come, so that is told once."""
