@@ -5,6 +5,7 @@ import os
 import shutil
 
 import geopandas as gpd
+import pandas as pd
 import pytest
 
 from glacierseg.report import write_report
@@ -207,6 +208,23 @@ def test_table_sorts_and_says_so(page):
     assert page.locator("#scores th[aria-sort]").count() == 1
     page.locator("#comparison").get_by_label("all", exact=True).check()
     assert len(values()) == 30
+
+
+def test_the_area_is_in_sight_beside_scores_with_their_bounds(browser, whole_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    scores = pd.read_csv(run / "metrics.csv")
+    shown = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
+    bounds = {f"{name}_{end}": value for name in shown for end, value in (("low", 0.123), ("high", 0.987))}
+    scores.assign(**bounds).to_csv(run / "metrics.csv", index=False)
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.goto(write_report(run).as_uri())
+    assert opened.locator("#scores tbody tr:not([hidden]) .change").count() == 6 * 10
+    outer, inner = opened.eval_on_selector(
+        "#scores", "table => [table.parentElement.clientWidth, table.scrollWidth]"
+    )
+    assert inner <= outer
+    opened.close()
 
 
 @pytest.mark.parametrize("width", [320, 480, 800, 1400])

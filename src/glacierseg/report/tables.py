@@ -35,10 +35,12 @@ class Cell:
     Attributes:
         text: For people.
         value: To sort by; None for words and for what is missing.
+        bounds: Of the value, for people; empty where there are none.
     """
 
     text: str
     value: float | None = None
+    bounds: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,13 @@ def _cell(name: str, row: Mapping[str, str], *, number: bool) -> Cell:
     if value is None:
         return Cell("–")
     words = _words(value)
+    bounds = ""
     low, high = finite(row.get(f"{name}_low")), finite(row.get(f"{name}_high"))
     if low is not None and high is not None:
         show = count_text if name.endswith("_rank") else score_text
-        words += f" ({show(low)}–{show(high)})"
+        bounds = f"({show(low)}–{show(high)})"
     before = finite(row.get(_before(name)))
-    return Cell(words if before is None else f"{_words(before)} → {words}", value)
+    return Cell(words if before is None else f"{_words(before)} → {words}", value, bounds)
 
 
 def _words(value: float) -> str:
