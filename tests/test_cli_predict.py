@@ -1,6 +1,8 @@
+import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,36 @@ def test_a_cluster_without_workers_is_told_in_one_line_and_waited_for(
     assert told == f"warning: {address}: has no workers yet; the work waits for some\n"
     assert rest == ""
     assert (tmp_path / "out" / "valley_mask.tif").exists()
+
+
+def test_a_scheduler_that_goes_away_is_told_in_one_line(
+    models: list[Path], scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "2s")
+    known = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--scheduler-file", str(known)], stderr=subprocess.DEVNULL
+    ) as scheduler:
+        try:
+            while not known.exists() or not known.read_text().strip():
+                assert scheduler.poll() is None
+                time.sleep(0.1)
+            address = json.loads(known.read_text())["address"]
+            command = [sys.executable, "-m", "glacierseg", "predict", models[0], scene, "--dask", address]
+            with subprocess.Popen(
+                [*map(str, command), "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True
+            ) as waiting:
+                assert waiting.stderr is not None
+                waiting.stderr.readline()  # there are no workers
+                scheduler.kill()
+                told = waiting.stderr.read()
+                assert waiting.wait() == 1
+        finally:
+            scheduler.kill()
+    assert told.startswith("glacierseg: ")
+    assert told.count("\n") == 1, told
+    assert "scheduler went away" in told
 
 
 def test_calibrated_probabilities_are_stored_on_request(

@@ -149,6 +149,8 @@ def main() -> None:
     # wants a core; waiting asleep costs next to nothing on an idle machine. torch reads this when imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _say_warning
+    # The same may happen again, to another scene or later; what the user asked of Python goes before.
+    warnings.filterwarnings("always", category=GlaciersegWarning, append=True)
     try:
         app()
     except GlaciersegError as error:

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -144,12 +145,21 @@ def test_workers_that_die_again_and_again_are_one_clear_line(
 
 
 class Task:
-    """A future that is known."""
+    """A future that has ended; its result may be lost again and again with the worker that has it."""
 
-    def __init__(self, outcome: Exception | None = None) -> None:
+    def __init__(self, outcome: Exception | None = None, losses: int = 0) -> None:
         self.outcome = outcome
+        self.losses = losses
+        self.status = "finished" if outcome is None else "error"
 
-    def result(self) -> None:
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float) -> None:
+        assert timeout > 0
+        if self.losses:
+            self.losses -= 1
+            raise TimeoutError
         if self.outcome is not None:
             raise self.outcome
 
@@ -158,19 +168,19 @@ class Task:
 
 
 class Cluster:
-    """A cluster whose workers are there or not, look by look; its tasks end with the last look."""
+    """A cluster whose workers are there or not, look by look; its tasks end with the last look, or before."""
 
-    def __init__(self, *workers: int, local: bool) -> None:
+    def __init__(self, *workers: int, local: bool, ended: bool = False) -> None:
         self.cluster = object() if local else None
         self.workers = list(workers)
+        self.ended = ended
 
     def scheduler_info(self) -> dict[str, object]:
         return {"workers": dict.fromkeys(range(self.workers.pop(0)))}
 
-    def wait(self, tasks: set[Task], **_: object) -> tuple[set[Task], set[Task]]:
-        if self.workers:
+    def wait(self, *_: object, **__: object) -> None:
+        if self.workers and not self.ended:
             raise TimeoutError
-        return tasks, set()
 
 
 @pytest.fixture
@@ -182,6 +192,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "words"),
     [
         (MemoryError("no more"), r"valley: a worker failed \(MemoryError: no more\)"),
+        (TimeoutError("slow disk"), r"valley: a worker failed \(TimeoutError: slow disk\)"),
         (CancelledError("scheduler-connection-lost"), "valley: the cluster gave the work up"),
         (KilledWorker("share", "worker", 3), "valley: workers died of the same strips again and again"),
     ],
@@ -213,10 +224,10 @@ def test_work_waits_for_new_workers_of_a_cluster_and_says_so_once(
     cluster = Cluster(1, 0, 0, 0, 1, local=False)
     monkeypatch.setattr("distributed.wait", cluster.wait)
     done: list[float] = []
-    with pytest.warns(GlaciersegWarning, match="no workers any more") as warned:
+    with pytest.warns(GlaciersegWarning, match="valley: the cluster has no workers") as warned:
         Shares("valley", [Task(), Task()], StripsFolder(tmp_path / "strips", {}), cluster).wait(done.append)
     assert len(warned) == 1
-    assert done == [0.5, 1.0]
+    assert done == [0, 0, 0, 0, 0, 1]
 
 
 def test_workers_that_come_back_in_time_are_not_spoken_of(
@@ -226,3 +237,32 @@ def test_workers_that_come_back_in_time_are_not_spoken_of(
     monkeypatch.setattr("distributed.wait", cluster.wait)
     Shares("valley", [Task()], StripsFolder(tmp_path / "strips", {}), cluster).wait()
     assert cluster.workers == []
+
+
+def test_a_result_that_went_with_its_worker_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(1, 0, local=True, ended=True)
+    monkeypatch.setattr("distributed.wait", cluster.wait)
+    done: list[float] = []
+    tasks = [Task(losses=2), Task()]
+    Shares("valley", tasks, StripsFolder(tmp_path / "strips", {}), cluster).wait(done.append)
+    assert done == [0.5, 0.5, 1]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_result_that_went_with_the_last_worker_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(1, 0, 1, local=True, ended=True)
+    monkeypatch.setattr("distributed.wait", cluster.wait)
+    with pytest.raises(RequestError, match="valley: all workers died"):
+        Shares("valley", [Task(losses=9)], StripsFolder(tmp_path / "strips", {}), cluster).wait()
+    assert cluster.workers == [1]
+
+
+def test_two_commands_may_have_workers_of_their_own_at_once() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with connected(None, 1) as one, connected(None, 1) as other:
+            assert one.scheduler.address != other.scheduler.address

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.transform import from_origin
 
 from glacierseg.errors import RasterError
@@ -32,19 +33,37 @@ def test_a_whole_raw_file_is_read(envi: Path) -> None:
     assert grid.crs.to_epsg() == 32645
 
 
+@pytest.mark.parametrize("offset", [0, 700])
 @pytest.mark.parametrize("missing_bytes", [1, HEIGHT * WIDTH * 2])
-def test_a_raw_file_that_is_cut_short_is_not_read_as_zeros(envi: Path, missing_bytes: int) -> None:
-    whole = envi.read_bytes()
+def test_a_raw_file_that_is_cut_short_is_not_read_as_zeros(
+    envi: Path, offset: int, missing_bytes: int
+) -> None:
+    header = envi.with_suffix(".hdr")
+    header.write_text(header.read_text().replace("header offset = 0", f"header offset = {offset}"))
+    whole = bytes(offset) + envi.read_bytes()
+    envi.write_bytes(whole)
+    with open_raster(envi) as dataset:
+        assert (dataset.read() == 7).all()
     envi.write_bytes(whole[:-missing_bytes])
     words = rf"valley\.img: has {len(whole) - missing_bytes} bytes where its header tells of {len(whole)}"
     with pytest.raises(RasterError, match=words):
         open_scene(envi)
 
 
-def test_a_compressed_raw_file_may_be_shorter(envi: Path) -> None:
+def test_a_mosaic_of_raw_files_that_are_cut_short_is_refused(envi: Path) -> None:
+    mosaic = envi.with_suffix(".vrt")
+    rasterio.shutil.copy(envi, mosaic, driver="VRT")
+    assert open_scene(mosaic).grid.shape == (HEIGHT, WIDTH)
+    envi.write_bytes(envi.read_bytes()[:-9])
+    with pytest.raises(RasterError, match=r"valley\.img: .*is cut short"):
+        open_scene(mosaic)
+
+
+@pytest.mark.parametrize("key", ["file compression", "File Compression"])
+def test_a_compressed_raw_file_may_be_shorter(envi: Path, key: str) -> None:
     envi.write_bytes(gzip.compress(envi.read_bytes()))
     header = envi.with_suffix(".hdr")
-    header.write_text(header.read_text() + "file compression = 1\n")
+    header.write_text(header.read_text() + f"{key} = 1\n")
     with open_raster(envi) as dataset:
         assert (dataset.read() == 7).all()
 

@@ -53,6 +53,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         raise RequestError("a cluster and local workers are asked for; choose one of the two")
     try:
         from distributed import Client, LocalCluster  # noqa: PLC0415
+        from distributed.utils import silence_logging_cmgr  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise RequestError(
             "to share out work, Dask's distributed is needed; run `pip install 'glacierseg[cluster]'`"
@@ -62,7 +63,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
             client = Client(address, timeout=20)
         except (OSError, ValueError) as error:
             raise RequestError(f"{address}: no Dask scheduler answers there; start one or mend it") from error
-        with _without_its_tracebacks(), client:
+        # When a scheduler goes away it writes tracebacks; ours is one line.
+        with silence_logging_cmgr(logging.CRITICAL), client:
             if not client.scheduler_info()["workers"]:
                 line = f"{address}: has no workers yet; the work waits for some"
                 warnings.warn(line, GlaciersegWarning, stacklevel=3)
@@ -76,22 +78,10 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
             # A port of its own, since two commands may run at once.
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             env={"OMP_NUM_THREADS": str(threads)},
-            silence_logs=50,
+            silence_logs=logging.CRITICAL,
         )
     with started as cluster, Client(cluster) as client:
         yield client
-
-
-@contextmanager
-def _without_its_tracebacks() -> Iterator[None]:
-    """Keeps `distributed` from writing a traceback where we say in one line that the scheduler is gone."""
-    logger = logging.getLogger("distributed.client")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 @contextmanager
@@ -162,34 +152,23 @@ class Shares:
         self.tasks.clear()
 
     def _done(self) -> Iterator[float]:
-        """Gives the share done as tasks end, and looks after the workers meanwhile."""
-        from distributed import wait  # noqa: PLC0415
-
-        waiting, done = set(self.tasks), 0
+        """Gives the share done, again and again, and looks after the workers meanwhile."""
+        waiting = set(self.tasks)
         last_seen_s = time.monotonic()
         while waiting:
-            try:
-                finished, waiting = wait(
-                    waiting, timeout=_LOOK_FOR_WORKERS_EVERY_S, return_when="FIRST_COMPLETED"
-                )
-            except TimeoutError:
-                if self.client.scheduler_info()["workers"]:
-                    last_seen_s = time.monotonic()
-                elif time.monotonic() - last_seen_s > _WORKERS_BACK_WITHIN_S:
-                    self._without_workers()
-                    last_seen_s = float("inf")
-                continue
-            last_seen_s = time.monotonic()
-            for task in finished:
-                if (refused := task.result()) is not None:
-                    raise refused
-                done += 1
-                yield done / len(self.tasks)
+            collected = _collected(waiting)
+            waiting -= collected
+            if collected or self.client.scheduler_info().get("workers"):
+                last_seen_s = time.monotonic()
+            elif time.monotonic() - last_seen_s > _WORKERS_BACK_WITHIN_S:
+                self._without_workers()
+                last_seen_s = float("inf")
+            yield 1 - len(waiting) / len(self.tasks)
 
     def _without_workers(self) -> None:
         """Nobody starts workers on this machine again; on a cluster some may come, so that is told once."""
         if self.client.cluster is None:
-            line = "the cluster has no workers any more; the work waits for some"
+            line = f"{self.scene}: the cluster has no workers; the work waits for some"
             warnings.warn(line, GlaciersegWarning, stacklevel=2)
             return
         raise RequestError(
@@ -270,6 +249,33 @@ def submitted(
     finally:
         for own in shares:
             own.give_up()
+
+
+def _collected(waiting: set[Any]) -> set[Any]:
+    """Waits a while for tasks to end; returns those that did well.
+
+    Raises:
+        GlaciersegError: What a worker found wrong with data or request.
+    """
+    from distributed import wait  # noqa: PLC0415
+
+    try:
+        wait(waiting, timeout=_LOOK_FOR_WORKERS_EVERY_S, return_when="FIRST_COMPLETED")
+    except TimeoutError:
+        return set()
+    collected = set()
+    # What a worker that died took along is done again; `wait` gives such tasks too.
+    for task in [task for task in waiting if task.done()]:
+        try:
+            refused = task.result(timeout=_LOOK_FOR_WORKERS_EVERY_S)
+        except TimeoutError:
+            if task.status == "error":
+                raise
+            continue
+        if refused is not None:
+            raise refused
+        collected.add(task)
+    return collected
 
 
 def _predict_share(

@@ -31,15 +31,25 @@ def open_raster(path: Path) -> Any:
 
 def _refuse_cut_envi(dataset: Any, path: Path) -> None:
     """What an ENVI file lacks GDAL reads as zeros, without a word, since such files may be sparse."""
-    if dataset.driver != "ENVI" or dataset.tags(ns="ENVI").get("file_compression", "0").strip() != "0":
+    if dataset.driver != "ENVI":
         return
+    header = {key.lower(): text.strip() for key, text in dataset.tags(ns="ENVI").items()}
+    if header.get("file_compression", "0") != "0":
+        return
+    offset = header.get("header_offset", "0")
     promised = dataset.height * dataset.width * sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    promised += int(offset) if offset.isdecimal() else 0
     found = Path(path).stat().st_size
     if found < promised:
         dataset.close()
         raise RasterError(
             f"{path}: has {found} bytes where its header tells of {promised}; it is cut short, copy it again"
         )
+
+
+def has_header(path: Path) -> bool:
+    """Whether a raw raster's header (`.hdr`) lies beside a file."""
+    return any(header.exists() for header in (path.with_suffix(".hdr"), Path(f"{path}.hdr")))
 
 
 def grid_of(dataset: Any) -> Grid:

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError, did_you_mean
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.open import grid_of, has_header, open_raster
 
 
 @dataclass(frozen=True)
@@ -337,7 +337,16 @@ def open_scene(
         raise BandError(
             f"{files[0]}: band {doubled!r} is named twice; give every band a name of its own with `bands:`"
         )
-    return Scene(files[0].stem, grid, tuple(found))
+    scene = Scene(files[0].stem, grid, tuple(found))
+    _refuse_cut_tiles(scene)
+    return scene
+
+
+def _refuse_cut_tiles(scene: Scene) -> None:
+    """A mosaic shows zeros for what raw tiles lack, and opening them refuses that."""
+    for tile in set(scene.files) - set(scene.paths):
+        if has_header(tile):
+            open_raster(tile).close()
 
 
 def _doubled(names: Sequence[str]) -> str | None:
