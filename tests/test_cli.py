@@ -47,6 +47,25 @@ def basin(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_warnings_of_ours_are_one_line_each_time() -> None:
+    script = """
+import sys, warnings
+from glacierseg import GlaciersegWarning, cli
+sys.argv = ["glacierseg", "--help"]
+try:
+    cli.main()
+except SystemExit:
+    pass
+for kind in (GlaciersegWarning, UserWarning):
+    for _ in range(2):
+        warnings.warn("look out", kind, stacklevel=1)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    *ours, other = done.stderr.splitlines()
+    assert ours == ["warning: look out"] * 2
+    assert "UserWarning: look out" in other
+
+
 @pytest.mark.parametrize("command", [["run"], ["train", "--model", "m_landsnet"]], ids=" ".join)
 @pytest.mark.parametrize(
     ("options", "folder"),

@@ -210,21 +210,39 @@ def test_table_sorts_and_says_so(page):
     assert len(values()) == 30
 
 
-def test_the_area_is_in_sight_beside_scores_with_their_bounds(browser, whole_run, tmp_path):
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def bounded(browser, whole_run, tmp_path_factory):
+    """A page whose scores have bounds, in a run of long names."""
+    run = tmp_path_factory.mktemp("bounded") / "run"
     shutil.copytree(whole_run, run)
     scores = pd.read_csv(run / "metrics.csv")
     shown = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
     bounds = {f"{name}_{end}": value for name in shown for end, value in (("low", 0.123), ("high", 0.987))}
     scores.assign(**bounds).to_csv(run / "metrics.csv", index=False)
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened = browser.new_page()
     opened.goto(write_report(run).as_uri())
     assert opened.locator("#scores tbody tr:not([hidden]) .change").count() == 6 * 10
-    outer, inner = opened.eval_on_selector(
-        "#scores", "table => [table.parentElement.clientWidth, table.scrollWidth]"
-    )
-    assert inner <= outer
+    for column, name in ((1, "GlaViTU (global)"), (4, "langtang_valley")):
+        cells = f"#scores tbody tr > :nth-child({column})"
+        opened.eval_on_selector_all(
+            cells, "(nodes, name) => nodes.forEach(n => { n.textContent = name; })", name
+        )
+    yield opened
     opened.close()
+
+
+def test_the_area_is_in_sight_beside_scores_with_their_bounds(bounded):
+    bounded.set_viewport_size({"width": 1280, "height": 900})
+    assert bounded.eval_on_selector(
+        "#scores", "table => table.scrollWidth <= table.parentElement.clientWidth"
+    )
+
+
+def test_scores_with_their_bounds_fit_on_paper(bounded):
+    bounded.emulate_media(media="print")
+    bounded.set_viewport_size({"width": 688, "height": 900})  # A4 within its margins
+    assert bounded.eval_on_selector("#scores", "table => table.getBoundingClientRect().right") <= 689
+    bounded.emulate_media(media="screen")
 
 
 @pytest.mark.parametrize("width", [320, 480, 800, 1400])
