@@ -61,9 +61,9 @@ for kind in (GlaciersegWarning, UserWarning):
         warnings.warn("look out", kind, stacklevel=1)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    *ours, other = done.stderr.splitlines()
-    assert ours == ["warning: look out"] * 2
-    assert "UserWarning: look out" in other
+    lines = done.stderr.splitlines()
+    assert lines[:2] == ["warning: look out"] * 2
+    assert "UserWarning: look out" in lines[2]  # newer Pythons show the code below it
 
 
 @pytest.mark.parametrize("command", [["run"], ["train", "--model", "m_landsnet"]], ids=" ".join)
