@@ -215,7 +215,8 @@ def main() -> None:
     print(f"{BANDS} bands, {height} x {asked.size_px} px, windows of {WINDOW_PX} px, overlap {OVERLAP:g}")
     for way, runs in found.items():
         seconds, peak = median(r["seconds"] for r in runs), median(r["peak_mb"] for r in runs)
-        print(f"{way:12s} {seconds:7.2f} s  peak {peak:7.0f} MB")
+        added = median(r["peak_mb"] - r["before_mb"] for r in runs)
+        print(f"{way:12s} {seconds:7.2f} s  peak {peak:7.0f} MB, {added:.0f} MB of it besides the imports")
     if len(found) == 2:
         ratios = [
             b["seconds"] / a["seconds"] for a, b in zip(found["strips"], found["whole_array"], strict=True)
