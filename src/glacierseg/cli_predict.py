@@ -123,9 +123,10 @@ def predict(
     from glacierseg.console import Talk  # noqa: PLC0415
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.evaluate.area_bounds import require_confidence  # noqa: PLC0415
-    from glacierseg.predict.cluster import connected, submitted  # noqa: PLC0415
+    from glacierseg.predict.cluster import connected  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
+    from glacierseg.predict.shares import submitted  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
