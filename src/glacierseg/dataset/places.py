@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from glacierseg.dataset.blocks import fold_role
 from glacierseg.dataset.split import ELSEWHERE, Role
 from glacierseg.errors import GridMismatchError
-from glacierseg.raster.footprint import footprint_on_grid, may_meet, move_points
+from glacierseg.raster.bounds import may_meet, move_points
+from glacierseg.raster.footprint import footprint_on_grid
 from glacierseg.raster.grid import Grid, name_of_crs
 
 # Centres nearer than this share of a region's side are the same ground at another date.

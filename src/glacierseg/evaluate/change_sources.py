@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod
 
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
@@ -75,7 +77,9 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
     shapes = to_crs(_parts_of(mask), grid.transform) if (mask == GLACIER).any() else np.empty(0, object)
     ids = tuple(str(number) for number in range(1, len(shapes) + 1))
     crs = CRS.from_wkt(grid.crs.to_wkt())
-    return Side(shapes, ids, crs, max(grid.pixel_size_m) / 2, grid, to_crs(_known(mask), grid.transform))
+    return Side(
+        shapes, ids, crs, max(even_pixel_m(grid, str(path))) / 2, grid, to_crs(_known(mask), grid.transform)
+    )
 
 
 def common_crs(old: Side, new: Side) -> CRS:
@@ -83,7 +87,8 @@ def common_crs(old: Side, new: Side) -> CRS:
     grid = old.grid or new.grid
     if grid is not None:
         return CRS.from_wkt(metric_grid(grid).crs.to_wkt())
-    return CRS.from_user_input(gpd.GeoSeries(list(old.shapes), crs=old.crs).estimate_utm_crs())
+    middle = middle_of_shapes(gpd.GeoSeries(list(old.shapes), crs=old.crs))
+    return CRS.from_wkt(utm_at(*middle).to_wkt())
 
 
 def moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:

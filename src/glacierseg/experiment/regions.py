@@ -20,7 +20,8 @@ from glacierseg.dataset.split import (
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.footprint import area_on_grid, may_meet
+from glacierseg.raster.bounds import may_meet
+from glacierseg.raster.footprint import area_on_grid
 from glacierseg.raster.grid import name_of_crs
 from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import pixel_axes
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.terrain import HALO_PX, pixel_sizes_m, terrain_layers
+from glacierseg.raster.terrain import HALO_PX, terrain_layers
 from glacierseg.raster.warp import bands_of, on_grid, require_overlap
 
 
@@ -32,14 +33,14 @@ class TerrainReader:
             `(height, width)` by name, NaN where elevation is missing.
 
         Raises:
-            RasterError: The elevation cannot be read, or the grid has no north at its top.
+            RasterError: The elevation cannot be read.
         """
         # The elevation lies on the grid with a halo, where a block and its halo begin at the block's numbers.
         widened = Block(block.row, block.column, block.height + 2 * HALO_PX, block.width + 2 * HALO_PX)
         values, valid = self._elevation.read(widened)
         elevation = np.where(valid[0], values[0].astype(np.float64), np.nan)
-        width_m, height_m = pixel_sizes_m(self._grid, block.row, block.height)
-        return terrain_layers(elevation, width_m, height_m, names)
+        axes = pixel_axes(self._grid, block.row, block.column, block.height, block.width)
+        return terrain_layers(elevation, axes, names)
 
 
 @contextmanager

@@ -7,13 +7,10 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.transform import from_bounds
 
-from glacierseg.raster.grid import Grid
-from glacierseg.raster.warp import utm_crs
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import BAND_M
 from glacierseg.vectors.inventory.relief import SECTORS, Relief, measure_relief, pixels_inside
@@ -114,10 +111,8 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
 
 
 def utm_of(table: gpd.GeoDataFrame) -> CRS:
-    """Returns the UTM zone of the middle of a table."""
-    west, south, east, north = table.to_crs(4326).total_bounds
-    middle = from_bounds(west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6, 1, 1)
-    return CRS.from_wkt(utm_crs(Grid(rasterio.CRS.from_epsg(4326), middle, 1, 1)).to_wkt())
+    """Returns the UTM zone of the middle of a table, near the poles the CRS that takes its place."""
+    return CRS.from_wkt(utm_at(*middle_of_shapes(table.geometry)).to_wkt())
 
 
 def _direction(relief: Relief) -> str | None:

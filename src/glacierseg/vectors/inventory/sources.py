@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import read_mask
@@ -74,7 +75,7 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
             grid = grid_of(dataset)
         traced = trace_polygons(read_mask(path, grid))
         polygons = smooth_outlines(traced) if smooth else traced
-        half_pixel_m = float(np.sqrt(grid.pixel_area_km2 * 1e6)) / 2
+        half_pixel_m = float(np.sqrt(np.prod(even_pixel_m(grid, str(path))))) / 2
         return Ice(to_crs(polygons, grid.transform), CRS.from_wkt(grid.crs.to_wkt()), grid, half_pixel_m)
     table = read_shapes(path, layer=layer, prefer=LAYERS)
     polygons = shapely.get_parts(shapely.make_valid(table.geometry.to_numpy()))
