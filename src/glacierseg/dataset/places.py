@@ -160,5 +160,7 @@ def _centres(grids: Sequence[Grid]) -> tuple[NDArray[np.float64], float]:
         centres[number] = points[0]
         sides[number] = 2 * np.linalg.norm(points[1:] - points[0], axis=1)
     if first.is_geographic:
+        # Neighbours on both sides of 180 degrees are near.
+        centres[:, 0] = centres[0, 0] + (centres[:, 0] - centres[0, 0] + 180) % 360 - 180
         centres[:, 0] *= cos(radians(float(centres[:, 1].mean())))
     return centres, _SAME_GROUND * float(sides.min())

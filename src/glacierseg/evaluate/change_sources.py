@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod
 
+from glacierseg.errors import TruthError
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
@@ -45,9 +46,18 @@ class Side:
     known: Any = None
 
     def in_crs(self, crs: CRS) -> "Side":
-        """Returns the same in another CRS."""
+        """Returns the same in another CRS.
+
+        Raises:
+            TruthError: Some glacier has no place in it.
+        """
         known = None if self.known is None else shapely.union_all(moved(self.known, self.crs, crs))
         shapes = moved(self.shapes, self.crs, crs)
+        if np.isinf(shapely.get_coordinates(shapes)).any():
+            raise TruthError(
+                "the glaciers of both dates lie too far apart for one projection in metres; compare files "
+                "that hold one region each"
+            )
         if crs != self.crs:
             shapes = shapely.make_valid(shapes)
         return Side(shapes, self.ids, crs, self.error_m, self.grid, known)

@@ -58,7 +58,7 @@ def boxes_in(grid: Grid, crs: CRS) -> tuple[Box, ...]:
 
 
 def degree_box(grid: Grid) -> Box:
-    """Returns the box of a grid in degrees, whose east is greater than its west, and may be beyond 180.
+    """Returns the box of a grid in degrees. Its middle lies between -180 and 180, its sides may lie beyond.
 
     Of a grid around a pole it is the whole cap of the globe.
     """
@@ -72,7 +72,10 @@ def degree_box(grid: Grid) -> Box:
         # The frame goes around a pole, which then lies inside, or passes close by.
         south, north = (south, 90.0) if south + north > 0 else (-90.0, north)
         return -180.0, south, 180.0, north
-    return (west, south, east, north) if east - west < 360 else (-180.0, south, 180.0, north)
+    if east - west >= 360:
+        return -180.0, south, 180.0, north
+    turn = 360 * round((west + east) / 720)
+    return west - turn, south, east - turn, north
 
 
 def may_meet(one: Grid, other: Grid) -> bool:
@@ -120,6 +123,23 @@ def wrap_towards(shapes: Any, grid: Grid) -> Any:
     return shapely.transform(
         shapes, lambda xy: np.column_stack([middle + (xy[:, 0] - middle + 180) % 360 - 180, xy[:, 1]])
     )
+
+
+def crs_towards(grid: Grid, wanted: Grid) -> CRS:
+    """Returns a grid's CRS so that positions of another grid are found on it across 180 degrees.
+
+    GDAL gives longitudes from -180 to 180, and has no pixels for them where a raster runs on from 170 to 190.
+    So a CRS in degrees is told to count around the raster's own middle, where that makes a difference.
+    """
+    if not grid.is_geographic:
+        return grid.crs
+    west, _, east, _ = grid.bounds
+    middle = (west + east) / 2
+    usual = west >= -180 - 1e-9 and east <= 180 + 1e-9
+    if wanted.is_geographic:
+        left, _, right, _ = wanted.bounds
+        usual = middle - 180 <= left and right <= middle + 180
+    return grid.crs if usual else CRS.from_string(f"{grid.crs.to_proj4()} +lon_wrap={middle:.6f}")
 
 
 def middle_of(grid: Grid) -> tuple[float, float]:

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from glacierseg.raster.bounds import degree_box, frame_points, may_meet, move_points
+from glacierseg.raster.bounds import crs_towards, degree_box, frame_points, may_meet, move_points
 from glacierseg.raster.grid import Grid
 
+# Points of one side lie at equal distances, which no projection changes so much from one to the next.
+_TORN = 100
 # Frames shrink by this share of a pixel, so that grids edge to edge do not touch by a rounding error.
 _RIM_PX = 1e-3
 
@@ -23,8 +25,8 @@ def frame_polygon(grid: Grid, target: Grid) -> Any:
     import shapely  # noqa: PLC0415
 
     points = move_points(frame_points(grid), grid.crs, target.crs)
-    # A place too far away for the projection has no position there, and no ground in common.
-    if not np.isfinite(points).all():
+    # A place too far away for the projection has no position there, or one at the other end of the map.
+    if not np.isfinite(points).all() or _is_torn(points, target):
         return shapely.Polygon()
     if not target.is_geographic:
         return _valid(shapely.Polygon(points))
@@ -43,12 +45,22 @@ def frame_polygon(grid: Grid, target: Grid) -> Any:
     return shapely.union_all([copy.intersection(window) for copy in copies])
 
 
+def _is_torn(points: NDArray[np.float64], target: Grid) -> bool:
+    """Whether a frame jumps from one end of a map of the world to the other."""
+    if target.is_geographic:
+        return False
+    steps = np.linalg.norm(np.diff(points, axis=0, append=points[:1]), axis=1).reshape(4, -1)
+    return bool((steps.max(axis=1) > _TORN * np.median(steps, axis=1)).any())
+
+
 def _valid(polygon: Any) -> Any:
     return polygon if polygon.is_valid else type(polygon)()
 
 
 def footprint_on_grid(grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
     """Returns the pixels of a grid that hold any ground of another one.
+
+    Where the other one's frame has no whole image in the CRS of this grid, their centres decide.
 
     Args:
         grid: Whose ground.
@@ -59,7 +71,10 @@ def footprint_on_grid(grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
     """
     a, b, _, d, e, _ = wanted.transform[:6]
     side = min(abs(complex(a, d)), abs(complex(b, e)))
-    polygon = frame_polygon(grid, wanted).buffer(-_RIM_PX * side, join_style="mitre")
+    polygon = frame_polygon(grid, wanted)
+    if polygon.is_empty:
+        return area_on_grid(np.ones(grid.shape, bool), grid, wanted)
+    polygon = polygon.buffer(-_RIM_PX * side, join_style="mitre")
     if polygon.is_empty:
         return np.zeros(wanted.shape, bool)
     burned = rasterio.features.rasterize(
@@ -85,7 +100,7 @@ def area_on_grid(area: NDArray[np.bool_], grid: Grid, wanted: Grid) -> NDArray[n
             area.astype(np.uint8),
             moved,
             src_transform=grid.transform,
-            src_crs=grid.crs,
+            src_crs=crs_towards(grid, wanted),
             dst_transform=wanted.transform,
             dst_crs=wanted.crs,
             resampling=Resampling.nearest,

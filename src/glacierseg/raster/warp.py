@@ -13,7 +13,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from glacierseg.errors import GridMismatchError, RasterError, RequestError, did_you_mean
-from glacierseg.raster.bounds import boxes_in, may_meet, middle_of, move_points, utm_at
+from glacierseg.raster.bounds import boxes_in, crs_towards, may_meet, middle_of, move_points, utm_at
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.ground import sides_m
 from glacierseg.raster.open import grid_of, open_raster
@@ -110,6 +110,7 @@ def on_grid(dataset: Any, grid: Grid, resampling: str, *, nodata: float | None =
         options["add_alpha"] = True
     with WarpedVRT(
         dataset,
+        src_crs=crs_towards(grid_of(dataset), grid),
         crs=grid.crs,
         transform=grid.transform,
         height=grid.height,

@@ -62,6 +62,8 @@ def shared_share(first: Grid, second: Grid) -> float:
     if not may_meet(first, second):
         return 0.0
     own, other = frame_polygon(first, first), frame_polygon(second, first)
+    if other.is_empty:
+        own, other = frame_polygon(first, second), frame_polygon(second, second)
     smaller = min(own.area, other.area)
     return float(own.intersection(other).area / smaller) if smaller else 0.0
 

@@ -117,7 +117,7 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
     width_m, height_m = grid.pixel_size_m
     patch_km = patch_px * math.sqrt(width_m * height_m) / 1000
     message = (
-        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m; "
+        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m on the ground; "
         f"a patch of {patch_px} px covers {patch_km:.3g} km"
     )
     if min(grid.shape) < patch_px:

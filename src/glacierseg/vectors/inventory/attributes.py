@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from glacierseg.errors import RequestError
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import BAND_M
@@ -86,11 +87,22 @@ def add_relief(
 
 
 def add_uncertainty(glaciers: gpd.GeoDataFrame, buffer_m: float) -> gpd.GeoDataFrame:
-    """Adds `uncertainty_km2` and `uncertainty_pct`, see `buffer_uncertainty`."""
+    """Adds `uncertainty_km2` and `uncertainty_pct`, see `buffer_uncertainty`.
+
+    Raises:
+        RequestError: The glaciers lie too far apart for one projection.
+    """
     metric = utm_of(glaciers)
     outlines = glaciers.geometry.to_crs(metric)
-    # UTM is not true to area; the ratio is.
-    share = buffer_uncertainty(outlines.to_numpy(), buffer_m) / outlines.area.to_numpy()
+    areas = outlines.area.to_numpy()
+    # Far from the middle of the table UTM stretches lengths, by the root of what it does to areas.
+    reach = buffer_m * np.sqrt(areas / (glaciers["area_km2"].to_numpy() * 1e6))
+    if not np.isfinite(reach).all():
+        raise RequestError(
+            "the glaciers lie too far apart for one projection in metres, so their uncertainty cannot be "
+            "told; make an inventory of each part"
+        )
+    share = buffer_uncertainty(outlines.to_numpy(), reach) / areas
     return glaciers.assign(uncertainty_km2=share * glaciers["area_km2"], uncertainty_pct=share * 100)
 
 

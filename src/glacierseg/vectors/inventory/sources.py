@@ -81,10 +81,19 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
     polygons = shapely.get_parts(shapely.make_valid(table.geometry.to_numpy()))
     polygons = shapely.get_parts(polygons[np.isin(shapely.get_type_id(polygons), (3, 6))])
     crs = CRS.from_user_input(table.crs)
-    metric = crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1
-    working = crs if metric else utm_of(table)
-    lattice = Grid(rasterio.CRS.from_wkt(working.to_wkt()), Affine(pixel_m, 0, 0, 0, -pixel_m, 0), 1, 1)
+    lattice = _lattice(table, crs, pixel_m)
+    if crs.is_geographic or lattice.pixel_size_m != (pixel_m, pixel_m):
+        # Their own projection is in other units or not true to scale where they are.
+        lattice = _lattice(table, utm_of(table), pixel_m)
     return Ice(polygons, crs, lattice, None)
+
+
+def _lattice(table: Any, crs: CRS, pixel_m: float) -> Grid:
+    """A grid with lines at multiples of a pixel, in the middle of a table."""
+    west, south, east, north = table.to_crs(crs).total_bounds
+    column, row = round((west + east) / 2 / pixel_m), round((south + north) / 2 / pixel_m)
+    transform = Affine(pixel_m, 0, column * pixel_m, 0, -pixel_m, row * pixel_m)
+    return Grid(rasterio.CRS.from_wkt(crs.to_wkt()), transform, 1, 1)
 
 
 __all__ = ["LAYERS", "Ice", "read_ice"]
