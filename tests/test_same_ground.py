@@ -6,6 +6,7 @@ written on grids of all kinds, and what commands say must not depend on them.
 
 import json
 import math
+import shlex
 
 import geopandas as gpd
 import numpy as np
@@ -226,3 +227,33 @@ def test_check_prints_the_ground(ground, monkeypatch, capfd):
     assert "m on the ground" in printed
     kilometres = float(printed.split("a patch of 64 px covers ")[1].split()[0])
     assert kilometres == pytest.approx(64 * 0.0201, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate {m} {m} --out {d}/s.json",
+        "refine {m} --out {d}/r.tif",
+        "tune {m} --truth {m} --out {d}/t.json",
+        "inventory {m} --out {d}/i.gpkg",
+        "change {m} {m} --out {d}/c.gpkg",
+    ],
+)
+def test_uneven_pixels_are_refused_by_all_alike_and_the_printed_cure_works(
+    tmp_path, monkeypatch, capfd, command
+):
+    grid = Grid(CRS.from_epsg(4326), Affine(0.02, 0, 20, 0, -0.02, 72), 400, 100)
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[150:260, 30:60] = 1
+    path = tmp_path / "a mask.tif"
+    write_raster(path, mask, grid, bands=["m"], nodata=255)
+    monkeypatch.chdir(tmp_path)
+    words = [word.format(m=path, d=tmp_path) for word in command.split()]
+    assert call(monkeypatch, *words) == 1
+    said = capfd.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "by more than 5 %" in said
+    assert call(monkeypatch, *shlex.split(said.split("`")[1])[1:]) == 0
+    words = [word.format(m=tmp_path / "UTM.tif", d=tmp_path) for word in command.split()]
+    assert call(monkeypatch, *words) == 0
+    assert set(np.unique(read(tmp_path / "UTM.tif"))) <= {0, 1, 255}
