@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import pixel_axes
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.terrain import HALO_PX, terrain_layers
+from glacierseg.raster.terrain import HALO_PX, terrain_of
 from glacierseg.raster.warp import bands_of, on_grid, require_overlap
 
 
@@ -39,8 +38,7 @@ class TerrainReader:
         widened = Block(block.row, block.column, block.height + 2 * HALO_PX, block.width + 2 * HALO_PX)
         values, valid = self._elevation.read(widened)
         elevation = np.where(valid[0], values[0].astype(np.float64), np.nan)
-        axes = pixel_axes(self._grid, block.row, block.column, block.height, block.width)
-        return terrain_layers(elevation, axes, names)
+        return terrain_of(elevation, self._grid, block.row, block.column, names)
 
 
 @contextmanager
