@@ -36,8 +36,9 @@ class Grid:
 
     @property
     def bounds(self) -> BoundingBox:
-        """Left, bottom, right and top in CRS units."""
-        return BoundingBox(*array_bounds(self.height, self.width, self.transform))
+        """Left, bottom, right and top in CRS units, whichever way the rows run."""
+        left, bottom, right, top = array_bounds(self.height, self.width, self.transform)
+        return BoundingBox(min(left, right), min(bottom, top), max(left, right), max(bottom, top))
 
     @property
     def is_geographic(self) -> bool:

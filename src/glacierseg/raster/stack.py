@@ -23,10 +23,10 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
-from glacierseg.raster.scene import Band
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.values import Band, as_stored, bands_of
 from glacierseg.raster.warp import (
-    bands_of,
+    holds_classes,
     metric_grid,
     on_grid,
     read_grid,
@@ -112,13 +112,14 @@ def stack_rasters(
     grid = _target_grid(sources[0], None if like is None else Path(like), pixel_size_m)
     with bounded_gdal(), ExitStack() as stack:
         used = [band for band in bands if band.name in inputs.values()]
-        reader = _open_inputs(stack, used, grid, resampling) if used else None
+        plain = recipe is None and not made
+        reader = _open_inputs(stack, used, grid, resampling, stored=plain) if used else None
         terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
-        if recipe is None and terrain is None and reader is not None:
+        if plain and reader is not None:
             dtype, nodata = common_storage(reader)
             masked = nodata is None and reader.has_masks
             writer = stack.enter_context(
-                open_writer(out, grid, wanted, dtype, nodata, compress=compress, masked=masked)
+                open_writer(out, grid, wanted, dtype, nodata, compress=compress, masked=masked, meaning=used)
             )
             for block in iterate_blocks(grid.shape, progress):
                 values, valid = reader.read(block)
@@ -164,13 +165,16 @@ def _target_grid(first: Path, like: Path | None, pixel_size_m: float | None) -> 
     return metric_grid(grid, pixel_size_m) if grid.is_geographic or pixel_size_m else grid
 
 
-def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling: str) -> LayerReader:
-    datasets = {}
+def _open_inputs(
+    stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling: str, *, stored: bool
+) -> LayerReader:
+    sources, datasets = {}, {}
     for path in dict.fromkeys(band.path for band in bands):
-        dataset = stack.enter_context(open_raster(path))
+        dataset = sources[path] = stack.enter_context(open_raster(path))
         require_overlap(dataset, grid, path)
-        datasets[path] = stack.enter_context(on_grid(dataset, grid, resampling))
-    return LayerReader(bands, datasets)
+        how = "nearest" if holds_classes(dataset, path) else resampling
+        datasets[path] = stack.enter_context(on_grid(dataset, grid, how))
+    return LayerReader(as_stored(bands, sources) if stored else bands, datasets)
 
 
 def _read_inputs(

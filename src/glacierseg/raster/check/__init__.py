@@ -29,7 +29,6 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -39,6 +38,7 @@ from glacierseg.raster.outlines import (
 )
 from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.warp import read_grid
 
 
 def check_scene(
@@ -110,16 +110,14 @@ def _check(
     usable_mask = None
     if mask is not None:
         try:
-            with open_raster(mask) as dataset:
-                own, declared = grid_of(dataset), dataset.nodata
-            classes = scan_mask(mask, own, declared)
+            own, classes = read_grid(mask), scan_mask(mask)
         except GlaciersegError as error:
             of_mask.append(_failed("mask", error))
         else:
             of_mask += [
                 check_mask_grid(own, scene, mask),
                 check_mask_values(classes, mask),
-                check_mask_nodata(declared, mask),
+                check_mask_nodata(classes.declared, mask),
                 check_glacier_share(classes, mask),
             ]
             usable_mask = mask if of_mask[0].status == "passed" else None

@@ -26,7 +26,11 @@ from glacierseg.vectors.inventory.attributes import (
 )
 from glacierseg.vectors.inventory.basins import BasinRules
 from glacierseg.vectors.inventory.divides import Divider
-from glacierseg.vectors.inventory.elevation import LocalRaster, open_local
+from glacierseg.vectors.inventory.elevation import (
+    LocalRaster,
+    open_local,
+    open_local_probability,
+)
 from glacierseg.vectors.inventory.links import id_column, link_table
 from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
 from glacierseg.vectors.styles import style_geopackage
@@ -110,7 +114,7 @@ def make_inventory(
     notes: list[str] = []
     with ExitStack() as stack:
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
-        chance = stack.enter_context(open_local(Path(probability))) if probability else None
+        chance = stack.enter_context(open_local_probability(Path(probability))) if probability else None
         pixel_m = max(_PIXEL_M, min(elevation.grid.pixel_size_m)) if elevation else _PIXEL_M
         ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=pixel_m)
         theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
