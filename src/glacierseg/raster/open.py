@@ -14,6 +14,7 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 import pyproj
 import rasterio
 from pyproj.exceptions import CRSError as UnknownCRSError
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -52,7 +54,7 @@ def open_raster(path: Path | str, **options: Any) -> Any:
             # What has no place is refused by `grid_of`, in words that help.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(name, **options)
-    except (RasterioError, OSError, ValueError) as error:
+    except (RasterioError, OSError, ValueError, CPLE_BaseError) as error:
         raise RasterError(f"{path}: {_what_it_is(Path(name))}") from error
     try:
         _refuse_what_shows_too_little(dataset, path)
@@ -60,6 +62,25 @@ def open_raster(path: Path | str, **options: Any) -> Any:
         dataset.close()
         raise
     return dataset
+
+
+@contextmanager
+def damage_refused(path: Path | str, what: str = "it") -> Iterator[None]:
+    """Turns whatever GDAL raises about a damaged file in the block into one clear error.
+
+    Args:
+        path: The file.
+        what: What of it cannot be read.
+
+    Raises:
+        RasterError: The file cannot be read.
+    """
+    try:
+        yield
+    except (RasterioError, OSError, CPLE_BaseError) as error:
+        raise RasterError(
+            f"{path}: {what} cannot be read; the file is truncated or damaged, copy it again"
+        ) from error
 
 
 def _refuse_what_shows_too_little(dataset: Any, path: Path | str) -> None:

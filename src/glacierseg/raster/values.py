@@ -19,6 +19,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from glacierseg.errors import RasterError
+from glacierseg.raster.open import damage_refused
 
 # An alpha band is opaque or transparent; a few pixels in between are its softened edge. Near infrared that
 # GDAL takes for alpha, as it does the fourth of four 8-bit bands, is not like that.
@@ -80,7 +81,8 @@ def bands_of(dataset: Any, path: Path, *, nodata: float | None = None) -> list[B
     Raises:
         RasterError: The file scales a band by zero or by something that is no number.
     """
-    alpha = alpha_of(dataset)
+    with damage_refused(path):
+        alpha = alpha_of(dataset)
     indexes = [index for index in dataset.indexes if index != alpha]
     bands = []
     for index in indexes:
@@ -148,6 +150,11 @@ class FileReader:
 
     def __init__(self, dataset: Any, path: Path, bands: Sequence[Band]) -> None:
         self._dataset, self._path = dataset, path
+        with damage_refused(path):
+            self._look(bands)
+
+    def _look(self, bands: Sequence[Band]) -> None:
+        dataset = self._dataset
         self._indexes = [band.index for band in bands]
         alpha = alpha_of(dataset)
         self._alpha = None if alpha in self._indexes else alpha
@@ -188,7 +195,7 @@ class FileReader:
             RasterError: The pixels cannot be read.
         """
         shown: NDArray[np.bool_] | None = None
-        try:
+        with damage_refused(self._path, f"pixels near row {int(window.row_off)}"):
             layers = self._dataset.read(self._indexes, window=window, out=out)
             if self._shared:
                 shown = self._dataset.read_masks(self._indexes[0], window=window) > 0
@@ -197,10 +204,4 @@ class FileReader:
             if self._alpha is not None:
                 opaque = self._dataset.read(self._alpha, window=window) > 0
                 shown = opaque if shown is None else shown & opaque
-        except (RasterioError, OSError) as error:
-            raise RasterError(
-                f"{self._path}: pixels near row {int(window.row_off)} cannot be read; the file is truncated "
-                "or "
-                "damaged, copy it again"
-            ) from error
         return layers, shown
