@@ -1,5 +1,6 @@
 """Checks of truth against a scene."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,13 @@ def _make_glacier(value: float, path: Path) -> str:
     """Command that makes a mask in which pixels of one value are glacier and all others background."""
     formula = f"(asarray (== (read 1) {value:g}))"
     return command("rio", "calc", "--not-masked", "--dtype", "uint8", formula, path, "MASK.tif")
+
+
+def check_outlines_shapes(outlines: Any, notes: Sequence[str]) -> CheckResult:
+    """What of the outlines was left out, mended or counted once."""
+    if notes:
+        return CheckResult("truth outlines", "warning", "; ".join(notes), "see that this is what you meant")
+    return CheckResult("truth outlines", "passed", f"{len(outlines)} outlines, used as they are")
 
 
 def check_outlines_crs(outlines: Any, grid: Grid) -> CheckResult:
