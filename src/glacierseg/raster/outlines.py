@@ -81,10 +81,10 @@ def read_shapes(
 
     path = Path(path)
     kind: Kind = "lines" if shapes == "lines" else "polygons"
-    table = read_table(path, layer, kind, option, prefer)
+    table, said = read_table(path, layer, kind, option, prefer)
     given = table.geometry.to_numpy()
     found = mend.lines_of(given) if kind == "lines" else mend.polygons_of(given)
-    said = mend.about_shapes(given, found, kind)
+    said += mend.about_shapes(given, found, kind)
     table = table.set_geometry(found, crs=table.crs)[[shape is not None for shape in found]]
     if table.empty:
         what = "outlines, not points or lines" if kind == "polygons" else "lines, not points or outlines"

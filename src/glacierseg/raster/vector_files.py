@@ -6,6 +6,7 @@ unasked, except where a command has names that it prefers; the error lists them 
 """
 
 import sqlite3
+import warnings
 import zipfile
 from collections.abc import Sequence
 from contextlib import closing
@@ -32,7 +33,7 @@ def is_vector(path: Path) -> bool:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in VECTOR_SUFFIXES:
-        return not suffix.startswith(".tif") and path.is_dir() and _has_shapefiles(path)
+        return path.is_dir() and _has_shapefiles(path)
     if suffix not in {".gpkg", ".zip", ".vrt"} or not path.is_file():
         return True
     try:
@@ -48,7 +49,9 @@ def is_vector(path: Path) -> bool:
         return True
 
 
-def read_table(path: Path, layer: str | None, kind: Kind, option: str, prefer: Sequence[str]) -> Any:
+def read_table(
+    path: Path, layer: str | None, kind: Kind, option: str, prefer: Sequence[str]
+) -> tuple[Any, list[str]]:
     """Reads the table of a layer as it is in the file.
 
     Args:
@@ -59,7 +62,7 @@ def read_table(path: Path, layer: str | None, kind: Kind, option: str, prefer: S
         prefer: Of several layers the first of these names is taken when none is asked for.
 
     Returns:
-        A GeoDataFrame, of any shapes and CRS, or without; its rows are numbered from 0.
+        A GeoDataFrame of any shapes and CRS, or without, its rows numbered from 0; and what was corrected.
 
     Raises:
         TruthError: The file is missing or unreadable, has no such layer, or several and nothing says which.
@@ -69,28 +72,34 @@ def read_table(path: Path, layer: str | None, kind: Kind, option: str, prefer: S
     import pyogrio  # noqa: PLC0415
     from shapely.errors import ShapelyError  # noqa: PLC0415
 
-    virtual = str(path).startswith("/vsi")
-    if not virtual and not path.exists():
-        raise TruthError(f"{path}: no such file; check the path")
+    source = _source(path)
+    said: list[str] = []
     try:
         if path.suffix.lower() in _PARQUET:
             _refuse_layer(path, layer, "is GeoParquet", option)
             table = gpd.read_parquet(path)
         else:
-            source = path if virtual else _source(path)
             name = _layer_of(path, source, layer, kind, option, prefer)
-            # Rings that are not closed are closed; what is no geometry at all becomes NULL.
-            table = pyogrio.read_dataframe(source, layer=name, on_invalid="fix")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                # Open rings are closed; what is no geometry at all becomes NULL.
+                table = pyogrio.read_dataframe(source, layer=name, on_invalid="fix")
+            texts = [str(one.message) for one in caught]
+            if rings := sum(text.startswith("Non closed ring") for text in texts):
+                said.append(f"{rings} open ring{'s' if rings > 1 else ''} closed")
+            said += dict.fromkeys(text for text in texts if not text.startswith("Non closed ring"))
     except ImportError as error:
         raise RequestError(f"{path}: GeoParquet needs pyarrow; pip install 'glacierseg[parquet]'") from error
     except (RuntimeError, ValueError, OSError, ShapelyError) as error:
-        reason = str(error).split(";")[0].replace(f"'{path}'", "it").rstrip(".")
+        if _is_raster(path):
+            raise TruthError(f"{path}: is a raster and holds no {kind}; give a vector file") from error
+        reason = " ".join(str(error).split(";")[0].replace(f"'{path}' ", "").split()).rstrip(".")
         raise TruthError(
             f"{path}: {kind} cannot be read ({reason}); give a vector file, such as .gpkg or .shp"
         ) from error
     if not isinstance(table, gpd.GeoDataFrame):
         raise TruthError(f"{path}: holds no {kind}, only a table without shapes; give a file with shapes")
-    return table
+    return table, said
 
 
 def own_layers(path: Path) -> tuple[str, ...]:
@@ -155,6 +164,12 @@ def one_layer_each(
 
 def _source(path: Path) -> Path | str:
     """Returns what GDAL opens: the file, or what is in a folder or an archive."""
+    if str(path).startswith("/vsi"):
+        # A path makes one slash of the two that stand before an absolute one in GDAL's names.
+        rest = Path("/", *path.parts[2:])
+        return f"/{path.parts[1]}/{rest}" if any(one.is_file() for one in (rest, *rest.parents)) else path
+    if not path.exists():
+        raise TruthError(f"{path}: no such file; check the path")
     if path.is_dir():
         if path.suffix.lower() == ".gdb" or _has_shapefiles(path):
             return path
@@ -163,8 +178,14 @@ def _source(path: Path) -> Path | str:
             f"{path}: is a folder without Shapefiles; give a vector file"
             + (f", such as {path / names[0]}" if names else "")
         )
-    if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+    if path.suffix.lower() == ".shp" and not any(path.with_suffix(one).exists() for one in (".shx", ".SHX")):
+        raise TruthError(
+            f"{path}: its .shx is missing; copy all files of the Shapefile, also its .dbf and .prj"
+        )
+    if path.suffix.lower() != ".zip":
         return path
+    if not zipfile.is_zipfile(path):
+        raise TruthError(f"{path}: is no zip archive, or a damaged one; copy it again")
     members = _members(path)
     folders = {str(PurePosixPath(one).parent) for one in members}
     if not members:
@@ -187,6 +208,16 @@ def _members(path: Path) -> list[str]:
     if not found and others <= {".json", ".csv", ".txt", ".html", ".pdf"}:
         found = sorted(str(one) for one in names if one.suffix.lower() in {".json", ".csv"})
     return found
+
+
+def _is_raster(path: Path) -> bool:
+    if path.suffix.lower() in {".gpkg", ".vrt"}:
+        return not is_vector(path)
+    starts = (b"II*\0", b"MM\0*", b"II+\0", b"\x89HDF", b"CDF", b"\0\0\0\x0cjP", b"\x89PNG", b"\xff\xd8\xff")
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8).startswith(starts)
 
 
 def _has_shapefiles(folder: Path) -> bool:
