@@ -355,9 +355,10 @@ def count_once(table: Any) -> tuple[Any, list[str]]:
     after = result[changed]
     lost_km2 = areas_km2(shapes[changed], table.crs).sum()
     lost_km2 -= areas_km2(after[~shapely.is_missing(after)], table.crs).sum()
+    pairs = int(large.sum())
     clause = (
-        f"{count_of(int(large.sum()), 'pair')} of outlines overlap: {lost_km2:.3g} km2 that lie in more than "
-        "one count once, for the earlier row"
+        f"{lost_km2:.3g} km2 where {count_of(pairs, 'pair')} of outlines overlap{'s' if pairs == 1 else ''} "
+        "count once, for the earlier row"
     )
     if gone := int(shapely.is_missing(result).sum()):
         clause += f", and {count_of(gone, 'outline')} wholly inside others left out"

@@ -178,10 +178,8 @@ def _source(path: Path) -> Path | str:
             f"{path}: is a folder without Shapefiles; give a vector file"
             + (f", such as {path / names[0]}" if names else "")
         )
-    if path.suffix.lower() == ".shp" and not any(path.with_suffix(one).exists() for one in (".shx", ".SHX")):
-        raise TruthError(
-            f"{path}: its .shx is missing; copy all files of the Shapefile, also its .dbf and .prj"
-        )
+    if path.suffix.lower() == ".shp":
+        _require_whole_shapefile(path)
     if path.suffix.lower() != ".zip":
         return path
     if not zipfile.is_zipfile(path):
@@ -196,6 +194,18 @@ def _source(path: Path) -> Path | str:
         raise TruthError(f"{path}: holds several vector files ({', '.join(members)}); unpack it and give one")
     inside = members[0] if len(members) == 1 else folders.pop()
     return f"/vsizip/{path.resolve()}/{inside}".removesuffix("/.")
+
+
+def _require_whole_shapefile(path: Path) -> None:
+    if not any(path.with_suffix(suffix).exists() for suffix in (".shx", ".SHX")):
+        raise TruthError(
+            f"{path}: its .shx is missing; copy all files of the Shapefile, also its .dbf and .prj"
+        )
+    with path.open("rb") as file:
+        head = file.read(28)
+    # The header says how long the file is; of one that is cut short GDAL reads what is left.
+    if head.startswith(b"\0\0\x27\x0a") and path.stat().st_size < 2 * int.from_bytes(head[24:28], "big"):
+        raise TruthError(f"{path}: the file is truncated; copy it again")
 
 
 def _members(path: Path) -> list[str]:
