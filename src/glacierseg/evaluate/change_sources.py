@@ -66,7 +66,7 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
     """
     if is_vector(path):
         table = read_shapes(path, layer=layer, option=option)
-        shapes = shapely.make_valid(table.geometry.to_numpy())
+        shapes = table.geometry.to_numpy()
         return Side(shapes, outline_ids(table), CRS.from_user_input(table.crs), VECTOR_ERROR_M)
     refuse_layer_of_raster(path, layer, option)
     with open_raster(path) as dataset:

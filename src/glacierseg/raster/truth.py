@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from glacierseg.errors import GlaciersegWarning, GridMismatchError, TruthError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.outlines import PIXEL_EXACT, is_vector, read_outlines, refuse_layer_of_raster
+from glacierseg.raster.outlines import PIXEL_EXACT, Shapes, is_vector, read_outlines, refuse_layer_of_raster
 from glacierseg.raster.values import FileReader, bands_of
 from glacierseg.raster.write import create_raster, tiff_profile
 
@@ -37,6 +37,7 @@ def load_truth(
     layer: str | None = None,
     option: str = "--truth-layer",
     prefer: Sequence[str] = PIXEL_EXACT,
+    shapes: Shapes = "glaciers",
 ) -> NDArray[np.uint8]:
     """Reads truth onto a grid.
 
@@ -46,6 +47,7 @@ def load_truth(
         layer: Of a vector file with several, see `glacierseg.raster.outlines`.
         option: Where the user says which layer, for an error.
         prefer: Of several layers the first of these names is taken when none is asked for.
+        shapes: Whether outlines are glaciers or other areas.
 
     Returns:
         `(H, W)` of 0, 1 and 255.
@@ -57,7 +59,8 @@ def load_truth(
         RequestError: A layer is asked for of a raster.
     """
     if is_vector(path):
-        return rasterize_outlines(read_outlines(path, grid, layer=layer, option=option, prefer=prefer), grid)
+        outlines = read_outlines(path, grid, layer=layer, option=option, prefer=prefer, shapes=shapes)
+        return rasterize_outlines(outlines, grid)
     refuse_layer_of_raster(path, layer, option)
     truth = read_mask(path, grid)
     if (truth == GLACIER).any() and (truth == IGNORE).any() and not (truth == BACKGROUND).any():

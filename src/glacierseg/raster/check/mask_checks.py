@@ -1,5 +1,6 @@
 """Checks of truth against a scene."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,13 @@ def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
     if not _FEW <= share <= _MANY:
         return CheckResult("glacier share", "warning", message, "choose a scene with more of both classes")
     return CheckResult("glacier share", "passed", message)
+
+
+def check_outlines_shapes(outlines: Any, notes: Sequence[str]) -> CheckResult:
+    """What of the outlines was left out, mended or counted once."""
+    if notes:
+        return CheckResult("truth outlines", "warning", "; ".join(notes), "see that this is what you meant")
+    return CheckResult("truth outlines", "passed", f"{len(outlines)} outlines, used as they are")
 
 
 def check_outlines_crs(outlines: Any, grid: Grid) -> CheckResult:

@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
-from glacierseg.raster.outlines import read_shapes
+from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.write import atomic_path
 from glacierseg.vectors.inventory.attributes import (
     add_probability,
@@ -31,7 +31,7 @@ from glacierseg.vectors.inventory.elevation import (
     open_local,
     open_local_probability,
 )
-from glacierseg.vectors.inventory.links import id_column, link_table
+from glacierseg.vectors.inventory.links import link_table
 from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
@@ -191,15 +191,9 @@ def _refuse(
 
 
 def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
-    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS)
-    column = id_column(table, wanted)
-    if wanted is not None and column is None:
-        raise RequestError(
-            f"{path}: has no column {wanted!r}{did_you_mean(wanted, map(str, table.columns))}; "
-            f"its columns are {', '.join(map(str, table.columns))}"
-        )
-    ids = table[column].astype(str) if column else pd.Series(range(1, len(table) + 1)).astype(str)
-    kept = gpd.GeoDataFrame({"_their_id": ids.to_numpy()}, geometry=table.geometry.to_numpy(), crs=table.crs)
+    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS, id_column=wanted)
+    ids = table[OUTLINE_ID].to_numpy()
+    kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
     kept = kept.to_crs(crs)
     kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(kept.geometry.to_numpy()), crs=crs))
     # Far away from a projection's home coordinates may become infinite.

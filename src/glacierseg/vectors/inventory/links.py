@@ -9,15 +9,6 @@ import shapely
 
 # Less common ground than this (100 m2) is rounding, not a link.
 _LEAST_KM2 = 1e-4
-_ID_COLUMNS = ("rgi_id", "rgiid", "glims_id", "glimsid", "sgi-id", "glacier_id", "glac_id", "id", "name")
-
-
-def id_column(table: Any, wanted: str | None = None) -> str | None:
-    """Returns the column with the ids of an inventory: the wanted, else the best known, else None."""
-    by_lower = {str(name).lower(): str(name) for name in table.columns}
-    if wanted is not None:
-        return by_lower.get(wanted.lower())
-    return next((by_lower[name] for name in _ID_COLUMNS if name in by_lower), None)
 
 
 def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.DataFrame:
@@ -54,4 +45,4 @@ def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.
     return links.drop(columns="_order").reset_index(drop=True)
 
 
-__all__ = ["id_column", "link_table"]
+__all__ = ["link_table"]
