@@ -285,6 +285,7 @@ def _say_agreement(
 def _say_area(
     talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
 ) -> None:
+    from glacierseg.errors import RasterError  # noqa: PLC0415
     from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
 
     if unlike:
@@ -293,7 +294,12 @@ def _say_area(
             "warnings above)"
         )
         return
-    bounds = predicted_area(probability, calibration, confidence)
+    try:
+        bounds = predicted_area(probability, calibration, confidence)
+    except RasterError as error:
+        # The map itself is whole and right, so this is no failure.
+        talk.say(f"no bounds of its glacier area: {error}")
+        return
     if bounds:
         talk.say(
             f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "

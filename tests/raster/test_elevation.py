@@ -12,6 +12,7 @@ from glacierseg.errors import GlaciersegWarning, GridMismatchError, RasterError
 from glacierseg.raster.blocks import iterate_blocks
 from glacierseg.raster.elevation import open_elevation, open_terrain
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import PixelAxes
 from glacierseg.raster.terrain import TERRAIN, terrain_layers
 from glacierseg.raster.values import bands_of
 from glacierseg.raster.warp import metric_grid
@@ -50,7 +51,7 @@ def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(make_raster, make
     path = make_raster("dem.tif", hills, make_grid(70, 90, size=25))
     grid = make_grid(70, 90, size=25).crop(5, 6, 40, 50)
     read = read_by_blocks(path, grid, 16)
-    expected = terrain_layers(hills[4:46, 5:57], 25, 25, tuple(TERRAIN))
+    expected = terrain_layers(hills[4:46, 5:57], PixelAxes.north_up(25, 25), tuple(TERRAIN))
     for name in TERRAIN:
         np.testing.assert_array_equal(read[name], expected[name])
         assert np.isfinite(read[name]).all()

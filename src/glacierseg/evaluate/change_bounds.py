@@ -28,6 +28,7 @@ from glacierseg.evaluate.glaciers import glaciers_by_outline
 from glacierseg.evaluate.probability import calibrated_strips, require_calibration_of
 from glacierseg.predict.calibration import Calibration, Dispersion, read_calibration
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 
 
@@ -183,6 +184,7 @@ def bound_changes(
         RasterError: A raster is damaged.
         RequestError: The confidence makes no sense.
     """
+    width_m, height_m = even_pixel_m(old.grid, str(old.path), [old.path])
     whose = _nearest(shapes, crs, old.grid)
     count = len(shapes) + 1
     sums = np.zeros((2, 3, count))
@@ -204,7 +206,7 @@ def bound_changes(
             after,
             old.calibration.dispersion,
             new.calibration.dispersion,
-            old.grid.pixel_area_km2,
+            width_m * height_m / 1e6,
             confidence,
         )
 

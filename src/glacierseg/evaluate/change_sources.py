@@ -10,8 +10,11 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod
 
+from glacierseg.errors import TruthError
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
@@ -43,9 +46,18 @@ class Side:
     known: Any = None
 
     def in_crs(self, crs: CRS) -> "Side":
-        """Returns the same in another CRS."""
+        """Returns the same in another CRS.
+
+        Raises:
+            TruthError: Some glacier has no place in it.
+        """
         known = None if self.known is None else shapely.union_all(moved(self.known, self.crs, crs))
         shapes = moved(self.shapes, self.crs, crs)
+        if np.isinf(shapely.get_coordinates(shapes)).any():
+            raise TruthError(
+                "the glaciers of both dates lie too far apart for one projection in metres; compare files "
+                "that hold one region each"
+            )
         if crs != self.crs:
             shapes = shapely.make_valid(shapes)
         return Side(shapes, self.ids, crs, self.error_m, self.grid, known)
@@ -75,7 +87,9 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
     shapes = to_crs(_parts_of(mask), grid.transform) if (mask == GLACIER).any() else np.empty(0, object)
     ids = tuple(str(number) for number in range(1, len(shapes) + 1))
     crs = CRS.from_wkt(grid.crs.to_wkt())
-    return Side(shapes, ids, crs, max(grid.pixel_size_m) / 2, grid, to_crs(_known(mask), grid.transform))
+    return Side(
+        shapes, ids, crs, max(even_pixel_m(grid, str(path))) / 2, grid, to_crs(_known(mask), grid.transform)
+    )
 
 
 def common_crs(old: Side, new: Side) -> CRS:
@@ -83,7 +97,8 @@ def common_crs(old: Side, new: Side) -> CRS:
     grid = old.grid or new.grid
     if grid is not None:
         return CRS.from_wkt(metric_grid(grid).crs.to_wkt())
-    return CRS.from_user_input(gpd.GeoSeries(list(old.shapes), crs=old.crs).estimate_utm_crs())
+    middle = middle_of_shapes(gpd.GeoSeries(list(old.shapes), crs=old.crs))
+    return CRS.from_wkt(utm_at(*middle).to_wkt())
 
 
 def moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:

@@ -40,6 +40,7 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 
@@ -183,13 +184,14 @@ def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9
         None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
 
     Raises:
-        RasterError: The raster is damaged.
+        RasterError: The raster is damaged, or its pixels have very different sizes on the ground.
         RequestError: The confidence makes no sense.
     """
     if calibration.scale.at_bound:
         return None
     with open_raster(path) as dataset:
-        pixel_area_km2 = grid_of(dataset).pixel_area_km2
+        width_m, height_m = even_pixel_m(grid_of(dataset), str(path), [path])
+    pixel_area_km2 = width_m * height_m / 1e6
     sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None
 

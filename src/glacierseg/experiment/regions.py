@@ -20,7 +20,8 @@ from glacierseg.dataset.split import (
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.footprint import area_on_grid, may_meet
+from glacierseg.raster.bounds import may_meet
+from glacierseg.raster.footprint import area_on_grid
 from glacierseg.raster.grid import name_of_crs
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare import stack_rasters
@@ -160,8 +161,7 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
         if not any(((r.roles == ROLE_CODES["train"]) & (r.truth == value)).any() for r in regions):
             raise ConfigError(
                 f"the train parts hold no {what} ({value}); give the role train to ground with {what}, or "
-                "look at "
-                "the truth: what is nodata there is ignored, and is no background"
+                "look at the truth: what is nodata there is ignored, and is no background"
             )
     studied = tuple(
         StudyRegion(region, _areas(config, wanted, region))

@@ -22,14 +22,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds
 
 from glacierseg.errors import GlaciersegWarning, RasterError
 from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks
+from glacierseg.raster.bounds import boxes_in, overlap
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import pixel_axes
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.terrain import HALO_PX, pixel_sizes_m, terrain_layers
+from glacierseg.raster.terrain import HALO_PX, terrain_layers
 from glacierseg.raster.values import as_stored, bands_of
 from glacierseg.raster.warp import on_grid, require_overlap
 from glacierseg.raster.write import create_raster, tiff_profile
@@ -72,14 +72,14 @@ class TerrainReader:
             `(height, width)` by name, NaN where elevation is missing.
 
         Raises:
-            RasterError: The elevation cannot be read, or the grid has no north at its top.
+            RasterError: The elevation cannot be read.
         """
         # The elevation lies on the grid with a halo, where a block and its halo begin at the block's numbers.
         widened = Block(block.row, block.column, block.height + 2 * HALO_PX, block.width + 2 * HALO_PX)
         values, valid = self._elevation.read(widened)
         elevation = np.where(valid[0], values[0].astype(np.float64), np.nan)
-        width_m, height_m = pixel_sizes_m(self._grid, block.row, block.height)
-        return terrain_layers(elevation, width_m, height_m, names)
+        axes = pixel_axes(self._grid, block.row, block.column, block.height, block.width)
+        return terrain_layers(elevation, axes, names)
 
 
 @contextmanager
@@ -211,13 +211,11 @@ def _part(own: Grid, around: Grid | None) -> Block:
     whole = Block(0, 0, own.height, own.width)
     if around is None:
         return whole
-    try:
-        west, south, east, north = transform_bounds(around.crs, own.crs, *around.bounds, densify_pts=21)
-    except (RasterioError, ValueError):
+    boxes = [box for box in boxes_in(around, own.crs) if overlap(box, own.bounds)]
+    if len(boxes) != 1 or not np.isfinite(boxes).all():
         return whole
+    west, south, east, north = boxes[0]
     corners = [~own.transform * (x, y) for x in (west, east) for y in (south, north)]
-    if not np.isfinite(corners).all() or west > east:
-        return whole
     columns, rows = zip(*corners, strict=True)
     left, top = max(math.floor(min(columns)) - _MARGIN_PX, 0), max(math.floor(min(rows)) - _MARGIN_PX, 0)
     right = min(math.ceil(max(columns)) + _MARGIN_PX, own.width)
@@ -231,8 +229,7 @@ def _to_metres(dataset: Any, unit: str, path: Path) -> float:
     if key not in _METRES:
         raise RasterError(
             f"{path}: its values are in {unit!r}, and heights are needed in a unit of length; give an "
-            "elevation "
-            "model, or name the unit with "
+            "elevation model, or name the unit with "
             f"`{shlex.join(['rio', 'edit-info', '--bidx', '1', '--units', 'm', str(path)])}`"
         )
     if key:
@@ -251,8 +248,7 @@ def _refuse_other_units(found: _Heights, unit: str, path: Path) -> None:
     words = shlex.join(["rio", "edit-info", "--bidx", "1", "--units", name, str(path)])
     raise RasterError(
         f"{path}: heights go up to {found.greatest_m:g} m, and no land is higher than {HIGHEST_M:g} m, so "
-        "they are in "
-        f"another unit than {unit or 'metres'}; name it, for example "
+        f"they are in another unit than {unit or 'metres'}; name it, for example "
         f"{'feet' if name == 'ft' else 'decimetres'} with "
         f"`{words}`"
     )
@@ -288,8 +284,7 @@ def _say(found: _Heights, empty: int, to_metres: float, unit: str, path: Path) -
         share = 100 * (found.odd + empty) / max(found.pixels, 1)
         warnings.warn(
             f"{path}: elevation leaves out {' and '.join(parts)}, {share:.3g} % of its pixels here; declare "
-            "them "
-            "as nodata",
+            "them as nodata",
             GlaciersegWarning,
             stacklevel=4,
         )

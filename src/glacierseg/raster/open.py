@@ -120,14 +120,12 @@ def grid_of(dataset: Any) -> Grid:
     if points and dataset.transform.is_identity:
         raise RasterError(
             f"{name}: lies on {len(points)} ground control points and has no geotransform; warp it first, "
-            "for "
-            f"example with `{_warp(name)}`"
+            f"for example with `{_warp(name)}`"
         )
     if dataset.transform.is_identity and dataset.rpcs is not None:
         raise RasterError(
             f"{name}: lies by rational polynomials (RPCs) and has no geotransform; orthorectify it first, "
-            "for "
-            "example with GDAL's `gdalwarp -rpc` or in QGIS"
+            "for example with GDAL's `gdalwarp -rpc` or in QGIS"
         )
     if dataset.transform.is_identity:
         raise RasterError(
@@ -250,8 +248,7 @@ def _product(path: Path) -> str | None:
     if any(re.fullmatch(r"MTD_MSIL(1C|2A)\.xml|manifest\.safe", one) for one in names):
         return (
             "is a Sentinel-2 product, not a raster; give its bands (IMG_DATA/R10m/*_B02_10m.jp2 and so on) "
-            "to "
-            "`glacierseg prepare stack`"
+            "to `glacierseg prepare stack`"
         )
     if any(re.search(r"_MTL\.(txt|xml|json)$", one) for one in names):
         return (
@@ -313,8 +310,7 @@ def _refuse_missing_members(dataset: Any, path: Path | str) -> None:
             if not _exists(member):
                 raise RasterError(
                     f"{mosaic}: is a mosaic that shows {member}, which is missing; put that file back, or "
-                    "make "
-                    "the mosaic again without it"
+                    "make the mosaic again without it"
                 )
             if member.suffix.lower() == ".vrt" and member not in seen:
                 waiting.append(member)

@@ -69,8 +69,7 @@ def open_probability(path: Path) -> Iterator[ProbabilityReader]:
         if np.dtype(band.dtype).kind != "f":
             raise RasterError(
                 f"{path}: holds whole numbers ({band.dtype}) without a scale, and probabilities lie between "
-                "0 and "
-                f"1; {_cure(path)}"
+                f"0 and 1; {_cure(path)}"
             )
         yield ProbabilityReader(Path(path), grid_of(dataset), band, dataset)
 

@@ -66,8 +66,7 @@ def load_truth(
     if (truth == GLACIER).any() and (truth == IGNORE).any() and not (truth == BACKGROUND).any():
         warnings.warn(
             f"{path}: truth holds glacier (1) and pixels to ignore, and no background (0), so glacier that "
-            "is "
-            "mapped in excess cannot be seen; if what is ignored is background, give it 0",
+            "is mapped in excess cannot be seen; if what is ignored is background, give it 0",
             GlaciersegWarning,
             stacklevel=2,
         )
@@ -133,8 +132,7 @@ class MaskReader:
         if len(bands) != 1:
             raise TruthError(
                 f"{path}: has {len(bands)} bands, and a mask has one; give a mask (are scene and mask the "
-                "wrong "
-                "way round?)"
+                "wrong way round?)"
             )
         if self.nodata == GLACIER:
             raise TruthError(
@@ -185,8 +183,7 @@ class MaskReader:
             declare = shlex.join(["rio", "edit-info", "--nodata", str(IGNORE), str(self.path)])
             raise TruthError(
                 f"{self.path}: mask holds 255 and no 1, and glacier must be 1; if 255 is the glacier, bring "
-                "it "
-                f"to 1 with `{make_glacier(IGNORE, self.path)}`, and if it is no data, declare it with "
+                f"it to 1 with `{make_glacier(IGNORE, self.path)}`, and if it is no data, declare it with "
                 f"`{declare}`"
             )
 

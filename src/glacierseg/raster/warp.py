@@ -11,13 +11,13 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.errors import GridMismatchError, RasterError, RequestError, did_you_mean
+from glacierseg.raster.bounds import boxes_in, crs_towards, may_meet, middle_of, move_points, utm_at
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.ground import sides_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.values import Band, FileReader, alpha_of, bands_of
 from glacierseg.raster.write import create_raster, tiff_profile
@@ -96,13 +96,8 @@ def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
         RasterError: The raster has no CRS.
         GridMismatchError: They share none.
     """
-    own = grid_of(dataset)
-    try:
-        west, south, east, north = transform_bounds(own.crs, grid.crs, *own.bounds, densify_pts=21)
-    except (RasterioError, ValueError):
-        west = south = east = north = math.inf
-    left, bottom, right, top = grid.bounds
-    if not (west < right and east > left and south < top and north > bottom):
+    if not may_meet(grid_of(dataset), grid):
+        left, bottom, right, top = grid.bounds
         raise GridMismatchError(
             f"{path}: lies elsewhere than the wanted grid ({name_of_crs(grid.crs)}, "
             f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
@@ -142,7 +137,7 @@ def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
             options["add_alpha"] = True
         with WarpedVRT(
             source,
-            src_crs=own.crs,
+            src_crs=crs_towards(own, grid),
             crs=grid.crs,
             transform=grid.transform,
             height=grid.height,
@@ -203,12 +198,20 @@ def metric_grid(grid: Grid, pixel_size_m: float | None = None) -> Grid:
 
     Returns:
         A grid whose lines lie on multiples of the pixel size, so that neighbouring grids fit together.
+
+    Raises:
+        RasterError: The grid is too wide for one zone.
     """
     crs = utm_crs(grid)
     size = pixel_size_m or math.sqrt(grid.pixel_area_km2 * 1e6)
     if pixel_size_m is None and size >= 5:
         size = float(round(size))
-    west, south, east, north = transform_bounds(grid.crs, crs, *grid.bounds, densify_pts=21)
+    ((west, south, east, north),) = boxes_in(grid, crs)
+    if not math.isfinite(west + south + east + north):
+        raise RasterError(
+            f"a grid in {name_of_crs(grid.crs)} is too wide for {name_of_crs(crs)}, the UTM zone of its "
+            "middle; cut it into smaller scenes first"
+        )
     first_column, first_row = math.floor(west / size), math.ceil(north / size)
     return Grid(
         crs,
@@ -219,14 +222,29 @@ def metric_grid(grid: Grid, pixel_size_m: float | None = None) -> Grid:
 
 
 def utm_crs(grid: Grid) -> CRS:
-    """Returns the UTM zone (WGS 84) of a grid's centre."""
-    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds, densify_pts=21)
-    zone = min(max(int(((west + east) / 2 + 180) // 6) + 1, 1), 60)
-    return CRS.from_epsg((32600 if south + north >= 0 else 32700) + zone)
+    """Returns the UTM zone (WGS 84) of a grid's centre, see `glacierseg.raster.bounds.utm_at`.
+
+    Raises:
+        RasterError: The centre has no place on Earth.
+    """
+    longitude, latitude = middle_of(grid)
+    if not math.isfinite(longitude + latitude):
+        raise RasterError(
+            f"the middle of a grid has no place on Earth in {name_of_crs(grid.crs)}, so it has no UTM zone; "
+            "check that its CRS is the right one, or cut it into smaller scenes"
+        )
+    return utm_at(longitude, latitude)
 
 
 def _kernel_scales(source: Grid, target: Grid) -> tuple[float, float]:
     """Target pixels per source pixel along both axes, at most 1."""
-    scales = [own / wanted for own, wanted in zip(source.pixel_size_m, target.pixel_size_m, strict=True)]
+    wanted_m = target.pixel_size_m
+    # The source may reach over half the globe, so its pixels are measured where the target is.
+    place = target.transform * (target.width / 2, target.height / 2)
+    ((x, y),) = move_points(np.array([place]), target.crs, source.crs)
+    own_m = sides_m(source.crs, source.transform, *(~source.transform * (x, y)))
+    if not math.isfinite(sum(own_m)):
+        own_m = source.pixel_size_m
+    scales = [own / wanted for own, wanted in zip(own_m, wanted_m, strict=True)]
     x_scale, y_scale = (1.0 if scale > _SAME_SIZE else scale for scale in scales)
     return x_scale, y_scale

@@ -3,12 +3,10 @@
 import math
 from collections.abc import Mapping
 
-from pyproj import Geod
-from rasterio.warp import transform
-
 from glacierseg.raster.check.result import CheckResult, command
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.ground import TOLERANCE, stated_m, unevenness
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Band, Scene
@@ -83,6 +81,15 @@ def check_crs(scene: Scene) -> CheckResult:
     grid = scene.grid
     name, utm = name_of_crs(grid.crs), name_of_crs(utm_crs(grid))
     width_m, height_m = grid.pixel_size_m
+    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(width_m * height_m):.3g}", "--out", "UTM.tif")
+    if not unevenness(grid) <= TOLERANCE:
+        return CheckResult(
+            "CRS",
+            "warning",
+            f"pixels have very different sizes on the ground by place ({name}), so lengths and areas in them "
+            f"are refused; use {utm}",
+            fix,
+        )
     if grid.is_geographic:
         return CheckResult(
             "CRS",
@@ -90,14 +97,14 @@ def check_crs(scene: Scene) -> CheckResult:
             f"{name} is in degrees; a pixel is {width_m:.1f} x {height_m:.1f} m here; use {utm}",
             _stack(scene, "--out", "UTM.tif"),
         )
-    true_m = _true_sides_m(grid)
-    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(math.prod(true_m)):.3g}", "--out", "UTM.tif")
-    stretch = max(abs(width_m / true_m[0] - 1), abs(height_m / true_m[1] - 1))
+    stated = stated_m(grid.crs, grid.transform)
+    stretch = max(abs(stated[0] / width_m - 1), abs(stated[1] / height_m - 1))
     if stretch > _STRETCHED:
         return CheckResult(
             "CRS",
             "warning",
-            f"{name} stretches lengths by {100 * stretch:.0f} % here, so areas would be wrong; use {utm}",
+            f"{name} stretches lengths by {100 * stretch:.0f} % here; a pixel is {width_m:.1f} x "
+            f"{height_m:.1f} m on the ground; use {utm}",
             fix,
         )
     if abs(float(grid.crs.linear_units_factor[1]) - 1) > 1e-9:
@@ -110,7 +117,7 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
     width_m, height_m = grid.pixel_size_m
     patch_km = patch_px * math.sqrt(width_m * height_m) / 1000
     message = (
-        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m; "
+        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m on the ground; "
         f"a patch of {patch_px} px covers {patch_km:.3g} km"
     )
     if min(grid.shape) < patch_px:
@@ -284,20 +291,6 @@ def _scale_of(scene: Scene, least: float, greatest: float) -> str:
     if scene.dtype.kind in "iu" and least >= 0 and greatest <= 20000:
         return "looks like reflectance x 10 000"
     return "digital numbers or physical units"
-
-
-def _true_sides_m(grid: Grid) -> tuple[float, float]:
-    """Width and height of a pixel on the ellipsoid, at the centre of a projected grid."""
-    middle = grid.width / 2, grid.height / 2
-    geod, sides = Geod(ellps="WGS84"), []
-    for axis in (0, 1):
-        ends = []
-        for step in (-0.5, 0.5):
-            column, row = (middle[0] + step, middle[1]) if axis == 0 else (middle[0], middle[1] + step)
-            ends.append(grid.transform * (column, row))
-        longitudes, latitudes = transform(grid.crs, "EPSG:4326", *zip(*ends, strict=True))
-        sides.append(float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2]))
-    return sides[0], sides[1]
 
 
 def _percent(share: float) -> str:

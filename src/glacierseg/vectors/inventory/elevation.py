@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Proj, Transformer
-from pyproj.exceptions import ProjError
+from pyproj import CRS
 
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.elevation import open_elevation
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import unevenness
 from glacierseg.raster.open import grid_of
 from glacierseg.raster.probability import open_probability, require_probabilities
 from glacierseg.raster.values import bands_of
@@ -23,8 +23,8 @@ from glacierseg.raster.warp import metric_grid, on_grid
 
 # A bounding box of more pixels is read from a coarser grid: 4000 x 4000 float64 arrays are 128 MB each.
 _MOST_PX = 16_000_000
-# A projection that stretches lengths by more than this falsifies slopes; then a UTM grid is used.
-_LARGEST_STRETCH = 0.02
+# Where one pixel size is wrong by more than this, ways along the ice would be; then a UTM grid is used.
+_LARGEST_ERROR = 0.02
 
 
 class LocalRaster:
@@ -53,13 +53,12 @@ class LocalRaster:
         )
 
     def metric_window(self, bounds: tuple[float, float, float, float], margin_px: int) -> Grid:
-        """Returns a north-up grid around a box, true to lengths within 2 % and of bearable size.
+        """Returns a grid around a box, of bearable size, whose pixels are of one size within 2 %.
 
         It is the raster's own lattice where that serves, else one in UTM, or a coarser one.
         """
         grid = self.window(bounds, margin_px)
-        a, b, _, d, e, _ = grid.transform[:6]
-        if b or d or a <= 0 or e >= 0 or self._stretch(grid) > _LARGEST_STRETCH:
+        if not unevenness(grid) <= _LARGEST_ERROR:
             grid = metric_grid(grid)
         if (pixels := grid.height * grid.width) > _MOST_PX:
             grid = coarser(grid, math.ceil(math.sqrt(pixels / _MOST_PX)))
@@ -93,19 +92,6 @@ class LocalRaster:
         if self._require is not None:
             self._require(found, self.path)
         return found
-
-    def _stretch(self, grid: Grid) -> float:
-        if grid.is_geographic:
-            return 0.0
-        left, bottom, right, top = grid.bounds
-        try:
-            point = Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True).transform(
-                (left + right) / 2, (bottom + top) / 2
-            )
-            scale = Proj(self.crs).get_factors(*point).areal_scale
-        except (ProjError, TypeError):
-            return math.inf
-        return abs(math.sqrt(scale) - 1)
 
 
 def coarser(grid: Grid, factor: int) -> Grid:
