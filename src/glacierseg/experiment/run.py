@@ -151,7 +151,7 @@ def _begin(
 ) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
     """Opens and checks everything; gives the regions and the names of all bands."""
     sources = open_sources(config)
-    inputs = [path for scene in sources.values() for path in scene.paths]
+    inputs = [path for scene in sources.values() for path in scene.files]
     for region in config.regions:
         parts = [part.polygon for part in region.roles.values() if part is not None]
         for path in (region.truth, region.dem, *parts):

@@ -1,6 +1,7 @@
 """Writing results so that a file under its final name is always whole."""
 
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -8,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,28 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: is damaged; remove it and run again") from error
+
+
+def digest_of(path: Path) -> str:
+    """Returns the SHA-256 digest of a file's content; a file that did not change is read once a process.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        facts = path.stat()
+        stamp = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+        return _digest(path, stamp)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); check the file and its rights"
+        ) from error
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> dict[str, Any]:
