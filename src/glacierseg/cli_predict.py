@@ -7,6 +7,7 @@ import typer
 
 from glacierseg.cli_data import split_names
 from glacierseg.cli_weights import WeightsName, split_model
+from glacierseg.raster.outputs import writes
 
 if TYPE_CHECKING:
     from glacierseg.console import Talk
@@ -26,6 +27,7 @@ def add_predict_command(app: typer.Typer) -> None:
     app.command()(predict)
 
 
+@writes(out=None)
 def predict(
     paths: Annotated[
         list[Path],

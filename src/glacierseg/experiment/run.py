@@ -19,6 +19,7 @@ from glacierseg.experiment.regions import StudyRegion, choose_bands, open_source
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
+from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.ground import ground_pixel_m
 from glacierseg.training.processes import find_processes, join, wait_for_others
@@ -49,7 +50,7 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
             "same folder first, then `run` goes on from there"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked():
+    with folder.locked(), keeping(config.regions):
         return _run(config, folder, talk)
 
 
@@ -124,7 +125,7 @@ def train_one(
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked() if processes.is_first else nullcontext():
+    with folder.locked() if processes.is_first else nullcontext(), keeping(config.regions):
         # The first process checks and stores everything; the others read what it stored.
         if processes.is_first:
             studied, every_band = _begin(config, folder, talk)

@@ -27,6 +27,7 @@ from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
@@ -39,6 +40,7 @@ Progress = Callable[[float], None]
 _GDALS_TAG = "AREA_OR_POINT"
 
 
+@writes(out_dir=None)
 def predict_scene(
     model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble | Weights",
     scene: Scene | Path | str | Sequence[Path | str],
@@ -132,6 +134,8 @@ def predict_scene(
         name=name,
         tags=tags,
     )
+    for path in (job.files.probability, job.files.mask):
+        require_output(path)
     if not again:
         _refuse_maps_of_others(job)
     return write_prediction(

@@ -11,11 +11,13 @@ from glacierseg.raster.blocks import LayerReader, Progress, iterate_blocks, open
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.scene import Band
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 from glacierseg.raster.warp import bands_of, on_grid, read_grid, require_overlap, require_resampling
 
 
+@writes(out=TIFF)
 def align_raster(
     source: Path | str,
     like: Path | str,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import write_raster
 from glacierseg.refine.ground import align_truth, ground_pixel_m, slope_on_grid
@@ -21,6 +22,7 @@ from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, require_comparable
 
 
+@writes(out_path=TIFF)
 def refine_file(
     mask_path: Path,
     out_path: Path,
@@ -35,7 +37,7 @@ def refine_file(
 
     Args:
         mask_path: A mask raster.
-        out_path: The refined mask; may be the same file.
+        out_path: The refined mask.
         parameters: What to do; the defaults when None.
         dem: Elevation in metres in any CRS and resolution, where the parameters ask for the slope.
 

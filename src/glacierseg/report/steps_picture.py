@@ -11,6 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.refine.ground import ground_pixel_m, slope_on_grid
 from glacierseg.refine.parameters import RefineParameters
@@ -73,6 +74,7 @@ def figure_refinement_steps(
     return figure
 
 
+@writes(picture=())
 def draw_refinement_steps(
     mask_path: Path, picture: Path, parameters: RefineParameters | None = None, *, dem: Path | None = None
 ) -> None:
