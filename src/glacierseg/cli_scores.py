@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg.cli_weights import Member, WeightsName, one_model, split_model
+from glacierseg.raster.outputs import writes
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 
@@ -16,6 +17,7 @@ def add_score_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@writes(out=(".json",))
 def evaluate(
     predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
     truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
@@ -84,6 +86,7 @@ def evaluate(
         talk.table(title, columns, [[plain(cell) for cell in row] for row in rows])
 
 
+@writes(out=(".csv",), plot=())
 def bands(
     paths: Annotated[
         list[Path],

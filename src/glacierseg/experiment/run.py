@@ -20,6 +20,7 @@ from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
+from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
@@ -49,7 +50,7 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
             "same folder first, then `run` goes on from there"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked():
+    with folder.locked(), keeping(config.regions):
         return _run(config, folder, talk)
 
 
@@ -124,7 +125,7 @@ def train_one(
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked() if processes.is_first else nullcontext():
+    with folder.locked() if processes.is_first else nullcontext(), keeping(config.regions):
         # The first process checks and stores everything; the others read what it stored.
         if processes.is_first:
             studied, every_band = _begin(config, folder, talk)
@@ -151,7 +152,7 @@ def _begin(
 ) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
     """Opens and checks everything; gives the regions and the names of all bands."""
     sources = open_sources(config)
-    inputs = [path for scene in sources.values() for path in scene.paths]
+    inputs = [path for scene in sources.values() for path in scene.files]
     for region in config.regions:
         parts = [part.polygon for part in region.roles.values() if part is not None]
         for path in (region.truth, region.dem, *parts):

@@ -11,6 +11,7 @@ from glacierseg.raster.blocks import LayerReader, Progress, common_storage, iter
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, open_mask, plain_mask
 from glacierseg.raster.values import Band, as_stored, bands_of
 from glacierseg.raster.warp import (
@@ -23,6 +24,7 @@ from glacierseg.raster.warp import (
 )
 
 
+@writes(out=TIFF)
 def align_raster(
     source: Path | str,
     like: Path | str,

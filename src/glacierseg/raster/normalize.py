@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.outputs import TIFF, require_output, writes
 from glacierseg.raster.ranges import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,
@@ -24,6 +25,7 @@ NODATA = 0
 DARKEST, BRIGHTEST = 1, 255
 
 
+@writes(out=TIFF)
 def normalize_scene(
     scene: Scene,
     out: Path | str,
@@ -69,6 +71,7 @@ def normalize_scene(
     out, ranges = Path(out), Path(ranges)
     measuring = not ranges.exists()
     if measuring:
+        require_output(ranges, (".json",))
         measured = measure_ranges(
             measure_on or [scene],
             low_percentile=low_percentile,

@@ -13,6 +13,7 @@ from glacierseg.raster.blocks import Progress, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 from glacierseg.raster.warp import read_grid, utm_crs
 
@@ -20,6 +21,7 @@ from glacierseg.raster.warp import read_grid, utm_crs
 _BLOCK_PX = 2048
 
 
+@writes(out=TIFF)
 def rasterize_file(
     outlines: Path | str,
     like: Path | str,

@@ -11,9 +11,11 @@ from glacierseg.raster.blocks import (
     open_writer,
 )
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.scene import Scene
 
 
+@writes(out=TIFF)
 def select_bands(
     scene: Scene,
     bands: Sequence[str | int],

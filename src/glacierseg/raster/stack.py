@@ -22,6 +22,7 @@ from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.values import Band, as_stored, bands_of
@@ -35,6 +36,7 @@ from glacierseg.raster.warp import (
 )
 
 
+@writes(out=TIFF)
 def stack_rasters(
     files: Path | str | Sequence[Path | str],
     out: Path | str,

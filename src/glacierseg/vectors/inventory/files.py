@@ -1,5 +1,6 @@
 """From a mask or outlines to the file of an inventory."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pyproj import CRS
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
+from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.vectors.inventory.attributes import (
     add_probability,
@@ -36,6 +38,7 @@ from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
+_TABLES = ("glaciers", "hypsometry", "links")
 DIVIDES = ("auto", "terrain", "existing", "none")
 # Lattice for outlines without elevation model; with one, its own pixel size, but no finer than this.
 _PIXEL_M = 10.0
@@ -62,6 +65,7 @@ class Inventory:
     notes: tuple[str, ...]
 
 
+@writes(out_path=())
 def make_inventory(
     source: Path | str,
     out_path: Path | str,
@@ -79,6 +83,7 @@ def make_inventory(
     min_dem_share: float = 0.95,
     smooth: bool = True,
     rules: BasinRules | None = None,
+    overwrite: bool = False,
 ) -> Inventory:
     """Makes an inventory of a mask or of outlines: divides ice bodies and measures every glacier.
 
@@ -102,6 +107,7 @@ def make_inventory(
         min_dem_share: Terrain attributes are left empty where less of an outline has elevation.
         smooth: Smooth the outlines of a mask and the divides.
         rules: How terrain is cut into basins.
+        overwrite: Replace also a GeoPackage that holds other layers than those of an inventory.
 
     Raises:
         RequestError: An option makes no sense.
@@ -111,6 +117,8 @@ def make_inventory(
     """
     source, out_path = Path(source), Path(out_path)
     _refuse(out_path, divides, min_area_km2, buffer_m, min_dem_share, dem, existing)
+    replaceable = None if overwrite else _TABLES
+    require_output(out_path, tables=replaceable)
     notes: list[str] = []
     with ExitStack() as stack:
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
@@ -160,7 +168,7 @@ def make_inventory(
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
         "min_area_km2": f"{min_area_km2:g}",
     }
-    _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts)
+    _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts, replaceable)
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
 
 
@@ -268,8 +276,9 @@ def _write(
     glaciers: gpd.GeoDataFrame,
     tables: dict[str, pd.DataFrame | None],
     facts: dict[str, str],
+    replaceable: Collection[str] | None,
 ) -> None:
-    with atomic_path(path) as part:
+    with atomic_path(path, tables=replaceable) as part:
         pyogrio.write_dataframe(
             glaciers, part, layer="glaciers", driver="GPKG", geometry_type="Polygon",
             dataset_metadata=facts, layer_metadata=facts,
