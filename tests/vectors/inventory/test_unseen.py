@@ -16,7 +16,7 @@ HERE = Affine(30, 0, 478_000, 0, -30, 3_108_000)
 def shares_of(mask, smooth=False):
     traced = trace_polygons(mask)
     outlines = to_crs(smooth_outlines(traced) if smooth else traced, HERE)
-    return observed_shares(outlines, ends_of_data(mask, HERE, mask == 1), 30.0)
+    return observed_shares(outlines, ends_of_data(mask, HERE, mask == 1), 15.0)
 
 
 @given(arrays(np.uint8, (7, 8), elements=st.sampled_from([0, 1, 1, 255])))
@@ -69,5 +69,5 @@ def test_a_divide_is_neither_seen_nor_unseen():
     mask[10:20, 10:30] = 1
     mask[10:20, 30:] = 255
     halves = to_crs(np.array([shapely.box(10, 10, 20, 20), shapely.box(20, 10, 30, 20)]), HERE)
-    shares = observed_shares(halves, ends_of_data(mask, HERE, mask == 1), 30.0)
+    shares = observed_shares(halves, ends_of_data(mask, HERE, mask == 1), 15.0)
     assert shares.tolist() == pytest.approx([1, 2 / 3], abs=1e-3)

@@ -60,7 +60,8 @@ class Ice:
         """Returns how much of each outline the data show, see `observed_shares`; NaN for outlines."""
         if self.half_pixel_m is None:
             return np.full(len(outlines), np.nan)
-        return observed_shares(outlines, self.ends, abs(self.lattice.transform.determinant) ** 0.5)
+        # Smooth outlines lie within half a pixel of those along pixel edges.
+        return observed_shares(outlines, self.ends, 0.5 * abs(self.lattice.transform.determinant) ** 0.5)
 
 
 def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> Ice:

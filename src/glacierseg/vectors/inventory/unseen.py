@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from glacierseg.raster.truth import IGNORE
 from glacierseg.vectors.trace import to_crs
 
-# Smooth outlines lie within half a pixel of those along pixel edges.
-_REACH_PX = 0.5
 # Lines end a little before the corner, so that they do not lie along the edge that leads away from it.
 _HAIR_PX = 1e-3
 
@@ -46,7 +44,7 @@ def ends_of_data(
     return to_crs(np.asarray(shapely.linestrings(np.concatenate(found))), transform)
 
 
-def observed_shares(outlines: NDArray[Any], ends: NDArray[Any], pixel: float) -> NDArray[np.float64]:
+def observed_shares(outlines: NDArray[Any], ends: NDArray[Any], reach: float) -> NDArray[np.float64]:
     """Returns the share of the length of each outline where the data show that the ice ends.
 
     Elsewhere the outline follows the end of the data, and the ice may go on beyond it. Lines between two
@@ -55,12 +53,11 @@ def observed_shares(outlines: NDArray[Any], ends: NDArray[Any], pixel: float) ->
     Args:
         outlines: `(N,)` polygons that do not overlap.
         ends: `(M,)` lines where data end, in the same CRS.
-        pixel: Side of a pixel in units of that CRS; an outline within half a pixel of such a line follows it.
+        reach: An outline that is no farther from such a line follows it, in units of that CRS.
 
     Returns:
         `(N,)` from 0 to 1, exactly 1 where data end nowhere along the outline.
     """
-    reach = _REACH_PX * pixel
     shares = np.ones(len(outlines))
     if not len(ends):
         return shares
@@ -70,7 +67,7 @@ def observed_shares(outlines: NDArray[Any], ends: NDArray[Any], pixel: float) ->
         rim = outlines[one].boundary
         others = glaciers.query(outlines[one], predicate="intersects")
         if len(others) > 1:
-            rim = rim.difference(shapely.union_all(outlines[others[others != one]]).buffer(1e-3 * pixel))
+            rim = rim.difference(shapely.union_all(outlines[others[others != one]]).buffer(2e-3 * reach))
         beside = shapely.union_all(shapely.buffer(ends[near[of == one]], reach, cap_style="flat"))
         if rim.length > 0:
             shares[one] = 1 - rim.intersection(beside).length / rim.length
