@@ -216,6 +216,19 @@ def years_between(old: str, new: str) -> float:
     return years
 
 
+def polygons_only(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Returns shapes as multipolygons, without the points, lines and slivers that overlays leave behind."""
+    found = np.full(len(shapes), shapely.MultiPolygon(), object)
+    pieces, owner = shapely.get_parts(shapes, return_index=True)
+    # A collection may hold multipolygons.
+    parts, piece = shapely.get_parts(pieces, return_index=True)
+    areal = (shapely.get_dimensions(parts) == 2) & (shapely.area(parts) > _SLIVER_M2)
+    owners, index = np.unique(owner[piece[areal]], return_inverse=True)
+    if len(owners):
+        found[owners] = shapely.multipolygons(parts[areal], indices=index)
+    return found
+
+
 def _apart(polygons: NDArray[Any]) -> NDArray[Any]:
     """Takes from every polygon what an earlier one has already."""
     result = polygons.copy()

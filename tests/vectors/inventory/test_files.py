@@ -90,6 +90,22 @@ def test_glaciers_at_the_rim_are_marked(ground):
     assert any("2 glaciers reach the rim" in note for note in made.notes)
 
 
+def test_glaciers_that_missing_data_cut_are_marked(ground):
+    mask = np.zeros((60, 60), np.uint8)
+    mask[10:20, 10:20] = mask[20:30, 40:50] = 1
+    mask[40:50, 30:40] = 1
+    mask[:, 20:25] = mask[44:46, 34:36] = 255
+    write_mask(ground / "cut.tif", mask, grid_of(60, 60))
+    made = make_inventory(ground / "cut.tif", ground / "out.gpkg", min_area_km2=0)
+    stored = gpd.read_file(made.path, layer="glaciers").sort_values("cenlat", ascending=False)
+    assert stored["observed_share"].tolist() == pytest.approx([0.75, 1, 40 / 48], abs=0.02)
+    assert stored["observed_share"].iloc[1] == 1
+    assert not stored["at_rim"].any()
+    assert any("2 glaciers are partly without data" in note for note in made.notes)
+    outlines = make_inventory(made.path, ground / "again.gpkg", min_area_km2=0).glaciers
+    assert outlines["observed_share"].isna().all()
+
+
 def test_masks_in_degrees_and_probability_in_eight_bits(ground):
     elevation, mask, _ = two_valleys()
     grid = Grid(CRS.from_epsg(4326), Affine(0.0003, 0, 86.8, 0, -0.00027, 28.0), *mask.shape)

@@ -137,8 +137,8 @@ def make_inventory(
         polygons, origins, bodies = _divide(ice, divider, divides, notes)
         glaciers = _table(polygons, origins, ice.crs, min_area_km2, prefix)
         glaciers["at_rim"] = ice.at_rim(glaciers.geometry.to_numpy())
-        if number := int(glaciers["at_rim"].sum()):
-            notes.append(f"{number} glaciers reach the rim of {source} and may go on beyond it (`at_rim`)")
+        glaciers["observed_share"] = ice.observed_shares(glaciers.geometry.to_numpy())
+        notes += _about_unseen(glaciers, source)
         if len(glaciers) == 0:
             notes.append(f"{source}: no glacier has {min_area_km2:g} km2 or more; the inventory is empty")
         if buffer_m is None:
@@ -247,6 +247,20 @@ def _table(
     table.insert(0, "inv_id", inventory_ids(lon, lat, prefix))
     table.insert(4, "utm_zone", utm_zones(lon, lat))
     return table
+
+
+def _about_unseen(glaciers: gpd.GeoDataFrame, source: Path) -> list[str]:
+    notes = []
+    if number := int(glaciers["at_rim"].sum()):
+        reach = "1 glacier reaches" if number == 1 else f"{number} glaciers reach"
+        notes.append(f"{reach} the rim of {source} and may go on beyond it (`at_rim`)")
+    if number := int((glaciers["observed_share"] < 1).sum()):
+        are = "1 glacier is" if number == 1 else f"{number} glaciers are"
+        notes.append(
+            f"{are} partly without data in {source} (`observed_share` below 1): area and uncertainty are "
+            "those of the part that it shows"
+        )
+    return notes
 
 
 def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: float) -> list[str]:
