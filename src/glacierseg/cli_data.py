@@ -197,8 +197,15 @@ def stack(
         float | None, typer.Option(help="Bring the first file to its UTM zone, with such pixels.")
     ] = None,
     resampling: Annotated[str, typer.Option(help="nearest, bilinear, cubic, average or mode.")] = "bilinear",
-    scale: Annotated[float, typer.Option(help="Multiply spectral bands of the recipe by this.")] = 1.0,
-    offset: Annotated[float, typer.Option(help="Then add this.")] = 0.0,
+    scale: Annotated[
+        float | None, typer.Option(help="Multiply the recipe's bands of reflected light by this.")
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Then add this; 0 says that the values are right as they are.")
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Value of pixels without data where the files declare none.")
+    ] = None,
     uncompressed: Uncompressed = False,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
@@ -219,6 +226,7 @@ def stack(
             resampling=resampling,
             scale=scale,
             offset=offset,
+            nodata=nodata,
             compress=not uncompressed,
             progress=progress,
         )
