@@ -139,6 +139,7 @@ def normalize(
 
     talk = Talk()
     given = split_names(names)
+    outside: list[str] = []
     how = "reused as stored in" if ranges.exists() else "measured and stored in"
     with talk.bar("normalizing") as progress:
         normalize_scene(
@@ -151,8 +152,9 @@ def normalize(
             physical=physical,
             compress=not uncompressed,
             progress=progress,
+            say=outside.append,
         )
-    talk.say(f"{out}, ranges {how} {ranges}")
+    talk.say("; ".join([f"{out}, ranges {how} {ranges}", *outside]))
 
 
 @prepare.command()

@@ -105,17 +105,6 @@ def test_scale_and_offset_come_before_indices(spectral, dem, tmp_path):
     assert np.nanmin(bands["elevation"]) > 3999
 
 
-def reflectances(height=40, width=50):
-    """Blue, green, red, nir, swir1, swir2 of rock and ice, with shadow in every band."""
-    rng = np.random.default_rng(3)
-    ice = rng.random((height, width)) < 0.4
-    means = np.array([(0.15, 0.7), (0.18, 0.72), (0.2, 0.7), (0.3, 0.6), (0.3, 0.06), (0.25, 0.05)])
-    values = np.where(ice, means[:, 1, None, None], means[:, 0, None, None])
-    values *= rng.uniform(0.7, 1.3, values.shape)
-    values[:, rng.random((height, width)) < 0.05] *= 0.1
-    return values
-
-
 S2_NAMES = [f"T45RVL_20240930T045659_{band}_10m" for band in SENTINEL]
 L9_NAMES = [f"LC09_L2SP_140041_20231115_20231117_02_T1_SR_B{number}" for number in (2, 3, 4, 5, 6, 7)]
 
@@ -129,9 +118,9 @@ L9_NAMES = [f"LC09_L2SP_140041_20231115_20231117_02_T1_SR_B{number}" for number 
     ],
 )
 def test_products_with_an_offset_are_refused_until_it_is_off(
-    make_raster, tmp_path, names, scale, offset, cures
+    make_raster, reflectance, tmp_path, names, scale, offset, cures
 ):
-    truth = reflectances()
+    truth = reflectance()
     stored = np.rint((truth - offset) / scale).astype(np.uint16)
     files = [make_raster(f"{name}.tif", layer) for name, layer in zip(names, stored, strict=True)]
     out, recipe = tmp_path / "out.tif", "green,ndsi"
@@ -156,8 +145,8 @@ def test_products_with_an_offset_are_refused_until_it_is_off(
         stack_rasters(files, out, recipe="red,nir")
 
 
-def test_light_without_an_offset_is_not_suspected(make_raster, tmp_path):
-    truth = reflectances()
+def test_light_without_an_offset_is_not_suspected(make_raster, reflectance, tmp_path):
+    truth = reflectance()
     for name, values in (
         ("refl.tif", truth.astype(np.float32)),
         ("x10000.tif", np.rint(1e4 * truth).astype(np.uint16)),
@@ -169,8 +158,8 @@ def test_light_without_an_offset_is_not_suspected(make_raster, tmp_path):
         stack_rasters(file, tmp_path / "out.tif", recipe="green,ndsi", sensor="sentinel2")
 
 
-def test_an_offset_in_the_wrong_unit_is_refused_with_the_right_one(make_raster, tmp_path):
-    stored = np.rint(1e4 * reflectances() + 1000).astype(np.uint16)
+def test_an_offset_in_the_wrong_unit_is_refused_with_the_right_one(make_raster, reflectance, tmp_path):
+    stored = np.rint(1e4 * reflectance() + 1000).astype(np.uint16)
     file = make_raster("a.tif", stored, names=["blue", "green", "red", "nir", "swir1", "swir2"])
     with pytest.raises(ValuesError, match=r"cannot be negative; .* so write --scale 0.0001 --offset -0.1$"):
         stack_rasters(file, tmp_path / "out.tif", recipe="green,nir", scale=1e-4, offset=-1000)
@@ -178,7 +167,7 @@ def test_an_offset_in_the_wrong_unit_is_refused_with_the_right_one(make_raster, 
     stack_rasters(file, tmp_path / "out.tif", recipe="green,nir", scale=1e-4, offset=-0.1)
     # Taken off twice.
     done = make_raster(
-        "b.tif", reflectances().astype(np.float32), names=["blue", "green", "red", "nir", "swir1", "swir2"]
+        "b.tif", reflectance().astype(np.float32), names=["blue", "green", "red", "nir", "swir1", "swir2"]
     )
     with pytest.raises(ValuesError, match="leave --scale and --offset out"):
         stack_rasters(done, tmp_path / "out.tif", recipe="green,nir", scale=1e-4, offset=-0.1)
@@ -186,10 +175,10 @@ def test_an_offset_in_the_wrong_unit_is_refused_with_the_right_one(make_raster, 
         stack_rasters(done, tmp_path / "out.tif", recipe="green,nir", offset=-0.1)
 
 
-def test_heat_is_never_scaled_and_becomes_kelvin_where_it_is_known_how(make_raster, tmp_path):
+def test_heat_is_never_scaled_and_becomes_kelvin_where_it_is_known_how(make_raster, reflectance, tmp_path):
     kelvin = np.random.default_rng(5).uniform(255, 290, (40, 50))
     stored = np.rint((kelvin - 149) / 0.00341802).astype(np.uint16)
-    light = np.rint((reflectances()[:3] + 0.2) / 0.0000275).astype(np.uint16)
+    light = np.rint((reflectance()[:3] + 0.2) / 0.0000275).astype(np.uint16)
     files = [make_raster(f"{name}.tif", layer) for name, layer in zip(L9_NAMES, light, strict=False)]
     heat = make_raster("LC09_L2SP_140041_20231115_20231117_02_T1_ST_B10.tif", stored)
     with pytest.warns(GlaciersegWarning, match="brought from digital numbers to kelvin"):
@@ -198,7 +187,7 @@ def test_heat_is_never_scaled_and_becomes_kelvin_where_it_is_known_how(make_rast
         )
     bands, _ = read(out)
     np.testing.assert_allclose(bands["thermal"], kelvin, atol=0.01)
-    np.testing.assert_allclose(bands["red"], reflectances()[2], atol=1e-4)
+    np.testing.assert_allclose(bands["red"], reflectance()[2], atol=1e-4)
     warm = make_raster("warm.tif", kelvin.astype(np.float32), names=["thermal"])
     bands, _ = read(
         stack_rasters([*files, warm], tmp_path / "p.tif", recipe="red,thermal", scale=0.0000275, offset=-0.2)
@@ -210,8 +199,8 @@ def test_heat_is_never_scaled_and_becomes_kelvin_where_it_is_known_how(make_rast
     np.testing.assert_array_equal(bands["thermal"], stored)
 
 
-def test_scale_needs_to_know_what_is_light(make_raster, tmp_path):
-    values = reflectances().astype(np.float32)
+def test_scale_needs_to_know_what_is_light(make_raster, reflectance, tmp_path):
+    values = reflectance().astype(np.float32)
     numbered = make_raster("a.tif", values[:2], names=["B2", "B10"])
     with pytest.raises(RequestError, match=r"B10 may be heat.*--sensor"):
         stack_rasters(numbered, tmp_path / "o.tif", recipe="B2,B10", scale=2)
@@ -236,9 +225,9 @@ def test_names_by_hand_must_not_contradict_the_files(make_raster, tmp_path):
 
 
 @pytest.mark.parametrize("size", [10.0, 20.0])
-def test_zeros_outside_a_swath_are_no_data(make_raster, make_grid, tmp_path, size):
+def test_zeros_outside_a_swath_are_no_data(make_raster, reflectance, make_grid, tmp_path, size):
     """Also at its edge, where bands of another pixel size are interpolated."""
-    truth = reflectances()[[1, 4]]
+    truth = reflectance()[[1, 4]]
     stored = np.rint(1e4 * truth + 1000).astype(np.uint16)
     stored[..., :20] = 0
     fine = make_raster("green.tif", stored[0], names=["green"])

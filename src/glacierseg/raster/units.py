@@ -1,7 +1,9 @@
 """In which unit bands are, by their values: offsets and scales of products that are still in them."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from glacierseg.errors import RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
@@ -178,6 +180,59 @@ def look_for_left_offset(scene: Scene) -> LeftOffset | None:
     if not names or scene.select(names).dtype == "uint8":
         return None
     return find_left_offset(measure_values(sample_values(scene.select(names), apart_from_zeros=True)) or ())
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What makes values of reflected light of one unit those of another: times a scale, plus an offset."""
+
+    scale: float
+    offset: float
+
+    @property
+    def options(self) -> str:
+        """It as options of a command."""
+        given = (("--scale", self.scale, 1.0), ("--offset", self.offset, 0.0))
+        return " ".join(f"{name} {value:.6g}" for name, value, usual in given if value != usual)
+
+
+def best_conversion(misfit: Callable[[Conversion], float]) -> Conversion | None:
+    """Finds the conversion between two units of reflected light that makes values fit best.
+
+    Args:
+        misfit: Of a conversion: the smaller the better, infinite where it does not help.
+    """
+    # With the digits that are printed: what is typed must do what was tried.
+    known = {
+        Conversion(
+            float(f"{own.scale / other.scale:.6g}"), float(f"{(own.offset - other.offset) / other.scale:.6g}")
+        )
+        for own, other in permutations(UNITS, 2)
+    }
+    tens = {Conversion(10.0**power, 0.0) for power in range(-6, 7) if power}
+    found = [(misfit(each), each.scale, each) for each in known | tens if each != Conversion(1.0, 0.0)]
+    least, _, best = min(found, key=lambda one: (one[0], abs(one[1] - 1)))
+    return best if least < float("inf") else None
+
+
+def mending(scene: Scene, options: str) -> str:
+    """Returns what to type, or to do, so that a scene's reflected light is converted.
+
+    Args:
+        scene: The scene.
+        options: Scale and offset as options.
+    """
+    names = scene.band_names
+    # Of what is only multiplied, indices are the same; brightness alone has a unit itself.
+    if "brightness" in names or ("--offset" in options and any(name in INDICES for name in names)):
+        return f"its indices are wrong too: stack it anew from the files of its bands, with {options}"
+    if any(map(is_unnamed, names)):
+        return f"say what its bands are when they are stacked (--names, --recipe), and {options}"
+    unclear = any(band_number(name) in HEAT_NUMBERS and role_of(name) is None for name in names)
+    sensor = "--sensor SENSOR " if unclear else ""
+    files = shlex.join(map(str, scene.paths))
+    recipe = shlex.quote(",".join(names))
+    return f"glacierseg prepare stack {files} --recipe {recipe} {sensor}{options} --out MENDED.tif"
 
 
 def light_among(
