@@ -124,7 +124,7 @@ def _align_data(
     progress: Progress | None,
 ) -> None:
     bands = bands_of(dataset, source)
-    stored = as_stored(bands, {source: dataset})
+    stored = as_stored(bands)
     names = [dataset.descriptions[band.index - 1] or f"band_{i}" for i, band in enumerate(bands, start=1)]
     with on_grid(dataset, grid, resampling) as aligned:
         reader = LayerReader(stored, {source: aligned})

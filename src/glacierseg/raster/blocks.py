@@ -134,7 +134,7 @@ def open_layers(scene: Scene, *, stored: bool = False) -> Iterator[LayerReader]:
     """
     with ExitStack() as stack:
         datasets = {path: stack.enter_context(open_raster(path)) for path in scene.paths}
-        yield LayerReader(as_stored(scene.bands, datasets) if stored else scene.bands, datasets)
+        yield LayerReader(as_stored(scene.bands) if stored else scene.bands, datasets)
 
 
 def common_storage(reader: LayerReader) -> tuple[str, float | None]:

@@ -161,7 +161,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
         to_metres = _to_metres(dataset, band.unit, path)
         part = _part(own, around)
         reader = LayerReader([band], {path: dataset})
-        stored_as = LayerReader(as_stored([band], {path: dataset}), {path: dataset})
+        stored_as = LayerReader(as_stored([band]), {path: dataset})
         found = _Heights()
         blocks = [
             Block(block.row + part.row, block.column + part.column, block.height, block.width)

@@ -40,6 +40,7 @@ class Band:
         scale: Stored values times this ...
         offset: ... plus this are read. The file's own, and on top of it what `Scene.rescaled` asks for.
         unit: Unit of the values that are read, as the file names it; often empty.
+        stored_dtype: Data type of the values as stored; that of the values that are read when empty.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Band:
     scale: float = 1.0
     offset: float = 0.0
     unit: str = ""
+    stored_dtype: str = ""
 
     def meaning(self, layer: NDArray[Any]) -> NDArray[Any]:
         """Returns what stored values of any shape stand for, in float32 where they are scaled."""
@@ -105,17 +107,15 @@ def bands_of(dataset: Any, path: Path, *, nodata: float | None = None) -> list[B
                 scale=scale,
                 offset=offset,
                 unit=dataset.units[index - 1] or "",
+                stored_dtype=dataset.dtypes[index - 1],
             )
         )
     return bands
 
 
-def as_stored(bands: Sequence[Band], datasets: dict[Path, Any]) -> list[Band]:
+def as_stored(bands: Sequence[Band]) -> list[Band]:
     """Returns bands whose values are read as they are stored, for who writes them again with their scale."""
-    return [
-        replace(band, dtype=datasets[band.path].dtypes[band.index - 1], scale=1.0, offset=0.0)
-        for band in bands
-    ]
+    return [replace(band, dtype=band.stored_dtype or band.dtype, scale=1.0, offset=0.0) for band in bands]
 
 
 def alpha_of(dataset: Any) -> int | None:

@@ -188,6 +188,18 @@ def _stored_band(dataset: Any, index: int) -> Band:
     return Band("", Path(dataset.name), index, dataset.dtypes[index - 1], dataset.nodatavals[index - 1])
 
 
+@contextmanager
+def declaring(dataset: Any, nodata: float) -> Iterator[Any]:
+    """Gives an open raster as one that declares a value of pixels without data, and is as it was otherwise.
+
+    Args:
+        dataset: An open rasterio dataset that declares none.
+        nodata: That value, as stored.
+    """
+    with WarpedVRT(dataset, src_nodata=nodata, nodata=nodata) as vrt:
+        yield vrt
+
+
 def metric_grid(grid: Grid, pixel_size_m: float | None = None) -> Grid:
     """Returns the grid in the UTM zone of a grid's centre that covers the same ground.
 

@@ -9,17 +9,12 @@ import numpy as np
 
 from glacierseg.errors import BandError, RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
+from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Band, Scene
 from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.weights.card import WeightsBand, WeightsCard
-from glacierseg.weights.values import (
-    likely_unit,
-    measure_values,
-    offset_warning,
-    sample_values,
-    strangeness,
-)
+from glacierseg.weights.values import likely_unit, offset_warning, strangeness
 
 RESOLUTION_FACTOR = 1.5
 """How many times larger or smaller pixels may be than those of the training before a warning."""
@@ -144,7 +139,8 @@ def _places(band: WeightsBand, names: Sequence[str], roles: Sequence[str | None]
     same = [place for place in alike if band.role is None or roles[place] in {None, band.role}]
     if same or band.role is None:
         return same
-    return [place for place, role in enumerate(roles) if role == band.role]
+    exact = [place for place, name in enumerate(names) if name.casefold() == band.role]
+    return exact or [place for place, role in enumerate(roles) if role == band.role]
 
 
 def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> str:

@@ -2,42 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
-from glacierseg.raster.scene import Scene
-from glacierseg.weights.card import BandValues, WeightsBand, WeightsCard, short
+from glacierseg.raster.samples import BandValues, short
+from glacierseg.weights.card import WeightsBand, WeightsCard
 
-_LEAST_PIXELS = 64
 _SENTINEL2_OFFSET = 1000.0
-
-
-def sample_values(scene: Scene, *, windows: int = 10, side_px: int = 64) -> NDArray[np.float32]:
-    """Reads valid pixels in windows spread evenly over a scene.
-
-    Args:
-        scene: The scene.
-        windows: So many in each direction, at most.
-        side_px: Side of a window.
-
-    Returns:
-        `(C, N)`; N may be 0.
-    """
-    rows = spread_starts(scene.grid.height, side_px, windows)
-    columns = spread_starts(scene.grid.width, side_px, windows)
-    found = []
-    with scene.open() as reader:
-        for row, column in product(rows, columns):
-            values, valid = reader.read(row, column, side_px, side_px)
-            found.append(values[:, valid].astype(np.float32))
-    return np.concatenate(found, axis=1)
-
-
-def measure_values(samples: NDArray[np.float32]) -> list[BandValues] | None:
-    """Measures percentiles per band of samples `(C, N)`; None when there are too few to say anything."""
-    return [BandValues.of(band) for band in samples] if samples.shape[1] >= _LEAST_PIXELS else None
 
 
 def strangeness(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
@@ -106,11 +77,3 @@ def _of_band(band: WeightsBand, own: BandValues) -> str:
 def _distance(band: WeightsBand, own: BandValues) -> float:
     known = band.values
     return abs(own.median - known.median) / max(known.high - known.low, math.ulp(1.0))
-
-
-def spread_starts(length: int, side_px: int, most: int) -> list[int]:
-    """Returns where at most so many windows start, evenly over a line, without overlap where that can be."""
-    last = max(length - side_px, 0)
-    count = min(most, last // side_px + 1)
-    starts: list[int] = np.linspace(0, last, max(count, 2)).round().astype(int).tolist()
-    return sorted(set(starts))

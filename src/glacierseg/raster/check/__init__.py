@@ -125,6 +125,7 @@ def _check(
             usable_mask = mask if of_mask[0].status == "passed" else None
     try:
         counts = scan_scene(scene, patch_px, mask=usable_mask, progress=progress)
+        values = check_values(scene, counts)
     except GlaciersegError as error:
         return (_failed("readable", error), *of_mask)
     if usable_mask is not None:
@@ -134,7 +135,7 @@ def _check(
         CheckResult("readable", "passed", f"{files}, every pixel can be read"),
         check_bands(scene),
         data_type,
-        check_values(scene, counts),
+        values,
         check_crs(scene),
         check_size(scene.grid, patch_px),
         check_undeclared(scene, counts),
