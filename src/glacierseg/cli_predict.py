@@ -285,7 +285,7 @@ def _say_agreement(
 def _say_area(
     talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
 ) -> None:
-    from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
+    from glacierseg.evaluate.probability import predicted_area  # noqa: PLC0415
 
     if unlike:
         talk.say(

@@ -144,3 +144,26 @@ def evaluate_probability(
     believable = not calibration.scale.at_bound
     area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2) if believable else None
     return ProbabilityEvaluation(scores, bars, reliability_of(better), reliability_table(better), area)
+
+
+def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
+    """Returns the glacier area of a whole predicted scene with its bounds.
+
+    Args:
+        path: A probability raster, calibrated or not; its tags say which.
+        calibration: Of the network that predicted it.
+        confidence: Of the bounds.
+
+    Returns:
+        None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
+
+    Raises:
+        RasterError: The raster is damaged.
+        RequestError: The confidence makes no sense.
+    """
+    if calibration.scale.at_bound:
+        return None
+    with open_raster(path) as dataset:
+        pixel_area_km2 = grid_of(dataset).pixel_area_km2
+    sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
+    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None
