@@ -291,7 +291,7 @@ def _say_area(
     talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
 ) -> None:
     from glacierseg.errors import RasterError  # noqa: PLC0415
-    from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
+    from glacierseg.evaluate.probability import predicted_area  # noqa: PLC0415
 
     if unlike:
         talk.say(
