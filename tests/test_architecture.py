@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import re
 import subprocess
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -161,3 +162,29 @@ def test_each_command_imports_only_what_it_needs(
         assert done.returncode == 0, done.stderr
         found = packages_behind({"glacierseg.cli", *asked})
         assert found <= allowed, f"`{command}` imports {', '.join(sorted(found - allowed))}"
+
+
+# Who opens files, and who writes them: everybody else asks these, and so gets what they know of the traps.
+DOORS = {
+    r"rasterio\.open\(": {"raster/open.py", "raster/write.py"},
+    r"\b(gpd|geopandas)\.read_|\bpyogrio\.(read|list|open|detect)_": {"raster/vector_files.py"},
+    r"\bpyogrio\.write|\.to_file\(|\.to_parquet\(": {"vectors/layers.py"},
+    r"\bWarpedVRT\(": {"raster/warp.py"},
+    r"\breproject\(": {"raster/footprint.py"},
+}
+
+
+@pytest.mark.parametrize("call", DOORS)
+def test_each_kind_of_file_has_one_door(call: str) -> None:
+    found = {str(path.relative_to(ROOT)) for path in FILES if re.search(call, path.read_text())}
+    assert found == DOORS[call]
+
+
+def test_no_other_way_into_gdal_is_imported() -> None:
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"osgeo", "fiona", "gdal", "netCDF4", "h5py", "xarray"} & {
+                m.split(".")[0] for m in modules
+            }

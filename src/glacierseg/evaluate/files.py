@@ -21,7 +21,7 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.mend import areas_km2
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
-from glacierseg.raster.truth import load_truth, read_mask
+from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
 
 
 def evaluate_file(
@@ -106,6 +106,7 @@ def evaluate_file_in_detail(
     if probability and model_dir and calibration:
         require_calibration_of(probability, model_dir, calibration)
     found, true = read_mask(predicted), load_truth(truth, grid, layer=truth_layer)
+    warn_of_glacier_alone(found, predicted)
     evaluation = evaluate_masks(found, true, size_m, buffers_m)
     zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (layers or {}).items()}))
     areas = None

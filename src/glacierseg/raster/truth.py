@@ -63,14 +63,27 @@ def load_truth(
         return rasterize_outlines(outlines, grid)
     refuse_layer_of_raster(path, layer, option)
     truth = read_mask(path, grid)
-    if (truth == GLACIER).any() and (truth == IGNORE).any() and not (truth == BACKGROUND).any():
-        warnings.warn(
-            f"{path}: truth holds glacier (1) and pixels to ignore, and no background (0), so glacier that "
-            "is mapped in excess cannot be seen; if what is ignored is background, give it 0",
-            GlaciersegWarning,
-            stacklevel=2,
-        )
+    warn_of_glacier_alone(truth, path)
     return truth
+
+
+def warn_of_glacier_alone(mask: NDArray[np.uint8], path: Path) -> None:
+    """Says of a mask that is scored that it holds no background, only glacier and pixels to ignore.
+
+    So come masks that were made of polygons with nodata around them. Nothing can be wrong there.
+
+    Args:
+        mask: `(H, W)` of 0, 1 and 255.
+        path: Where it is from.
+    """
+    if (mask == GLACIER).any() and (mask == IGNORE).any() and not (mask == BACKGROUND).any():
+        warnings.warn(
+            f"{path}: holds glacier (1) and pixels to ignore, and no background (0), so only glacier is "
+            "scored; "
+            "if what is ignored is background, give it 0",
+            GlaciersegWarning,
+            stacklevel=3,
+        )
 
 
 def read_mask(path: Path, grid: Grid | None = None) -> NDArray[np.uint8]:
