@@ -91,6 +91,7 @@ def test_the_ground_of_a_polygon_is_the_same_in_every_disguise(sizes, name):
         ("GEOMETRYCOLLECTION(POINT(0 0))", None),
         ("POLYGON((0 0, 1 NaN, 1 1, 0 0))", None),
         ("POLYGON((0 0, 1 inf, 1 1, 0 0))", None),
+        ("POLYGON((0 0, 4 0, 4 NaN, 4 4, 0 4, 0 0))", 16),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -248,6 +249,13 @@ def test_ids_that_are_none_become_row_numbers(columns, ids, said):
     assert own.tolist() == ids.split()
     assert " ".join(notes).startswith(f"row numbers stand for {said}" if said else said)
     assert bool(notes) == bool(said)
+
+
+@pytest.mark.parametrize("columns", [{"id": list("aabc")}, {"glacier_id": [1, 1, 2, 3]}])
+def test_only_ids_of_inventories_with_letters_join_rows(columns):
+    found, ids, said = join_parts(gpd.GeoDataFrame(columns, geometry=NEAR, crs=CRS))
+    assert (len(found), len(set(ids))) == (4, 4)
+    assert "2 repeated" in said[0]
 
 
 @pytest.mark.parametrize("crs", [CRS, "EPSG:4326", "EPSG:2263"])

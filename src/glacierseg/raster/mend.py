@@ -57,8 +57,9 @@ def _measures(shapes: Any, crs: Any) -> list[tuple[float, float]]:
 def polygons_of(shapes: Any) -> NDArray[Any]:
     """Takes the polygons out of any geometries: flat, valid, with holes that run against the outer ring.
 
-    Rings that cross or overlap themselves enclose all that they run around, parts that overlap become one,
-    and a hole takes away only what lies in its polygon (the `structure` method of GEOS).
+    Rings that cross or overlap themselves enclose all that they run around, parts that overlap become one, a
+    hole takes away only what lies in its polygon, and corners that are no numbers are left out (the
+    `structure` method of GEOS).
 
     Args:
         shapes: `(N,)` of any kind, also None.
@@ -66,12 +67,7 @@ def polygons_of(shapes: Any) -> NDArray[Any]:
     Returns:
         `(N,)` of Polygon and MultiPolygon; None where no area is left.
     """
-    flat = shapely.force_2d(np.array(shapes, object))
-    numbers = np.ones(len(flat), bool)
-    points, of = shapely.get_coordinates(flat, return_index=True)
-    numbers[of[~np.isfinite(points).all(axis=1)]] = False
-    flat[~numbers] = None
-    found = _only(flat, _POLYGONS)
+    found = _only(shapely.force_2d(np.array(shapes, object)), _POLYGONS)
     broken = ~shapely.is_valid(found) & ~shapely.is_missing(found)
     if broken.any():
         mended = shapely.make_valid(found[broken], method="structure", keep_collapsed=False)

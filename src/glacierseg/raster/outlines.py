@@ -181,13 +181,12 @@ def _with_place(table: Any, path: Path) -> Any:
         if path.suffix.lower() == ".shp":
             lost = f"copy the .prj that belongs to it to {path.with_suffix('.prj')}, or "
         raise TruthError(f"{path}: has no CRS; {lost}assign the right one {_ASSIGN}, and give the result")
-    flat = crs.sub_crs_list[0] if crs.is_compound else crs
+    flat = crs.to_2d()
     if not (flat.is_geographic or flat.is_projected):
         raise TruthError(
             f"{path}: its CRS is only a name ({crs.name}) and says no place on Earth; assign the right one "
             f"{_ASSIGN}, and give the result"
         )
-    flat = flat.to_2d()
     if flat.is_geographic and flat.axis_info[0].unit_name == "degree":
         west, south, east, north = table.total_bounds
         if max(-west, east) > 360 or max(-south, north) > 90.001:
