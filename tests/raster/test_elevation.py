@@ -192,3 +192,24 @@ def test_only_the_ground_that_is_needed_is_looked_at(make_raster, make_grid, hil
         warnings.simplefilter("error", GlaciersegWarning)
         read = read_by_blocks(path, make_grid(30, 30, top=3399600), 16)
     np.testing.assert_array_equal(read["elevation"], hills[40:70, :30])
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Affine.translation(300_400, 3_399_500) * Affine.rotation(35) * Affine.scale(20, -20),
+        Affine(20, 0, 300_400, 0, 20, 3_399_000),
+        Affine(-20, 0, 301_000, 0, -20, 3_399_500),
+    ],
+    ids=["turned", "south-up", "mirrored"],
+)
+def test_terrain_does_not_depend_on_how_a_grid_is_turned(make_raster, make_grid, transform):
+    """A plane that falls by 30 degrees to the north-east, on a north-up model."""
+    row, column = np.mgrid[0:70, 0:90] + 0.5
+    plane = 4000 - np.tan(np.radians(30)) * (column * 20 - row * 20) / np.sqrt(2)
+    path = make_raster("dem.tif", plane.astype(np.float32), make_grid(70, 90, size=20))
+    read = read_by_blocks(path, Grid(rasterio.CRS.from_epsg(32644), transform, 20, 20), 64)
+    np.testing.assert_allclose(read["slope"], 30, atol=1e-2)
+    np.testing.assert_allclose(read["aspect_sin"], np.sqrt(0.5), atol=1e-3)
+    np.testing.assert_allclose(read["aspect_cos"], np.sqrt(0.5), atol=1e-3)
+    assert np.abs(read["curvature_profile"]).max() < 1e-4

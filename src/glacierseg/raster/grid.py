@@ -38,7 +38,7 @@ class Grid:
 
     @property
     def bounds(self) -> BoundingBox:
-        """Left, bottom, right and top in CRS units, whichever way the rows run."""
+        """Left, bottom, right and top in CRS units, also where rows run northward or columns westward."""
         left, bottom, right, top = array_bounds(self.height, self.width, self.transform)
         return BoundingBox(min(left, right), min(bottom, top), max(left, right), max(bottom, top))
 

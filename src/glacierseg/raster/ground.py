@@ -162,10 +162,10 @@ def even_pixel_m(grid: "Grid", name: str, files: Sequence[Any] | None = None) ->
     side = f"{math.sqrt(math.prod(size_m)):.3g}"
     paths = shlex.join(str(path) for path in ([name] if files is None else files))
     how = "--resampling nearest " if files is None else ""
-    cure = (
-        f"bring it to UTM with `glacierseg prepare stack {paths} --pixel-size-m {side} {how}--out UTM.tif`, "
-        "or cut it into smaller scenes"
-    )
+    cure = "cut it into smaller scenes"
+    if _fits_utm(grid):
+        stack = f"glacierseg prepare stack {paths} --pixel-size-m {side} {how}--out UTM.tif"
+        cure = f"bring it to UTM with `{stack}`, or {cure}"
     named = name_of_crs(grid.crs)
     width, height, area = _lengths(*_steps(grid.crs, grid.transform, *_places(grid, 9))[:2])
     if (area < (1 - 1e-3) * width * height).any() and np.ptp(area) <= TOLERANCE * np.max(area):
@@ -218,6 +218,16 @@ def pixel_axes(
     north /= np.linalg.norm(north, axis=-1, keepdims=True)
     found = [(step * towards).sum(axis=-1) for step in (across, down) for towards in (east, north)]
     return PixelAxes(found[0], found[1], found[2], found[3])
+
+
+def _fits_utm(grid: "Grid") -> bool:
+    """Whether one size would serve all pixels of a grid in UTM over the same ground."""
+    from glacierseg.raster.warp import metric_grid  # noqa: PLC0415  (it builds on this module)
+
+    try:
+        return unevenness(metric_grid(grid)) <= TOLERANCE
+    except RasterError:
+        return False
 
 
 @lru_cache(maxsize=32)

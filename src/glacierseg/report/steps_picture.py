@@ -102,7 +102,7 @@ def draw_refinement_steps(
     slope = slope_on_grid(dem, grid) if needs_slope and dem is not None else None
     mask = read_mask(mask_path)
     steps = list(refine_stepwise(mask, size_m, parameters, slope_deg=slope))
-    save_figure(figure_refinement_steps(mask, steps, size_m, north=north_degrees(grid.transform)), picture)
+    save_figure(figure_refinement_steps(mask, steps, size_m, north=north_degrees(grid)), picture)
 
 
 def change_classes(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.bounds import middle_of_shapes, utm_at
+from glacierseg.raster.bounds import middle_of_shapes, utm_at, wrap_towards
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import BAND_M
 from glacierseg.vectors.inventory.relief import SECTORS, Relief, measure_relief, pixels_inside
@@ -73,7 +73,7 @@ def add_relief(
     Raises:
         RasterError: The elevation cannot be read.
     """
-    outlines = glaciers.geometry.to_crs(elevation.crs)
+    outlines = wrap_towards(glaciers.geometry.to_crs(elevation.crs).to_numpy(), elevation.grid)
     reliefs = [
         measure_relief(outline, area_km2, elevation, least_share=least_share)
         for outline, area_km2 in zip(outlines, glaciers["area_km2"], strict=True)
@@ -113,7 +113,7 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
         RasterError: The probability cannot be read.
     """
     found = []
-    for outline in glaciers.geometry.to_crs(probability.crs):
+    for outline in wrap_towards(glaciers.geometry.to_crs(probability.crs).to_numpy(), probability.grid):
         grid = probability.window(outline.bounds, margin_px=0)
         values = probability.read(grid)[pixels_inside(outline, grid)]
         values = values[np.isfinite(values)]

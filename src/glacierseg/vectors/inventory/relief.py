@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from rasterio.features import rasterize
 
+from glacierseg.raster.bounds import move_points
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import PixelAxes, pixel_axes
+from glacierseg.raster.ground import PixelAxes, degrees_of, pixel_axes
 from glacierseg.raster.terrain import aspect, slope
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import Bands, elevation_bands
@@ -73,8 +73,7 @@ def measure_relief(
     """
     grid = elevation.metric_window(outline.bounds, margin_px=2)
     if grid.crs != elevation.grid.crs:
-        move = Transformer.from_crs(elevation.crs, grid.crs.to_wkt(), always_xy=True)
-        outline = shapely.transform(outline, lambda xy: np.column_stack(move.transform(*xy.T)))
+        outline = shapely.transform(outline, lambda xy: move_points(xy, elevation.grid.crs, grid.crs))
     inside = pixels_inside(outline, grid)
     z = elevation.read(grid)
     known = inside & np.isfinite(z)
@@ -84,9 +83,9 @@ def measure_relief(
     heights_m = z[known]
     lowest = _first_of(known, z, np.nanmin(heights_m))
     median_m = float(np.median(heights_m))
-    axes = pixel_axes(grid, 1, 1, grid.height - 2, grid.width - 2, true_north=True)
-    direction, sector = _mean_aspect(z, known, axes)
-    slopes = slope(z, axes)[known[1:-1, 1:-1]]
+    inner = 1, 1, grid.height - 2, grid.width - 2
+    direction, sector = _mean_aspect(z, known, pixel_axes(grid, *inner, true_north=True))
+    slopes = slope(z, pixel_axes(grid, *inner))[known[1:-1, 1:-1]]
     slopes = slopes[np.isfinite(slopes)]
     longitude, latitude = _degrees(grid, lowest)
     return Relief(
@@ -136,8 +135,7 @@ def _mean_aspect(
 
 
 def _degrees(grid: Grid, pixel: tuple[float, float]) -> tuple[float, float]:
-    x, y = grid.transform * (pixel[1] + 0.5, pixel[0] + 0.5)
-    longitude, latitude = Transformer.from_crs(grid.crs.to_wkt(), 4326, always_xy=True).transform(x, y)
+    longitude, latitude = degrees_of(grid.crs, *(grid.transform * (pixel[1] + 0.5, pixel[0] + 0.5)))
     return float(longitude), float(latitude)
 
 
