@@ -192,8 +192,8 @@ class RunFolder:
             return False
         if not (self.path / "inputs.json").exists():
             raise RequestError(
-                f"{self.path}: is no folder of a run, but holds a config.yaml that would be lost; give another "
-                "--out"
+                f"{self.path}: is no folder of a run, but holds a config.yaml that would be lost; give "
+                "another --out"
             )
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
