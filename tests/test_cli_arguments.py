@@ -67,7 +67,7 @@ def test_the_other_way_round_is_told_with_the_command_that_works(
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("evaluate outlines.gpkg outlines.gpkg --out s.json", "is a file of outlines; a mask belongs there, "),
+        ("evaluate outlines.gpkg outlines.gpkg --out s.json", "is a file of outlines; a mask belongs there,"),
         ("compare mask.tif outlines.gpkg --truth mask.tif", "are they the other way round?\n"),
         ("refine scene.tif --out r.tif", "scene.tif: is a scene; a mask belongs there, which `glac"),
         ("refine probability.tif --out r.tif", "is a raster of probability; a mask belongs there, which"),
