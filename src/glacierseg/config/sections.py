@@ -368,7 +368,7 @@ class RunConfig(Section):
         if self.split.method == "random" and self.prediction.regions == "scored":
             yield "prediction.regions is scored, but under the random split every region is; set it to all"
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
-            yield "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"
+            yield "a recipe reads nodata from the files; declare it there, and leave `nodata` out here"
         flat = [region.name for region in self.regions if region.dem is None]
         if self.refinement.max_hole_slope_deg is not None and flat:
             yield (

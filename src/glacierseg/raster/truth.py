@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def mask_strips(path: Path, grid: Grid | None = None, *, rows: int | None) -> It
         if grid is not None and (difference := grid.difference(own)):
             raise GridMismatchError(
                 f"{path}: mask lies on another grid than the scene ({difference}); "
-                f"run `glacierseg prepare align {path} --like SCENE --out ALIGNED.tif`"
+                f"run `glacierseg prepare align {quote(str(path))} --like SCENE --out ALIGNED.tif`"
             )
         step = rows or own.height
         for top in range(0, own.height, step):
