@@ -190,6 +190,11 @@ class RunFolder:
             write_json(self.path / "inputs.json", {str(path): _stamp(path) for path in paths})
             write_text(written, dump_config(config))
             return False
+        if not (self.path / "inputs.json").exists():
+            raise RequestError(
+                f"{self.path}: is no folder of a run, but holds a config.yaml that would be lost; give "
+                "another --out"
+            )
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:

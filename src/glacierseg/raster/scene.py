@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,8 @@ def open_scene(
             elif difference := grid.difference(own):
                 raise GridMismatchError(
                     f"{path}: lies on another grid than {files[0]} ({difference}); "
-                    f"run `glacierseg prepare align {path} --like {files[0]} --out ALIGNED.tif`"
+                    f"run `glacierseg prepare align {quote(str(path))} --like {quote(str(files[0]))} "
+                    "--out ALIGNED.tif`"
                 )
             for band in bands_of(dataset, path, nodata=nodata):
                 described = dataset.descriptions[band.index - 1]

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -219,7 +220,7 @@ def open_mask(path: Path, grid: Grid | None = None) -> Iterator[MaskReader]:
         if grid is not None and (difference := grid.difference(mask.grid)):
             raise GridMismatchError(
                 f"{path}: mask lies on another grid than the scene ({difference}); "
-                f"run `glacierseg prepare align {path} --like SCENE --out ALIGNED.tif`"
+                f"run `glacierseg prepare align {quote(str(path))} --like SCENE --out ALIGNED.tif`"
             )
         yield mask
 
