@@ -9,7 +9,8 @@ import shapely
 
 # Less common ground than this (100 m2) is rounding, not a link.
 _LEAST_KM2 = 1e-4
-_ID_COLUMNS = ("rgi_id", "rgiid", "glims_id", "glimsid", "sgi-id", "glacier_id", "glac_id", "id", "name")
+_INVENTORY_IDS = ("inv_id", "rgi_id", "rgiid", "glims_id", "glimsid", "sgi-id", "glac_id")
+_ID_COLUMNS = (*_INVENTORY_IDS, "glacier_id", "id", "name")
 
 
 def id_column(table: Any, wanted: str | None = None) -> str | None:
@@ -18,6 +19,11 @@ def id_column(table: Any, wanted: str | None = None) -> str | None:
     if wanted is not None:
         return by_lower.get(wanted.lower())
     return next((by_lower[name] for name in _ID_COLUMNS if name in by_lower), None)
+
+
+def is_inventory(table: Any) -> bool:
+    """Says whether a table has ids that only inventories give, so that its ice is divided already."""
+    return any(str(name).lower() in _INVENTORY_IDS for name in table.columns)
 
 
 def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.DataFrame:
@@ -54,4 +60,4 @@ def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.
     return links.drop(columns="_order").reset_index(drop=True)
 
 
-__all__ = ["id_column", "link_table"]
+__all__ = ["id_column", "is_inventory", "link_table"]

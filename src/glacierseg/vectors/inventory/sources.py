@@ -16,8 +16,10 @@ from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, read_mask
 from glacierseg.vectors.inventory.attributes import utm_of
+from glacierseg.vectors.inventory.links import id_column, is_inventory
 from glacierseg.vectors.inventory.unseen import ends_of_data, observed_shares
 from glacierseg.vectors.smoothing import smooth_outlines
+from glacierseg.vectors.table import polygons_only
 from glacierseg.vectors.trace import to_crs, trace_polygons
 
 LAYERS = ("glaciers", "refined_smooth", "smooth", "refined", "raw")
@@ -29,10 +31,11 @@ class Ice:
     """Outlines to make an inventory of.
 
     Attributes:
-        polygons: `(N,)`.
+        polygons: `(N,)`; of outlines also multipolygons, one glacier in several parts.
         crs: Their CRS.
         lattice: Grid on which bodies can be labelled, in a CRS that `polygons` can be moved to.
         half_pixel_m: Half a pixel of the mask; None for outlines.
+        divided: Whether they are from an inventory.
         ends: Lines where ice of the mask borders on pixels without data or on the rim of the mask.
     """
 
@@ -40,6 +43,7 @@ class Ice:
     crs: CRS
     lattice: Grid
     half_pixel_m: float | None
+    divided: bool = False
     ends: NDArray[Any] = field(default_factory=lambda: np.empty(0, object))
 
     def at_rim(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
@@ -88,15 +92,20 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
         half_pixel_m = float(np.sqrt(grid.pixel_area_km2 * 1e6)) / 2
         ends = ends_of_data(mask, grid.transform, mask == GLACIER)
         crs = CRS.from_wkt(grid.crs.to_wkt())
-        return Ice(to_crs(polygons, grid.transform), crs, grid, half_pixel_m, ends)
+        return Ice(to_crs(polygons, grid.transform), crs, grid, half_pixel_m, ends=ends)
     table = read_shapes(path, layer=layer, prefer=LAYERS)
-    polygons = shapely.get_parts(shapely.make_valid(table.geometry.to_numpy()))
-    polygons = shapely.get_parts(polygons[np.isin(shapely.get_type_id(polygons), (3, 6))])
+    polygons = polygons_only(shapely.make_valid(table.geometry.to_numpy()))
+    parts, owners = shapely.get_parts(polygons, return_index=True)
+    # Without ids a shape of several parts may be all the ice of a region.
+    single = np.bincount(owners, minlength=len(polygons)) == 1
+    if id_column(table) is not None:
+        parts = np.concatenate([parts[single[owners]], polygons[~single & ~shapely.is_empty(polygons)]])
+    polygons = parts
     crs = CRS.from_user_input(table.crs)
     metric = crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1
     working = crs if metric else utm_of(table)
     lattice = Grid(rasterio.CRS.from_wkt(working.to_wkt()), Affine(pixel_m, 0, 0, 0, -pixel_m, 0), 1, 1)
-    return Ice(polygons, crs, lattice, None)
+    return Ice(polygons, crs, lattice, None, is_inventory(table))
 
 
 __all__ = ["LAYERS", "Ice", "read_ice"]
