@@ -249,9 +249,10 @@ def test_the_lowest_part_is_that_of_the_whole_grid(places, seed):
     shape = shapely.Polygon([(left + x, top - y) for x, y in zip(places[::2], places[1::2], strict=True)])
     elevation = np.random.default_rng(seed).normal(5000, 100, grid.shape)
     elevation[:5] = np.nan
-    inside = features.geometry_mask([shape], grid.shape, grid.transform, invert=True) & ~np.isnan(elevation)
+    every = features.geometry_mask([shape], grid.shape, grid.transform, invert=True)
+    inside = every & ~np.isnan(elevation)
     found = _lowest(shape, elevation, grid)
-    if not inside.any():
+    if inside.sum() < 0.95 * every.sum() or not every.any():
         assert found is None
         return
     order = np.argsort(elevation[inside], kind="stable")[: int(np.ceil(inside.sum() / 50))]

@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import TruthError
-from glacierseg.evaluate.change import measure_change, polygons_only
+from glacierseg.evaluate.change import measure_change
 from glacierseg.evaluate.change_files import change_between_files, write_change
 from glacierseg.evaluate.change_sources import Side
 from glacierseg.evaluate.common_ground import on_common_ground
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+from glacierseg.vectors.table import polygons_only
 from glacierseg.vectors.trace import trace_polygons
 from tests.helpers import utm_grid, write_mask
 
@@ -202,7 +203,7 @@ def test_only_polygons_are_kept_of_what_overlays_leave():
     square, line = shapely.box(0, 0, 1, 1), shapely.LineString([(0, 0), (5, 5)])
     two = shapely.MultiPolygon([square, shapely.box(2, 0, 2 + 1e-9, 1)])
     shapes = np.array([shapely.GeometryCollection([two, line, square]), line, shapely.Polygon()], object)
-    found = polygons_only(shapes)
+    found = polygons_only(shapes, 1e-3)
     assert shapely.area(found).tolist() == [2, 0, 0]
     assert set(shapely.get_type_id(found)) == {6}
     assert len(polygons_only(shapes[:0])) == 0

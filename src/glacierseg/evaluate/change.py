@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 
-_SLIVER_M2 = 1e-3
+SLIVER_M2 = 1e-3
+"""Overlays leave behind parts that are smaller."""
 _TILE_POINTS = 2000
 
 
@@ -216,25 +217,12 @@ def years_between(old: str, new: str) -> float:
     return years
 
 
-def polygons_only(shapes: NDArray[Any]) -> NDArray[Any]:
-    """Returns shapes as multipolygons, without the points, lines and slivers that overlays leave behind."""
-    found = np.full(len(shapes), shapely.MultiPolygon(), object)
-    pieces, owner = shapely.get_parts(shapes, return_index=True)
-    # A collection may hold multipolygons.
-    parts, piece = shapely.get_parts(pieces, return_index=True)
-    areal = (shapely.get_dimensions(parts) == 2) & (shapely.area(parts) > _SLIVER_M2)
-    owners, index = np.unique(owner[piece[areal]], return_inverse=True)
-    if len(owners):
-        found[owners] = shapely.multipolygons(parts[areal], indices=index)
-    return found
-
-
 def _apart(polygons: NDArray[Any]) -> NDArray[Any]:
     """Takes from every polygon what an earlier one has already."""
     result = polygons.copy()
     tree = shapely.STRtree(polygons)
     for i, j in sorted(zip(*tree.query(polygons, predicate="intersects"), strict=True)):
-        if j < i and shapely.area(shapely.intersection(result[i], result[j])) > _SLIVER_M2:
+        if j < i and shapely.area(shapely.intersection(result[i], result[j])) > SLIVER_M2:
             result[i] = shapely.difference(result[i], result[j])
     return result
 
@@ -283,7 +271,7 @@ def _sides(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 def _parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     found, owner = shapely.get_parts(shapes, return_index=True)
-    large = (shapely.get_dimensions(found) == 2) & (shapely.area(found) > _SLIVER_M2)
+    large = (shapely.get_dimensions(found) == 2) & (shapely.area(found) > SLIVER_M2)
     return found[large], owner[large].astype(np.int64)
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.errors import TruthError
-from glacierseg.evaluate.change import polygons_only
+from glacierseg.evaluate.change import SLIVER_M2
 from glacierseg.evaluate.change_sources import Side
-from glacierseg.vectors.table import areas_km2
+from glacierseg.vectors.table import areas_km2, polygons_only
 
 # Outlines of one glacier share at least so much of the smaller one; neighbours that were digitised a little
 # differently share less.
@@ -101,7 +101,7 @@ def on_common_ground(
         TruthError: Nothing tells which ground both cover.
     """
     sides = old, new
-    whole = [polygons_only(side.shapes) for side in sides]
+    whole = [polygons_only(side.shapes, SLIVER_M2) for side in sides]
     ground_km2, cut = _without_data(sides, crs)
     shapes = [_on_known(one, sides) for one in whole] if cut else whole
     whole_km2 = [areas_km2(one, crs) for one in whole]
@@ -156,7 +156,7 @@ def _table(
     crs: CRS,
 ) -> gpd.GeoDataFrame:
     lost = np.flatnonzero(shapely.area(whole) > shapely.area(kept))
-    parts = polygons_only(shapely.difference(whole[lost], kept[lost]))
+    parts = polygons_only(shapely.difference(whole[lost], kept[lost]), SLIVER_M2)
     there = ~shapely.is_empty(parts)
     lost, parts = lost[there], parts[there]
     columns = {
@@ -190,7 +190,7 @@ def _on_known(shapes: NDArray[Any], sides: tuple[Side, Side]) -> NDArray[Any]:
         shapely.prepare(side.known)
         beyond = ~shapely.covers(side.known, shapes)
         shapes = shapes.copy()
-        shapes[beyond] = polygons_only(shapely.intersection(shapes[beyond], side.known))
+        shapes[beyond] = polygons_only(shapely.intersection(shapes[beyond], side.known), SLIVER_M2)
     return shapes
 
 
@@ -259,7 +259,7 @@ def _less(shapes: NDArray[Any], taken: NDArray[Any]) -> NDArray[Any]:
     shapes = shapes.copy()
     met = np.unique(one)
     if len(met):
-        shapes[met] = polygons_only(shapely.difference(shapes[met], shapely.union_all(taken)))
+        shapes[met] = polygons_only(shapely.difference(shapes[met], shapely.union_all(taken)), SLIVER_M2)
     return shapes
 
 

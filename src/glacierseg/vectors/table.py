@@ -69,4 +69,25 @@ def areas_km2(shapes: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
     return np.bincount(owners, of_parts, len(shapes)).astype(np.float64)
 
 
-__all__ = ["areas_km2", "outline_table"]
+def polygons_only(shapes: NDArray[Any], sliver: float = 0.0) -> NDArray[Any]:
+    """Returns shapes as multipolygons, without the points, lines and slivers that overlays leave behind.
+
+    Args:
+        shapes: `(N,)` of any kind, also collections.
+        sliver: Parts of no more than this area are left out, in square units of the coordinates.
+
+    Returns:
+        `(N,)`, empty where nothing is left.
+    """
+    found = np.full(len(shapes), shapely.MultiPolygon(), object)
+    pieces, owner = shapely.get_parts(shapes, return_index=True)
+    # A collection may hold multipolygons.
+    parts, piece = shapely.get_parts(pieces, return_index=True)
+    areal = (shapely.get_dimensions(parts) == 2) & (shapely.area(parts) > sliver)
+    owners, index = np.unique(owner[piece[areal]], return_inverse=True)
+    if len(owners):
+        found[owners] = shapely.multipolygons(parts[areal], indices=index)
+    return found
+
+
+__all__ = ["areas_km2", "outline_table", "polygons_only"]

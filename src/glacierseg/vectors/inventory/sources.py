@@ -17,8 +17,10 @@ from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, read_mask
 from glacierseg.vectors.inventory.attributes import utm_of
+from glacierseg.vectors.inventory.links import has_ids, is_inventory
 from glacierseg.vectors.inventory.unseen import ends_of_data, observed_shares
 from glacierseg.vectors.smoothing import smooth_outlines
+from glacierseg.vectors.table import polygons_only
 from glacierseg.vectors.trace import to_crs, trace_polygons
 
 LAYERS = ("glaciers", "refined_smooth", "smooth", "refined", "raw")
@@ -30,10 +32,11 @@ class Ice:
     """Outlines to make an inventory of.
 
     Attributes:
-        polygons: `(N,)`.
+        polygons: `(N,)`; of outlines also multipolygons, one glacier in several parts.
         crs: Their CRS.
         lattice: Grid on which bodies can be labelled, in a CRS that `polygons` can be moved to.
         half_pixel_m: Half a pixel of the mask; None for outlines.
+        divided: Whether they are from an inventory.
         ends: Lines where ice of the mask borders on pixels without data or on the rim of the mask.
     """
 
@@ -41,6 +44,7 @@ class Ice:
     crs: CRS
     lattice: Grid
     half_pixel_m: float | None
+    divided: bool = False
     ends: NDArray[Any] = field(default_factory=lambda: np.empty(0, object))
 
     def at_rim(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
@@ -89,16 +93,21 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
         half_pixel_m = float(np.sqrt(np.prod(even_pixel_m(grid, str(path))))) / 2
         ends = ends_of_data(mask, grid.transform, mask == GLACIER)
         crs = CRS.from_wkt(grid.crs.to_wkt())
-        return Ice(to_crs(polygons, grid.transform), crs, grid, half_pixel_m, ends)
+        return Ice(to_crs(polygons, grid.transform), crs, grid, half_pixel_m, ends=ends)
     table = read_shapes(path, layer=layer, prefer=LAYERS)
-    polygons = shapely.get_parts(shapely.make_valid(table.geometry.to_numpy()))
-    polygons = shapely.get_parts(polygons[np.isin(shapely.get_type_id(polygons), (3, 6))])
+    polygons = polygons_only(shapely.make_valid(table.geometry.to_numpy()))
+    parts, owners = shapely.get_parts(polygons, return_index=True)
+    # Without ids a shape of several parts may be all the ice of a region.
+    single = np.bincount(owners, minlength=len(polygons)) == 1
+    if has_ids(table):
+        parts = np.concatenate([parts[single[owners]], polygons[~single & ~shapely.is_empty(polygons)]])
+    polygons = parts
     crs = CRS.from_user_input(table.crs)
     lattice = _lattice(table, crs, pixel_m)
     if crs.is_geographic or lattice.pixel_size_m != (pixel_m, pixel_m):
         # Their own projection is in other units or not true to scale where they are.
         lattice = _lattice(table, utm_of(table), pixel_m)
-    return Ice(polygons, crs, lattice, None)
+    return Ice(polygons, crs, lattice, None, is_inventory(table))
 
 
 def _lattice(table: Any, crs: CRS, pixel_m: float) -> Grid:
