@@ -138,7 +138,7 @@ def bands(
     talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
     opened = [open_scene(path) for path in scenes]
     if weights is not None:
-        fitted = [find_weights(weights).fit(scene) for scene in opened]
+        fitted = [find_weights(weights).fit(scene, force=True) for scene in opened]
         opened = [own.scene for own in fitted]
         for line in (line for own in fitted for line in own.warnings):
             talk.warn(line)
