@@ -13,6 +13,7 @@ from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import write_raster
 from glacierseg.refine.ground import align_truth, slope_on_grid
@@ -22,6 +23,7 @@ from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, require_comparable
 
 
+@writes(out_path=TIFF)
 def refine_file(
     mask_path: Path,
     out_path: Path,
@@ -36,7 +38,7 @@ def refine_file(
 
     Args:
         mask_path: A mask raster.
-        out_path: The refined mask; may be the same file.
+        out_path: The refined mask.
         parameters: What to do; the defaults when None.
         dem: Elevation in metres in any CRS and resolution, where the parameters ask for the slope.
 

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, refuse_layer_of_raster
-from glacierseg.raster.scene import Band
-from glacierseg.raster.truth import IGNORE, clean_mask, load_truth
+from glacierseg.raster.truth import IGNORE, load_truth, open_mask, plain_mask
+from glacierseg.raster.values import Band
 from glacierseg.raster.warp import on_grid, require_overlap
 
 
@@ -55,14 +54,13 @@ def align_truth(path: Path, grid: Grid, *, layer: str | None = None) -> tuple[ND
     if is_vector(path):
         return load_truth(path, grid, layer=layer), None
     refuse_layer_of_raster(path, layer)
-    with open_raster(path) as dataset:
-        difference = grid.difference(grid_of(dataset))
-        if difference is None:
-            return load_truth(path, grid), None
+    with open_mask(path) as mask:
+        difference = grid.difference(mask.grid)
+    if difference is None:
+        return load_truth(path, grid), None
+    with plain_mask(path) as dataset:
         require_overlap(dataset, grid, path)
-        with on_grid(dataset, grid, "nearest", nodata=IGNORE) as aligned:
-            band = Band("mask", path, 1, dataset.dtypes[0], None)
+        with on_grid(dataset, grid, "nearest") as aligned:
+            band = Band("mask", path, 1, "uint8", IGNORE)
             values, valid = LayerReader([band], {path: aligned}).read(Block(0, 0, *grid.shape))
-        mask = clean_mask(values[0], dataset.nodata, str(path))
-    mask[~valid[0]] = IGNORE
-    return mask, difference
+    return np.where(valid[0], values[0], np.uint8(IGNORE)), difference

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.parameters import RefineParameters
@@ -74,6 +75,7 @@ def figure_refinement_steps(
     return figure
 
 
+@writes(picture=())
 def draw_refinement_steps(
     mask_path: Path, picture: Path, parameters: RefineParameters | None = None, *, dem: Path | None = None
 ) -> None:

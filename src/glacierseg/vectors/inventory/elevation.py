@@ -1,7 +1,7 @@
 """Rasters read for one outline at a time, whatever their CRS and resolution."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.raster.blocks import Block, LayerReader
+from glacierseg.raster.elevation import open_elevation
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import unevenness
-from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.warp import bands_of, metric_grid, on_grid
+from glacierseg.raster.open import grid_of
+from glacierseg.raster.probability import open_probability, require_probabilities
+from glacierseg.raster.values import bands_of
+from glacierseg.raster.warp import metric_grid, on_grid
 
 # A bounding box of more pixels is read from a coarser grid: 4000 x 4000 float64 arrays are 128 MB each.
 _MOST_PX = 16_000_000
@@ -27,11 +30,12 @@ _LARGEST_ERROR = 0.02
 class LocalRaster:
     """Reads the first band of a raster around places."""
 
-    def __init__(self, path: Path, dataset: Any) -> None:
+    def __init__(
+        self, path: Path, dataset: Any, require: Callable[[NDArray[Any], Path], None] | None = None
+    ) -> None:
         self.path = path
-        self._dataset = dataset
+        self._dataset, self._require = dataset, require
         self._bands = bands_of(dataset, path)[:1]
-        self.scale = float(dataset.scales[0])
         self.grid = grid_of(dataset)
         self.crs = CRS.from_wkt(self.grid.crs.to_wkt())
 
@@ -61,7 +65,7 @@ class LocalRaster:
         return grid
 
     def read(self, grid: Grid) -> NDArray[np.float64]:
-        """Reads values on a grid, `(H, W)`, NaN where there are none; scaled if the file says so.
+        """Reads values on a grid, `(H, W)`, NaN where there are none.
 
         Raises:
             RasterError: The pixels cannot be read.
@@ -84,8 +88,10 @@ class LocalRaster:
 
     def _values(self, dataset: Any, block: Block) -> NDArray[np.float64]:
         values, valid = LayerReader(self._bands, {self.path: dataset}).read(block)
-        scaled: NDArray[np.float64] = np.where(valid[0], values[0].astype(np.float64) * self.scale, np.nan)
-        return scaled
+        found: NDArray[np.float64] = np.where(valid[0], values[0].astype(np.float64), np.nan)
+        if self._require is not None:
+            self._require(found, self.path)
+        return found
 
 
 def coarser(grid: Grid, factor: int) -> Grid:
@@ -100,13 +106,24 @@ def coarser(grid: Grid, factor: int) -> Grid:
 
 @contextmanager
 def open_local(path: Path) -> Iterator[LocalRaster]:
-    """Opens a raster, such as an elevation model, for reading around outlines.
+    """Opens an elevation model for reading around outlines, in metres.
 
     Raises:
-        RasterError: It cannot be read or has no CRS.
+        RasterError: It cannot be read, has no CRS, or its heights are in a unit that it does not name.
     """
-    with bounded_gdal(), open_raster(path) as dataset:
+    with bounded_gdal(), open_elevation(path) as dataset:
         yield LocalRaster(path, dataset)
 
 
-__all__ = ["LocalRaster", "coarser", "open_local"]
+@contextmanager
+def open_local_probability(path: Path) -> Iterator[LocalRaster]:
+    """Opens a probability raster for reading around outlines.
+
+    Raises:
+        RasterError: It cannot be read, has no CRS, or holds no probabilities.
+    """
+    with bounded_gdal(), open_probability(path) as probability:
+        yield LocalRaster(path, probability.dataset, require_probabilities)
+
+
+__all__ = ["LocalRaster", "coarser", "open_local", "open_local_probability"]

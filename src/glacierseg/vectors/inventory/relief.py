@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def measure_relief(
         slope_deg=float(slopes.mean()) if slopes.size else None,
         aspect_deg=direction,
         aspect_sec=sector,
-        lmax_m=_length_m(inside, z >= median_m, lowest, *grid.pixel_size_m),
+        lmax_m=_length_m(inside, z, *grid.pixel_size_m),
         termlon=longitude,
         termlat=latitude,
         bands=elevation_bands(heights_m, area_km2),
@@ -144,19 +145,19 @@ def _first_of(known: NDArray[np.bool_], z: NDArray[Any], level_m: float) -> tupl
     return index // z.shape[1], index % z.shape[1]
 
 
-def _length_m(
-    inside: NDArray[np.bool_],
-    upper: NDArray[np.bool_],
-    lowest: tuple[int, int],
-    width_m: float,
-    height_m: float,
-) -> float:
+def _length_m(inside: NDArray[np.bool_], z: NDArray[Any], width_m: float, height_m: float) -> float:
+    """The longest way from the lowest pixel of a part to one above its median; it may cross voids."""
+    count, parts = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
     seeds = np.zeros(inside.shape, np.int32)
-    seeds[lowest] = 1
+    upper = np.zeros(inside.shape, bool)
+    for part in range(1, count):
+        known = (parts == part) & np.isfinite(z)
+        if known.any():
+            seeds[_first_of(known, z, float(z[known].min()))] = part
+            upper |= known & (z >= np.median(z[known]))
     away_m, reached = walk(inside, seeds, width_m, height_m)
-    heads = away_m[(reached > 0) & upper]
     # From rim to rim: half a pixel at both ends.
-    return float(heads.max(initial=0.0)) + math.sqrt(width_m * height_m)
+    return float(away_m[(reached > 0) & upper].max(initial=0.0)) + math.sqrt(width_m * height_m)
 
 
 __all__ = ["SECTORS", "Relief", "measure_relief", "pixels_inside", "sector_of"]
