@@ -288,9 +288,13 @@ def test_ground_is_found_where_a_frame_has_no_whole_image():
     """Most of a map of the Arctic has no place in a UTM zone, and a scene across 180 is torn in Mercator."""
     arctic = grid_at("EPSG:3413", 0, 90, 20_000, size=900)
     assert footprint_on_grid(arctic, grid_at("EPSG:32645", 87, 60, 3000, size=20)).all()
-    mercator = grid_at("EPSG:3857", 179.5, 70, 12_000, size=20)
-    covered = footprint_on_grid(GRIDS["utm60"], mercator)
-    assert 0 < covered.sum() < covered.size
+    mercator = grid_at("EPSG:3857", 178, 70, 12_000, size=40)
+    columns, rows = np.meshgrid(np.arange(40) + 0.5, np.arange(40) + 0.5)
+    scene = GRIDS["utm60"]
+    there = way(mercator.crs.to_wkt(), scene.crs.to_wkt()).transform(*(mercator.transform * (columns, rows)))
+    column, row = ~scene.transform * there
+    expected = (column > 0) & (column < scene.width) & (row > 0) & (row < scene.height)
+    np.testing.assert_array_equal(footprint_on_grid(scene, mercator), expected)
 
 
 @pytest.mark.parametrize(
