@@ -20,6 +20,7 @@ from glacierseg.evaluate.common_ground import LeftOut, on_common_ground
 from glacierseg.evaluate.detail import without_nan
 from glacierseg.evaluate.termini import measure_termini
 from glacierseg.evaluate.terminus import TerminusShift
+from glacierseg.raster.outputs import require_output
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.vectors.inventory.unseen import observed_shares
@@ -28,6 +29,8 @@ from glacierseg.vectors.table import areas_km2
 # A mask whose glaciers are mostly this small, and this many, was not refined.
 _SPECKLE_PX = 4
 _SPECKLES = 20
+
+_LAYERS = ("advance", "retreat", "glaciers", "left_out")
 
 
 @dataclass(frozen=True)
@@ -221,17 +224,43 @@ def change_between_files(
     return FileChange(change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds)
 
 
-def write_change(found: FileChange, out: Path) -> Path:
+def change_path(out: Path, *, overwrite: bool = False) -> Path:
+    """Returns where a change is written to, before any work is done for it.
+
+    Args:
+        out: A `.gpkg` file, or a folder for `change.gpkg`.
+        overwrite: Also where that file holds other layers than those of a change.
+
+    Raises:
+        RequestError: The name is that of another format, or the file is an input or holds layers of others.
+        OutputError: It cannot be written.
+    """
+    path = out if out.suffix.lower() == ".gpkg" else out / "change.gpkg"
+    if path != out and out.suffix and not out.is_dir():
+        raise RequestError(
+            f"{out}: a change has several layers; end the name in .gpkg, or give a folder without a dot"
+        )
+    require_output(path, tables=None if overwrite else _LAYERS)
+    require_output(path.with_suffix(".json"))
+    return path
+
+
+def write_change(found: FileChange, out: Path, *, overwrite: bool = False) -> Path:
     """Writes advance, retreat, glaciers and what was left out as layers of a GeoPackage, and JSON beside it.
 
     Args:
         found: From `change_between_files`.
         out: A `.gpkg` file, or a folder for `change.gpkg`.
+        overwrite: Replace also a GeoPackage that holds other layers.
 
     Returns:
         The path of the GeoPackage.
+
+    Raises:
+        RequestError: See `change_path`.
+        OutputError: See `change_path`.
     """
-    path = out if out.suffix.lower() == ".gpkg" else out / "change.gpkg"
+    path = change_path(out, overwrite=overwrite)
     change = found.change
     ids = [one.glacier_id for one in change.glaciers]
     layers: dict[str, gpd.GeoDataFrame] = {}
@@ -247,12 +276,12 @@ def write_change(found: FileChange, out: Path) -> Path:
     rows = without_nan(found.rows())
     layers["left_out"] = found.left_out.table
     layers["glaciers"] = gpd.GeoDataFrame(rows, geometry=list(found.old), crs=found.crs)
-    with atomic_path(path) as part:
+    with atomic_path(path, tables=None if overwrite else _LAYERS) as part:
         for name, table in layers.items():
             pyogrio.write_dataframe(
                 table, part, layer=name, driver="GPKG", geometry_type="MultiPolygon", promote_to_multi=True
             )
-    write_json(path.with_suffix(".json"), found.to_dict())
+        write_json(part.with_suffix(".json"), found.to_dict())
     return path
 
 
@@ -288,4 +317,11 @@ def _about_speckle(dates: Sequence[tuple[Path, Side]]) -> list[str]:
     ]
 
 
-__all__ = ["FileBounds", "FileChange", "Probabilities", "change_between_files", "write_change"]
+__all__ = [
+    "FileBounds",
+    "FileChange",
+    "Probabilities",
+    "change_between_files",
+    "change_path",
+    "write_change",
+]

@@ -11,8 +11,11 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from glacierseg.errors import TruthError
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
@@ -55,13 +58,20 @@ class Side:
     median_px: float | None = None
 
     def in_crs(self, crs: CRS) -> "Side":
-        """Returns the same in another CRS."""
+        """Returns the same in another CRS.
+
+        Raises:
+            TruthError: Some glacier has no place in it.
+        """
         if crs == self.crs:
             return replace(self, known=None if self.known is None else shapely.union_all(self.known))
-        changes: dict[str, Any] = {
-            "shapes": shapely.make_valid(moved(self.shapes, self.crs, crs)),
-            "crs": crs,
-        }
+        shapes = moved(self.shapes, self.crs, crs)
+        if np.isinf(shapely.get_coordinates(shapes)).any():
+            raise TruthError(
+                "the glaciers of both dates lie too far apart for one projection in metres; compare files "
+                "that hold one region each"
+            )
+        changes: dict[str, Any] = {"shapes": shapely.make_valid(shapes), "crs": crs}
         if self.grid is not None:
             # Straight lines bend in another projection: glaciers and the ends of the data must bend alike.
             a, b, _, d, e, _ = self.grid.transform[:6]
@@ -94,7 +104,7 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
     """
     if is_vector(path):
         table = read_shapes(path, layer=layer, option=option)
-        shapes = shapely.make_valid(table.geometry.to_numpy())
+        shapes = table.geometry.to_numpy()
         return Side(shapes, outline_ids(table), CRS.from_user_input(table.crs), VECTOR_ERROR_M)
     refuse_layer_of_raster(path, layer, option)
     with open_raster(path) as dataset:
@@ -108,7 +118,7 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
         to_crs(parts, grid.transform),
         tuple(str(number) for number in range(1, len(parts) + 1)),
         CRS.from_wkt(grid.crs.to_wkt()),
-        max(grid.pixel_size_m) / 2,
+        max(even_pixel_m(grid, str(path))) / 2,
         grid,
         to_crs(frame, grid.transform)[0],
         to_crs(known, grid.transform),
@@ -122,7 +132,8 @@ def common_crs(old: Side, new: Side) -> CRS:
     grid = old.grid or new.grid
     if grid is not None:
         return CRS.from_wkt(metric_grid(grid).crs.to_wkt())
-    return CRS.from_user_input(gpd.GeoSeries(list(old.shapes), crs=old.crs).estimate_utm_crs())
+    middle = middle_of_shapes(gpd.GeoSeries(list(old.shapes), crs=old.crs))
+    return CRS.from_wkt(utm_at(*middle).to_wkt())
 
 
 def moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:

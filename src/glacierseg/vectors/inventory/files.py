@@ -1,5 +1,6 @@
 """From a mask or outlines to the file of an inventory."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from pyproj import CRS
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
-from glacierseg.raster.outlines import read_shapes
+from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
+from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.vectors.inventory.attributes import (
     add_probability,
@@ -26,12 +28,17 @@ from glacierseg.vectors.inventory.attributes import (
 )
 from glacierseg.vectors.inventory.basins import BasinRules
 from glacierseg.vectors.inventory.divides import Divider
-from glacierseg.vectors.inventory.elevation import LocalRaster, open_local
-from glacierseg.vectors.inventory.links import id_column, link_table
+from glacierseg.vectors.inventory.elevation import (
+    LocalRaster,
+    open_local,
+    open_local_probability,
+)
+from glacierseg.vectors.inventory.links import link_table
 from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
+_TABLES = ("glaciers", "hypsometry", "links")
 DIVIDES = ("auto", "terrain", "existing", "none")
 # Lattice for outlines. Their terrain is divided on pixels like those of the elevation model, up to a limit.
 _PIXEL_M = 10.0
@@ -59,6 +66,7 @@ class Inventory:
     notes: tuple[str, ...]
 
 
+@writes(out_path=())
 def make_inventory(
     source: Path | str,
     out_path: Path | str,
@@ -76,6 +84,7 @@ def make_inventory(
     min_dem_share: float = 0.95,
     smooth: bool = True,
     rules: BasinRules | None = None,
+    overwrite: bool = False,
 ) -> Inventory:
     """Makes an inventory of a mask or of outlines: divides ice bodies and measures every glacier.
 
@@ -100,6 +109,7 @@ def make_inventory(
         min_dem_share: Terrain attributes are left empty where less of an outline has elevation.
         smooth: Smooth the outlines of a mask and the divides.
         rules: How terrain is cut into basins.
+        overwrite: Replace also a GeoPackage that holds other layers than those of an inventory.
 
     Raises:
         RequestError: An option makes no sense.
@@ -109,10 +119,12 @@ def make_inventory(
     """
     source, out_path = Path(source), Path(out_path)
     _refuse(out_path, divides, min_area_km2, buffer_m, min_dem_share, dem, existing)
+    replaceable = None if overwrite else _TABLES
+    require_output(out_path, tables=replaceable)
     notes: list[str] = []
     with ExitStack() as stack:
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
-        chance = stack.enter_context(open_local(Path(probability))) if probability else None
+        chance = stack.enter_context(open_local_probability(Path(probability))) if probability else None
         ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=_PIXEL_M)
         theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
         divider = Divider(
@@ -158,7 +170,7 @@ def make_inventory(
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
         "min_area_km2": f"{min_area_km2:g}",
     }
-    _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts)
+    _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts, replaceable)
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
 
 
@@ -189,15 +201,9 @@ def _refuse(
 
 
 def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
-    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS)
-    column = id_column(table, wanted)
-    if wanted is not None and column is None:
-        raise RequestError(
-            f"{path}: has no column {wanted!r}{did_you_mean(wanted, map(str, table.columns))}; "
-            f"its columns are {', '.join(map(str, table.columns))}"
-        )
-    ids = table[column].astype(str) if column else pd.Series(range(1, len(table) + 1)).astype(str)
-    kept = gpd.GeoDataFrame({"_their_id": ids.to_numpy()}, geometry=table.geometry.to_numpy(), crs=table.crs)
+    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS, id_column=wanted)
+    ids = table[OUTLINE_ID].to_numpy()
+    kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
     kept = kept.to_crs(crs)
     kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(kept.geometry.to_numpy()), crs=crs))
     # Far away from a projection's home coordinates may become infinite.
@@ -311,8 +317,9 @@ def _write(
     glaciers: gpd.GeoDataFrame,
     tables: dict[str, pd.DataFrame | None],
     facts: dict[str, str],
+    replaceable: Collection[str] | None,
 ) -> None:
-    with atomic_path(path) as part:
+    with atomic_path(path, tables=replaceable) as part:
         several = bool((shapely.get_num_geometries(glaciers.geometry.to_numpy()) > 1).any())
         pyogrio.write_dataframe(
             glaciers, part, layer="glaciers", driver="GPKG", dataset_metadata=facts, layer_metadata=facts,

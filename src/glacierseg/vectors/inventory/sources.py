@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, read_mask
 from glacierseg.vectors.inventory.attributes import utm_of
-from glacierseg.vectors.inventory.links import id_column, is_inventory
+from glacierseg.vectors.inventory.links import has_ids, is_inventory
 from glacierseg.vectors.inventory.unseen import ends_of_data, observed_shares
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.table import polygons_only
@@ -89,7 +90,7 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
         mask = read_mask(path, grid)
         traced = trace_polygons(mask)
         polygons = smooth_outlines(traced) if smooth else traced
-        half_pixel_m = float(np.sqrt(grid.pixel_area_km2 * 1e6)) / 2
+        half_pixel_m = float(np.sqrt(np.prod(even_pixel_m(grid, str(path))))) / 2
         ends = ends_of_data(mask, grid.transform, mask == GLACIER)
         crs = CRS.from_wkt(grid.crs.to_wkt())
         return Ice(to_crs(polygons, grid.transform), crs, grid, half_pixel_m, ends=ends)
@@ -98,14 +99,23 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
     parts, owners = shapely.get_parts(polygons, return_index=True)
     # Without ids a shape of several parts may be all the ice of a region.
     single = np.bincount(owners, minlength=len(polygons)) == 1
-    if id_column(table) is not None:
+    if has_ids(table):
         parts = np.concatenate([parts[single[owners]], polygons[~single & ~shapely.is_empty(polygons)]])
     polygons = parts
     crs = CRS.from_user_input(table.crs)
-    metric = crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1
-    working = crs if metric else utm_of(table)
-    lattice = Grid(rasterio.CRS.from_wkt(working.to_wkt()), Affine(pixel_m, 0, 0, 0, -pixel_m, 0), 1, 1)
+    lattice = _lattice(table, crs, pixel_m)
+    if crs.is_geographic or lattice.pixel_size_m != (pixel_m, pixel_m):
+        # Their own projection is in other units or not true to scale where they are.
+        lattice = _lattice(table, utm_of(table), pixel_m)
     return Ice(polygons, crs, lattice, None, is_inventory(table))
+
+
+def _lattice(table: Any, crs: CRS, pixel_m: float) -> Grid:
+    """A grid with lines at multiples of a pixel, in the middle of a table."""
+    west, south, east, north = table.to_crs(crs).total_bounds
+    column, row = round((west + east) / 2 / pixel_m), round((south + north) / 2 / pixel_m)
+    transform = Affine(pixel_m, 0, column * pixel_m, 0, -pixel_m, row * pixel_m)
+    return Grid(rasterio.CRS.from_wkt(crs.to_wkt()), transform, 1, 1)
 
 
 __all__ = ["LAYERS", "Ice", "read_ice"]
