@@ -90,10 +90,7 @@ def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence
         ]
         if strangeness(card, after) is not None:
             return math.inf
-        return sum(
-            abs(own.median - band.values.median) / max(band.values.p95 - band.values.p5, math.ulp(1.0))
-            for band, own in zip(card.bands, after, strict=True)
-        )
+        return sum(_misfit(band.values, own) for band, own in zip(card.bands, after, strict=True))
 
     best = best_conversion(misfit) if any(light) else None
     return f"; {best.options} would make them alike" if best else ""
@@ -124,6 +121,15 @@ def _of_band(band: WeightsBand, own: BandValues) -> str:
         f"{band.in_words} has a median of {short(own.median)}, and {short(known.median)} in training "
         f"(nearly all from {short(known.low)} to {short(known.high)}, {band.unit})"
     )
+
+
+def _misfit(known: BandValues, own: BandValues) -> float:
+    """How far a band is from the training in its median, in widths of that, and in its width, as a logarithm.
+
+    Without the width, an offset alone would bring values of any unit near the median.
+    """
+    widths = [max(values.p95 - values.p5, math.ulp(1.0)) for values in (known, own)]
+    return abs(own.median - known.median) / widths[0] + abs(math.log(widths[1] / widths[0]))
 
 
 def _distance(band: WeightsBand, own: BandValues) -> float:
