@@ -43,9 +43,8 @@ class BandValues(BaseModel):
         return cls(**dict(zip(cls.model_fields, map(float, found), strict=True)))
 
     def rescaled(self, scale: float, offset: float) -> "BandValues":
-        """Returns what they are times a scale plus an offset."""
-        found = sorted(scale * value + offset for value in self.model_dump().values())
-        return BandValues(**dict(zip(BandValues.model_fields, found, strict=True)))
+        """Returns what they are times a positive scale plus an offset."""
+        return BandValues(**{name: scale * value + offset for name, value in self.model_dump().items()})
 
 
 def short(value: float) -> str:

@@ -211,8 +211,8 @@ def best_conversion(misfit: Callable[[Conversion], float]) -> Conversion | None:
         if own.offset == 0 or other.offset == 0
     } - {Conversion(1.0, 0.0)}
     tens = {Conversion(10.0**power, 0.0) for power in range(-6, 7) if power}
-    # Units that products have are likelier than any power of ten.
-    found = [(misfit(each), each) for each in known] + [(2 * misfit(each), each) for each in tens - known]
+    # Units that products have are likelier than any power of ten, and offsets are taken off, seldom added.
+    found = [((1 if each in known and each.offset <= 0 else 2) * misfit(each), each) for each in known | tens]
     least, best = min(found, key=lambda one: (one[0], abs(one[1].scale - 1)))
     return best if least < float("inf") else None
 
