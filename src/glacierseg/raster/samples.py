@@ -45,8 +45,8 @@ class BandValues:
         return cls(*map(float, found))
 
     def rescaled(self, scale: float, offset: float) -> "BandValues":
-        """Returns what they are times a scale plus an offset."""
-        return BandValues(*sorted(scale * value + offset for value in asdict(self).values()))
+        """Returns what they are times a positive scale plus an offset."""
+        return BandValues(*(scale * value + offset for value in asdict(self).values()))
 
 
 def short(value: float) -> str:
