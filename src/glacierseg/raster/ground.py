@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PixelAxes:
-    """Metres to the east and to the north from one pixel to the next: numbers, or `(H, W)`.
+    """Metres to the east and to the north from one pixel to the next: numbers, `(H, 1)` or `(H, W)`.
 
     Attributes:
         column_east_m: From a column to the next one.
@@ -202,6 +202,9 @@ def pixel_axes(
     if not true_north and _is_plain(grid):
         a, b, _, d, e, _ = (part * float(grid.crs.linear_units_factor[1]) for part in grid.transform[:6])
         return PixelAxes(a, d, b, e)
+    if grid.is_geographic and not (grid.transform.b or grid.transform.d):
+        # Along a parallel nothing changes, so that one pixel tells of a whole row.
+        column, width = 0, 1
     nodes = [_nodes(grid, size) for size in grid.shape]
     rows, columns = (axis + np.zeros((len(nodes[0]), len(nodes[1]))) for axis in np.ix_(*nodes))
     vectors = np.stack(_steps(grid.crs, grid.transform, columns, rows))

@@ -15,6 +15,7 @@ from pyproj import CRS
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
+from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
@@ -126,7 +127,7 @@ def make_inventory(
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
         chance = stack.enter_context(open_local_probability(Path(probability))) if probability else None
         ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=_PIXEL_M)
-        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
+        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice) if existing else None
         divider = Divider(
             ice.lattice,
             elevation if divides in {"auto", "terrain"} else None,
@@ -200,12 +201,16 @@ def _refuse(
         raise RequestError(f"a coverage of {min_dem_share:g} makes no sense; give a share above 0, at most 1")
 
 
-def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
+def _read_existing(path: Path, layer: str | None, wanted: str | None, ice: Ice) -> gpd.GeoDataFrame:
     table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS, id_column=wanted)
     ids = table[OUTLINE_ID].to_numpy()
     kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
-    kept = kept.to_crs(crs)
-    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(kept.geometry.to_numpy()), crs=crs))
+    kept = kept.to_crs(ice.crs)
+    # A mask in degrees may be written beyond 180 of them.
+    shapes = (
+        wrap_towards(kept.geometry.to_numpy(), ice.lattice) if ice.half_pixel_m else kept.geometry.to_numpy()
+    )
+    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(shapes), crs=ice.crs))
     # Far away from a projection's home coordinates may become infinite.
     return kept[np.isfinite(kept.bounds).all(axis=1)].reset_index(drop=True)
 
