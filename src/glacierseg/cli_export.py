@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg.cli_weights import Member, WeightsName, one_model
+from glacierseg.raster.outputs import writes
 
 
 def add_export_command(app: typer.Typer) -> None:
@@ -13,6 +14,7 @@ def add_export_command(app: typer.Typer) -> None:
     app.command()(export)
 
 
+@writes(out=())
 def export(
     to: Annotated[Literal["onnx", "openvino"], typer.Option(help="One .onnx file, or .xml with .bin.")],
     model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
@@ -70,7 +72,12 @@ def export(
     from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
 
     opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
-    scene, *others = [named.fit(one).scene for one in opened] if named else opened
+    if named:
+        fitted = [named.fit(one, force=True) for one in opened]
+        for line in (line for one in fitted for line in one.warnings):
+            talk.warn(line)
+        opened = [one.scene for one in fitted]
+    scene, *others = opened
     path, cost = quantize_model(
         folder,
         scene,

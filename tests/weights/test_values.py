@@ -6,16 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from glacierseg.raster.samples import BandValues, measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import open_scene
-from glacierseg.weights.card import BandValues, WeightsBand, WeightsCard
-from glacierseg.weights.values import (
-    likely_unit,
-    measure_values,
-    offset_warning,
-    sample_values,
-    spread_starts,
-    strangeness,
-)
+from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.values import likely_unit, offset_warning, strangeness
 from tests.helpers import write_scene
 from tests.weights.shelves import BANDS, facts, reflectances
 

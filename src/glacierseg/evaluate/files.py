@@ -17,9 +17,10 @@ from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
-from glacierseg.raster.truth import load_truth, read_mask
+from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
 
 
 def evaluate_file(
@@ -34,7 +35,7 @@ def evaluate_file(
         buffers_m: Distances from the true boundary that are forgiven, see `evaluate_masks`.
 
     Raises:
-        RasterError: A file cannot be read.
+        RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: The masks lie on different grids.
         TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
     """
@@ -90,7 +91,7 @@ def evaluate_file_in_detail(
             has one.
 
     Raises:
-        RasterError: A file cannot be read.
+        RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: Rasters lie on different grids.
         TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
         RequestError: A number makes no sense, or the calibration is of probabilities that come about in
@@ -99,11 +100,13 @@ def evaluate_file_in_detail(
     """
     with open_raster(predicted) as dataset:
         grid = grid_of(dataset)
+    size_m = even_pixel_m(grid, str(predicted))
     calibration = read_calibration(model_dir) if model_dir else None
     if probability and model_dir and calibration:
         require_calibration_of(probability, model_dir, calibration)
     found, true = read_mask(predicted), load_truth(truth, grid, layer=truth_layer)
-    evaluation = evaluate_masks(found, true, grid.pixel_size_m, buffers_m)
+    warn_of_glacier_alone(found, predicted)
+    evaluation = evaluate_masks(found, true, size_m, buffers_m)
     zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (layers or {}).items()}))
     areas = None
     if glaciers:
@@ -123,7 +126,7 @@ def evaluate_file_in_detail(
         evaluation=evaluation,
         intervals=intervals,
         zones=evaluate_zones(found, true, zonings),
-        distances=mask_distances(found, true, grid.pixel_size_m) if distances else None,
+        distances=mask_distances(found, true, size_m) if distances else None,
         glaciers=areas,
         probability=chances,
     )

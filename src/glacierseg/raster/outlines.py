@@ -21,7 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from rasterio.crs import CRS
+
 from glacierseg.errors import GlaciersegWarning, RequestError, TruthError, did_you_mean
+from glacierseg.raster.bounds import boxes_in, near_boxes, wrap_towards
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.vector_files import (
     VECTOR_SUFFIXES,
@@ -156,11 +159,10 @@ def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
     Raises:
         TruthError: No polygon meets the grid.
     """
-    from rasterio.warp import transform_bounds  # noqa: PLC0415
-
     # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.
-    west, south, east, north = transform_bounds(grid.crs, table.crs.to_wkt(), *grid.bounds, densify_pts=21)
-    near = table.cx[west:east, south:north].to_crs(grid.crs.to_wkt())
+    boxes = boxes_in(grid, CRS.from_wkt(table.crs.to_wkt()))
+    near = table[near_boxes(table.bounds.to_numpy(), boxes)].to_crs(grid.crs.to_wkt())
+    near = near.set_geometry(wrap_towards(near.geometry.to_numpy(), grid), crs=near.crs)
     left, bottom, right, top = grid.bounds
     near = near.cx[left:right, bottom:top]
     if near.empty:

@@ -10,9 +10,11 @@ from rasterio.features import rasterize
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_writer
+from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 from glacierseg.raster.warp import read_grid, utm_crs
 
@@ -20,6 +22,7 @@ from glacierseg.raster.warp import read_grid, utm_crs
 _BLOCK_PX = 2048
 
 
+@writes(out=TIFF)
 def rasterize_file(
     outlines: Path | str,
     like: Path | str,
@@ -145,4 +148,4 @@ def _rim(table: Any, grid: Grid, distance_m: float) -> Any:
     united = shapely.union_all(shapely.make_valid(table.geometry.to_crs(metric).to_numpy()))
     lines = shapely.get_parts(shapely.boundary(shapely.get_parts(united)))
     rim = gpd.GeoSeries(shapely.buffer(lines, distance_m), crs=metric)
-    return rim.to_crs(grid.crs.to_wkt()).to_numpy()
+    return wrap_towards(rim.to_crs(grid.crs.to_wkt()).to_numpy(), grid)

@@ -30,7 +30,6 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -40,6 +39,7 @@ from glacierseg.raster.outlines import (
 )
 from glacierseg.raster.rasterize import burn_outlines
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.warp import read_grid
 
 
 def check_scene(
@@ -112,21 +112,20 @@ def _check(
     usable_mask = None
     if mask is not None:
         try:
-            with open_raster(mask) as dataset:
-                own, declared = grid_of(dataset), dataset.nodata
-            classes = scan_mask(mask, own, declared)
+            own, classes = read_grid(mask), scan_mask(mask)
         except GlaciersegError as error:
             of_mask.append(_failed("mask", error))
         else:
             of_mask += [
                 check_mask_grid(own, scene, mask),
                 check_mask_values(classes, mask),
-                check_mask_nodata(declared, mask),
+                check_mask_nodata(classes.declared, mask),
                 check_glacier_share(classes, mask),
             ]
             usable_mask = mask if of_mask[0].status == "passed" else None
     try:
         counts = scan_scene(scene, patch_px, mask=usable_mask, progress=progress)
+        values = check_values(scene, counts)
     except GlaciersegError as error:
         return (_failed("readable", error), *of_mask)
     if usable_mask is not None:
@@ -136,7 +135,7 @@ def _check(
         CheckResult("readable", "passed", f"{files}, every pixel can be read"),
         check_bands(scene),
         data_type,
-        check_values(scene, counts),
+        values,
         check_crs(scene),
         check_size(scene.grid, patch_px),
         check_undeclared(scene, counts),
