@@ -232,6 +232,7 @@ def open_scene(
     if not files:
         raise RasterError("a scene needs at least one file")
     found: list[Band] = []
+    alphas: dict[int, Band] = {}
     grid: Grid | None = None
     for path in files:
         with open_raster(path) as dataset:
@@ -244,9 +245,17 @@ def open_scene(
                     f"run `glacierseg prepare align {quote(str(path))} --like {quote(str(files[0]))} "
                     "--out ALIGNED.tif`"
                 )
-            for band in bands_of(dataset, path, nodata=nodata):
+            known = {band.index for band in bands_of(dataset, path, nodata=nodata)}
+            for band in bands_of(dataset, path, nodata=nodata, alpha_is_data=True):
+                if band.index not in known:
+                    alphas[len(found) + len(alphas)] = band
+                    continue
                 described = dataset.descriptions[band.index - 1]
                 found.append(band if described else replace(band, name=f"band_{len(found) + 1}"))
+    if bands is not None and alphas and len(bands) == len(found) + len(alphas):
+        # Whoever names it takes it for data.
+        for place, band in alphas.items():
+            found.insert(place, band)
     assert grid is not None  # noqa: S101  (there is at least one file)
     if bands is not None:
         if len(bands) != len(found):
