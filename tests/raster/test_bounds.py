@@ -258,7 +258,7 @@ def test_a_raster_that_runs_on_beyond_180_degrees_is_read_whole(make_raster, wes
 
 def test_terrain_of_a_model_beyond_180_degrees_reaches_all_of_a_scene(make_raster):
     values, grid = rising_eastward(179, 200)
-    path = make_raster("dem.tif", (values - 179) * 100, grid)
+    path = make_raster("dem.tif", (values - 170) * 100, grid)
     scene = grid_at("EPSG:32601", 180, 71, 500, size=30)
     with open_terrain(path, scene) as terrain:
         slope = terrain.read(Block(0, 0, 30, 30), ["slope"])["slope"]

@@ -1,3 +1,5 @@
+import warnings
+
 import geopandas as gpd
 import numpy as np
 import pyogrio
@@ -5,6 +7,8 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rasterio.crs import CRS
 from typer.testing import CliRunner
 
@@ -316,3 +320,37 @@ def test_the_command_prints_what_it_made(ground):
     assert result.exit_code == 0, result.output
     assert "3 glaciers from 3 ice bodies" in result.output
     assert "terrain" in result.output
+
+
+RINGS = st.lists(st.tuples(*[st.integers(0, 9)] * 2), min_size=3, max_size=6, unique=True)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.lists(RINGS, min_size=1, max_size=3), min_size=1, max_size=3), st.booleans())
+def test_the_layer_holds_what_it_declares(tmp_path_factory, shapes, with_ids):
+    """Bow-ties, parts that overlap, and what making them valid leaves behind."""
+    folder = tmp_path_factory.mktemp("shapes")
+    west, north = 478_000, 3_108_000
+    table = gpd.GeoDataFrame(
+        geometry=[
+            shapely.MultiPolygon(
+                [shapely.Polygon([(west + 100 * x, north - 100 * y) for x, y in ring]) for ring in rings]
+            )
+            for rings in shapes
+        ],
+        crs=32645,
+    )
+    if with_ids:
+        table["rgi_id"] = [f"g{number}" for number in range(len(table))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        table.to_file(folder / "in.gpkg")
+        try:
+            made = make_inventory(folder / "in.gpkg", folder / "out.gpkg", min_area_km2=0.001)
+        except TruthError:
+            return
+    declared = pyogrio.read_info(made.path, layer="glaciers")["geometry_type"]
+    stored = gpd.read_file(made.path, layer="glaciers")
+    assert set(stored.geom_type) <= {declared}
+    assert stored.is_valid.all()
+    assert (stored.area > 0).all()

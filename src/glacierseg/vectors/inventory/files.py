@@ -9,7 +9,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -36,6 +35,7 @@ from glacierseg.vectors.inventory.elevation import (
 )
 from glacierseg.vectors.inventory.links import link_table
 from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
+from glacierseg.vectors.layers import add_layer
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
@@ -326,13 +326,13 @@ def _write(
 ) -> None:
     with atomic_path(path, tables=replaceable) as part:
         several = bool((shapely.get_num_geometries(glaciers.geometry.to_numpy()) > 1).any())
-        pyogrio.write_dataframe(
-            glaciers, part, layer="glaciers", driver="GPKG", dataset_metadata=facts, layer_metadata=facts,
+        add_layer(
+            part, "glaciers", glaciers, dataset_metadata=facts, layer_metadata=facts,
             geometry_type="MultiPolygon" if several else "Polygon", promote_to_multi=several,
         )  # fmt: skip
         for name, table in tables.items():
             if table is not None:
-                pyogrio.write_dataframe(table, part, layer=name, driver="GPKG")
+                add_layer(part, name, table)
         style_geopackage(part, {"glaciers": "inv_id"})
 
 
