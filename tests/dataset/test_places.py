@@ -130,3 +130,10 @@ def test_tiles_edge_to_edge_keep_all_their_pixels() -> None:
     give_way(roles, grids)
     assert [int(own.max()) for own in roles] == [1, 3, 2]
     assert [int(own.min()) for own in roles] == [1, 3, 2]
+
+
+def test_neighbours_on_both_sides_of_180_degrees_are_one_place() -> None:
+    degrees = CRS.from_epsg(4326)
+    west = [179.5, -179.9, 175.0, 174.6]
+    grids = [Grid(degrees, Affine(0.01, 0, left, 0, -0.01, 70), 10, 10) for left in west]
+    assert find_places(grids, 2) == [[0, 1], [2, 3]]

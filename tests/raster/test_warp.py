@@ -91,3 +91,17 @@ def test_rasters_of_different_places(make_raster, make_grid):
         for elsewhere in (make_grid(4, 4, left=300040), make_grid(4, 4, top=300000), degrees()):
             with pytest.raises(GridMismatchError, match="lies elsewhere"):
                 require_overlap(dataset, elsewhere, path)
+
+
+def test_a_source_over_many_degrees_is_averaged_by_its_pixels_where_the_target_lies(make_raster):
+    """Columns of 0.01 degrees are 1113 m wide at the equator, in the middle, and 382 m at 70 degrees."""
+    source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.01, 0, 14, 0, -0.05, 71), 2840, 200)
+    stripes = np.tile(np.arange(200) % 2 * 100.0, (2840, 1)).astype(np.float32)
+    target = metric_grid(
+        Grid(rasterio.CRS.from_epsg(4326), Affine(0.01, 0, 14.8, 0, -0.01, 70.2), 30, 40), 1000
+    )
+    with (
+        rasterio.open(make_raster("s.tif", stripes, source)) as dataset,
+        on_grid(dataset, target, "bilinear") as aligned,
+    ):
+        assert aligned.read(1).std() < 12
