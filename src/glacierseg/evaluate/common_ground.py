@@ -233,13 +233,13 @@ def _judge(
     notes = []
     if beyond.any():
         notes.append(
-            f"{beyond.sum()} of {there.sum()} glaciers of {this} ({mine_km2[beyond].sum():.3f} km2) without "
-            f"counterpart lie beyond those of {other}: left out, as on ground that it does not cover; {cure}"
+            f"left out: {beyond.sum()} of {there.sum()} glaciers of {this} ({mine_km2[beyond].sum():.3f} "
+            f"km2), without counterpart beyond those of {other}, as on ground that it does not cover; {cure}"
         )
     if gone.any():
         notes.append(
-            f"{gone.sum()} of {there.sum()} glaciers of {this} ({gone_km2:.3f} km2) without counterpart lie "
-            f"among those of {other}: counted as {'vanished' if is_old else 'new'}"
+            f"counted as {'vanished' if is_old else 'new'}: {gone.sum()} of {there.sum()} glaciers of {this} "
+            f"({gone_km2:.3f} km2), without counterpart among those of {other}"
         )
     return beyond, notes
 
