@@ -129,6 +129,43 @@ def test_a_mistake_gives_one_line_with_its_place(change: Callable[[Any], object]
     assert "\n" not in str(caught.value)
 
 
+def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").touch()
+    path = tmp_path / "c.yaml"
+    data = {**copy.deepcopy(BASE), "trainin": {"epochs": 3}, "split": {"method": "spatail", "folds": 2}}
+    data["regions"][0]["dem"] = "dem.tif"
+    data["regions"].append({**data["regions"][0], "roles": "tran"})
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(f"{path}: has 7 faults: (1) ")
+    for fault in (
+        "unknown key 'trainin' (did you mean 'training'?)", "split.method: ", "split.folds: ", "roles.tran: ",
+        "region 'khumbu' is named twice", "regions[khumbu].truth: m.gpkg: no such file; check the path",
+        "regions[khumbu].dem: dem.tif: no such file",
+    ):  # fmt: skip
+        assert fault in said
+    assert "a.tif" not in said
+    assert "(7) " in said
+
+
+def test_what_depends_on_several_keys_is_told_beside_unknown_ones() -> None:
+    data = {**copy.deepcopy(BASE), "trainin": {}, "refinement": {"max_hole_slope_deg": 40, "stepps": []}}
+    data["regions"] = [{**data["regions"][0], "roles": {"test": None}}]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data, FILE)
+    for fault in (
+        "'trainin'",
+        "'refinement.stepps'",
+        "has no dem",
+        "no region has the role train",
+        "4 faults",
+    ):
+        assert fault in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("a: [1", "not valid YAML at line"), ("- 1", "holds no configuration"), ("", "holds no")],

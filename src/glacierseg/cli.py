@@ -3,13 +3,15 @@
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from glacierseg.cli_compare import add_compare_commands
-from glacierseg.cli_data import add_data_commands
+from glacierseg.cli_data import add_data_commands, prepare
 from glacierseg.cli_export import add_export_command
 from glacierseg.cli_masks import add_mask_commands
 from glacierseg.cli_outlines import add_outline_commands
@@ -17,10 +19,42 @@ from glacierseg.cli_predict import add_predict_command
 from glacierseg.cli_report import add_report_commands
 from glacierseg.cli_scores import add_score_commands
 from glacierseg.cli_weights import add_weights_commands
-from glacierseg.errors import GlaciersegError, GlaciersegWarning
+from glacierseg.errors import DataError, GlaciersegError, GlaciersegWarning, RequestError
 
 if TYPE_CHECKING:
     from glacierseg.config import RunConfig
+
+_MASK, _TRUTH, _SCENE = ("mask",), ("outlines", "mask"), ("scene", "values", "probability")
+_VALUES, _RASTER, _OUTLINES = (
+    ("values", "probability"),
+    ("scene", "values", "probability", "mask"),
+    ("outlines",),
+)
+_KINDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "predict": {"MODEL_DIR": ("model",), "SCENE": _SCENE},
+    "bands": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "export": {"model_dir": ("model",), "int8_with": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "pack-weights": {"model_dirs": ("model",)},
+    "evaluate": {"predicted": _MASK, "truth": _TRUTH, "dem": _VALUES, "probability": _VALUES},
+    "compare": {"a": _MASK, "b": _MASK, "truth": _TRUTH},
+    "tune": {"mask": _MASK, "truth": _TRUTH, "dem": _VALUES},
+    "refine": {"mask": _MASK, "dem": _VALUES},
+    "vectorize": {"mask": _MASK, "refined": _MASK, "probability": _VALUES},
+    "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},
+    "change": {"old": _TRUTH, "new": _TRUTH, "dem": _VALUES, "centre_lines": _OUTLINES},
+    "check": {"scenes": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "align": {"source": _RASTER, "like": _RASTER},
+    "rasterize": {"outlines": _OUTLINES, "like": _RASTER},
+    "normalize": {"scene": _SCENE},
+    "select": {"scene": _SCENE},
+    "stack": {"files": _RASTER, "dem": _VALUES, "like": _RASTER},
+    "report": {"run_dir": ("run",)},
+    "figures": {"run_dir": ("run",)},
+    "benchmark": {"run_a": ("run",), "run_b": ("run",)},
+    "run": {"config": ("configuration",)},
+    "train": {"config": ("configuration",)},
+}
+"""What kind of file each parameter takes (`raster.kinds`), the usual one first."""
 
 app = typer.Typer(
     name="glacierseg",
@@ -141,6 +175,53 @@ def _version(
 
         typer.echo(f"glacierseg {__version__}")
         raise typer.Exit
+
+
+def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps a command: what its files are is looked at when one of them was refused, and before a check."""
+
+    @wraps(function)
+    def command(*args: Any, **given: Any) -> Any:
+        if name == "check":
+            _refuse_misfits(name, given)
+        try:
+            return function(*args, **given)
+        except DataError as error:
+            _refuse_misfits(name, given, error)
+            raise
+
+    return command
+
+
+def _refuse_misfits(name: str, given: dict[str, Any], cause: Exception | None = None) -> None:
+    from shlex import join  # noqa: PLC0415
+
+    from glacierseg.raster.kinds import misfit  # noqa: PLC0415
+
+    if "paths" in given:
+        first = [] if given.get("weights") else given["paths"][:1]
+        given = {**given, "MODEL_DIR": first, "SCENE": given["paths"][len(first) :]}
+    files: list[tuple[str, Path]] = []
+    for parameter in _KINDS[name]:
+        value = given.get(parameter)
+        files += [(parameter, path) for path in (value if isinstance(value, list) else [value]) if path]
+    if (found := misfit(files, _KINDS[name])) is None:
+        return
+    said, pair = found
+    if pair is not None:
+        said += "; are they the other way round?"
+        words = [Path(word) for word in sys.argv[1:]]
+        if all(words.count(path) == 1 for path in pair):
+            places = [words.index(path) for path in pair]
+            typed = sys.argv[1:]
+            typed[places[0]], typed[places[1]] = typed[places[1]], typed[places[0]]
+            said += f" Type `{join(['glacierseg', *typed])}`"
+    raise RequestError(said) from cause
+
+
+for _command in (*app.registered_commands, *prepare.registered_commands):
+    if (_function := _command.callback) and (_name := _command.name or _function.__name__) in _KINDS:
+        _command.callback = _explained(_name, _function)
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from glacierseg.raster.outputs import TIFF, writes
+
 Draws = Annotated[int, typer.Option("--bootstrap", help="Draws for the bounds of each difference.")]
 Confidence = Annotated[float, typer.Option(help="Of the bounds.")]
 Seed = Annotated[int, typer.Option(help="Of the draws.")]
@@ -16,6 +18,7 @@ def add_compare_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@writes(out=(".json",), map_out=TIFF)
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A mask.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another mask on its grid.")],
@@ -50,6 +53,7 @@ def compare(
     _print_comparison(Talk(), found, None)
 
 
+@writes(out=(".json",))
 def benchmark(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a run.")],
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another run of the same ground.")],
@@ -111,6 +115,7 @@ def _print_comparison(talk: Any, found: Any, title: str | None) -> None:
     )
 
 
+@writes(out=...)
 def change(
     old: Annotated[Path, typer.Argument(help="A mask or outlines of the earlier date.")],
     new: Annotated[Path, typer.Argument(help="A mask or outlines of the later date.")],
@@ -144,6 +149,9 @@ def change(
     ] = None,
     new_model: Annotated[Path | None, typer.Option(help="Of the new date, where it is another one.")] = None,
     confidence: Annotated[float, typer.Option(help="Of those bounds.")] = 0.9,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace also a GeoPackage that holds other layers.")
+    ] = False,
 ) -> None:
     """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
     from glacierseg.console import Talk, plain  # noqa: PLC0415
@@ -151,9 +159,11 @@ def change(
     from glacierseg.evaluate.change_files import (  # noqa: PLC0415
         Probabilities,
         change_between_files,
+        change_path,
         write_change,
     )
 
+    change_path(out, overwrite=overwrite)
     probabilities = None
     if old_probability or new_probability or old_model or new_model:
         if not (old_probability and new_probability and old_model):
@@ -178,12 +188,16 @@ def change(
         dem=dem,
         probabilities=probabilities,
     )
-    path = write_change(found, out)
+    path = write_change(found, out, overwrite=overwrite)
     talk = Talk()
+    for note in found.notes:
+        talk.say(f"note: {note}")
     record = found.to_dict()
     talk.table("All glaciers", ("what", "value"), [(k, plain(v)) for k, v in record["total"].items()])
     shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
-    if found.termini:
+    if any(row["observed_share"] not in (None, 1) for row in record["glaciers"]):
+        shown.append("observed_share")
+    if any(found.termini):
         shown.append("terminus_shift_m")
     if found.bounds:
         shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]

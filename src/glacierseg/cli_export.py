@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg.cli_weights import Member, WeightsName, one_model
+from glacierseg.raster.outputs import writes
 
 
 def add_export_command(app: typer.Typer) -> None:
@@ -13,6 +14,7 @@ def add_export_command(app: typer.Typer) -> None:
     app.command()(export)
 
 
+@writes(out=())
 def export(
     to: Annotated[Literal["onnx", "openvino"], typer.Option(help="One .onnx file, or .xml with .bin.")],
     model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,

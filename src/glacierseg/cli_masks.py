@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glacierseg.raster.outputs import TIFF, writes
+
 if TYPE_CHECKING:
     from glacierseg.console import Talk
     from glacierseg.refine.files import Pair, TuneReport
@@ -22,6 +24,7 @@ def add_mask_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@writes(out=TIFF, picture=())
 def refine(
     mask: Annotated[Path, typer.Argument(help="A mask raster.")],
     out: Out,
@@ -88,13 +91,13 @@ def refine(
     if dem is not None and chosen.max_hole_slope_deg is None:
         talk.say("note: --dem was not used; it is for --max-hole-slope-deg")
     if picture is not None:
-        # First, because the result may replace the mask.
         from glacierseg.report.steps_picture import draw_refinement_steps  # noqa: PLC0415
 
         draw_refinement_steps(mask, picture, chosen, dem=dem)
     _print_changes(talk, refine_file(mask, out, chosen, dem=dem))
 
 
+@writes(out=(".json",), plot=())
 def tune(
     mask: Annotated[list[Path], typer.Argument(help="Predicted masks to tune on.")],
     truth: Annotated[

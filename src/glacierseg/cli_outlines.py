@@ -31,6 +31,9 @@ def vectorize(
         typer.Option(help="Only these, with commas between: raw, smooth, refined, refined_smooth, contour."),
     ] = None,
     min_area_km2: Annotated[float, typer.Option(min=0, help="Smaller outlines are left out.")] = 0.0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace also a GeoPackage that holds other layers.")
+    ] = False,
 ) -> None:
     """Draw the outlines of a mask: layers `raw` and `smooth`, and others on request."""
     from glacierseg.console import Talk  # noqa: PLC0415
@@ -50,6 +53,7 @@ def vectorize(
         probability_path=probability,
         min_area_km2=min_area_km2,
         threshold=threshold,
+        overwrite=overwrite,
     )
     talk = Talk()
     if probability is not None and "contour" not in wanted:
@@ -95,6 +99,9 @@ def inventory(
     ] = 0.5,
     sliver_km2: Annotated[float, typer.Option(help="Divides: smaller basins join a neighbour.")] = 0.1,
     thin_km2: Annotated[float, typer.Option(help="Divides: so do thin basins smaller than this.")] = 0.5,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace also a GeoPackage that holds other layers.")
+    ] = False,
 ) -> None:
     """Divide ice bodies into glaciers and write their inventory: attributes, hypsometry, links."""
     from glacierseg.console import Talk, plain  # noqa: PLC0415
@@ -123,6 +130,7 @@ def inventory(
             sliver_km2=sliver_km2,
             thin_km2=thin_km2,
         ),
+        overwrite=overwrite,
     )
     talk, table = Talk(), made.glaciers
     for note in made.notes:
@@ -130,7 +138,9 @@ def inventory(
     total = f"{table['area_km2'].sum():.3f}"
     if "uncertainty_km2" in table:
         total += f" +- {table['uncertainty_km2'].sum():.3f}"
-    talk.say(f"{out}: {len(table)} glaciers from {made.bodies} ice bodies, {total} km2")
+    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
+    bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
+    talk.say(f"{out}: {glaciers} from {bodies}, {total} km2")
     shown = [
         name
         for name in ("inv_id", "area_km2", "zmin_m", "zmax_m", "slope_deg", "aspect_dir", "divides")

@@ -7,6 +7,7 @@ import typer
 
 from glacierseg.cli_data import split_names
 from glacierseg.cli_weights import WeightsName, split_model
+from glacierseg.raster.outputs import writes
 
 if TYPE_CHECKING:
     from glacierseg.console import Talk
@@ -26,6 +27,7 @@ def add_predict_command(app: typer.Typer) -> None:
     app.command()(predict)
 
 
+@writes(out=None)
 def predict(
     paths: Annotated[
         list[Path],
@@ -106,7 +108,8 @@ def predict(
         typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Predict also scenes whose maps are there, made with the same.")
+        bool,
+        typer.Option("--again", help="Predict also scenes whose maps are there; replace those of namesakes."),
     ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Share the work out among so many processes (extra `cluster`).")
@@ -172,7 +175,7 @@ def predict(
             with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
                 if shares:
                     shares[number].wait(progress)
-                files = predict_scene(ensemble, scene, out, progress=progress, **settings)
+                files = predict_scene(ensemble, scene, out, again=again, progress=progress, **settings)
             talk.say(str(files.probability))
             talk.say(str(files.mask))
             if not isinstance(own, str):
@@ -198,9 +201,11 @@ def _check_usage(
 def _check_names(scenes: list[Path]) -> None:
     from glacierseg.errors import RequestError  # noqa: PLC0415
 
-    if len({scene.stem for scene in scenes}) < len(scenes):
+    stems = [scene.stem for scene in scenes]
+    if doubled := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise RequestError(
-            "two scenes have the same file name, so their results would too; predict them apart"
+            f"two scenes are called {doubled}, so their maps would be too; predict them one by one, each "
+            "into an --out of its own"
         )
 
 
@@ -291,7 +296,8 @@ def _say_agreement(
 def _say_area(
     talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
 ) -> None:
-    from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
+    from glacierseg.errors import RasterError  # noqa: PLC0415
+    from glacierseg.evaluate.probability import predicted_area  # noqa: PLC0415
 
     if unlike:
         talk.say(
@@ -299,7 +305,12 @@ def _say_area(
             "warnings above)"
         )
         return
-    bounds = predicted_area(probability, calibration, confidence)
+    try:
+        bounds = predicted_area(probability, calibration, confidence)
+    except RasterError as error:
+        # The map itself is whole and right, so this is no failure.
+        talk.say(f"no bounds of its glacier area: {error}")
+        return
     if bounds:
         talk.say(
             f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "

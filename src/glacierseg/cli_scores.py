@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg.cli_weights import Member, WeightsName, one_model, split_model
+from glacierseg.raster.outputs import writes
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 
@@ -16,6 +17,7 @@ def add_score_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@writes(out=(".json",))
 def evaluate(
     predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
     truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
@@ -84,6 +86,7 @@ def evaluate(
         talk.table(title, columns, [[plain(cell) for cell in row] for row in rows])
 
 
+@writes(out=(".csv",), plot=())
 def bands(
     paths: Annotated[
         list[Path],
@@ -128,8 +131,10 @@ def bands(
         raise RequestError(
             f"{len(scenes)} scenes and {len(mask)} masks; give one --mask for each scene, in their order"
         )
-    if plot is not None and plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise RequestError(f"{plot}: cannot draw this format; name it .png, .svg or .pdf")
+    if plot is not None:
+        from glacierseg.report.save import require_picture  # noqa: PLC0415
+
+        require_picture(plot)
     talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
     opened = [open_scene(path) for path in scenes]
     if weights is not None:
@@ -163,8 +168,7 @@ def bands(
     for agreement in agreement_of(found, top):
         talk.say(agreement.in_words())
     if plot is not None:
-        from glacierseg.raster.write import atomic_path  # noqa: PLC0415
         from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415
+        from glacierseg.report.save import save_figure  # noqa: PLC0415
 
-        with atomic_path(plot) as part:
-            figure_importance_measures(found, top).savefig(part, dpi=150, format=plot.suffix[1:].lower())
+        save_figure(figure_importance_measures(found, top), plot)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg.cli_data import split_names
+from glacierseg.raster.outputs import writes
 
 WeightsName = Annotated[
     str | None,
@@ -94,6 +95,7 @@ def models(
         talk.say(line)
 
 
+@writes(out=None)
 def pack(
     model_dirs: Annotated[
         list[Path],

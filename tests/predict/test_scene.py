@@ -1,11 +1,14 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
@@ -375,6 +378,20 @@ def test_a_strip_that_was_damaged_is_predicted_again(
     assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)  # type: ignore[arg-type]
 
 
+def turn_over(path: Path) -> None:
+    """Gives a scene other pixels, and leaves its name, size and time as they were."""
+    old = path.stat()
+    with rasterio.open(path) as dataset:
+        profile, values, names = dataset.profile, dataset.read(), dataset.descriptions
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(values[:, ::-1])
+        dataset.descriptions = names
+    with path.open("ab") as file:
+        file.write(bytes(old.st_size - path.stat().st_size))
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert path.stat().st_size == old.st_size
+
+
 def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
     path, out = scene(tmp_path), tmp_path / "out"
     ensemble, opened = Ensemble((Neighbourly(),), (CARD,)), open_scene(path)
@@ -395,9 +412,9 @@ def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
         (ensemble, opened, {"tags": {"attribution": "somebody"}}),
     ):
         assert finished_files(network, seen, out, **(settings | changed)) is None
-    old = path.stat()
     path.write_bytes(path.read_bytes())
-    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))  # as `mv` and `cp -p` leave it
+    assert finished_files(ensemble, opened, out, **settings) == files
+    turn_over(path)
     assert finished_files(ensemble, opened, out, **settings) is None
     predict_scene(ensemble, opened, out, **settings)  # type: ignore[arg-type]
     assert finished_files(ensemble, opened, out, **settings) == files
@@ -409,6 +426,58 @@ def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
     assert finished_files(ensemble, opened, out, **settings) == files
     files.mask.unlink()
     assert finished_files(ensemble, opened, out, **settings) is None
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_map_is_not_taken_for_that_of_a_namesake(tmp_path: Path, *, through_a_link: bool) -> None:
+    ensemble, out, settings = Ensemble((Neighbourly(),), (CARD,)), tmp_path / "out", {"window_px": 16}
+    for year in ("2019", "2020", "copy"):
+        (tmp_path / year).mkdir()
+    first, second = scene(tmp_path / "2019"), tmp_path / "2020" / "valley.tif"
+    copied = tmp_path / "copy" / "valley.tif"
+    for path in (second, copied):
+        shutil.copy2(first, path)
+    turn_over(second)
+    link = tmp_path / "valley.tif"
+    link.symlink_to(first)
+    files = predict_scene(ensemble, link if through_a_link else first, out, **settings)  # type: ignore[arg-type]
+    before = files.mask.read_bytes(), files.probability.read_bytes()
+    # The same ground under another address is the same scene.
+    assert finished_files(ensemble, open_scene(copied), out, **settings) == files
+    if through_a_link:
+        link.unlink()
+        link.symlink_to(second)
+    other = open_scene(link if through_a_link else second)
+    message = r"valley_probability\.tif: is there and was not made of .*valley\.tif; .*--again"
+    with pytest.raises(RequestError, match=message):
+        finished_files(ensemble, other, out, **settings)
+    with pytest.raises(RequestError, match=message):
+        predict_scene(ensemble, other, out, **settings)  # type: ignore[arg-type]
+    assert (files.mask.read_bytes(), files.probability.read_bytes()) == before
+    predict_scene(ensemble, other, out, again=True, **settings)  # type: ignore[arg-type]
+    assert finished_files(ensemble, other, out, **settings) == files
+    files.probability.unlink()
+    with pytest.raises(RequestError, match="valley_mask"):  # one of the two is enough
+        predict_scene(ensemble, copied, out, **settings)  # type: ignore[arg-type]
+
+
+def test_what_lies_in_an_archive_is_known_by_its_pixels(tmp_path: Path) -> None:
+    ensemble, out, settings = Ensemble((Neighbourly(),), (CARD,)), tmp_path / "out", {"window_px": 16}
+    path, archive, mosaic = scene(tmp_path), tmp_path / "a.zip", tmp_path / "mosaic.vrt"
+
+    def pack() -> None:
+        with ZipFile(archive, "w") as packed:
+            packed.write(path, "tile.tif")
+
+    pack()
+    rasterio.shutil.copy(f"/vsizip/{archive}/tile.tif", mosaic, driver="VRT")
+    files = predict_scene(ensemble, mosaic, out, **settings)  # type: ignore[arg-type]
+    assert finished_files(ensemble, open_scene(mosaic), out, **settings) == files
+    before = mosaic.read_bytes()
+    turn_over(path)
+    pack()
+    assert mosaic.read_bytes() == before
+    assert finished_files(ensemble, open_scene(mosaic), out, **settings) is None
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_what_workers_made_of_a_link_is_that_of_the_link(model: Path, scene: Pat
     link.symlink_to(scene)
     opened, out = open_scene(link), tmp_path / "out"
     with submitted(AtOnce(), [model], [opened], out, **SETTINGS):
-        folder, total = begin_strips(load_ensemble([model]), opened, out, **SETTINGS)
+        folder, total, _ = begin_strips(load_ensemble([model]), opened, out, **SETTINGS)
         assert total > 1
         assert folder.missing(total) == []
 

@@ -5,6 +5,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
 
+from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_raster
@@ -42,9 +43,12 @@ def test_a_file_is_refined_on_its_own_grid(tmp_path, grid):
     assert cog_validate(tmp_path / "out" / "refined.tif", quiet=True)[0]
 
 
-def test_a_file_may_be_refined_in_place_with_the_defaults(tmp_path):
+def test_a_file_is_refined_with_the_defaults_and_stays(tmp_path):
     mask = noisy_disk(UTM.shape)
     path = tmp_path / "mask.tif"
     write_raster(path, mask, UTM, bands=["glacier"], nodata=255)
-    refine_file(path, path)
-    np.testing.assert_array_equal(read_mask(path), refine_mask(mask, 10))
+    with pytest.raises(RequestError, match="is an input"):
+        refine_file(path, path)
+    refine_file(path, tmp_path / "refined.tif")
+    np.testing.assert_array_equal(read_mask(tmp_path / "refined.tif"), refine_mask(mask, 10))
+    np.testing.assert_array_equal(read_mask(path), mask)

@@ -14,6 +14,7 @@ from glacierseg.config.sections import (
     RunConfig,
     SplitConfig,
     TrainingConfig,
+    is_missing,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingConfig",
     "dump_config",
     "first_difference",
+    "is_missing",
     "load_config",
     "parse_config",
 ]

@@ -1,6 +1,7 @@
 """Reading a configuration file, and saying in words what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from glacierseg.config.sections import (
     Section,
     SplitConfig,
     TrainingConfig,
+    doubled_in_words,
+    is_missing,
 )
 from glacierseg.errors import ConfigError, did_you_mean
 from glacierseg.models.registry import MODELS
@@ -34,7 +37,8 @@ def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
         fold: Instead of its `split.fold`.
 
     Raises:
-        ConfigError: The file is missing, is not YAML, or something in it is wrong: one line that names it.
+        ConfigError: The file is missing, is not YAML, or something in it is wrong: one line that names all of
+            it. Data files that are missing are named only beside other faults: the file may be for elsewhere.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,7 +51,7 @@ def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
         raise ConfigError(f"{path}: is not valid YAML{line}; check indentation and colons there") from error
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: holds no configuration; `glacierseg template` prints one to start from")
-    config = parse_config(dict(data), path)
+    config = _parsed(dict(data), path, _missing_files(data, path.resolve().parent))
     if fold is None:
         return config
     if config.split.method != "kfold":
@@ -65,22 +69,86 @@ def parse_config(data: dict[str, Any], path: Path) -> RunConfig:
         path: The file, for paths relative to it and for messages.
 
     Raises:
-        ConfigError: Something is wrong.
+        ConfigError: Something is wrong: one line with all faults.
     """
+    return _parsed(data, path)
+
+
+def _parsed(data: dict[str, Any], path: Path, more_faults: Sequence[str] = ()) -> RunConfig:
     try:
         return RunConfig.model_validate(data, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        found = error.errors()
-        places = [problem["loc"] for problem in found]
+        faults = _faults_in_words(error, data)
+        known = _without_unknown_keys(data, error)
+        if known is not None:
+            # What depends on several keys is looked at only where each of them is right.
+            try:
+                RunConfig.model_validate(known, context={"folder": path.resolve().parent})
+            except ValidationError as further:
+                faults += _faults_in_words(further, known)
+        faults = list(dict.fromkeys([*faults, *_doubled_names(data), *more_faults]))
+        if len(faults) == 1:
+            raise ConfigError(f"{path}: {faults[0]}") from error
+        numbered = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, 1))
+        raise ConfigError(f"{path}: has {len(faults)} faults: {numbered}") from error
+
+
+def _faults_in_words(error: ValidationError, data: Any) -> list[str]:
+    found = error.errors()
+    places = [problem["loc"] for problem in found]
+    return [
+        fault
+        for problem in found
         # A list whose entry failed counts as empty for pydantic; the entry's own error says it better.
-        problems = [
-            _in_words(problem, data)
-            for problem in found
-            if problem["type"] != "too_short"
-            or not any(p[:-1][: len(problem["loc"])] == problem["loc"] for p in places)
+        if problem["type"] != "too_short"
+        or not any(p[:-1][: len(problem["loc"])] == problem["loc"] for p in places)
+        for fault in _in_words(problem, data).split("\n")
+    ]
+
+
+def _without_unknown_keys(data: Any, error: ValidationError) -> Any | None:
+    """Returns the content without keys that are unknown; None where there are none, or other faults too."""
+    problems = error.errors()
+    if any(problem["type"] != "extra_forbidden" for problem in problems):
+        return None
+    known = deepcopy(data)
+    for problem in problems:
+        here = known
+        for step in problem["loc"][:-1]:
+            if isinstance(step, int) or (isinstance(here, Mapping) and step in here):
+                here = here[step]
+        here.pop(problem["loc"][-1], None)
+    return known
+
+
+def _doubled_names(data: Any) -> list[str]:
+    """Faults that the whole shows only when its parts are right, found in what YAML gave."""
+    found = []
+    for kind in ("region", "model"):
+        entries = data.get(f"{kind}s")
+        names = [
+            entry.get("name") if isinstance(entry, Mapping) else entry
+            for entry in (entries if isinstance(entries, list) else [])
         ]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ConfigError(f"{path}: {problems[0]}{more}") from error
+        found += doubled_in_words(kind, [name for name in names if isinstance(name, str)])
+    return found
+
+
+def _missing_files(data: Any, folder: Path) -> list[str]:
+    """Data files of regions that are not there, whatever else is wrong."""
+    found = []
+    regions = data.get("regions")
+    for region in regions if isinstance(regions, list) else []:
+        if not isinstance(region, Mapping):
+            continue
+        for key in ("scene", "truth", "dem"):
+            value = region.get(key)
+            found += [
+                f"regions[{region.get('name')}].{key}: {name}: no such file; check the path"
+                for name in (value if isinstance(value, list) else [value])
+                if isinstance(name, str) and is_missing(folder / Path(name).expanduser())
+            ]
+    return found
 
 
 def dump_config(config: RunConfig) -> str:

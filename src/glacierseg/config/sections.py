@@ -1,5 +1,6 @@
 """The sections of a configuration: one validated object each."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -346,38 +347,44 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        for kind, names in (
-            ("region", [region.name for region in self.regions]),
-            ("model", [model.name for model in self.models]),
-        ):
-            doubled = sorted({name for name in names if names.count(name) > 1})
-            if doubled:
-                raise ValueError(f"{kind} {doubled[0]!r} is named twice; give each a name of its own")
+        if faults := list(self._inconsistencies()):
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _inconsistencies(self) -> Iterator[str]:
         names = [model.name for model in self.models]
+        yield from doubled_in_words("region", [region.name for region in self.regions])
+        yield from doubled_in_words("model", names)
         folders = [folder_name(name) for name in names]
         for name, folder in zip(names, folders, strict=True):
             if (first := names[folders.index(folder)]) != name:
-                raise ValueError(f"models {first!r} and {name!r} would share a folder; leave one of them out")
+                yield f"models {first!r} and {name!r} would share a folder; leave one of them out"
         alone = [region.name for region in self.regions if set(region.roles) == {"validate"}]
         if self.split.method == "random" and alone:
-            raise ValueError(
+            yield (
                 f"region {alone[0]!r} only validates, but the random split draws validation patches from "
                 "what trains; give it the role train or test"
             )
         if self.split.method == "random" and self.prediction.regions == "scored":
-            raise ValueError(
-                "prediction.regions is scored, but under the random split every region is; set it to all"
-            )
+            yield "prediction.regions is scored, but under the random split every region is; set it to all"
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
-            raise ValueError(
-                "a recipe reads nodata from the files; declare it there (`rio edit-info --nodata`)"
-            )
+            yield "a recipe reads nodata from the files; declare it there, and leave `nodata` out here"
         flat = [region.name for region in self.regions if region.dem is None]
         if self.refinement.max_hole_slope_deg is not None and flat:
-            raise ValueError(
+            yield (
                 f"refinement.max_hole_slope_deg needs elevation, but region {flat[0]!r} has no dem; "
                 "name its file"
             )
         if not any("train" in region.roles for region in self.regions):
-            raise ValueError("no region has the role train; give at least one `roles: train`")
-        return self
+            yield "no region has the role train; give at least one `roles: train`"
+
+
+def doubled_in_words(kind: str, names: Sequence[str]) -> list[str]:
+    """Returns a fault for each name that several regions or models have."""
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    return [f"{kind} {name!r} is named twice; give each a name of its own" for name in doubled]
+
+
+def is_missing(path: Path) -> bool:
+    """Whether a data file is not there; not asked of what GDAL alone finds (in an archive, a subdataset)."""
+    return not (path.exists() or str(path).startswith("/vsi") or ":" in path.name)

@@ -144,6 +144,6 @@ def _start(file: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 
 def _fingerprint(scene: Scene) -> str:
     """Changes with the bands asked for and whenever a source file does."""
-    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in scene.paths]
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in scene.files]
     layers = [(str(band.path), band.index, band.dtype, band.nodata) for band in scene.bands]
     return hashlib.sha256(repr((stats, layers)).encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
 """The folder of a run: where things lie, what was asked for, and on what they were computed."""
 
 import csv
-import hashlib
 import importlib.metadata
 import platform
 import shutil
@@ -20,7 +19,7 @@ from glacierseg._version import __version__
 from glacierseg.config import RunConfig, dump_config, first_difference, parse_config
 from glacierseg.errors import ConfigError, DataError, OutputError, RequestError
 from glacierseg.models.registry import folder_name
-from glacierseg.raster.write import read_json, remove_leftovers, write_json, write_text
+from glacierseg.raster.write import digest_of, read_json, remove_leftovers, write_json, write_text
 
 try:
     import fcntl
@@ -191,6 +190,11 @@ class RunFolder:
             write_json(self.path / "inputs.json", {str(path): _stamp(path) for path in paths})
             write_text(written, dump_config(config))
             return False
+        if not (self.path / "inputs.json").exists():
+            raise RequestError(
+                f"{self.path}: is no folder of a run, but holds a config.yaml that would be lost; give "
+                "another --out"
+            )
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
@@ -221,17 +225,7 @@ def _with_defaults(before: Any, path: Path) -> Any:
 
 def _stamp(path: Path) -> list[int | str]:
     facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns, _sha256(path)]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check the file and its rights"
-        ) from error
+    return [facts.st_size, facts.st_mtime_ns, digest_of(path)]
 
 
 def _is_as_stamped(path: Path, stamp: list[int | str] | None) -> bool:
@@ -242,7 +236,7 @@ def _is_as_stamped(path: Path, stamp: list[int | str] | None) -> bool:
     size, time_ns, *digest = stamp
     if facts.st_size != size:
         return False
-    return facts.st_mtime_ns == time_ns or (bool(digest) and _sha256(path) == digest[0])
+    return facts.st_mtime_ns == time_ns or (bool(digest) and digest_of(path) == digest[0])
 
 
 def environment() -> dict[str, Any]:

@@ -54,6 +54,7 @@ def predict_regions(
                 card=card,
                 name=study.name,
                 tags={"run": config.name},
+                again=True,
                 progress=progress,
                 **how,
             )

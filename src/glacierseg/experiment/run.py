@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from glacierseg.config import ModelConfig, RunConfig
+from glacierseg.config import ModelConfig, RunConfig, is_missing
 from glacierseg.console import Talk
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
@@ -19,8 +19,9 @@ from glacierseg.experiment.regions import StudyRegion, choose_bands, open_source
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
+from glacierseg.raster.ground import even_pixel_m
+from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.refine.ground import ground_pixel_m
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 THRESHOLD = "threshold"
@@ -49,7 +50,7 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
             "same folder first, then `run` goes on from there"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked():
+    with folder.locked(), keeping(config.regions):
         return _run(config, folder, talk)
 
 
@@ -124,7 +125,7 @@ def train_one(
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked() if processes.is_first else nullcontext():
+    with folder.locked() if processes.is_first else nullcontext(), keeping(config.regions):
         # The first process checks and stores everything; the others read what it stored.
         if processes.is_first:
             studied, every_band = _begin(config, folder, talk)
@@ -150,13 +151,12 @@ def _begin(
     config: RunConfig, folder: RunFolder, talk: Talk
 ) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
     """Opens and checks everything; gives the regions and the names of all bands."""
+    _require_files(config)
     sources = open_sources(config)
-    inputs = [path for scene in sources.values() for path in scene.paths]
+    inputs = [path for scene in sources.values() for path in scene.files]
     for region in config.regions:
         parts = [part.polygon for part in region.roles.values() if part is not None]
         for path in (region.truth, region.dem, *parts):
-            if path is not None and not path.exists():
-                raise DataError(f"{path}: no such file; check the path in region {region.name}")
             if path is not None:
                 # A Shapefile is several files.
                 inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
@@ -169,7 +169,8 @@ def _begin(
         check_named_bands(config, studied[0].region.scene.band_names)
         for study in studied:
             # Refinement would refuse such a grid after all the training.
-            ground_pixel_m(study.region.scene.grid, f"region {study.name}")
+            scene = study.region.scene
+            even_pixel_m(scene.grid, f"region {study.name}", scene.paths)
         for model in config.models:
             try_options(model, len(studied[0].region.scene.bands))
             bands_of_preset(config.bands, model.name, studied[0].region.scene)
@@ -183,6 +184,20 @@ def _begin(
         height, width = study.region.truth.shape
         talk.say(f"region {study.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
     return studied, studied[0].region.scene.band_names
+
+
+def _require_files(config: RunConfig) -> None:
+    """Names all files that are missing, not the first one alone."""
+    missing = []
+    for region in config.regions:
+        parts = [part.polygon for part in region.roles.values() if part is not None]
+        given = (*region.scene, region.truth, region.dem, *parts)
+        missing += [(path, region.name) for path in given if path is not None and is_missing(path)]
+    if len(missing) == 1:
+        raise DataError(f"{missing[0][0]}: no such file; check the path in region {missing[0][1]}")
+    if missing:
+        named = ", ".join(f"{path} (region {name})" for path, name in missing)
+        raise DataError(f"{len(missing)} files are missing: {named}; check their paths")
 
 
 def _finish(

@@ -23,6 +23,7 @@ from glacierseg._version import __version__
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.transformer import PositionalEmbedding
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.training.checkpoint import ModelCard, load_model
 
@@ -234,6 +235,7 @@ def target_path(model_dir: Path | str, to: Format, out: Path | str | None, stem:
     return path
 
 
+@writes(out=())
 def export_model(
     model_dir: Path | str,
     to: Format = "onnx",

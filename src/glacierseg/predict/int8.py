@@ -33,6 +33,7 @@ from glacierseg.predict.export import (
 from glacierseg.predict.members import matching_scene
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.training.checkpoint import load_model
@@ -64,6 +65,7 @@ class QuantizationCost:
     iou_int8: float | None = None
 
 
+@writes(out=())
 def quantize_model(
     model_dir: Path | str,
     scene: Scene | Path | str | Sequence[Path | str],

@@ -12,12 +12,21 @@ from glacierseg._version import __version__
 from glacierseg.errors import RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision, int8_fingerprint
-from glacierseg.predict.files import INT8_TAG, NETWORKS_TAG, SOURCE_TAG, ProbabilityType, ScenePrediction
+from glacierseg.predict.files import (
+    INT8_TAG,
+    NETWORKS_TAG,
+    PLACE_TAG,
+    SOURCE_TAG,
+    ProbabilityType,
+    ScenePrediction,
+)
 from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
 from glacierseg.predict.members import Ensemble, layer_facts
 from glacierseg.predict.stream import Predictor
 from glacierseg.predict.strips_folder import StripsFolder
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.write import digest_of
 from glacierseg.tiling import Tiling
 
 
@@ -52,7 +61,7 @@ class Job:
 
     def folder(self) -> StripsFolder:
         """Opens the folder of its strips."""
-        return strips_folder(self.scene, len(self.members), self.files, self.tiling, self.facts)
+        return strips_folder(len(self.members), self.files, self.tiling, self.facts)
 
 
 def plan(
@@ -73,6 +82,7 @@ def plan(
     calibration: LogitScale | None = None,  # noqa: ARG001
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
+    source: str | None = None,
 ) -> Job:
     """Plans the prediction of a scene.
 
@@ -93,6 +103,7 @@ def plan(
         calibration: Has no influence.
         name: See there.
         tags: See there.
+        source: The word for the scene where it is known, so that not every process has to read it all.
 
     Raises:
         BandError: The scene lacks bands.
@@ -130,7 +141,8 @@ def plan(
         **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{overlap:g}"}),
         "threshold": f"{threshold:g}",
         "engine": ensemble.computed_by(engine, precision),
-        SOURCE_TAG: _fingerprint(scene),
+        SOURCE_TAG: source or _fingerprint(scene),
+        PLACE_TAG: _place(scene),
         **({INT8_TAG: int8_fingerprint(int8_model)} if int8_model and precision == "int8" else {}),
         **layer_facts(len(members), len(ensemble.networks), symmetries=symmetries),
         **(tags or {}),
@@ -146,7 +158,7 @@ def files_of(out_dir: Path, stem: str) -> ScenePrediction:
 
 
 def strips_folder(
-    scene: Scene, layers: int, files: ScenePrediction, tiling: Tiling, facts: Mapping[str, str]
+    layers: int, files: ScenePrediction, tiling: Tiling, facts: Mapping[str, str]
 ) -> StripsFolder:
     """Opens the folder of a scene's strips; those that depend on anything else are removed.
 
@@ -154,26 +166,61 @@ def strips_folder(
         OutputError: It cannot be made.
     """
     # The threshold is applied when all is done.
-    known = {key: value for key, value in facts.items() if key != "threshold"}
-    key = {**known, "tiling": asdict(tiling), "layers": layers, "files": _states(scene)}
+    known = {key: value for key, value in facts.items() if key not in {"threshold", PLACE_TAG}}
+    key = {**known, "tiling": asdict(tiling), "layers": layers}
     return StripsFolder(files.probability.with_name(f".{files.probability.stem}.strips"), key)
 
 
-def _states(scene: Scene) -> list[object]:
-    """Changes when a file of the scene does, or of a virtual mosaic one of its tiles."""
-    stats = [(path, path.stat()) for path in scene.files]
-    return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-
-
 def _fingerprint(scene: Scene) -> str:
-    """Returns a word that changes with what is read of a scene and how, and not with where its files lie."""
-    files = [[path.name, path.stat().st_size] for path in scene.files]
+    """Returns a word that changes with what is read of a scene and how, and not with where its files lie.
+
+    All bytes count: scenes of two dates may be equal in name, size, time and in most of their pixels.
+    """
+    if _is_all_in_files(scene):
+        masks = [path.with_name(f"{path.name}.msk") for path in scene.files]
+        files = [digest_of(path) for path in (*scene.files, *masks) if path.exists()]
+    else:
+        files = [_digest_of_pixels(scene)]
     bands = [
-        [band.path.name, band.index, band.nodata and float(band.nodata), band.scale, band.offset]
+        [
+            scene.paths.index(band.path),
+            band.index,
+            band.dtype,
+            band.nodata and float(band.nodata),
+            band.scale,
+            band.offset,
+        ]
         for band in scene.bands
     ]
     place = [str(scene.grid.crs), *scene.grid.transform, *scene.grid.shape]
     return sha256(json.dumps([files, bands, place]).encode()).hexdigest()[:16]
+
+
+def _is_all_in_files(scene: Scene) -> bool:
+    """Whether all that is read of a scene lies in plain files, not in an archive or on a server."""
+    if not set(scene.paths) <= set(scene.files):
+        return False
+    for path in scene.files:
+        if path.suffix.lower() == ".vrt":
+            with open_raster(path) as dataset:
+                if not all(Path(name).exists() for name in dataset.files):
+                    return False
+    return True
+
+
+def _digest_of_pixels(scene: Scene) -> str:
+    digest = sha256()
+    with scene.open() as reader:
+        for _, values, valid in reader.strips():
+            digest.update(values.tobytes())
+            digest.update(valid.tobytes())
+    return digest.hexdigest()
+
+
+def _place(scene: Scene) -> str:
+    # Resolved: a link may lead to last year's scene today and to this year's tomorrow.
+    places = [str(path.resolve()) for path in scene.paths]
+    return sha256(json.dumps(places).encode()).hexdigest()[:16]
 
 
 def _check_request(window_px: int | None, overlap: float, batch_size: int, threshold: float) -> None:

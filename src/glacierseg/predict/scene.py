@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from glacierseg.errors import GlaciersegWarning, RasterError
+from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import Engine, Precision
 from glacierseg.predict.files import (
+    PLACE_TAG,
+    SOURCE_TAG,
     ProbabilityType,
     ScenePrediction,
     tags_of,
     write_files,
 )
-from glacierseg.predict.job import files_of, plan, strips_folder
+from glacierseg.predict.job import Job, files_of, plan, strips_folder
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
 from glacierseg.predict.strips_folder import StripsFolder, runs_of
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
@@ -39,6 +42,7 @@ Progress = Callable[[float], None]
 _GDALS_TAG = "AREA_OR_POINT"
 
 
+@writes(out_dir=None)
 def predict_scene(
     model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble | Weights",
     scene: Scene | Path | str | Sequence[Path | str],
@@ -58,6 +62,7 @@ def predict_scene(
     calibration: LogitScale | None = None,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> ScenePrediction:
     """Predicts glacier probability and mask for every pixel of a scene.
@@ -91,6 +96,7 @@ def predict_scene(
         calibration: Store calibrated probabilities. The mask stays that of the network's own ones.
         name: What the files start with; the scene's name when None.
         tags: More facts to store in the files.
+        again: Replace also maps of another scene of the same name.
         progress: Called with the share done.
 
     Returns:
@@ -101,7 +107,8 @@ def predict_scene(
         ValuesError: The scene's values are in another unit or range than the card of the `Weights` or of a
             model folder tells. A network that is given with its card is not asked.
         RasterError: The scene cannot be read.
-        RequestError: Window, overlap, batch size or threshold make no sense, or the engine cannot be used.
+        RequestError: Window, overlap, batch size or threshold cannot be, the engine cannot be used, or maps
+            of another scene of the same name lie there.
         OutputError: The folder cannot be written to.
     """
     scene = scene if isinstance(scene, Scene) else open_scene(scene)
@@ -131,6 +138,10 @@ def predict_scene(
         name=name,
         tags=tags,
     )
+    for path in (job.files.probability, job.files.mask):
+        require_output(path)
+    if not again:
+        _refuse_maps_of_others(job)
     return write_prediction(
         job.scene,
         job.members,
@@ -148,46 +159,70 @@ def predict_scene(
 def finished_files(
     ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any
 ) -> ScenePrediction | None:
-    """Returns the files of a scene if they are there, newer than it, and say that they were made just so.
+    """Returns the files of a scene if they are there and say that they were made of it, just so.
 
     Args:
         ensemble: The networks.
         scene: The scene.
         out_dir: Where the results go.
         settings: As in `predict_scene`.
+
+    Raises:
+        RequestError: They were made of another scene of the same name.
     """
     files = files_of(out_dir, settings.get("name") or scene.name)
     both = files.probability, files.mask
-    if not all(path.is_file() for path in both):
+    if not any(path.is_file() for path in both):
         return None
     job = plan(ensemble, scene, out_dir, **settings)
-    written = min(path.stat().st_mtime_ns for path in both)
-    if any(_last_change_ns(path) >= written for path in job.scene.files):
+    _refuse_maps_of_others(job)
+    if not all(path.is_file() for path in both):
         return None
     told = tags_of(job.facts, settings.get("calibration"))
     for path, wanted in zip(both, (told, job.facts), strict=True):
         try:
             with open_raster(path) as dataset:
-                tags = {key: text for key, text in dataset.tags().items() if key != _GDALS_TAG}
+                tags = dataset.tags()
                 kind = dataset.dtypes[0]
                 # What was cut short lacks its last tile.
                 dataset.read(window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
         except (RasterError, RasterioError):
             return None
-        if tags != dict(wanted) or (path == both[0] and kind != settings.get("dtype", "float32")):
+        if _that_matter(tags) != _that_matter(wanted) or (
+            path == both[0] and kind != settings.get("dtype", "float32")
+        ):
             return None
     return files
 
 
-def _last_change_ns(path: Path) -> int:
-    """Returns when a file was written or put in its place: a moved or copied one may keep its old time."""
-    state = path.stat()
-    return max(state.st_mtime_ns, state.st_ctime_ns)
+def _that_matter(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: text for key, text in tags.items() if key not in {_GDALS_TAG, PLACE_TAG}}
+
+
+def _refuse_maps_of_others(job: Job) -> None:
+    """Raises RequestError when maps lie there that were made neither of these pixels nor of this file.
+
+    A scene that was written anew in its place gets a new map; one of the same name from another folder does
+    not take the place of the first one's map without being told to.
+    """
+    for path in (job.files.probability, job.files.mask):
+        if not path.is_file():
+            continue
+        try:
+            with open_raster(path) as dataset:
+                tags = dataset.tags()
+        except RasterError:  # cut short: nothing to lose
+            continue
+        if all(tags.get(key) != job.facts[key] for key in (SOURCE_TAG, PLACE_TAG)):
+            raise RequestError(
+                f"{path}: is there and was not made of {job.scene.paths[0]}; give another --out, or --again "
+                "to replace it"
+            )
 
 
 def begin_strips(
     ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any
-) -> tuple[StripsFolder, int]:
+) -> tuple[StripsFolder, int, str]:
     """Makes the folder of a scene's strips, for several processes to write to, and counts the strips.
 
     Args:
@@ -195,9 +230,12 @@ def begin_strips(
         scene: The scene.
         out_dir: Where the results will go.
         settings: As in `predict_scene`.
+
+    Returns:
+        The folder, the number of strips, and the word for the scene that `predict_strips` takes as `source`.
     """
     job = plan(ensemble, scene, out_dir, **settings)
-    return job.folder(), len(job.tops)
+    return job.folder(), len(job.tops), job.facts[SOURCE_TAG]
 
 
 def predict_strips(
@@ -211,7 +249,7 @@ def predict_strips(
         out_dir: Where the results will go.
         first: Number of the first strip.
         last: Number of the last strip.
-        settings: As in `predict_scene`; what only concerns the finished files has no effect.
+        settings: As in `predict_scene`, and `source`; what only concerns the finished files has no effect.
     """
     job = plan(ensemble, scene, out_dir, **settings)
     folder = job.folder()
@@ -252,7 +290,7 @@ def write_prediction(
         The files.
     """
     tops = tiling.core_starts(scene.grid.height)
-    folder = strips_folder(scene, len(members), files, tiling, tags)
+    folder = strips_folder(len(members), files, tiling, tags)
     try:
         missing = folder.missing(len(tops))
         _finish(folder, missing, scene, members, tiling, batch_size=batch_size, progress=progress)

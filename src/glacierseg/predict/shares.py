@@ -164,7 +164,7 @@ def submitted(
             # Workers may run elsewhere in the file tree. A link keeps its name, which the strips know.
             bands = tuple(replace(band, path=band.path.absolute()) for band in scene.bands)
             there = replace(scene, bands=bands), Path(out_dir).resolve()
-            folder, total = begin_strips(ensemble, *there, **settings)
+            folder, total, source = begin_strips(ensemble, *there, **settings)
             tasks = [
                 client.submit(
                     _predict_share,
@@ -173,7 +173,7 @@ def submitted(
                     *there,
                     first,
                     min(first + _STRIPS_PER_TASK, total) - 1,
-                    settings,
+                    {**settings, "source": source},
                     pure=False,
                 )
                 for first in range(0, total, _STRIPS_PER_TASK)

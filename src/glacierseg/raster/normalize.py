@@ -13,6 +13,7 @@ from glacierseg.errors import GlaciersegWarning, ValuesError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import TIFF, require_output, writes
 from glacierseg.raster.ranges import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,
@@ -40,6 +41,7 @@ _MOST_OUTSIDE = 0.5
 _NAMED = 3
 
 
+@writes(out=TIFF)
 def normalize_scene(
     scene: Scene,
     out: Path | str,
@@ -96,6 +98,7 @@ def normalize_scene(
                 stacklevel=2,
             )
     if measuring:
+        require_output(ranges, (".json",))
         measured = measure_ranges(
             measure_on or [scene],
             low_percentile=low_percentile,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ ReadWindow = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_
 @dataclass(frozen=True)
 class BandValues:
     """Percentiles of a band's values: 0.1, 5, 25, 50, 95 and 99.9 %."""
+
+    # How cards, which hold it, are validated; commands that read no card need not import pydantic.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     low: float
     p5: float
@@ -43,7 +46,7 @@ class BandValues:
 
     def rescaled(self, scale: float, offset: float) -> "BandValues":
         """Returns what they are times a positive scale plus an offset."""
-        return BandValues(**{name: scale * value + offset for name, value in asdict(self).items()})
+        return BandValues(*(scale * value + offset for value in asdict(self).values()))
 
 
 def short(value: float) -> str:

@@ -24,9 +24,9 @@ from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
-from glacierseg.raster.scene import Band
 from glacierseg.raster.sensors import (
     SENSORS,
     band_number,
@@ -44,9 +44,10 @@ from glacierseg.raster.units import (
     light_among,
     require_unit,
 )
+from glacierseg.raster.values import Band, as_stored, bands_of
 from glacierseg.raster.warp import (
-    bands_of,
     declaring,
+    holds_classes,
     metric_grid,
     on_grid,
     read_grid,
@@ -58,6 +59,7 @@ _WINDOWS = 6
 _ALL_ZERO = 0.001
 
 
+@writes(out=TIFF)
 def stack_rasters(
     files: Path | str | Sequence[Path | str],
     out: Path | str,
@@ -142,7 +144,7 @@ def stack_rasters(
     with bounded_gdal(), ExitStack() as stack:
         datasets = _open_inputs(stack, used, grid, resampling)
         if recipe is None and not made:
-            _copy(LayerReader(used, datasets), grid, out, wanted, compress=compress, progress=progress)
+            _copy(used, datasets, grid, out, wanted, compress=compress, progress=progress)
             return out
         light: tuple[str, ...] = ()
         if recipe is not None:
@@ -192,7 +194,8 @@ def _refuse_scale(scale: float | None, offset: float | None, out: Path) -> None:
 
 
 def _copy(
-    reader: LayerReader,
+    bands: Sequence[Band],
+    datasets: dict[Path, Any],
     grid: Grid,
     out: Path,
     names: Sequence[str],
@@ -200,9 +203,12 @@ def _copy(
     compress: bool,
     progress: Progress | None,
 ) -> None:
+    reader = LayerReader(as_stored(bands), datasets)
     dtype, nodata = common_storage(reader)
     masked = nodata is None and reader.has_masks
-    with open_writer(out, grid, names, dtype, nodata, compress=compress, masked=masked) as writer:
+    with open_writer(
+        out, grid, names, dtype, nodata, compress=compress, masked=masked, meaning=bands
+    ) as writer:
         for block in iterate_blocks(grid.shape, progress):
             values, valid = reader.read(block)
             writer.write(block, values.astype(dtype, copy=False), valid)
@@ -350,7 +356,8 @@ def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling
         if dataset.nodata is None and nodata is not None:
             # What was not declared must not be mixed into its neighbours by interpolation either.
             dataset = stack.enter_context(declaring(dataset, nodata))
-        datasets[path] = stack.enter_context(on_grid(dataset, grid, resampling))
+        how = "nearest" if holds_classes(dataset, path) else resampling
+        datasets[path] = stack.enter_context(on_grid(dataset, grid, how))
     return datasets
 
 

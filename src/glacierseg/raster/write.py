@@ -1,13 +1,15 @@
 """Writing results so that a file under its final name is always whole."""
 
 import glob
+import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 from glacierseg.errors import DataError, OutputError
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import open_raster
+from glacierseg.raster.outputs import belongings, refuse_inputs, require_output
 
 _PART = ".part-"
 # Several machines may write to one folder; only of its own does one know which processes live.
@@ -28,21 +32,24 @@ _LEAST_FREE_BYTES = 1024**2
 
 
 @contextmanager
-def atomic_path(final: Path) -> Iterator[Path]:
+def atomic_path(final: Path, *, tables: Collection[str] | None = ()) -> Iterator[Path]:
     """Gives a path to write to and moves what was written there to `final` when the block ends well.
 
     The path has the final file name and lies in a hidden folder beside it, so that formats of several files
-    (a Shapefile) move together. When the block raises, everything written is removed.
+    (a Shapefile) move together, and what belonged to an old file of the name (indices, statistics, a journal)
+    goes with it. When the block raises, everything written is removed.
 
     Args:
         final: Where the finished file shall stand. Its folder is made when missing.
+        tables: Of a GeoPackage that is there, the layers and tables that may be replaced; None for all.
 
     Raises:
-        OutputError: The folder cannot be made or written to, the name is a folder's, or the disk is full.
+        RequestError: An input would be lost (see `raster.outputs.keeping`), or layers of others would.
+        OutputError: The folder cannot be made or written to, the name is a folder's, another program has the
+            file open, or the disk is full.
     """
     final = Path(final)
-    if final.is_dir():
-        raise OutputError(f"{final}: is a folder; choose the name of a file")
+    require_output(final, tables=tables)
     folder = final.parent / f".{final.name}{_PART}{_HOST}-{os.getpid()}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -55,11 +62,29 @@ def atomic_path(final: Path) -> Iterator[Path]:
     try:
         with full_disk_refused(folder):
             yield folder / final.name
-        # The file of the given name goes last: while it is missing, nobody takes the rest for whole.
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == final.name):
-            path.replace(final.parent / path.name)
+        require_output(final, tables=tables)  # Meanwhile somebody may have opened it.
+        _move(
+            sorted(folder.iterdir(), key=lambda path: (bool(belongings(path)), path.name == final.name)),
+            final,
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(written: Sequence[Path], final: Path) -> None:
+    """Moves files to their names; the last one is that of which the others are parts.
+
+    While it is missing, nobody takes the rest for whole: so where there are several, old or new ones, it goes
+    first and comes last.
+    """
+    targets = [final.parent / path.name for path in written]
+    stale = {path for target in targets for path in belongings(target)} - set(targets)
+    refuse_inputs([*targets, *stale])
+    if len(written) > 1 or stale:
+        for path in [*reversed(targets), *stale]:
+            path.unlink(missing_ok=True)
+    for path, target in zip(written, targets, strict=True):
+        path.replace(target)
 
 
 def _remove_parts_of_the_dead(final: Path) -> None:
@@ -130,6 +155,28 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: is damaged; remove it and run again") from error
 
 
+def digest_of(path: Path) -> str:
+    """Returns the SHA-256 digest of a file's content; a file that did not change is read once a process.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        facts = path.stat()
+        stamp = facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+        return _digest(path, stamp)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); check the file and its rights"
+        ) from error
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> dict[str, Any]:
     """Returns the rasterio profile of a tiled, compressed GeoTIFF on a grid.
 
@@ -159,6 +206,11 @@ def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> di
     }
 
 
+def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
+    """Opens a raster for writing; the one place that does, so that who calls it thinks of `atomic_path`."""
+    return rasterio.open(path, "w", **profile)
+
+
 def to_cog(source: Path, target: Path, *, resampling: str) -> None:
     """Copies a finished GeoTIFF into a cloud-optimised one with overviews.
 
@@ -167,7 +219,7 @@ def to_cog(source: Path, target: Path, *, resampling: str) -> None:
         target: Path of the copy.
         resampling: How overviews are made: ``nearest`` for classes, ``average`` for values.
     """
-    with rasterio.open(source) as dataset:
+    with open_raster(source) as dataset:
         floats = np.dtype(dataset.dtypes[0]).kind == "f"
     classes = resampling == "nearest" and not floats
     with bounded_gdal():
@@ -219,7 +271,7 @@ def write_raster(
     profile = tiff_profile(grid, len(stack), str(stack.dtype), nodata)
     with atomic_path(path) as part:
         plain = part.with_name("plain.tif") if cog else part
-        with rasterio.open(plain, "w", **profile) as dataset:
+        with create_raster(plain, profile) as dataset:
             dataset.write(stack)
             dataset.descriptions = tuple(bands)
             dataset.update_tags(**(tags or {}))

@@ -15,6 +15,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from glacierseg.errors import RequestError
+from glacierseg.raster.outputs import writes
 from glacierseg.report.bars import figure_band_importance, figure_scores
 from glacierseg.report.boundary import figure_boundary
 from glacierseg.report.curves import figure_training_curves
@@ -136,6 +137,7 @@ def _region_figures(
             return  # no outlines yet, or none at all: then there is no boundary to show
 
 
+@writes(out_dir=None)
 def write_figures(
     run_dir: Path | str, out_dir: Path | str, *, kind: Literal["png", "svg", "pdf"] = "png"
 ) -> list[Path]:

@@ -1,9 +1,10 @@
 """Vector files with the layers of an outline map."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -41,6 +42,7 @@ def write_layers(
     layers: Mapping[str, gpd.GeoDataFrame | Iterable[gpd.GeoDataFrame]],
     *,
     short_names: Mapping[str, str] = SHAPEFILE_NAMES,
+    replaceable: Collection[str] | None = None,
 ) -> None:
     """Writes tables of polygons as layers that are whole or absent, each with a style for QGIS.
 
@@ -53,15 +55,17 @@ def write_layers(
         layers: Tables by layer name, or their rows in several tables one after the other, of which a
             GeoPackage and a Shapefile hold only one in memory. An empty table makes an empty layer.
         short_names: What to call columns in a Shapefile that have more than ten characters.
+        replaceable: Layers of a GeoPackage that is there which may be lost; None for all.
 
     Raises:
-        RequestError: The format is unknown, or a column has no short name for a Shapefile.
+        RequestError: The format is unknown, a column has no short name for a Shapefile, or the file holds
+            layers of others.
         OutputError: The folder cannot be written to.
     """
     refuse_unknown_format(path)
     driver = _DRIVERS[path.suffix.lower()]
     labels: dict[str, str | None] = {}
-    with atomic_path(path) as part:
+    with atomic_path(path, tables=replaceable) as part:
         for name, tables in layers.items():
             rows = iter([tables] if isinstance(tables, gpd.GeoDataFrame) else tables)
             first = next(rows)
@@ -81,6 +85,18 @@ def write_layers(
             alone.with_suffix(".qml").write_text(qml(name, labels[name]), encoding="utf-8")
         if driver == "GPKG":
             style_geopackage(part, labels)
+
+
+def add_layer(path: Path, name: str, table: Any, **options: Any) -> None:
+    """Adds one layer, or a table without shapes, to a GeoPackage that is being written.
+
+    Args:
+        path: Where `atomic_path` says.
+        name: Of the layer.
+        table: GeoDataFrame, or DataFrame without shapes.
+        options: Of pyogrio, such as the type of the shapes.
+    """
+    pyogrio.write_dataframe(table, path, layer=name, driver="GPKG", **options)
 
 
 def _append(tables: Iterable[gpd.GeoDataFrame], path: Path, driver: str, layer: str | None = None) -> None:

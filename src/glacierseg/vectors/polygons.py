@@ -15,6 +15,7 @@ from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import mask_strips
 from glacierseg.vectors.contour import contour_strips
@@ -37,6 +38,7 @@ class LayerTotals:
     tables: list[gpd.GeoDataFrame] = field(default_factory=list, repr=False)
 
 
+@writes(out_path=())
 def vectorize_mask(
     mask_path: Path | str,
     out_path: Path | str,
@@ -48,6 +50,7 @@ def vectorize_mask(
     contour: bool = False,
     threshold: float = 0.5,
     layers: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> gpd.GeoDataFrame:
     """Draws the outlines of a mask as `draw_outlines` does, and returns those along the pixel edges.
 
@@ -61,6 +64,7 @@ def vectorize_mask(
         contour: Whether to draw the contour of the probability.
         threshold: Probability along the contour.
         layers: Which layers to write; those that the other arguments speak of when None.
+        overwrite: See `draw_outlines`.
 
     Returns:
         The first layer, which is `raw` unless others are asked for: `glacier_id`, numbered from the largest
@@ -83,13 +87,14 @@ def vectorize_mask(
         ]
     totals = _draw(
         Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold,
-        keep=layers[0] if layers else None,
+        keep=layers[0] if layers else None, overwrite=overwrite,
     )  # fmt: skip
     tables = totals[layers[0]].tables
     filled = [table for table in tables if len(table)] or tables[:1]
     return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
 
 
+@writes(out_path=())
 def draw_outlines(
     mask_path: Path | str,
     out_path: Path | str,
@@ -99,6 +104,7 @@ def draw_outlines(
     probability_path: Path | str | None = None,
     min_area_km2: float = 0.0,
     threshold: float = 0.5,
+    overwrite: bool = False,
 ) -> dict[str, LayerTotals]:
     """Draws the outlines of a mask and writes them in layers, in the CRS of the mask, in bounded memory.
 
@@ -119,6 +125,7 @@ def draw_outlines(
         probability_path: The probability raster, on the same grid.
         min_area_km2: Smaller outlines are left out.
         threshold: Probability along the contour.
+        overwrite: Replace also a GeoPackage that holds other layers than these.
 
     Returns:
         Numbers and areas by layer.
@@ -131,8 +138,9 @@ def draw_outlines(
         OutputError: The outlines cannot be written.
     """
     return _draw(
-        Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold
-    )
+        Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold,
+        overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _draw(
@@ -144,8 +152,12 @@ def _draw(
     min_area_km2: float,
     threshold: float,
     keep: str | None = None,
+    *,
+    overwrite: bool,
 ) -> dict[str, LayerTotals]:
     refuse_unknown_format(out_path)
+    replaceable = None if overwrite else LAYERS
+    require_output(out_path, tables=replaceable)
     _refuse_layers(layers, refined_path, probability_path)
     if not 0 < threshold < 1:
         raise RequestError(f"a contour cannot be drawn at {threshold:g}; give a threshold between 0 and 1")
@@ -173,7 +185,7 @@ def _draw(
             yield total.tables[0]
 
     with bounded_gdal():
-        write_layers(out_path, {name: tables(name) for name in layers})
+        write_layers(out_path, {name: tables(name) for name in layers}, replaceable=replaceable)
     return totals
 
 

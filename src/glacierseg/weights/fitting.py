@@ -227,8 +227,9 @@ def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> 
             scene.band_names[places[0]] if places else name for name, places in zip(names, found, strict=True)
         ]
         dem = " --dem DEM.tif" if any(name in TERRAIN for name in lacking) else ""
+        source = shlex.quote(str(scene.paths[0]))
         return (
-            f"make them with `glacierseg prepare stack {scene.paths[0]} --recipe {','.join(recipe)} "
+            f"make them with `glacierseg prepare stack {source} --recipe {','.join(recipe)} "
             f"--sensor {card.sensor}{dem} --out STACK.tif`"
         )
     if len(scene.bands) < len(card.bands):

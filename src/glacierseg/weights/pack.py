@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
 from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.samples import measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
@@ -66,6 +67,7 @@ def read_facts(path: Path) -> WeightsFacts:
         raise DataError(f"{path}: cannot be read as YAML; give the facts of the weights") from error
 
 
+@writes(out_dir=None)
 def pack_weights(
     model_dirs: Sequence[Path | str],
     name: str,
@@ -106,6 +108,10 @@ def pack_weights(
     final = Path(out_dir) / name
     if final.exists() and not (final / CARD_FILE).is_file():
         raise OutputError(f"{final}: is there and holds no weights; choose another name or folder")
+    if packed := next(
+        (own for own in model_dirs if final.resolve() in Path(own, "_").resolve().parents), None
+    ):
+        raise RequestError(f"{packed}: lies in {final}, which the new weights replace; choose another name")
     part = Path(out_dir) / f".{name}.part-{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
     try:

@@ -288,10 +288,10 @@ def test_traps_in_the_real_data(data_dir):
     bands = [everest / "LE71400412000304SGS00_RGB.tif", everest / "LE71400412000304SGS00_B4.tif"]
     chip = sorted((alps / "images").glob("*.tif"))[3]
     expected = [
-        ((bands, outlines), {"bands", "saturation", "truth extent"}),
+        ((bands, outlines), {"bands", "saturation", "truth outlines", "truth extent"}),
         (
             ([*bands, everest / "hma_dem_median_30m.tif"], outlines),
-            {"bands", "saturation", "truth extent", "nodata", "truth on nodata"},
+            {"bands", "saturation", "truth outlines", "truth extent", "nodata", "truth on nodata"},
         ),
         ((khumbu / "khumbu_s2_summer_2024.tif", khumbu / "khumbu_rgi60_mask.tif"), {"CRS", "size"}),
         (

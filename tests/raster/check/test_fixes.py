@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from click.testing import CliRunner
+from rasterio.enums import ColorInterp
 from rasterio.rio.main import main_group
 
 from glacierseg.cli import main
@@ -46,16 +48,17 @@ def mend(monkeypatch, tmp_path):
     def type_fix(path, name, mask=None, **options):
         found = results_of(path, mask, **options)[name]
         assert found.status != "passed"
-        program, *words = shlex.split(found.fix.replace("NAME,NAME,...", "a,b,c"))
-        if program == "rio":
-            done = CliRunner().invoke(main_group, words)
-            assert done.exit_code == 0, done.output
-        else:
-            assert program == "glacierseg"
-            monkeypatch.setattr(sys, "argv", [program, *words])
-            with pytest.raises(SystemExit) as stop:
-                main()
-            assert not stop.value.code, found.fix
+        for line in found.fix.replace("NAME,NAME,...", "a,b,c").split(" && "):
+            program, *words = shlex.split(line)
+            if program == "rio":
+                done = CliRunner().invoke(main_group, words)
+                assert done.exit_code == 0, done.output
+            else:
+                assert program == "glacierseg"
+                monkeypatch.setattr(sys, "argv", [program, *words])
+                with pytest.raises(SystemExit) as stop:
+                    main()
+                assert not stop.value.code, found.fix
 
     return type_fix
 
@@ -97,6 +100,42 @@ def test_zeros_that_are_not_declared(scene, levels, mend):
     path = scene(levels)
     mend(path, "undeclared nodata")
     assert results_of(path)["nodata"].per_band["q"]["missing"] == pytest.approx(9 / SIDE)
+
+
+@pytest.mark.parametrize(
+    ("check", "driver"),
+    [
+        *(("undeclared nodata", driver) for driver in ("GTiff", "COG", "VRT", "ENVI", "HFA")),
+        *(("mask nodata", driver) for driver in ("GTiff", "COG", "VRT", "HFA")),
+        *(("bands", driver) for driver in ("GTiff", "COG", "VRT")),  # others know no transparency
+    ],
+)
+def test_what_is_edited_is_a_plain_geotiff(scene, make_raster, levels, truth, mend, tmp_path, driver, check):
+    levels[:, :9] = 0 if check == "undeclared nodata" else levels[:, :9]
+    path = scene(levels)
+    if check == "bands":
+        with rasterio.open(path, "r+") as dataset:
+            dataset.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
+    mask = make_raster("my mask.tif", truth, nodata=0) if check == "mask nodata" else None
+    source = mask or path
+    other = tmp_path / f"other one{'.vrt' if driver == 'VRT' else '.tif' if driver == 'COG' else '.img'}"
+    if driver != "GTiff":
+        rasterio.shutil.copy(source, other, driver=driver)
+    edited = other if driver != "GTiff" else source
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file != source}
+    mend(*((path, edited) if mask else (edited,))[:1], check, edited if mask else None)
+    result = source if driver == "GTiff" else tmp_path / "EDITED_other one.tif"
+    assert results_of(*((path, result) if mask else (result,)))[check].status == "passed"
+    assert {file: file.read_bytes() for file in before} == before
+    if not mask and driver != "HFA":
+        with rasterio.open(result) as dataset:
+            assert dataset.descriptions == ("p", "q", "r")
+
+
+@pytest.mark.parametrize("kind", ["complex64", "int64"])
+def test_numbers_that_no_network_takes(scene, levels, mend, tmp_path, kind):
+    mend(scene(levels.astype(kind)), "data type")
+    assert results_of(tmp_path / "OUT.tif")["data type"].status == "passed"
 
 
 def test_infinities(scene, levels, mend, tmp_path):

@@ -3,12 +3,10 @@
 import math
 from collections.abc import Mapping
 
-from pyproj import Geod
-from rasterio.warp import transform
-
-from glacierseg.raster.check.result import CheckResult, command
+from glacierseg.raster.check.result import CheckResult, command, edit_info
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.ground import TOLERANCE, stated_m, unevenness
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import PHYSICAL_RANGES
@@ -41,7 +39,7 @@ def check_bands(scene: Scene) -> CheckResult:
                 "bands",
                 "warning",
                 f"band {colours.index('alpha') + 1} of {path} is marked as transparency; taken for data here",
-                command("rio", "edit-info", "--colorinterp", plain, path),
+                edit_info(path, "--colorinterp", plain),
             )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
@@ -115,6 +113,15 @@ def check_crs(scene: Scene) -> CheckResult:
     grid = scene.grid
     name, utm = name_of_crs(grid.crs), name_of_crs(utm_crs(grid))
     width_m, height_m = grid.pixel_size_m
+    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(width_m * height_m):.3g}", "--out", "UTM.tif")
+    if not unevenness(grid) <= TOLERANCE:
+        return CheckResult(
+            "CRS",
+            "warning",
+            f"pixels have very different sizes on the ground by place ({name}), so lengths and areas in them "
+            f"are refused; use {utm}",
+            fix,
+        )
     if grid.is_geographic:
         return CheckResult(
             "CRS",
@@ -122,14 +129,14 @@ def check_crs(scene: Scene) -> CheckResult:
             f"{name} is in degrees; a pixel is {width_m:.1f} x {height_m:.1f} m here; use {utm}",
             _stack(scene, "--out", "UTM.tif"),
         )
-    true_m = _true_sides_m(grid)
-    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(math.prod(true_m)):.3g}", "--out", "UTM.tif")
-    stretch = max(abs(width_m / true_m[0] - 1), abs(height_m / true_m[1] - 1))
+    stated = stated_m(grid.crs, grid.transform)
+    stretch = max(abs(stated[0] / width_m - 1), abs(stated[1] / height_m - 1))
     if stretch > _STRETCHED:
         return CheckResult(
             "CRS",
             "warning",
-            f"{name} stretches lengths by {100 * stretch:.0f} % here, so areas would be wrong; use {utm}",
+            f"{name} stretches lengths by {100 * stretch:.0f} % here; a pixel is {width_m:.1f} x "
+            f"{height_m:.1f} m on the ground; use {utm}",
             fix,
         )
     if abs(float(grid.crs.linear_units_factor[1]) - 1) > 1e-9:
@@ -142,7 +149,7 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
     width_m, height_m = grid.pixel_size_m
     patch_km = patch_px * math.sqrt(width_m * height_m) / 1000
     message = (
-        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m; "
+        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m on the ground; "
         f"a patch of {patch_px} px covers {patch_km:.3g} km"
     )
     if min(grid.shape) < patch_px:
@@ -153,7 +160,9 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
             "size", "warning", f"{message}, which no glacier fits", "choose another patch size"
         )
     if abs(width_m / height_m - 1) > _NOT_SQUARE:
-        fix = "bring the scene to UTM, see CRS" if grid.is_geographic else "align it to a square grid"
+        fix = "align it to a square grid"
+        if grid.is_geographic or math.prod(stated_m(grid.crs, grid.transform)[:2]) != width_m * height_m:
+            fix = "bring the scene to UTM, see CRS"
         return CheckResult("size", "warning", f"{message}; pixels are not square", fix)
     return CheckResult("size", "passed", message)
 
@@ -176,14 +185,14 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
                 f"band {band.name!r} has {found.not_finite} NaN pixels "
                 f"({_percent(found.not_finite / found.pixels)}) that are not declared as nodata; "
                 "they count as missing here",
-                command("rio", "edit-info", "--nodata", "nan", band.path),
+                edit_info(band.path, "--nodata", "nan"),
             )
         if found.valid and (found.least in _USUAL_NODATA or found.least < -1e30):
             return CheckResult(
                 "undeclared nodata",
                 "warning",
                 f"least value of band {band.name!r} is {found.least:g}, which looks like undeclared nodata",
-                command("rio", "edit-info", "--nodata", repr(found.least), band.path),
+                edit_info(band.path, "--nodata", repr(found.least)),
             )
     share = counts.all_zero / counts.pixels
     if share > _ALL_ZERO and all(band.nodata is None for band in scene.bands):
@@ -191,7 +200,7 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
             "undeclared nodata",
             "warning",
             f"{_percent(share)} of pixels are 0 in every band, and no nodata is declared",
-            " && ".join(command("rio", "edit-info", "--nodata", "0", path) for path in scene.paths),
+            " && ".join(edit_info(path, "--nodata", "0") for path in scene.paths),
         )
     return CheckResult("undeclared nodata", "passed", "no NaN, infinity or usual nodata value is undeclared")
 
@@ -334,20 +343,6 @@ def _scale_of(scene: Scene, least: float, greatest: float) -> str:
     if scene.dtype.kind in "iu" and least >= 0 and greatest <= 20000:
         return "looks like reflectance x 10 000"
     return "digital numbers or physical units"
-
-
-def _true_sides_m(grid: Grid) -> tuple[float, float]:
-    """Width and height of a pixel on the ellipsoid, at the centre of a projected grid."""
-    middle = grid.width / 2, grid.height / 2
-    geod, sides = Geod(ellps="WGS84"), []
-    for axis in (0, 1):
-        ends = []
-        for step in (-0.5, 0.5):
-            column, row = (middle[0] + step, middle[1]) if axis == 0 else (middle[0], middle[1] + step)
-            ends.append(grid.transform * (column, row))
-        longitudes, latitudes = transform(grid.crs, "EPSG:4326", *zip(*ends, strict=True))
-        sides.append(float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2]))
-    return sides[0], sides[1]
 
 
 def _percent(share: float) -> str:
