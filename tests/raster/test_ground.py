@@ -102,6 +102,11 @@ def test_a_crs_that_is_not_tied_to_the_earth_has_no_sizes():
         _ = Grid(crs, Affine(10, 0, 0, 0, -10, 0), 5, 5).pixel_size_m
 
 
+def test_a_crs_that_is_no_map_has_no_sizes():
+    with pytest.raises(RasterError, match="EPSG:4978 is no map"):
+        _ = Grid(CRS.from_epsg(4978), Affine(10, 0, 5e5, 0, -10, 3e6), 5, 5).pixel_size_m
+
+
 def test_a_grid_whose_middle_lies_beyond_the_globe_has_no_sizes():
     crs = CRS.from_user_input("+proj=ortho +lat_0=60 +lon_0=10 +datum=WGS84")
     with pytest.raises(RasterError, match="no place on Earth"):

@@ -206,10 +206,10 @@ def _read_existing(path: Path, layer: str | None, wanted: str | None, ice: Ice) 
     ids = table[OUTLINE_ID].to_numpy()
     kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
     kept = kept.to_crs(ice.crs)
-    # A mask in degrees may be written beyond 180 of them.
-    shapes = (
-        wrap_towards(kept.geometry.to_numpy(), ice.lattice) if ice.half_pixel_m else kept.geometry.to_numpy()
-    )
+    shapes = kept.geometry.to_numpy()
+    if ice.half_pixel_m:
+        # A mask in degrees may be written beyond 180 of them.
+        shapes = wrap_towards(shapes, ice.lattice)
     kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(shapes), crs=ice.crs))
     # Far away from a projection's home coordinates may become infinite.
     return kept[np.isfinite(kept.bounds).all(axis=1)].reset_index(drop=True)
