@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.errors import RequestError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.outputs import TIFF, require_output, writes
@@ -65,13 +66,16 @@ def normalize_scene(
     Raises:
         BandError: The stored ranges lack a band, or a band has no data to measure.
         DataError: The file of ranges is not one.
+        RequestError: Its name does not end in .json, or an output is an input.
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
     out, ranges = Path(out), Path(ranges)
+    if ranges.suffix.lower() != ".json":
+        raise RequestError(f"{ranges}: is no name for a file of ranges; end it in .json")
     measuring = not ranges.exists()
     if measuring:
-        require_output(ranges, (".json",))
+        require_output(ranges)
         measured = measure_ranges(
             measure_on or [scene],
             low_percentile=low_percentile,
