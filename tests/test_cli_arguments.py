@@ -8,6 +8,8 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from shapely.geometry import box
 
 from glacierseg.training.checkpoint import ModelCard, save_model
@@ -76,6 +78,7 @@ def test_the_other_way_round_is_told_with_the_command_that_works(
         ("prepare align mask.tif --like outlines.gpkg --out r.tif", "is a file of outlines; a scene or a ra"),
         ("refine dem.tif --out r.tif", "dem.tif: mask holds"),  # its reader says more
         ("evaluate mask.tif missing.tif --out s.json", "missing.tif: "),
+        ("prepare normalize scene.tif --ranges scene.tif --out n.tif", "is no name for a file of ranges; "),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_named_for_what_it_is(
@@ -146,3 +149,94 @@ def test_an_output_with_spaces_and_signs_of_other_scripts_works(
     assert type_in([*shlex.split(typed), "--out", out], monkeypatch) == 0
     assert (ground / out).exists()
     assert type_in([*shlex.split(typed), "--out", out], monkeypatch) == 0
+
+
+def moved(name: str, out: str) -> None:
+    """Writes a raster again, half a pixel further east."""
+    with rasterio.open(name) as source:
+        profile, values, names = source.profile, source.read(), source.descriptions
+    profile |= {"transform": profile["transform"] @ Affine.translation(0.5, 0), "photometric": "MINISBLACK"}
+    with rasterio.open(out, "w", **profile) as target:
+        target.write(values)
+        target.descriptions = tuple(f"{name}2" for name in names)
+
+
+PRINTED = {
+    "check scene.tif 'a moved scene.tif'": ("{}", "check scene.tif ALIGNED.tif"),
+    "evaluate mask.tif 'a moved mask.tif' --out s.json --bootstrap 0": (
+        "mask.tif", "evaluate mask.tif ALIGNED.tif --out s.json --bootstrap 0",
+    ),
+    "compare mask.tif 'a moved mask.tif' --truth mask.tif --bootstrap 20": (
+        "mask.tif", "compare mask.tif ALIGNED.tif --truth mask.tif --bootstrap 20",
+    ),
+    "vectorize mask.tif --refined 'a moved mask.tif' --out v.gpkg": (
+        "mask.tif", "vectorize mask.tif --refined ALIGNED.tif --out v.gpkg",
+    ),
+    "bands model scene.tif --mask 'a moved mask.tif' --out b.csv --patches 1": (
+        "scene.tif", "bands model scene.tif --mask ALIGNED.tif --out b.csv --patches 1",
+    ),
+}  # fmt: skip
+"""Commands that are refused, what SCENE stands for in the cure that is printed, and the command mended."""
+
+
+@pytest.mark.parametrize("typed", PRINTED)
+def test_a_printed_command_works_as_it_stands(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    for name in ("mask.tif", "scene.tif"):
+        moved(name, f"a moved {name}")
+    scene, mended = PRINTED[typed]
+    assert type_in(shlex.split(typed), monkeypatch) == 1
+    told = "".join(capsys.readouterr())
+    found = re.search(r"run `glacierseg (prepare align [^`]*)`", told)
+    assert found, told
+    assert type_in(shlex.split(found[1].replace("SCENE", scene)), monkeypatch) == 0
+    status = type_in(shlex.split(mended), monkeypatch)
+    assert status == 0 or "mask grid" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "cure", "more"),
+    [
+        ("refine mask.tif --out r.tif --max-hole-slope-deg 30", "--dem", "--dem dem.tif"),
+        ("inventory mask.tif --out i.gpkg --divides terrain", "give --dem FILE", "--dem dem.tif"),
+        ("inventory mask.tif --out i.gpkg --divides existing", "--existing FILE", "--existing outlines.gpkg"),
+        ("change mask.tif mask.tif --out c.gpkg --old-date 2000", "--new-date", "--new-date 2020"),
+        ("prepare stack scene.tif --out s.tif --scale 2", "--recipe B2,B3", "--recipe red,nir"),
+        ("prepare stack scene.tif --out s.tif --recipe red,slope", "give one with --dem", "--dem dem.tif"),
+        ("prepare stack scene.tif mask.tif mask.tif --out s.tif", "(--names)", "--names a,b,c,d,e,f"),
+        ("compare mask.tif mask.tif --truth two.gpkg --bootstrap 20", "--truth-layer", "--truth-layer one"),
+        ("prepare rasterize two.gpkg --like scene.tif --out r.tif", "say which with --layer", "--layer two"),
+        ("inventory two.gpkg --out i.gpkg", "say which with --layer", "--layer one"),
+        ("inventory mask.tif --existing two.gpkg --out i.gpkg", "--existing-layer", "--existing-layer one"),
+        ("change two.gpkg two.gpkg --out c.gpkg --new-layer one", "--old-layer", "--old-layer two"),
+        ("vectorize mask.tif --layers contour --out v.gpkg", "probability", "--probability probability.tif"),
+        ("vectorize mask.tif --layers refined --out v.gpkg", "--refined", "--refined mask.tif"),
+        ("vectorize mask.tif --out two.gpkg", "--overwrite to replace", "--overwrite"),
+        ("inventory mask.tif --out two.gpkg", "--overwrite to replace", "--overwrite"),
+        ("change mask.tif mask.tif --out two.gpkg", "--overwrite to replace", "--overwrite"),
+    ],
+)  # fmt: skip
+def test_an_option_that_a_message_asks_for_is_enough(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    typed: str, cure: str, more: str,
+) -> None:  # fmt: skip
+    for layer in ("one", "two"):
+        gpd.read_file("outlines.gpkg").to_file("two.gpkg", layer=layer)
+    assert type_in(shlex.split(typed), monkeypatch) == 1
+    assert cure in capsys.readouterr().err
+    assert type_in(shlex.split(f"{typed} {more}"), monkeypatch) == 0
+
+
+def test_again_replaces_the_map_of_a_namesake(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("2020").mkdir()
+    write_scene(Path("2020/scene.tif"), easy_scene(blobs(96, 96, 5)), ["red", "green", "blue", "nir"])
+    assert type_in(["predict", "model", "scene.tif", "--out", "maps"], monkeypatch) == 0
+    typed = ["predict", "model", "2020/scene.tif", "--out", "maps"]
+    assert type_in(typed, monkeypatch) == 1
+    assert "was not made of 2020/scene.tif; give another --out, or --again to" in capsys.readouterr().err
+    assert type_in([*typed[:-1], "maps2"], monkeypatch) == 0
+    assert type_in([*typed, "--again"], monkeypatch) == 0
+    assert Path("maps/scene_mask.tif").read_bytes() == Path("maps2/scene_mask.tif").read_bytes()

@@ -77,6 +77,11 @@ def read(path: Path) -> np.ndarray:
         return dataset.read(1)
 
 
+def read_all(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
 def test_every_file_of_the_contract_is_there(finished: Path) -> None:
     for name in ("config.yaml", "environment.json", "metrics.csv", "report.html"):
         assert (finished / name).stat().st_size > 0
@@ -96,6 +101,21 @@ def test_the_top_bands_are_those_that_show_glaciers(finished: Path) -> None:
     card = json.loads((finished / "m_landsnet/top6/model.json").read_text())
     assert len(card["bands"]) == 3
     assert {"band_a", "band_b"} <= set(card["bands"])
+
+
+def test_the_card_keeps_what_the_network_saw(finished: Path) -> None:
+    card = json.loads((finished / "m_landsnet/all/model.json").read_text())
+    assert card["unit"] == "8-bit levels"
+    assert card["ranges"] == {}
+    regions = json.loads((finished / "regions.json").read_text())
+    assert card["pixel_m"] == pytest.approx(regions[0]["pixel_size_m"][0], abs=0.01)
+    scene, roles = read_all(Path(regions[0]["scene_paths"][0])), read(finished / "regions/r0_roles.tif")
+    truth = read(finished / "regions/r0_truth.tif")
+    pixels = scene[:, (roles == 1) & (truth != 255)]
+    for name, values in zip(card["bands"], card["band_values"], strict=True):
+        own = pixels[card["bands"].index(name)]
+        assert values["median"] == pytest.approx(np.median(own), abs=1)
+        assert values["high"] == pytest.approx(np.percentile(own, 99.9), abs=3)
 
 
 def test_scores_equal_scikit_learn_on_the_same_pixels(finished: Path) -> None:

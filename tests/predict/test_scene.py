@@ -3,10 +3,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
@@ -457,6 +459,25 @@ def test_a_map_is_not_taken_for_that_of_a_namesake(tmp_path: Path, *, through_a_
     files.probability.unlink()
     with pytest.raises(RequestError, match="valley_mask"):  # one of the two is enough
         predict_scene(ensemble, copied, out, **settings)  # type: ignore[arg-type]
+
+
+def test_what_lies_in_an_archive_is_known_by_its_pixels(tmp_path: Path) -> None:
+    ensemble, out, settings = Ensemble((Neighbourly(),), (CARD,)), tmp_path / "out", {"window_px": 16}
+    path, archive, mosaic = scene(tmp_path), tmp_path / "a.zip", tmp_path / "mosaic.vrt"
+
+    def pack() -> None:
+        with ZipFile(archive, "w") as packed:
+            packed.write(path, "tile.tif")
+
+    pack()
+    rasterio.shutil.copy(f"/vsizip/{archive}/tile.tif", mosaic, driver="VRT")
+    files = predict_scene(ensemble, mosaic, out, **settings)  # type: ignore[arg-type]
+    assert finished_files(ensemble, open_scene(mosaic), out, **settings) == files
+    before = mosaic.read_bytes()
+    turn_over(path)
+    pack()
+    assert mosaic.read_bytes() == before
+    assert finished_files(ensemble, open_scene(mosaic), out, **settings) is None
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 from rasterio.crs import CRS
-from tests.raster.test_ground import grid_at, way
+from tests.raster.test_ground import GEOD, degrees, grid_at, way
 
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.bounds import (
@@ -258,7 +258,7 @@ def test_a_raster_that_runs_on_beyond_180_degrees_is_read_whole(make_raster, wes
 
 def test_terrain_of_a_model_beyond_180_degrees_reaches_all_of_a_scene(make_raster):
     values, grid = rising_eastward(179, 200)
-    path = make_raster("dem.tif", values * 100, grid)
+    path = make_raster("dem.tif", (values - 170) * 100, grid)
     scene = grid_at("EPSG:32601", 180, 71, 500, size=30)
     with open_terrain(path, scene) as terrain:
         slope = terrain.read(Block(0, 0, 30, 30), ["slope"])["slope"]
@@ -288,6 +288,31 @@ def test_ground_is_found_where_a_frame_has_no_whole_image():
     """Most of a map of the Arctic has no place in a UTM zone, and a scene across 180 is torn in Mercator."""
     arctic = grid_at("EPSG:3413", 0, 90, 20_000, size=900)
     assert footprint_on_grid(arctic, grid_at("EPSG:32645", 87, 60, 3000, size=20)).all()
-    mercator = grid_at("EPSG:3857", 179.5, 70, 12_000, size=20)
-    covered = footprint_on_grid(GRIDS["utm60"], mercator)
-    assert 0 < covered.sum() < covered.size
+    mercator = grid_at("EPSG:3857", 178, 70, 12_000, size=40)
+    columns, rows = np.meshgrid(np.arange(40) + 0.5, np.arange(40) + 0.5)
+    scene = GRIDS["utm60"]
+    there = way(mercator.crs.to_wkt(), scene.crs.to_wkt()).transform(*(mercator.transform * (columns, rows)))
+    column, row = ~scene.transform * there
+    expected = (column > 0) & (column < scene.width) & (row > 0) & (row < scene.height)
+    np.testing.assert_array_equal(footprint_on_grid(scene, mercator), expected)
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "EPSG:4807",  # grads from Paris
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +to_meter=0.0174532925199433",
+    ],
+    ids=["grads", "turned pole"],
+)
+def test_angles_that_are_no_longitudes_and_latitudes_are_not_taken_for_them(crs):
+    grid = grid_at(crs, 7, 46, 0.001, size=100)
+    beside = grid_at("EPSG:32632", 7, 46, 20, size=100)
+    assert may_meet(grid, beside)
+    assert may_meet(beside, grid)
+    x, y = way(beside.crs.to_wkt(), grid.crs.to_wkt()).transform(*spread_points(beside))
+    (box,) = boxes_in(beside, grid.crs)
+    assert holds(box, x, y).all()
+    corners = [(0, 0), (100, 0), (100, 100), (0, 100)]
+    area_m2 = abs(GEOD.polygon_area_perimeter(*np.transpose(degrees(grid, corners)))[0])
+    assert grid.pixel_area_km2 == pytest.approx(area_m2 / 1e10, rel=1e-3)

@@ -102,6 +102,11 @@ def test_a_crs_that_is_not_tied_to_the_earth_has_no_sizes():
         _ = Grid(crs, Affine(10, 0, 0, 0, -10, 0), 5, 5).pixel_size_m
 
 
+def test_a_crs_that_is_no_map_has_no_sizes():
+    with pytest.raises(RasterError, match="EPSG:4978 is no map"):
+        _ = Grid(CRS.from_epsg(4978), Affine(10, 0, 5e5, 0, -10, 3e6), 5, 5).pixel_size_m
+
+
 def test_a_grid_whose_middle_lies_beyond_the_globe_has_no_sizes():
     crs = CRS.from_user_input("+proj=ortho +lat_0=60 +lon_0=10 +datum=WGS84")
     with pytest.raises(RasterError, match="no place on Earth"):
@@ -190,10 +195,12 @@ def test_axes_between_the_nodes_are_those_of_single_pixels_and_of_any_block(grid
     whole = pixel_axes(grid, 0, 0, *grid.shape)
     part = pixel_axes(grid, 301, 17, 40, 90)
     for name in ("column_east_m", "column_north_m", "row_east_m", "row_north_m"):
-        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[301:341, 17:107])
+        everywhere = np.broadcast_to(getattr(whole, name), grid.shape)
+        found = np.broadcast_to(getattr(part, name), (40, 90))
+        np.testing.assert_array_equal(found, everywhere[301:341, 17:107])
         for row, column in ((0, 0), (123, 456), (350, 351), (699, 12)):
             alone = getattr(pixel_axes(grid.crop(row, column, 1, 1), 0, 0, 1, 1), name)[0, 0]
-            assert getattr(whole, name)[row, column] == pytest.approx(alone, rel=1e-5, abs=1e-3)
+            assert everywhere[row, column] == pytest.approx(alone, rel=1e-5, abs=1e-3)
 
 
 def test_axes_of_utm_are_its_own_and_those_of_polar_grids_true():

@@ -6,7 +6,7 @@ import pandas as pd
 import pyproj
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import (
     GeometryCollection,
@@ -94,10 +94,19 @@ def test_the_ground_of_a_polygon_is_the_same_in_every_disguise(sizes, name):
         ("POLYGON((0 0, 4 0, 4 NaN, 4 4, 0 4, 0 0))", 16),
     ],
 )
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_areas_of_odd_shapes(wkt, area):
-    (found,) = polygons_of([from_wkt(wkt)])
+    with np.errstate(invalid="ignore"):
+        shape = from_wkt(wkt)
+    (found,) = polygons_of([shape])
     assert (found if found is None else found.area) == area
+
+
+def test_what_one_mending_leaves_invalid_is_mended_again():
+    corners = [(10, 13), (20, 18), (25, 9), (30, 14), (29, 5), (20, 6), (36, 16), (25, 38), (23, 7), (34, 18)]
+    crossing = Polygon([(100 * x, 100 * y) for x, y in [*corners, (4, 6)]])
+    (found,) = polygons_of([crossing])
+    assert found.is_valid
 
 
 def test_what_was_left_out_taken_and_mended_is_counted():
@@ -301,6 +310,17 @@ def test_ground_in_two_outlines_counts_once_for_the_earlier():
         "1.01 km2 where 4 pairs of outlines overlap count once, for the earlier row, "
         "and 2 outlines wholly inside others left out"
     )
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(*[st.integers(0, 8)] * 2, *[st.integers(1, 4)] * 2), min_size=1, max_size=6))
+def test_the_sum_of_areas_is_that_of_the_ground(boxes):
+    table = moved(*(box(100 * x, 100 * y, 100 * (x + w), 100 * (y + h)) for x, y, w, h in boxes))
+    found, said = count_once(table)
+    together = shapely.union_all(table.geometry)
+    assert found.area.sum() == pytest.approx(together.area)
+    assert shapely.union_all(found.geometry).symmetric_difference(together).area < 1e-3
+    assert bool(said) == (table.area.sum() > together.area + 1)
 
 
 @pytest.mark.parametrize(

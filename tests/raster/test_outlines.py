@@ -140,6 +140,10 @@ def test_coordinates_that_cannot_be_degrees_are_refused_with_a_cure_that_works(t
     gpd.GeoDataFrame(geometry=boxes(100), crs=4326).to_file(tmp_path / "wrong.shp")
     with pytest.raises(TruthError, match=r"wrong\.shp: its coordinates .* in QGIS: "):
         read_shapes(tmp_path / "wrong.shp")
+    broken = shapely.Polygon([(300000, 3400000), (-1.7e308, 3400000), (300000, 3500000)])
+    gpd.GeoDataFrame(geometry=[broken], crs=CRS).to_file(tmp_path / "broken.gpkg")
+    with pytest.raises(TruthError, match=r"broken\.gpkg: its coordinates .* cannot be places of its CRS"):
+        read_shapes(tmp_path / "broken.gpkg")
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])

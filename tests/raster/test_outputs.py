@@ -144,6 +144,10 @@ def test_a_place_without_the_right_to_write_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Asked by the function, since tests may run as a user who may write everywhere.
+    (tmp_path / "mine.tif").touch()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / "mine.tif")
+    with pytest.raises(OutputError, match=r"mine\.tif: is protected against writing; write .* another file"):
+        require_output(tmp_path / "mine.tif")
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
     for require in (require_output, require_folder):
         with pytest.raises(OutputError, match=r"no right to write in .*; choose a folder"):

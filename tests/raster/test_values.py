@@ -197,3 +197,16 @@ def test_no_warning_of_rasterio_reaches_the_user(make_raster, ground):
         warnings.simplefilter("error")
         with pytest.raises(RasterError, match="has no geotransform"):
             open_scene(path)
+
+
+def test_alpha_that_is_named_by_hand_is_data(make_raster):
+    values = np.zeros((4, H, W), np.uint8)
+    values[:, 5:] = 255
+    values[:3] //= 2
+    path = make_raster("four.tif", values, photometric="RGB", alpha="yes")
+    assert open_scene(path).band_names == ("band_1", "band_2", "band_3")
+    scene = open_scene(path, bands=["red", "green", "blue", "nir"])
+    with scene.open() as reader:
+        read, valid = reader.read(0, 0, H, W)
+    assert valid.all()
+    np.testing.assert_array_equal(read, values)

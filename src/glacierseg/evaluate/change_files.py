@@ -7,7 +7,6 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -24,6 +23,7 @@ from glacierseg.raster.outputs import require_output
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.vectors.inventory.unseen import observed_shares
+from glacierseg.vectors.layers import add_layer
 from glacierseg.vectors.table import areas_km2
 
 # A mask whose glaciers are mostly this small, and this many, was not refined.
@@ -278,9 +278,7 @@ def write_change(found: FileChange, out: Path, *, overwrite: bool = False) -> Pa
     layers["glaciers"] = gpd.GeoDataFrame(rows, geometry=list(found.old), crs=found.crs)
     with atomic_path(path, tables=None if overwrite else _LAYERS) as part:
         for name, table in layers.items():
-            pyogrio.write_dataframe(
-                table, part, layer=name, driver="GPKG", geometry_type="MultiPolygon", promote_to_multi=True
-            )
+            add_layer(part, name, table, geometry_type="MultiPolygon", promote_to_multi=True)
         write_json(part.with_suffix(".json"), found.to_dict())
     return path
 

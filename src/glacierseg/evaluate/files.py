@@ -18,7 +18,6 @@ from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
-from glacierseg.raster.mend import areas_km2
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
 from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
@@ -144,6 +143,8 @@ def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str |
     """
     if not is_vector(path):
         return glaciers_by_part(truth, grid.pixel_area_km2)
+    from glacierseg.raster.mend import areas_km2  # noqa: PLC0415  (with pandas, a third of a second)
+
     # What was corrected has been said when the mask was read.
     outlines = read_outlines(path, grid, layer=layer, notes=[])
     return glaciers_by_outline(outlines, grid, areas_km2(outlines.geometry, outlines.crs))

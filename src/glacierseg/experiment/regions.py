@@ -103,9 +103,8 @@ def choose_bands(
                         like=region.scene[0],
                         sensor=region.sensor,
                         names=region.bands,
-                        # Who wrote them down, be it 1 and 0, knows the unit.
-                        scale=config.bands.scale if "scale" in config.bands.model_fields_set else None,
-                        offset=config.bands.offset if "offset" in config.bands.model_fields_set else None,
+                        scale=config.bands.scale,
+                        offset=config.bands.offset,
                         nodata=region.nodata,
                         progress=progress,
                     )

@@ -24,6 +24,7 @@ from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
 from glacierseg.predict.members import Ensemble, layer_facts
 from glacierseg.predict.stream import Predictor
 from glacierseg.predict.strips_folder import StripsFolder
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import digest_of
 from glacierseg.tiling import Tiling
@@ -175,8 +176,11 @@ def _fingerprint(scene: Scene) -> str:
 
     All bytes count: scenes of two dates may be equal in name, size, time and in most of their pixels.
     """
-    masks = [path.with_name(f"{path.name}.msk") for path in scene.files]
-    files = [digest_of(path) for path in (*scene.files, *masks) if path.exists()]
+    if _is_all_in_files(scene):
+        masks = [path.with_name(f"{path.name}.msk") for path in scene.files]
+        files = [digest_of(path) for path in (*scene.files, *masks) if path.exists()]
+    else:
+        files = [_digest_of_pixels(scene)]
     bands = [
         [
             scene.paths.index(band.path),
@@ -190,6 +194,27 @@ def _fingerprint(scene: Scene) -> str:
     ]
     place = [str(scene.grid.crs), *scene.grid.transform, *scene.grid.shape]
     return sha256(json.dumps([files, bands, place]).encode()).hexdigest()[:16]
+
+
+def _is_all_in_files(scene: Scene) -> bool:
+    """Whether all that is read of a scene lies in plain files, not in an archive or on a server."""
+    if not set(scene.paths) <= set(scene.files):
+        return False
+    for path in scene.files:
+        if path.suffix.lower() == ".vrt":
+            with open_raster(path) as dataset:
+                if not all(Path(name).exists() for name in dataset.files):
+                    return False
+    return True
+
+
+def _digest_of_pixels(scene: Scene) -> str:
+    digest = sha256()
+    with scene.open() as reader:
+        for _, values, valid in reader.strips():
+            digest.update(values.tobytes())
+            digest.update(valid.tobytes())
+    return digest.hexdigest()
 
 
 def _place(scene: Scene) -> str:

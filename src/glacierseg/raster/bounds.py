@@ -10,7 +10,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import degrees_of
+from glacierseg.raster.ground import counts_degrees, degrees_of
 
 # A frame is a polygon with so many points on each side, since a side bends in another projection.
 _POINTS = 33
@@ -50,7 +50,7 @@ def boxes_in(grid: Grid, crs: CRS) -> tuple[Box, ...]:
         grid: Any grid.
         crs: In which the boxes are wanted.
     """
-    if not crs.is_geographic:
+    if not counts_degrees(crs):
         box = grid.bounds if grid.crs == crs else _box_of(move_points(_spread(grid), grid.crs, crs))
         return (tuple(box),)
     west, south, east, north = degree_box(grid)
@@ -81,12 +81,12 @@ def degree_box(grid: Grid) -> Box:
 def may_meet(one: Grid, other: Grid) -> bool:
     """Whether boxes around two grids overlap; where they do not, no ground is shared."""
     same = one.crs is other.crs or one.crs == other.crs
-    if same and not one.is_geographic:
+    if same and not counts_degrees(one.crs):
         return overlap(one.bounds, other.bounds)
     if not any(overlap(box, degree_box(other)) for box in boxes_in(one, CRS.from_epsg(4326))):
         return False
     # Far from a projection's own ground its positions may be anywhere, so both have to agree.
-    return other.is_geographic or any(overlap(box, other.bounds) for box in boxes_in(one, other.crs))
+    return counts_degrees(other.crs) or any(overlap(box, other.bounds) for box in boxes_in(one, other.crs))
 
 
 def overlap(one: Any, other: Any) -> bool:
@@ -115,7 +115,7 @@ def wrap_towards(shapes: Any, grid: Grid) -> Any:
     """
     import shapely  # noqa: PLC0415
 
-    if not grid.is_geographic:
+    if not counts_degrees(grid.crs):
         return shapes
     middle = (grid.transform * (grid.width / 2, grid.height / 2))[0]
     if not len(shapes) or _is_within(shapely.total_bounds(shapes), middle):
@@ -131,12 +131,12 @@ def crs_towards(grid: Grid, wanted: Grid) -> CRS:
     GDAL gives longitudes from -180 to 180, and has no pixels for them where a raster runs on from 170 to 190.
     So a CRS in degrees is told to count around the raster's own middle, where that makes a difference.
     """
-    if not grid.is_geographic:
+    if not counts_degrees(grid.crs):
         return grid.crs
     west, _, east, _ = grid.bounds
     middle = (west + east) / 2
     usual = west >= -180 - 1e-9 and east <= 180 + 1e-9
-    if wanted.is_geographic:
+    if counts_degrees(wanted.crs):
         left, _, right, _ = wanted.bounds
         usual = middle - 180 <= left and right <= middle + 180
     return grid.crs if usual else CRS.from_string(f"{grid.crs.to_proj4()} +lon_wrap={middle:.6f}")

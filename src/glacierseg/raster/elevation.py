@@ -27,9 +27,8 @@ from glacierseg.errors import GlaciersegWarning, RasterError
 from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks
 from glacierseg.raster.bounds import boxes_in, overlap
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import pixel_axes
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.terrain import HALO_PX, terrain_layers
+from glacierseg.raster.terrain import HALO_PX, terrain_of
 from glacierseg.raster.values import as_stored, bands_of
 from glacierseg.raster.warp import on_grid, require_overlap
 from glacierseg.raster.write import create_raster, tiff_profile
@@ -78,8 +77,7 @@ class TerrainReader:
         widened = Block(block.row, block.column, block.height + 2 * HALO_PX, block.width + 2 * HALO_PX)
         values, valid = self._elevation.read(widened)
         elevation = np.where(valid[0], values[0].astype(np.float64), np.nan)
-        axes = pixel_axes(self._grid, block.row, block.column, block.height, block.width)
-        return terrain_layers(elevation, axes, names)
+        return terrain_of(elevation, self._grid, block.row, block.column, names)
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from rasterio.warp import reproject
 
 from glacierseg.raster.bounds import crs_towards, degree_box, frame_points, may_meet, move_points
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import counts_degrees
 
-# Points of one side lie at equal distances, which no projection changes so much from one to the next.
-_TORN = 100
 # Frames shrink by this share of a pixel, so that grids edge to edge do not touch by a rounding error.
 _RIM_PX = 1e-3
 
@@ -25,10 +24,10 @@ def frame_polygon(grid: Grid, target: Grid) -> Any:
     import shapely  # noqa: PLC0415
 
     points = move_points(frame_points(grid), grid.crs, target.crs)
-    # A place too far away for the projection has no position there, or one at the other end of the map.
-    if not np.isfinite(points).all() or _is_torn(points, target):
+    # A place too far away for the projection has no position there.
+    if not np.isfinite(points).all():
         return shapely.Polygon()
-    if not target.is_geographic:
+    if not counts_degrees(target.crs):
         return _valid(shapely.Polygon(points))
     west, south, east, north = degree_box(grid)
     if east - west >= 360 and (south == -90 or north == 90):
@@ -45,15 +44,8 @@ def frame_polygon(grid: Grid, target: Grid) -> Any:
     return shapely.union_all([copy.intersection(window) for copy in copies])
 
 
-def _is_torn(points: NDArray[np.float64], target: Grid) -> bool:
-    """Whether a frame jumps from one end of a map of the world to the other."""
-    if target.is_geographic:
-        return False
-    steps = np.linalg.norm(np.diff(points, axis=0, append=points[:1]), axis=1).reshape(4, -1)
-    return bool((steps.max(axis=1) > _TORN * np.median(steps, axis=1)).any())
-
-
 def _valid(polygon: Any) -> Any:
+    """The polygon, or an empty one where it crosses itself, as if torn apart over the ends of a map."""
     return polygon if polygon.is_valid else type(polygon)()
 
 

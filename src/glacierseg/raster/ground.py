@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from glacierseg.errors import RasterError
 
@@ -42,7 +43,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PixelAxes:
-    """Metres to the east and to the north from one pixel to the next: numbers, or `(H, W)`.
+    """Metres to the east and to the north from one pixel to the next: numbers, `(H, 1)` or `(H, W)`.
 
     Attributes:
         column_east_m: From a column to the next one.
@@ -76,6 +77,18 @@ def degrees_of(crs: CRS, x: Any, y: Any) -> tuple[Array, Array]:
     """
     longitudes, latitudes = _to_degrees(crs.to_wkt()).transform(x, y)
     return np.asarray(longitudes, float), np.asarray(latitudes, float)
+
+
+@lru_cache(maxsize=64)
+def counts_degrees(crs: CRS) -> bool:
+    """Whether a CRS has the longitudes and latitudes that everybody uses, on whatever datum.
+
+    Others that count angles have a turned pole, grads, or another meridian than that of Greenwich as 0.
+    """
+    if not crs.is_geographic:
+        return False
+    longitude, latitude = degrees_of(crs, 20.0, 50.0)
+    return bool(abs(longitude - 20) < 0.1 and abs(latitude - 50) < 0.1)
 
 
 def sides_m(crs: CRS, transform: Affine, column: float, row: float) -> tuple[float, float]:
@@ -118,7 +131,13 @@ def sides_m(crs: CRS, transform: Affine, column: float, row: float) -> tuple[flo
 def stated_m(crs: CRS, transform: Affine) -> tuple[float, float, float]:
     """Returns width, height and area of a pixel in metres of a projected CRS, true on the ground or not."""
     a, b, _, d, e, _ = transform[:6]
-    unit_m = float(crs.linear_units_factor[1])
+    try:
+        unit_m = float(crs.linear_units_factor[1])
+    except CRSError as error:
+        raise RasterError(
+            f"the CRS {name_of_crs(crs)} is no map, so its pixels have no size on the ground; assign the "
+            "right one, for example with `rio edit-info --crs EPSG:32643 FILE`"
+        ) from error
     return math.hypot(a, d) * unit_m, math.hypot(b, e) * unit_m, abs(a * e - b * d) * unit_m**2
 
 
@@ -202,6 +221,9 @@ def pixel_axes(
     if not true_north and _is_plain(grid):
         a, b, _, d, e, _ = (part * float(grid.crs.linear_units_factor[1]) for part in grid.transform[:6])
         return PixelAxes(a, d, b, e)
+    if counts_degrees(grid.crs) and not (grid.transform.b or grid.transform.d):
+        # Along a parallel nothing changes, so that one pixel tells of a whole row.
+        column, width = 0, 1
     nodes = [_nodes(grid, size) for size in grid.shape]
     rows, columns = (axis + np.zeros((len(nodes[0]), len(nodes[1]))) for axis in np.ix_(*nodes))
     vectors = np.stack(_steps(grid.crs, grid.transform, columns, rows))

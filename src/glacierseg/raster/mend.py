@@ -54,6 +54,7 @@ def _measures(shapes: Any, crs: Any) -> list[tuple[float, float]]:
     return [(abs(area), length) for area, length in found]
 
 
+@np.errstate(all="ignore")
 def polygons_of(shapes: Any) -> NDArray[Any]:
     """Takes the polygons out of any geometries: flat, valid, with holes that run against the outer ring.
 
@@ -68,8 +69,11 @@ def polygons_of(shapes: Any) -> NDArray[Any]:
         `(N,)` of Polygon and MultiPolygon; None where no area is left.
     """
     found = _only(shapely.force_2d(np.array(shapes, object)), _POLYGONS)
-    broken = ~shapely.is_valid(found) & ~shapely.is_missing(found)
-    if broken.any():
+    # Once is not always enough: a new corner is rounded, and may end up on the wrong side of a line.
+    for _ in range(3):
+        broken = ~shapely.is_valid(found) & ~shapely.is_missing(found)
+        if not broken.any():
+            break
         mended = shapely.make_valid(found[broken], method="structure", keep_collapsed=False)
         found[broken] = _only(mended, _POLYGONS)
     found[~(shapely.area(found) > 0)] = None

@@ -187,19 +187,20 @@ def _with_place(table: Any, path: Path) -> Any:
             f"{path}: its CRS is only a name ({crs.name}) and says no place on Earth; assign the right one "
             f"{_ASSIGN}, and give the result"
         )
-    if flat.is_geographic and flat.axis_info[0].unit_name == "degree":
-        west, south, east, north = table.total_bounds
-        if max(-west, east) > 360 or max(-south, north) > 90.001:
-            cure = f"assign the right CRS {_ASSIGN}, and give the result"
-            if path.suffix.lower() in {".geojson", ".json"}:
-                cure = (
-                    'a GeoJSON without "crs" is in degrees; after its first { add "crs": {"type": "name", '
-                    '"properties": {"name": "EPSG:CODE"}}, with the code of the right CRS'
-                )
-            raise TruthError(
-                f"{path}: its coordinates ({west:.6g} {south:.6g} to {east:.6g} {north:.6g}) cannot be the "
-                f"degrees of its CRS {flat.name}; {cure}"
+    west, south, east, north = table.total_bounds
+    degrees = flat.is_geographic and flat.axis_info[0].unit_name == "degree"
+    far, high = (360, 90.001) if degrees else (1e9, 1e9)
+    if max(-west, east) > far or max(-south, north) > high:
+        cure = f"assign the right CRS {_ASSIGN}, and give the result"
+        if degrees and path.suffix.lower() in {".geojson", ".json"}:
+            cure = (
+                'a GeoJSON without "crs" is in degrees; after its first { add "crs": {"type": "name", '
+                '"properties": {"name": "EPSG:CODE"}}, with the code of the right CRS'
             )
+        raise TruthError(
+            f"{path}: its coordinates ({west:.6g} {south:.6g} to {east:.6g} {north:.6g}) cannot be "
+            f"{'degrees' if degrees else 'places'} of its CRS {flat.name}; {cure}"
+        )
     return table if flat == crs else table.set_crs(flat, allow_override=True)
 
 

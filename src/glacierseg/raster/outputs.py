@@ -130,6 +130,8 @@ def require_output(
         raise OutputError(f"{path}: is a folder; choose the name of a file")
     refuse_inputs([path])
     _require_writable(path, path.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise OutputError(f"{path}: is protected against writing; write the result to another file")
     if path.suffix.lower() == ".gpkg" and path.is_file():
         _require_own(path, tables)
 

@@ -1,12 +1,12 @@
 """What values the bands of a scene hold: percentiles of a sample."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from glacierseg.raster.scene import Scene
 
@@ -19,10 +19,12 @@ ReadWindow = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_
 """From row, column, height and width to values `(C, height, width)` and where every band has data."""
 
 
-class BandValues(BaseModel):
+@dataclass(frozen=True)
+class BandValues:
     """Percentiles of a band's values: 0.1, 5, 25, 50, 95 and 99.9 %."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # How cards, which hold it, are validated; commands that read no card need not import pydantic.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     low: float
     p5: float
@@ -40,12 +42,11 @@ class BandValues(BaseModel):
     def of(cls, values: NDArray[Any]) -> "BandValues":
         """Measures them on values `(N,)`, at least one."""
         found = np.percentile(values.astype(np.float64), PERCENTILES)
-        return cls(**dict(zip(cls.model_fields, map(float, found), strict=True)))
+        return cls(*map(float, found))
 
     def rescaled(self, scale: float, offset: float) -> "BandValues":
-        """Returns what they are times a scale plus an offset."""
-        found = sorted(scale * value + offset for value in self.model_dump().values())
-        return BandValues(**dict(zip(BandValues.model_fields, found, strict=True)))
+        """Returns what they are times a positive scale plus an offset."""
+        return BandValues(*(scale * value + offset for value in asdict(self).values()))
 
 
 def short(value: float) -> str:

@@ -231,7 +231,28 @@ def open_scene(
     files = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
     if not files:
         raise RasterError("a scene needs at least one file")
+    grid, found, alphas = _bands_of_files(files, nodata)
+    if bands is not None and alphas and len(bands) == len(found) + len(alphas):
+        # Whoever names it takes it for data.
+        for place, band in alphas.items():
+            found.insert(place, band)
+    if bands is not None:
+        if len(bands) != len(found):
+            raise BandError(f"{files[0]}: has {len(found)} bands, but {len(bands)} names are given for it")
+        found = [replace(band, name=name) for band, name in zip(found, bands, strict=True)]
+    if doubled := _doubled([band.name for band in found]):
+        raise BandError(
+            f"{files[0]}: band {doubled!r} is named twice; give every band a name of its own with `bands:`"
+        )
+    scene = Scene(files[0].stem, grid, tuple(found))
+    _refuse_cut_tiles(scene)
+    return scene
+
+
+def _bands_of_files(files: Sequence[Path], nodata: float | None) -> tuple[Grid, list[Band], dict[int, Band]]:
+    """Returns the one grid of some files, their bands, and by its place each band that is only a mask."""
     found: list[Band] = []
+    alphas: dict[int, Band] = {}
     grid: Grid | None = None
     for path in files:
         with open_raster(path) as dataset:
@@ -244,21 +265,15 @@ def open_scene(
                     f"run `glacierseg prepare align {quote(str(path))} --like {quote(str(files[0]))} "
                     "--out ALIGNED.tif`"
                 )
-            for band in bands_of(dataset, path, nodata=nodata):
+            known = {band.index for band in bands_of(dataset, path, nodata=nodata)}
+            for band in bands_of(dataset, path, nodata=nodata, alpha_is_data=True):
+                if band.index not in known:
+                    alphas[len(found) + len(alphas)] = band
+                    continue
                 described = dataset.descriptions[band.index - 1]
                 found.append(band if described else replace(band, name=f"band_{len(found) + 1}"))
     assert grid is not None  # noqa: S101  (there is at least one file)
-    if bands is not None:
-        if len(bands) != len(found):
-            raise BandError(f"{files[0]}: has {len(found)} bands, but {len(bands)} names are given for it")
-        found = [replace(band, name=name) for band, name in zip(found, bands, strict=True)]
-    if doubled := _doubled([band.name for band in found]):
-        raise BandError(
-            f"{files[0]}: band {doubled!r} is named twice; give every band a name of its own with `bands:`"
-        )
-    scene = Scene(files[0].stem, grid, tuple(found))
-    _refuse_cut_tiles(scene)
-    return scene
+    return grid, found, alphas
 
 
 def _refuse_cut_tiles(scene: Scene) -> None:

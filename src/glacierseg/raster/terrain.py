@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.ground import PixelAxes
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import PixelAxes, pixel_axes
 
 HALO_PX = 1
 """How far a layer looks beyond its pixel."""
@@ -28,6 +29,45 @@ TERRAIN: Mapping[str, tuple[float, float] | None] = {
 """Names of the layers, with the least and greatest value that each can have."""
 
 Array = NDArray[np.float64]
+_STRIP_PX = 2**19
+
+
+def terrain_of(
+    elevation: NDArray[Any],
+    grid: Grid,
+    row: int,
+    column: int,
+    names: Sequence[str],
+    *,
+    true_north: bool = False,
+) -> dict[str, NDArray[np.float32]]:
+    """Computes terrain layers of a block of a grid, some rows at a time.
+
+    Args:
+        elevation: `(H + 2, W + 2)` metres, the block with one more pixel on every side; NaN where missing.
+        grid: Where the block lies.
+        row: First row of the block.
+        column: First column.
+        names: Which layers, of those in `TERRAIN`.
+        true_north: Aspect counts from true north also where grid north is as good.
+
+    Returns:
+        `(H, W)` by name.
+
+    Raises:
+        RasterError: The grid's CRS is not tied to the Earth.
+    """
+    height, width = elevation.shape[0] - 2 * HALO_PX, elevation.shape[1] - 2 * HALO_PX
+    layers = {name: np.empty((height, width), np.float32) for name in names}
+    # Axes of single pixels are large beside the elevation.
+    step = max(1, _STRIP_PX // max(width, 1))
+    for first in range(0, height, step):
+        rows = min(step, height - first)
+        axes = pixel_axes(grid, row + first, column, rows, width, true_north=true_north)
+        strip = terrain_layers(elevation[first : first + rows + 2 * HALO_PX], axes, names)
+        for name, layer in strip.items():
+            layers[name][first : first + rows] = layer
+    return layers
 
 
 def terrain_layers(

@@ -208,10 +208,12 @@ def best_conversion(misfit: Callable[[Conversion], float]) -> Conversion | None:
             float(f"{own.scale / other.scale:.6g}"), float(f"{(own.offset - other.offset) / other.scale:.6g}")
         )
         for own, other in permutations(UNITS, 2)
-    }
+        if own.offset == 0 or other.offset == 0
+    } - {Conversion(1.0, 0.0)}
     tens = {Conversion(10.0**power, 0.0) for power in range(-6, 7) if power}
-    found = [(misfit(each), each.scale, each) for each in known | tens if each != Conversion(1.0, 0.0)]
-    least, _, best = min(found, key=lambda one: (one[0], abs(one[1] - 1)))
+    # Units that products have are likelier than any power of ten, and offsets are taken off, seldom added.
+    found = [((1 if each in known and each.offset <= 0 else 2) * misfit(each), each) for each in known | tens]
+    least, best = min(found, key=lambda one: (one[0], abs(one[1].scale - 1)))
     return best if least < float("inf") else None
 
 

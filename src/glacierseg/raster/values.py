@@ -69,13 +69,16 @@ class Band:
         return valid
 
 
-def bands_of(dataset: Any, path: Path, *, nodata: float | None = None) -> list[Band]:
+def bands_of(
+    dataset: Any, path: Path, *, nodata: float | None = None, alpha_is_data: bool = False
+) -> list[Band]:
     """Describes the bands of an open file, without one that only says where there is data.
 
     Args:
         dataset: The open file.
         path: Its path.
         nodata: Value of pixels without data where the file declares none.
+        alpha_is_data: Whether a band that is marked as alpha is one like the others.
 
     Returns:
         The bands; one without a name is called by the file, with its number where there are several.
@@ -84,7 +87,7 @@ def bands_of(dataset: Any, path: Path, *, nodata: float | None = None) -> list[B
         RasterError: The file scales a band by zero or by something that is no number.
     """
     with damage_refused(path):
-        alpha = alpha_of(dataset)
+        alpha = None if alpha_is_data else alpha_of(dataset)
     indexes = [index for index in dataset.indexes if index != alpha]
     bands = []
     for index in indexes:

@@ -37,16 +37,16 @@ def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
     Ground differs from scene to scene: forest is dark, firn is bright, basins lie higher or lower. So only
     what no ground explains counts: a band of light, or one of unknown kind, whose median is outside of nearly
     everything (0.1 to 99.9 %) that it was in training; any other band whose median is farther out than this
-    range is wide; bands of reflected light that all have one value; or all of them darker (95 % of the scene
-    below the darkest quarter of the training) or brighter (95 % of the scene above 95 % of the training: an
-    ice cap may be firn all over).
+    range is wide, or heat that is less than half of it or more than twice; bands of reflected light that all
+    have one value; or all of them darker (95 % of the scene below the darkest quarter of the training) or
+    brighter (95 % of the scene above 95 % of the training: an ice cap may be firn all over).
 
     Args:
         card: Of the networks.
         found: Of the scene, in the card's order of bands.
     """
     pairs = list(zip(card.bands, found, strict=True))
-    outside = [(band, own) for band, own in pairs if _distance(band, own) > (0 if _is_strict(band) else 1)]
+    outside = [(band, own) for band, own in pairs if _distance(band, own) > _allowed(band, own)]
     if outside:
         # What no scale of light mends comes first: its cure is another.
         return _of_band(*max(outside, key=lambda pair: (not _is_strict(pair[0]), _distance(*pair))))
@@ -63,9 +63,7 @@ def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
 def doubts(card: Expectation, found: Sequence[BandValues]) -> list[str]:
     """Says which heat, indices and terrain lie outside of the training, though in no other unit."""
     pairs = zip(card.bands, found, strict=True)
-    return [
-        _of_band(band, own) for band, own in pairs if not _is_strict(band) and 0 < _distance(band, own) <= 1
-    ]
+    return [_of_band(band, own) for band, own in pairs if 0 < _distance(band, own) <= _allowed(band, own)]
 
 
 def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence[str]) -> str:
@@ -90,10 +88,7 @@ def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence
         ]
         if strangeness(card, after) is not None:
             return math.inf
-        return sum(
-            abs(own.median - band.values.median) / max(band.values.p95 - band.values.p5, math.ulp(1.0))
-            for band, own in zip(card.bands, after, strict=True)
-        )
+        return sum(_misfit(band.values, own) for band, own in zip(card.bands, after, strict=True))
 
     best = best_conversion(misfit) if any(light) else None
     return f"; {best.options} would make them alike" if best else ""
@@ -107,15 +102,20 @@ def offset_warning(card: Expectation, found: Sequence[BandValues]) -> str | None
         return None
     if find_left_offset([band.values for band, _ in spectral]):
         return None
-    shift = left.unit.zero
-    if not all(own.p5 - band.values.p5 > 0.5 * shift for band, own in spectral):
-        return None
-    return f"{left.in_words}, which the training scenes lack; take it off with --offset={-shift:g}"
+    return f"{left.in_words}, which the training scenes lack; take it off with --offset={-left.unit.zero:g}"
 
 
 def _is_strict(band: WeightsBand) -> bool:
     """Whether only another unit brings a band's median outside of its training: basins differ in the rest."""
     return band.is_reflected_light or (band.role is None and not is_made(band.name))
+
+
+def _allowed(band: WeightsBand, own: BandValues) -> float:
+    """How far a median may lie outside of the training, in widths of that."""
+    if _is_strict(band):
+        return 0.0
+    # Kelvin, degrees Celsius and digital numbers differ by more than seasons do.
+    return 1.0 if band.role is None or 0.5 * band.values.median < own.median < 2 * band.values.median else 0.0
 
 
 def _of_band(band: WeightsBand, own: BandValues) -> str:
@@ -124,6 +124,15 @@ def _of_band(band: WeightsBand, own: BandValues) -> str:
         f"{band.in_words} has a median of {short(own.median)}, and {short(known.median)} in training "
         f"(nearly all from {short(known.low)} to {short(known.high)}, {band.unit})"
     )
+
+
+def _misfit(known: BandValues, own: BandValues) -> float:
+    """How far a band is from the training in its median, in widths of that, and in its width, as a logarithm.
+
+    Without the width, an offset alone would bring values of any unit near the median.
+    """
+    widths = [max(values.p95 - values.p5, math.ulp(1.0)) for values in (known, own)]
+    return abs(own.median - known.median) / widths[0] + abs(math.log(widths[1] / widths[0]))
 
 
 def _distance(band: WeightsBand, own: BandValues) -> float:

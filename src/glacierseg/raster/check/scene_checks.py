@@ -160,7 +160,9 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
             "size", "warning", f"{message}, which no glacier fits", "choose another patch size"
         )
     if abs(width_m / height_m - 1) > _NOT_SQUARE:
-        fix = "bring the scene to UTM, see CRS" if grid.is_geographic else "align it to a square grid"
+        fix = "align it to a square grid"
+        if grid.is_geographic or math.prod(stated_m(grid.crs, grid.transform)[:2]) != width_m * height_m:
+            fix = "bring the scene to UTM, see CRS"
         return CheckResult("size", "warning", f"{message}; pixels are not square", fix)
     return CheckResult("size", "passed", message)
 

@@ -9,13 +9,13 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
+from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
@@ -35,6 +35,7 @@ from glacierseg.vectors.inventory.elevation import (
 )
 from glacierseg.vectors.inventory.links import link_table
 from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
+from glacierseg.vectors.layers import add_layer
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
@@ -126,7 +127,7 @@ def make_inventory(
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
         chance = stack.enter_context(open_local_probability(Path(probability))) if probability else None
         ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=_PIXEL_M)
-        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
+        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice) if existing else None
         divider = Divider(
             ice.lattice,
             elevation if divides in {"auto", "terrain"} else None,
@@ -200,12 +201,16 @@ def _refuse(
         raise RequestError(f"a coverage of {min_dem_share:g} makes no sense; give a share above 0, at most 1")
 
 
-def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
+def _read_existing(path: Path, layer: str | None, wanted: str | None, ice: Ice) -> gpd.GeoDataFrame:
     table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS, id_column=wanted)
     ids = table[OUTLINE_ID].to_numpy()
     kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
-    kept = kept.to_crs(crs)
-    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(kept.geometry.to_numpy()), crs=crs))
+    kept = kept.to_crs(ice.crs)
+    shapes = kept.geometry.to_numpy()
+    if ice.half_pixel_m:
+        # A mask in degrees may be written beyond 180 of them.
+        shapes = wrap_towards(shapes, ice.lattice)
+    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(shapes), crs=ice.crs))
     # Far away from a projection's home coordinates may become infinite.
     return kept[np.isfinite(kept.bounds).all(axis=1)].reset_index(drop=True)
 
@@ -320,13 +325,13 @@ def _write(
 ) -> None:
     with atomic_path(path, tables=replaceable) as part:
         several = bool((shapely.get_num_geometries(glaciers.geometry.to_numpy()) > 1).any())
-        pyogrio.write_dataframe(
-            glaciers, part, layer="glaciers", driver="GPKG", dataset_metadata=facts, layer_metadata=facts,
+        add_layer(
+            part, "glaciers", glaciers, dataset_metadata=facts, layer_metadata=facts,
             geometry_type="MultiPolygon" if several else "Polygon", promote_to_multi=several,
         )  # fmt: skip
         for name, table in tables.items():
             if table is not None:
-                pyogrio.write_dataframe(table, part, layer=name, driver="GPKG")
+                add_layer(part, name, table)
         style_geopackage(part, {"glaciers": "inv_id"})
 
 

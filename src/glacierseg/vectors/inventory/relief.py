@@ -12,8 +12,8 @@ from rasterio.features import rasterize
 
 from glacierseg.raster.bounds import move_points
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import PixelAxes, degrees_of, pixel_axes
-from glacierseg.raster.terrain import aspect, slope
+from glacierseg.raster.ground import degrees_of
+from glacierseg.raster.terrain import terrain_of
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import Bands, elevation_bands
 from glacierseg.vectors.inventory.paths import walk
@@ -84,9 +84,8 @@ def measure_relief(
     heights_m = z[known]
     lowest = _first_of(known, z, np.nanmin(heights_m))
     median_m = float(np.median(heights_m))
-    inner = 1, 1, grid.height - 2, grid.width - 2
-    direction, sector = _mean_aspect(z, known, pixel_axes(grid, *inner, true_north=True))
-    slopes = slope(z, pixel_axes(grid, *inner))[known[1:-1, 1:-1]]
+    direction, sector = _mean_aspect(z, known, grid)
+    slopes = terrain_of(z, grid, 1, 1, ["slope"])["slope"][known[1:-1, 1:-1]].astype(np.float64)
     slopes = slopes[np.isfinite(slopes)]
     longitude, latitude = _degrees(grid, lowest)
     return Relief(
@@ -120,11 +119,12 @@ def sector_of(direction_deg: float) -> int:
     return int(((direction_deg + 22.5) % 360) // 45) + 1
 
 
-def _mean_aspect(
-    z: NDArray[Any], known: NDArray[np.bool_], axes: PixelAxes
-) -> tuple[float | None, int | None]:
+def _mean_aspect(z: NDArray[Any], known: NDArray[np.bool_], grid: Grid) -> tuple[float | None, int | None]:
     """Mean direction and its sector; the share of pixels must outweigh rounding to count as one."""
-    east, north = aspect(z, axes)
+    names = "aspect_sin", "aspect_cos"
+    east, north = (
+        layer.astype(np.float64) for layer in terrain_of(z, grid, 1, 1, names, true_north=True).values()
+    )
     there = known[1:-1, 1:-1] & np.isfinite(east)
     if not there.any():
         return None, None
