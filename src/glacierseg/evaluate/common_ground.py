@@ -4,7 +4,7 @@ A mask says what it covers: its pixels with data. Outlines do not, so glaciers w
 of outlines may have vanished or may never have been mapped there. Those that lie between the other date's
 glaciers (half of them in the convex hull or more) count as vanished, or as new. Beyond, ground is taken for
 not covered, and they are left out, unless they are small enough to vanish and all glaciers around them have
-counterparts. When most of the ice between the other date's glaciers has no counterpart, nothing can be told.
+counterparts. When much of the ice between the other date's glaciers has no counterpart, nothing can be told.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _LEAST_COMMON = 0.05
 _VANISHING_KM2 = 0.1
 _NEIGHBOURS = 5
 _WORTH_SAYING_KM2 = 1e-6
-_MOST_GONE = 0.5
+_MOST_GONE = 0.35
 
 
 @dataclass(frozen=True)
