@@ -316,3 +316,10 @@ def test_angles_that_are_no_longitudes_and_latitudes_are_not_taken_for_them(crs)
     corners = [(0, 0), (100, 0), (100, 100), (0, 100)]
     area_m2 = abs(GEOD.polygon_area_perimeter(*np.transpose(degrees(grid, corners)))[0])
     assert grid.pixel_area_km2 == pytest.approx(area_m2 / 1e10, rel=1e-3)
+
+
+def test_a_shape_across_the_seam_of_a_map_stays_in_one_piece():
+    world = Grid(CRS.from_epsg(4326), Affine(1, 0, -180, 0, -1, 90), 180, 360)
+    (shape,) = wrap_towards(np.array([written("torn", 180, 71)], object), world)
+    west, _, east, _ = shape.bounds
+    assert 179 < west < 180 < east < 181

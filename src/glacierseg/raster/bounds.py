@@ -110,19 +110,27 @@ def near_boxes(bounds: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[n
 def wrap_towards(shapes: Any, grid: Grid) -> Any:
     """Returns shapes `(N,)` in a geographic grid's CRS with longitudes as near its middle as can be.
 
-    A grid may run from 170 to 190 degrees and outlines be written from -180 to 180. In a projected CRS shapes
-    stay as they are.
+    A grid may run from 170 to 190 degrees and outlines be written from -180 to 180. Each shape stays in one
+    piece, less than 180 degrees wide. In a projected CRS shapes stay as they are.
     """
     import shapely  # noqa: PLC0415
 
     if not counts_degrees(grid.crs):
         return shapes
     middle = (grid.transform * (grid.width / 2, grid.height / 2))[0]
-    if not len(shapes) or _is_within(shapely.total_bounds(shapes), middle):
+    west, _, east, _ = shapely.bounds(shapes).T
+    if not ((west < middle - 180) | (east > middle + 180) | (east - west > 180)).any():
         return shapes
-    return shapely.transform(
+    moved = shapely.transform(
         shapes, lambda xy: np.column_stack([middle + (xy[:, 0] - middle + 180) % 360 - 180, xy[:, 1]])
     )
+    # Across the seam opposite the middle a shape would be torn: it goes on beyond instead.
+    west, _, east, _ = shapely.bounds(moved).T
+    torn = east - west > 180
+    moved[torn] = shapely.transform(
+        moved[torn], lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < middle), xy[:, 1]])
+    )
+    return moved
 
 
 def crs_towards(grid: Grid, wanted: Grid) -> CRS:
@@ -194,7 +202,3 @@ def _box_of(points: Points) -> Box:
         return -math.inf, -math.inf, math.inf, math.inf
     (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
     return float(west), float(south), float(east), float(north)
-
-
-def _is_within(bounds: Any, middle: float) -> bool:
-    return bool(bounds[0] >= middle - 180 and bounds[2] <= middle + 180)

@@ -1,5 +1,6 @@
 import math
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -7,6 +8,7 @@ import shapely
 from affine import Affine
 
 from glacierseg.raster.grid import Grid
+from glacierseg.vectors.inventory.attributes import add_relief
 from glacierseg.vectors.inventory.elevation import open_local
 from glacierseg.vectors.inventory.relief import measure_relief, sector_of
 from tests.vectors.inventory.ground import grid_of, write_dem
@@ -160,3 +162,20 @@ def test_level_ground_and_tiny_outlines(tmp_path):
 
 def test_sectors_begin_half_way_between_directions():
     assert [sector_of(d) for d in (0, 22.4, 22.6, 90, 337.4, 337.6, 359.9, 202.5)] == [1, 1, 2, 3, 8, 1, 1, 6]
+
+
+def test_a_glacier_at_the_date_line_has_the_terrain_of_both_ends_of_a_model(tmp_path):
+    """A model from -180 to 180 degrees ends in the middle of the glacier and begins anew there."""
+    grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.02, 0, -180, 0, -0.01, 71.1), 20, 18_000)
+    east = (np.arange(18_000) + 0.5) * 0.02 - 180
+    east = np.where(east < 0, east + 180, east - 180)  # degrees from the date line
+    z = np.tile(1000 + np.clip(east, -1, 1) * 500, (20, 1))
+    longitudes = shapely.box(179.9, 70.95, 180.1, 71.05)
+    glaciers = gpd.GeoDataFrame({"inv_id": ["x"], "area_km2": [80.0]}, geometry=[longitudes], crs=4326)
+    with open_local(write_dem(tmp_path / "dem.tif", z, grid)) as dem:
+        found, _ = add_relief(glaciers.to_crs(32601), dem, least_share=0.95)
+    glacier = found.iloc[0]
+    assert glacier.dem_share == 1
+    assert (glacier.zmin_m, glacier.zmax_m) == pytest.approx((950, 1050), abs=10)
+    assert glacier.slope_deg == pytest.approx(math.degrees(math.atan(500 / 36_370)), rel=0.05)
+    assert glacier.aspect_deg == pytest.approx(270, abs=1)

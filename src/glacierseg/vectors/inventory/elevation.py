@@ -15,7 +15,7 @@ from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.elevation import open_elevation
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import unevenness
+from glacierseg.raster.ground import counts_degrees, unevenness
 from glacierseg.raster.open import grid_of
 from glacierseg.raster.probability import open_probability, require_probabilities
 from glacierseg.raster.values import bands_of
@@ -58,11 +58,17 @@ class LocalRaster:
         It is the raster's own lattice where that serves, else one in UTM, or a coarser one.
         """
         grid = self.window(bounds, margin_px)
-        if not unevenness(grid) <= _LARGEST_ERROR:
+        if self._is_cut_by_seam(bounds) or not unevenness(grid) <= _LARGEST_ERROR:
             grid = metric_grid(grid)
         if (pixels := grid.height * grid.width) > _MOST_PX:
             grid = coarser(grid, math.ceil(math.sqrt(pixels / _MOST_PX)))
         return grid
+
+    def _is_cut_by_seam(self, bounds: tuple[float, float, float, float]) -> bool:
+        """Whether a box goes on beyond 180 degrees, where the raster ends and begins anew."""
+        west, _, east, _ = bounds
+        beyond = west < self.grid.bounds.left or east > self.grid.bounds.right
+        return counts_degrees(self.grid.crs) and beyond and (west < -180 < east or west < 180 < east)
 
     def read(self, grid: Grid) -> NDArray[np.float64]:
         """Reads values on a grid, `(H, W)`, NaN where there are none.
