@@ -1,11 +1,19 @@
 """The plan of the house: imports never point back."""
 
 import ast
+import builtins
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import glacierseg
+from glacierseg.predict.calibration import store_calibration
+from tests.helpers import blobs, easy_scene, write_mask, write_scene
+from tests.weights.shelves import calibration, model_folder
 
 ROOT = Path(glacierseg.__file__).parent
 # A module may import from its own part and from the parts before it.
@@ -61,3 +69,122 @@ def test_every_public_name_is_there() -> None:
     assert set(glacierseg.__all__) == set(dir(glacierseg))
     with pytest.raises(AttributeError, match="no attribute 'prediction'"):
         glacierseg.prediction  # noqa: B018
+
+
+HEAVY = {
+    "contourpy", "cv2", "dask", "distributed", "geopandas", "jinja2", "matplotlib", "numba", "onnx",
+    "onnxruntime", "openvino", "pandas", "PIL", "pooch", "pydantic", "pyogrio", "pyproj", "pytorch_lightning",
+    "rasterio", "shapely", "torch",
+}  # fmt: skip
+RASTER = {"rasterio", "pyproj"}
+TABLES = {"geopandas", "pandas", "pyogrio", "shapely"}
+# What each command may import of them, each a matter of seconds or hundreds of megabytes.
+MAY_IMPORT = {
+    "template": set(),
+    "models": RASTER | {"pydantic"},
+    "info": RASTER | {"pydantic", "torch"},
+    "check scene.tif --mask mask.tif": RASTER,
+    "prepare align mask.tif --like scene.tif --out out.tif": RASTER,
+    "prepare normalize scene.tif --ranges ranges.json --out out.tif": RASTER,
+    "prepare select scene.tif --bands b1 --out out.tif": RASTER,
+    "prepare stack scene.tif --out out.tif": RASTER,
+    "predict model scene.tif --out maps": RASTER | {"pydantic", "torch"},
+    "refine mask.tif --out out.tif": RASTER | {"numba"},
+    "tune mask.tif --truth mask.tif --iterations 0 --out out.json": RASTER | {"numba"},
+    "vectorize mask.tif --out out.gpkg": RASTER | TABLES | {"contourpy", "numba"},
+    "prepare rasterize out.gpkg --like scene.tif --out out.tif": RASTER | TABLES,
+    "inventory mask.tif --out inventory.gpkg": RASTER | TABLES | {"contourpy", "cv2", "numba"},
+    "evaluate mask.tif mask.tif --bootstrap 0 --out out.json": RASTER
+    | {"cv2", "numba", "pydantic", "shapely"},
+    "compare mask.tif mask.tif --truth mask.tif --out out.json": RASTER
+    | {"cv2", "numba", "pydantic", "shapely"},
+    "bands model scene.tif --mask mask.tif --out out.csv": RASTER | {"pydantic", "torch"},
+}
+
+
+@cache
+def loaded_with(module: str) -> frozenset[str]:
+    """What the import of a module of ours executes directly: import statements outside of functions."""
+    path = ROOT.joinpath(*module.split(".")[1:])
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found: set[str] = set()
+    waiting = list(ast.parse(path.read_text()).body) if path.exists() else []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif not isinstance(node, ast.FunctionDef) and "TYPE_CHECKING" not in ast.dump(node):
+            waiting += list(ast.iter_child_nodes(node))
+    return frozenset(found)
+
+
+def packages_behind(modules: Iterable[str]) -> set[str]:
+    """The heavy packages that these modules and all they load would bring into a new process."""
+    seen: set[str] = set()
+    waiting = set(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            parent = module.rpartition(".")[0]
+            waiting |= ({parent} if parent else set()) | (
+                loaded_with(module) if module.startswith("glacierseg") else set()
+            )
+    return HEAVY & {module.partition(".")[0] for module in seen}
+
+
+def test_each_command_imports_only_what_it_needs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    glacierseg: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    mask = blobs(64, 64, 4)
+    write_scene(tmp_path / "scene.tif", easy_scene(mask), ["b1", "b2", "b3", "b4"])
+    write_mask(tmp_path / "mask.tif", mask)
+    # With a calibration, so that `predict` also tells the area.
+    store_calibration(model_folder(tmp_path / "model", bands=("b1", "b2", "b3", "b4")), calibration())
+    monkeypatch.chdir(tmp_path)
+    asked: set[str] = set()
+    real = builtins.__import__
+
+    def listening(name: str, *where: object, **more: object) -> object:
+        # Import statements in functions run each time, whether or not the module is there already.
+        if where and where[0] and str(where[0].get("__name__")).startswith("glacierseg"):
+            asked.add(name)
+        return real(name, *where, **more)
+
+    monkeypatch.setattr(builtins, "__import__", listening)
+    for command, allowed in MAY_IMPORT.items():
+        asked.clear()
+        done = glacierseg(*command.split())
+        assert done.returncode == 0, done.stderr
+        found = packages_behind({"glacierseg.cli", *asked})
+        assert found <= allowed, f"`{command}` imports {', '.join(sorted(found - allowed))}"
+
+
+# Who opens files, and who writes them: everybody else asks these, and so gets what they know of the traps.
+DOORS = {
+    r"rasterio\.open\(": {"raster/open.py", "raster/write.py"},
+    r"\b(gpd|geopandas)\.read_|\bpyogrio\.(read|list|open|detect)_": {"raster/vector_files.py"},
+    r"\bpyogrio\.write|\.to_file\(|\.to_parquet\(": {"vectors/layers.py"},
+    r"\bWarpedVRT\(": {"raster/warp.py"},
+    r"\breproject\(": {"raster/footprint.py"},
+}
+
+
+@pytest.mark.parametrize("call", DOORS)
+def test_each_kind_of_file_has_one_door(call: str) -> None:
+    found = {str(path.relative_to(ROOT)) for path in FILES if re.search(call, path.read_text())}
+    assert found == DOORS[call]
+
+
+def test_no_other_way_into_gdal_is_imported() -> None:
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"osgeo", "fiona", "gdal", "netCDF4", "h5py", "xarray"} & {
+                m.split(".")[0] for m in modules
+            }

@@ -192,8 +192,7 @@ def test_another_unit_is_refused_scaled_or_forced(place: Path, capsys: pytest.Ca
         (("--weights", "valley-s2", "model", "s.tif"), "is a model folder"),
         (("model",), "a SCENE after it is missing"),
         (("s.tif",), "a MODEL_DIR before it is missing"),
-        (("model", "s.tif", "--force"), "go with --weights"),
-        (("model", "s.tif", "--scale", "2"), "go with --weights"),
+        (("model", "s.tif", "--sensor", "landsat8"), "--sensor goes with --weights"),
         (("--weights", "valley-s2", "s.tif", "--with", "model"), "--with goes with a MODEL_DIR"),
     ],
 )

@@ -190,10 +190,14 @@ def change(
     )
     path = write_change(found, out, overwrite=overwrite)
     talk = Talk()
+    for note in found.notes:
+        talk.say(f"note: {note}")
     record = found.to_dict()
     talk.table("All glaciers", ("what", "value"), [(k, plain(v)) for k, v in record["total"].items()])
     shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
-    if found.termini:
+    if any(row["observed_share"] not in (None, 1) for row in record["glaciers"]):
+        shown.append("observed_share")
+    if any(found.termini):
         shown.append("terminus_shift_m")
     if found.bounds:
         shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]

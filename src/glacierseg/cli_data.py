@@ -139,6 +139,7 @@ def normalize(
 
     talk = Talk()
     given = split_names(names)
+    outside: list[str] = []
     how = "reused as stored in" if ranges.exists() else "measured and stored in"
     with talk.bar("normalizing") as progress:
         normalize_scene(
@@ -151,8 +152,9 @@ def normalize(
             physical=physical,
             compress=not uncompressed,
             progress=progress,
+            say=outside.append,
         )
-    talk.say(f"{out}, ranges {how} {ranges}")
+    talk.say("; ".join([f"{out}, ranges {how} {ranges}", *outside]))
 
 
 @prepare.command()
@@ -197,8 +199,15 @@ def stack(
         float | None, typer.Option(help="Bring the first file to its UTM zone, with such pixels.")
     ] = None,
     resampling: Annotated[str, typer.Option(help="nearest, bilinear, cubic, average or mode.")] = "bilinear",
-    scale: Annotated[float, typer.Option(help="Multiply spectral bands of the recipe by this.")] = 1.0,
-    offset: Annotated[float, typer.Option(help="Then add this.")] = 0.0,
+    scale: Annotated[
+        float | None, typer.Option(help="Multiply the recipe's bands of reflected light by this.")
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Then add this; 0 says that the values are right as they are.")
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Value of pixels without data where the files declare none.")
+    ] = None,
     uncompressed: Uncompressed = False,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
@@ -219,6 +228,7 @@ def stack(
             resampling=resampling,
             scale=scale,
             offset=offset,
+            nodata=nodata,
             compress=not uncompressed,
             progress=progress,
         )

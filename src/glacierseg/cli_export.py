@@ -72,7 +72,12 @@ def export(
     from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
 
     opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
-    scene, *others = [named.fit(one).scene for one in opened] if named else opened
+    if named:
+        fitted = [named.fit(one, force=True) for one in opened]
+        for line in (line for one in fitted for line in one.warnings):
+            talk.warn(line)
+        opened = [one.scene for one in fitted]
+    scene, *others = opened
     path, cost = quantize_model(
         folder,
         scene,

@@ -138,7 +138,9 @@ def inventory(
     total = f"{table['area_km2'].sum():.3f}"
     if "uncertainty_km2" in table:
         total += f" +- {table['uncertainty_km2'].sum():.3f}"
-    talk.say(f"{out}: {len(table)} glaciers from {made.bodies} ice bodies, {total} km2")
+    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
+    bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
+    talk.say(f"{out}: {glaciers} from {bodies}, {total} km2")
     shown = [
         name
         for name in ("inv_id", "area_km2", "zmin_m", "zmax_m", "slope_deg", "aspect_dir", "divides")

@@ -48,13 +48,9 @@ def predict(
     nodata: Annotated[
         float | None, typer.Option(help="Value of pixels without data where the files declare none.")
     ] = None,
-    scale: Annotated[
-        float, typer.Option(help="For --weights: values of reflected light times this ...")
-    ] = 1.0,
-    offset: Annotated[float, typer.Option(help="... plus this are in the unit of the weights.")] = 0.0,
-    force: Annotated[
-        bool, typer.Option("--force", help="For --weights: predict though values look strange.")
-    ] = False,
+    scale: Annotated[float, typer.Option(help="Values of reflected light times this ...")] = 1.0,
+    offset: Annotated[float, typer.Option(help="... plus this are in the unit of the training.")] = 0.0,
+    force: Annotated[bool, typer.Option("--force", help="Predict though values look strange.")] = False,
     window_px: Annotated[
         int | None,
         typer.Option(
@@ -143,10 +139,7 @@ def predict(
     ensemble = load_ensemble(folders, prune_level=prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
     opened = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in scenes]
-    unlike: set[str] = set()
-    if named:
-        opened, unlike = _fitted(talk, named, opened, fitting)
-    opened = [ensemble.matching_scene(scene) for scene in opened]
+    opened, unlike = _fitted(talk, named, ensemble, folders, opened, fitting)
     default = named.card.threshold if named else 0.5
     settings: dict[str, Any] = {
         "window_px": named.window_px if named and window_px is None and not halo_px else window_px,
@@ -199,8 +192,8 @@ def _check_usage(
             "int8 takes windows of one size, and a halo is compared with a blend of smaller ones; leave one "
             "of the two out"
         )
-    if weights is None and fitting != {"sensor": None, "scale": 1.0, "offset": 0.0, "force": False}:
-        raise typer.BadParameter(f"{', '.join(f'--{key}' for key in fitting)} go with --weights")
+    if weights is None and fitting["sensor"] is not None:
+        raise typer.BadParameter("--sensor goes with --weights; a MODEL_DIR knows its bands by name")
     if weights is not None and more:
         raise typer.BadParameter("--with goes with a MODEL_DIR; weights predict by themselves")
 
@@ -217,13 +210,26 @@ def _check_names(scenes: list[Path]) -> None:
 
 
 def _fitted(
-    talk: "Talk", named: "Weights", scenes: "list[Scene]", fitting: dict[str, Any]
+    talk: "Talk",
+    named: "Weights | None",
+    ensemble: "Ensemble",
+    folders: list[Path],
+    scenes: "list[Scene]",
+    fitting: dict[str, Any],
 ) -> "tuple[list[Scene], set[str]]":
-    """Returns the scenes as the weights know them, and the names of those that gave warnings."""
-    fitted = [named.fit(scene, **fitting) for scene in scenes]
+    """Returns the scenes as the networks know them, and the names of those that gave warnings."""
+    from glacierseg.weights.own import fit_own  # noqa: PLC0415
+
+    if named:
+        fitted = [named.fit(scene, **fitting) for scene in scenes]
+    else:
+        known = ensemble.known(folders)
+        asked = {key: value for key, value in fitting.items() if key != "sensor"}
+        fitted = [fit_own(known, ensemble.matching_scene(scene), **asked) for scene in scenes]
     for line in (line for one in fitted for line in one.warnings):
         talk.warn(line)
-    return [one.scene for one in fitted], {one.scene.name for one in fitted if one.warnings}
+    matching = [ensemble.matching_scene(one.scene) for one in fitted]
+    return matching, {one.scene.name for one in fitted if one.warnings}
 
 
 def _unfinished(
@@ -290,7 +296,8 @@ def _say_agreement(
 def _say_area(
     talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
 ) -> None:
-    from glacierseg.experiment.calibration import predicted_area  # noqa: PLC0415
+    from glacierseg.errors import RasterError  # noqa: PLC0415
+    from glacierseg.evaluate.probability import predicted_area  # noqa: PLC0415
 
     if unlike:
         talk.say(
@@ -298,7 +305,12 @@ def _say_area(
             "warnings above)"
         )
         return
-    bounds = predicted_area(probability, calibration, confidence)
+    try:
+        bounds = predicted_area(probability, calibration, confidence)
+    except RasterError as error:
+        # The map itself is whole and right, so this is no failure.
+        talk.say(f"no bounds of its glacier area: {error}")
+        return
     if bounds:
         talk.say(
             f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "

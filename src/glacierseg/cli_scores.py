@@ -131,12 +131,14 @@ def bands(
         raise RequestError(
             f"{len(scenes)} scenes and {len(mask)} masks; give one --mask for each scene, in their order"
         )
-    if plot is not None and plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise RequestError(f"{plot}: cannot draw this format; name it .png, .svg or .pdf")
+    if plot is not None:
+        from glacierseg.report.save import require_picture  # noqa: PLC0415
+
+        require_picture(plot)
     talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
     opened = [open_scene(path) for path in scenes]
     if weights is not None:
-        fitted = [find_weights(weights).fit(scene) for scene in opened]
+        fitted = [find_weights(weights).fit(scene, force=True) for scene in opened]
         opened = [own.scene for own in fitted]
         for line in (line for own in fitted for line in own.warnings):
             talk.warn(line)
@@ -166,8 +168,7 @@ def bands(
     for agreement in agreement_of(found, top):
         talk.say(agreement.in_words())
     if plot is not None:
-        from glacierseg.raster.write import atomic_path  # noqa: PLC0415
         from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415
+        from glacierseg.report.save import save_figure  # noqa: PLC0415
 
-        with atomic_path(plot) as part:
-            figure_importance_measures(found, top).savefig(part, dpi=150, format=plot.suffix[1:].lower())
+        save_figure(figure_importance_measures(found, top), plot)

@@ -79,6 +79,13 @@ def test_bands_without_measurable_importance_are_never_chosen_in_silence() -> No
     assert message is not None
     assert message.startswith("no measurable importance: b3, b4; they are chosen only because 4 bands")
     assert "out of 3 that cannot be told from noise. Only 2 can" in message
+    # No number of bands is small enough where no band can be told from noise: `--top 0` is refused.
+    message = unmeasured_message(judged([False, False]), 1)
+    assert message is not None
+    assert message.endswith(
+        "out of 2 that cannot be told from noise. None can; measure on more patches, or "
+        "a network that was trained for longer"
+    )
     assert tie_message(found, 2) is None  # one can be told from noise, the other cannot
     assert tie_message(found, 3) is None  # said by the other message
     assert tie_message(found, 1) is not None

@@ -158,12 +158,12 @@ def test_files_of_either_kind(tmp_path):
     # A pixel of UTM is a hair larger or smaller on the ellipsoid.
     assert total.old_km2 == pytest.approx(0.045, rel=2e-3)
     assert total.new_km2 == pytest.approx(0.037 + 0.0004, rel=2e-3)
-    assert found.termini["1"].shift_m == pytest.approx(-80, abs=10)
+    assert found.termini[0].shift_m == pytest.approx(-80, abs=10)
     path = write_change(found, tmp_path / "out")
     layers = {name: gpd.read_file(path, layer=name) for name in ("advance", "retreat", "glaciers")}
     assert layers["retreat"].area.sum() == pytest.approx(8000)
     assert layers["advance"]["glacier_id"].isna().all()
-    assert layers["glaciers"]["terminus_shift_m"].iloc[0] == found.termini["1"].shift_m
+    assert layers["glaciers"]["terminus_shift_m"].iloc[0] == found.termini[0].shift_m
     stored = json.loads((tmp_path / "out/change.json").read_text())
     assert stored["total"]["percent_per_year"] == pytest.approx(10 * (37.4 / 45 - 1), rel=0.01)
 
@@ -183,7 +183,7 @@ def test_files_of_either_kind(tmp_path):
     assert again.change.glaciers[0].glacier_id == "RGI2000-v7.0-G-14-00001"
     assert again.change.total.change_km2 == pytest.approx(total.change_km2, rel=1e-3)
     assert (again.old_error_m, again.new_error_m) == (10, 3)
-    assert again.termini["RGI2000-v7.0-G-14-00001"].shift_m == pytest.approx(-80, abs=0.1)
+    assert again.termini[0].shift_m == pytest.approx(-80, abs=0.1)
     both = change_between_files(tmp_path / "old.gpkg", tmp_path / "old.gpkg")
     assert both.change.total.change_km2 == pytest.approx(0, abs=1e-9)
 
@@ -249,9 +249,10 @@ def test_the_lowest_part_is_that_of_the_whole_grid(places, seed):
     shape = shapely.Polygon([(left + x, top - y) for x, y in zip(places[::2], places[1::2], strict=True)])
     elevation = np.random.default_rng(seed).normal(5000, 100, grid.shape)
     elevation[:5] = np.nan
-    inside = features.geometry_mask([shape], grid.shape, grid.transform, invert=True) & ~np.isnan(elevation)
+    every = features.geometry_mask([shape], grid.shape, grid.transform, invert=True)
+    inside = every & ~np.isnan(elevation)
     found = _lowest(shape, elevation, grid)
-    if not inside.any():
+    if inside.sum() < 0.95 * every.sum() or not every.any():
         assert found is None
         return
     order = np.argsort(elevation[inside], kind="stable")[: int(np.ceil(inside.sum() / 50))]

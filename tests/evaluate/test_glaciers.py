@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from glacierseg.evaluate.counts import count
 from glacierseg.evaluate.glaciers import glacier_areas, glaciers_by_outline, glaciers_by_part
+from glacierseg.raster.outlines import OUTLINE_ID
 from tests.helpers import utm_grid
 
 PAIRS = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
@@ -89,7 +90,7 @@ def test_outlines_keep_their_ids_and_whole_areas():
         shapely.box(left - 500, top - 100, left + 50, top),
         shapely.box(left + 50, top - 50, left + 90, top),
     ]
-    table = gpd.GeoDataFrame({"RGIId": ["RGI60-15.1", "RGI60-15.2"]}, geometry=boxes, crs="EPSG:32643")
+    table = gpd.GeoDataFrame({OUTLINE_ID: ["RGI60-15.1", "RGI60-15.2"]}, geometry=boxes, crs="EPSG:32643")
     glaciers = glaciers_by_outline(table, grid, [0.055, 0.002])
     assert glaciers.ids == ("RGI60-15.1", "RGI60-15.2")
     assert np.bincount(glaciers.inside.ravel()).tolist() == [400 - 50 - 20, 50, 20]

@@ -98,6 +98,19 @@ def test_the_top_bands_are_those_that_show_glaciers(finished: Path) -> None:
     assert {"band_a", "band_b"} <= set(card["bands"])
 
 
+def test_the_card_keeps_what_the_network_saw(finished: Path) -> None:
+    card = json.loads((finished / "m_landsnet/all/model.json").read_text())
+    scene = json.loads((finished / "regions.json").read_text())[0]
+    values = read(Path(scene["scene_paths"][0])) if len(scene["bands"]) == 1 else None
+    assert len(card["band_values"]) == len(card["bands"])
+    assert card["unit"] == "8-bit levels"
+    assert card["pixel_m"] == pytest.approx(scene["pixel_size_m"][0], abs=0.01)
+    for known, mean, std in zip(card["band_values"], card["band_mean"], card["band_std"], strict=True):
+        assert known["low"] <= known["p25"] <= known["median"] <= known["p95"] <= known["high"]
+        assert abs(known["median"] - mean) < std
+    assert values is None
+
+
 def test_scores_equal_scikit_learn_on_the_same_pixels(finished: Path) -> None:
     rows = table(finished)
     roles = {"train": 1, "validate": 2, "test": 3}

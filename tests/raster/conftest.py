@@ -57,3 +57,19 @@ def make_raster(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def reflectance() -> Callable[..., np.ndarray]:
+    """Blue, green, red, nir, swir1, swir2 of rock and ice `(6, H, W)`, with shadow in every band."""
+
+    def make(height=40, width=50):
+        rng = np.random.default_rng(3)
+        ice = rng.random((height, width)) < 0.4
+        means = np.array([(0.15, 0.7), (0.18, 0.72), (0.2, 0.7), (0.3, 0.6), (0.3, 0.06), (0.25, 0.05)])
+        values = np.where(ice, means[:, 1, None, None], means[:, 0, None, None])
+        values *= rng.uniform(0.7, 1.3, values.shape)
+        values[:, rng.random((height, width)) < 0.05] *= 0.1
+        return values
+
+    return make

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.errors import GridMismatchError, RequestError, TruthError
 from glacierseg.raster.align import align_raster
+from glacierseg.raster.stack import stack_rasters
 
 
 def read(path):
@@ -120,7 +121,7 @@ def test_requests_that_cannot_be_met(make_raster, make_grid, like, tmp_path):
     mask = make_raster("mask.tif", np.eye(20, dtype=np.uint8))
     with pytest.raises(RequestError, match="did you mean 'bilinear'"):
         align_raster(mask, like, tmp_path / "out.tif", resampling="bilinar")
-    with pytest.raises(RequestError, match="would mix its classes"):
+    with pytest.raises(RequestError, match="is a mask, and cubic would mix them"):
         align_raster(mask, like, tmp_path / "out.tif", resampling="cubic")
     far = make_raster("far.tif", np.ones((5, 5)), make_grid(5, 5, left=700000))
     with pytest.raises(GridMismatchError, match="lies elsewhere"):
@@ -137,3 +138,46 @@ def test_progress_ends_at_one(make_raster, like, tmp_path):
     shares = []
     align_raster(make_raster("a.tif", np.ones((20, 30))), like, tmp_path / "out.tif", progress=shares.append)
     assert shares[-1] == 1
+
+
+def test_classes_take_their_nearest_pixel_and_none_is_invented(make_raster, make_grid, like, tmp_path):
+    rng = np.random.default_rng(0)
+    classes = rng.choice(np.array([0, 3, 5, 9, 11], np.uint8), (20, 30))
+    coarse = make_raster("scl.tif", classes.repeat(4, 0).repeat(4, 1), make_grid(80, 120, size=3.1))
+    aligned, _ = read(align_raster(coarse, like, tmp_path / "out.tif"))
+    assert set(np.unique(aligned)) <= {0, 3, 5, 9, 11}
+    stacked, _ = read(stack_rasters([like, coarse], tmp_path / "stack.tif", names=["like", "scl"]))
+    assert set(np.unique(stacked[1][np.isfinite(stacked[1])])) <= {0, 3, 5, 9, 11}
+    with pytest.raises(RequestError, match="holds classes, and bilinear would mix them"):
+        align_raster(coarse, like, tmp_path / "other.tif", resampling="bilinear")
+    assert not (tmp_path / "other.tif").exists()
+
+
+def test_a_table_of_colours_means_classes_of_any_number(make_raster, make_grid, like, tmp_path):
+    values = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    path = make_raster("cover.tif", values, make_grid(10, 20, size=17), photometric="PALETTE")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {i: (i, i, i, 255) for i in range(256)})
+    aligned, _ = read(align_raster(path, like, tmp_path / "out.tif"))
+    assert set(np.unique(aligned)) <= set(values.ravel())
+    with pytest.raises(RequestError, match="holds classes"):
+        align_raster(path, like, tmp_path / "other.tif", resampling="cubic")
+
+
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_a_mask_whose_glacier_is_255_is_refused(make_raster, like, tmp_path, nodata):
+    path = make_raster("m.tif", np.eye(20, 30, dtype=np.uint8) * np.uint8(255), nodata=nodata)
+    with pytest.raises(TruthError, match="holds 255 and no 1"):
+        align_raster(path, like, tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_an_internal_mask_of_a_mask_is_ignored_on_another_grid(make_raster, like, tmp_path):
+    truth = np.eye(20, 30, dtype=np.uint8)
+    shown = np.ones(truth.shape, bool)
+    shown[:8] = False
+    aligned, profile = read(align_raster(make_raster("m.tif", truth, mask=shown), like, tmp_path / "out.tif"))
+    expected = np.full((50, 60), 255)
+    expected[10:30, 10:40] = np.where(shown, truth, 255)
+    np.testing.assert_array_equal(aligned[0], expected)
+    assert profile["nodata"] == 255

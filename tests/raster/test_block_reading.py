@@ -120,4 +120,4 @@ def test_band_that_is_marked_as_transparency_is_data_when_it_is_read(make_raster
     with open_layers(scene) as reader:
         assert reader.read(Block(0, 0, 20, 30))[1].all()
     with open_layers(scene.select([1, 2])) as reader:
-        np.testing.assert_array_equal(reader.read(Block(0, 0, 20, 30))[1][1], values[3] > 0)
+        assert reader.read(Block(0, 0, 20, 30))[1].all()

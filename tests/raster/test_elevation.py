@@ -1,13 +1,20 @@
+import shlex
+import warnings
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import CliRunner
+from rasterio.rio.main import main_group
 
-from glacierseg.errors import GridMismatchError
+from glacierseg.errors import GlaciersegWarning, GridMismatchError, RasterError
 from glacierseg.raster.blocks import iterate_blocks
-from glacierseg.raster.elevation import open_terrain
+from glacierseg.raster.elevation import open_elevation, open_terrain
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import PixelAxes
 from glacierseg.raster.terrain import TERRAIN, terrain_layers
+from glacierseg.raster.values import bands_of
 from glacierseg.raster.warp import metric_grid
 
 
@@ -44,7 +51,7 @@ def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(make_raster, make
     path = make_raster("dem.tif", hills, make_grid(70, 90, size=25))
     grid = make_grid(70, 90, size=25).crop(5, 6, 40, 50)
     read = read_by_blocks(path, grid, 16)
-    expected = terrain_layers(hills[4:46, 5:57], 25, 25, tuple(TERRAIN))
+    expected = terrain_layers(hills[4:46, 5:57], PixelAxes.north_up(25, 25), tuple(TERRAIN))
     for name in TERRAIN:
         np.testing.assert_array_equal(read[name], expected[name])
         assert np.isfinite(read[name]).all()
@@ -75,3 +82,134 @@ def test_model_of_another_place(make_raster, make_grid, hills):
         open_terrain(path, make_grid(9, 9, left=1e6)),
     ):
         pass
+
+
+def heights(path):
+    with open_elevation(path) as dataset:
+        layer = dataset.read(1, masked=True)
+        band = bands_of(dataset, path)[0]
+        return np.ma.filled(band.meaning(layer).astype(np.float64), np.nan)
+
+
+@pytest.mark.parametrize("void", [-32768, -9999, 32767, 9999, -3.4028235e38, 1e20])
+def test_undeclared_voids_are_left_out_and_said(make_raster, hills, void):
+    true = hills.copy()
+    hole = np.s_[20:26, 30:37]
+    hills[hole] = void
+    kind = np.int16 if abs(void) < 1e5 else np.float32
+    path = make_raster("dem.tif", hills.astype(kind))
+    with pytest.warns(
+        GlaciersegWarning, match=r"elevation leaves out 42 px that no land can have \(.*0\.667 %"
+    ):
+        read = heights(path)
+    assert np.isnan(read[hole]).all()
+    assert np.isfinite(read).sum() == read.size - 42
+    np.testing.assert_allclose(read[np.isfinite(read)], true.astype(kind)[np.isfinite(read)])
+
+
+def test_voids_do_not_spread_into_terrain_on_another_grid(make_raster, make_grid, hills):
+    hills[20:26, 30:37] = -9999
+    dem = make_raster("dem.tif", hills, make_grid(70, 90, size=30))
+    grid = make_grid(60, 60, size=20, left=300400, top=3399700)
+    with pytest.warns(GlaciersegWarning, match="leaves out"):
+        read = read_by_blocks(dem, grid, 16)
+    assert np.nanmin(read["elevation"]) > 3600
+    assert np.nanmax(read["slope"]) < 80
+    declared = make_raster("declared.tif", hills, make_grid(70, 90, size=30), nodata=-9999)
+    again = read_by_blocks(declared, grid, 16)
+    for name in TERRAIN:
+        np.testing.assert_array_equal(read[name], again[name])
+
+
+def test_zeros_are_voids_beside_mountains_and_sea_beside_a_shore(make_raster):
+    row, column = np.mgrid[0:80, 0:100]
+    coast = np.maximum(0, 12.0 * (column - 50)).astype(np.float32)  # sea in the west, then a gentle rise
+    path = make_raster("coast.tif", coast)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GlaciersegWarning)
+        np.testing.assert_array_equal(heights(path), coast)
+    coast[10:20, 80:90] = 0  # a missing tile at 360 m and more
+    coast[70, 95] = 0
+    with pytest.warns(GlaciersegWarning, match="101 px of 0 in areas between much higher ground"):
+        read = heights(make_raster("holes.tif", coast))
+    assert np.isnan(read).sum() == 101
+    assert (read[:, :51] == 0).all()
+    mountains = (3000 + row + column).astype(np.float32)
+    mountains[:, 60:] = 0
+    with pytest.warns(GlaciersegWarning, match="3200 px of 0"):
+        assert np.isnan(heights(make_raster("half.tif", mountains))[:, 60:]).all()
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("ft", 0.3048), ("US survey foot", 1200 / 3937), ("cm", 0.01), ("metre", 1.0)]
+)
+def test_units_that_the_file_names_become_metres(make_raster, hills, unit, factor):
+    path = make_raster("dem.tif", (hills / factor).astype(np.float32))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.units = (unit,)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        np.testing.assert_allclose(heights(path), hills, rtol=1e-6)
+    assert any("brought to metres" in str(one.message) for one in said) == (factor != 1)
+
+
+def test_scale_and_vertical_unit_of_the_crs(make_raster, make_grid, hills):
+    path = make_raster("dm.tif", np.rint((hills - 1000) * 10).astype(np.int32))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.1,), (1000.0,)
+    np.testing.assert_allclose(heights(path), hills, atol=0.051)
+    grid = make_grid(*hills.shape)
+    feet = Grid(rasterio.CRS.from_string("EPSG:32644+8228"), grid.transform, *hills.shape)
+    path = make_raster("feet.tif", hills / np.float32(0.3048), feet)
+    with pytest.warns(GlaciersegWarning, match=r"brought to metres, times 0\.3048"):
+        np.testing.assert_allclose(heights(path), hills, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(0.3048, "ft"), (0.1, "dm")])
+def test_a_unit_that_is_not_named_is_noticed_and_the_cure_works(make_raster, hills, factor, unit):
+    path = make_raster("dem.tif", (hills / factor).astype(np.float32))
+    with pytest.raises(RasterError, match="no land is higher than 9000 m") as caught:
+        heights(path)
+    words = shlex.split(str(caught.value).split("`")[1])
+    assert words[-2] == unit
+    assert CliRunner().invoke(main_group, words[1:]).exit_code == 0
+    with pytest.warns(GlaciersegWarning, match="brought to metres"):
+        np.testing.assert_allclose(heights(path), hills, rtol=1e-6)
+
+
+def test_a_unit_that_is_no_length_is_refused(make_raster, hills):
+    path = make_raster("dem.tif", hills)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.units = ("degree",)
+    with pytest.raises(RasterError, match="heights are needed in a unit of length"):
+        heights(path)
+
+
+def test_only_the_ground_that_is_needed_is_looked_at(make_raster, make_grid, hills):
+    hills[:5] = -9999
+    path = make_raster("dem.tif", hills, make_grid(70, 90))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GlaciersegWarning)
+        read = read_by_blocks(path, make_grid(30, 30, top=3399600), 16)
+    np.testing.assert_array_equal(read["elevation"], hills[40:70, :30])
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Affine.translation(300_400, 3_399_500) * Affine.rotation(35) * Affine.scale(20, -20),
+        Affine(20, 0, 300_400, 0, 20, 3_399_000),
+        Affine(-20, 0, 301_000, 0, -20, 3_399_500),
+    ],
+    ids=["turned", "south-up", "mirrored"],
+)
+def test_terrain_does_not_depend_on_how_a_grid_is_turned(make_raster, make_grid, transform):
+    """A plane that falls by 30 degrees to the north-east, on a north-up model."""
+    row, column = np.mgrid[0:70, 0:90] + 0.5
+    plane = 4000 - np.tan(np.radians(30)) * (column * 20 - row * 20) / np.sqrt(2)
+    path = make_raster("dem.tif", plane.astype(np.float32), make_grid(70, 90, size=20))
+    read = read_by_blocks(path, Grid(rasterio.CRS.from_epsg(32644), transform, 20, 20), 64)
+    np.testing.assert_allclose(read["slope"], 30, atol=1e-2)
+    np.testing.assert_allclose(read["aspect_sin"], np.sqrt(0.5), atol=1e-3)
+    np.testing.assert_allclose(read["aspect_cos"], np.sqrt(0.5), atol=1e-3)
+    assert np.abs(read["curvature_profile"]).max() < 1e-4

@@ -1,11 +1,15 @@
+import shlex
+
 import numpy as np
 import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from glacierseg.errors import BandError, DataError
-from glacierseg.raster.normalize import normalize_scene, to_levels
+from glacierseg.cli import app
+from glacierseg.errors import BandError, DataError, GlaciersegWarning, ValuesError
+from glacierseg.raster.normalize import normalize_scene, read_ranges_tag, to_levels
 from glacierseg.raster.ranges import BandRange, read_ranges
 from glacierseg.raster.scene import open_scene
 
@@ -108,3 +112,66 @@ def test_paths_may_be_strings(scene, tmp_path):
     out = normalize_scene(scene, f"{tmp_path}/1.tif", f"{tmp_path}/r.json")
     assert read(out)[1] == ("ndsi", "elevation")
     assert read_ranges(f"{tmp_path}/r.json") == read_ranges(tmp_path / "r.json")
+
+
+LIGHT = ("blue", "green", "red", "nir", "swir1", "swir2")
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e4, 0), (1e4, 1000), (1 / 0.0000275, 0.2 / 0.0000275), (100, 0)]
+)
+def test_another_unit_than_that_of_the_ranges_is_refused_and_the_cure_works(
+    make_raster, reflectance, tmp_path, scale, offset
+):
+    truth = reflectance().astype(np.float32)
+    height = np.full((1, 40, 50), 5000, np.float32) + np.arange(50, dtype=np.float32)
+    names = [*LIGHT, "elevation"]
+    first = open_scene(make_raster("first.tif", np.concatenate([truth, height]), names=names))
+    normalize_scene(first, tmp_path / "1.tif", tmp_path / "r.json")
+    values = np.concatenate([truth * np.float32(scale) + np.float32(offset), height])
+    path = make_raster("other.tif", values, names=names)
+    out = tmp_path / "2.tif"
+    with pytest.raises(ValuesError, match=r"more than half of a band lies .* (100\.0|9\d\.\d)%") as caught:
+        normalize_scene(open_scene(path), out, tmp_path / "r.json")
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+    typed = str(caught.value).partition("another: glacierseg ")[2].replace("MENDED.tif", f"{tmp_path}/m.tif")
+    assert CliRunner().invoke(app, shlex.split(typed)).exit_code == 0
+    normalize_scene(open_scene(tmp_path / "m.tif"), out, tmp_path / "r.json")
+    assert np.abs(read(out)[0].astype(int) - read(tmp_path / "1.tif")[0]).max() <= 1
+
+
+def test_the_share_outside_of_stored_ranges_is_told(scene, make_raster, tmp_path):
+    told = []
+    normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", say=told.append)
+    assert told == []
+    bounds = read_ranges(tmp_path / "r.json").bands["elevation"]
+    values = np.zeros((2, 20, 20), np.float32)
+    values[1] = bounds.low
+    values[1, :8] = bounds.high + 1
+    other = open_scene(make_raster("b.tif", values, names=["ndsi", "elevation"]))
+    normalize_scene(other, tmp_path / "2.tif", tmp_path / "r.json", say=told.append)
+    assert told == ["outside of the stored ranges: elevation 40.0%, ndsi 0.0%"]
+    values[1, :12] = bounds.high + 1
+    more = open_scene(make_raster("c.tif", values, names=["ndsi", "elevation"]))
+    with pytest.raises(ValuesError, match=r"elevation 60\.0%.*--measure-on"):
+        normalize_scene(more, tmp_path / "3.tif", tmp_path / "r.json")
+    # What never varied in training says nothing of the unit.
+    flat = open_scene(make_raster("d.tif", np.full((2, 20, 20), 7, np.float32), names=["ndsi", "elevation"]))
+    normalize_scene(flat, tmp_path / "4.tif", tmp_path / "flat.json")
+    normalize_scene(other, tmp_path / "5.tif", tmp_path / "flat.json")
+
+
+def test_an_offset_in_measured_or_reused_ranges_is_told(make_raster, reflectance, tmp_path):
+    lifted = np.rint(1e4 * reflectance() + 1000).astype(np.uint16)
+    scene = open_scene(make_raster("a.tif", lifted, names=LIGHT))
+    for out in ("1.tif", "2.tif"):
+        with pytest.warns(GlaciersegWarning, match=r"offset of 1000; .* --recipe \S+ --offset -1000 "):
+            normalize_scene(scene, tmp_path / out, tmp_path / "r.json")
+
+
+def test_a_normalized_scene_tells_its_ranges(scene, tmp_path):
+    out = normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json")
+    stored = read_ranges(tmp_path / "r.json").bands
+    assert read_ranges_tag(out) == {name: (bound.low, bound.high) for name, bound in stored.items()}
+    assert read_ranges_tag(scene.paths[0]) is None

@@ -1,11 +1,20 @@
+import contextlib
 import gzip
+import shlex
+import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from click.testing import CliRunner
+from rasterio.control import GroundControlPoint
+from rasterio.rio.main import main_group
 from rasterio.transform import from_origin
+from scipy.io import netcdf_file
 
 from glacierseg.errors import RasterError
 from glacierseg.raster.open import grid_of, open_raster
@@ -74,3 +83,142 @@ def test_what_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None:
         open_raster(tmp_path / "text.tif")
     with pytest.raises(RasterError, match=r"none\.tif: no such file"):
         open_raster(tmp_path / "none.tif")
+
+
+def plain(path: Path, **facts) -> Path:
+    values = np.arange(1, HEIGHT * WIDTH + 1, dtype=np.uint16).reshape(1, HEIGHT, WIDTH)
+    profile = {"crs": "EPSG:32645", "transform": from_origin(5e5, 3.1e6, 30, 30)} | facts
+    layout = {"height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "uint16"}
+    with rasterio.open(path, "w", **({"driver": "GTiff"} | profile), **layout) as file:
+        file.write(values)
+    return path
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(RasterError) as caught:
+        open_scene(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def typed(command: str, folder: Path) -> None:
+    """Runs commands of rasterio as they are printed, joined by `&&`."""
+    for one in command.split(" && "):
+        words = shlex.split(one)
+        assert words[0] == "rio"
+        with contextlib.chdir(folder):
+            result = CliRunner().invoke(main_group, words[1:])
+        assert result.exit_code == 0, result.output
+
+
+def cure(message: str) -> str:
+    return message.split("`")[1]
+
+
+def test_a_folder_an_archive_and_a_product_are_named_for_what_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    plain(folder / "b4.tif")
+    assert "is a folder, not a raster; give the file (b4.tif)" in refusal(folder)
+    archive = tmp_path / "scenes.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(folder / "b4.tif", "in/b4.tif")
+    inside = refusal(archive).rpartition(" ")[2]
+    assert open_scene(inside).grid.shape == (HEIGHT, WIDTH)
+    assert open_scene(Path(inside)).files == (archive,)
+    tape = tmp_path / "scenes.tar"
+    with tarfile.open(tape, "w") as file:
+        file.add(folder / "b4.tif", "b4.tif")
+    assert open_scene(refusal(tape).rpartition(" ")[2]).grid.shape == (HEIGHT, WIDTH)
+    with zipfile.ZipFile(tmp_path / "S2A.zip", "w") as file:
+        file.writestr("S2A.SAFE/MTD_MSIL2A.xml", "<a/>")
+    assert "is a Sentinel-2 product" in refusal(tmp_path / "S2A.zip")
+    safe = tmp_path / "S2A_MSIL2A.SAFE"
+    safe.mkdir()
+    (safe / "MTD_MSIL2A.xml").write_text("<a/>")
+    assert "is a Sentinel-2 product" in refusal(safe)
+    assert "is a Sentinel-2 product" in refusal(safe / "MTD_MSIL2A.xml")
+    (tmp_path / "LC09_X_MTL.txt").write_text("GROUP = A\nEND_GROUP = A\nEND\n")
+    assert "is a Landsat product" in refusal(tmp_path / "LC09_X_MTL.txt")
+    (tmp_path / "o.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    assert "holds outlines" in refusal(tmp_path / "o.geojson")
+
+
+def test_a_mosaic_that_lacks_a_member_names_it(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner.vrt", tmp_path / "outer.vrt"
+    rasterio.shutil.copy(plain(tmp_path / "a & b.tif"), inner, driver="VRT")
+    rasterio.shutil.copy(inner, outer, driver="VRT")
+    assert open_scene(outer).grid.shape == (HEIGHT, WIDTH)
+    (tmp_path / "a & b.tif").unlink()
+    with pytest.raises(RasterError, match=r"shows .*a & b\.tif, which is missing"):
+        open_scene(outer)
+
+
+def test_one_raster_of_several_in_a_file_is_asked_for_by_the_name_that_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "scene.nc"
+    with netcdf_file(str(file), "w") as made:
+        made.createDimension("x", 4)
+        made.createDimension("y", 3)
+        for axis, start in (("x", 480015.0), ("y", 3099985.0)):
+            places = made.createVariable(axis, "d", (axis,))
+            places[:] = start + 30 * np.arange(made.dimensions[axis])
+            places.standard_name, places.units = f"projection_{axis}_coordinate", "m"
+        crs = made.createVariable("crs", "i", ())
+        crs.spatial_ref, crs.grid_mapping_name = rasterio.CRS.from_epsg(32645).to_wkt(), "transverse_mercator"
+        for name in ("red", "nir"):
+            made.createVariable(name, "h", ("y", "x"))[:] = 5
+            made.variables[name].grid_mapping = "crs"
+    message = refusal(file)
+    assert "holds 2 rasters" in message
+    name = message.split("'")[1]
+    scene = open_scene(name)
+    assert scene.grid.shape == (3, 4)
+    assert scene.files == (file,)
+
+
+def test_what_has_no_place_is_refused_with_a_cure_that_works(tmp_path: Path) -> None:
+    points = [GroundControlPoint(r, c, 86.9 + c / 1e3, 28 - r / 1e3) for r in (0, 30) for c in (0, 20)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gcps = plain(tmp_path / "gcp.tif", gcps=points, crs="EPSG:4326", transform=None)
+        bare = plain(tmp_path / "bare.tif", transform=None)
+        picture = plain(tmp_path / "bare.png", transform=None, crs=None, driver="PNG")
+    message = refusal(gcps)
+    assert "4 ground control points" in message
+    typed(cure(message), tmp_path)
+    assert open_scene(tmp_path / "WARPED.tif").grid.bounds.left == pytest.approx(86.9)
+    message = refusal(bare)
+    assert "has no geotransform" in message
+    typed(cure(message).replace("LEFT", "500000").replace("TOP", "3100000"), tmp_path)
+    assert open_scene(bare).grid.pixel_size_m == (30, 30)
+    # What is no GeoTIFF is copied first, and stays as it is.
+    before = picture.read_bytes()
+    typed(cure(refusal(picture)).replace("LEFT", "500000").replace("TOP", "3100000"), tmp_path)
+    message = refusal(tmp_path / "EDITED_bare.tif")
+    assert "has no CRS" in message
+    typed(cure(message), tmp_path)
+    assert open_scene(tmp_path / "EDITED_bare.tif").grid.crs.to_epsg() == 32643
+    assert picture.read_bytes() == before
+
+
+def test_a_crs_that_is_only_a_name_is_refused_and_its_code_found(tmp_path: Path) -> None:
+    local = 'LOCAL_CS["WGS 84 / UTM zone 45N",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    path = plain(tmp_path / "local.tif", crs=rasterio.CRS.from_wkt(local))
+    message = refusal(path)
+    assert "is only a name" in message
+    typed(cure(message), tmp_path)
+    assert open_scene(path).grid.crs.to_epsg() == 32645
+
+
+@pytest.mark.parametrize("code", ["EPSG:32645+5773", "EPSG:4326+3855", "EPSG:4979"])
+def test_heights_in_a_crs_do_not_make_it_another_one(tmp_path: Path, code: str) -> None:
+    flat = "EPSG:32645" if code.startswith("EPSG:32645") else "EPSG:4326"
+    transform = from_origin(86, 28, 3e-4, 3e-4) if flat == "EPSG:4326" else from_origin(5e5, 3.1e6, 30, 30)
+    high = plain(tmp_path / "high.tif", crs=code, transform=transform)
+    with (
+        open_raster(high) as one,
+        open_raster(plain(tmp_path / "f.tif", crs=flat, transform=transform)) as other,
+    ):
+        assert grid_of(other).difference(grid_of(one)) is None

@@ -1,10 +1,16 @@
+import json
+import re
+import shutil
+
 import geopandas as gpd
 import pyogrio
+import pyproj
 import pytest
+import shapely
 from shapely.geometry import LineString, Point, box
 
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.raster.outlines import is_vector, one_layer_each, read_outlines, read_shapes
+from glacierseg.raster.outlines import OUTLINE_ID, is_vector, one_layer_each, read_outlines, read_shapes
 from glacierseg.raster.truth import load_truth
 
 CRS = "EPSG:32644"
@@ -72,12 +78,15 @@ def test_formats_of_one_layer(tmp_path, name):
     if "shp" in name:
         table = table[:1]
     table.to_file(tmp_path / name)
-    assert read_shapes(tmp_path / name).area.tolist() == [pytest.approx(10000)]
+    notes = []
+    assert read_shapes(tmp_path / name, notes=notes).area.tolist() == [pytest.approx(10000)]
+    assert notes == ([] if "shp" in name else [f"{tmp_path / name}: 1 point left out"])
 
 
 def test_empty_and_missing_shapes_are_left_out(tmp_path):
     path = write(tmp_path / "a.gpkg", [None, box(0, 0, 0, 0).buffer(-1), *boxes(100)], id=[1, 2, 3])
-    table = read_shapes(path)
+    with pytest.warns(match=r"a\.gpkg: 2 rows without a shape left out$"):
+        table = read_shapes(path)
     assert (table["id"].tolist(), table.index.tolist()) == ([3], [0])
 
 
@@ -87,9 +96,6 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "broken.gpkg").write_bytes(b"nothing of the kind")
     with pytest.raises(TruthError, match=r"broken\.gpkg: polygons cannot be read"):
         read_shapes(tmp_path / "broken.gpkg")
-    gpd.GeoDataFrame(geometry=boxes(1)).to_file(tmp_path / "nowhere.shp")
-    with pytest.raises(TruthError, match="no CRS"):
-        read_shapes(tmp_path / "nowhere.shp")
     assert is_vector(tmp_path / "a.GPKG")
     assert not is_vector(tmp_path / "a.tif")
 
@@ -103,3 +109,87 @@ def test_layers_are_shared_out(tmp_path):
         one_layer_each([vector] * 3, ["raw", "smooth"])
     with pytest.raises(RequestError, match=r"b\.tif: is a raster"):
         one_layer_each([raster, raster], ["raw"])
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
+def test_a_missing_crs_is_refused_with_a_cure_that_works(tmp_path):
+    path, other = tmp_path / "nowhere.shp", tmp_path / "other.shp"
+    gpd.GeoDataFrame(geometry=boxes(100)).to_file(path)
+    gpd.GeoDataFrame(geometry=boxes(100), crs=CRS).to_file(other)
+    with pytest.raises(TruthError, match=r"has no CRS; copy the \.prj that belongs to it to ") as refused:
+        read_shapes(path)
+    shutil.copy(other.with_suffix(".prj"), re.search(r"to it to (.*\.prj), or", str(refused.value))[1])
+    assert read_shapes(path).crs == read_shapes(other).crs
+    gpd.GeoDataFrame(geometry=boxes(100)).to_file(tmp_path / "nowhere.gpkg")
+    with pytest.raises(TruthError, match=r"nowhere\.gpkg: has no CRS; assign the right one in QGIS: "):
+        read_shapes(tmp_path / "nowhere.gpkg")
+
+
+def test_coordinates_that_cannot_be_degrees_are_refused_with_a_cure_that_works(tmp_path):
+    path = tmp_path / "metres.geojson"
+    content = json.loads(gpd.GeoDataFrame(geometry=boxes(100), crs=CRS).to_json(drop_id=True))
+    content.pop("crs")
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        TruthError, match=r"metres\.geojson: its coordinates \(300000 .* cannot be"
+    ) as refused:
+        read_shapes(path)
+    member = re.search(r'add ("crs": .*\}\}),', str(refused.value))[1].replace("CODE", "32644")
+    path.write_text("{" + member + ", " + path.read_text()[1:])
+    assert read_shapes(path).area.tolist() == [10000]
+    gpd.GeoDataFrame(geometry=boxes(100), crs=4326).to_file(tmp_path / "wrong.shp")
+    with pytest.raises(TruthError, match=r"wrong\.shp: its coordinates .* in QGIS: "):
+        read_shapes(tmp_path / "wrong.shp")
+    broken = shapely.Polygon([(300000, 3400000), (-1.7e308, 3400000), (300000, 3500000)])
+    gpd.GeoDataFrame(geometry=[broken], crs=CRS).to_file(tmp_path / "broken.gpkg")
+    with pytest.raises(TruthError, match=r"broken\.gpkg: its coordinates .* cannot be places of its CRS"):
+        read_shapes(tmp_path / "broken.gpkg")
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])
+def test_a_crs_that_is_only_a_name_is_refused(tmp_path, name):
+    local = 'LOCAL_CS["UTM 44N",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    gpd.GeoDataFrame(geometry=boxes(100), crs=pyproj.CRS.from_wkt(local)).to_file(tmp_path / name)
+    with pytest.raises(TruthError, match=r"its CRS is only a name \(UTM 44N\) and says no place on Earth"):
+        read_shapes(tmp_path / name)
+
+
+@pytest.mark.parametrize(("crs", "flat"), [("EPSG:32644+5773", "EPSG:32644"), ("EPSG:4979", "EPSG:4326")])
+def test_heights_are_left_out_of_a_crs(tmp_path, crs, flat):
+    table = gpd.GeoDataFrame(geometry=boxes(100), crs=CRS).to_crs(flat).set_crs(crs, allow_override=True)
+    table.to_parquet(tmp_path / "a.parquet")
+    assert read_shapes(tmp_path / "a.parquet").crs == flat
+
+
+def test_glaciers_are_told_apart_and_other_polygons_are_not(tmp_path, make_grid):
+    path = write(
+        tmp_path / "debris.gpkg",
+        [*boxes(100), *boxes(100)],
+        line_type=["debris_cov", "debris_cov"],
+        rgi_id=["a", None],
+    )
+    with pytest.raises(TruthError, match="none of its GLIMS line types is glac_bound"):
+        read_shapes(path)
+    notes = []
+    areas = read_shapes(path, shapes="polygons", notes=notes)
+    assert (len(areas), OUTLINE_ID in areas, notes) == (2, False, [])
+    mask = load_truth(path, make_grid(12, 12), shapes="polygons")
+    assert mask.sum() == 100
+
+
+def test_ids_of_glaciers(tmp_path):
+    path = write(tmp_path / "a.gpkg", [*boxes(100), *(one.buffer(9) for one in boxes(50))], k=["x", "y"])
+    with pytest.warns(match=r"a\.gpkg: .*1 pair of outlines overlaps"):
+        assert read_shapes(path)[OUTLINE_ID].tolist() == ["1", "2"]
+    with pytest.warns(match="overlaps"):
+        assert read_shapes(path, id_column="K")[OUTLINE_ID].tolist() == ["x", "y"]
+    with pytest.raises(RequestError, match=r"a\.gpkg: has no column 'kk' .*; its columns are k$"):
+        read_shapes(path, id_column="kk")
+
+
+def test_what_lies_beyond_the_scene_is_not_said_to_overlap(tmp_path, make_grid):
+    far = shapely.transform(boxes(100), lambda points: points + 50000).tolist()
+    path = write(tmp_path / "a.gpkg", [*far, *far, *boxes(100)], id=[1, 2, 3])
+    notes = []
+    found = read_outlines(path, make_grid(20, 20), notes=notes)
+    assert (found[OUTLINE_ID].tolist(), found.index.tolist(), notes) == (["3"], [0], [])

@@ -38,5 +38,8 @@ def test_floats_stay_as_they_are(tmp_path):
 
 def test_a_raster_of_something_else_is_refused(tmp_path):
     write_raster(tmp_path / "m.tif", np.full((5, 4), 77, np.uint8), GRID, bands=["red"], nodata=None)
-    with pytest.raises(RasterError, match="holds 77, but probabilities lie between 0 and 1"):
+    with pytest.raises(RasterError, match=r"whole numbers \(uint8\) without a scale, and probabilities lie"):
         read(tmp_path / "m.tif")
+    write_raster(tmp_path / "f.tif", np.full((5, 4), 77, np.float32), GRID, bands=["red"], nodata=None)
+    with pytest.raises(RasterError, match="holds 77, but probabilities lie between 0 and 1"):
+        read(tmp_path / "f.tif")

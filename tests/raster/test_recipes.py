@@ -55,6 +55,7 @@ def test_exact_names_win_over_making():
         (["thermal"], SENTINEL, "has no band for thermal"),
         (["ndsi"], ("B02", "B03"), "no band for swir1, which ndsi is made from"),
         (["brightnes"], SENTINEL, "knows no band 'brightnes' .did you mean 'brightness'"),
+        (["thermal"], SENTINEL, "say what they are in file order with --names, or leave thermal out"),
         (["red"], ("red", "B04 red"), None),
         (["ndvi"], ("red 1", "red 2", "nir"), "'red 1' and 'red 2' both look like red"),
     ],
@@ -65,6 +66,13 @@ def test_inputs_that_are_missing_or_ambiguous(wanted, available, words):
         return
     with pytest.raises(BandError, match=words):
         find_inputs(wanted, available, sensor="sentinel2", source="a.tif")
+
+
+def test_an_exact_name_wins_over_a_part_of_one():
+    available = ("nir_swir1", "red 1", "Red", "nir", "red_swir1")
+    assert find_inputs(["ndvi"], available, sensor=None, source="a") == {"nir": "nir", "red": "Red"}
+    with pytest.raises(BandError, match="with --sensor, or what they are in file order with --names"):
+        find_inputs(["ndvi"], ("nir_swir1", "red_swir1"), sensor=None, source="a")
 
 
 def test_physical_ranges_are_those_by_definition():

@@ -1,11 +1,12 @@
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError
 from glacierseg.raster.blocks import Block, open_layers
-from glacierseg.raster.scene import has_data, open_scene
+from glacierseg.raster.scene import Band, open_scene
 
 
 @pytest.fixture
@@ -149,6 +150,9 @@ def test_truncated_file_is_named(make_raster):
 
 
 def test_has_data_of_integers_and_floats():
+    def has_data(layer, nodata):
+        return Band("b", Path("b.tif"), 1, str(layer.dtype), nodata).has_data(layer)
+
     assert has_data(np.array([0, 1], np.uint8), 0).tolist() == [False, True]
     assert has_data(np.array([0, np.nan, np.inf, 1]), None).tolist() == [True, False, False, True]
     assert has_data(np.array([0, np.nan, 1]), np.nan).tolist() == [True, False, True]
@@ -163,4 +167,4 @@ def test_fourth_band_that_is_marked_as_transparency_is_data(make_raster):
     assert valid.all()
     np.testing.assert_array_equal(read, values)
     with scene.select(["red", "green", "blue"]).open() as reader:
-        np.testing.assert_array_equal(reader.read(0, 0, 20, 30)[1], values[3] > 0)
+        assert reader.read(0, 0, 20, 30)[1].all()

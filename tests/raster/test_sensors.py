@@ -1,7 +1,7 @@
 import pytest
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.sensors import parse_sensor, role_of
+from glacierseg.raster.sensors import contradiction, parse_sensor, role_of, sensor_of
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,27 @@ from glacierseg.raster.sensors import parse_sensor, role_of
         ("surface.nir", None, "nir"),
         ("elevation", "sentinel2", None),
         ("infrared", None, None),
+        # Neither ratios and indices nor what names several roles.
+        ("red_swir1", None, None),
+        ("nir_swir1", "sentinel2", None),
+        ("red minus nir", None, None),
+        ("ndvi nir", None, None),
+        ("B5 red edge", "sentinel2", None),
+        # Files of products tell their sensor too, whatever is said.
+        ("T45RVL_20240930T045659_B02_10m", None, "blue"),
+        ("T45RVL_20240930T045659_B8A_20m", None, "nir_narrow"),
+        ("T45RVL_20240930T045659_SCL_20m", "sentinel2", None),
+        ("S2A_MSIL1C_20200101T050000_B04", "landsat7", "red"),
+        ("LC08_L2SP_140041_20201030_20201106_02_T1_SR_B2", None, "blue"),
+        ("LC09_L2SP_140041_20231115_20231117_02_T1_ST_B10", None, "thermal"),
+        ("LC09_L2SP_140041_20231115_20231117_02_T1_QA_PIXEL", None, None),
+        ("LE07_L1TP_140041_20001030_20201106_02_T1_B6_VCID_1", None, "thermal"),
+        ("LT05_L2SP_140041_19901030_20201106_02_T1_SR_B5", None, "swir1"),
+        ("LT04_L2SP_140041_19891030_20201106_02_T1_SR_B4", None, "nir"),
+        ("HLS.L30.T45RVL.2024274T045659.v2.0.B05", None, "nir"),
+        # Another's name with a number in it stays what it was.
+        ("B4", None, None),
+        ("mean_B4", "sentinel2", None),
         # A file of one band may be called so; only `open_scene` makes up such names.
         ("band_2", "landsat7", "green"),
     ],
@@ -40,3 +61,47 @@ def test_sensor_however_it_is_written():
     assert parse_sensor("LANDSAT 8") == "landsat8"
     with pytest.raises(RequestError, match="sensor 'landsat 77' is unknown"):
         parse_sensor("landsat 77")
+
+
+@pytest.mark.parametrize(
+    ("name", "sensor"),
+    [
+        ("T45RVL_20240930T045659_B02_10m", "sentinel2"),
+        ("S2C_MSIL2A_20250101", "sentinel2"),
+        ("LT04_L2SP_140041", "landsat5"),
+        ("LE07_L2SP_140041", "landsat7"),
+        ("LC08_L2SP_140041", "landsat8"),
+        ("LC81400412014001LGN00_B5", "landsat8"),
+        ("LC09_L2SP_140041", "landsat9"),
+        ("HLS.S30.T45RVL", "sentinel2"),
+        ("B02", None),
+        ("landscape_B2", None),
+        ("Lesotho", None),
+    ],
+)
+def test_sensor_of_a_products_file(name, sensor):
+    assert sensor_of(name) == sensor
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "sensor", "words"),
+    [
+        (
+            "B02",
+            "T45RVL_20240930T045659_B03_10m",
+            None,
+            "is B3 (green) by its own name, and is given as 'B02'",
+        ),
+        ("blue", "T45RVL_20240930T045659_B03_10m", None, "is B3 (green)"),
+        ("B2", "B3", None, "is B3 by its own name"),
+        ("nir", "red", None, "is red by its own name"),
+        ("green", "T45RVL_20240930T045659_B03_10m", None, None),
+        ("SR_B2", "B2", None, None),
+        ("blue", "B3", None, None),
+        ("blue", "B3", "sentinel2", "is B3 (green)"),
+        ("coherence", "B3", "sentinel2", None),
+    ],
+)
+def test_names_that_contradict_the_files_own(given, own, sensor, words):
+    found = contradiction(given, own, sensor)
+    assert found is None if words is None else words in found

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glacierseg.errors import BandError, GridMismatchError, RequestError
+from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError, ValuesError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import ndsi
 from glacierseg.raster.recipes import RECIPES
@@ -103,6 +103,152 @@ def test_scale_and_offset_come_before_indices(spectral, dem, tmp_path):
     np.testing.assert_array_equal(bands["green"], scaled[1])
     np.testing.assert_array_equal(bands["ndsi"], ndsi(scaled[1], scaled[4]))
     assert np.nanmin(bands["elevation"]) > 3999
+
+
+S2_NAMES = [f"T45RVL_20240930T045659_{band}_10m" for band in SENTINEL]
+L9_NAMES = [f"LC09_L2SP_140041_20231115_20231117_02_T1_SR_B{number}" for number in (2, 3, 4, 5, 6, 7)]
+
+
+@pytest.mark.parametrize(
+    ("names", "scale", "offset", "cures"),
+    [
+        (S2_NAMES, 1e-4, -0.1, [(None, -1000), (1e-4, -0.1)]),
+        (L9_NAMES, 0.0000275, -0.2, [(0.0000275, -0.2)]),
+        ([name.replace("L2SP", "L1TP") for name in L9_NAMES], 0.00002, -0.1, [(0.00002, -0.1)]),
+    ],
+)
+def test_products_with_an_offset_are_refused_until_it_is_off(
+    make_raster, reflectance, tmp_path, names, scale, offset, cures
+):
+    truth = reflectance()
+    stored = np.rint((truth - offset) / scale).astype(np.uint16)
+    files = [make_raster(f"{name}.tif", layer) for name, layer in zip(names, stored, strict=True)]
+    out, recipe = tmp_path / "out.tif", "green,ndsi"
+    with pytest.raises(ValuesError, match="makes ndsi wrong; add ") as caught:
+        stack_rasters(files, out, recipe=recipe)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+    right = ndsi(truth[1].astype(np.float32), truth[4].astype(np.float32))
+    for cure in cures:
+        typed = (f"--scale {cure[0]} " if cure[0] else "") + f"--offset {cure[1]:g}"
+        assert typed.replace("2.75e-05", "0.0000275").replace("2e-05", "0.00002") in str(
+            caught.value
+        ) or f"--offset {cure[1]:g}" in str(caught.value)
+        bands, _ = read(stack_rasters(files, out, recipe=recipe, scale=cure[0], offset=cure[1]))
+        np.testing.assert_allclose(bands["ndsi"], right, atol=0.02)
+        assert ((bands["ndsi"] > 0.4) == (right > 0.4)).mean() > 0.99
+    # Who says that the values are right is believed; a scale alone says nothing of the offset.
+    stack_rasters(files, out, recipe=recipe, offset=0)
+    with pytest.raises(ValuesError, match=f"--offset {offset:g} "):
+        stack_rasters(files, out, recipe=recipe, scale=scale)
+    with pytest.warns(GlaciersegWarning, match="add --"):
+        stack_rasters(files, out, recipe="red,nir")
+
+
+def test_light_without_an_offset_is_not_suspected(make_raster, reflectance, tmp_path):
+    truth = reflectance()
+    for name, values in (
+        ("refl.tif", truth.astype(np.float32)),
+        ("x10000.tif", np.rint(1e4 * truth).astype(np.uint16)),
+        ("bytes.tif", np.rint(80 + 100 * truth).astype(np.uint8)),
+        # An ice cap in the visible alone, bright all over.
+        ("ice.tif", np.rint(1e4 * truth.clip(0.6, 0.9)).astype(np.uint16)),
+    ):
+        file = make_raster(name, values, names=SENTINEL)
+        stack_rasters(file, tmp_path / "out.tif", recipe="green,ndsi", sensor="sentinel2")
+
+
+def test_an_offset_in_the_wrong_unit_is_refused_with_the_right_one(make_raster, reflectance, tmp_path):
+    stored = np.rint(1e4 * reflectance() + 1000).astype(np.uint16)
+    file = make_raster("a.tif", stored, names=["blue", "green", "red", "nir", "swir1", "swir2"])
+    with pytest.raises(ValuesError, match=r"cannot be negative; .* so write --scale 0.0001 --offset -0.1$"):
+        stack_rasters(file, tmp_path / "out.tif", recipe="green,nir", scale=1e-4, offset=-1000)
+    assert not (tmp_path / "out.tif").exists()
+    stack_rasters(file, tmp_path / "out.tif", recipe="green,nir", scale=1e-4, offset=-0.1)
+    # Taken off twice.
+    done = make_raster(
+        "b.tif", reflectance().astype(np.float32), names=["blue", "green", "red", "nir", "swir1", "swir2"]
+    )
+    with pytest.raises(ValuesError, match="leave --scale and --offset out"):
+        stack_rasters(done, tmp_path / "out.tif", recipe="green,nir", scale=1e-4, offset=-0.1)
+    with pytest.warns(GlaciersegWarning, match="more than 5 % .* are negative and have no index"):
+        stack_rasters(done, tmp_path / "out.tif", recipe="green,nir", offset=-0.1)
+
+
+def test_heat_is_never_scaled_and_becomes_kelvin_where_it_is_known_how(make_raster, reflectance, tmp_path):
+    kelvin = np.random.default_rng(5).uniform(255, 290, (40, 50))
+    stored = np.rint((kelvin - 149) / 0.00341802).astype(np.uint16)
+    light = np.rint((reflectance()[:3] + 0.2) / 0.0000275).astype(np.uint16)
+    files = [make_raster(f"{name}.tif", layer) for name, layer in zip(L9_NAMES, light, strict=False)]
+    heat = make_raster("LC09_L2SP_140041_20231115_20231117_02_T1_ST_B10.tif", stored)
+    with pytest.warns(GlaciersegWarning, match="brought from digital numbers to kelvin"):
+        out = stack_rasters(
+            [*files, heat], tmp_path / "o.tif", recipe="red,thermal", scale=0.0000275, offset=-0.2
+        )
+    bands, _ = read(out)
+    np.testing.assert_allclose(bands["thermal"], kelvin, atol=0.01)
+    np.testing.assert_allclose(bands["red"], reflectance()[2], atol=1e-4)
+    warm = make_raster("warm.tif", kelvin.astype(np.float32), names=["thermal"])
+    bands, _ = read(
+        stack_rasters([*files, warm], tmp_path / "p.tif", recipe="red,thermal", scale=0.0000275, offset=-0.2)
+    )
+    np.testing.assert_array_equal(bands["thermal"], kelvin.astype(np.float32))
+    unknown = make_raster("heat.tif", stored, names=["thermal"])
+    with pytest.warns(GlaciersegWarning, match="thermal is in digital numbers .* stays as it is"):
+        bands, _ = read(stack_rasters([*files, unknown], tmp_path / "q.tif", recipe="thermal,red", offset=0))
+    np.testing.assert_array_equal(bands["thermal"], stored)
+
+
+def test_scale_needs_to_know_what_is_light(make_raster, reflectance, tmp_path):
+    values = reflectance().astype(np.float32)
+    numbered = make_raster("a.tif", values[:2], names=["B2", "B10"])
+    with pytest.raises(RequestError, match=r"B10 may be heat.*--sensor"):
+        stack_rasters(numbered, tmp_path / "o.tif", recipe="B2,B10", scale=2)
+    bands, _ = read(stack_rasters(numbered, tmp_path / "o.tif", recipe="B2,B10", scale=2, sensor="landsat8"))
+    np.testing.assert_array_equal(bands["B2"], 2 * values[0])
+    np.testing.assert_array_equal(bands["B10"], values[1])
+    radar = make_raster("b.tif", values[:2], names=["coherence", "velocity"])
+    with pytest.raises(RequestError, match=r"none of coherence, velocity is known as that.*--names"):
+        stack_rasters(radar, tmp_path / "o.tif", recipe="coherence,velocity", scale=2)
+
+
+def test_names_by_hand_must_not_contradict_the_files(make_raster, tmp_path):
+    files = [make_raster(f"{name}.tif", np.ones((40, 50), np.uint16)) for name in S2_NAMES[:2]]
+    with pytest.raises(
+        BandError, match=r"_B02_10m\.tif: is B2 \(blue\) by its own name, and is given as 'B03'"
+    ):
+        stack_rasters(files, tmp_path / "o.tif", names=["B03", "B02"])
+    bands, _ = read(stack_rasters(files, tmp_path / "o.tif", names=["blue", "B03"]))
+    assert list(bands) == ["blue", "B03"]
+    with pytest.raises(RequestError, match="is of sentinel2 by its name, and --sensor says landsat8"):
+        stack_rasters(files, tmp_path / "o.tif", recipe="blue,green", sensor="landsat8")
+
+
+@pytest.mark.parametrize("size", [10.0, 20.0])
+def test_zeros_outside_a_swath_are_no_data(make_raster, reflectance, make_grid, tmp_path, size):
+    """Also at its edge, where bands of another pixel size are interpolated."""
+    truth = reflectance()[[1, 4]]
+    stored = np.rint(1e4 * truth + 1000).astype(np.uint16)
+    stored[..., :20] = 0
+    fine = make_raster("green.tif", stored[0], names=["green"])
+    coarse = stored[1, ::2, ::2] if size == 20 else stored[1]
+    other = make_raster("swir1.tif", coarse, make_grid(*coarse.shape, size=size), names=["swir1"])
+    with pytest.warns(GlaciersegWarning, match=r"(38|40)\.\d% of the pixels are 0 in every .*--nodata 0"):
+        stack_rasters([fine, other], tmp_path / "o.tif", recipe="green,swir1,ndsi", offset=-1000)
+    bands, _ = read(
+        stack_rasters([fine, other], tmp_path / "p.tif", recipe="green,swir1,ndsi", offset=-1000, nodata=0)
+    )
+    assert np.isnan(bands["green"][:, :20]).all()
+    assert np.nanmin(bands["swir1"]) > 0
+    assert np.isnan(bands["ndsi"]).mean() == pytest.approx(0.4, abs=0.03)
+    # The products of Sentinel-2 and Landsat are known to mean it so.
+    named = [
+        make_raster(f"{S2_NAMES[1]}.tif", stored[0]),
+        make_raster(f"{S2_NAMES[4]}.tif", coarse, make_grid(*coarse.shape, size=size)),
+    ]
+    bands, _ = read(stack_rasters(named, tmp_path / "q.tif", recipe="green,swir1", offset=-1000))
+    assert np.isnan(bands["green"][:, :20]).all()
+    assert np.nanmin(bands["swir1"]) > 0
 
 
 def test_elevation_without_recipe_brings_all_terrain(make_raster, dem, tmp_path):

@@ -1,17 +1,14 @@
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import Geod
 from scipy import ndimage
 
-from glacierseg.errors import RasterError
-from glacierseg.raster.grid import Grid
-from glacierseg.raster.terrain import TERRAIN, aspect, pixel_sizes_m, slope, terrain_layers
+from glacierseg.raster.ground import PixelAxes
+from glacierseg.raster.terrain import TERRAIN, terrain_layers
 
 ALL = tuple(TERRAIN)
+TEN = PixelAxes.north_up(10, 10)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +58,7 @@ def oracle(z, dx, dy):
 
 @pytest.mark.parametrize("name", ALL)
 def test_layer_agrees_with_convolutions(hills, name):
-    layer = terrain_layers(hills, 27.0, 22.0, ALL)[name]
+    layer = terrain_layers(hills, PixelAxes.north_up(27.0, 22.0), ALL)[name]
     expected = oracle(hills, 27.0, 22.0)[name]
     assert layer.dtype == np.float32
     np.testing.assert_allclose(layer, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
@@ -74,7 +71,7 @@ def test_plane_has_its_slope_and_aspect_and_no_curvature(steepness, direction, d
     row, column = np.mgrid[0:5, 0:5]
     east, north = column * dx, -row * dy
     z = 5000 - np.tan(np.radians(steepness)) * (np.sin(fall) * east + np.cos(fall) * north)
-    layers = terrain_layers(z, dx, dy, ALL)
+    layers = terrain_layers(z, PixelAxes.north_up(dx, dy), ALL)
     np.testing.assert_allclose(layers["slope"], steepness, rtol=1e-5)
     np.testing.assert_allclose(layers["aspect_sin"], np.sin(fall), atol=1e-5)
     np.testing.assert_allclose(layers["aspect_cos"], np.cos(fall), atol=1e-5)
@@ -83,7 +80,7 @@ def test_plane_has_its_slope_and_aspect_and_no_curvature(steepness, direction, d
 
 
 def test_level_ground_has_no_aspect_and_no_curvature():
-    layers = terrain_layers(np.full((5, 5), 4000.0), 10, 10, ALL)
+    layers = terrain_layers(np.full((5, 5), 4000.0), TEN, ALL)
     for name in set(ALL) - {"elevation"}:
         assert (layers[name] == 0).all()
 
@@ -92,7 +89,7 @@ def test_signs_a_dome_bulges_and_a_bowl_is_hollow():
     row, column = np.mgrid[-5:6, -5:6] * 10.0
     dome = 5000 - (row**2 + column**2) / 1000
     for shape, sign in ((dome, 1), (-dome, -1)):
-        layers = terrain_layers(shape, 10, 10, ALL)
+        layers = terrain_layers(shape, TEN, ALL)
         away_from_top = np.hypot(row, column)[1:-1, 1:-1] > 0
         assert (sign * layers["curvature_profile"][away_from_top] > 0).all()
         assert (sign * layers["curvature_tangential"][away_from_top] > 0).all()
@@ -102,7 +99,7 @@ def test_sphere_has_the_curvature_of_its_radius():
     """Both curvatures of a sphere are one over its radius wherever one stands."""
     radius = 5000.0
     row, column = np.mgrid[-60:61, -60:61] * 10.0
-    layers = terrain_layers(np.sqrt(radius**2 - row**2 - column**2), 10, 10, ALL)
+    layers = terrain_layers(np.sqrt(radius**2 - row**2 - column**2), TEN, ALL)
     inside = (np.hypot(row, column)[1:-1, 1:-1] > 100) & (np.hypot(row, column)[1:-1, 1:-1] < 550)
     np.testing.assert_allclose(layers["curvature_profile"][inside], 1 / radius, rtol=1e-3)
     np.testing.assert_allclose(layers["curvature_tangential"][inside], 1 / radius, rtol=1e-3)
@@ -111,41 +108,31 @@ def test_sphere_has_the_curvature_of_its_radius():
 def test_missing_elevation_takes_its_neighbours_along(hills):
     z = hills.copy()
     z[10, 10] = np.nan
-    for name, layer in terrain_layers(z, 10, 10, ALL).items():
+    for name, layer in terrain_layers(z, TEN, ALL).items():
         holes = np.argwhere(np.isnan(layer)).tolist()
         around = [[i, j] for i in (8, 9, 10) for j in (8, 9, 10)]
         assert holes == ([[9, 9]] if name == "elevation" else around), name
 
 
 def test_only_the_wanted_layers_are_made(hills):
-    assert list(terrain_layers(hills, 10, 10, ["slope"])) == ["slope"]
+    assert list(terrain_layers(hills, TEN, ["slope"])) == ["slope"]
 
 
-def test_pixel_sizes_in_degrees_agree_with_geodesics():
-    grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.001, 0, 77, 0, -0.002, 60), 30000, 10)
-    widths, heights = pixel_sizes_m(grid, -1, 30000)
-    assert widths.shape == heights.shape == (30000, 1)
-    geod = Geod(ellps="WGS84")
-    for row in (0, 1, 15000, 29999):
-        latitude = 60 - 0.002 * (row - 1 + 0.5)
-        assert widths[row, 0] == pytest.approx(geod.inv(77, latitude, 77.001, latitude)[2], rel=1e-6)
-        assert heights[row, 0] == pytest.approx(
-            geod.inv(77, latitude - 0.001, 77, latitude + 0.001)[2], rel=1e-6
-        )
+@settings(max_examples=40, deadline=None)
+@given(turn=st.floats(0, 360), flip=st.booleans(), slant=st.floats(-0.5, 0.5))
+def test_layers_do_not_depend_on_how_rows_and_columns_run(turn, flip, slant):
+    """A surface of second degree, told in turned, mirrored and slanted pixels, keeps its layers."""
+    angle, side = np.radians(turn), -1 if flip else 1
+    across = np.array([np.cos(angle), np.sin(angle)]) * 12
+    down = np.array([-np.sin(angle), np.cos(angle)]) * 8 * side + slant * across
+    row, column = np.mgrid[-1:2, -1:2]
 
+    def height(east, north):
+        return 5000 + 0.3 * east - 0.5 * north + 1e-4 * east**2 + 2e-4 * east * north - 3e-4 * north**2
 
-def test_slope_in_degrees_is_that_in_metres():
-    """A plane that rises 45 degrees to the north keeps its slope on a geographic grid, in every row."""
-    grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.0002, 0, 77, 0, -0.0002, 33), 50, 50)
-    widths, heights = pixel_sizes_m(grid, 0, 50)
-    z = np.repeat(-np.cumsum(np.r_[heights[0], heights[:, 0], heights[-1]])[:, None], 52, axis=1)
-    np.testing.assert_allclose(slope(z, widths, heights), 45, atol=1e-4)
-    np.testing.assert_allclose(aspect(z, widths, heights)[1], -1, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "transform", [Affine.rotation(10), Affine(1, 0, 0, 0, 1, 0), Affine(-1, 0, 0, 0, -1, 0)]
-)
-def test_grid_without_north_at_its_top_is_refused(transform):
-    with pytest.raises(RasterError, match="north at its top"):
-        pixel_sizes_m(Grid(rasterio.CRS.from_epsg(32644), transform, 5, 5), 0, 5)
+    z = height(column * across[0] + row * down[0], column * across[1] + row * down[1])
+    upright = height(column * 10.0, row * -10.0)
+    found = terrain_layers(z, PixelAxes(*across, *down), ALL)
+    expected = terrain_layers(upright, TEN, ALL)
+    for name in set(ALL) - {"ruggedness"}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-9, err_msg=name)

@@ -1,11 +1,17 @@
+import contextlib
+import shlex
+
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+from click.testing import CliRunner
+from rasterio.rio.main import main_group
 from shapely.geometry import LineString, box
 
-from glacierseg.errors import GridMismatchError, RasterError, TruthError
+from glacierseg.errors import GlaciersegWarning, GridMismatchError, RasterError, TruthError
 from glacierseg.raster.outlines import read_outlines
-from glacierseg.raster.truth import clean_mask, load_truth, rasterize_outlines, read_mask
+from glacierseg.raster.truth import clean_mask, load_truth, mask_strips, rasterize_outlines, read_mask
 
 
 @pytest.fixture
@@ -99,3 +105,85 @@ def test_everest_areas_agree_with_the_inventory(data_dir):
     np.testing.assert_allclose(areas[large], table["Area"][large], rtol=0.02)
     mask = rasterize_outlines(table, grid)
     assert mask.sum() * grid.pixel_area_km2 == pytest.approx(table["Area"].sum(), rel=0.02)
+
+
+def refusal(path, **options):
+    with pytest.raises(TruthError) as caught:
+        read_mask(path, **options)
+    return str(caught.value)
+
+
+def typed(command, folder):
+    words = shlex.split(command)
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(main_group, words[1:])
+    assert result.exit_code == 0, result.output
+
+
+def test_what_a_mask_hides_is_ignored_however_it_does(make_raster):
+    truth = np.eye(12, 15, dtype=np.uint8)
+    shown = np.ones(truth.shape, bool)
+    shown[:4] = False
+    expected = np.where(shown, truth, 255)
+    np.testing.assert_array_equal(read_mask(make_raster("i.tif", truth, mask=shown)), expected)
+    np.testing.assert_array_equal(read_mask(make_raster("0.tif", truth, mask=shown, nodata=0)), expected)
+    np.testing.assert_array_equal(
+        read_mask(make_raster("n.tif", np.where(shown, truth, np.nan).astype(np.float32))), expected
+    )
+    np.testing.assert_array_equal(
+        read_mask(make_raster("s.tif", np.where(shown, truth, -1).astype(np.int16), nodata=-1)), expected
+    )
+    alpha = make_raster("a.tif", np.stack([truth, np.where(shown, 255, 0).astype(np.uint8)]), alpha="yes")
+    np.testing.assert_array_equal(read_mask(alpha), expected)
+
+
+def test_other_numbers_for_glacier_are_refused_and_the_cure_works(make_raster, tmp_path):
+    truth = np.eye(12, 15, dtype=np.uint8)
+    for number, nodata in ((255, None), (255, 0), (2, None), (100, None)):
+        path = make_raster(f"{number}{nodata}.tif", truth * np.uint8(number), nodata=nodata)
+        typed(refusal(path).split("`")[1], tmp_path)
+        np.testing.assert_array_equal(read_mask(tmp_path / "MASK.tif"), truth)
+        (tmp_path / "MASK.tif").unlink()
+
+
+def test_a_mask_without_glacier_is_one_when_its_255_is_declared(make_raster, tmp_path):
+    values = np.zeros((12, 15), np.uint8)
+    values[:3] = 255
+    np.testing.assert_array_equal(read_mask(make_raster("a.tif", values, nodata=255)), values)
+    path = make_raster("b.tif", values)
+    typed(refusal(path).split("`")[3], tmp_path)
+    np.testing.assert_array_equal(read_mask(path), values)
+
+
+def test_glacier_that_is_declared_to_be_no_data_is_refused_and_the_cure_works(make_raster, tmp_path):
+    truth = np.eye(12, 15, dtype=np.uint8)
+    path = make_raster("a.tif", truth, nodata=1)
+    typed(refusal(path).split("`")[1], tmp_path)
+    np.testing.assert_array_equal(read_mask(path), truth)
+
+
+def test_a_scene_is_no_mask(make_raster):
+    assert "has 3 bands, and a mask has one" in refusal(make_raster("a.tif", np.ones((3, 5, 5), np.uint8)))
+
+
+def test_a_scaled_mask_is_what_it_means(make_raster):
+    truth = np.eye(12, 15, dtype=np.uint8)
+    path = make_raster("a.tif", truth * np.uint8(255))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales = (1 / 255,)
+    np.testing.assert_array_equal(read_mask(path), truth)
+
+
+def test_truth_of_glacier_alone_is_said(make_raster, make_grid):
+    only = np.where(np.eye(12, 15), 1, 15).astype(np.uint8)
+    with pytest.warns(GlaciersegWarning, match="no background"):
+        load_truth(make_raster("a.tif", only, nodata=15), make_grid(12, 15))
+
+
+@pytest.mark.parametrize("rows", [1, 5, None])
+def test_strips_follow_the_same_rules(make_raster, rows):
+    truth = np.eye(12, 15, dtype=np.uint8)
+    strips = list(mask_strips(make_raster("a.tif", truth, nodata=0), rows=rows))
+    np.testing.assert_array_equal(np.concatenate(strips), truth)
+    with pytest.raises(TruthError, match="holds 255 and no 1"):
+        list(mask_strips(make_raster("b.tif", truth * np.uint8(255)), rows=rows))

@@ -4,7 +4,9 @@ import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.crs import CRS
 
+from glacierseg.raster.grid import Grid
 from glacierseg.report.furniture import north_degrees, scale_bar
 
 
@@ -26,4 +28,17 @@ def test_scale_bar_in_words():
 def test_north(turn):
     transform = Affine(30, 0, 5e5, 0, -30, 3e6)
     # Turning the raster's axes counter-clockwise makes north point clockwise of up.
-    assert north_degrees(transform * Affine.rotation(-turn)) == pytest.approx(turn, abs=1e-9)
+    grid = Grid(CRS.from_epsg(32645), transform * Affine.rotation(-turn), 40, 60)
+    assert north_degrees(grid) == pytest.approx(turn, abs=1e-9)
+
+
+def test_north_of_a_polar_grid_is_where_the_pole_lies():
+    # At 45 degrees east of 45 degrees west the pole lies to the left, in the direction of -x.
+    grid = Grid(CRS.from_epsg(3413), Affine(30, 0, 2e6, 0, -30, 600), 40, 40)
+    assert north_degrees(grid) == pytest.approx(-90, abs=0.1)
+
+
+def test_north_up_grids_whose_pixels_are_oblong_have_it_up():
+    assert north_degrees(
+        Grid(CRS.from_epsg(4326), Affine(3e-4, 0, 20, 0, -1e-4, 70), 40, 40)
+    ) == pytest.approx(0, abs=1e-6)

@@ -10,8 +10,9 @@ from shapely.geometry import Polygon, box
 
 from glacierseg.errors import DataError
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import own_layers
 from glacierseg.report.decimate import frame_of
-from glacierseg.report.glaciers import UNIT, encode, layer_names, read_glaciers, ring_path
+from glacierseg.report.glaciers import UNIT, encode, read_glaciers, ring_path
 from glacierseg.report.results import Region
 from glacierseg.report.views import RegionView
 
@@ -46,7 +47,7 @@ def test_outlines_lie_where_they_lie_on_the_ground(tmp_path, view):
     path = write(
         tmp_path / "o.gpkg", [box(480_000, 3_099_900, 480_100, 3_100_000), glacier], id=["small", "large"]
     )
-    assert layer_names(path) == ("raw",)
+    assert own_layers(path) == ("raw",)
     layer = read_glaciers(path, "raw", view, 10_000)
     assert layer.columns == ["id"]
     assert layer.rows == [("large",), ("small",)]
@@ -102,8 +103,8 @@ def test_a_ring_that_collapses_is_left_out():
 
 
 def test_a_damaged_file_is_named(tmp_path, view):
-    assert layer_names(tmp_path / "none.gpkg") == ()
+    assert own_layers(tmp_path / "none.gpkg") == ()
     broken = tmp_path / "broken.gpkg"
     broken.write_bytes(b"no vectors")
     with pytest.raises(DataError, match=r"broken\.gpkg: cannot be read as outlines"):
-        layer_names(broken)
+        own_layers(broken)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import ValuesError
+from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.weights.card import WeightsBand, WeightsCard
 from glacierseg.weights.fitting import fit_scene
-from glacierseg.weights.values import measure_values, sample_values
 from tests.weights.shelves import BANDS, facts
 
 pytestmark = pytest.mark.real

@@ -6,17 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glacierseg.raster.scene import open_scene
-from glacierseg.weights.card import BandValues, WeightsBand, WeightsCard
-from glacierseg.weights.values import (
-    likely_unit,
-    measure_values,
-    offset_warning,
-    sample_values,
-    spread_starts,
-    strangeness,
-)
-from tests.helpers import write_scene
+from glacierseg.raster.samples import BandValues, measure_values
+from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.values import doubts, likely_unit, offset_warning, strangeness
 from tests.weights.shelves import BANDS, facts, reflectances
 
 ROLES = ("blue", "green", "red", "nir")
@@ -37,28 +29,6 @@ def found(values: NDArray[np.generic]) -> list[BandValues]:
     measured = measure_values(values.reshape(len(values), -1).astype(np.float32))
     assert measured is not None
     return measured
-
-
-@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 12))
-def test_windows_are_spread_over_the_whole_line(length: int, side: int, most: int) -> None:
-    starts = spread_starts(length, side, most)
-    assert starts == sorted(set(starts))
-    assert starts[0] == 0
-    assert starts[-1] == max(length - side, 0)
-    assert len(starts) <= max(most, 2)
-
-
-def test_a_sample_holds_valid_pixels_only(tmp_path) -> None:
-    values = reflectances(300, 500)
-    values[1, :, :200] = 0
-    scene = open_scene(write_scene(tmp_path / "s.tif", values, BANDS, nodata=0))
-    sample = sample_values(scene)
-    assert sample.shape[0] == 4
-    assert (sample > 0).all()
-    seen = {tuple(pixel) for pixel in sample.T.tolist()}
-    assert seen <= {tuple(pixel) for pixel in values[:, :, 200:].reshape(4, -1).T.astype(float).tolist()}
-    blank = open_scene(write_scene(tmp_path / "b.tif", np.zeros_like(values), BANDS, nodata=0))
-    assert measure_values(sample_values(blank)) is None
 
 
 @pytest.mark.parametrize(
@@ -93,6 +63,31 @@ def test_another_power_of_ten_is_found_and_named(factor: float, seed: int) -> No
     assert f"--scale {1 / factor:g} " in likely_unit(known, found(values), ["float32"] * 4)
 
 
+def test_a_cure_is_named_only_where_the_whole_scene_is_alike_then() -> None:
+    known = card().model_dump(mode="json")
+    known["bands"][3] |= {"name": "heat", "role": "thermal"}
+    expected = WeightsCard.model_validate(known)
+    values = reflectances().astype(float)
+    light = np.concatenate([values[:3] / 1e4, values[3:]])
+    assert "--scale 10000 would" in likely_unit(expected, found(light), ["float32"] * 4)
+    both = np.concatenate([values[:3] / 1e4, values[3:] / 1e4])
+    assert "heat (thermal) has a median of 0.27" in (strangeness(expected, found(both)) or "")
+    assert likely_unit(expected, found(both), ["float32"] * 4) == ""
+    # Another season may be warmer than all that was seen.
+    flat = known["bands"][3]["values"] | {
+        "low": 2600.0,
+        "p5": 2610.0,
+        "p25": 2650.0,
+        "p95": 2790.0,
+        "high": 2800.0,
+    }
+    known["bands"][3]["values"] = flat
+    warmer = np.concatenate([values[:3], 2900 + values[3:] / 1000])
+    expected = WeightsCard.model_validate(known)
+    assert strangeness(expected, found(warmer)) is None
+    assert "heat (thermal) has a median of 290" in doubts(expected, found(warmer))[0]
+
+
 def test_heat_does_not_hide_that_all_light_is_darker() -> None:
     known = card().model_dump(mode="json")
     known["bands"][3] |= {"name": "heat", "role": "thermal"}
@@ -113,6 +108,8 @@ def test_the_offset_of_new_sentinel_2_products_is_noticed() -> None:
     values = reflectances().astype(float)
     assert offset_warning(card(), found(values)) is None
     assert "--offset=-1000" in (offset_warning(card(), found(values + 1000)) or "")
+    # Shadow may be everywhere in a forest.
+    assert "--offset=-1000" in (offset_warning(card(), found(values / 4 + 1000)) or "")
     # Not for another sensor, nor where the training had the offset itself.
     assert offset_warning(card(sensor="landsat8"), found(values + 1000)) is None
     assert offset_warning(card(reflectances() + 1000), found(values + 1000)) is None

@@ -18,6 +18,7 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.tiling import window_starts
 from glacierseg.training.checkpoint import ModelCard, load_model
+from glacierseg.weights.own import warn_of_values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,6 +107,9 @@ def measure_scenes(
     opened = [(scene if isinstance(scene, Scene) else open_scene(scene), mask) for scene, mask in scenes]
     if card is not None:
         opened = [(matching_scene(scene, card.bands), mask) for scene, mask in opened]
+        if isinstance(model, Path | str):
+            for scene, _ in opened:
+                warn_of_values(model, card, scene)
     bands = opened[0][0].band_names
     for scene, _ in opened:
         if scene.band_names != bands:

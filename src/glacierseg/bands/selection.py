@@ -31,10 +31,15 @@ def unmeasured_message(importance: Sequence[BandImportance], count: int) -> str 
     if not empty:
         return None
     rest = sum(entry.measurable is False for entry in importance)
+    # No band can be chosen where none can be told from noise, so there is no smaller number to ask for.
+    cure = (
+        f"Only {len(useful)} can; ask for so many, or measure on more patches"
+        if useful
+        else "None can; measure on more patches, or a network that was trained for longer"
+    )
     return (
         f"no measurable importance: {', '.join(empty)}; {'it is' if len(empty) == 1 else 'they are'} chosen "
-        f"only because {count} bands are wanted, out of {rest} that cannot be told from noise. "
-        f"Only {len(useful)} can; ask for so many, or measure on more patches"
+        f"only because {count} bands are wanted, out of {rest} that cannot be told from noise. {cure}"
     )
 
 

@@ -188,8 +188,8 @@ class BandsConfig(Section):
     check: bool = True
     top_preset: Literal["original"] | dict[str, tuple[str | int, ...]] | None = None
     recipe: str | tuple[str, ...] | None = None
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: float | None = None
+    offset: float | None = None
     logarithm: Logarithm = ()
     modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from glacierseg.dataset.blocks import fold_role
 from glacierseg.dataset.split import ELSEWHERE, Role
 from glacierseg.errors import GridMismatchError
-from glacierseg.raster.footprint import footprint_on_grid, may_meet, move_points
+from glacierseg.raster.bounds import may_meet, move_points
+from glacierseg.raster.footprint import footprint_on_grid
 from glacierseg.raster.grid import Grid, name_of_crs
 
 # Centres nearer than this share of a region's side are the same ground at another date.
@@ -159,5 +160,7 @@ def _centres(grids: Sequence[Grid]) -> tuple[NDArray[np.float64], float]:
         centres[number] = points[0]
         sides[number] = 2 * np.linalg.norm(points[1:] - points[0], axis=1)
     if first.is_geographic:
+        # Neighbours on both sides of 180 degrees are near.
+        centres[:, 0] = centres[0, 0] + (centres[:, 0] - centres[0, 0] + 180) % 360 - 180
         centres[:, 0] *= cos(radians(float(centres[:, 1].mean())))
     return centres, _SAME_GROUND * float(sides.min())

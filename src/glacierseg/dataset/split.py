@@ -63,7 +63,12 @@ def roles_by_part(grid: Grid, parts: Mapping[Role, Part]) -> NDArray[np.uint8]:
         inside[rows, columns] = True
         if part.polygon is not None:
             outlines = read_outlines(
-                part.polygon, grid, layer=part.polygon_layer, option="polygon_layer", prefer=(role,)
+                part.polygon,
+                grid,
+                layer=part.polygon_layer,
+                option="polygon_layer",
+                prefer=(role,),
+                shapes="polygons",
             )
             inside &= rasterize_outlines(outlines, grid) == GLACIER
         if not inside.any():

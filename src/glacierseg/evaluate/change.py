@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 
-_SLIVER_M2 = 1e-3
+SLIVER_M2 = 1e-3
+"""Overlays leave behind parts that are smaller."""
 _TILE_POINTS = 2000
 
 
@@ -221,7 +222,7 @@ def _apart(polygons: NDArray[Any]) -> NDArray[Any]:
     result = polygons.copy()
     tree = shapely.STRtree(polygons)
     for i, j in sorted(zip(*tree.query(polygons, predicate="intersects"), strict=True)):
-        if j < i and shapely.area(shapely.intersection(result[i], result[j])) > _SLIVER_M2:
+        if j < i and shapely.area(shapely.intersection(result[i], result[j])) > SLIVER_M2:
             result[i] = shapely.difference(result[i], result[j])
     return result
 
@@ -270,7 +271,7 @@ def _sides(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 def _parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     found, owner = shapely.get_parts(shapes, return_index=True)
-    large = (shapely.get_dimensions(found) == 2) & (shapely.area(found) > _SLIVER_M2)
+    large = (shapely.get_dimensions(found) == 2) & (shapely.area(found) > SLIVER_M2)
     return found[large], owner[large].astype(np.int64)
 
 

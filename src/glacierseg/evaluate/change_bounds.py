@@ -27,7 +27,9 @@ from glacierseg.evaluate.area_bounds import AreaBounds, AreaSums, area_reach_px,
 from glacierseg.evaluate.glaciers import glaciers_by_outline
 from glacierseg.evaluate.probability import calibrated_strips, require_calibration_of
 from glacierseg.predict.calibration import Calibration, Dispersion, read_calibration
+from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 
 
@@ -183,6 +185,7 @@ def bound_changes(
         RasterError: A raster is damaged.
         RequestError: The confidence makes no sense.
     """
+    width_m, height_m = even_pixel_m(old.grid, str(old.path), [old.path])
     whose = _nearest(shapes, crs, old.grid)
     count = len(shapes) + 1
     sums = np.zeros((2, 3, count))
@@ -204,7 +207,7 @@ def bound_changes(
             after,
             old.calibration.dispersion,
             new.calibration.dispersion,
-            old.grid.pixel_area_km2,
+            width_m * height_m / 1e6,
             confidence,
         )
 
@@ -217,5 +220,6 @@ def _nearest(shapes: NDArray[Any], crs: CRS, grid: Grid) -> NDArray[np.int32]:
         return np.zeros(grid.shape, np.int32)
     # Of outlines that overlap the later one wins there, but the earlier one has the ground here.
     outlines = gpd.GeoDataFrame(geometry=list(shapes[::-1]), crs=crs).to_crs(grid.crs.to_wkt())
+    outlines = outlines.set_geometry(wrap_towards(outlines.geometry.to_numpy(), grid), crs=outlines.crs)
     nearest = glaciers_by_outline(outlines, grid).nearest
     return np.where(nearest, len(shapes) + 1 - nearest, 0)

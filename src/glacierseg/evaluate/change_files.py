@@ -1,12 +1,12 @@
 """Change between two files: masks or inventories, of any CRS."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -15,14 +15,22 @@ from glacierseg.errors import RequestError, TruthError
 from glacierseg.evaluate.change import Change, measure_change, years_between
 from glacierseg.evaluate.change_bounds import ChangeBounds, bound_changes, read_dated, require_one_grid
 from glacierseg.evaluate.change_sources import Side, common_crs, read_side, true_scales
+from glacierseg.evaluate.common_ground import LeftOut, on_common_ground
 from glacierseg.evaluate.detail import without_nan
 from glacierseg.evaluate.termini import measure_termini
 from glacierseg.evaluate.terminus import TerminusShift
 from glacierseg.raster.outputs import require_output
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import atomic_path, write_json
+from glacierseg.vectors.inventory.unseen import observed_shares
+from glacierseg.vectors.layers import add_layer
+from glacierseg.vectors.table import areas_km2
 
-_LAYERS = ("advance", "retreat", "glaciers")
+# A mask whose glaciers are mostly this small, and this many, was not refined.
+_SPECKLE_PX = 4
+_SPECKLES = 20
+
+_LAYERS = ("advance", "retreat", "glaciers", "left_out")
 
 
 @dataclass(frozen=True)
@@ -63,30 +71,37 @@ class FileChange:
 
     Attributes:
         change: Areas, advance and retreat.
-        termini: Shift of the terminus by glacier id.
+        termini: Shift of the terminus of each glacier, None where it was not measured.
         old_error_m: How far the old outlines were taken to be off.
         new_error_m: The same for the new ones.
         crs: Of all polygons.
         old: `(N,)` outlines of the old date.
+        observed_share: `(N,)` share of the outline of each glacier, with what it gained, that does not follow
+            the end of the data of a mask; NaN without masks.
+        left_out: What was not compared.
+        notes: What a user should know, one line each.
         bounds: From probabilities, where they were given.
     """
 
     change: Change
-    termini: dict[str, TerminusShift]
+    termini: list[TerminusShift | None]
     old_error_m: float
     new_error_m: float
     crs: CRS
     old: NDArray[Any]
+    observed_share: NDArray[np.float64]
+    left_out: LeftOut
+    notes: tuple[str, ...] = ()
     bounds: FileBounds | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one flat record for each glacier."""
         rows = []
         for number, glacier in enumerate(self.change.glaciers):
-            row = glacier.to_dict()
+            row = glacier.to_dict() | {"observed_share": float(self.observed_share[number])}
             if self.bounds is not None:
                 row |= self.bounds.glaciers[number].to_dict()
-            if (terminus := self.termini.get(glacier.glacier_id)) is not None:
+            if (terminus := self.termini[number]) is not None:
                 row["terminus_shift_m"] = terminus.shift_m
                 row["terminus_method"] = terminus.method
                 row["terminus_at_end_of_line"] = terminus.at_end_of_line
@@ -98,6 +113,7 @@ class FileChange:
         record: dict[str, Any] = {
             "old_error_m": self.old_error_m,
             "new_error_m": self.new_error_m,
+            "left_out": self.left_out.to_dict(),
             "total": self.change.total.to_dict(),
             "glaciers": self.rows(),
         }
@@ -125,8 +141,9 @@ def change_between_files(
 ) -> FileChange:
     """Measures the change between two masks or inventories.
 
-    Two rasters should cover the same ground; ground that only one of them knows is left out. Outlines of a
-    file are cut to the ground of the raster when only one of both is a raster.
+    Only ground that both cover is compared, see `glacierseg.evaluate.common_ground`: ground that one of two
+    rasters does not know is left out, outlines are cut to the ground of a raster, and glaciers on ground that
+    a file of outlines does not cover are left out.
 
     Args:
         old: A mask raster or outlines.
@@ -147,7 +164,7 @@ def change_between_files(
         RasterError: A raster cannot be read.
         GridMismatchError: Probabilities lie on another grid than each other or than the masks.
         CheckpointError: A model folder cannot be used.
-        TruthError: Outlines cannot be read, or none is there.
+        TruthError: Outlines cannot be read, none is there, or nothing tells which ground both files cover.
         RequestError: Dates or numbers make no sense.
     """
     if (old_date is None) != (new_date is None):
@@ -164,12 +181,11 @@ def change_between_files(
         )
         require_one_grid(*dated, masks)
     crs = common_crs(before, after)
-    sides = [side.in_crs(crs) for side in (before, after)]
-    ids = list(before.ids)
-    old_shapes, new_shapes = (_on_known_ground(side.shapes, sides) for side in sides)
+    sides = before.in_crs(crs), after.in_crs(crs)
+    old_shapes, new_shapes, left_out = on_common_ground(*sides, (old, new), crs)
     here = shapely.area(old_shapes) > 0
-    old_shapes, ids = old_shapes[here], [one for one, is_here in zip(ids, here, strict=True) if is_here]
-    new_shapes = new_shapes[shapely.area(new_shapes) > 0]
+    ids = [one for one, is_here in zip(before.ids, here, strict=True) if is_here]
+    old_shapes, new_shapes = old_shapes[here], new_shapes[shapely.area(new_shapes) > 0]
     if not len(old_shapes) and not len(new_shapes):
         raise TruthError(
             f"{old}: no glacier lies on the ground of both files; check that they are of one place"
@@ -190,7 +206,6 @@ def change_between_files(
     termini = measure_termini(
         old_shapes,
         new_shapes,
-        ids,
         crs,
         error_m=max(errors),
         centre_lines=centre_lines,
@@ -204,7 +219,9 @@ def change_between_files(
             known &= read_mask(path) != IGNORE
         confidence = probabilities.confidence
         bounds = FileBounds(*bound_changes(*dated, old_shapes, crs, known=known, confidence=confidence))
-    return FileChange(change, termini, *errors, crs, old_shapes, bounds)
+    shares = _observed_shares(change, old_shapes, sides)
+    notes = [*left_out.notes, *_about_unseen(shares), *_about_speckle(((old, before), (new, after)))]
+    return FileChange(change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds)
 
 
 def change_path(out: Path, *, overwrite: bool = False) -> Path:
@@ -229,7 +246,7 @@ def change_path(out: Path, *, overwrite: bool = False) -> Path:
 
 
 def write_change(found: FileChange, out: Path, *, overwrite: bool = False) -> Path:
-    """Writes advance, retreat and glaciers as layers of a GeoPackage, and the numbers as JSON beside it.
+    """Writes advance, retreat, glaciers and what was left out as layers of a GeoPackage, and JSON beside it.
 
     Args:
         found: From `change_between_files`.
@@ -246,32 +263,56 @@ def write_change(found: FileChange, out: Path, *, overwrite: bool = False) -> Pa
     path = change_path(out, overwrite=overwrite)
     change = found.change
     ids = [one.glacier_id for one in change.glaciers]
-    layers = {}
+    layers: dict[str, gpd.GeoDataFrame] = {}
     for name, parts, owners in (
         ("advance", change.advance, change.advance_of),
         ("retreat", change.retreat, change.retreat_of),
     ):
         columns = {
             "glacier_id": [ids[i] if i >= 0 else None for i in owners],
-            "area_km2": shapely.area(parts) / 1e6,
+            "area_km2": areas_km2(parts, found.crs),
         }
         layers[name] = gpd.GeoDataFrame(columns, geometry=list(parts), crs=found.crs)
     rows = without_nan(found.rows())
+    layers["left_out"] = found.left_out.table
     layers["glaciers"] = gpd.GeoDataFrame(rows, geometry=list(found.old), crs=found.crs)
     with atomic_path(path, tables=None if overwrite else _LAYERS) as part:
         for name, table in layers.items():
-            pyogrio.write_dataframe(
-                table, part, layer=name, driver="GPKG", geometry_type="MultiPolygon", promote_to_multi=True
-            )
+            add_layer(part, name, table, geometry_type="MultiPolygon", promote_to_multi=True)
         write_json(part.with_suffix(".json"), found.to_dict())
     return path
 
 
-def _on_known_ground(shapes: NDArray[Any], sides: list[Side]) -> NDArray[Any]:
-    for side in sides:
-        if side.known is not None:
-            shapes = shapely.intersection(shapes, side.known)
-    return shapes
+def _observed_shares(change: Change, old: NDArray[Any], sides: Sequence[Side]) -> NDArray[np.float64]:
+    """Of each glacier with what it gained: an advance may end where the data end."""
+    masks = [side for side in sides if side.grid is not None]
+    if not masks:
+        return np.full(len(old), np.nan)
+    ends = np.concatenate([side.ends for side in masks])
+    pieces: list[list[Any]] = [[shape] for shape in old]
+    for part, owner in zip(change.advance, change.advance_of, strict=True):
+        if owner >= 0:
+            pieces[owner].append(part)
+    both = np.array([shapely.union_all(own) if len(own) > 1 else own[0] for own in pieces], object)
+    # What was cut to the data ends on these very lines; other outlines hardly ever do.
+    return observed_shares(both, ends, 0.05 * max(side.error_m for side in masks))
+
+
+def _about_unseen(shares: NDArray[np.float64]) -> list[str]:
+    number = int((shares < 1).sum())
+    if not number:
+        return []
+    are = "1 glacier is" if number == 1 else f"{number} glaciers are"
+    return [f"{are} partly without data (`observed_share` below 1): the numbers are of what both dates show"]
+
+
+def _about_speckle(dates: Sequence[tuple[Path, Side]]) -> list[str]:
+    return [
+        f"half of the {len(side.shapes)} glaciers of {path} have {side.median_px:g} pixels or fewer; refine "
+        f"the mask first: `glacierseg refine {path} --out REFINED.tif`"
+        for path, side in dates
+        if side.median_px is not None and side.median_px <= _SPECKLE_PX and len(side.shapes) >= _SPECKLES
+    ]
 
 
 __all__ = [

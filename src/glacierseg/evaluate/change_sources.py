@@ -1,6 +1,7 @@
 """The glaciers of one date, from a mask or an inventory of any CRS."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,23 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Geod
+from pyproj import CRS
 
+from glacierseg.errors import TruthError
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.warp import metric_grid
+from glacierseg.vectors.inventory.unseen import ends_of_data
+from glacierseg.vectors.table import areas_km2
 from glacierseg.vectors.trace import to_crs, trace_polygons
+
+# Between places so far apart, straight lines in one projection are straight in another to within a pixel.
+_STEP_PX = 4
 
 VECTOR_ERROR_M = 10.0
 """How far outlines from a file are taken to be off when nothing is said; rasters half a pixel."""
@@ -32,7 +41,10 @@ class Side:
         crs: Of the polygons.
         error_m: How far they may be off when nothing else is said.
         grid: Of the mask; None for outlines.
-        known: Ground of the mask without its ignored pixels, `shapes` lie in it; None for outlines.
+        frame: All ground of the mask; None for outlines.
+        known: Its ground without ignored pixels, `shapes` lie in it.
+        ends: `(M,)` lines where its data end.
+        median_px: How many pixels half of its glaciers have at most; None for outlines.
     """
 
     shapes: NDArray[Any]
@@ -40,15 +52,41 @@ class Side:
     crs: CRS
     error_m: float
     grid: Grid | None = None
+    frame: Any = None
     known: Any = None
+    ends: Any = None
+    median_px: float | None = None
 
     def in_crs(self, crs: CRS) -> "Side":
-        """Returns the same in another CRS."""
-        known = None if self.known is None else shapely.union_all(moved(self.known, self.crs, crs))
+        """Returns the same in another CRS.
+
+        Raises:
+            TruthError: Some glacier has no place in it.
+        """
+        if crs == self.crs:
+            return replace(self, known=None if self.known is None else shapely.union_all(self.known))
         shapes = moved(self.shapes, self.crs, crs)
-        if crs != self.crs:
-            shapes = shapely.make_valid(shapes)
-        return Side(shapes, self.ids, crs, self.error_m, self.grid, known)
+        if np.isinf(shapely.get_coordinates(shapes)).any():
+            raise TruthError(
+                "the glaciers of both dates lie too far apart for one projection in metres; compare files "
+                "that hold one region each"
+            )
+        changes: dict[str, Any] = {"shapes": shapely.make_valid(shapes), "crs": crs}
+        if self.grid is not None:
+            # Straight lines bend in another projection: glaciers and the ends of the data must bend alike.
+            a, b, _, d, e, _ = self.grid.transform[:6]
+            step = _STEP_PX * min(math.hypot(a, d), math.hypot(b, e))
+            bent = {
+                name: moved(shapely.segmentize(np.atleast_1d(getattr(self, name)), step), self.crs, crs)
+                for name in ("shapes", "frame", "known", "ends")
+            }
+            changes |= {
+                "shapes": shapely.make_valid(bent["shapes"]),
+                "frame": shapely.union_all(shapely.make_valid(bent["frame"])),
+                "known": shapely.union_all(shapely.make_valid(bent["known"])),
+                "ends": bent["ends"],
+            }
+        return replace(self, **changes)
 
 
 def read_side(path: Path, layer: str | None, option: str) -> Side:
@@ -66,16 +104,27 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
     """
     if is_vector(path):
         table = read_shapes(path, layer=layer, option=option)
-        shapes = shapely.make_valid(table.geometry.to_numpy())
+        shapes = table.geometry.to_numpy()
         return Side(shapes, outline_ids(table), CRS.from_user_input(table.crs), VECTOR_ERROR_M)
     refuse_layer_of_raster(path, layer, option)
     with open_raster(path) as dataset:
         grid = grid_of(dataset)
     mask = read_mask(path)
-    shapes = to_crs(_parts_of(mask), grid.transform) if (mask == GLACIER).any() else np.empty(0, object)
-    ids = tuple(str(number) for number in range(1, len(shapes) + 1))
-    crs = CRS.from_wkt(grid.crs.to_wkt())
-    return Side(shapes, ids, crs, max(grid.pixel_size_m) / 2, grid, to_crs(_known(mask), grid.transform))
+    parts = _parts_of(mask) if (mask == GLACIER).any() else np.empty(0, object)
+    height, width = mask.shape
+    frame = np.array([shapely.box(0, 0, width, height)], object)
+    known = frame if (mask != IGNORE).all() else trace_polygons((mask != IGNORE).astype(np.uint8))
+    return Side(
+        to_crs(parts, grid.transform),
+        tuple(str(number) for number in range(1, len(parts) + 1)),
+        CRS.from_wkt(grid.crs.to_wkt()),
+        max(even_pixel_m(grid, str(path))) / 2,
+        grid,
+        to_crs(frame, grid.transform)[0],
+        to_crs(known, grid.transform),
+        ends_of_data(mask, grid.transform),
+        float(np.median(shapely.area(parts))) if len(parts) else None,
+    )
 
 
 def common_crs(old: Side, new: Side) -> CRS:
@@ -83,7 +132,8 @@ def common_crs(old: Side, new: Side) -> CRS:
     grid = old.grid or new.grid
     if grid is not None:
         return CRS.from_wkt(metric_grid(grid).crs.to_wkt())
-    return CRS.from_user_input(gpd.GeoSeries(list(old.shapes), crs=old.crs).estimate_utm_crs())
+    middle = middle_of_shapes(gpd.GeoSeries(list(old.shapes), crs=old.crs))
+    return CRS.from_wkt(utm_at(*middle).to_wkt())
 
 
 def moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
@@ -96,10 +146,7 @@ def moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
 
 def true_scales(shapes: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
     """Returns the area on the ellipsoid over that in the projection."""
-    geod = Geod(ellps="WGS84")
-    degrees = moved(shapes, crs, CRS.from_epsg(4326))
-    true = np.array([abs(geod.geometry_area_perimeter(shape)[0]) for shape in degrees], float)
-    return true / shapely.area(shapes) if len(shapes) else true
+    return areas_km2(shapes, crs) * 1e6 / shapely.area(shapes)
 
 
 def _parts_of(mask: NDArray[np.uint8]) -> NDArray[Any]:
@@ -112,12 +159,3 @@ def _parts_of(mask: NDArray[np.uint8]) -> NDArray[Any]:
     for polygon, number in zip(polygons, whose, strict=True):
         parts[number].append(polygon)
     return np.array([shapely.multipolygons(own) if len(own) > 1 else own[0] for own in parts], object)
-
-
-def _known(mask: NDArray[np.uint8]) -> NDArray[Any]:
-    """Returns the ground of a mask without its ignored pixels, in pixels."""
-    known = (mask != IGNORE).astype(np.uint8)
-    if known.all():
-        height, width = mask.shape
-        return np.array([shapely.box(0, 0, width, height)], object)
-    return trace_polygons(known) if known.any() else np.empty(0, object)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Geod
 
 from glacierseg.evaluate.bootstrap import bootstrap_scores, table_by_block
 from glacierseg.evaluate.detail import Detail, evaluate_zones
@@ -18,9 +17,10 @@ from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
-from glacierseg.raster.truth import load_truth, read_mask
+from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
 
 
 def evaluate_file(
@@ -35,7 +35,7 @@ def evaluate_file(
         buffers_m: Distances from the true boundary that are forgiven, see `evaluate_masks`.
 
     Raises:
-        RasterError: A file cannot be read.
+        RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: The masks lie on different grids.
         TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
     """
@@ -91,7 +91,7 @@ def evaluate_file_in_detail(
             has one.
 
     Raises:
-        RasterError: A file cannot be read.
+        RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: Rasters lie on different grids.
         TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
         RequestError: A number makes no sense, or the calibration is of probabilities that come about in
@@ -100,11 +100,13 @@ def evaluate_file_in_detail(
     """
     with open_raster(predicted) as dataset:
         grid = grid_of(dataset)
+    size_m = even_pixel_m(grid, str(predicted))
     calibration = read_calibration(model_dir) if model_dir else None
     if probability and model_dir and calibration:
         require_calibration_of(probability, model_dir, calibration)
     found, true = read_mask(predicted), load_truth(truth, grid, layer=truth_layer)
-    evaluation = evaluate_masks(found, true, grid.pixel_size_m, buffers_m)
+    warn_of_glacier_alone(found, predicted)
+    evaluation = evaluate_masks(found, true, size_m, buffers_m)
     zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (layers or {}).items()}))
     areas = None
     if glaciers:
@@ -124,7 +126,7 @@ def evaluate_file_in_detail(
         evaluation=evaluation,
         intervals=intervals,
         zones=evaluate_zones(found, true, zonings),
-        distances=mask_distances(found, true, grid.pixel_size_m) if distances else None,
+        distances=mask_distances(found, true, size_m) if distances else None,
         glaciers=areas,
         probability=chances,
     )
@@ -141,15 +143,15 @@ def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str |
     """
     if not is_vector(path):
         return glaciers_by_part(truth, grid.pixel_area_km2)
-    outlines = read_outlines(path, grid, layer=layer)
-    geod = Geod(ellps="WGS84")
-    degrees = outlines.geometry.to_crs("EPSG:4326")
-    areas_km2 = [abs(geod.geometry_area_perimeter(shape)[0]) / 1e6 for shape in degrees]
-    return glaciers_by_outline(outlines, grid, areas_km2)
+    from glacierseg.raster.mend import areas_km2  # noqa: PLC0415  (with pandas, a third of a second)
+
+    # What was corrected has been said when the mask was read.
+    outlines = read_outlines(path, grid, layer=layer, notes=[])
+    return glaciers_by_outline(outlines, grid, areas_km2(outlines.geometry, outlines.crs))
 
 
 def _read_zone(path: Path, name: str, grid: Grid) -> NDArray[np.uint8]:
-    return load_truth(path, grid, option="--zones FILE=LAYER", prefer=(name,))
+    return load_truth(path, grid, option="--zones FILE=LAYER", prefer=(name,), shapes="polygons")
 
 
 def read_elevation_zones(path: Path, grid: Grid, band_m: float) -> Zoning:

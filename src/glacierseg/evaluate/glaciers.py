@@ -1,20 +1,19 @@
 """Area glacier by glacier: which ground belongs to which true glacier, and how much of it is found."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import rasterio.features
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import OUTLINE_ID
 from glacierseg.raster.truth import GLACIER, IGNORE
 
 CLOSE_SHARE = 0.05
-_ID_COLUMNS = ("rgi_id", "rgiid", "glacier_id", "glac_id", "id")
 SMALLEST_KM2 = 0.01
 """Smaller ones are no glaciers to an inventory (RGI 7.0) and count in no share."""
 
@@ -124,7 +123,7 @@ def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGla
     return TrueGlaciers(inside, _nearest(inside), ids, areas_km2, _at_rim(inside, len(ids)))
 
 
-def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: Sequence[float] | None = None) -> TrueGlaciers:
+def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None = None) -> TrueGlaciers:
     """Takes every outline of a file for a glacier; where outlines overlap the later one wins.
 
     Args:
@@ -151,14 +150,13 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: Sequence[float] | 
 
 
 def outline_ids(outlines: Any) -> tuple[str, ...]:
-    """Returns the ids of outlines: from `rgi_id`, `RGIId`, `glacier_id`, `glac_id` or `id`, else numbers.
+    """Returns the ids that the reader gave to outlines, else numbers from 1.
 
     Args:
-        outlines: A GeoDataFrame; the first of these columns that it has counts, in capitals or not.
+        outlines: A GeoDataFrame, of `raster.outlines` or without ids.
     """
-    known = {str(name).lower(): name for name in outlines.columns}
-    column = next((known[name] for name in _ID_COLUMNS if name in known), None)
-    return tuple(str(one) for one in (range(1, len(outlines) + 1) if column is None else outlines[column]))
+    given = outlines[OUTLINE_ID] if OUTLINE_ID in outlines else range(1, len(outlines) + 1)
+    return tuple(map(str, given))
 
 
 def glacier_areas(

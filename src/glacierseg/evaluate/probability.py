@@ -22,6 +22,7 @@ from glacierseg.evaluate.reliability import (
 from glacierseg.predict.calibration import Calibration
 from glacierseg.predict.files import CALIBRATION_TAG, NETWORKS_TAG, SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 from glacierseg.weights.shelf import find_weights, model_folder, weights_name
@@ -144,3 +145,27 @@ def evaluate_probability(
     believable = not calibration.scale.at_bound
     area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2) if believable else None
     return ProbabilityEvaluation(scores, bars, reliability_of(better), reliability_table(better), area)
+
+
+def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
+    """Returns the glacier area of a whole predicted scene with its bounds.
+
+    Args:
+        path: A probability raster, calibrated or not; its tags say which.
+        calibration: Of the network that predicted it.
+        confidence: Of the bounds.
+
+    Returns:
+        None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
+
+    Raises:
+        RasterError: The raster is damaged, or its pixels have very different sizes on the ground.
+        RequestError: The confidence is not between 0 and 1.
+    """
+    if calibration.scale.at_bound:
+        return None
+    with open_raster(path) as dataset:
+        width_m, height_m = even_pixel_m(grid_of(dataset), str(path), [path])
+    pixel_area_km2 = width_m * height_m / 1e6
+    sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
+    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None

@@ -22,20 +22,18 @@ from glacierseg.raster.warp import read_grid
 def measure_termini(
     old: NDArray[Any],
     new: NDArray[Any],
-    ids: list[str],
     crs: CRS,
     *,
     error_m: float,
     centre_lines: Path | None,
     lines_layer: str | None = None,
     dem: Path | None = None,
-) -> dict[str, TerminusShift]:
+) -> list[TerminusShift | None]:
     """Measures the shift of the terminus of every glacier that has a line, or approximates it.
 
     Args:
         old: `(N,)` glaciers of the old date.
         new: `(M,)` glaciers of the new date.
-        ids: Of the old ones.
         crs: Of both, in metres.
         error_m: How far outlines may be off.
         centre_lines: Lines from the head down; turned by the elevation model when there is one.
@@ -43,13 +41,13 @@ def measure_termini(
         dem: Elevation, for glaciers without a line.
 
     Returns:
-        By glacier id.
+        One for each old glacier, None where it was not measured.
 
     Raises:
         TruthError: The file has no lines that can be used.
         RasterError: The elevation cannot be read.
     """
-    found: dict[str, TerminusShift] = {}
+    found: list[TerminusShift | None] = [None] * len(old)
     if (centre_lines is None and dem is None) or not len(old):
         return found
     elevation = _elevation(dem, old, new, crs) if dem is not None else None
@@ -66,12 +64,12 @@ def measure_termini(
                 line = near[inside.argmax()]
                 line = run_down(line, *elevation) if elevation is not None else line
                 now = shapely.union_all(new[tree.query(line, predicate="intersects")])
-                found[ids[number]] = shift_along_line(line, shape, now, error_m=error_m)
+                found[number] = shift_along_line(line, shape, now, error_m=error_m)
     if elevation is not None:
         for number, shape in enumerate(old):
-            if ids[number] not in found:
+            if found[number] is None:
                 now = shapely.union_all(new[tree.query(shape, predicate="intersects")])
-                found[ids[number]] = shift_of_lowest_part(shape, now, *elevation)
+                found[number] = shift_of_lowest_part(shape, now, *elevation)
     return found
 
 

@@ -13,6 +13,8 @@ from glacierseg.raster.grid import Grid
 
 LINE, LOWEST = "centre line", "lowest part (approximation)"
 _LOWEST_SHARE = 0.02
+# Where more of the elevation is missing, what is missing may be the lowest part.
+_LEAST_KNOWN = 0.95
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def shift_of_lowest_part(old: Any, new: Any, elevation_m: NDArray[np.floating], 
     """Approximates the shift by how far the middle of the lowest 2 % of the glacier moved.
 
     The distance is straight, and positive where the lowest part lies lower than before. It says little of a
-    glacier with several tongues.
+    glacier with several tongues, and nothing where elevation is missing for more than a twentieth of it.
 
     Args:
         old: The glacier at the old date, in the grid's CRS.
@@ -113,9 +115,9 @@ def _lowest(shape: Any, elevation_m: NDArray[np.floating], grid: Grid) -> tuple[
     inside = rasterio.features.geometry_mask([shape], window.shape, window.transform, invert=True)
     rows, columns = np.nonzero(inside) + first[::-1, None]
     known = np.isfinite(elevation_m[rows, columns])
-    rows, columns = rows[known], columns[known]
-    if not len(rows):
+    if not len(known) or known.mean() < _LEAST_KNOWN:
         return None
+    rows, columns = rows[known], columns[known]
     heights = elevation_m[rows, columns]
     chosen = np.argsort(heights, kind="stable")[: max(math.ceil(_LOWEST_SHARE * len(rows)), 1)]
     row, column = rows[chosen].mean() + 0.5, columns[chosen].mean() + 0.5

@@ -14,7 +14,6 @@ from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
     STRIP_PX,
-    AreaBounds,
     AreaSums,
     BlockErrors,
     block_errors,
@@ -22,7 +21,6 @@ from glacierseg.evaluate.area_bounds import (
     measure_dispersion,
     sum_area,
 )
-from glacierseg.evaluate.probability import calibrated_strips
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
@@ -40,7 +38,6 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 
 PROBABILITY_COLUMNS = (
@@ -169,29 +166,6 @@ def probability_scores(
                 "area_km2_upper": bounds.upper_km2,
             }
     return records, diagrams
-
-
-def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
-    """Returns the glacier area of a whole predicted scene with its bounds.
-
-    Args:
-        path: A probability raster, calibrated or not; its tags say which.
-        calibration: Of the network that predicted it.
-        confidence: Of the bounds.
-
-    Returns:
-        None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
-
-    Raises:
-        RasterError: The raster is damaged.
-        RequestError: The confidence makes no sense.
-    """
-    if calibration.scale.at_bound:
-        return None
-    with open_raster(path) as dataset:
-        pixel_area_km2 = grid_of(dataset).pixel_area_km2
-    sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
-    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None
 
 
 def _count(

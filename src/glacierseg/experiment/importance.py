@@ -32,7 +32,6 @@ from glacierseg.errors import RequestError
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.write import atomic_path
 from glacierseg.training.checkpoint import ModelCard, load_model
 
 PATCHES = 128
@@ -177,6 +176,7 @@ def _batches(
 
 def _draw(measures: Measures, top: int, network: str, folder: ModelFolder) -> None:
     from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415  (brings matplotlib)
+    from glacierseg.report.save import save_figure  # noqa: PLC0415
 
-    with atomic_path(folder.importance.with_suffix(".png")) as part:
-        figure_importance_measures(measures, top, network).savefig(part, dpi=120, format="png")
+    figure = figure_importance_measures(measures, top, network)
+    save_figure(figure, folder.importance.with_suffix(".png"), dpi=120)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from glacierseg.config import RegionConfig, RunConfig
 from glacierseg.console import Talk
@@ -20,11 +20,13 @@ from glacierseg.dataset.split import (
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.footprint import area_on_grid, may_meet
+from glacierseg.raster.bounds import may_meet
+from glacierseg.raster.footprint import area_on_grid
 from glacierseg.raster.grid import name_of_crs
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
 
 
@@ -103,6 +105,7 @@ def choose_bands(
                         names=region.bands,
                         scale=config.bands.scale,
                         offset=config.bands.offset,
+                        nodata=region.nodata,
                         progress=progress,
                     )
             scene = open_scene(made)
@@ -155,9 +158,12 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
                     f"region {region.name}: its {role} part holds no pixel with both data and truth; "
                     "give it other ground"
                 )
-    trained = [(r.roles == ROLE_CODES["train"]) & (r.truth == GLACIER) for r in regions]
-    if not any(area.any() for area in trained):
-        raise ConfigError("the train parts hold no glacier; give the role train to ground with glacier")
+    for value, what in ((GLACIER, "glacier"), (BACKGROUND, "background")):
+        if not any(((r.roles == ROLE_CODES["train"]) & (r.truth == value)).any() for r in regions):
+            raise ConfigError(
+                f"the train parts hold no {what} ({value}); give the role train to ground with {what}, or "
+                "look at the truth: what is nodata there is ignored, and is no background"
+            )
     studied = tuple(
         StudyRegion(region, _areas(config, wanted, region))
         for wanted, region in zip(config.regions, regions, strict=True)
@@ -289,8 +295,8 @@ def _areas(config: RunConfig, wanted: RegionConfig, region: Region) -> dict[Role
 
 def _read(path: Path) -> NDArray[np.uint8]:
     try:
-        with rasterio.open(path) as dataset:
+        with open_raster(path) as dataset:
             values: NDArray[np.uint8] = dataset.read(1)
-    except rasterio.errors.RasterioError as error:
+    except RasterioError as error:
         raise RasterError(f"{path}: is damaged; remove it and run again") from error
     return values

@@ -19,9 +19,9 @@ from glacierseg.experiment.regions import StudyRegion, choose_bands, open_source
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.refine.ground import ground_pixel_m
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 THRESHOLD = "threshold"
@@ -169,7 +169,8 @@ def _begin(
         check_named_bands(config, studied[0].region.scene.band_names)
         for study in studied:
             # Refinement would refuse such a grid after all the training.
-            ground_pixel_m(study.region.scene.grid, f"region {study.name}")
+            scene = study.region.scene
+            even_pixel_m(scene.grid, f"region {study.name}", scene.paths)
         for model in config.models:
             try_options(model, len(studied[0].region.scene.bands))
             bands_of_preset(config.bands, model.name, studied[0].region.scene)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from glacierseg.config import Logarithm, ModelConfig, RunConfig
 from glacierseg.console import Talk
 from glacierseg.dataset.augment import Augmentation
 from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
-from glacierseg.dataset.pixels import train_pixels
+from glacierseg.dataset.pixels import count_train_pixels, thinned, train_pixels
 from glacierseg.dataset.scaling import (
     Scaling,
     logarithmic_floor,
@@ -22,20 +24,27 @@ from glacierseg.dataset.scaling import (
     measure_scaling,
 )
 from glacierseg.dataset.shuffled_pixels import ShuffledPixels, describe_pixels
+from glacierseg.dataset.split import ROLE_CODES
 from glacierseg.dataset.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import count_parameters, create_model
+from glacierseg.raster.samples import BandValues, measure_values
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
-from glacierseg.training.checkpoint import ModelCard, save_model
+from glacierseg.training.checkpoint import ModelCard, read_card, save_model
 from glacierseg.training.finetune import start_from
 from glacierseg.training.fit import fit, resolved_precision
 from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
 from glacierseg.training.processes import find_processes, join, wait_for_others
 from glacierseg.training.states import remove_states, states_folder
+from glacierseg.weights.own import facts_of_scenes, unlike_training
 from glacierseg.weights.shelf import model_folder
+
+_SAMPLED_PX = 200_000
+"""So many training pixels tell what values a network has seen."""
 
 
 def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
@@ -118,6 +127,9 @@ def train(
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
         talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
+        earlier = read_card(model_folder(model.start_from))
+        if unlike := unlike_training(earlier, bands, data.values, str(model.start_from)):
+            talk.warn(f"the scenes are unlike those that {model.start_from} was trained on: {unlike}")
     what = f"{len(data.train)} patches"
     if isinstance(data.train, ShuffledPixels):
         what = f"{len(data.train.glacier)} single pixels"
@@ -152,6 +164,7 @@ def train(
             band_std=data.scaling.std,
             band_log_floor=data.scaling.floor if any(data.scaling.floor) else (),
             patch_px=model.resolved_patch_px,
+            **facts_of_scenes(data.scenes, data.values),
             training=facts
             | {"split": config.split.method, "started_from": model.start_from and str(model.start_from)},
         )
@@ -172,6 +185,8 @@ class _TrainingData:
     leak: float
     statistics: DatasetStatistics
     regions: tuple[str, ...]
+    values: tuple[BandValues, ...]
+    scenes: tuple[Scene, ...]
 
 
 def _prepare(
@@ -192,7 +207,9 @@ def _prepare(
     if find_processes().is_first:
         reader.store.fill()
     wait_for_others()
-    plain = measure_scaling(pixels for pixels, _ in train_pixels(regions))
+    kept: list[NDArray[np.float32]] = []
+    step = max(1, count_train_pixels(regions) // _SAMPLED_PX)
+    plain = measure_scaling(thinned((pixels for pixels, _ in train_pixels(regions)), step, kept))
     logarithm = config.bands.logarithm if model.logarithm is None else model.logarithm
     scaling = _with_logarithms(logarithm, regions, bands, plain)
     spatial = config.split.method != "random"
@@ -227,6 +244,8 @@ def _prepare(
         statistics=dataset_statistics(reader, patches.train, patches.validate, plain),
         leak=leak_share(patches, studied, patch_px, reach_px=reach_px, blanked=spatial),
         regions=tuple(study.name for study in studied if "train" in study.areas),
+        values=tuple(measure_values(np.concatenate(kept, axis=1)) or ()),
+        scenes=tuple(region.scene for region in regions if (region.roles == ROLE_CODES["train"]).any()),
     )
 
 

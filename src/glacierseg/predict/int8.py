@@ -37,6 +37,7 @@ from glacierseg.raster.outputs import writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.training.checkpoint import load_model
+from glacierseg.weights.own import warn_of_values
 
 INT8_STEM = "model_int8"
 # As many for the ranges of the activations as for the comparison.
@@ -108,11 +109,13 @@ def quantize_model(
     network, card = load_model(model_dir, prune_level=prune_level)
     window_px = checked_window(window_px, card)
     scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
+    warn_of_values(model_dir, card, scene)
     calibrating, scoring = checkerboard(scene.grid, window_px)
     scored = scene
     if cost_scene is not None:
         opened = cost_scene if isinstance(cost_scene, Scene) else open_scene(cost_scene)
         scored = matching_scene(opened, card.bands)
+        warn_of_values(model_dir, card, scored)
         if _ground(scored.grid) != _ground(scene.grid):
             scoring = [cell for colour in checkerboard(scored.grid, window_px) for cell in colour]
     truth = None if mask is None else load_truth(mask, scored.grid, layer=truth_layer)
@@ -160,6 +163,7 @@ def quantization_cost(
     """
     network, card = load_model(model_dir, prune_level=prune_level)
     scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
+    warn_of_values(model_dir, card, scene)
     truth = None if mask is None else load_truth(mask, scene.grid, layer=truth_layer)
     model = read_int8(int8_model or Path(model_dir) / f"{INT8_STEM}.xml", network, card.scaling)
     window_px = int(model.inputs[0].get_partial_shape()[2].get_length())

@@ -75,6 +75,10 @@ class Ensemble:
         # A network without a card takes all bands in their own order.
         return scene if None in self.cards else matching
 
+    def known(self, folders: Sequence[Path | str]) -> list[tuple[Path | str, ModelCard]]:
+        """Returns the cards of its networks with the folders that they were loaded from."""
+        return [(folder, card) for folder, card in zip(folders, self.cards, strict=True) if card is not None]
+
     def computed_by(self, engine: Engine, precision: Precision) -> str:
         """Returns what ``auto`` means here, for the tags of a file.
 

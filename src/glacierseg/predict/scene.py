@@ -31,6 +31,8 @@ from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
+from glacierseg.weights.fitting import Fitted
+from glacierseg.weights.own import fit_own
 from glacierseg.weights.shelf import Weights
 
 if TYPE_CHECKING:
@@ -102,7 +104,8 @@ def predict_scene(
 
     Raises:
         BandError: The scene lacks bands that the network needs.
-        ValuesError: The scene's values are in another unit or range than the `Weights` know.
+        ValuesError: The scene's values are in another unit or range than the card of the `Weights` or of a
+            model folder tells. A network that is given with its card is not asked.
         RasterError: The scene cannot be read.
         RequestError: Window, overlap, batch size or threshold cannot be, the engine cannot be used, or maps
             of another scene of the same name lie there.
@@ -110,16 +113,17 @@ def predict_scene(
     """
     scene = scene if isinstance(scene, Scene) else open_scene(scene)
     if isinstance(model, Weights):
-        fitted = model.fit(scene)
-        for line in fitted.warnings:
-            warnings.warn(line, GlaciersegWarning, stacklevel=2)
-        scene, threshold = fitted.scene, model.card.threshold if threshold is None else threshold
+        scene, threshold = _told(model.fit(scene)), model.card.threshold if threshold is None else threshold
         window_px = model.window_px if window_px is None and not halo_px else window_px
         symmetries = model.card.symmetries if symmetries is None else symmetries
         tags = {**model.tags, **(tags or {})}
+    ensemble = _ensemble_of(model, card)
+    if isinstance(model, Path | str | Sequence):
+        folders = [model] if isinstance(model, Path | str) else model
+        scene = _told(fit_own(ensemble.known(folders), ensemble.matching_scene(scene)))
     threshold = 0.5 if threshold is None else threshold
     job = plan(
-        _ensemble_of(model, card),
+        ensemble,
         scene,
         Path(out_dir),
         window_px=window_px,
@@ -339,6 +343,12 @@ def _summary(layers: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _part_of(progress: Progress | None, start: float, share: float) -> Progress | None:
     return None if progress is None else lambda done: progress(start + share * done)
+
+
+def _told(fitted: Fitted) -> Scene:
+    for line in fitted.warnings:
+        warnings.warn(line, GlaciersegWarning, stacklevel=3)
+    return fitted.scene
 
 
 def _ensemble_of(

@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.blocks import LayerReader, Progress, iterate_blocks, open_writer
+from glacierseg.raster.blocks import LayerReader, Progress, common_storage, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
-from glacierseg.raster.scene import Band
-from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
-from glacierseg.raster.warp import bands_of, on_grid, read_grid, require_overlap, require_resampling
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, open_mask, plain_mask
+from glacierseg.raster.values import Band, as_stored, bands_of
+from glacierseg.raster.warp import (
+    CLASS_RESAMPLINGS,
+    holds_classes,
+    on_grid,
+    read_grid,
+    require_overlap,
+    require_resampling,
+)
 
 
 @writes(out=TIFF)
@@ -30,8 +37,9 @@ def align_raster(
     """Brings a raster onto the grid of another one.
 
     A mask (one band that holds only 0, 1, 255 and pixels without data) takes its nearest pixel and is 255,
-    ignore, where the source does not reach; a nodata value of 0 that it declares is taken for background.
-    Other rasters keep their data type, band names and nodata value. Where they declare none, floating-point
+    ignore, where the source does not reach, by the rules of `glacierseg.raster.truth`. A raster of classes
+    (see `glacierseg.raster.warp.holds_classes`) takes its nearest pixel too. Other rasters keep their data
+    type, band names, nodata value, scale, offset and unit. Where they declare no nodata, floating-point
     results use NaN, and integers an internal mask, because every integer may be a measurement.
 
     Args:
@@ -39,7 +47,7 @@ def align_raster(
         like: A raster on the wanted grid.
         out: The GeoTIFF to write.
         resampling: ``nearest``, ``bilinear``, ``cubic``, ``average`` or ``mode``; without it ``nearest`` for
-            a mask and ``bilinear`` for data.
+            masks and classes, ``bilinear`` for data.
         compress: Deflate, else uncompressed.
         progress: Told the share done.
 
@@ -49,7 +57,8 @@ def align_raster(
     Raises:
         RasterError: A file cannot be read or has no CRS.
         GridMismatchError: The two do not overlap.
-        RequestError: The resampling is unknown, or would invent values in a mask.
+        RequestError: The resampling is unknown, or would invent values in a mask or between classes.
+        TruthError: The source is a mask whose glacier is another value than 1.
         OutputError: The result cannot be written.
     """
     if resampling is not None:
@@ -58,39 +67,31 @@ def align_raster(
     grid = read_grid(Path(like))
     with bounded_gdal(), open_raster(source) as dataset:
         require_overlap(dataset, grid, source)
-        if is_mask(dataset, source):
-            if resampling not in {None, "nearest", "mode"}:
-                raise RequestError(f"{source}: is a mask; {resampling} would mix its classes, use nearest")
-            _align_mask(
-                dataset,
-                source,
-                grid,
-                out,
-                resampling=resampling or "nearest",
-                compress=compress,
-                progress=progress,
-            )
+        mask = is_mask(dataset, source)
+        if mask or holds_classes(dataset, source):
+            if resampling not in {None, *CLASS_RESAMPLINGS}:
+                what = "is a mask" if mask else "holds classes"
+                raise RequestError(f"{source}: {what}, and {resampling} would mix them; use nearest or mode")
+            resampling = resampling or "nearest"
+        if mask:
+            _align_mask(source, grid, out, resampling or "nearest", compress=compress, progress=progress)
         else:
             _align_data(
-                dataset,
-                source,
-                grid,
-                out,
-                resampling=resampling or "bilinear",
-                compress=compress,
-                progress=progress,
+                dataset, source, grid, out, resampling or "bilinear", compress=compress, progress=progress
             )
     return out
 
 
 def is_mask(dataset: Any, path: Path) -> bool:
     """Whether an open raster is one band of 0, 1, 255 and pixels without data only."""
-    if dataset.count != 1:
+    bands = bands_of(dataset, path)
+    if len(bands) != 1:
         return False
-    reader = LayerReader(bands_of(dataset, path), {path: dataset})
+    reader = LayerReader(bands, {path: dataset})
     has_class = False
     for block in iterate_blocks((dataset.height, dataset.width)):
         values, valid = reader.read(block)
+        # Of a mask that declares 0 or 1 to be nodata that value counts too; elsewhere nodata says nothing.
         if not np.isin(values[valid], (BACKGROUND, GLACIER, IGNORE)).all():
             return False
         has_class |= bool(valid.any())
@@ -98,27 +99,18 @@ def is_mask(dataset: Any, path: Path) -> bool:
 
 
 def _align_mask(
-    dataset: Any,
-    source: Path,
-    grid: Grid,
-    out: Path,
-    *,
-    resampling: str,
-    compress: bool,
-    progress: Progress | None,
+    source: Path, grid: Grid, out: Path, resampling: str, *, compress: bool, progress: Progress | None
 ) -> None:
-    declared = dataset.nodata
-    name = dataset.descriptions[0] or "mask"
+    with open_mask(source) as mask:
+        name = mask.name
     with (
-        on_grid(dataset, grid, resampling, nodata=IGNORE) as aligned,
+        plain_mask(source) as dataset,
+        on_grid(dataset, grid, resampling) as aligned,
         open_writer(out, grid, [name], "uint8", IGNORE, compress=compress) as writer,
     ):
-        reader = LayerReader([Band("mask", source, 1, dataset.dtypes[0], None)], {source: aligned})
+        reader = LayerReader([Band("mask", source, 1, "uint8", IGNORE)], {source: aligned})
         for block in iterate_blocks(grid.shape, progress):
-            values, valid = reader.read(block)
-            if declared not in {None, 0}:
-                valid &= values != declared
-            writer.write(block, values.astype(np.uint8), valid)
+            writer.write(block, *reader.read(block))
 
 
 def _align_data(
@@ -126,24 +118,29 @@ def _align_data(
     source: Path,
     grid: Grid,
     out: Path,
-    *,
     resampling: str,
+    *,
     compress: bool,
     progress: Progress | None,
 ) -> None:
     bands = bands_of(dataset, source)
-    names = [name or f"band_{i}" for i, name in enumerate(dataset.descriptions, start=1)]
+    stored = as_stored(bands)
+    names = [dataset.descriptions[band.index - 1] or f"band_{i}" for i, band in enumerate(bands, start=1)]
     with on_grid(dataset, grid, resampling) as aligned:
-        reader = LayerReader(bands, {source: aligned})
-        nodata = math.nan if aligned.nodata is None and reader.dtype.kind == "f" else aligned.nodata
+        reader = LayerReader(stored, {source: aligned})
+        dtype, nodata = common_storage(reader)
+        if nodata is None and np.dtype(dtype).kind == "f":
+            nodata = math.nan
         with open_writer(
             out,
             grid,
             names,
-            str(reader.dtype),
+            dtype,
             nodata,
             compress=compress,
             masked=nodata is None and reader.has_masks,
+            meaning=bands,
         ) as writer:
             for block in iterate_blocks(grid.shape, progress):
-                writer.write(block, *reader.read(block))
+                values, valid = reader.read(block)
+                writer.write(block, values.astype(dtype, copy=False), valid)

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from glacierseg.errors import OutputError, RasterError
+from glacierseg.errors import OutputError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
-from glacierseg.raster.scene import Band, Scene, has_data, is_masked
-from glacierseg.raster.write import atomic_path, tiff_profile
+from glacierseg.raster.scene import Scene
+from glacierseg.raster.values import Band, FileReader, as_stored
+from glacierseg.raster.write import atomic_path, create_raster, tiff_profile
 
 Progress = Callable[[float], None]
 """Is told the share of the work that is done, 0 to 1."""
@@ -84,15 +83,17 @@ class LayerReader:
     def __init__(self, bands: Sequence[Band], datasets: Mapping[Path, Any]) -> None:
         self.bands = tuple(bands)
         self.dtype = np.result_type(*(band.dtype for band in bands))
-        self._datasets = dict(datasets)
-        self._masked = {
-            path for path, dataset in self._datasets.items() if is_masked(dataset, path, self.bands)
-        }
+        self._files = []
+        for path, dataset in datasets.items():
+            positions = [i for i, band in enumerate(self.bands) if band.path == path]
+            if positions:
+                reader = FileReader(dataset, path, [self.bands[i] for i in positions])
+                self._files.append((positions, reader))
 
     @property
     def has_masks(self) -> bool:
         """Whether a file marks pixels without data by a mask rather than by a value."""
-        return bool(self._masked)
+        return any(file.is_masked for _, file in self._files)
 
     def read(self, block: Block) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Reads one block.
@@ -105,43 +106,35 @@ class LayerReader:
         """
         shape = len(self.bands), block.height, block.width
         values, valid = np.empty(shape, self.dtype), np.ones(shape, bool)
-        for path, dataset in self._datasets.items():
-            positions = [i for i, band in enumerate(self.bands) if band.path == path]
-            try:
-                layers = dataset.read([self.bands[i].index for i in positions], window=block.window)
-                if path in self._masked:
-                    valid[positions] = self._read_mask(path, block) > 0
-            except (RasterioError, OSError) as error:
-                raise RasterError(
-                    f"{path}: pixels near row {block.row} cannot be read; the file is truncated or damaged, "
-                    "copy it again"
-                ) from error
+        for positions, file in self._files:
+            layers, shown = file.read(block.window)
+            if shown is not None:
+                valid[positions] = shown
             for position, layer in zip(positions, layers, strict=True):
-                valid[position] &= has_data(layer, self.bands[position].nodata)
-                values[position] = self.bands[position].meaning(layer)
+                band = self.bands[position]
+                valid[position] &= band.has_data(layer)
+                meant = band.meaning(layer)
+                if meant.dtype.kind == "f" and self.dtype.kind != "f":
+                    # Whole numbers that were warped together with NaN for what is no data.
+                    meant = np.rint(np.where(valid[position], meant, 0))
+                values[position] = meant
         return values, valid
-
-    def _read_mask(self, path: Path, block: Block) -> NDArray[Any]:
-        dataset = self._datasets[path]
-        # GDAL takes an alpha band for the mask only when there are one or three bands beside it.
-        has_alpha = dataset.colorinterp[-1] == ColorInterp.alpha
-        mask: NDArray[Any] = (
-            dataset.read(dataset.count, window=block.window)
-            if has_alpha
-            else dataset.dataset_mask(window=block.window)
-        )
-        return mask
 
 
 @contextmanager
-def open_layers(scene: Scene) -> Iterator[LayerReader]:
+def open_layers(scene: Scene, *, stored: bool = False) -> Iterator[LayerReader]:
     """Opens a scene for reading band by band.
+
+    Args:
+        scene: The scene.
+        stored: Whether to read values as they are stored, instead of what they mean.
 
     Raises:
         RasterError: A file cannot be opened.
     """
     with ExitStack() as stack:
-        yield LayerReader(scene.bands, {path: stack.enter_context(open_raster(path)) for path in scene.paths})
+        datasets = {path: stack.enter_context(open_raster(path)) for path in scene.paths}
+        yield LayerReader(as_stored(scene.bands) if stored else scene.bands, datasets)
 
 
 def common_storage(reader: LayerReader) -> tuple[str, float | None]:
@@ -200,6 +193,7 @@ def open_writer(
     compress: bool = True,
     masked: bool = False,
     tags: Mapping[str, str] | None = None,
+    meaning: Sequence[Band] | None = None,
 ) -> Iterator[LayerWriter]:
     """Opens a tiled GeoTIFF for writing by blocks; it is whole or absent.
 
@@ -212,6 +206,8 @@ def open_writer(
         compress: Deflate, else uncompressed, which reads faster in training.
         masked: Mark pixels without data by an internal mask, for data that leave no value free.
         tags: More facts to store in the file.
+        meaning: The bands whose stored values are written as they are; their scales, offsets and units go
+            along.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -221,7 +217,11 @@ def open_writer(
         profile["num_threads"] = "all_cpus"
     else:
         del profile["compress"], profile["predictor"]
-    with atomic_path(path) as part, rasterio.open(part, "w", **profile) as dataset:
+    with atomic_path(path) as part, create_raster(part, profile) as dataset:
         dataset.descriptions = tuple(names)
         dataset.update_tags(**(tags or {}))
+        if meaning is not None:
+            dataset.scales = tuple(band.scale for band in meaning)
+            dataset.offsets = tuple(band.offset for band in meaning)
+            dataset.units = tuple(band.unit for band in meaning)
         yield LayerWriter(path, dataset, masked=masked)

@@ -1,18 +1,56 @@
-"""Elevation models of any CRS and resolution, read as terrain layers on a scene's grid."""
+"""Elevation models of any CRS and resolution: the one reader of heights.
 
+Accepted are heights in any unit of length that the file names (metres when it names none), scaled and offset
+as it says; feet and the like become metres. Left out as voids, counted and said in one warning, are heights
+below -500 or above 9000 m, which no land has (-32768, -9999, -3.4e38, 32767 and whatever else was not
+declared), and areas of exactly 0 whose rim lies far above, such as missing tiles; the sea stays. Refused is a
+model whose heights go beyond 9000 m in many pixels of many values, since these are feet or decimetres that
+the file does not name.
+"""
+
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
 
-from glacierseg.raster.blocks import Block, LayerReader
+from glacierseg.errors import GlaciersegWarning, RasterError
+from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks
+from glacierseg.raster.bounds import boxes_in, overlap
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.terrain import HALO_PX, pixel_sizes_m, terrain_layers
-from glacierseg.raster.warp import bands_of, on_grid, require_overlap
+from glacierseg.raster.open import edit_info, grid_of, open_raster
+from glacierseg.raster.terrain import HALO_PX, terrain_of
+from glacierseg.raster.values import as_stored, bands_of
+from glacierseg.raster.warp import on_grid, require_overlap
+from glacierseg.raster.write import create_raster, tiff_profile
+
+LOWEST_M, HIGHEST_M = -500.0, 9000.0
+"""No land is lower or higher."""
+# The highest mountain in feet; beyond that the unit is another one.
+_HIGHEST_FEET = 29_100
+_FEW_VALUES, _FEW_SHARE = 3, 0.01
+# Land at the rim of the sea is lower than this, in the median.
+_SHORE_M = 100.0
+_MARGIN_PX = 16
+_METRES = {
+    **dict.fromkeys(("", "m", "metre", "metres", "meter", "meters"), 1.0),
+    **dict.fromkeys(("ft", "foot", "feet", "international foot"), 0.3048),
+    **dict.fromkeys(
+        ("us-ft", "usft", "ftus", "us survey foot", "us survey feet", "us_survey_foot"), 1200 / 3937
+    ),
+    **dict.fromkeys(("dm", "decimetre", "decimeter", "decimetres", "decimeters"), 0.1),
+    **dict.fromkeys(("cm", "centimetre", "centimeter", "centimetres", "centimeters"), 0.01),
+    **dict.fromkeys(("mm", "millimetre", "millimeter", "millimetres", "millimeters"), 0.001),
+    **dict.fromkeys(("km", "kilometre", "kilometer", "kilometres", "kilometers"), 1000.0),
+}
 
 
 class TerrainReader:
@@ -32,14 +70,13 @@ class TerrainReader:
             `(height, width)` by name, NaN where elevation is missing.
 
         Raises:
-            RasterError: The elevation cannot be read, or the grid has no north at its top.
+            RasterError: The elevation cannot be read.
         """
         # The elevation lies on the grid with a halo, where a block and its halo begin at the block's numbers.
         widened = Block(block.row, block.column, block.height + 2 * HALO_PX, block.width + 2 * HALO_PX)
         values, valid = self._elevation.read(widened)
         elevation = np.where(valid[0], values[0].astype(np.float64), np.nan)
-        width_m, height_m = pixel_sizes_m(self._grid, block.row, block.height)
-        return terrain_layers(elevation, width_m, height_m, names)
+        return terrain_of(elevation, self._grid, block.row, block.column, names)
 
 
 @contextmanager
@@ -50,19 +87,212 @@ def open_terrain(path: Path, grid: Grid) -> Iterator[TerrainReader]:
     show in the curvature; a model on the grid's own lattice is taken as it is.
 
     Args:
-        path: Elevation in metres.
+        path: An elevation model.
         grid: The wanted grid.
 
     Raises:
         RasterError: The file cannot be read.
         GridMismatchError: It lies elsewhere.
     """
-    with open_raster(path) as dataset:
-        require_overlap(dataset, grid, path)
-        widened = grid.crop(-HALO_PX, -HALO_PX, grid.height + 2 * HALO_PX, grid.width + 2 * HALO_PX)
+    widened = grid.crop(-HALO_PX, -HALO_PX, grid.height + 2 * HALO_PX, grid.width + 2 * HALO_PX)
+    with open_elevation(path, around=widened) as dataset:
         resampling = "nearest" if _on_lattice(dataset, grid) else "cubic"
         with on_grid(dataset, widened, resampling) as aligned:
             yield TerrainReader(LayerReader(bands_of(dataset, path)[:1], {path: aligned}), grid)
+
+
+@dataclass
+class _Heights:
+    """What a look at all heights found.
+
+    Attributes:
+        pixels: With data.
+        voids: Pixels that no land can have, by value; of many values only some are kept.
+        odd: All of these.
+        too_high: Of these the ones above the highest land.
+        zeros: Pixels that are stored as 0.
+        greatest_m: Greatest height.
+    """
+
+    pixels: int = 0
+    voids: dict[float, int] = field(default_factory=dict)
+    odd: int = 0
+    too_high: int = 0
+    zeros: int = 0
+    greatest_m: float = -math.inf
+
+    def add(self, stored: NDArray[Any], metres: NDArray[np.float64]) -> None:
+        """Counts some pixels, all with data."""
+        self.pixels += metres.size
+        self.zeros += int(np.count_nonzero(stored == 0))
+        self.greatest_m = max(self.greatest_m, float(metres.max(initial=-math.inf)))
+        odd = _is_odd(metres)
+        self.odd += int(np.count_nonzero(odd))
+        self.too_high += int(np.count_nonzero(metres > HIGHEST_M))
+        for value, count in zip(*np.unique(stored[odd], return_counts=True), strict=True):
+            if float(value) in self.voids or len(self.voids) <= _FEW_VALUES:
+                self.voids[float(value)] = self.voids.get(float(value), 0) + int(count)
+
+
+@contextmanager
+def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
+    """Opens an elevation model whose first band, scaled as it says, is heights in metres without voids.
+
+    Args:
+        path: An elevation model.
+        around: The ground that is needed; all of the model when None.
+
+    Yields:
+        The file itself where nothing is to be corrected, else a copy of the part that is needed with NaN for
+        voids; an open rasterio dataset in both cases.
+
+    Raises:
+        RasterError: The file cannot be read, or its heights are not in a unit that it names.
+        GridMismatchError: It lies elsewhere.
+    """
+    path = Path(path)
+    with open_raster(path) as dataset:
+        if around is not None:
+            require_overlap(dataset, around, path)
+        own, band = grid_of(dataset), bands_of(dataset, path)[0]
+        to_metres = _to_metres(dataset, band.unit, path)
+        part = _part(own, around)
+        reader = LayerReader([band], {path: dataset})
+        stored_as = LayerReader(as_stored([band]), {path: dataset})
+        found = _Heights()
+        blocks = [
+            Block(block.row + part.row, block.column + part.column, block.height, block.width)
+            for block in iterate_blocks((part.height, part.width))
+        ]
+        for block in blocks:
+            values, valid = reader.read(block)
+            stored = values if band.scale == 1 and not band.offset else stored_as.read(block)[0]
+            found.add(stored[valid], values[valid].astype(np.float64) * to_metres)
+        _refuse_other_units(found, band.unit, path)
+        zero_m = band.offset * to_metres
+        judge_zeros = bool(found.zeros) and abs(found.greatest_m - zero_m) > _SHORE_M
+        if to_metres == 1.0 and not found.odd and not judge_zeros:
+            yield dataset
+            return
+        heights = np.full((part.height, part.width), np.nan, np.float32)
+        zero = np.zeros(heights.shape, bool)
+        for block in blocks:
+            values, valid = reader.read(block)
+            metres = np.where(valid, values * np.float32(to_metres), np.nan)[0]
+            rows = slice(block.row - part.row, block.row - part.row + block.height)
+            columns = slice(block.column - part.column, block.column - part.column + block.width)
+            heights[rows, columns] = np.where(_is_odd(metres), np.nan, metres)
+            zero[rows, columns] = valid[0] & (stored_as.read(block)[0][0] == 0)
+        empty = _missing_tiles(zero, heights, zero_m) if judge_zeros else np.zeros_like(zero)
+        heights[empty] = np.nan
+        _say(found, int(np.count_nonzero(empty)), to_metres, band.unit, path)
+        if to_metres == 1.0 and not found.odd and not empty.any():
+            yield dataset
+            return
+        with TemporaryDirectory(prefix="glacierseg-") as folder:
+            copy = Path(folder) / "elevation.tif"
+            grid = own.crop(part.row, part.column, part.height, part.width)
+            with create_raster(copy, tiff_profile(grid, 1, "float32", math.nan)) as written:
+                written.write(heights, 1)
+            del heights
+            with open_raster(copy) as corrected:
+                yield corrected
+
+
+def _is_odd(metres: NDArray[Any]) -> NDArray[np.bool_]:
+    return (metres < LOWEST_M) | (metres > HIGHEST_M)
+
+
+def _part(own: Grid, around: Grid | None) -> Block:
+    """Returns the pixels of a grid that hold another one's ground, with a margin; all when unclear."""
+    whole = Block(0, 0, own.height, own.width)
+    if around is None:
+        return whole
+    boxes = [box for box in boxes_in(around, own.crs) if overlap(box, own.bounds)]
+    if len(boxes) != 1 or not np.isfinite(boxes).all():
+        return whole
+    west, south, east, north = boxes[0]
+    corners = [~own.transform * (x, y) for x in (west, east) for y in (south, north)]
+    columns, rows = zip(*corners, strict=True)
+    left, top = max(math.floor(min(columns)) - _MARGIN_PX, 0), max(math.floor(min(rows)) - _MARGIN_PX, 0)
+    right = min(math.ceil(max(columns)) + _MARGIN_PX, own.width)
+    bottom = min(math.ceil(max(rows)) + _MARGIN_PX, own.height)
+    return Block(top, left, bottom - top, right - left) if bottom > top and right > left else whole
+
+
+def _to_metres(dataset: Any, unit: str, path: Path) -> float:
+    """Returns what heights are multiplied with, by the unit of the band, else of the CRS."""
+    key = unit.strip().lower()
+    if key not in _METRES:
+        raise RasterError(
+            f"{path}: its values are in {unit!r}, and heights are needed in a unit of length; give an "
+            "elevation model, or name the unit with "
+            f"`{edit_info(dataset, '--bidx', '1', '--units', 'm')}`"
+        )
+    if key:
+        return _METRES[key]
+    crs = CRS.from_wkt(dataset.crs.to_wkt())
+    parts = [part for part in crs.sub_crs_list if part.is_vertical] if crs.is_compound else []
+    axes = parts[0].axis_info if parts else crs.axis_info[2:]
+    return float(axes[0].unit_conversion_factor) if axes else 1.0
+
+
+def _refuse_other_units(found: _Heights, unit: str, path: Path) -> None:
+    """Many heights of many values beyond the highest land are no voids: the unit is another one."""
+    if found.too_high <= _FEW_SHARE * found.pixels or len(found.voids) <= _FEW_VALUES:
+        return
+    name = "ft" if found.greatest_m <= _HIGHEST_FEET else "dm"
+    with open_raster(path) as dataset:
+        words = edit_info(dataset, "--bidx", "1", "--units", name)
+    raise RasterError(
+        f"{path}: heights go up to {found.greatest_m:g} m, and no land is higher than {HIGHEST_M:g} m, so "
+        f"they are in another unit than {unit or 'metres'}; name it, for example "
+        f"{'feet' if name == 'ft' else 'decimetres'} with "
+        f"`{words}`"
+    )
+
+
+def _missing_tiles(zero: NDArray[np.bool_], heights: NDArray[np.float32], zero_m: float) -> NDArray[np.bool_]:
+    """Returns areas of zeros whose rim lies far from what zero means, and those that have no rim."""
+    count, labels = cv2.connectedComponents(zero.astype(np.uint8), connectivity=8)
+    # Labels of whole numbers below 2^24 survive in float32, which is what OpenCV dilates.
+    grown = cv2.dilate(labels.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int64)
+    rim = (grown > 0) & ~zero & np.isfinite(heights)
+    owners, beside = grown[rim], heights[rim]
+    order = np.lexsort((beside, owners))
+    owners, beside = owners[order], beside[order]
+    firsts, sizes = np.searchsorted(owners, np.arange(count)), np.bincount(owners, minlength=count)
+    medians = np.full(count, np.inf)
+    medians[sizes > 0] = beside[(firsts + sizes // 2)[sizes > 0]]
+    missing = np.abs(medians - zero_m) > _SHORE_M
+    missing[0] = False
+    found: NDArray[np.bool_] = missing[labels]
+    return found
+
+
+def _say(found: _Heights, empty: int, to_metres: float, unit: str, path: Path) -> None:
+    parts = []
+    if found.odd:
+        values = ", ".join(f"{value:g}" for value in sorted(found.voids)[:_FEW_VALUES])
+        more = ", ..." if len(found.voids) > _FEW_VALUES else ""
+        parts.append(f"{found.odd} px that no land can have ({values}{more})")
+    if empty:
+        parts.append(f"{empty} px of 0 in areas between much higher ground")
+    if parts:
+        share = 100 * (found.odd + empty) / max(found.pixels, 1)
+        warnings.warn(
+            f"{path}: elevation leaves out {' and '.join(parts)}, {share:.3g} % of its pixels here; declare "
+            "them as nodata",
+            GlaciersegWarning,
+            stacklevel=4,
+        )
+    if to_metres != 1.0:
+        warnings.warn(
+            f"{path}: heights are in {unit or 'the unit of the CRS'} and are brought to metres, times "
+            f"{to_metres:g}",
+            GlaciersegWarning,
+            stacklevel=4,
+        )
 
 
 def _on_lattice(dataset: Any, grid: Grid) -> bool:
@@ -72,4 +302,4 @@ def _on_lattice(dataset: Any, grid: Grid) -> bool:
     return own.crop(round(row), round(column), grid.height, grid.width).difference(grid) is None
 
 
-__all__ = ["TerrainReader", "open_terrain"]
+__all__ = ["TerrainReader", "open_elevation", "open_terrain"]

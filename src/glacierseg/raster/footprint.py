@@ -5,47 +5,62 @@ from typing import Any
 import numpy as np
 import rasterio.features
 from numpy.typing import NDArray
-from pyproj import Transformer
-from rasterio.coords import disjoint_bounds
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.warp import reproject, transform_bounds
+from rasterio.warp import reproject
 
+from glacierseg.raster.bounds import crs_towards, degree_box, frame_points, may_meet, move_points
 from glacierseg.raster.grid import Grid
 
-# A frame is a polygon with so many points on each side, since a side bends in another projection.
-_POINTS = 21
+# Points of one side lie at equal distances, which no projection changes so much from one to the next.
+_TORN = 100
 # Frames shrink by this share of a pixel, so that grids edge to edge do not touch by a rounding error.
 _RIM_PX = 1e-3
 
 
-def move_points(points: NDArray[np.float64], crs: CRS, target: CRS) -> NDArray[np.float64]:
-    """Returns points `(N, 2)` of one CRS in another; infinite where the other one has no place for them."""
-    # Comparing two references is slow beside the rest, and most grids of a run share one.
-    if crs is target or crs == target:
-        return points
-    to = Transformer.from_crs(crs.to_wkt(), target.to_wkt(), always_xy=True)
-    return np.column_stack(to.transform(points[:, 0], points[:, 1]))
-
-
 def frame_polygon(grid: Grid, target: Grid) -> Any:
-    """Returns a grid's ground as a polygon in the CRS of another one, empty where it has no place there."""
+    """Returns a grid's ground as a polygon in the CRS of another one, empty where it has no place there.
+
+    In degrees it lies within 180 degrees of the middle of the other grid, around a pole as a cap.
+    """
     import shapely  # noqa: PLC0415
 
-    steps = np.linspace(0, 1, _POINTS)[:-1]
-    zeros, ones = np.zeros_like(steps), np.ones_like(steps)
-    columns = np.concatenate([steps, ones, 1 - steps, zeros]) * grid.width
-    rows = np.concatenate([zeros, steps, ones, 1 - steps]) * grid.height
-    a, b, c, d, e, f = grid.transform[:6]
-    xs, ys = a * columns + b * rows + c, d * columns + e * rows + f
-    points = move_points(np.column_stack([xs, ys]), grid.crs, target.crs)
-    # A place too far away for the projection has no position there, and no ground in common.
-    polygon = shapely.Polygon(points) if np.isfinite(points).all() else shapely.Polygon()
-    return polygon if polygon.is_valid else shapely.Polygon()
+    points = move_points(frame_points(grid), grid.crs, target.crs)
+    # A place too far away for the projection has no position there, or one at the other end of the map.
+    if not np.isfinite(points).all() or _is_torn(points, target):
+        return shapely.Polygon()
+    if not target.is_geographic:
+        return _valid(shapely.Polygon(points))
+    west, south, east, north = degree_box(grid)
+    if east - west >= 360 and (south == -90 or north == 90):
+        pole = 90.0 if north == 90 else -90.0
+        around = np.append(points, points[:1], axis=0)
+        around[:, 0] = np.unwrap(around[:, 0], period=360)
+        points = np.concatenate([around, [[around[-1, 0], pole], [around[0, 0], pole]]])
+    else:
+        points[:, 0] = np.unwrap(points[:, 0], period=360)
+    middle = (target.transform * (target.width / 2, target.height / 2))[0]
+    turn = 360 * np.rint((middle - points[:, 0].mean()) / 360)
+    window = shapely.box(middle - 180, -90, middle + 180, 90)
+    copies = [_valid(shapely.Polygon(points + np.array([turn + by, 0]))) for by in (-360, 0, 360)]
+    return shapely.union_all([copy.intersection(window) for copy in copies])
+
+
+def _is_torn(points: NDArray[np.float64], target: Grid) -> bool:
+    """Whether a frame jumps from one end of a map of the world to the other."""
+    if target.is_geographic:
+        return False
+    steps = np.linalg.norm(np.diff(points, axis=0, append=points[:1]), axis=1).reshape(4, -1)
+    return bool((steps.max(axis=1) > _TORN * np.median(steps, axis=1)).any())
+
+
+def _valid(polygon: Any) -> Any:
+    return polygon if polygon.is_valid else type(polygon)()
 
 
 def footprint_on_grid(grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
     """Returns the pixels of a grid that hold any ground of another one.
+
+    Where the other one's frame has no whole image in the CRS of this grid, their centres decide.
 
     Args:
         grid: Whose ground.
@@ -56,7 +71,10 @@ def footprint_on_grid(grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
     """
     a, b, _, d, e, _ = wanted.transform[:6]
     side = min(abs(complex(a, d)), abs(complex(b, e)))
-    polygon = frame_polygon(grid, wanted).buffer(-_RIM_PX * side, join_style="mitre")
+    polygon = frame_polygon(grid, wanted)
+    if polygon.is_empty:
+        return area_on_grid(np.ones(grid.shape, bool), grid, wanted)
+    polygon = polygon.buffer(-_RIM_PX * side, join_style="mitre")
     if polygon.is_empty:
         return np.zeros(wanted.shape, bool)
     burned = rasterio.features.rasterize(
@@ -82,16 +100,9 @@ def area_on_grid(area: NDArray[np.bool_], grid: Grid, wanted: Grid) -> NDArray[n
             area.astype(np.uint8),
             moved,
             src_transform=grid.transform,
-            src_crs=grid.crs,
+            src_crs=crs_towards(grid, wanted),
             dst_transform=wanted.transform,
             dst_crs=wanted.crs,
             resampling=Resampling.nearest,
         )
     return moved.astype(bool)
-
-
-def may_meet(one: Grid, other: Grid) -> bool:
-    """Whether the upright rectangles around two grids meet; where they do not, no ground is shared."""
-    if one.crs is other.crs or one.crs == other.crs:
-        return not disjoint_bounds(one.bounds, other.bounds)
-    return not disjoint_bounds(transform_bounds(one.crs, other.crs, *one.bounds), other.bounds)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from affine import Affine
-from pyproj import Geod
 from rasterio.coords import BoundingBox
 from rasterio.crs import CRS
 from rasterio.transform import array_bounds
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
+
+from glacierseg.errors import RasterError
+from glacierseg.raster.ground import name_of_crs, sides_m
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Grid:
 
     @property
     def bounds(self) -> BoundingBox:
-        """Left, bottom, right and top in CRS units."""
-        return BoundingBox(*array_bounds(self.height, self.width, self.transform))
+        """Left, bottom, right and top in CRS units, also where rows run northward or columns westward."""
+        left, bottom, right, top = array_bounds(self.height, self.width, self.transform)
+        return BoundingBox(min(left, right), min(bottom, top), max(left, right), max(bottom, top))
 
     @property
     def is_geographic(self) -> bool:
@@ -51,23 +54,25 @@ class Grid:
 
     @cached_property
     def pixel_size_m(self) -> tuple[float, float]:
-        """Width and height of a pixel in metres; of a geographic grid at its centre, on the ellipsoid."""
-        a, b, _, d, e, _ = self.transform[:6]
-        if not self.is_geographic:
-            metres_per_unit = float(self.crs.linear_units_factor[1])
-            return math.hypot(a, d) * metres_per_unit, math.hypot(b, e) * metres_per_unit
-        column, row = self.width / 2, self.height / 2
-        geod = Geod(ellps="WGS84")
-        sides = []
-        for step_column, step_row in ((0.5, 0.0), (0.0, 0.5)):
-            west, south = self.transform * (column - step_column, row - step_row)
-            east, north = self.transform * (column + step_column, row + step_row)
-            sides.append(float(geod.inv(west, south, east, north)[2]))
-        return sides[0], sides[1]
+        """Width and height of a pixel on the ground in metres, in the middle of the grid.
+
+        Where the projection is true to scale there these are the grid's own numbers, see
+        `glacierseg.raster.ground.sides_m`; `even_pixel_m` there says whether one size serves all pixels.
+
+        Raises:
+            RasterError: The middle of the grid has no place on Earth.
+        """
+        size_m = sides_m(self.crs, self.transform, self.width / 2, self.height / 2)
+        if not all(math.isfinite(side) for side in size_m):
+            raise RasterError(
+                f"the middle of a grid has no place on Earth in {name_of_crs(self.crs)}, so its pixels have "
+                "no size on the ground; check that its CRS is the right one, or cut it into smaller scenes"
+            )
+        return size_m
 
     @property
     def pixel_area_km2(self) -> float:
-        """Area of one pixel (at the centre of a geographic grid)."""
+        """Area of one pixel on the ground, in the middle of the grid."""
         width_m, height_m = self.pixel_size_m
         return width_m * height_m / 1e6
 
@@ -103,7 +108,4 @@ class Grid:
         return None
 
 
-def name_of_crs(crs: CRS) -> str:
-    """Returns a short name of a CRS: its EPSG code, else its own name."""
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.to_dict().get("proj", crs.to_wkt()[:40]))
+__all__ = ["Grid", "name_of_crs"]

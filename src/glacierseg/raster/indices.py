@@ -2,7 +2,8 @@
 
 Inputs are reflectances or digital numbers without an offset, one array per role (`green`, `swir1`, ...).
 Ratios and normalised differences of digital numbers equal those of reflectances only without an offset.
-Where an index is undefined (its denominator is not positive, or an input is missing) the result is NaN.
+Where an index is undefined the result is NaN: where an input is missing or negative, which no reflectance is
+(atmospheric correction makes some in deep shadow), or the denominator is 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,14 +33,18 @@ class SpectralIndex:
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
-    """Divides; NaN where the denominator is not positive."""
-    undefined = np.full_like(denominator, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+    """Divides; NaN where the numerator is negative or the denominator not positive."""
+    return _quotient(numerator, denominator, (numerator >= 0) & (denominator > 0))
 
 
 def normalised_difference(first: Array, second: Array) -> Array:
-    """(first - second) / (first + second); NaN where the sum is not positive."""
-    return ratio(first - second, first + second)
+    """(first - second) / (first + second), -1 to 1; NaN where one is negative or both are 0."""
+    return _quotient(first - second, first + second, (first >= 0) & (second >= 0))
+
+
+def _quotient(numerator: Array, denominator: Array, defined: NDArray[np.bool_]) -> Array:
+    undefined = np.full_like(denominator, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=defined & (denominator > 0))
 
 
 def ndsi(green: Array, swir1: Array) -> Array:
@@ -103,7 +108,8 @@ def s3(red: Array, nir: Array, swir1: Array) -> Array:
 
     Source: Saito and Yamazaki (1999), Journal of Japan Society of Hydrology and Water Resources 12, 28-38.
     """
-    return ratio(nir * (red - swir1), (nir + red) * (nir + swir1))
+    none_negative = (red >= 0) & (nir >= 0) & (swir1 >= 0)
+    return _quotient(nir * (red - swir1), (nir + red) * (nir + swir1), none_negative)
 
 
 def brightness(blue: Array, green: Array, red: Array) -> Array:

@@ -1,15 +1,18 @@
 """Scenes as 8-bit rasters whose levels mean the same in every scene."""
 
-from collections.abc import Sequence
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import RequestError
+from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, require_output, writes
 from glacierseg.raster.ranges import (
     HIGH_PERCENTILE,
@@ -20,10 +23,22 @@ from glacierseg.raster.ranges import (
     write_ranges,
 )
 from glacierseg.raster.recipes import PHYSICAL_RANGES
+from glacierseg.raster.samples import LEAST_PIXELS, sample_values
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.units import (
+    Conversion,
+    best_conversion,
+    look_for_left_offset,
+    mending,
+    reflected_bands,
+)
 
 NODATA = 0
 DARKEST, BRIGHTEST = 1, 255
+RANGES_TAG = "GLACIERSEG_RANGES"
+"""Where a normalized scene tells its ranges, by band."""
+_MOST_OUTSIDE = 0.5
+_NAMED = 3
 
 
 @writes(out=TIFF)
@@ -38,6 +53,7 @@ def normalize_scene(
     physical: bool = False,
     compress: bool = True,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Writes a scene as 8-bit levels by per-band ranges.
 
@@ -59,11 +75,13 @@ def normalize_scene(
             from 0 to 90 degrees) instead of its percentiles.
         compress: Deflate, else uncompressed.
         progress: Told the share done.
+        say: Told in one line how much of the scene lies outside of stored ranges.
 
     Returns:
         The path of the result.
 
     Raises:
+        ValuesError: More than half of a band's pixels lie outside of its stored range.
         BandError: The stored ranges lack a band, or a band has no data to measure.
         DataError: The file of ranges is not one.
         RequestError: Its name does not end in .json, or an output is an input.
@@ -74,6 +92,14 @@ def normalize_scene(
     if ranges.suffix.lower() != ".json":
         raise RequestError(f"{ranges}: is no name for a file of ranges; end it in .json")
     measuring = not ranges.exists()
+    for own in dict.fromkeys((scene, *measure_on) if measuring else (scene,)):
+        if left := look_for_left_offset(own):
+            warnings.warn(
+                f"{own.paths[0]}: {left.in_words}; take the offset off before ranges are measured or used: "
+                f"{mending(own, left.unit.cures[0])}",
+                GlaciersegWarning,
+                stacklevel=2,
+            )
     if measuring:
         require_output(ranges)
         measured = measure_ranges(
@@ -99,16 +125,85 @@ def normalize_scene(
             "uint8",
             NODATA,
             compress=compress,
-            tags={"GLACIERSEG_RANGES": ranges.name},
+            tags={RANGES_TAG: _as_tag(scene.band_names, bounds)},
         ) as writer,
     ):
+        found, outside = np.zeros((2, len(bounds)), np.int64)
         for block in iterate_blocks(scene.grid.shape, rest):
             values, valid = reader.read(block)
             levels = np.empty(values.shape, np.uint8)
             for band, bound in enumerate(bounds):
                 levels[band] = to_levels(values[band], bound)
+                found[band] += np.count_nonzero(valid[band])
+                outside[band] += np.count_nonzero(_outside(values[band][valid[band]], bound))
             writer.write(block, levels, valid)
+        if not measuring:
+            shares = outside / np.maximum(found, 1)
+            # Of a few pixels nearly all may well lie outside.
+            _refuse_another_unit(scene, bounds, np.where(found < LEAST_PIXELS, 0, shares), str(ranges))
+            if say:
+                say(_shares_in_words(scene.band_names, shares))
     return out
+
+
+def read_ranges_tag(path: Path) -> Mapping[str, tuple[float, float]] | None:
+    """Returns the ranges by which a scene was normalized, by band; None where its file does not tell.
+
+    Raises:
+        RasterError: The file cannot be read.
+    """
+    with open_raster(path) as dataset:
+        told = dataset.tags().get(RANGES_TAG, "")
+    try:
+        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(told).items()}
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _as_tag(names: Sequence[str], bounds: Sequence[BandRange]) -> str:
+    return json.dumps({name: (bound.low, bound.high) for name, bound in zip(names, bounds, strict=True)})
+
+
+def _outside(values: NDArray[Any], bound: BandRange) -> NDArray[np.bool_]:
+    """Where values lie outside of a range; nowhere of one without width, of a band that was constant."""
+    inside: NDArray[np.bool_] = (values >= bound.low) & (values <= bound.high)
+    return np.logical_not(inside) if bound.high > bound.low else np.zeros(inside.shape, bool)
+
+
+def _shares_in_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
+    worst = np.argsort(-shares, kind="stable")[:_NAMED]
+    return "outside of the stored ranges: " + ", ".join(f"{names[i]} {shares[i]:.1%}" for i in worst)
+
+
+def _refuse_another_unit(
+    scene: Scene, bounds: Sequence[BandRange], shares: NDArray[np.float64], source: str
+) -> None:
+    if not (shares > _MOST_OUTSIDE).any():
+        return
+    words = _shares_in_words(scene.band_names, shares)
+    line = f"{scene.paths[0]}: more than half of a band lies {words} ({source})"
+    known = reflected_bands(scene.band_names)
+    light = [i for i, name in enumerate(scene.band_names) if name in known and bounds[i].high > bounds[i].low]
+    cure = (
+        "look at the unit of these bands; where it is right, measure ranges anew on all scenes together, "
+        "with --measure-on for each and another --ranges"
+    )
+    if (shares[light] > _MOST_OUTSIDE).any():
+        values = sample_values(scene.select([scene.band_names[i] for i in light]))
+
+        def misfit(conversion: Conversion) -> float:
+            after = values.astype(np.float64) * conversion.scale + conversion.offset
+            own = list(zip(after, (bounds[i] for i in light), strict=True))
+            if max(_outside(band, bound).mean() for band, bound in own) > _MOST_OUTSIDE:
+                return float("inf")
+            # A scene of next to one value lies inside of any range, and does not fill it.
+            ends = [(np.percentile(band, (LOW_PERCENTILE, HIGH_PERCENTILE)), bound) for band, bound in own]
+            gaps = [abs(low - r.low) + abs(high - r.high) for (low, high), r in ends]
+            return float(np.mean([gap / (r.high - r.low) for gap, (_, r) in zip(gaps, ends, strict=True)]))
+
+        if values.size and (found := best_conversion(misfit)):
+            cure = f"the unit of reflected light is another: {mending(scene, found.options)}"
+    raise ValuesError(f"{line}; {cure}")
 
 
 def to_levels(values: NDArray[Any], bounds: BandRange) -> NDArray[np.uint8]:

@@ -1,37 +1,340 @@
-"""Opening raster files, with one clear line for those that cannot be used."""
+"""Opening rasters: the one place that does, and that says in one line what a thing is that cannot be used.
 
+Accepted is whatever GDAL reads: GeoTIFF, JPEG 2000, virtual mosaics (VRT), a member of an archive
+(`/vsizip/scene.zip/b4.tif`) or one raster of a file of several (`NETCDF:scene.nc:red`). Rows may run
+northward or be rotated. Refused, each in words of its own, is what has no place on Earth (no CRS, one that is
+only a name, no geotransform, ground control points or RPCs instead), a mosaic that lacks a member, a raw file
+that is cut short, and what is no raster: a folder, an archive, a product, outlines.
+"""
+
+import html
+import re
+import shlex
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import rasterio
-from rasterio.errors import RasterioError
+from pyproj.exceptions import CRSError as UnknownCRSError
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
 
+# `NETCDF:scene.nc:red`; one letter would be a drive of Windows.
+_PART_OF_FILE = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
+_RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt", ".img", ".nc"})
+_LISTED = 3
 
-def open_raster(path: Path) -> Any:
+
+def open_raster(path: Path | str, **options: Any) -> Any:
     """Opens a raster for reading.
 
+    Args:
+        path: A file, or a name that GDAL knows (`/vsizip/...`, `NETCDF:...`).
+        options: GDAL's options of opening.
+
     Raises:
-        RasterError: The file is missing, is not a raster, or is a raw one that is cut short.
+        RasterError: It is missing, is not one raster, lacks a member, or is a raw one that is cut short.
     """
-    if not Path(path).exists():
+    name = _gdal_name(path)
+    if not _is_gdal_name(name) and not Path(name).exists():
         raise RasterError(f"{path}: no such file; check the path")
     try:
-        dataset = rasterio.open(path)
-    except (RasterioError, OSError) as error:
-        raise RasterError(
-            f"{path}: is not a raster that GDAL can read, or is cut short; give a whole GeoTIFF"
-        ) from error
-    _refuse_cut_envi(dataset, path)
+        with warnings.catch_warnings():
+            # What has no place is refused by `grid_of`, in words that help.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(name, **options)
+    except (RasterioError, OSError, ValueError, CPLE_BaseError) as error:
+        raise RasterError(f"{path}: {_what_it_is(Path(name))}") from error
+    try:
+        _refuse_what_shows_too_little(dataset, path)
+    except RasterError:
+        dataset.close()
+        raise
     return dataset
 
 
-def _refuse_cut_envi(dataset: Any, path: Path) -> None:
+@contextmanager
+def damage_refused(path: Path | str, what: str = "it") -> Iterator[None]:
+    """Turns whatever GDAL raises about a damaged file in the block into one clear error.
+
+    Args:
+        path: The file.
+        what: What of it cannot be read.
+
+    Raises:
+        RasterError: The file cannot be read.
+    """
+    try:
+        yield
+    except (RasterioError, OSError, CPLE_BaseError) as error:
+        raise RasterError(
+            f"{path}: {what} cannot be read; the file is truncated or damaged, copy it again"
+        ) from error
+
+
+def _refuse_what_shows_too_little(dataset: Any, path: Path | str) -> None:
+    if not dataset.count:
+        raise RasterError(f"{path}: {_several(dataset, Path(path))}")
+    _refuse_missing_members(dataset, path)
+    _refuse_cut_envi(dataset, path)
+
+
+def files_behind(path: Path | str) -> tuple[Path, ...]:
+    """Returns the files of this machine that a raster is read from: itself, or the archive that holds it."""
+    name = _gdal_name(path)
+    if not _is_gdal_name(name):
+        return (Path(name),) if _exists(Path(name)) else ()
+    name = re.sub("/+", "/", name)
+    for start in (at for at, letter in enumerate(name) if letter in '/:"'):
+        inner = Path(name[start + 1 :].strip('"') if name[start] != "/" else name[start:])
+        for candidate in (inner, *inner.parents, Path(str(inner).rpartition(":")[0].strip('"') or ".")):
+            if candidate.is_file():
+                return (candidate,)
+    return ()
+
+
+def has_header(path: Path) -> bool:
+    """Whether a raw raster's header (`.hdr`) lies beside a file."""
+    return any(header.exists() for header in (path.with_suffix(".hdr"), Path(f"{path}.hdr")))
+
+
+def grid_of(dataset: Any) -> Grid:
+    """Returns the grid of an open raster; of a CRS with heights only what is horizontal.
+
+    Raises:
+        RasterError: It has no place on Earth: no CRS, one that is only a name, or no geotransform.
+    """
+    name = dataset.name
+    points, _ = dataset.gcps
+    if points and dataset.transform.is_identity:
+        raise RasterError(
+            f"{name}: lies on {len(points)} ground control points and has no geotransform; warp it first, "
+            f"for example with `{_warp(name)}`"
+        )
+    if dataset.transform.is_identity and dataset.rpcs is not None:
+        raise RasterError(
+            f"{name}: lies by rational polynomials (RPCs) and has no geotransform; orthorectify it first, "
+            "for example with GDAL's `gdalwarp -rpc` or in QGIS"
+        )
+    if dataset.transform.is_identity:
+        raise RasterError(
+            f"{name}: has no geotransform, so its pixels have no place and no size; give it one, for example "
+            f"`{edit_info(dataset, '--transform', '[30, 0, LEFT, 0, -30, TOP]')}` with the numbers of its "
+            "upper left corner"
+        )
+    if not dataset.transform.determinant:
+        raise RasterError(f"{name}: its geotransform gives pixels no area; write it anew")
+    if dataset.crs is None:
+        raise RasterError(
+            f"{name}: has no CRS; assign the right one, for example with "
+            f"`{edit_info(dataset, '--crs', 'EPSG:32643')}`"
+        )
+    return Grid(_horizontal(dataset, name), dataset.transform, dataset.height, dataset.width)
+
+
+def _horizontal(dataset: Any, name: str) -> CRS:
+    """Returns the CRS without heights; what is neither degrees nor a projection has no place on Earth."""
+    known = _known_crs(dataset.crs.to_wkt())
+    if isinstance(known, str):
+        raise RasterError(
+            f"{name}: {known}; assign the right one, for example with "
+            f"`{edit_info(dataset, '--crs', _code_by_name(dataset.crs.to_wkt()) or 'EPSG:32643')}`"
+        )
+    return known or dataset.crs
+
+
+@lru_cache(maxsize=64)
+def _known_crs(wkt: str) -> CRS | str | None:
+    """The horizontal part of a CRS, None when it is that already, or words when it has no place."""
+    try:
+        crs = pyproj.CRS.from_wkt(wkt)
+    except UnknownCRSError:
+        return "its CRS cannot be understood"
+    parts = crs.sub_crs_list if crs.is_compound else []
+    flat = parts[0] if parts else crs
+    if not (flat.is_geographic or flat.is_projected):
+        return f"its CRS {flat.name!r} is only a name or not one of the Earth's surface"
+    if not parts and len(crs.axis_info) == 2:
+        return None
+    return CRS.from_wkt(flat.to_2d().to_wkt())
+
+
+def _code_by_name(wkt: str) -> str | None:
+    """The code of the CRS that a name alone means."""
+    quoted = re.search(r'"([^"]+)"', wkt)
+    try:
+        code = pyproj.CRS.from_user_input(quoted[1]).to_epsg() if quoted else None
+    except UnknownCRSError:
+        return None
+    return f"EPSG:{code}" if code else None
+
+
+def _warp(name: str) -> str:
+    return shlex.join(["rio", "warp", name, "WARPED.tif", "--dst-crs", "EPSG:4326"])
+
+
+def edit_info(dataset: Any, *words: str) -> str:
+    """Returns a command that changes what a file says of itself: in place where that is safe, else in a copy.
+
+    GDAL refuses to edit a cloud-optimised GeoTIFF and cannot edit many other formats, and what it would write
+    beside them or into a mosaic others do not read.
+
+    Args:
+        dataset: An open rasterio dataset.
+        words: Options of `rio edit-info`.
+    """
+    name = dataset.name
+    is_cloud_optimised = dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+    if dataset.driver == "GTiff" and not is_cloud_optimised and not _is_gdal_name(name):
+        return shlex.join(["rio", "edit-info", *words, name])
+    stem = re.sub(r"[^\w. -]", "_", Path(name).stem)
+    edited = f"EDITED_{stem}.tif"
+    copy = ["rio", "convert", name, edited]
+    if not {"--crs", "--transform"} & set(words):
+        # It keeps the names of bands, but wants to know where they lie.
+        every = ",".join(map(str, dataset.indexes))
+        copy = ["glacierseg", "prepare", "select", name, "--bands", every, "--out", edited]
+    return f"{shlex.join(copy)} && {shlex.join(['rio', 'edit-info', *words, edited])}"
+
+
+def _is_gdal_name(name: str) -> bool:
+    return name.startswith("/vsi") or _PART_OF_FILE.match(name) is not None
+
+
+def _gdal_name(path: Path | str) -> str:
+    """Returns a name as GDAL wants it: paths lose one of two slashes that follow one another."""
+    name = str(path)
+    handler = re.match(r"/vsi\w+/", name)
+    if handler is None:
+        return name
+    rest = name[handler.end() :]
+    if re.match(r"https?:/[^/]", rest):
+        return handler[0] + rest.replace(":/", "://", 1)
+    first = Path(rest.split("/")[0])
+    if not rest.startswith("/") and not first.exists() and Path("/" + rest.split("/")[0]).exists():
+        return f"{handler[0]}/{rest}"
+    return name
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _what_it_is(path: Path) -> str:
+    """Names what could not be opened, and what to do with it."""
+    product = _product(path)
+    if product:
+        return product
+    if path.is_dir():
+        found = sorted(one.name for one in path.iterdir() if one.suffix.lower() in _RASTER_SUFFIXES)
+        listed = ", ".join(found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
+        return f"is a folder, not a raster; give the file{f' ({listed})' if found else ''}"
+    if members := _archive_members(path):
+        handler = "vsizip" if zipfile.is_zipfile(path) else "vsitar"
+        rasters = [one for one in members if Path(one).suffix.lower() in _RASTER_SUFFIXES]
+        if rasters:
+            return f"is an archive; give a raster in it, for example /{handler}/{path.resolve()}/{rasters[0]}"
+        return "is an archive without a raster that is known by its name; unpack it and give a file"
+    if path.suffix.lower() in {".shp", ".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml"}:
+        return "holds outlines, not a raster; give a raster (are two arguments the wrong way round?)"
+    return "is not a raster that GDAL can read, or is cut short; give a whole GeoTIFF"
+
+
+def _product(path: Path) -> str | None:
+    """Names an agency's product by what a folder, an archive or a file of metadata holds."""
+    if path.is_dir():
+        names = [one.name for one in path.iterdir()]
+    else:
+        names = [path.name, *(Path(one).name for one in _archive_members(path))]
+    if any(re.fullmatch(r"MTD_MSIL(1C|2A)\.xml|manifest\.safe", one) for one in names):
+        return (
+            "is a Sentinel-2 product, not a raster; give its bands (IMG_DATA/R10m/*_B02_10m.jp2 and so on) "
+            "to `glacierseg prepare stack`"
+        )
+    if any(re.search(r"_MTL\.(txt|xml|json)$", one) for one in names):
+        return (
+            "is a Landsat product, not a raster; give its bands (*_SR_B2.TIF and so on) to "
+            "`glacierseg prepare stack`"
+        )
+    return None
+
+
+def _archive_members(path: Path) -> list[str]:
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return archive.namelist()
+        if path.is_file() and tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive:
+                return archive.getnames()
+    except (OSError, zipfile.BadZipFile, tarfile.TarError):
+        pass
+    return []
+
+
+def _several(dataset: Any, path: Path) -> str:
+    """Words for a file without a raster of its own, such as a NetCDF of several variables."""
+    parts = list(dataset.subdatasets)
+    if product := _product(path):
+        return product
+    if not parts:
+        return "holds no raster; give another file"
+    listed = ", ".join(f"'{one}'" for one in parts[:_LISTED]) + (", ..." if len(parts) > _LISTED else "")
+    return f"holds {len(parts)} rasters; give one or several of them by name: {listed}"
+
+
+def mosaic_members(path: Path) -> Iterator[Path]:
+    """Yields the files that a virtual mosaic names, whether they exist or not, without GDAL's own names.
+
+    Args:
+        path: A VRT.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for facts, name in re.findall(r"<Source(?:Filename|Dataset)([^>]*)>([^<]*)<", text):
+        member = html.unescape(name.strip())
+        if member and not _is_gdal_name(member) and "://" not in member and not member.startswith("<"):
+            yield path.parent / member if re.search(r'relativeToVRT\s*=\s*"1"', facts) else Path(member)
+
+
+def _refuse_missing_members(dataset: Any, path: Path | str) -> None:
+    """What a mosaic's missing members would show reads as no data, or fails later in other words."""
+    if dataset.driver != "VRT":
+        return
+    waiting, seen = [Path(path)], set()
+    while waiting:
+        mosaic = waiting.pop()
+        seen.add(mosaic)
+        for member in mosaic_members(mosaic):
+            if not _exists(member):
+                raise RasterError(
+                    f"{mosaic}: is a mosaic that shows {member}, which is missing; put that file back, or "
+                    "make the mosaic again without it"
+                )
+            if member.suffix.lower() == ".vrt" and member not in seen:
+                waiting.append(member)
+
+
+def _refuse_cut_envi(dataset: Any, path: Path | str) -> None:
     """What an ENVI file lacks GDAL reads as zeros, without a word, since such files may be sparse."""
-    if dataset.driver != "ENVI":
+    if dataset.driver != "ENVI" or _is_gdal_name(str(path)):
         return
     header = {key.lower(): text.strip() for key, text in dataset.tags(ns="ENVI").items()}
     if header.get("file_compression", "0") != "0":
@@ -41,26 +344,6 @@ def _refuse_cut_envi(dataset: Any, path: Path) -> None:
     promised += int(offset) if offset.isdecimal() else 0
     found = Path(path).stat().st_size
     if found < promised:
-        dataset.close()
         raise RasterError(
             f"{path}: has {found} bytes where its header tells of {promised}; it is cut short, copy it again"
         )
-
-
-def has_header(path: Path) -> bool:
-    """Whether a raw raster's header (`.hdr`) lies beside a file."""
-    return any(header.exists() for header in (path.with_suffix(".hdr"), Path(f"{path}.hdr")))
-
-
-def grid_of(dataset: Any) -> Grid:
-    """Returns the grid of an open raster.
-
-    Raises:
-        RasterError: It has no CRS.
-    """
-    if dataset.crs is None:
-        raise RasterError(
-            f"{dataset.name}: has no CRS; assign the right one, for example with "
-            f"`rio edit-info --crs EPSG:32643 {dataset.name}`"
-        )
-    return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)

@@ -1,80 +1,121 @@
-"""Vector files: one way to read them, with one rule for files with several layers.
+"""The one reader of vector files: outlines of glaciers, other polygons, and lines.
 
-A layer that is named is taken. Without a name a file with one layer of the wanted shapes is taken as it is,
-whatever tables, styles and layers of other shapes it holds besides. Of several such layers none is taken
-unasked, except where a command has names that it prefers; the error lists them and the option to say which.
+`vector_files` opens them and says which layer is read.
+
+Accepted: every format that GDAL reads, GeoParquet, zip archives with one vector file in them, folders of
+Shapefiles; any CRS with a place on Earth; holes wound either way; curves (straightened), heights and
+measures (dropped).
+
+Corrected, and said in one sentence that counts it (a `GlaciersegWarning`): polygons are taken out of
+GeometryCollections; outlines that cross or overlap themselves are mended before any area is taken; what is
+NULL, empty, of other shapes or without area is left out. Of glaciers besides: GLIMS files
+(`mend.glacier_boundaries`), rows that are parts of one glacier and ids that are none (`mend.join_parts`),
+ground that lies in two outlines (`mend.count_once`).
+
+Refused, in one line: what is no vector file; a CRS that is missing or only a name; coordinates that cannot be
+of the CRS; a file without the wanted shapes.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from glacierseg.errors import RequestError, TruthError, did_you_mean
-from glacierseg.raster.grid import Grid, name_of_crs
+from rasterio.crs import CRS
 
-VECTOR_SUFFIXES = frozenset(
-    {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml", ".gdb", ".sqlite", ".zip"}
+from glacierseg.errors import GlaciersegWarning, RequestError, TruthError, did_you_mean
+from glacierseg.raster.bounds import boxes_in, near_boxes, wrap_towards
+from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.vector_files import (
+    VECTOR_SUFFIXES,
+    Kind,
+    is_vector,
+    one_layer_each,
+    own_layers,
+    read_own,
+    read_table,
+    refuse_layer_of_raster,
 )
-Shapes = Literal["polygons", "lines"]
+
+Shapes = Literal["glaciers", "polygons", "lines"]
+"""Glaciers are polygons that are told apart; other polygons are areas, such as a zone or part of a scene."""
 PIXEL_EXACT = ("raw",)
 """The layer of this package's own files that gives back the very pixels it was drawn from."""
-_GEOMETRIES = {"polygons": ("Polygon", "MultiPolygon"), "lines": ("LineString", "MultiLineString")}
-_WORDS = {"polygons": ("Polygon", "Surface"), "lines": ("String", "Curve"), "points": ("Point",)}
-
-
-def is_vector(path: Path) -> bool:
-    """Whether a path names outlines rather than a raster."""
-    return path.suffix.lower() in VECTOR_SUFFIXES
+OUTLINE_ID = "_outline_id"
+"""The column that `read_shapes` gives glaciers: an id for each, there once."""
+_ASSIGN = "in QGIS: Processing Toolbox > Vector general > Assign projection"
 
 
 def read_shapes(
     path: Path,
     *,
     layer: str | None = None,
-    shapes: Shapes = "polygons",
+    shapes: Shapes = "glaciers",
     option: str = "--layer",
     prefer: Sequence[str] = (),
+    id_column: str | None = None,
+    grid: Grid | None = None,
+    notes: list[str] | None = None,
 ) -> Any:
-    """Reads polygons or lines of a vector file of any format, in its own CRS.
+    """Reads the polygons or lines of a vector file, in its own CRS, by the rules of this module.
 
     Args:
-        path: Any vector format that GDAL reads, or GeoParquet.
+        path: The file.
         layer: Which layer; see the rule above when None.
-        shapes: Which shapes are wanted; others are left out, as are empty ones.
+        shapes: Which shapes are wanted.
         option: Where the user says which layer, for the error.
         prefer: Of several layers the first of these names is taken when none is asked for.
+        id_column: Of glaciers the column of ids; see `mend.join_parts` when None.
+        grid: Only what meets this one, in its CRS.
+        notes: Where the sentence about what was corrected goes; it is a warning when None.
 
     Returns:
-        A GeoDataFrame of at least one shape, numbered from 0.
+        A GeoDataFrame of at least one shape, numbered from 0. Glaciers have the column `OUTLINE_ID`, valid
+        polygons and no ground in common but slivers.
 
     Raises:
-        TruthError: The file is missing, unreadable, has no such layer, no CRS or no such shape, or has
-            several layers and nothing says which is meant.
+        TruthError: The file is missing, unreadable, has no such layer, no usable CRS or no such shape, has
+            several layers and nothing says which is meant, or no shape meets the grid.
+        RequestError: It has no layers but one is asked for, or no such column.
     """
-    import geopandas as gpd  # noqa: PLC0415  (takes half a second)
+    import numpy as np  # noqa: PLC0415
+
+    from glacierseg.raster import mend  # noqa: PLC0415  (takes half a second)
 
     path = Path(path)
-    if not path.exists():
-        raise TruthError(f"{path}: no such file; check the path")
-    try:
-        if path.suffix.lower() == ".parquet":
-            _refuse_layer(path, layer, "is GeoParquet", option)
-            table = gpd.read_parquet(path)
+    kind: Kind = "lines" if shapes == "lines" else "polygons"
+    table, said = read_table(path, layer, kind, option, prefer)
+    given = table.geometry.to_numpy()
+    found = mend.lines_of(given) if kind == "lines" else mend.polygons_of(given)
+    said += mend.about_shapes(given, found, kind)
+    table = table.set_geometry(found, crs=table.crs)[[shape is not None for shape in found]]
+    if table.empty:
+        what = "outlines, not points or lines" if kind == "polygons" else "lines, not points or outlines"
+        raise TruthError(f"{path}: holds no {kind}; give {what}")
+    table = _with_place(table, path)
+    if shapes == "glaciers":
+        table, clauses = mend.glacier_boundaries(table)
+        said += clauses
+        if table.empty:
+            raise TruthError(
+                f"{path}: none of its GLIMS line types is glac_bound, the boundary of a glacier; give the "
+                "file that holds the boundaries"
+            )
+        table, ids, clauses = mend.join_parts(table, _asked_column(path, table, id_column))
+        table = table.assign(**{OUTLINE_ID: np.asarray(ids, object)})
+        said += clauses
+    if grid is not None:
+        table = outlines_near(table, grid, path)
+    if shapes == "glaciers":
+        table, clauses = mend.count_once(table)
+        said += clauses
+    if said:
+        sentence = f"{path}: {'; '.join(said)}"
+        if notes is None:
+            warnings.warn(sentence, GlaciersegWarning, stacklevel=2)
         else:
-            table = gpd.read_file(path, layer=_layer_of(path, layer, shapes, option, prefer))
-    except ImportError as error:
-        raise RequestError(f"{path}: GeoParquet needs pyarrow; pip install 'glacierseg[parquet]'") from error
-    except (RuntimeError, ValueError, OSError) as error:
-        raise TruthError(f"{path}: {shapes} cannot be read ({error}); give a vector file") from error
-    what = "outlines, not points or lines" if shapes == "polygons" else "lines, not points or outlines"
-    if not isinstance(table, gpd.GeoDataFrame):
-        raise TruthError(f"{path}: holds no {shapes}; give {what}")
-    if table.crs is None:
-        raise TruthError(f"{path}: {shapes} have no CRS; assign the right one, for example in QGIS")
-    wanted = table.geom_type.isin(_GEOMETRIES[shapes]) & ~table.geometry.is_empty
-    if not wanted.any():
-        raise TruthError(f"{path}: holds no {shapes}; give {what}")
-    return table[wanted].reset_index(drop=True)
+            notes.append(sentence)
+    return table.reset_index(drop=True)
 
 
 def read_outlines(
@@ -84,6 +125,8 @@ def read_outlines(
     layer: str | None = None,
     option: str = "--truth-layer",
     prefer: Sequence[str] = PIXEL_EXACT,
+    shapes: Shapes = "glaciers",
+    notes: list[str] | None = None,
 ) -> Any:
     """Reads the outlines that meet a grid, in the grid's CRS.
 
@@ -93,6 +136,8 @@ def read_outlines(
         layer: As for `read_shapes`.
         option: As for `read_shapes`.
         prefer: As for `read_shapes`; here they become pixels.
+        shapes: As for `read_shapes`.
+        notes: As for `read_shapes`.
 
     Returns:
         A GeoDataFrame of polygons.
@@ -100,7 +145,7 @@ def read_outlines(
     Raises:
         TruthError: As `read_shapes`, or no polygon meets the grid.
     """
-    return outlines_near(read_shapes(path, layer=layer, option=option, prefer=prefer), grid, path)
+    return read_shapes(path, layer=layer, shapes=shapes, option=option, prefer=prefer, grid=grid, notes=notes)
 
 
 def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
@@ -114,11 +159,10 @@ def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
     Raises:
         TruthError: No polygon meets the grid.
     """
-    from rasterio.warp import transform_bounds  # noqa: PLC0415
-
     # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.
-    west, south, east, north = transform_bounds(grid.crs, table.crs.to_wkt(), *grid.bounds, densify_pts=21)
-    near = table.cx[west:east, south:north].to_crs(grid.crs.to_wkt())
+    boxes = boxes_in(grid, CRS.from_wkt(table.crs.to_wkt()))
+    near = table[near_boxes(table.bounds.to_numpy(), boxes)].to_crs(grid.crs.to_wkt())
+    near = near.set_geometry(wrap_towards(near.geometry.to_numpy(), grid), crs=near.crs)
     left, bottom, right, top = grid.bounds
     near = near.cx[left:right, bottom:top]
     if near.empty:
@@ -129,80 +173,59 @@ def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
     return near
 
 
-def refuse_layer_of_raster(path: Path, layer: str | None, option: str = "--truth-layer") -> None:
-    """Raises RequestError when a layer is asked for of a raster, which has none."""
-    if not is_vector(path):
-        _refuse_layer(path, layer, "is a raster", option)
-
-
-def one_layer_each(
-    paths: Sequence[Path], layers: Sequence[str | None] | None, option: str = "--truth-layer"
-) -> list[str | None]:
-    """Shares out layers among files: one for all vector files, or one for each of all files in their order.
-
-    Args:
-        paths: The files, rasters among them.
-        layers: None, one, or as many as there are files.
-        option: Where the user says which, for the error.
-
-    Raises:
-        RequestError: There are others, or one for rasters alone.
-    """
-    if not layers:
-        return [None] * len(paths)
-    if len(layers) == len(paths):
-        return list(layers)
-    if len(layers) != 1:
-        raise RequestError(
-            f"{len(layers)} x {option} for {len(paths)} files; give one for all, or one for each in order"
-        )
-    if paths and not any(is_vector(path) for path in paths):
-        refuse_layer_of_raster(paths[0], layers[0], option)
-    return [layers[0] if is_vector(path) else None for path in paths]
-
-
-def _refuse_layer(path: Path, layer: str | None, what: str, option: str) -> None:
-    if layer is not None:
-        raise RequestError(f"{path}: {what} and has no layers; leave {option} {layer} out")
-
-
-def _layer_of(path: Path, asked: str | None, shapes: Shapes, option: str, prefer: Sequence[str]) -> str:
-    """Returns the layer to read, by the rule of this module."""
-    import pyogrio  # noqa: PLC0415
-
-    kinds = {str(name): kind for name, kind in pyogrio.list_layers(path)}
-    fitting = [name for name, kind in kinds.items() if kind is not None and _may_hold(str(kind), shapes)]
-    if asked is not None:
-        if asked in kinds:
-            return asked
+def _with_place(table: Any, path: Path) -> Any:
+    """Refuses a CRS without a place on Earth, and leaves heights out of one that has them."""
+    crs = table.crs
+    if crs is None or crs.name.lower().startswith("undefined"):
+        lost = ""
+        if path.suffix.lower() == ".shp":
+            lost = f"copy the .prj that belongs to it to {path.with_suffix('.prj')}, or "
+        raise TruthError(f"{path}: has no CRS; {lost}assign the right one {_ASSIGN}, and give the result")
+    flat = crs.to_2d()
+    if not (flat.is_geographic or flat.is_projected):
         raise TruthError(
-            f"{path}: has no layer {asked!r}{did_you_mean(asked, kinds)}; "
-            f"its layers of {shapes} are {', '.join(fitting) or 'none'}"
+            f"{path}: its CRS is only a name ({crs.name}) and says no place on Earth; assign the right one "
+            f"{_ASSIGN}, and give the result"
         )
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise TruthError(f"{path}: holds no {shapes} in its layers {', '.join(kinds) or '(none)'}")
-    for name in prefer:
-        if name in fitting:
-            return name
-    raise TruthError(f"{path}: has the layers {', '.join(fitting)}; say which with {option}")
+    west, south, east, north = table.total_bounds
+    degrees = flat.is_geographic and flat.axis_info[0].unit_name == "degree"
+    far, high = (360, 90.001) if degrees else (1e9, 1e9)
+    if max(-west, east) > far or max(-south, north) > high:
+        cure = f"assign the right CRS {_ASSIGN}, and give the result"
+        if degrees and path.suffix.lower() in {".geojson", ".json"}:
+            cure = (
+                'a GeoJSON without "crs" is in degrees; after its first { add "crs": {"type": "name", '
+                '"properties": {"name": "EPSG:CODE"}}, with the code of the right CRS'
+            )
+        raise TruthError(
+            f"{path}: its coordinates ({west:.6g} {south:.6g} to {east:.6g} {north:.6g}) cannot be "
+            f"{'degrees' if degrees else 'places'} of its CRS {flat.name}; {cure}"
+        )
+    return table if flat == crs else table.set_crs(flat, allow_override=True)
 
 
-def _may_hold(kind: str, shapes: Shapes) -> bool:
-    """Whether a layer of some geometry type may hold polygons, or lines; one of unknown type may."""
-    named = next((one for one, words in _WORDS.items() if any(word in kind for word in words)), shapes)
-    return named == shapes
+def _asked_column(path: Path, table: Any, wanted: str | None) -> str | None:
+    if wanted is None:
+        return None
+    names = [str(name) for name in table.columns if name != table.geometry.name]
+    found = next((name for name in names if name.lower() == wanted.lower()), None)
+    if found is None:
+        raise RequestError(
+            f"{path}: has no column {wanted!r}{did_you_mean(wanted, names)}; "
+            f"its columns are {', '.join(names)}"
+        )
+    return found
 
 
 __all__ = [
+    "OUTLINE_ID",
     "VECTOR_SUFFIXES",
     "is_vector",
     "one_layer_each",
     "outlines_near",
+    "own_layers",
     "read_outlines",
+    "read_own",
     "read_shapes",
     "refuse_layer_of_raster",
 ]

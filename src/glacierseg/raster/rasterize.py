@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Geod
 from rasterio.features import rasterize
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_writer
+from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
@@ -59,7 +59,7 @@ def rasterize_file(
         RequestError: The least area or the rim is negative.
         OutputError: The result cannot be written.
     """
-    import shapely  # noqa: PLC0415  (with geopandas, half a second)
+    from glacierseg.raster.mend import areas_km2  # noqa: PLC0415  (with geopandas, half a second)
 
     if min_area_km2 < 0 or ignore_rim_m < 0:
         raise RequestError("least area and ignored rim must not be negative; leave them out for none")
@@ -70,13 +70,53 @@ def rasterize_file(
     around = grid.crop(-margin_px, -margin_px, grid.height + 2 * margin_px, grid.width + 2 * margin_px)
     table = read_outlines(outlines, around, layer=layer, option="--layer")
     if min_area_km2 > 0:
-        areas_km2 = _areas_km2(table)
-        table = table[areas_km2 >= min_area_km2]
+        areas = areas_km2(table.geometry, table.crs)
+        table = table[areas >= min_area_km2]
         if table.empty:
             raise TruthError(
                 f"{outlines}: no outline in the scene has {min_area_km2:g} km2 or more (the largest has "
-                f"{areas_km2.max():.3g} km2); lower the least area"
+                f"{areas.max():.3g} km2); lower the least area"
             )
+    return burn_outlines(
+        table,
+        grid,
+        out,
+        all_touched=all_touched,
+        ignore_rim_m=ignore_rim_m,
+        compress=compress,
+        progress=progress,
+    )
+
+
+def burn_outlines(
+    table: Any,
+    grid: Grid,
+    out: Path,
+    *,
+    all_touched: bool = False,
+    ignore_rim_m: float = 0.0,
+    compress: bool = True,
+    progress: Progress | None = None,
+) -> Path:
+    """Burns outlines into a mask file block by block.
+
+    Args:
+        table: GeoDataFrame of polygons in the grid's CRS.
+        grid: Where the mask shall lie.
+        out: As for `rasterize_file`.
+        all_touched: As for `rasterize_file`.
+        ignore_rim_m: As for `rasterize_file`.
+        compress: As for `rasterize_file`.
+        progress: As for `rasterize_file`.
+
+    Returns:
+        The path of the result.
+
+    Raises:
+        OutputError: The result cannot be written.
+    """
+    import shapely  # noqa: PLC0415
+
     shapes = table.geometry.to_numpy()
     rim = _rim(table, grid, ignore_rim_m) if ignore_rim_m > 0 else np.empty(0, object)
     trees = shapely.STRtree(shapes), shapely.STRtree(rim)
@@ -99,13 +139,6 @@ def _burn(mask: NDArray[np.uint8], grid: Grid, shapes: Any, value: int, *, all_t
         rasterize(shapes, out=mask, transform=grid.transform, default_value=value, all_touched=all_touched)
 
 
-def _areas_km2(table: Any) -> Any:
-    """Areas on the WGS 84 ellipsoid."""
-    geod = Geod(ellps="WGS84")
-    in_degrees = table.geometry.to_crs("EPSG:4326")
-    return in_degrees.map(lambda shape: abs(geod.geometry_area_perimeter(shape)[0]) / 1e6)
-
-
 def _rim(table: Any, grid: Grid, distance_m: float) -> Any:
     """Pieces of the ground within a distance of the boundary of all glaciers together, in the grid's CRS."""
     import geopandas as gpd  # noqa: PLC0415
@@ -115,4 +148,4 @@ def _rim(table: Any, grid: Grid, distance_m: float) -> Any:
     united = shapely.union_all(shapely.make_valid(table.geometry.to_crs(metric).to_numpy()))
     lines = shapely.get_parts(shapely.boundary(shapely.get_parts(united)))
     rim = gpd.GeoSeries(shapely.buffer(lines, distance_m), crs=metric)
-    return rim.to_crs(grid.crs.to_wkt()).to_numpy()
+    return wrap_towards(rim.to_crs(grid.crs.to_wkt()).to_numpy(), grid)

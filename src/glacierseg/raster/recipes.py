@@ -93,14 +93,10 @@ def find_inputs(
     Raises:
         BandError: An input is missing, or two bands have the same role.
     """
-    by_role: dict[str, str] = {}
-    doubled: dict[str, str] = {}
+    by_role: dict[str, list[str]] = {}
     for name in available:
-        role = role_of(name, sensor)
-        if role in by_role:
-            doubled[role] = name
-        elif role is not None:
-            by_role[role] = name
+        if (role := role_of(name, sensor)) is not None:
+            by_role.setdefault(role, []).append(name)
     inputs: dict[str, str] = {}
     for name in wanted:
         if name in available:
@@ -108,17 +104,22 @@ def find_inputs(
             continue
         if name in TERRAIN:
             continue
-        needs = INDICES[name].roles if name in INDICES else (name,)
-        for need in needs:
+        for need in INDICES[name].roles if name in INDICES else (name,):
             if need not in by_role:
                 raise BandError(_missing(name, need, available, sensor, source))
-            if need in doubled:
-                raise BandError(
-                    f"{source}: {by_role[need]!r} and {doubled[need]!r} both look like {need}; "
-                    "give the input bands names of their own"
-                )
-            inputs[need] = by_role[need]
+            inputs[need] = _only_one(need, by_role[need], source)
     return inputs
+
+
+def _only_one(role: str, found: Sequence[str], source: str) -> str:
+    """Returns the band of a role; an exact name wins, `red` over `red 2`."""
+    chosen = [band for band in found if band.casefold() == role] or found
+    if len(chosen) > 1:
+        raise BandError(
+            f"{source}: {chosen[0]!r} and {chosen[1]!r} both look like {role}; leave one of them out, or say "
+            "which is which with --names"
+        )
+    return chosen[0]
 
 
 def _missing(name: str, need: str, available: Sequence[str], sensor: str | None, source: str) -> str:
@@ -129,9 +130,6 @@ def _missing(name: str, need: str, available: Sequence[str], sensor: str | None,
             f"{', '.join(available)}"
         )
     purpose = f"{need}, which {name} is made from" if name != need else need
-    cure = (
-        f"give it, or leave {name} out of the recipe"
-        if sensor
-        else "say what the bands are: give a sensor, or names such as blue, green, red, nir, swir1"
-    )
+    numbers = "" if sensor else "what their numbers mean with --sensor, or "
+    cure = f"say {numbers}what they are in file order with --names, or leave {name} out of the recipe"
     return f"{source}: has no band for {purpose} (its bands are {', '.join(available)}); {cure}"

@@ -1,4 +1,9 @@
-"""Scenes: multi-band rasters whose bands are known by name, from one file or several on one grid."""
+"""Scenes: multi-band rasters whose bands are known by name, from one file or several on one grid.
+
+`open_scene` accepts what `raster.open` does. Scale and offset of the files are applied; each band has its own
+nodata; masks, alpha bands, NaN and infinities are no data; an alpha band is no band of the scene. It refuses
+files on different grids, doubled names and names of another number than the bands.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,43 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError, did_you_mean
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, has_header, open_raster
-
-
-@dataclass(frozen=True)
-class Band:
-    """One named layer of a scene.
-
-    Attributes:
-        name: Unique within its scene.
-        path: The file it lies in.
-        index: Its 1-based number in that file.
-        dtype: Data type of the values that are read, by its numpy name.
-        nodata: Value of pixels without data as stored, if one is declared.
-        scale: Stored values times this ...
-        offset: ... plus this are read (see `Scene.rescaled`).
-    """
-
-    name: str
-    path: Path
-    index: int
-    dtype: str
-    nodata: float | None
-    scale: float = 1.0
-    offset: float = 0.0
-
-    def meaning(self, layer: NDArray[Any]) -> NDArray[Any]:
-        """Returns what stored values of any shape stand for."""
-        if (self.scale, self.offset) == (1.0, 0.0):
-            return layer
-        meant: NDArray[Any] = layer.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
-        return meant
+from glacierseg.raster.open import files_behind, grid_of, has_header, open_raster
+from glacierseg.raster.values import Band, FileReader, bands_of
 
 
 @dataclass(frozen=True)
@@ -80,10 +54,10 @@ class Scene:
             RasterError: A mosaic cannot be read.
         """
         found: dict[Path, None] = {}
-        waiting = list(self.paths)
+        waiting = [file for path in self.paths for file in files_behind(path)]
         while waiting:
             path = waiting.pop(0)
-            if path in found or not _is_there(path):
+            if path in found or not files_behind(path):
                 continue
             found[path] = None
             if path.suffix.lower() == ".vrt":
@@ -163,10 +137,10 @@ class SceneReader:
 
     def __init__(self, scene: Scene, datasets: dict[Path, Any]) -> None:
         self.scene = scene
-        self._datasets = datasets
-        self._masked_paths = [
-            path for path, dataset in datasets.items() if is_masked(dataset, path, scene.bands)
-        ]
+        self._files = []
+        for path, dataset in datasets.items():
+            positions = [i for i, band in enumerate(scene.bands) if band.path == path]
+            self._files.append((positions, FileReader(dataset, path, [scene.bands[i] for i in positions])))
         # One file gives all values as they are wanted: they need no second place in memory.
         self._stored_as_meant = len(datasets) == 1 and all(
             (band.scale, band.offset, np.dtype(band.dtype)) == (1.0, 0.0, scene.dtype) for band in scene.bands
@@ -221,67 +195,18 @@ class SceneReader:
         shape = int(window.height), int(window.width)
         values = np.empty((len(self.scene.bands), *shape), self.scene.dtype)
         valid = np.ones(shape, bool)
-        for path, dataset in self._datasets.items():
-            positions = [i for i, band in enumerate(self.scene.bands) if band.path == path]
-            try:
-                layers = dataset.read(
-                    [self.scene.bands[i].index for i in positions],
-                    window=window,
-                    out=values if self._stored_as_meant else None,
-                )
-                if path in self._masked_paths:
-                    valid &= dataset.dataset_mask(window=window) > 0
-            except (RasterioError, OSError) as error:
-                raise RasterError(
-                    f"{path}: pixels near row {int(window.row_off)} cannot be read; the file is truncated or "
-                    "damaged, copy it again"
-                ) from error
+        for positions, file in self._files:
+            layers, shown = file.read(window, out=values if self._stored_as_meant else None)
+            if shown is not None:
+                valid &= shown if shown.ndim == 2 else shown.all(axis=0)
             for position, layer in zip(positions, layers, strict=True):
                 band = self.scene.bands[position]
-                valid &= has_data(layer, band.nodata)
+                valid &= band.has_data(layer)
                 if not self._stored_as_meant:
                     values[position] = band.meaning(layer)
         if not valid.all():
             values[:, ~valid] = 0
         return values, valid
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
-
-
-def has_data(layer: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Returns where a layer is neither nodata, NaN nor infinite.
-
-    Args:
-        layer: Values of one band, any shape.
-        nodata: Declared value of pixels without data.
-    """
-    valid = np.isfinite(layer) if layer.dtype.kind == "f" else np.ones(layer.shape, bool)
-    if nodata is not None and not np.isnan(nodata):
-        valid &= layer != nodata
-    return valid
-
-
-def is_masked(dataset: Any, path: Path, bands: Sequence[Band]) -> bool:
-    """Whether an open file marks its pixels without data by a mask rather than by a value.
-
-    An alpha band that is among the bands to read is data and no mask: GDAL marks the fourth of four 8-bit
-    bands as alpha on its own, and in a scene that is usually the near infrared.
-
-    Args:
-        dataset: The open file.
-        path: Its path.
-        bands: The bands to read.
-    """
-    alphas = {index for index in dataset.indexes if dataset.colorinterp[index - 1] == ColorInterp.alpha}
-    if alphas & {band.index for band in bands if band.path == path}:
-        return False
-    return bool(alphas) or any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
 
 
 def open_scene(
@@ -306,31 +231,11 @@ def open_scene(
     files = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
     if not files:
         raise RasterError("a scene needs at least one file")
-    found: list[Band] = []
-    grid: Grid | None = None
-    for path in files:
-        with open_raster(path) as dataset:
-            own = grid_of(dataset)
-            if grid is None:
-                grid = own
-            elif difference := grid.difference(own):
-                raise GridMismatchError(
-                    f"{path}: lies on another grid than {files[0]} ({difference}); "
-                    f"run `glacierseg prepare align {quote(str(path))} --like {quote(str(files[0]))} "
-                    "--out ALIGNED.tif`"
-                )
-            for index in dataset.indexes:
-                declared = dataset.nodatavals[index - 1]
-                found.append(
-                    Band(
-                        name=dataset.descriptions[index - 1] or f"band_{len(found) + 1}",
-                        path=path,
-                        index=index,
-                        dtype=dataset.dtypes[index - 1],
-                        nodata=nodata if declared is None else declared,
-                    )
-                )
-    assert grid is not None  # noqa: S101  (there is at least one file)
+    grid, found, alphas = _bands_of_files(files, nodata)
+    if bands is not None and alphas and len(bands) == len(found) + len(alphas):
+        # Whoever names it takes it for data.
+        for place, band in alphas.items():
+            found.insert(place, band)
     if bands is not None:
         if len(bands) != len(found):
             raise BandError(f"{files[0]}: has {len(found)} bands, but {len(bands)} names are given for it")
@@ -344,6 +249,33 @@ def open_scene(
     return scene
 
 
+def _bands_of_files(files: Sequence[Path], nodata: float | None) -> tuple[Grid, list[Band], dict[int, Band]]:
+    """Returns the one grid of some files, their bands, and by its place among all each that is only a mask."""
+    found: list[Band] = []
+    alphas: dict[int, Band] = {}
+    grid: Grid | None = None
+    for path in files:
+        with open_raster(path) as dataset:
+            own = grid_of(dataset)
+            if grid is None:
+                grid = own
+            elif difference := grid.difference(own):
+                raise GridMismatchError(
+                    f"{path}: lies on another grid than {files[0]} ({difference}); "
+                    f"run `glacierseg prepare align {quote(str(path))} --like {quote(str(files[0]))} "
+                    "--out ALIGNED.tif`"
+                )
+            known = {band.index for band in bands_of(dataset, path, nodata=nodata)}
+            for band in bands_of(dataset, path, nodata=nodata, alpha_is_data=True):
+                if band.index not in known:
+                    alphas[len(found) + len(alphas)] = band
+                    continue
+                described = dataset.descriptions[band.index - 1]
+                found.append(band if described else replace(band, name=f"band_{len(found) + 1}"))
+    assert grid is not None  # noqa: S101  (there is at least one file)
+    return grid, found, alphas
+
+
 def _refuse_cut_tiles(scene: Scene) -> None:
     """A mosaic shows zeros for what raw tiles lack, and opening them refuses that."""
     for tile in set(scene.files) - set(scene.paths):
@@ -355,11 +287,4 @@ def _doubled(names: Sequence[str]) -> str | None:
     return next((name for name in sorted(names) if names.count(name) > 1), None)
 
 
-__all__ = [
-    "Band",
-    "Scene",
-    "SceneReader",
-    "has_data",
-    "is_masked",
-    "open_scene",
-]
+__all__ = ["Band", "Scene", "SceneReader", "open_scene"]

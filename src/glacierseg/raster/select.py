@@ -26,8 +26,8 @@ def select_bands(
 ) -> Path:
     """Writes some bands of a scene, in the order asked for, under their names.
 
-    Values, data type and nodata are kept. Only where bands disagree on their nodata value are they written
-    as floating-point numbers with NaN.
+    Values, data type, nodata, scale, offset and unit are kept as they are stored. Only where bands disagree
+    on their nodata value are they written as floating-point numbers with NaN.
 
     Args:
         scene: The scene.
@@ -45,7 +45,7 @@ def select_bands(
         OutputError: The result cannot be written.
     """
     out, chosen = Path(out), scene.select(bands)
-    with bounded_gdal(), open_layers(chosen) as reader:
+    with bounded_gdal(), open_layers(chosen, stored=True) as reader:
         dtype, nodata = common_storage(reader)
         with open_writer(
             out,
@@ -55,6 +55,7 @@ def select_bands(
             nodata,
             compress=compress,
             masked=nodata is None and reader.has_masks,
+            meaning=chosen.bands,
         ) as writer:
             for block in iterate_blocks(scene.grid.shape, progress):
                 values, valid = reader.read(block)

@@ -1,14 +1,16 @@
 """Several rasters of any CRS, resolution and extent as one named multi-band GeoTIFF."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import BandError, RequestError
+from glacierseg.errors import BandError, GlaciersegWarning, RequestError
 from glacierseg.raster.blocks import (
     Block,
     LayerReader,
@@ -24,16 +26,37 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
-from glacierseg.raster.scene import Band
+from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
+from glacierseg.raster.sensors import (
+    SENSORS,
+    band_number,
+    contradiction,
+    is_surface_temperature,
+    parse_sensor,
+    role_of,
+    sensor_of,
+)
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.units import (
+    HEAT_OFFSET,
+    HEAT_SCALE,
+    HOTTEST_K,
+    light_among,
+    require_unit,
+)
+from glacierseg.raster.values import Band, as_stored, bands_of
 from glacierseg.raster.warp import (
-    bands_of,
+    declaring,
+    holds_classes,
     metric_grid,
     on_grid,
     read_grid,
     require_overlap,
     require_resampling,
 )
+
+_WINDOWS = 6
+_ALL_ZERO = 0.001
 
 
 @writes(out=TIFF)
@@ -48,8 +71,9 @@ def stack_rasters(
     names: Sequence[str] | None = None,
     pixel_size_m: float | None = None,
     resampling: str = "bilinear",
-    scale: float = 1.0,
-    offset: float = 0.0,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
     compress: bool = True,
     progress: Progress | None = None,
 ) -> Path:
@@ -60,6 +84,10 @@ def stack_rasters(
     that the inputs do not declare; otherwise, and with a recipe, the result is floating-point with NaN where
     a band has no data. A pixel that lacks elevation keeps its spectral bands.
 
+    With a recipe, values of reflected light are looked at first: where they still have the offset of
+    Sentinel-2 or the scale of Landsat products in them, indices would be wrong, and making some is refused.
+    Landsat's surface temperature (`ST_B10`) in digital numbers becomes kelvin.
+
     Args:
         files: The rasters, in band order.
         out: The GeoTIFF to write.
@@ -68,13 +96,17 @@ def stack_rasters(
         dem: Elevation in metres, any CRS and resolution; its first band is used.
         like: A raster on the wanted grid; without it the first file's, and where that is in degrees, a grid
             of square pixels in its UTM zone.
-        sensor: A key of `SENSORS`, where bands are named by number only (`B2`).
+        sensor: A key of `SENSORS`, where bands are named by number only (`B2`) and no file is named as a
+            product's are (`T45RVL_20240930T045659_B02_10m.jp2`).
         names: Names of all input bands, instead of those in the files.
         pixel_size_m: Side of the pixels of a grid in the UTM zone of the first file, which is made also where
             that file is not in degrees.
         resampling: How values between pixels are found.
-        scale: Spectral bands of a recipe are multiplied by this first, ...
-        offset: ... and this is added, so that indices are made from reflectance.
+        scale: Bands of reflected light of a recipe are multiplied by this first, ...
+        offset: ... and this is added, so that indices are made from reflectance. Giving it, be it 0, says
+            that the values are known to be right so.
+        nodata: Value of pixels without data where a file declares none; 0 in the products of Sentinel-2 and
+            Landsat without saying so.
         compress: Deflate, else uncompressed.
         progress: Told the share done.
 
@@ -84,7 +116,9 @@ def stack_rasters(
     Raises:
         RasterError: A file cannot be read.
         GridMismatchError: A file lies elsewhere.
-        BandError: A band that the recipe needs is missing, or a name stands twice.
+        BandError: A band that the recipe needs is missing, a name stands twice, or one given by hand
+            contradicts the file's own.
+        ValuesError: Indices are asked for, and values of reflected light are in a unit that makes them wrong.
         RequestError: The recipe, the sensor or the resampling is unknown, the grid is asked for in two ways,
             the pixel size is not positive, there is no file, or a scale without a recipe.
         OutputError: The result cannot be written.
@@ -93,59 +127,153 @@ def stack_rasters(
     if not sources:
         raise RequestError("a stack needs at least one file")
     require_resampling(resampling)
-    if recipe is None and (scale, offset) != (1.0, 0.0):
-        raise RequestError(
-            f"{out}: scale and offset are for the spectral bands of a recipe, and none is given; name the "
-            "bands in one (--recipe B2,B3), or leave them out"
-        )
     out = Path(out)
-    bands = _input_bands(sources, names)
+    bands = _input_bands(sources, names, sensor, nodata)
     available = [band.name for band in bands]
     if recipe is None:
+        _refuse_scale(scale, offset, out)
         wanted = (*available, *(TERRAIN if dem else ()))
         inputs = {name: name for name in available}
     else:
         wanted = parse_recipe(recipe)
-        sensor = sensor_of_recipe(recipe, sensor)
+        sensor = sensor_of_recipe(recipe, _named_sensor(sources, sensor))
         inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]))
-    made = [name for name in wanted if name in TERRAIN and name not in inputs]
-    if made and dem is None:
-        raise RequestError(f"{out}: {made[0]} needs an elevation model; give one with --dem")
+    made = _made_terrain(wanted, inputs, dem, out)
     grid = _target_grid(sources[0], None if like is None else Path(like), pixel_size_m)
+    used = [band for band in bands if band.name in inputs.values()]
     with bounded_gdal(), ExitStack() as stack:
-        used = [band for band in bands if band.name in inputs.values()]
-        reader = _open_inputs(stack, used, grid, resampling) if used else None
-        terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
-        if recipe is None and terrain is None and reader is not None:
-            dtype, nodata = common_storage(reader)
-            masked = nodata is None and reader.has_masks
-            writer = stack.enter_context(
-                open_writer(out, grid, wanted, dtype, nodata, compress=compress, masked=masked)
-            )
-            for block in iterate_blocks(grid.shape, progress):
-                values, valid = reader.read(block)
-                writer.write(block, values.astype(dtype, copy=False), valid)
+        datasets = _open_inputs(stack, used, grid, resampling)
+        if recipe is None and not made:
+            _copy(used, datasets, grid, out, wanted, compress=compress, progress=progress)
             return out
+        light: tuple[str, ...] = ()
+        if recipe is not None:
+            light = light_among(inputs, sensor, scale, offset, str(out))
+            makes = [name for name in wanted if name in INDICES and name not in inputs]
+            shown = [band for band in used if band.name in {inputs[name] for name in light}]
+            found = _sample(shown, datasets, grid) if shown else None
+            if told := require_unit(found, scale, offset, makes, str(sources[0])):
+                _say(told)
+            used = [_in_kelvin(band, inputs, datasets, grid) for band in used]
+        reader = _RecipeReader(
+            LayerReader(used, datasets) if used else None, inputs, light, scale or 1.0, offset or 0.0
+        )
+        terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
         writer = stack.enter_context(open_writer(out, grid, wanted, "float32", np.nan, compress=compress))
         for block in iterate_blocks(grid.shape, progress):
-            layers = _read_inputs(reader, block, inputs, scale, offset) if reader else {}
+            layers = reader.read(block)
             if terrain:
                 layers |= terrain.read(block, made)
             values = np.stack([_make(name, layers) for name in wanted])
             writer.write(block, values, np.isfinite(values))
+    if reader.zeros > _ALL_ZERO * grid.height * grid.width:
+        _say(
+            f"{sources[0]}: {reader.zeros / (grid.height * grid.width):.1%} of the pixels are 0 in every "
+            "spectral band, and the files declare no value for missing data; if these have none, stack again "
+            "with --nodata 0"
+        )
     return out
 
 
-def _input_bands(files: Sequence[Path], names: Sequence[str] | None) -> list[Band]:
+def _made_terrain(
+    wanted: Sequence[str], inputs: Mapping[str, str], dem: Path | str | None, out: Path
+) -> list[str]:
+    made = [name for name in wanted if name in TERRAIN and name not in inputs]
+    if made and dem is None:
+        raise RequestError(f"{out}: {made[0]} needs an elevation model; give one with --dem")
+    return made
+
+
+def _refuse_scale(scale: float | None, offset: float | None, out: Path) -> None:
+    if (scale in {None, 1.0}) and (offset in {None, 0.0}):
+        return
+    raise RequestError(
+        f"{out}: scale and offset are for the spectral bands of a recipe, and none is given; name the "
+        "bands in one (--recipe B2,B3), or leave them out"
+    )
+
+
+def _copy(
+    bands: Sequence[Band],
+    datasets: dict[Path, Any],
+    grid: Grid,
+    out: Path,
+    names: Sequence[str],
+    *,
+    compress: bool,
+    progress: Progress | None,
+) -> None:
+    reader = LayerReader(as_stored(bands), datasets)
+    dtype, nodata = common_storage(reader)
+    masked = nodata is None and reader.has_masks
+    with open_writer(
+        out, grid, names, dtype, nodata, compress=compress, masked=masked, meaning=bands
+    ) as writer:
+        for block in iterate_blocks(grid.shape, progress):
+            values, valid = reader.read(block)
+            writer.write(block, values.astype(dtype, copy=False), valid)
+
+
+class _RecipeReader:
+    """Reads what a recipe needs, by role or exact name, NaN where there is no data.
+
+    Attributes:
+        zeros: Pixels so far that are 0 in every band of reflected light, where no file declares nodata.
+    """
+
+    def __init__(
+        self,
+        reader: LayerReader | None,
+        inputs: Mapping[str, str],
+        light: Sequence[str],
+        scale: float,
+        offset: float,
+    ) -> None:
+        self._reader, self._light = reader, light
+        self._scale, self._offset = np.float32(scale), np.float32(offset)
+        places = {band.name: i for i, band in enumerate(reader.bands)} if reader else {}
+        self._places = {wanted: places[name] for wanted, name in inputs.items()}
+        bright = [reader.bands[self._places[name]] for name in light] if reader else []
+        self._undeclared = bool(bright) and all(band.nodata is None for band in bright)
+        self.zeros = 0
+
+    def read(self, block: Block) -> dict[str, NDArray[np.float32]]:
+        if self._reader is None:
+            return {}
+        values, valid = self._reader.read(block)
+        numbers = np.where(valid, values, np.nan).astype(np.float32)
+        layers = {wanted: numbers[place] for wanted, place in self._places.items()}
+        if self._undeclared:
+            self.zeros += int(np.count_nonzero(np.all([layers[name] == 0 for name in self._light], axis=0)))
+        for name in self._light:
+            layers[name] = layers[name] * self._scale + self._offset
+        return layers
+
+
+def _input_bands(
+    files: Sequence[Path], names: Sequence[str] | None, sensor: str | None, nodata: float | None
+) -> list[Band]:
     bands: list[Band] = []
     for path in files:
         with open_raster(path) as dataset:
-            bands += bands_of(dataset, path)
+            own = [_called_by_file(band, dataset.count) for band in bands_of(dataset, path)]
+        if nodata is None and sensor_of(path.stem) and {band.dtype for band in own} == {"uint16"}:
+            own = [_declared(band, 0) for band in own]
+        bands += own if nodata is None else [_declared(band, nodata) for band in own]
     if names is not None:
         if len(names) != len(bands):
             raise BandError(
                 f"{files[0]}: the inputs have {len(bands)} bands, but {len(names)} names are given"
             )
+        sensor = parse_sensor(sensor) if sensor else None
+        for band, name in zip(bands, names, strict=True):
+            wrong = contradiction(name, band.name, sensor)
+            if sensor_of(band.path.stem):
+                wrong = contradiction(name, band.path.stem) or wrong
+            if wrong:
+                raise BandError(
+                    f"{band.path}: {wrong}; give --names in the order of the files, or leave them out"
+                )
         bands = [replace(band, name=name) for band, name in zip(bands, names, strict=True)]
     found = [band.name for band in bands]
     if doubled := sorted({name for name in found if found.count(name) > 1}):
@@ -153,6 +281,59 @@ def _input_bands(files: Sequence[Path], names: Sequence[str] | None) -> list[Ban
             f"{files[0]}: input band {doubled[0]!r} is there twice; give all bands names (--names)"
         )
     return bands
+
+
+def _called_by_file(band: Band, count: int) -> Band:
+    """Returns a band under its file's name where that tells what it is, and its own does not."""
+    told = count == 1 and role_of(band.path.stem) is not None and role_of(band.name) is None
+    return replace(band, name=band.path.stem) if told and band_number(band.name) is None else band
+
+
+def _declared(band: Band, nodata: float) -> Band:
+    return band if band.nodata is not None else replace(band, nodata=nodata)
+
+
+def _named_sensor(files: Sequence[Path], sensor: str | None) -> str | None:
+    """Returns the sensor that the files' names tell.
+
+    Raises:
+        RequestError: Another one is given by hand.
+    """
+    told = {found: path for path in reversed(files) if (found := sensor_of(path.stem))}
+    given = parse_sensor(sensor) if sensor else None
+    if given and (others := [found for found in told if SENSORS[found] != SENSORS[given]]):
+        raise RequestError(
+            f"{told[others[0]]}: is of {others[0]} by its name, and --sensor says {given}; leave --sensor out"
+        )
+    return given or (next(iter(told)) if len(told) == 1 else None)
+
+
+def _in_kelvin(band: Band, inputs: Mapping[str, str], datasets: Mapping[Path, Any], grid: Grid) -> Band:
+    """Returns Landsat's surface temperature in kelvin where it is in digital numbers."""
+    told = is_surface_temperature(band.name) or is_surface_temperature(band.path.stem)
+    wanted = next(wanted for wanted, name in inputs.items() if name == band.name)
+    if not told and not wanted.startswith("thermal"):
+        return band
+    found = _sample([band], datasets, grid)
+    if not found or found[0].median < HOTTEST_K:
+        return band
+    if not told:
+        _say(
+            f"{band.path}: {wanted} is in digital numbers and not in kelvin (median "
+            f"{short(found[0].median)}); it stays as it is, since only files named ST_B10 or ST_B6 are "
+            "known to convert"
+        )
+        return band
+    _say(
+        f"{band.path}: {wanted} is brought from digital numbers to kelvin, times {HEAT_SCALE} plus "
+        f"{HEAT_OFFSET:g} as in Landsat Collection 2"
+    )
+    return replace(
+        band,
+        dtype="float32",
+        scale=band.scale * HEAT_SCALE,
+        offset=band.offset * HEAT_SCALE + HEAT_OFFSET,
+    )
 
 
 def _target_grid(first: Path, like: Path | None, pixel_size_m: float | None) -> Grid:
@@ -166,28 +347,34 @@ def _target_grid(first: Path, like: Path | None, pixel_size_m: float | None) -> 
     return metric_grid(grid, pixel_size_m) if grid.is_geographic or pixel_size_m else grid
 
 
-def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling: str) -> LayerReader:
+def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling: str) -> dict[Path, Any]:
     datasets = {}
     for path in dict.fromkeys(band.path for band in bands):
         dataset = stack.enter_context(open_raster(path))
         require_overlap(dataset, grid, path)
-        datasets[path] = stack.enter_context(on_grid(dataset, grid, resampling))
-    return LayerReader(bands, datasets)
+        nodata = next(band.nodata for band in bands if band.path == path)
+        if dataset.nodata is None and nodata is not None:
+            # What was not declared must not be mixed into its neighbours by interpolation either.
+            dataset = stack.enter_context(declaring(dataset, nodata))
+        how = "nearest" if holds_classes(dataset, path) else resampling
+        datasets[path] = stack.enter_context(on_grid(dataset, grid, how))
+    return datasets
 
 
-def _read_inputs(
-    reader: LayerReader, block: Block, inputs: dict[str, str], scale: float, offset: float
-) -> dict[str, NDArray[np.float32]]:
-    """Reads what a recipe needs, by role or exact name, NaN where there is no data."""
-    values, valid = reader.read(block)
-    numbers = np.where(valid, values, np.nan).astype(np.float32)
-    positions = {band.name: i for i, band in enumerate(reader.bands)}
-    layers = {}
-    for wanted, name in inputs.items():
-        layer = numbers[positions[name]]
-        spectral = wanted not in TERRAIN and wanted not in INDICES
-        layers[wanted] = layer * np.float32(scale) + np.float32(offset) if spectral else layer
-    return layers
+def _sample(bands: Sequence[Band], datasets: Mapping[Path, Any], grid: Grid) -> list[BandValues] | None:
+    paths = {band.path for band in bands}
+    reader = LayerReader(bands, {path: dataset for path, dataset in datasets.items() if path in paths})
+
+    def read(row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        values, valid = reader.read(Block(row, column, height, width))
+        return values, np.all(valid, axis=0)
+
+    # Windows of compressed products take long to read, and so few tell the unit.
+    return measure_values(sample_windows(read, grid.shape, _WINDOWS, apart_from_zeros=True))
+
+
+def _say(line: str) -> None:
+    warnings.warn(line, GlaciersegWarning, stacklevel=3)
 
 
 def _make(name: str, layers: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """Terrain layers from an elevation model: slope, aspect, curvature and ruggedness, by name.
 
-Everything is computed from the eight neighbours of a pixel, in metres, with x to the east and y to the north
-of the grid. A pixel is NaN where one of the nine elevations is missing.
+Everything is computed from the eight neighbours of a pixel, in metres of the ground with x to the east and y
+to the north, whichever way the rows and columns of the grid run (`glacierseg.raster.ground.pixel_axes`). A
+pixel is NaN where one of the nine elevations is missing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Geod
 
-from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import PixelAxes, pixel_axes
 
 HALO_PX = 1
 """How far a layer looks beyond its pixel."""
@@ -29,51 +29,55 @@ TERRAIN: Mapping[str, tuple[float, float] | None] = {
 """Names of the layers, with the least and greatest value that each can have."""
 
 Array = NDArray[np.float64]
+_STRIP_PX = 2**19
 
 
-def pixel_sizes_m(grid: Grid, first_row: int, rows: int) -> tuple[Array, Array]:
-    """Returns widths and heights of the pixels of some rows.
-
-    On a geographic grid they follow the WGS 84 ellipsoid at the middle of each row; a degree of longitude
-    shrinks towards the pole. On a projected grid they are constant.
+def terrain_of(
+    elevation: NDArray[Any],
+    grid: Grid,
+    row: int,
+    column: int,
+    names: Sequence[str],
+    *,
+    true_north: bool = False,
+) -> dict[str, NDArray[np.float32]]:
+    """Computes terrain layers of a block of a grid, some rows at a time.
 
     Args:
-        grid: A grid whose rows run from west to east and whose columns from north to south.
-        first_row: May lie beyond the grid.
-        rows: How many.
+        elevation: `(H + 2, W + 2)` metres, the block with one more pixel on every side; NaN where missing.
+        grid: Where the block lies.
+        row: First row of the block.
+        column: First column.
+        names: Which layers, of those in `TERRAIN`.
+        true_north: Aspect counts from true north also where grid north is as good.
 
     Returns:
-        Two `(rows, 1)` arrays.
+        `(H, W)` by name.
 
     Raises:
-        RasterError: The grid is rotated or upside down, so that rows and columns have no such directions.
+        RasterError: The grid's CRS is not tied to the Earth.
     """
-    a, b, _, d, e, f = grid.transform[:6]
-    if b or d or a <= 0 or e >= 0:
-        raise RasterError(
-            "terrain needs a grid with north at its top, and this one is rotated or flipped; "
-            "align the scene to a north-up grid first"
-        )
-    if not grid.is_geographic:
-        width_m, height_m = grid.pixel_size_m
-        return np.full((rows, 1), width_m), np.full((rows, 1), height_m)
-    ellipsoid = Geod(ellps="WGS84")
-    latitude = np.radians(f + e * (first_row + np.arange(rows) + 0.5))[:, None]
-    bend = 1 - ellipsoid.es * np.sin(latitude) ** 2
-    east_m_per_radian = ellipsoid.a / np.sqrt(bend) * np.cos(latitude)
-    north_m_per_radian = ellipsoid.a * (1 - ellipsoid.es) / bend**1.5
-    return np.radians(a) * east_m_per_radian, np.radians(-e) * north_m_per_radian
+    height, width = elevation.shape[0] - 2 * HALO_PX, elevation.shape[1] - 2 * HALO_PX
+    layers = {name: np.empty((height, width), np.float32) for name in names}
+    # Axes of single pixels are large beside the elevation.
+    step = max(1, _STRIP_PX // max(width, 1))
+    for first in range(0, height, step):
+        rows = min(step, height - first)
+        axes = pixel_axes(grid, row + first, column, rows, width, true_north=true_north)
+        strip = terrain_layers(elevation[first : first + rows + 2 * HALO_PX], axes, names)
+        for name, layer in strip.items():
+            layers[name][first : first + rows] = layer
+    return layers
 
 
 def terrain_layers(
-    elevation: NDArray[Any], width_m: Array | float, height_m: Array | float, names: Sequence[str]
+    elevation: NDArray[Any], axes: PixelAxes, names: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Computes terrain layers of a block.
 
     Args:
         elevation: `(H + 2, W + 2)` metres, the block with one more pixel on every side; NaN where missing.
-        width_m: Width of a pixel, or `(H, 1)` of each row.
-        height_m: Height of a pixel, or `(H, 1)` of each row.
+        axes: Of its pixels on the ground.
         names: Which layers, of those in `TERRAIN`.
 
     Returns:
@@ -83,17 +87,17 @@ def terrain_layers(
     z = elevation.astype(np.float64)
     makers = {
         "elevation": lambda: z[1:-1, 1:-1],
-        "slope": lambda: slope(z, width_m, height_m),
-        "aspect_sin": lambda: aspect(z, width_m, height_m)[0],
-        "aspect_cos": lambda: aspect(z, width_m, height_m)[1],
-        "curvature_profile": lambda: curvature(z, width_m, height_m)[0],
-        "curvature_tangential": lambda: curvature(z, width_m, height_m)[1],
+        "slope": lambda: slope(z, axes),
+        "aspect_sin": lambda: aspect(z, axes)[0],
+        "aspect_cos": lambda: aspect(z, axes)[1],
+        "curvature_profile": lambda: curvature(z, axes)[0],
+        "curvature_tangential": lambda: curvature(z, axes)[1],
         "ruggedness": lambda: ruggedness(z),
     }
     return {name: makers[name]().astype(np.float32) for name in names}
 
 
-def slope(z: Array, width_m: Array | float, height_m: Array | float) -> Array:
+def slope(z: Array, axes: PixelAxes) -> Array:
     """Slope in degrees, 0 flat to 90 vertical.
 
     arctan(sqrt(p^2 + q^2)) with the gradient (p, q) of the weighted 3 x 3 neighbourhood.
@@ -101,36 +105,34 @@ def slope(z: Array, width_m: Array | float, height_m: Array | float) -> Array:
 
     Args:
         z: `(H + 2, W + 2)` elevation in metres.
-        width_m: Width of a pixel, or `(H, 1)`.
-        height_m: Height of a pixel, or `(H, 1)`.
+        axes: Of the pixels on the ground.
 
     Returns:
         `(H, W)`.
     """
-    return np.degrees(np.arctan(np.hypot(*_horn_gradient(z, width_m, height_m))))
+    return np.degrees(np.arctan(np.hypot(*_horn_gradient(z, axes))))
 
 
-def aspect(z: Array, width_m: Array | float, height_m: Array | float) -> tuple[Array, Array]:
-    """Sine and cosine of the direction in which the ground falls, clockwise from grid north.
+def aspect(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
+    """Sine and cosine of the direction in which the ground falls, clockwise from north.
 
     With them 359 and 1 degrees are neighbours: the sine is the eastward, the cosine the northward share.
     Both are 0 where the ground is level. Source of the gradient: Horn (1981).
 
     Args:
         z: `(H + 2, W + 2)` elevation in metres.
-        width_m: Width of a pixel, or `(H, 1)`.
-        height_m: Height of a pixel, or `(H, 1)`.
+        axes: Of the pixels on the ground.
 
     Returns:
         Two arrays `(H, W)`.
     """
-    p, q = _horn_gradient(z, width_m, height_m)
+    p, q = _horn_gradient(z, axes)
     steepness = np.hypot(p, q)
     steepness[steepness == 0] = 1
     return -p / steepness, -q / steepness
 
 
-def curvature(z: Array, width_m: Array | float, height_m: Array | float) -> tuple[Array, Array]:
+def curvature(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
     """Profile and tangential curvature in 1/m, positive where the ground bulges, negative where it is hollow.
 
     With p, q, r, s, t the derivatives z_x, z_y, z_xx, z_xy, z_yy of the quadratic surface through the 3 x 3
@@ -145,18 +147,24 @@ def curvature(z: Array, width_m: Array | float, height_m: Array | float) -> tupl
 
     Args:
         z: `(H + 2, W + 2)` elevation in metres.
-        width_m: Width of a pixel, or `(H, 1)`.
-        height_m: Height of a pixel, or `(H, 1)`.
+        axes: Of the pixels on the ground.
 
     Returns:
         Two arrays `(H, W)`.
     """
-    northwest, north, northeast, west, middle, east, southwest, south, southeast = _neighbours(z)
-    p = (east - west) / (2 * width_m)
-    q = (north - south) / (2 * height_m)
-    r = (east - 2 * middle + west) / width_m**2
-    t = (north - 2 * middle + south) / height_m**2
-    s = (northeast - northwest - southeast + southwest) / (4 * width_m * height_m)
+    above_left, above, above_right, left, middle, right, below_left, below, below_right = _neighbours(z)
+    column_east, row_east, column_north, row_north = _per_metre(axes)
+    p, q = _gradient(axes, (right - left) / 2, (below - above) / 2)
+    # The second derivatives by column and row turn as a quadratic form.
+    by_column, by_row = right - 2 * middle + left, below - 2 * middle + above
+    mixed = (below_right - below_left - above_right + above_left) / 4
+    r = column_east**2 * by_column + 2 * column_east * row_east * mixed + row_east**2 * by_row
+    t = column_north**2 * by_column + 2 * column_north * row_north * mixed + row_north**2 * by_row
+    s = (
+        column_east * column_north * by_column
+        + (column_east * row_north + row_east * column_north) * mixed
+        + row_east * row_north * by_row
+    )
     g = p**2 + q**2
     along = p**2 * r + 2 * p * q * s + q**2 * t
     across = q**2 * r - 2 * p * q * s + p**2 * t
@@ -183,15 +191,32 @@ def ruggedness(z: Array) -> Array:
 
 
 def _neighbours(z: Array) -> tuple[Array, ...]:
-    """Nine views `(H, W)` of a padded block, from north-west to south-east; the middle is the fifth."""
+    """Nine views `(H, W)` of a padded block, row by row from its first one; the middle is the fifth."""
     rows, columns = z.shape[0] - 2, z.shape[1] - 2
     return tuple(z[i : i + rows, j : j + columns] for i in range(3) for j in range(3))
 
 
-def _horn_gradient(z: Array, width_m: Array | float, height_m: Array | float) -> tuple[Array, Array]:
+def _horn_gradient(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
     """East and north components of the gradient."""
-    northwest, north, northeast, west, middle, east, southwest, south, southeast = _neighbours(z)
+    above_left, above, above_right, left, middle, right, below_left, below, below_right = _neighbours(z)
     # Horn's weights leave the middle out; a pixel without elevation has no slope all the same.
-    p = (northeast + 2 * east + southeast - northwest - 2 * west - southwest + 0 * middle) / (8 * width_m)
-    q = (northwest + 2 * north + northeast - southwest - 2 * south - southeast) / (8 * height_m)
-    return p, q
+    by_column = above_right + 2 * right + below_right - above_left - 2 * left - below_left + 0 * middle
+    by_row = below_left + 2 * below + below_right - above_left - 2 * above - above_right
+    return _gradient(axes, by_column / 8, by_row / 8)
+
+
+def _gradient(axes: PixelAxes, by_column: Array, by_row: Array) -> tuple[Array, Array]:
+    """East and north components of a gradient of which the changes by column and by row are known."""
+    column_east, row_east, column_north, row_north = _per_metre(axes)
+    return by_column * column_east + by_row * row_east, by_column * column_north + by_row * row_north
+
+
+def _per_metre(axes: PixelAxes) -> tuple[Array | float, ...]:
+    """Columns and rows for each metre to the east, then for each to the north."""
+    area = axes.column_east_m * axes.row_north_m - axes.row_east_m * axes.column_north_m
+    return (
+        axes.row_north_m / area,
+        -axes.column_north_m / area,
+        -axes.row_east_m / area,
+        axes.column_east_m / area,
+    )

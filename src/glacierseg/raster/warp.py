@@ -4,26 +4,33 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
+from rasterio.windows import Window
 
-from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.errors import GridMismatchError, RasterError, RequestError, did_you_mean
+from glacierseg.raster.bounds import boxes_in, crs_towards, may_meet, middle_of, move_points, utm_at
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.ground import sides_m
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.scene import Band
+from glacierseg.raster.values import Band, FileReader, alpha_of, bands_of
+from glacierseg.raster.write import create_raster, tiff_profile
 
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average", "mode")
 # Largest error of a reprojected position, in pixels. GDAL's usual 0.125 depends on where a block begins.
 _TOLERANCE_PX = 1e-6
 # Below this ratio of pixel sizes the interpolation kernel is widened so that finer pixels are averaged.
 _SAME_SIZE = 0.95
+_COPIED_ROWS = 256
+CLASS_RESAMPLINGS = ("nearest", "mode")
+"""Those that invent no value between two."""
+_MOST_CLASSES, _LEAST_PX_PER_CLASS = 32, 64
 
 
 def read_grid(path: Path) -> Grid:
@@ -34,21 +41,6 @@ def read_grid(path: Path) -> Grid:
     """
     with open_raster(path) as dataset:
         return grid_of(dataset)
-
-
-def bands_of(dataset: Any, path: Path) -> list[Band]:
-    """Describes the bands of one open file; a band without a name is called by the file and its number."""
-    return [
-        Band(
-            name=dataset.descriptions[index - 1]
-            or (path.stem if dataset.count == 1 else f"{path.stem}_{index}"),
-            path=path,
-            index=index,
-            dtype=dataset.dtypes[index - 1],
-            nodata=dataset.nodatavals[index - 1],
-        )
-        for index in dataset.indexes
-    ]
 
 
 def require_resampling(name: str) -> None:
@@ -64,6 +56,39 @@ def require_resampling(name: str) -> None:
         )
 
 
+def holds_classes(dataset: Any, path: Path) -> bool:
+    """Whether the numbers of an open raster are names of classes, which must not be interpolated.
+
+    So are whole numbers with a table of colours, and one band of few small ones (at most 32 different ones of
+    0 to 255, with 64 or more pixels each in the mean), such as a scene classification.
+
+    Args:
+        dataset: The open raster.
+        path: Its path.
+
+    Raises:
+        RasterError: The pixels cannot be read.
+    """
+    bands = bands_of(dataset, path)
+    if len(bands) != 1 or np.dtype(bands[0].dtype).kind not in "iub":
+        return False
+    if dataset.colorinterp[bands[0].index - 1] == ColorInterp.palette:
+        return True
+    file, seen = FileReader(dataset, path, bands), np.zeros(256, bool)
+    for row in range(0, dataset.height, _COPIED_ROWS):
+        window = Window(0, row, dataset.width, min(_COPIED_ROWS, dataset.height - row))
+        layers, shown = file.read(window)
+        valid = bands[0].has_data(layers[0])
+        found = np.unique(layers[0][valid if shown is None else valid & shown])
+        if found.size and (found[0] < 0 or found[-1] > 255):
+            return False
+        seen[found] = True
+        if seen.sum() > _MOST_CLASSES:
+            return False
+    # Fewer pixels than that tell nothing of how many values there would be.
+    return bool(seen.any()) and dataset.height * dataset.width >= _LEAST_PX_PER_CLASS * int(seen.sum())
+
+
 def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
     """Checks that an open raster and a grid share ground.
 
@@ -71,13 +96,8 @@ def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
         RasterError: The raster has no CRS.
         GridMismatchError: They share none.
     """
-    own = grid_of(dataset)
-    try:
-        west, south, east, north = transform_bounds(own.crs, grid.crs, *own.bounds, densify_pts=21)
-    except (RasterioError, ValueError):
-        west = south = east = north = math.inf
-    left, bottom, right, top = grid.bounds
-    if not (west < right and east > left and south < top and north > bottom):
+    if not may_meet(grid_of(dataset), grid):
+        left, bottom, right, top = grid.bounds
         raise GridMismatchError(
             f"{path}: lies elsewhere than the wanted grid ({name_of_crs(grid.crs)}, "
             f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
@@ -85,7 +105,7 @@ def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
 
 
 @contextmanager
-def on_grid(dataset: Any, grid: Grid, resampling: str, *, nodata: float | None = None) -> Iterator[Any]:
+def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
     """Gives an open raster as it looks on a grid, computed as it is read.
 
     The result does not depend on the blocks it is read in: positions are exact, and the width of the
@@ -95,34 +115,88 @@ def on_grid(dataset: Any, grid: Grid, resampling: str, *, nodata: float | None =
         dataset: An open rasterio dataset.
         grid: The wanted grid.
         resampling: One of `RESAMPLINGS`.
-        nodata: Value of pixels without data, instead of the one that the dataset declares.
 
     Yields:
-        The dataset itself when it lies on that grid, else a `WarpedVRT`. Where the source declares no nodata,
-        a floating-point VRT has NaN and an integer one an alpha band behind its own bands.
+        The dataset itself when it lies on that grid, else a `WarpedVRT` of its stored values. Where the
+        source declares no nodata, a floating-point VRT has NaN and an integer one an alpha band behind its
+        own bands. A source that marks its pixels without data in a way that GDAL's warper does not follow
+        becomes floating-point with NaN first.
     """
-    if grid.difference(grid_of(dataset)) is None:
+    own = grid_of(dataset)
+    if grid.difference(own) is None:
         yield dataset
         return
-    x_scale, y_scale = _kernel_scales(grid_of(dataset), grid)
-    options: dict[str, Any] = {"XSCALE": x_scale, "YSCALE": y_scale, "UNIFIED_SRC_NODATA": "NO"}
-    declared = dataset.nodata if nodata is None else nodata
-    if declared is not None:
-        options |= {"src_nodata": declared, "nodata": declared}
-    elif np.dtype(dataset.dtypes[0]).kind == "f":
-        options |= {"src_nodata": math.nan, "nodata": math.nan}
-    else:
-        options["add_alpha"] = True
-    with WarpedVRT(
-        dataset,
-        crs=grid.crs,
-        transform=grid.transform,
-        height=grid.height,
-        width=grid.width,
-        resampling=Resampling[resampling],
-        tolerance=_TOLERANCE_PX,
-        **options,
-    ) as vrt:
+    x_scale, y_scale = _kernel_scales(own, grid)
+    with _followed_by_warper(dataset, own) as source:
+        options: dict[str, Any] = {"XSCALE": x_scale, "YSCALE": y_scale, "UNIFIED_SRC_NODATA": "NO"}
+        if source.nodata is not None:
+            options |= {"src_nodata": source.nodata, "nodata": source.nodata}
+        elif np.dtype(source.dtypes[0]).kind == "f":
+            options |= {"src_nodata": math.nan, "nodata": math.nan}
+        else:
+            options["add_alpha"] = True
+        with WarpedVRT(
+            source,
+            src_crs=crs_towards(own, grid),
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.height,
+            width=grid.width,
+            resampling=Resampling[resampling],
+            tolerance=_TOLERANCE_PX,
+            **options,
+        ) as vrt:
+            yield vrt
+
+
+@contextmanager
+def _followed_by_warper(dataset: Any, own: Grid) -> Iterator[Any]:
+    """Gives a raster whose pixels without data GDAL's warper leaves out: itself, or a copy with NaN.
+
+    The warper follows one nodata value for all bands, or a mask of integers without one, and nothing else.
+    """
+    reader = FileReader(dataset, Path(dataset.name), [_stored_band(dataset, i) for i in dataset.indexes])
+    one_value = len({str(value) for value in dataset.nodatavals}) == 1
+    hidden = reader.is_masked or alpha_of(dataset) is not None
+    whole_numbers = all(np.dtype(kind).kind != "f" for kind in dataset.dtypes)
+    if one_value and (not hidden or (reader.has_shared_mask and dataset.nodata is None and whole_numbers)):
+        yield dataset
+        return
+    bands = bands_of(dataset, Path(dataset.name))
+    indexes = [band.index for band in bands]
+    dtype = str(np.result_type(np.float32, *(dataset.dtypes[index - 1] for index in indexes)))
+    with TemporaryDirectory(prefix="glacierseg-") as folder:
+        copy = Path(folder) / "with_nan.tif"
+        profile = tiff_profile(own, dataset.count, dtype, math.nan)
+        with create_raster(copy, profile) as written:
+            kept = FileReader(dataset, Path(dataset.name), [_stored_band(dataset, i) for i in indexes])
+            for row in range(0, own.height, _COPIED_ROWS):
+                window = Window(0, row, own.width, min(_COPIED_ROWS, own.height - row))
+                layers, shown = kept.read(window)
+                values = layers.astype(dtype)
+                for number, index in enumerate(indexes):
+                    valid = _stored_band(dataset, index).has_data(layers[number])
+                    if shown is not None:
+                        valid &= shown if shown.ndim == 2 else shown[number]
+                    values[number][~valid] = np.nan
+                written.write(values, indexes, window=window)
+        with open_raster(copy) as source:
+            yield source
+
+
+def _stored_band(dataset: Any, index: int) -> Band:
+    return Band("", Path(dataset.name), index, dataset.dtypes[index - 1], dataset.nodatavals[index - 1])
+
+
+@contextmanager
+def declaring(dataset: Any, nodata: float) -> Iterator[Any]:
+    """Gives an open raster as one that declares a value of pixels without data, and is as it was otherwise.
+
+    Args:
+        dataset: An open rasterio dataset that declares none.
+        nodata: That value, as stored.
+    """
+    with WarpedVRT(dataset, src_nodata=nodata, nodata=nodata) as vrt:
         yield vrt
 
 
@@ -136,12 +210,20 @@ def metric_grid(grid: Grid, pixel_size_m: float | None = None) -> Grid:
 
     Returns:
         A grid whose lines lie on multiples of the pixel size, so that neighbouring grids fit together.
+
+    Raises:
+        RasterError: The grid is too wide for one zone.
     """
     crs = utm_crs(grid)
     size = pixel_size_m or math.sqrt(grid.pixel_area_km2 * 1e6)
     if pixel_size_m is None and size >= 5:
         size = float(round(size))
-    west, south, east, north = transform_bounds(grid.crs, crs, *grid.bounds, densify_pts=21)
+    ((west, south, east, north),) = boxes_in(grid, crs)
+    if not math.isfinite(west + south + east + north):
+        raise RasterError(
+            f"a grid in {name_of_crs(grid.crs)} is too wide for {name_of_crs(crs)}, the UTM zone of its "
+            "middle; cut it into smaller scenes first"
+        )
     first_column, first_row = math.floor(west / size), math.ceil(north / size)
     return Grid(
         crs,
@@ -152,14 +234,29 @@ def metric_grid(grid: Grid, pixel_size_m: float | None = None) -> Grid:
 
 
 def utm_crs(grid: Grid) -> CRS:
-    """Returns the UTM zone (WGS 84) of a grid's centre."""
-    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds, densify_pts=21)
-    zone = min(max(int(((west + east) / 2 + 180) // 6) + 1, 1), 60)
-    return CRS.from_epsg((32600 if south + north >= 0 else 32700) + zone)
+    """Returns the UTM zone (WGS 84) of a grid's centre, see `glacierseg.raster.bounds.utm_at`.
+
+    Raises:
+        RasterError: The centre has no place on Earth.
+    """
+    longitude, latitude = middle_of(grid)
+    if not math.isfinite(longitude + latitude):
+        raise RasterError(
+            f"the middle of a grid has no place on Earth in {name_of_crs(grid.crs)}, so it has no UTM zone; "
+            "check that its CRS is the right one, or cut it into smaller scenes"
+        )
+    return utm_at(longitude, latitude)
 
 
 def _kernel_scales(source: Grid, target: Grid) -> tuple[float, float]:
     """Target pixels per source pixel along both axes, at most 1."""
-    scales = [own / wanted for own, wanted in zip(source.pixel_size_m, target.pixel_size_m, strict=True)]
+    wanted_m = target.pixel_size_m
+    # The source may reach over half the globe, so its pixels are measured where the target is.
+    place = target.transform * (target.width / 2, target.height / 2)
+    ((x, y),) = move_points(np.array([place]), target.crs, source.crs)
+    own_m = sides_m(source.crs, source.transform, *(~source.transform * (x, y)))
+    if not math.isfinite(sum(own_m)):
+        own_m = source.pixel_size_m
+    scales = [own / wanted for own, wanted in zip(own_m, wanted_m, strict=True)]
     x_scale, y_scale = (1.0 if scale > _SAME_SIZE else scale for scale in scales)
     return x_scale, y_scale

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from glacierseg.errors import DataError, OutputError
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import belongings, refuse_inputs, require_output
 
 _PART = ".part-"
@@ -205,6 +206,11 @@ def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> di
     }
 
 
+def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
+    """Opens a raster for writing; the one place that does, so that who calls it thinks of `atomic_path`."""
+    return rasterio.open(path, "w", **profile)
+
+
 def to_cog(source: Path, target: Path, *, resampling: str) -> None:
     """Copies a finished GeoTIFF into a cloud-optimised one with overviews.
 
@@ -213,7 +219,7 @@ def to_cog(source: Path, target: Path, *, resampling: str) -> None:
         target: Path of the copy.
         resampling: How overviews are made: ``nearest`` for classes, ``average`` for values.
     """
-    with rasterio.open(source) as dataset:
+    with open_raster(source) as dataset:
         floats = np.dtype(dataset.dtypes[0]).kind == "f"
     classes = resampling == "nearest" and not floats
     with bounded_gdal():
@@ -265,7 +271,7 @@ def write_raster(
     profile = tiff_profile(grid, len(stack), str(stack.dtype), nodata)
     with atomic_path(path) as part:
         plain = part.with_name("plain.tif") if cog else part
-        with rasterio.open(plain, "w", **profile) as dataset:
+        with create_raster(plain, profile) as dataset:
             dataset.write(stack)
             dataset.descriptions = tuple(bands)
             dataset.update_tags(**(tags or {}))

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import write_raster
-from glacierseg.refine.ground import align_truth, ground_pixel_m, slope_on_grid
+from glacierseg.refine.ground import align_truth, slope_on_grid
 from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import StepChange, refine_mask, refine_with_report
 from glacierseg.refine.search import TuneResult, tune_refinement
@@ -52,7 +53,7 @@ def refine_file(
     """
     parameters = parameters or RefineParameters()
     grid = _grid(mask_path)
-    size_m = ground_pixel_m(grid, str(mask_path))
+    size_m = even_pixel_m(grid, str(mask_path))
     slope = _slope(parameters.max_hole_slope_deg, dem, grid)
     refined, changes = refine_with_report(read_mask(mask_path), size_m, parameters, slope_deg=slope)
     tags = {f"refine_{name}": _as_tag(name, value) for name, value in asdict(parameters).items()}
@@ -186,7 +187,7 @@ def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
         if difference
         else None
     )
-    size_m = ground_pixel_m(grid, str(pair.mask))
+    size_m = even_pixel_m(grid, str(pair.mask))
     return _Loaded(read_mask(pair.mask), truth, size_m, _slope(max_slope_deg, pair.dem, grid), moved)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from glacierseg.errors import RequestError
+from glacierseg.raster.outlines import own_layers, read_own
 from glacierseg.report import style
 from glacierseg.report.decimate import part_of
 from glacierseg.report.furniture import draw_furniture
-from glacierseg.report.glaciers import layer_names
 from glacierseg.report.views import RegionView, read_image
 
 _COLOURS = {"raw": style.VERMILLION, "smooth": style.BLUE}
@@ -35,14 +34,14 @@ def figure_boundary(view: RegionView, outlines: Path, *, refined: bool = False, 
         DataError: It is damaged.
     """
     layers = {"raw": "refined", "smooth": "refined_smooth"} if refined else {"raw": "raw", "smooth": "smooth"}
-    found = layer_names(outlines)
+    found = own_layers(outlines)
     if missing := [layer for layer in layers.values() if layer not in found]:
         raise RequestError(f"{outlines}: has no layer {missing[0]!r}; give the outlines of a run")
     inverse = ~view.grid.transform
     turn = np.array([[inverse.a, inverse.b], [inverse.d, inverse.e]]).T
     shapes: dict[str, NDArray[Any]] = {
         label: shapely.transform(
-            pyogrio.read_dataframe(outlines, layer=layer).geometry.to_numpy(),
+            read_own(outlines, layer).geometry.to_numpy(),
             lambda points: points @ turn + np.array([inverse.c, inverse.f]),
         )
         for label, layer in layers.items()

@@ -1,6 +1,5 @@
 """Colour images of a scene: which bands to show, and how to stretch them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.sensors import is_unnamed, role_of
+from glacierseg.raster.sensors import band_number, is_unnamed, role_of
 from glacierseg.report.decimate import Frame, read_values
 
 # Glaciologists' choices: ice is cyan and rock brown in the first, vegetation red in the second.
@@ -52,12 +51,7 @@ def guess_sensor(bands: Sequence[str]) -> str | None:
     Args:
         bands: Names such as `B2`.
     """
-    numbers = {
-        m[1].upper()
-        for band in bands
-        if not is_unnamed(band)
-        and (m := re.fullmatch(r"(?:SR_|ST_)?B(?:AND)?_?0*(\d{1,2}A?)", band, re.IGNORECASE))
-    }
+    numbers = {number for band in bands if not is_unnamed(band) and (number := band_number(band))}
     if not numbers:
         return None
     if numbers & {"8A", "12"} or {"8", "11"} <= numbers:
@@ -78,8 +72,7 @@ def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
     sensor = guess_sensor(bands)
     positions: dict[str, int] = {}
     for position, band in enumerate(bands):
-        # An index such as `red_swir1` holds the names of two roles and is neither.
-        if not is_unnamed(band) and (role := role_of(band, sensor)) and _is_plain(band, role):
+        if not is_unnamed(band) and (role := role_of(band, sensor)):
             positions.setdefault(role, position)
     recipes: list[Recipe] = []
     for key, roles in (("natural", _NATURAL), *(("false", roles) for roles in _FALSE_COLOURS)):
@@ -95,12 +88,6 @@ def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
     if len(bands) >= 3:
         return (Recipe("first", f"Bands {', '.join(bands[:3])}", (0, 1, 2)),)
     return (Recipe("first", f"Band {bands[0]}", (0, 0, 0)),) if bands else ()
-
-
-def _is_plain(band: str, role: str) -> bool:
-    words = set(re.sub(r"[^a-z0-9]+", " ", band.lower()).split())
-    others = {"red", "green", "blue", "nir", "swir1", "swir2", "thermal"} - set(role.split("_"))
-    return not words & others and not words & {"ratio", "index", "texture", "minus"}
 
 
 def read_composite(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
@@ -14,6 +13,7 @@ from rasterio.windows import Window
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.values import bands_of
 
 LONG_SIDE_PX = 1200
 
@@ -66,7 +66,7 @@ def read_classes(path: Path, frame: Frame) -> NDArray[np.uint8]:
         RasterError: It cannot be read.
     """
     try:
-        with rasterio.open(path, OVERVIEW_LEVEL="NONE") as dataset:
+        with open_raster(path, OVERVIEW_LEVEL="NONE") as dataset:
             values: NDArray[np.uint8] = dataset.read(
                 1, window=frame.window, out_shape=frame.shape, resampling=Resampling.nearest
             )
@@ -91,6 +91,7 @@ def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]
     """
     try:
         with open_raster(path) as dataset:
+            band = next(band for band in bands_of(dataset, path) if band.index == index)
             layer: Any = dataset.read(
                 index,
                 window=frame.window,
@@ -100,7 +101,7 @@ def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]
             )
     except (RasterioError, OSError) as error:
         raise RasterError(f"{path}: cannot be read; it is truncated or damaged, copy it again") from error
-    values: NDArray[np.float32] = np.ma.filled(layer.astype(np.float32), np.nan)
+    values: NDArray[np.float32] = np.ma.filled(band.meaning(layer).astype(np.float32), np.nan)
     return values
 
 

@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from affine import Affine
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import pixel_axes
 from glacierseg.report.style import INK
 
 
@@ -38,16 +40,19 @@ def scale_bar(width_m: float, share: float = 0.25) -> ScaleBar:
     return ScaleBar(length, f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m")
 
 
-def north_degrees(transform: Affine) -> float:
-    """Returns where grid north points in the picture, in degrees clockwise from up.
+def north_degrees(grid: Grid) -> float:
+    """Returns where north points in a picture of a grid, in degrees clockwise from up.
 
-    Args:
-        transform: From (column, row) to CRS coordinates.
+    It is north as terrain has it, in the middle of the grid, see `glacierseg.raster.ground.pixel_axes`.
     """
-    inverse = ~transform
-    # Where does a step to the north lead, in columns and rows?
-    column, row = inverse.b, inverse.e
-    return math.degrees(math.atan2(column, -row))
+    axes = pixel_axes(grid, grid.height // 2, grid.width // 2, 1, 1)
+    steps = axes.column_east_m, axes.column_north_m, axes.row_east_m, axes.row_north_m
+    column_east, column_north, row_east, row_north = (float(np.squeeze(step)) for step in steps)
+    area = column_east * row_north - row_east * column_north
+    # A step to the north leads so many columns to the right and rows down; pixels need not be square.
+    width_m, height_m = grid.pixel_size_m
+    right, down = -row_east / area * width_m, column_east / area * height_m
+    return math.degrees(math.atan2(right, -down))
 
 
 def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, north: float = 0.0) -> None:

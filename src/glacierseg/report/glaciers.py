@@ -9,12 +9,10 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 
-from glacierseg.errors import DataError
+from glacierseg.raster.outlines import read_own
 from glacierseg.report.views import RegionView
 
 UNIT = 4
@@ -42,20 +40,6 @@ class GlacierLayer:
     left_out: int
 
 
-def layer_names(path: Path) -> tuple[str, ...]:
-    """Returns the layers of a vector file; none while it is missing.
-
-    Raises:
-        DataError: It is damaged.
-    """
-    if not path.is_file():
-        return ()
-    try:
-        return tuple(str(name) for name, _ in pyogrio.list_layers(path))
-    except DataSourceError as error:
-        raise _damaged(path) from error
-
-
 def read_glaciers(path: Path, layer: str, view: RegionView, budget: int) -> GlacierLayer:
     """Reads a layer of outlines and makes it as coarse as its budget asks.
 
@@ -68,10 +52,7 @@ def read_glaciers(path: Path, layer: str, view: RegionView, budget: int) -> Glac
     Raises:
         DataError: The file is damaged.
     """
-    try:
-        table: gpd.GeoDataFrame = pyogrio.read_dataframe(path, layer=layer)
-    except (DataSourceError, DataLayerError) as error:
-        raise _damaged(path) from error
+    table: gpd.GeoDataFrame = read_own(path, layer)
     shapes = shapely.force_2d(table.geometry.to_numpy())
     order = np.argsort(-shapely.area(shapes), kind="stable")
     order = order[shapely.area(shapes[order]) > 0]
@@ -161,7 +142,3 @@ def _value(value: Any) -> Any:
         # Degrees need more digits than areas; eight are a millimetre's worth of nothing.
         return float(f"{value:.7g}")
     return value if isinstance(value, int | bool) else str(value)
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: cannot be read as outlines; remove it and run again to write it anew")

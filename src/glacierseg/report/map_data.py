@@ -10,7 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from glacierseg.report.glaciers import GlacierLayer, layer_names, read_glaciers
+from glacierseg.raster.outlines import own_layers
+from glacierseg.report.glaciers import GlacierLayer, read_glaciers
 from glacierseg.report.layers import Outline, RegionMap
 from glacierseg.report.results import RunResults
 from glacierseg.report.views import RegionView
@@ -48,7 +49,7 @@ def glacier_layers(results: RunResults, view: RegionView, budget: int) -> dict[s
         outlines = model.outlines_path(view.region.name)
         for (of, kind), (ending, layer) in _LAYERS.items():
             path = outlines.with_stem(outlines.stem + ending)
-            if of == stage and layer in layer_names(path):
+            if of == stage and layer in own_layers(path):
                 wanted.append((f"{name}-{bands}-{stage}-{kind}", path, layer))
     share = budget // max(1, len(wanted))
     return {key: read_glaciers(path, layer, view, share) for key, path, layer in wanted}

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
+from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
-from glacierseg.refine.ground import ground_pixel_m, slope_on_grid
+from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.report.furniture import draw_furniture, north_degrees
@@ -96,12 +97,12 @@ def draw_refinement_steps(
     parameters = parameters or RefineParameters()
     with open_raster(mask_path) as dataset:
         grid = grid_of(dataset)
-    size_m = ground_pixel_m(grid, str(mask_path))
+    size_m = even_pixel_m(grid, str(mask_path))
     needs_slope = parameters.max_hole_slope_deg is not None and dem is not None
     slope = slope_on_grid(dem, grid) if needs_slope and dem is not None else None
     mask = read_mask(mask_path)
     steps = list(refine_stepwise(mask, size_m, parameters, slope_deg=slope))
-    save_figure(figure_refinement_steps(mask, steps, size_m, north=north_degrees(grid.transform)), picture)
+    save_figure(figure_refinement_steps(mask, steps, size_m, north=north_degrees(grid)), picture)
 
 
 def change_classes(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -56,8 +56,8 @@ class RegionView:
 
     @property
     def north(self) -> float:
-        """Direction of grid north in degrees clockwise from up."""
-        return north_degrees(self.grid.transform)
+        """Direction of north in degrees clockwise from up."""
+        return north_degrees(self.grid)
 
     def role(self, name: str) -> NDArray[np.bool_] | None:
         """Returns where a role holds, None when the roles are not known or nothing has it."""

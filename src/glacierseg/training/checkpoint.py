@@ -10,6 +10,7 @@ from glacierseg._version import __version__
 from glacierseg.dataset.scaling import Scaling
 from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.registry import create_model
+from glacierseg.raster.samples import BandValues
 from glacierseg.raster.write import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class ModelCard(BaseModel):
         band_log_floor: Where not empty, the bands with a value become the natural logarithm first, lower
             values raised to it.
         patch_px: Side of the training patches.
+        unit: Of the bands of reflected light in training, in words; empty where their values did not tell.
+        band_values: Percentiles of each band over the training pixels; empty in cards of earlier versions.
+        ranges: By band, the values that became the darkest and brightest level where training scenes were
+            normalized (`glacierseg.raster.normalize`); empty where they were not.
+        pixel_m: Side of the training scenes' pixels on the ground.
         training: Facts of the training, for people.
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
             before it was measured.
@@ -50,6 +56,10 @@ class ModelCard(BaseModel):
     band_std: tuple[float, ...]
     band_log_floor: tuple[float | None, ...] = ()
     patch_px: int
+    unit: str = ""
+    band_values: tuple[BandValues, ...] = ()
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    pixel_m: float | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     version: str = __version__

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -84,6 +85,18 @@ def write_layers(
             alone.with_suffix(".qml").write_text(qml(name, labels[name]), encoding="utf-8")
         if driver == "GPKG":
             style_geopackage(part, labels)
+
+
+def add_layer(path: Path, name: str, table: Any, **options: Any) -> None:
+    """Adds one layer, or a table without shapes, to a GeoPackage that is being written.
+
+    Args:
+        path: Where `atomic_path` says.
+        name: Of the layer.
+        table: GeoDataFrame, or DataFrame without shapes.
+        options: Of pyogrio, such as the type of the shapes.
+    """
+    pyogrio.write_dataframe(table, path, layer=name, driver="GPKG", **options)
 
 
 def _append(tables: Iterable[gpd.GeoDataFrame], path: Path, driver: str, layer: str | None = None) -> None:

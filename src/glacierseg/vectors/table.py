@@ -19,7 +19,7 @@ def outline_table(
     """Makes a table of outlines.
 
     Args:
-        polygons: `(N,)` in a CRS, in the order in which they shall be numbered.
+        polygons: `(N,)` in a CRS, also of several parts, in the order in which they shall be numbered.
         crs: That CRS.
         min_area_km2: Smaller ones are left out.
         first_id: Where the numbers begin.
@@ -28,16 +28,15 @@ def outline_table(
         Columns `glacier_id` (from `first_id` up), `area_km2` (on the WGS84 ellipsoid, holes taken out),
         `cenlon` and `cenlat` (degrees, of a point inside the outline) and `geometry`.
     """
-    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
-    areas_km2 = _areas_km2(polygons, to_degrees)
-    large = areas_km2 >= min_area_km2
-    polygons, areas_km2 = polygons[large], areas_km2[large]
+    areas = areas_km2(polygons, crs)
+    large = areas >= min_area_km2
+    polygons, areas = polygons[large], areas[large]
     inside = shapely.get_coordinates(shapely.point_on_surface(polygons))
-    longitudes, latitudes = to_degrees.transform(*inside.T)
+    longitudes, latitudes = Transformer.from_crs(crs, 4326, always_xy=True).transform(*inside.T)
     columns = pd.DataFrame(
         {
             "glacier_id": np.arange(first_id, first_id + len(polygons), dtype=np.int32),
-            "area_km2": areas_km2,
+            "area_km2": areas,
             "cenlon": np.asarray(longitudes, float),
             "cenlat": np.asarray(latitudes, float),
         }
@@ -45,11 +44,18 @@ def outline_table(
     return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(polygons, crs=crs), crs=crs)
 
 
-def _areas_km2(polygons: NDArray[Any], to_degrees: Transformer) -> NDArray[np.float64]:
-    if not len(polygons):
-        return np.zeros(0)
-    _, points, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(polygons)
-    longitudes, latitudes = to_degrees.transform(*points.T)
+def areas_km2(shapes: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
+    """Returns areas on the WGS84 ellipsoid, holes taken out whichever way round their rings run.
+
+    Args:
+        shapes: `(N,)` polygons, also of several parts.
+        crs: Theirs.
+    """
+    parts, owners = shapely.get_parts(shapes, return_index=True)
+    if not len(parts):
+        return np.zeros(len(shapes))
+    _, points, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(parts)
+    longitudes, latitudes = Transformer.from_crs(crs, 4326, always_xy=True).transform(*points.T)
     areas_m2 = np.array(
         [
             abs(_GEOD.polygon_area_perimeter(longitudes[begin:end], latitudes[begin:end])[0])
@@ -59,5 +65,29 @@ def _areas_km2(polygons: NDArray[Any], to_degrees: Transformer) -> NDArray[np.fl
     exteriors = polygon_offsets[:-1]
     signs = np.full(len(areas_m2), -1.0)
     signs[exteriors] = 1
-    areas_km2: NDArray[np.float64] = np.add.reduceat(signs * areas_m2, exteriors) / 1e6
-    return areas_km2
+    of_parts = np.add.reduceat(signs * areas_m2, exteriors) / 1e6
+    return np.bincount(owners, of_parts, len(shapes)).astype(np.float64)
+
+
+def polygons_only(shapes: NDArray[Any], sliver: float = 0.0) -> NDArray[Any]:
+    """Returns shapes as multipolygons, without the points, lines and slivers that overlays leave behind.
+
+    Args:
+        shapes: `(N,)` of any kind, also collections.
+        sliver: Parts of no more than this area are left out, in square units of the coordinates.
+
+    Returns:
+        `(N,)`, empty where nothing is left.
+    """
+    found = np.full(len(shapes), shapely.MultiPolygon(), object)
+    pieces, owner = shapely.get_parts(shapes, return_index=True)
+    # A collection may hold multipolygons.
+    parts, piece = shapely.get_parts(pieces, return_index=True)
+    areal = (shapely.get_dimensions(parts) == 2) & (shapely.area(parts) > sliver)
+    owners, index = np.unique(owner[piece[areal]], return_inverse=True)
+    if len(owners):
+        found[owners] = shapely.multipolygons(parts[areal], indices=index)
+    return found
+
+
+__all__ = ["areas_km2", "outline_table", "polygons_only"]

@@ -2,17 +2,15 @@
 
 from typing import Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
+from glacierseg.raster.samples import BandValues
 from glacierseg.raster.sensors import ROLES, parse_sensor
+from glacierseg.raster.units import is_reflected_light
 
 CARD_FILE = "card.json"
-PERCENTILES = (0.1, 5.0, 25.0, 50.0, 95.0, 99.9)
-"""Those that `BandValues` holds, in its order."""
 
 
 def _known_sensor(value: str) -> str:
@@ -34,35 +32,8 @@ Role = Annotated[str, AfterValidator(_known_role)]
 Words = Annotated[str, Field(min_length=1)]
 
 
-def short(value: float) -> str:
-    """Returns a band value for people: four digits that count, and no powers of ten."""
-    return f"{float(f'{value:.4g}'):g}"
-
-
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BandValues(_Section):
-    """Percentiles of a band's values over the training scenes: 0.1, 5, 25, 50, 95 and 99.9 %."""
-
-    low: float
-    p5: float
-    p25: float
-    median: float
-    p95: float
-    high: float
-
-    @property
-    def in_words(self) -> str:
-        """Nearly all of them, and their median."""
-        return f"{short(self.low)} to {short(self.high)}, median {short(self.median)}"
-
-    @classmethod
-    def of(cls, values: NDArray[np.float32]) -> "BandValues":
-        """Measures them on values `(N,)`, at least one."""
-        found = np.percentile(values.astype(np.float64), PERCENTILES)
-        return cls(**dict(zip(cls.model_fields, map(float, found), strict=True)))
 
 
 class WeightsBand(_Section):
@@ -84,7 +55,7 @@ class WeightsBand(_Section):
     @property
     def is_reflected_light(self) -> bool:
         """Whether it is in the unit of reflectance or digital numbers, unlike heat, indices and terrain."""
-        return self.role is not None and not self.role.startswith("thermal")
+        return is_reflected_light(self.role)
 
     @property
     def in_words(self) -> str:

@@ -6,23 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
+from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Band, Scene
 from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
 from glacierseg.weights.card import WeightsBand, WeightsCard
-from glacierseg.weights.values import (
-    likely_unit,
-    measure_values,
-    offset_warning,
-    sample_values,
-    strangeness,
-)
+from glacierseg.weights.values import Expectation, doubts, likely_unit, offset_warning, strangeness
 
 RESOLUTION_FACTOR = 1.5
 """How many times larger or smaller pixels may be than those of the training before a warning."""
+_MANY_ZEROS = 0.05
 _SAME_BANDS = {"landsat5": "landsat7", "landsat9": "landsat8"}
 
 
@@ -67,11 +65,7 @@ def fit_scene(
         ValuesError: Values are in another unit or range than in training.
         RasterError: Pixels cannot be read.
     """
-    if not (math.isfinite(scale) and scale and math.isfinite(offset)):
-        raise RequestError(
-            f"a scale of {scale:g} and an offset of {offset:g} make no sense; give finite numbers, the scale "
-            "not 0"
-        )
+    require_scale(scale, offset)
     sensor = parse_sensor(sensor) if sensor else None
     chosen = match_bands(card, scene, sensor)
     fitted = replace(
@@ -81,20 +75,97 @@ def fit_scene(
     if (scale, offset) != (1.0, 0.0):
         reflected = [band.name for band in card.bands if band.is_reflected_light]
         fitted = fitted.rescaled(reflected, scale, offset)
-    warnings = [*_sensor_warnings(card, scene, sensor), *_pixel_warnings(card, scene, sensor)]
+    warm, told = _heat_of_training(card, fitted)
+    return Fitted(
+        warm,
+        (*_sensor_warnings(card, scene, sensor), *told, *look(card, warm, sensor=sensor, force=force)),
+    )
+
+
+def require_scale(scale: float, offset: float) -> None:
+    """Checks that a scale and an offset can be used.
+
+    Raises:
+        RequestError: They cannot.
+    """
+    if not (math.isfinite(scale) and scale and math.isfinite(offset)):
+        raise RequestError(
+            f"a scale of {scale:g} and an offset of {offset:g} cannot be used; give finite numbers, the "
+            "scale not 0"
+        )
+
+
+def look(
+    expected: Expectation, fitted: Scene, *, sensor: str | None = None, force: bool = False
+) -> tuple[str, ...]:
+    """Looks whether the values and pixels of a scene are like those of a training.
+
+    Args:
+        expected: Of the training.
+        fitted: The scene, with the bands that are expected, in that order.
+        sensor: Its sensor, where it is known.
+        force: Turn a refusal into a warning.
+
+    Returns:
+        What a user should know, a line each.
+
+    Raises:
+        ValuesError: Values are in another unit or range.
+        RasterError: Pixels cannot be read.
+    """
+    path = fitted.paths[0]
+    warnings = [*_pixel_warnings(expected, fitted, sensor)]
     samples = sample_values(fitted)
-    if found := measure_values(samples):
-        if strange := strangeness(card, found):
-            line = f"{scene.paths[0]}: is unlike what {card.name} was trained on: {strange}"
-            line += _zeros(fitted, samples) or likely_unit(card, found, [band.dtype for band in chosen])
-            if not force:
-                raise ValuesError(
-                    f"{line}; convert them with --scale and --offset, or go on all the same with --force"
-                )
-            warnings.append(line)
-        elif lifted := offset_warning(card, found):
-            warnings.append(f"{scene.paths[0]}: {lifted}")
-    return Fitted(fitted, tuple(warnings))
+    found = measure_values(samples)
+    if found is None:
+        return tuple(warnings)
+    if strange := strangeness(expected, found):
+        line = f"{path}: is unlike what {expected.name} was trained on: {strange}"
+        line += _remedy_of_values(expected, fitted, samples)
+        if not force:
+            raise ValuesError(f"{line}; or go on all the same with --force")
+        warnings.append(line)
+    elif lifted := offset_warning(expected, found):
+        warnings.append(f"{path}: {lifted}")
+    return (*warnings, *(f"{path}: {line}" for line in doubts(expected, found)))
+
+
+def _remedy_of_values(expected: Expectation, fitted: Scene, samples: NDArray[np.float32]) -> str:
+    """Returns what to do about strange values, as the end of a sentence."""
+    line, shown = "", samples[:, (samples != 0).any(axis=0)]
+    share = 1 - shown.shape[1] / samples.shape[1]
+    if share >= _MANY_ZEROS and all(band.nodata is None for band in fitted.bands):
+        line = f"; {share:.0%} of its pixels are 0 in every band: if they have no data, say --nodata 0"
+        rest = measure_values(shown)
+        if rest is None or strangeness(expected, rest) is None:
+            return line
+        samples = shown
+    found = measure_values(samples)
+    likely = likely_unit(expected, found, [band.dtype for band in fitted.bands]) if found else ""
+    return line + (likely or "; bring it to that unit first")
+
+
+def _heat_of_training(card: WeightsCard, fitted: Scene) -> tuple[Scene, list[str]]:
+    """Brings heat in kelvin to the digital numbers of the training, and the other way round."""
+    told = []
+    for band in card.bands:
+        if band.role is None or band.is_reflected_light:
+            continue
+        found = measure_values(sample_values(fitted.select([band.name])))
+        if not found or (found[0].median > HOTTEST_K) == (band.values.median > HOTTEST_K):
+            continue
+        scale, offset, units = HEAT_SCALE, HEAT_OFFSET, "digital numbers to kelvin"
+        if band.values.median > HOTTEST_K:
+            scale, offset, units = 1 / HEAT_SCALE, -HEAT_OFFSET / HEAT_SCALE, "kelvin to digital numbers"
+        changed = fitted.rescaled([band.name], scale, offset)
+        after = found[0].rescaled(scale, offset)
+        if band.values.low <= after.median <= band.values.high:
+            fitted = changed
+            told.append(
+                f"{fitted.paths[0]}: {band.in_words} is brought from {units} of Landsat Collection 2, as it "
+                "was in training"
+            )
+    return fitted, told
 
 
 def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> tuple[Band, ...]:
@@ -144,7 +215,8 @@ def _places(band: WeightsBand, names: Sequence[str], roles: Sequence[str | None]
     same = [place for place in alike if band.role is None or roles[place] in {None, band.role}]
     if same or band.role is None:
         return same
-    return [place for place, role in enumerate(roles) if role == band.role]
+    exact = [place for place, name in enumerate(names) if name.casefold() == band.role]
+    return exact or [place for place, role in enumerate(roles) if role == band.role]
 
 
 def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> str:
@@ -180,7 +252,9 @@ def _sensor_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> lis
     return [line]
 
 
-def _pixel_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:
+def _pixel_warnings(card: Expectation, scene: Scene, sensor: str | None) -> list[str]:
+    if card.pixel_m is None:
+        return []
     width_m, height_m = scene.grid.pixel_size_m
     side_m = float(np.sqrt(width_m * height_m))
     factor = max(side_m / card.pixel_m, card.pixel_m / side_m)
@@ -191,13 +265,6 @@ def _pixel_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list
         f"{card.pixel_m:.3g} m; everything looks {factor:.2g} times too "
         f"{'small' if side_m > card.pixel_m else 'large'} to it"
     )
-    if sensor is None and card.bands[0].role and role_of(scene.band_names[0]) is None:
+    if sensor is None and card.sensor and card.bands[0].role and role_of(scene.band_names[0]) is None:
         line += f"; bands that go by number are taken for those of {card.sensor}, else say --sensor"
     return [line]
-
-
-def _zeros(scene: Scene, samples: np.ndarray) -> str:
-    share = float((samples == 0).all(0).mean())
-    if share < 0.05 or any(band.nodata is not None for band in scene.bands):
-        return ""
-    return f"; {share:.0%} of its pixels are 0 in every band: if they have no data, say --nodata 0"

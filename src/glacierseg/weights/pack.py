@@ -17,6 +17,7 @@ from glacierseg.errors import CheckpointError, DataError, OutputError, RequestEr
 from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outputs import writes
+from glacierseg.raster.samples import measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.terrain import TERRAIN
@@ -24,7 +25,6 @@ from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.training.checkpoint import ModelCard, Storage, load_model, read_card, save_model
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
 from glacierseg.weights.shelf import Weights, megabytes
-from glacierseg.weights.values import measure_values, sample_values, spread_starts
 
 MOST_MEGABYTES = 10.0
 MOST_CHANGE = 0.01

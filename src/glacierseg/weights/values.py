@@ -1,62 +1,58 @@
-"""Whether a scene's values are in the unit that weights were trained on."""
+"""Whether a scene's values are in the unit that networks were trained on."""
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from glacierseg.raster.samples import BandValues, short
+from glacierseg.raster.units import LEVELS, Conversion, best_conversion, find_left_offset, is_made
+from glacierseg.weights.card import WeightsBand
 
-from glacierseg.raster.scene import Scene
-from glacierseg.weights.card import BandValues, WeightsBand, WeightsCard, short
-
-_LEAST_PIXELS = 64
-_SENTINEL2_OFFSET = 1000.0
+LEVELS_UNIT = "8-bit levels"
 
 
-def sample_values(scene: Scene, *, windows: int = 10, side_px: int = 64) -> NDArray[np.float32]:
-    """Reads valid pixels in windows spread evenly over a scene.
+class Expectation(Protocol):
+    """What networks expect of a scene, as the card of weights or that of a network of one's own tells it."""
 
-    Args:
-        scene: The scene.
-        windows: So many in each direction, at most.
-        side_px: Side of a window.
+    @property
+    def name(self) -> str:
+        """What users call them by."""
 
-    Returns:
-        `(C, N)`; N may be 0.
-    """
-    rows = spread_starts(scene.grid.height, side_px, windows)
-    columns = spread_starts(scene.grid.width, side_px, windows)
-    found = []
-    with scene.open() as reader:
-        for row, column in product(rows, columns):
-            values, valid = reader.read(row, column, side_px, side_px)
-            found.append(values[:, valid].astype(np.float32))
-    return np.concatenate(found, axis=1)
+    @property
+    def sensor(self) -> str | None:
+        """The sensor of the training scenes, if it is known."""
 
+    @property
+    def bands(self) -> tuple[WeightsBand, ...]:
+        """What they read, in their order."""
 
-def measure_values(samples: NDArray[np.float32]) -> list[BandValues] | None:
-    """Measures percentiles per band of samples `(C, N)`; None when there are too few to say anything."""
-    return [BandValues.of(band) for band in samples] if samples.shape[1] >= _LEAST_PIXELS else None
+    @property
+    def pixel_m(self) -> float | None:
+        """Side of the training scenes' pixels on the ground."""
 
 
-def strangeness(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
+def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
     """Says in words how a scene's values are unlike those of the training, or None when they may be alike.
 
-    Ground differs from scene to scene: forest is dark, firn is bright. So only what no ground explains
-    counts: a band whose median is outside of nearly everything (0.1 to 99.9 %) that it was in training, or
-    all bands of reflected light together darker (95 % of the scene below the darkest quarter of the training)
-    or brighter (95 % of the scene above 95 % of the training: an ice cap may be firn all over).
+    Ground differs from scene to scene: forest is dark, firn is bright, basins lie higher or lower. So only
+    what no ground explains counts: a band of light, or one of unknown kind, whose median is outside of nearly
+    everything (0.1 to 99.9 %) that it was in training; any other band whose median is farther out than this
+    range is wide, or heat that is less than half of it or more than twice; bands of reflected light that all
+    have one value; or all of them darker (95 % of the scene below the darkest quarter of the training) or
+    brighter (95 % of the scene above 95 % of the training: an ice cap may be firn all over).
 
     Args:
-        card: Of the weights.
+        card: Of the networks.
         found: Of the scene, in the card's order of bands.
     """
     pairs = list(zip(card.bands, found, strict=True))
-    outside = [(band, own) for band, own in pairs if not band.values.low <= own.median <= band.values.high]
+    outside = [(band, own) for band, own in pairs if _distance(band, own) > _allowed(band, own)]
     if outside:
-        return _of_band(*max(outside, key=lambda pair: _distance(*pair)))
+        # What no scale of light mends comes first: its cure is another.
+        return _of_band(*max(outside, key=lambda pair: (not _is_strict(pair[0]), _distance(*pair))))
     reflected = [(band, own) for band, own in pairs if band.is_reflected_light] or pairs
+    if all(own.low == own.high and band.values.low < band.values.high for band, own in reflected):
+        return f"every band has one value everywhere: {_of_band(*reflected[0])}"
     if all(own.p95 < band.values.p25 for band, own in reflected):
         return f"every band is darker: {_of_band(*reflected[0])}"
     if all(own.p5 > band.values.p95 for band, own in reflected):
@@ -64,35 +60,62 @@ def strangeness(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
     return None
 
 
-def likely_unit(card: WeightsCard, found: Sequence[BandValues], dtypes: Sequence[str]) -> str:
-    """Guesses what to do about strange values, as the end of a sentence; empty without a guess."""
-    if set(dtypes) == {"uint8"} and max(band.values.high for band in card.bands) > 255:
+def doubts(card: Expectation, found: Sequence[BandValues]) -> list[str]:
+    """Says which heat, indices and terrain lie outside of the training, though in no other unit."""
+    pairs = zip(card.bands, found, strict=True)
+    return [_of_band(band, own) for band, own in pairs if 0 < _distance(band, own) <= _allowed(band, own)]
+
+
+def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence[str]) -> str:
+    """Guesses what to do about strange values, as the end of a sentence; empty without a guess.
+
+    Only a scale and offset that make the whole scene alike are named: they are for reflected light alone, and
+    leave heat, indices and terrain as they are.
+    """
+    if set(dtypes) == {"uint8"} and max(band.values.high for band in card.bands) > LEVELS:
         return "; they look like 8-bit levels"
-    ratios = [
-        band.values.median / own.median
-        for band, own in zip(card.bands, found, strict=True)
-        if own.median > 0 and band.values.median > 0
-    ]
-    if not ratios:
+    if strangeness(card, found) is None:
         return ""
-    power = round(float(np.mean(np.log10(ratios))))
-    return f"; --scale {10.0**power:g} would make them alike" if abs(power) >= 2 else ""
+    if any(band.unit == LEVELS_UNIT for band in card.bands):
+        # Any unit could be stretched to levels: which stretch is right, only the ranges of the training tell.
+        return "; normalize it as its training scenes were, with their --ranges"
+    light = [band.is_reflected_light for band in card.bands]
+
+    def misfit(conversion: Conversion) -> float:
+        after = [
+            own.rescaled(conversion.scale, conversion.offset) if scaled else own
+            for own, scaled in zip(found, light, strict=True)
+        ]
+        if strangeness(card, after) is not None:
+            return math.inf
+        return sum(_misfit(band.values, own) for band, own in zip(card.bands, after, strict=True))
+
+    best = best_conversion(misfit) if any(light) else None
+    return f"; {best.options} would make them alike" if best else ""
 
 
-def offset_warning(card: WeightsCard, found: Sequence[BandValues]) -> str | None:
-    """Warns of Sentinel-2 products since January 2022, whose digital numbers have an offset of 1000."""
+def offset_warning(card: Expectation, found: Sequence[BandValues]) -> str | None:
+    """Warns of an offset in reflected light that the training scenes lack."""
     spectral = [(band, own) for band, own in zip(card.bands, found, strict=True) if band.is_reflected_light]
-    if card.sensor != "sentinel2" or not spectral or spectral[0][0].values.high < 5000:
+    left = find_left_offset([own for _, own in spectral])
+    if left is None or card.sensor not in {None, "sentinel2"}:
         return None
-    if all(
-        own.low >= 0.95 * _SENTINEL2_OFFSET and own.p5 - band.values.p5 > 0.5 * _SENTINEL2_OFFSET
-        for band, own in spectral
-    ):
-        return (
-            "no pixel of any band is below 1000 or so: Sentinel-2 products since January 2022 have an offset "
-            "of 1000 that the training scenes lack; take it off with --offset=-1000"
-        )
-    return None
+    if find_left_offset([band.values for band, _ in spectral]):
+        return None
+    return f"{left.in_words}, which the training scenes lack; take it off with --offset={-left.unit.zero:g}"
+
+
+def _is_strict(band: WeightsBand) -> bool:
+    """Whether only another unit brings a band's median outside of its training: basins differ in the rest."""
+    return band.is_reflected_light or (band.role is None and not is_made(band.name))
+
+
+def _allowed(band: WeightsBand, own: BandValues) -> float:
+    """How far a median may lie outside of the training, in widths of that."""
+    if _is_strict(band):
+        return 0.0
+    # Kelvin, degrees Celsius and digital numbers differ by more than seasons do.
+    return 1.0 if band.role is None or 0.5 * band.values.median < own.median < 2 * band.values.median else 0.0
 
 
 def _of_band(band: WeightsBand, own: BandValues) -> str:
@@ -103,14 +126,17 @@ def _of_band(band: WeightsBand, own: BandValues) -> str:
     )
 
 
+def _misfit(known: BandValues, own: BandValues) -> float:
+    """How far a band is from the training in its median, in widths of that, and in its width, as a logarithm.
+
+    Without the width, an offset alone would bring values of any unit near the median.
+    """
+    widths = [max(values.p95 - values.p5, math.ulp(1.0)) for values in (known, own)]
+    return abs(own.median - known.median) / widths[0] + abs(math.log(widths[1] / widths[0]))
+
+
 def _distance(band: WeightsBand, own: BandValues) -> float:
+    """How far a median lies outside of the training, in widths of that; 0 inside."""
     known = band.values
-    return abs(own.median - known.median) / max(known.high - known.low, math.ulp(1.0))
-
-
-def spread_starts(length: int, side_px: int, most: int) -> list[int]:
-    """Returns where at most so many windows start, evenly over a line, without overlap where that can be."""
-    last = max(length - side_px, 0)
-    count = min(most, last // side_px + 1)
-    starts: list[int] = np.linspace(0, last, max(count, 2)).round().astype(int).tolist()
-    return sorted(set(starts))
+    beyond = max(known.low - own.median, own.median - known.high, 0.0)
+    return beyond / max(known.high - known.low, math.ulp(1.0))

@@ -1,12 +1,16 @@
 """One fault at a time in an otherwise good scene."""
 
+import shlex
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from shapely.geometry import box
+from typer.testing import CliRunner
 
+from glacierseg.cli import app
 from glacierseg.errors import RequestError
 from glacierseg.raster.check import check_scene, is_usable
 from glacierseg.raster.grid import Grid
@@ -284,10 +288,10 @@ def test_traps_in_the_real_data(data_dir):
     bands = [everest / "LE71400412000304SGS00_RGB.tif", everest / "LE71400412000304SGS00_B4.tif"]
     chip = sorted((alps / "images").glob("*.tif"))[3]
     expected = [
-        ((bands, outlines), {"bands", "saturation", "truth extent"}),
+        ((bands, outlines), {"bands", "saturation", "truth outlines", "truth extent"}),
         (
             ([*bands, everest / "hma_dem_median_30m.tif"], outlines),
-            {"bands", "saturation", "truth extent", "nodata", "truth on nodata"},
+            {"bands", "saturation", "truth outlines", "truth extent", "nodata", "truth on nodata"},
         ),
         ((khumbu / "khumbu_s2_summer_2024.tif", khumbu / "khumbu_rgi60_mask.tif"), {"CRS", "size"}),
         (
@@ -306,3 +310,47 @@ def test_band_that_is_marked_as_transparency(make_raster):
     four = np.random.default_rng(0).integers(1, 250, (4, SIDE, SIDE)).astype(np.uint8)
     scene = make_raster("a.tif", four, photometric="RGB", alpha="yes", names=["red", "green", "blue", "nir"])
     assert "--colorinterp red,green,blue,undefined" in only(check(scene), "bands", "warning").fix
+
+
+LIGHT = ("blue", "green", "red", "nir", "swir1", "swir2")
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "options"),
+    [
+        (1e4, 1000, "--offset -1000"),
+        (1.0, 0.1, "--offset -0.1"),
+        (1 / 0.0000275, 0.2 / 0.0000275, "--scale 0.0000275 --offset -0.2"),
+        (1 / 0.00002, 0.1 / 0.00002, "--scale 0.00002 --offset -0.1"),
+    ],
+)
+def test_an_offset_left_in_reflected_light(make_raster, reflectance, tmp_path, scale, offset, options):
+    values = (reflectance(SIDE, SIDE) * scale + offset).astype(np.float32)
+    path = make_raster("a.tif", values, names=LIGHT)
+    found = only(check(path), "values", "warning")
+    assert "the unit is wrong" in found.message
+    assert options in found.fix
+    typed = found.fix.removeprefix("glacierseg ").replace("MENDED.tif", f"{tmp_path}/m.tif")
+    assert CliRunner().invoke(app, shlex.split(typed)).exit_code == 0
+    assert check(tmp_path / "m.tif") == {}
+    # Indices that were made of it cannot be mended.
+    spoiled = make_raster("b.tif", np.concatenate([values, values[:1]]), names=[*LIGHT, "ndsi"])
+    assert "stack it anew from the files of its bands" in check(spoiled)["values"].fix
+    unnamed = make_raster("c.tif", np.rint(values).astype(np.uint16))
+    assert ("values" in check(unnamed)) == (scale > 1)
+
+
+def test_units_that_cannot_be(make_raster, reflectance):
+    values = reflectance(SIDE, SIDE).astype(np.float32)
+    assert check(make_raster("good.tif", values, names=LIGHT)) == {}
+    shifted = make_raster("a.tif", values - 1000, names=LIGHT)
+    assert "it cannot be negative" in only(check(shifted), "values", "warning").message
+    feet = make_raster("b.tif", values[:1] * 20000, names=["elevation"])
+    assert "feet" in only(check(feet), "values", "warning").fix
+    heat = make_raster("c.tif", values[:1], names=["thermal"])
+    assert "heat is in kelvin" in only(check(heat), "values", "warning").message
+    nothing = np.concatenate([values - 1000, np.full((1, SIDE, SIDE), np.nan, np.float32)])
+    found = check(make_raster("d.tif", nothing, names=[*LIGHT, "ndsi"], nodata=np.nan))
+    assert "cannot be negative" in found["nodata"].message
+    flat = make_raster("e.tif", np.ones((6, SIDE, SIDE), np.uint8), names=LIGHT)
+    assert "the unit is wrong" in only(check(flat), "distinct bands", "warning").message

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import RequestError
-from glacierseg.vectors.inventory.basins import BasinRules, label_basins, merge_slivers, separate
+from glacierseg.vectors.inventory.basins import (
+    BasinRules,
+    label_basins,
+    merge_parallel,
+    merge_slivers,
+    separate,
+)
 from tests.vectors.inventory.ground import two_valleys
 
 SIZE = (30.0, 30.0)
@@ -38,6 +44,32 @@ def test_a_bulging_tongue_is_one_glacier():
     elevation = 5000 - 8 * row + bulge
     mask = (across < 12) & (row > 20) & (row < 120)
     assert label_basins(mask, elevation, SIZE, BasinRules()).max() == 1
+
+
+def test_a_plane_and_a_dome_have_no_divides_and_a_sloping_ridge_has_one():
+    row, column = np.mgrid[:160, :160].astype(float)
+    away_m = 30 * np.hypot(row - 80, column - 80)
+    slab = (abs(row - 80) < 35) & (abs(column - 80) < 30)
+    for ice, elevation, labels in (
+        (slab, 3000 - 6 * row, 1),
+        (away_m < 2000, 1600 - away_m**2 / 20_000, 1),
+        (slab, 3000 - 6 * row - 4 * abs(column - 79.5), 2),
+    ):
+        assert label_basins(ice, elevation, SIZE, BasinRules()).max() == labels
+    # Without the rule there are as many basins as outlets that lie apart.
+    assert label_basins(slab, 3000 - 6 * row, SIZE, BasinRules(part_deg=0)).max() > 4
+
+
+def test_only_what_flows_side_by_side_is_joined():
+    """Of three strips, ice flows apart between the first two and side by side between the last two."""
+    labels = np.repeat([1, 2, 3], 20)[None] * np.ones((40, 1), np.int32)
+    across = np.arange(60.0)
+    elevation = 3000 - 5 * np.abs(across - 19.5) - 2 * np.arange(40.0)[:, None]
+    merged = merge_parallel(labels.astype(np.int32), elevation, SIZE, BasinRules())
+    assert merged.max() == 2
+    assert merged[0, 0] != merged[0, 30] == merged[0, 50]
+    unknown = np.full_like(elevation, np.nan)
+    assert (merge_parallel(labels.astype(np.int32), unknown, SIZE, BasinRules()) == labels).all()
 
 
 def test_slivers_go_to_the_neighbour_with_the_longest_common_divide():

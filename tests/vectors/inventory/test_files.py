@@ -1,3 +1,5 @@
+import warnings
+
 import geopandas as gpd
 import numpy as np
 import pyogrio
@@ -5,6 +7,8 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rasterio.crs import CRS
 from typer.testing import CliRunner
 
@@ -90,6 +94,22 @@ def test_glaciers_at_the_rim_are_marked(ground):
     assert any("2 glaciers reach the rim" in note for note in made.notes)
 
 
+def test_glaciers_that_missing_data_cut_are_marked(ground):
+    mask = np.zeros((60, 60), np.uint8)
+    mask[10:20, 10:20] = mask[20:30, 40:50] = 1
+    mask[40:50, 30:40] = 1
+    mask[:, 20:25] = mask[44:46, 34:36] = 255
+    write_mask(ground / "cut.tif", mask, grid_of(60, 60))
+    made = make_inventory(ground / "cut.tif", ground / "out.gpkg", min_area_km2=0)
+    stored = gpd.read_file(made.path, layer="glaciers").sort_values("cenlat", ascending=False)
+    assert stored["observed_share"].tolist() == pytest.approx([0.75, 1, 40 / 48], abs=0.02)
+    assert stored["observed_share"].iloc[1] == 1
+    assert not stored["at_rim"].any()
+    assert any("2 glaciers are partly without data" in note for note in made.notes)
+    outlines = make_inventory(made.path, ground / "again.gpkg", min_area_km2=0).glaciers
+    assert outlines["observed_share"].isna().all()
+
+
 def test_masks_in_degrees_and_probability_in_eight_bits(ground):
     elevation, mask, _ = two_valleys()
     grid = Grid(CRS.from_epsg(4326), Affine(0.0003, 0, 86.8, 0, -0.00027, 28.0), *mask.shape)
@@ -169,10 +189,62 @@ def test_outlines_that_touch_stay_as_they_are_unless_asked(ground):
     again = make_inventory(first.path, ground / "again.gpkg", dem=ground / "dem.tif")
     assert again.glaciers["inv_id"].tolist() == first.glaciers["inv_id"].tolist()
     assert set(again.glaciers["divides"]) == {"kept"}
-    assert any("touch" in note for note in again.notes)
+    assert any("3 of 3 outlines are kept" in note for note in again.notes)
     anew = make_inventory(first.path, ground / "anew.gpkg", dem=ground / "dem.tif", divides="terrain")
     assert anew.bodies == 2
     assert len(anew.glaciers) == 3
+
+
+def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhere(ground):
+    vectorize_mask(ground / "mask.tif", ground / "raw.gpkg", smooth_layer=False)
+    raw = gpd.read_file(ground / "raw.gpkg", layer="raw")
+    _, bottom, right, top = raw.geometry.iloc[1].bounds
+    corner = shapely.box(right, bottom - 150, right + 150, bottom)
+    pair = [shapely.box(right + 3000 + x, top, right + 3150 + x, top + 150) for x in (0, 150)]
+    for more, divides in (([corner], ["none", "none"]), (pair, ["kept", "kept", "none"])):
+        shapes = [raw.geometry.iloc[0], raw.geometry.iloc[1], *more]
+        gpd.GeoDataFrame({"glacier_id": range(len(shapes))}, geometry=shapes, crs=raw.crs).to_file(
+            ground / "more.gpkg"
+        )
+        made = make_inventory(ground / "more.gpkg", ground / "out.gpkg", dem=ground / "dem.tif")
+        assert sorted(made.glaciers["divides"]) == [*divides, "terrain", "terrain"]
+
+
+def test_a_glacier_of_several_parts_stays_one(ground):
+    west, north = grid_of(120, 80).transform * (0, 0)
+    parts = [shapely.box(west + x, north - 2700, west + x + 300, north - 900) for x in (600, 1200)]
+    whole = shapely.MultiPolygon(parts)
+    other = shapely.box(west + 1500, north - 2700, west + 1800, north - 900)
+    gpd.GeoDataFrame({"rgi_id": ["A", "B"]}, geometry=[whole, other], crs=32645).to_file(ground / "two.gpkg")
+    made = make_inventory(ground / "two.gpkg", ground / "out.gpkg", dem=ground / "dem.tif", buffer_m=15)
+    stored = gpd.read_file(made.path, layer="glaciers")
+    assert stored["divides"].tolist() == ["kept", "kept"]
+    assert stored["area_km2"].tolist() == pytest.approx([1.08, 0.54], rel=2e-3)
+    assert set(stored.geom_type) == {"MultiPolygon"}
+    assert pyogrio.read_info(made.path, layer="glaciers")["geometry_type"] == "MultiPolygon"
+    # Both parts run from the trough up over the ridge; the longer way is that of either, not of a pixel.
+    assert stored["lmax_m"].iloc[0] >= stored["lmax_m"].iloc[1] - 60 > 800
+    # Without ids it may be all the ice of a region.
+    gpd.GeoDataFrame(geometry=[whole], crs=32645).to_file(ground / "all.gpkg")
+    apart = make_inventory(ground / "all.gpkg", ground / "out.gpkg")
+    assert len(apart.glaciers) == 2
+
+
+def test_coarse_terrain_does_not_move_the_divides_of_another_inventory(ground):
+    west, north = grid_of(120, 80).transform * (0, 0)
+    halves = [
+        shapely.box(west, north - 3000, west + 1537, north),
+        shapely.box(west + 1537, north - 3000, west + 2400, north),
+    ]
+    gpd.GeoDataFrame({"rgi_id": ["A", "B"]}, geometry=halves, crs=32645).to_file(ground / "theirs.gpkg")
+    gpd.GeoDataFrame(geometry=[shapely.union_all(halves)], crs=32645).to_file(ground / "body.gpkg")
+    write_dem(ground / "coarse.tif", np.full((12, 12), 5000.0), grid_of(12, 12, pixel_m=1000.0))
+    for dem in (None, ground / "coarse.tif"):
+        made = make_inventory(
+            ground / "body.gpkg", ground / "out.gpkg", existing=ground / "theirs.gpkg", dem=dem
+        )
+        assert made.glaciers["divides"].tolist() == ["existing", "existing"]
+        assert made.glaciers.bounds["minx"].max() - west == pytest.approx(1537, abs=5)
 
 
 def test_masks_without_glaciers_make_empty_inventories(ground):
@@ -194,6 +266,17 @@ def test_an_elevation_model_of_elsewhere_gives_no_terrain_but_says_so(ground):
     assert made.glaciers["dem_share"].eq(0).all()
     assert made.glaciers["zmin_m"].isna().all()
     assert any("not at all" in note for note in made.notes)
+
+
+def test_small_voids_of_the_elevation_model_are_told(ground):
+    elevation, _, ridge = two_valleys()
+    elevation[ridge + 10 : ridge + 13, 30:33] = np.nan
+    write_dem(ground / "voids.tif", elevation, grid_of(120, 80))
+    made = make_inventory(ground / "mask.tif", ground / "out.gpkg", dem=ground / "voids.tif")
+    shares = made.glaciers["dem_share"]
+    assert sorted(shares) == pytest.approx([1 - 9 / 1800, 1, 1], abs=1e-4)
+    assert made.glaciers["zmin_m"].notna().all()
+    assert any("1 of 3 glaciers lacks elevation for a part" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(
@@ -237,3 +320,37 @@ def test_the_command_prints_what_it_made(ground):
     assert result.exit_code == 0, result.output
     assert "3 glaciers from 3 ice bodies" in result.output
     assert "terrain" in result.output
+
+
+RINGS = st.lists(st.tuples(*[st.integers(0, 9)] * 2), min_size=3, max_size=6, unique=True)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.lists(RINGS, min_size=1, max_size=3), min_size=1, max_size=3), st.booleans())
+def test_the_layer_holds_what_it_declares(tmp_path_factory, shapes, with_ids):
+    """Bow-ties, parts that overlap, and what making them valid leaves behind."""
+    folder = tmp_path_factory.mktemp("shapes")
+    west, north = 478_000, 3_108_000
+    table = gpd.GeoDataFrame(
+        geometry=[
+            shapely.MultiPolygon(
+                [shapely.Polygon([(west + 100 * x, north - 100 * y) for x, y in ring]) for ring in rings]
+            )
+            for rings in shapes
+        ],
+        crs=32645,
+    )
+    if with_ids:
+        table["rgi_id"] = [f"g{number}" for number in range(len(table))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        table.to_file(folder / "in.gpkg")
+        try:
+            made = make_inventory(folder / "in.gpkg", folder / "out.gpkg", min_area_km2=0.001)
+        except TruthError:
+            return
+    declared = pyogrio.read_info(made.path, layer="glaciers")["geometry_type"]
+    stored = gpd.read_file(made.path, layer="glaciers")
+    assert set(stored.geom_type) <= {declared}
+    assert stored.is_valid.all()
+    assert (stored.area > 0).all()

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from glacierseg.vectors.inventory.attributes import inventory_ids, utm_zones
 from glacierseg.vectors.inventory.hypsometry import elevation_bands
-from glacierseg.vectors.inventory.links import id_column, link_table
+from glacierseg.vectors.inventory.links import link_table
 from glacierseg.vectors.inventory.uncertainty import buffer_uncertainty
 
 
@@ -83,7 +83,6 @@ def test_links_tell_both_shares():
         ],
         crs=32645,
     )
-    assert id_column(theirs) == "RGIId"
     links = link_table(ours, theirs, "RGIId")
     assert links["existing_id"].tolist() == ["y", "x"]
     np.testing.assert_allclose(links["overlap_km2"], [0.03, 0.01])

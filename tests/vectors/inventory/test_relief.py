@@ -109,6 +109,45 @@ def test_terrain_is_not_told_where_much_of_it_is_missing(tmp_path):
     assert beyond.dem_share == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("hole", [(slice(20, 23), slice(12, 15)), (slice(10, 11), slice(10, 20))])
+def test_voids_do_not_change_what_is_known(tmp_path, hole):
+    """Nine pixels in the middle, or some of the highest row."""
+    grid = grid_of(100, 40)
+    z = tilted(grid, 180, 10)
+    outline = box_of(grid, 10, 10, 80, 30)
+    with open_local(write_dem(tmp_path / "whole.tif", z, grid)) as dem:
+        whole = measure_relief(outline, 1.0, dem)
+    z[hole] = np.nan
+    with open_local(write_dem(tmp_path / "voids.tif", z, grid)) as dem:
+        found = measure_relief(outline, 1.0, dem)
+    assert found.dem_share == pytest.approx(1 - np.isnan(z[10:80, 10:30]).mean())
+    for name in ("zmin_m", "zmax_m", "lmax_m", "termlon", "termlat", "slope_deg", "aspect_deg"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), rel=1e-6)
+    assert found.zmed_m == pytest.approx(whole.zmed_m, abs=3)
+    assert found.bands.area_km2.sum() == pytest.approx(1.0)
+
+
+def test_a_way_may_cross_a_void_but_does_not_begin_or_end_in_one(tmp_path):
+    grid = grid_of(100, 20)
+    z = tilted(grid, 180, 10)
+    z[40:44] = np.nan  # all across the glacier
+    z[79] = np.nan  # the lowest row
+    with open_local(write_dem(tmp_path / "dem.tif", z, grid)) as dem:
+        found = measure_relief(box_of(grid, 10, 8, 80, 11), 1.0, dem, least_share=0.9)
+    assert found.zmin_m == pytest.approx(np.nanmin(z[10:80, 8:11]))
+    assert 69 * 30 <= found.lmax_m < 71 * 30
+
+
+def test_the_length_of_parts_is_that_of_the_longest(tmp_path):
+    """The lowest pixel lies in a small part, from which no way leads to the other."""
+    grid = grid_of(100, 40)
+    z = tilted(grid, 180, 10)
+    parts = shapely.MultiPolygon([box_of(grid, 10, 10, 60, 14), box_of(grid, 70, 30, 72, 32)])
+    with open_local(write_dem(tmp_path / "dem.tif", z, grid)) as dem:
+        found = measure_relief(parts, 1.0, dem)
+    assert 50 * 30 <= found.lmax_m <= math.hypot(50, 4) * 30 * 1.028
+
+
 def test_level_ground_and_tiny_outlines(tmp_path):
     grid = grid_of(30, 30)
     path = write_dem(tmp_path / "dem.tif", np.full((30, 30), 5100.0), grid)

@@ -14,6 +14,7 @@ from glacierseg.raster.check.mask_checks import (
     check_mask_values,
     check_outlines_crs,
     check_outlines_extent,
+    check_outlines_shapes,
     check_truth_missing,
 )
 from glacierseg.raster.check.result import CheckResult, Status, is_usable
@@ -29,7 +30,6 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -37,8 +37,9 @@ from glacierseg.raster.outlines import (
     read_shapes,
     refuse_layer_of_raster,
 )
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.rasterize import burn_outlines
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.warp import read_grid
 
 
 def check_scene(
@@ -84,20 +85,21 @@ def check_scene(
     if not is_vector(mask):
         return _check(scene, mask, patch_px, progress)
     with TemporaryDirectory() as folder:
-        burned = Path(folder) / "mask.tif"
+        burned, notes = Path(folder) / "mask.tif", list[str]()
         try:
-            outlines = read_shapes(mask, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT)
+            outlines = read_shapes(mask, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT, notes=notes)
             near = outlines_near(outlines, scene.grid, mask)
-            rasterize_file(mask, scene.paths[0], burned, layer=layer)
+            burn_outlines(near, scene.grid, burned)
         except GlaciersegError as error:
             return (*_check(scene, None, patch_px, progress), _failed("mask", error))
-        extent = (
+        of_outlines = (
+            check_outlines_shapes(outlines, notes),
             check_outlines_crs(outlines, scene.grid),
             check_outlines_extent(near, scene.grid),
         )
         results = _check(scene, burned, patch_px, progress)
     made_here = {"mask grid", "mask values", "mask nodata"}
-    return (*(result for result in results if result.name not in made_here), *extent)
+    return (*(result for result in results if result.name not in made_here), *of_outlines)
 
 
 def _check(
@@ -110,21 +112,20 @@ def _check(
     usable_mask = None
     if mask is not None:
         try:
-            with open_raster(mask) as dataset:
-                own, declared = grid_of(dataset), dataset.nodata
-            classes = scan_mask(mask, own, declared)
+            own, classes = read_grid(mask), scan_mask(mask)
         except GlaciersegError as error:
             of_mask.append(_failed("mask", error))
         else:
             of_mask += [
                 check_mask_grid(own, scene, mask),
                 check_mask_values(classes, mask),
-                check_mask_nodata(declared, mask),
+                check_mask_nodata(classes.declared, mask),
                 check_glacier_share(classes, mask),
             ]
             usable_mask = mask if of_mask[0].status == "passed" else None
     try:
         counts = scan_scene(scene, patch_px, mask=usable_mask, progress=progress)
+        values = check_values(scene, counts)
     except GlaciersegError as error:
         return (_failed("readable", error), *of_mask)
     if usable_mask is not None:
@@ -134,7 +135,7 @@ def _check(
         CheckResult("readable", "passed", f"{files}, every pixel can be read"),
         check_bands(scene),
         data_type,
-        check_values(scene, counts),
+        values,
         check_crs(scene),
         check_size(scene.grid, patch_px),
         check_undeclared(scene, counts),

@@ -6,8 +6,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.raster.bounds import may_meet
 from glacierseg.raster.check.result import CheckResult
-from glacierseg.raster.footprint import area_on_grid, frame_polygon, may_meet
+from glacierseg.raster.footprint import area_on_grid, frame_polygon
 from glacierseg.raster.grid import Grid
 
 Area = NDArray[np.bool_]
@@ -61,6 +62,8 @@ def shared_share(first: Grid, second: Grid) -> float:
     if not may_meet(first, second):
         return 0.0
     own, other = frame_polygon(first, first), frame_polygon(second, first)
+    if other.is_empty:
+        own, other = frame_polygon(first, second), frame_polygon(second, second)
     smaller = min(own.area, other.area)
     return float(own.intersection(other).area / smaller) if smaller else 0.0
 

@@ -1,16 +1,17 @@
 """Checks of truth against a scene."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rasterio.crs import CRS
 
 from glacierseg.raster.check.leak import shared_share
-from glacierseg.raster.check.result import CheckResult, command, edit_info
+from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import MaskCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.truth import IGNORE
+from glacierseg.raster.truth import IGNORE, make_glacier
 
 _FEW, _MANY = 0.001, 0.95
 _TRUTH_MISSING = 0.01
@@ -47,7 +48,7 @@ def check_mask_values(counts: MaskCounts, path: Path) -> CheckResult:
             + (f", and {len(counts.strange) - 1} more values" if len(counts.strange) > 1 else "")
             + "; it may hold only 0 (background), 1 (glacier) and 255 (ignore); "
             f"if {value:g} is the glacier, bring it to 1",
-            _make_glacier(value, path),
+            make_glacier(value, path),
         )
     return CheckResult("mask values", "passed", "only 0 (background), 1 (glacier) and 255 (ignore)")
 
@@ -59,7 +60,7 @@ def check_mask_nodata(nodata: float | None, path: Path) -> CheckResult:
             "mask nodata",
             "warning",
             "mask declares nodata=0, which hides its background in other tools; taken for background here",
-            edit_info(path, "--unset-nodata"),
+            edit_file(path, "--unset-nodata"),
         )
     message = "declares none" if nodata is None else f"nodata {nodata:g} is ignored"
     return CheckResult("mask nodata", "passed", message)
@@ -77,13 +78,13 @@ def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
     ignored = f"{100 * counts.ignored / (known + counts.ignored):.3g} %"
     if counts.ignored:
         message += f"; {ignored} of pixels ignored"
-    if counts.ignored and not counts.glacier:
+    if counts.ignored and not counts.glacier and counts.declared != IGNORE:
         return CheckResult(
             "glacier share",
             "failed",
             f"mask has no glacier, which is 1; {ignored} of its pixels are to be ignored, which is 255; "
             "if 255 is the glacier, bring it to 1",
-            _make_glacier(IGNORE, path),
+            make_glacier(IGNORE, path),
         )
     if not counts.glacier or not counts.background:
         what = "background" if counts.glacier else "glacier"
@@ -98,10 +99,11 @@ def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
     return CheckResult("glacier share", "passed", message)
 
 
-def _make_glacier(value: float, path: Path) -> str:
-    """Command that makes a mask in which pixels of one value are glacier and all others background."""
-    formula = f"(asarray (== (read 1) {value:g}))"
-    return command("rio", "calc", "--not-masked", "--dtype", "uint8", formula, path, "MASK.tif")
+def check_outlines_shapes(outlines: Any, notes: Sequence[str]) -> CheckResult:
+    """What of the outlines was left out, mended or counted once."""
+    if notes:
+        return CheckResult("truth outlines", "warning", "; ".join(notes), "see that this is what you meant")
+    return CheckResult("truth outlines", "passed", f"{len(outlines)} outlines, used as they are")
 
 
 def check_outlines_crs(outlines: Any, grid: Grid) -> CheckResult:

@@ -1,6 +1,7 @@
 """One pass over a scene, and its mask if there is one, that counts everything the checks need."""
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.blocks import Block, LayerReader, Progress, iterate_blocks, open_layers
+from glacierseg.raster.blocks import Block, Progress, iterate_blocks, open_layers
 from glacierseg.raster.environment import bounded_gdal
-from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import open_raster
-from glacierseg.raster.scene import Band, Scene
-from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
+from glacierseg.raster.scene import Scene
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, open_mask
 
 
 @dataclass
@@ -101,12 +100,13 @@ class SceneCounts:
 
 @dataclass
 class MaskCounts:
-    """Pixels of a mask by class, and of values that it must not have."""
+    """Pixels of a mask by class, of values that it must not have, and the nodata value that it declares."""
 
     background: int = 0
     glacier: int = 0
     ignored: int = 0
     strange: dict[float, int] = field(default_factory=dict)
+    declared: float | None = None
 
 
 def scan_scene(
@@ -133,8 +133,9 @@ def scan_scene(
         missing_in_patch=np.zeros(shape, np.int64),
         pixels_in_patch=np.zeros(shape, np.int64),
     )
-    with bounded_gdal(), open_layers(scene) as reader:
-        truth = _MaskReader(mask) if mask else None
+    with bounded_gdal(), ExitStack() as stack:
+        reader = stack.enter_context(open_layers(scene))
+        truth = stack.enter_context(open_mask(mask)) if mask else None
         for block in iterate_blocks(grid.shape, progress):
             values, valid = reader.read(block)
             for band, band_counts in enumerate(counts.bands):
@@ -145,60 +146,37 @@ def scan_scene(
             _add_by_patch(counts.missing_in_patch, missing, block, patch_px)
             _add_by_patch(counts.pixels_in_patch, np.ones_like(missing), block, patch_px)
             if truth and missing.any():
-                classes = truth.read(block)
+                values_of_truth, ignored = truth.values(block.window)
+                classes = np.where(ignored, IGNORE, values_of_truth)
                 counts.truth_missing += int(np.count_nonzero(missing & (classes != IGNORE)))
                 counts.glacier_missing += int(np.count_nonzero(missing & (classes == GLACIER)))
-        if truth:
-            truth.close()
     return counts
 
 
-def scan_mask(path: Path, grid: Grid, nodata: float | None) -> MaskCounts:
+def scan_mask(path: Path) -> MaskCounts:
     """Reads a mask once.
-
-    Args:
-        path: The mask.
-        grid: Its own grid.
-        nodata: The nodata value that it declares; 0 counts as background all the same.
 
     Raises:
         RasterError: Pixels cannot be read.
+        TruthError: It has several bands, or declares that its glacier is nodata.
     """
     counts = MaskCounts()
-    with bounded_gdal():
-        reader = _MaskReader(path)
-        for block in iterate_blocks(grid.shape):
-            values = reader.read(block)
-            numbers, amounts = np.unique(values[np.isfinite(values)], return_counts=True)
-            counts.ignored += int(values.size - amounts.sum())
+    with bounded_gdal(), open_mask(path) as mask:
+        counts.declared = mask.nodata
+        for block in iterate_blocks(mask.grid.shape):
+            values, ignored = mask.values(block.window)
+            numbers, amounts = np.unique(values[~ignored], return_counts=True)
+            counts.ignored += int(np.count_nonzero(ignored))
             for number, amount in zip(numbers.tolist(), amounts.tolist(), strict=True):
                 if number == GLACIER:
                     counts.glacier += amount
                 elif number == BACKGROUND:
                     counts.background += amount
-                elif number in {IGNORE, nodata}:
+                elif number == IGNORE:
                     counts.ignored += amount
                 else:
                     counts.strange[number] = counts.strange.get(number, 0) + amount
-        reader.close()
     return counts
-
-
-class _MaskReader:
-    """Reads the first band of a mask as it is stored."""
-
-    def __init__(self, path: Path) -> None:
-        self._dataset = open_raster(path)
-        band = Band("mask", path, 1, self._dataset.dtypes[0], None)
-        self._reader = LayerReader([band], {path: self._dataset})
-
-    def read(self, block: Block) -> NDArray[Any]:
-        values, _ = self._reader.read(block)
-        layer: NDArray[Any] = values[0]
-        return layer
-
-    def close(self) -> None:
-        self._dataset.close()
 
 
 def _add_by_patch(totals: NDArray[np.int64], pixels: NDArray[np.bool_], block: Block, patch_px: int) -> None:

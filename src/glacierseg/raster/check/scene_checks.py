@@ -3,16 +3,16 @@
 import math
 from collections.abc import Mapping
 
-from pyproj import Geod
-from rasterio.warp import transform
-
-from glacierseg.raster.check.result import CheckResult, command, edit_info
+from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.ground import TOLERANCE, stated_m, unevenness
+from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Band, Scene
-from glacierseg.raster.sensors import is_unnamed
+from glacierseg.raster.sensors import is_unnamed, role_of
+from glacierseg.raster.units import look_for_left_offset, mending, reflected_bands
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
@@ -22,6 +22,7 @@ _MISSING = 0.01
 _MOSTLY_MISSING = 0.5
 _STRETCHED = 0.02
 _NOT_SQUARE = 0.05
+_HIGHEST_M = 9000
 _PATCH_KM = (0.3, 60.0)
 # Values that files use for "no data" and often forget to declare.
 _USUAL_NODATA = frozenset({-9999.0, -99999.0, -32768.0, -32767.0, -3.4028234663852886e38})
@@ -38,7 +39,7 @@ def check_bands(scene: Scene) -> CheckResult:
                 "bands",
                 "warning",
                 f"band {colours.index('alpha') + 1} of {path} is marked as transparency; taken for data here",
-                edit_info(path, "--colorinterp", plain),
+                edit_file(path, "--colorinterp", plain),
             )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
@@ -66,7 +67,11 @@ def check_data_type(scene: Scene) -> CheckResult:
 
 
 def check_values(scene: Scene, counts: SceneCounts) -> CheckResult:
-    """Range of values."""
+    """Range of values, and whether they are in a unit in which indices and ranges are right.
+
+    Raises:
+        RasterError: Pixels cannot be read.
+    """
     per_band = {
         band.name: {"least": found.least, "greatest": found.greatest}
         for band, found in _pairs(scene, counts)
@@ -75,7 +80,32 @@ def check_values(scene: Scene, counts: SceneCounts) -> CheckResult:
     least = min((figures["least"] for figures in per_band.values()), default=math.nan)
     greatest = max((figures["greatest"] for figures in per_band.values()), default=math.nan)
     message = f"{least:g} to {greatest:g} ({_scale_of(scene, least, greatest)})"
+    if wrong := _wrong_unit(scene, counts):
+        return CheckResult(
+            "values", "warning", f"{message}; the unit is wrong: {wrong[0]}", wrong[1], per_band
+        )
     return CheckResult("values", "passed", message, per_band=per_band)
+
+
+def _wrong_unit(scene: Scene, counts: SceneCounts) -> tuple[str, str] | None:
+    """Says which values cannot be right, and what mends them."""
+    if left := look_for_left_offset(scene):
+        return left.in_words, mending(scene, left.unit.cures[0])
+    light = reflected_bands(scene.band_names)
+    found = {band.name: own for band, own in _pairs(scene, counts) if own.valid}
+    own = [found[name] for name in light if name in found]
+    if own and all(band.greatest < 0 for band in own):
+        what = f"reflected light is {own[0].least:g} to {own[0].greatest:g}, and it cannot be negative"
+        return what, "stack it anew with another --offset (it is added after the scale)"
+    high = found.get("elevation")
+    if high and scene.dtype != "uint8" and high.greatest > _HIGHEST_M:
+        what = f"elevation reaches {high.greatest:g}, and no ground is higher than {_HIGHEST_M} m"
+        return what, "if these are feet, give an elevation model in metres"
+    heat = [name for name in found if (role_of(name) or "").startswith("thermal") and not is_unnamed(name)]
+    if heat and found[heat[0]].greatest < 2:
+        what = f"{heat[0]} is {found[heat[0]].least:g} to {found[heat[0]].greatest:g}, and heat is in kelvin"
+        return what, "stack it anew from its files: their scale and offset are not for heat"
+    return None
 
 
 def check_crs(scene: Scene) -> CheckResult:
@@ -83,6 +113,15 @@ def check_crs(scene: Scene) -> CheckResult:
     grid = scene.grid
     name, utm = name_of_crs(grid.crs), name_of_crs(utm_crs(grid))
     width_m, height_m = grid.pixel_size_m
+    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(width_m * height_m):.3g}", "--out", "UTM.tif")
+    if not unevenness(grid) <= TOLERANCE:
+        return CheckResult(
+            "CRS",
+            "warning",
+            f"pixels have very different sizes on the ground by place ({name}), so lengths and areas in them "
+            f"are refused; use {utm}",
+            fix,
+        )
     if grid.is_geographic:
         return CheckResult(
             "CRS",
@@ -90,14 +129,14 @@ def check_crs(scene: Scene) -> CheckResult:
             f"{name} is in degrees; a pixel is {width_m:.1f} x {height_m:.1f} m here; use {utm}",
             _stack(scene, "--out", "UTM.tif"),
         )
-    true_m = _true_sides_m(grid)
-    fix = _stack(scene, "--pixel-size-m", f"{math.sqrt(math.prod(true_m)):.3g}", "--out", "UTM.tif")
-    stretch = max(abs(width_m / true_m[0] - 1), abs(height_m / true_m[1] - 1))
+    stated = stated_m(grid.crs, grid.transform)
+    stretch = max(abs(stated[0] / width_m - 1), abs(stated[1] / height_m - 1))
     if stretch > _STRETCHED:
         return CheckResult(
             "CRS",
             "warning",
-            f"{name} stretches lengths by {100 * stretch:.0f} % here, so areas would be wrong; use {utm}",
+            f"{name} stretches lengths by {100 * stretch:.0f} % here; a pixel is {width_m:.1f} x "
+            f"{height_m:.1f} m on the ground; use {utm}",
             fix,
         )
     if abs(float(grid.crs.linear_units_factor[1]) - 1) > 1e-9:
@@ -110,7 +149,7 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
     width_m, height_m = grid.pixel_size_m
     patch_km = patch_px * math.sqrt(width_m * height_m) / 1000
     message = (
-        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m; "
+        f"{grid.width} x {grid.height} px of {width_m:.4g} x {height_m:.4g} m on the ground; "
         f"a patch of {patch_px} px covers {patch_km:.3g} km"
     )
     if min(grid.shape) < patch_px:
@@ -121,7 +160,9 @@ def check_size(grid: Grid, patch_px: int) -> CheckResult:
             "size", "warning", f"{message}, which no glacier fits", "choose another patch size"
         )
     if abs(width_m / height_m - 1) > _NOT_SQUARE:
-        fix = "bring the scene to UTM, see CRS" if grid.is_geographic else "align it to a square grid"
+        fix = "align it to a square grid"
+        if grid.is_geographic or math.prod(stated_m(grid.crs, grid.transform)[:2]) != width_m * height_m:
+            fix = "bring the scene to UTM, see CRS"
         return CheckResult("size", "warning", f"{message}; pixels are not square", fix)
     return CheckResult("size", "passed", message)
 
@@ -144,14 +185,14 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
                 f"band {band.name!r} has {found.not_finite} NaN pixels "
                 f"({_percent(found.not_finite / found.pixels)}) that are not declared as nodata; "
                 "they count as missing here",
-                edit_info(band.path, "--nodata", "nan"),
+                edit_file(band.path, "--nodata", "nan"),
             )
         if found.valid and (found.least in _USUAL_NODATA or found.least < -1e30):
             return CheckResult(
                 "undeclared nodata",
                 "warning",
                 f"least value of band {band.name!r} is {found.least:g}, which looks like undeclared nodata",
-                edit_info(band.path, "--nodata", repr(found.least)),
+                edit_file(band.path, "--nodata", repr(found.least)),
             )
     share = counts.all_zero / counts.pixels
     if share > _ALL_ZERO and all(band.nodata is None for band in scene.bands):
@@ -159,7 +200,7 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
             "undeclared nodata",
             "warning",
             f"{_percent(share)} of pixels are 0 in every band, and no nodata is declared",
-            " && ".join(edit_info(path, "--nodata", "0") for path in scene.paths),
+            " && ".join(edit_file(path, "--nodata", "0") for path in scene.paths),
         )
     return CheckResult("undeclared nodata", "passed", "no NaN, infinity or usual nodata value is undeclared")
 
@@ -177,6 +218,8 @@ def check_missing(scene: Scene, counts: SceneCounts) -> CheckResult:
     empty = [band for band, found in _pairs(scene, counts) if not found.valid]
     if empty:
         what = f"band {empty[0].name!r} has no data at all"
+        if empty[0].name in INDICES and (wrong := _wrong_unit(scene, counts)):
+            return CheckResult("nodata", "failed", f"{what}; {wrong[0]}", wrong[1], per_band)
         return CheckResult("nodata", "failed", what, _leave_out(scene, empty[0]), per_band)
     if counts.missing == counts.pixels:
         worst = max(_pairs(scene, counts), key=lambda pair: pair[1].missing_share)[0]
@@ -212,7 +255,7 @@ def check_saturation(scene: Scene, counts: SceneCounts) -> CheckResult:
             "saturation",
             "warning",
             f"many pixels have the greatest value: {', '.join(found)}",
-            "bright snow and ice look alike there; a low-gain scene or a shortwave-infrared band helps",
+            _lost_at_greatest(scene),
             per_band,
         )
     message = f"no band has {_percent(_SATURATED)} at its greatest value"
@@ -222,6 +265,15 @@ def check_saturation(scene: Scene, counts: SceneCounts) -> CheckResult:
 def check_distinct(scene: Scene, counts: SceneCounts) -> CheckResult:
     """Bands that say nothing, or nothing new."""
     constant = [band for band, found in _pairs(scene, counts) if found.is_constant]
+    light = reflected_bands(scene.band_names)
+    if len(light) > 1 and {band.name for band in constant} >= set(light):
+        return CheckResult(
+            "distinct bands",
+            "warning",
+            f"all bands of reflected light ({', '.join(light)}) have one value everywhere: the unit is wrong",
+            "bring the scene to the unit of its ranges (--scale, --offset of `glacierseg prepare stack`) and "
+            "normalize it anew",
+        )
     if constant:
         return CheckResult(
             "distinct bands",
@@ -240,6 +292,13 @@ def check_distinct(scene: Scene, counts: SceneCounts) -> CheckResult:
                 _leave_out(scene, band),
             )
     return CheckResult("distinct bands", "passed", "no band is constant or a copy of another")
+
+
+def _lost_at_greatest(scene: Scene) -> str:
+    fix = "bright snow and ice look alike there; a low-gain scene or a shortwave-infrared band helps"
+    if scene.dtype == "uint8":
+        return f"{fix}; if it was normalized with ranges of other scenes, see that it is in their unit"
+    return fix
 
 
 def _pairs(scene: Scene, counts: SceneCounts) -> list[tuple[Band, BandCounts]]:
@@ -284,20 +343,6 @@ def _scale_of(scene: Scene, least: float, greatest: float) -> str:
     if scene.dtype.kind in "iu" and least >= 0 and greatest <= 20000:
         return "looks like reflectance x 10 000"
     return "digital numbers or physical units"
-
-
-def _true_sides_m(grid: Grid) -> tuple[float, float]:
-    """Width and height of a pixel on the ellipsoid, at the centre of a projected grid."""
-    middle = grid.width / 2, grid.height / 2
-    geod, sides = Geod(ellps="WGS84"), []
-    for axis in (0, 1):
-        ends = []
-        for step in (-0.5, 0.5):
-            column, row = (middle[0] + step, middle[1]) if axis == 0 else (middle[0], middle[1] + step)
-            ends.append(grid.transform * (column, row))
-        longitudes, latitudes = transform(grid.crs, "EPSG:4326", *zip(*ends, strict=True))
-        sides.append(float(geod.inv(longitudes[0], latitudes[0], longitudes[1], latitudes[1])[2]))
-    return sides[0], sides[1]
 
 
 def _percent(share: float) -> str:

@@ -7,13 +7,11 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.transform import from_bounds
 
-from glacierseg.raster.grid import Grid
-from glacierseg.raster.warp import utm_crs
+from glacierseg.errors import RequestError
+from glacierseg.raster.bounds import middle_of_shapes, utm_at, wrap_towards
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import BAND_M
 from glacierseg.vectors.inventory.relief import SECTORS, Relief, measure_relief, pixels_inside
@@ -75,7 +73,7 @@ def add_relief(
     Raises:
         RasterError: The elevation cannot be read.
     """
-    outlines = glaciers.geometry.to_crs(elevation.crs)
+    outlines = wrap_towards(glaciers.geometry.to_crs(elevation.crs).to_numpy(), elevation.grid)
     reliefs = [
         measure_relief(outline, area_km2, elevation, least_share=least_share)
         for outline, area_km2 in zip(outlines, glaciers["area_km2"], strict=True)
@@ -89,11 +87,22 @@ def add_relief(
 
 
 def add_uncertainty(glaciers: gpd.GeoDataFrame, buffer_m: float) -> gpd.GeoDataFrame:
-    """Adds `uncertainty_km2` and `uncertainty_pct`, see `buffer_uncertainty`."""
+    """Adds `uncertainty_km2` and `uncertainty_pct`, see `buffer_uncertainty`.
+
+    Raises:
+        RequestError: The glaciers lie too far apart for one projection.
+    """
     metric = utm_of(glaciers)
     outlines = glaciers.geometry.to_crs(metric)
-    # UTM is not true to area; the ratio is.
-    share = buffer_uncertainty(outlines.to_numpy(), buffer_m) / outlines.area.to_numpy()
+    areas = outlines.area.to_numpy()
+    # Far from the middle of the table UTM stretches lengths, by the root of what it does to areas.
+    reach = buffer_m * np.sqrt(areas / (glaciers["area_km2"].to_numpy() * 1e6))
+    if not np.isfinite(reach).all():
+        raise RequestError(
+            "the glaciers lie too far apart for one projection in metres, so their uncertainty cannot be "
+            "told; make an inventory of each part"
+        )
+    share = buffer_uncertainty(outlines.to_numpy(), reach) / areas
     return glaciers.assign(uncertainty_km2=share * glaciers["area_km2"], uncertainty_pct=share * 100)
 
 
@@ -104,7 +113,7 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
         RasterError: The probability cannot be read.
     """
     found = []
-    for outline in glaciers.geometry.to_crs(probability.crs):
+    for outline in wrap_towards(glaciers.geometry.to_crs(probability.crs).to_numpy(), probability.grid):
         grid = probability.window(outline.bounds, margin_px=0)
         values = probability.read(grid)[pixels_inside(outline, grid)]
         values = values[np.isfinite(values)]
@@ -114,10 +123,8 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
 
 
 def utm_of(table: gpd.GeoDataFrame) -> CRS:
-    """Returns the UTM zone of the middle of a table."""
-    west, south, east, north = table.to_crs(4326).total_bounds
-    middle = from_bounds(west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6, 1, 1)
-    return CRS.from_wkt(utm_crs(Grid(rasterio.CRS.from_epsg(4326), middle, 1, 1)).to_wkt())
+    """Returns the UTM zone of the middle of a table, near the poles the CRS that takes its place."""
+    return CRS.from_wkt(utm_at(*middle_of_shapes(table.geometry)).to_wkt())
 
 
 def _direction(relief: Relief) -> str | None:

@@ -27,6 +27,8 @@ class BasinRules:
         sliver_km2: Basins below this area go to the neighbour with the longest common divide.
         thin_km2: So do those below this area that are thin.
         thin_compactness: Thin is what has less than this much of the area of a circle of the same perimeter.
+        part_deg: Ice must flow apart by this angle along half of a divide; what a plane or a dome drains to
+            many places is one basin.
 
     Raises:
         RequestError: A number is not one from 0 on.
@@ -39,6 +41,7 @@ class BasinRules:
     sliver_km2: float = 0.1
     thin_km2: float = 0.5
     thin_compactness: float = 0.2
+    part_deg: float = 18.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -88,7 +91,8 @@ def label_basins(
     labels = np.where(voids > 0, len(outlets) + voids, 0).astype(np.int32)
     labels[wet] = numbers[basin]
     labels = walk(ice, labels, width_m, height_m)[1]
-    return merge_slivers(separate(labels), pixel_size_m, rules)
+    labels = merge_slivers(separate(labels), pixel_size_m, rules)
+    return merge_parallel(labels, level_m, pixel_size_m, rules)
 
 
 def separate(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -149,6 +153,76 @@ def merge_slivers(
         alive.remove(least)
     _, numbers = np.unique(owner, return_inverse=True)
     return numbers.astype(np.int32)[labels]
+
+
+def merge_parallel(
+    labels: NDArray[np.int32],
+    level_m: NDArray[np.float64],
+    pixel_size_m: tuple[float, float],
+    rules: BasinRules,
+) -> NDArray[np.int32]:
+    """Joins neighbours between which ice flows side by side rather than apart, the most parallel ones first.
+
+    Directions are compared one and a half `smooth_m` away on either side of a divide, where the smoothing has
+    left the flanks of a ridge.
+
+    Args:
+        labels: `(H, W)`, 0 outside.
+        level_m: `(H, W)` smoothed elevation, NaN where unknown.
+        pixel_size_m: Width and height of a pixel.
+        rules: By which angle ice must part, and the smoothing.
+
+    Returns:
+        `(H, W)` with fewer labels, again 1, 2, ...
+    """
+    parting = _parting(labels, level_m, pixel_size_m, 1.5 * rules.smooth_m)
+    least = math.sin(math.radians(rules.part_deg / 2))
+    owner = np.arange(int(labels.max(initial=0)) + 1)
+    medians = {pair: float(np.median(values)) for pair, values in parting.items()}
+    while medians:
+        one, other = min(medians, key=lambda pair: (medians[pair], pair))
+        if medians[one, other] >= least:
+            break
+        owner[owner == other] = one
+        for pair in [pair for pair in parting if other in pair]:
+            values = parting.pop(pair)
+            del medians[pair]
+            if (third := pair[0] + pair[1] - other) != one:
+                joined = min(one, third), max(one, third)
+                parting[joined] = np.concatenate([values, parting.get(joined, values[:0])])
+                medians[joined] = float(np.median(parting[joined]))
+    _, numbers = np.unique(owner, return_inverse=True)
+    return numbers.astype(np.int32)[labels]
+
+
+def _parting(
+    labels: NDArray[np.int32], level_m: NDArray[np.float64], pixel_size_m: tuple[float, float], away_m: float
+) -> dict[tuple[int, int], NDArray[np.float64]]:
+    """By pair of neighbours, for each pixel edge between them: half the sum of the sines of flowing away."""
+    width_m, height_m = pixel_size_m
+    if min(labels.shape) < 2:
+        return {}
+    rise = np.gradient(level_m, height_m, width_m)
+    steep = np.hypot(rise[0], rise[1])
+    pairs, values = [], []
+    for axis, side_m in ((0, height_m), (1, width_m)):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            down = np.where(steep == 0, 0.0, -rise[axis] / steep)
+        ours, down = (np.moveaxis(array, axis, 0) for array in (labels, down))
+        rows, columns = np.nonzero((ours[:-1] != ours[1:]) & (ours[:-1] > 0) & (ours[1:] > 0))
+        reach = max(round(away_m / side_m), 1)
+        before = down[np.maximum(rows + 1 - reach, 0), columns]
+        after = down[np.minimum(rows + reach, len(down) - 1), columns]
+        pairs.append(np.sort(np.column_stack([ours[rows, columns], ours[rows + 1, columns]]), axis=1))
+        values.append((after - before) / 2)
+    pair, value = np.concatenate(pairs).astype(np.int64), np.concatenate(values)
+    known = np.isfinite(value)
+    number = int(labels.max()) + 1
+    codes = pair[known, 0] * number + pair[known, 1]
+    order = np.argsort(codes, kind="stable")
+    found, begin = np.unique(codes[order], return_index=True)
+    parts = np.split(value[known][order], begin[1:]) if len(found) else []
+    return {divmod(int(code), number): part for code, part in zip(found, parts, strict=True)}
 
 
 def _smooth(elevation_m: NDArray[np.float64], columns_px: float, rows_px: float) -> NDArray[np.float64]:
@@ -222,4 +296,4 @@ def _measure(
     return areas_km2, shared_m, perimeters_m
 
 
-__all__ = ["BasinRules", "label_basins", "merge_slivers", "separate"]
+__all__ = ["BasinRules", "label_basins", "merge_parallel", "merge_slivers", "separate"]

@@ -34,6 +34,7 @@ class Divider:
         rules: For divides along the terrain.
         smooth: Whether to round the stairs of the lines off.
         min_area_km2: No piece is smaller; what would be joins its neighbour.
+        terrain_px: Pixels of the lattice on a side of one on which terrain is divided.
     """
 
     lattice: Grid
@@ -42,6 +43,7 @@ class Divider:
     rules: BasinRules = field(default_factory=BasinRules)
     smooth: bool = True
     min_area_km2: float = 0.01
+    terrain_px: int = 1
 
     def divide(self, bodies: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
         """Divides ice bodies.
@@ -79,9 +81,12 @@ class Divider:
     def _divide_one(self, body: Any, near: NDArray[Any], least: float) -> tuple[list[Any], str]:
         if len(near) or self.elevation is not None:
             origin = "existing" if len(near) else "terrain"
-            grid = self._around(body, self.rules.surround_m if origin == "terrain" else 0.0)
+            along_terrain = origin == "terrain"
+            grid = self._around(
+                body, *((self.rules.surround_m, self.terrain_px) if along_terrain else (0.0,))
+            )
             ice = pixels_inside(body, grid)
-            if origin == "terrain" and self.elevation is not None:
+            if along_terrain and self.elevation is not None:
                 labels = label_basins(ice, self.elevation.read(grid), grid.pixel_size_m, self.rules)
             else:
                 labels = self._transfer(ice, near, grid)
@@ -97,8 +102,8 @@ class Divider:
         only_small = BasinRules(sliver_km2=self.min_area_km2, thin_km2=0)
         return merge_slivers(separate(labels), grid.pixel_size_m, only_small)
 
-    def _around(self, body: Any, margin_m: float) -> Grid:
-        lattice = self.lattice
+    def _around(self, body: Any, margin_m: float, pixels: int = 1) -> Grid:
+        lattice = coarser(self.lattice, pixels) if pixels > 1 else self.lattice
         margin_px = math.ceil(margin_m / min(lattice.pixel_size_m)) + _MARGIN_PX
         west, south, east, north = body.bounds
         corners = [~lattice.transform * (x, y) for x in (west, east) for y in (south, north)]

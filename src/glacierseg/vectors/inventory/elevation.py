@@ -1,7 +1,7 @@
 """Rasters read for one outline at a time, whatever their CRS and resolution."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,29 +9,33 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Proj, Transformer
-from pyproj.exceptions import ProjError
+from pyproj import CRS
 
 from glacierseg.raster.blocks import Block, LayerReader
+from glacierseg.raster.elevation import open_elevation
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.warp import bands_of, metric_grid, on_grid
+from glacierseg.raster.ground import unevenness
+from glacierseg.raster.open import grid_of
+from glacierseg.raster.probability import open_probability, require_probabilities
+from glacierseg.raster.values import bands_of
+from glacierseg.raster.warp import metric_grid, on_grid
 
 # A bounding box of more pixels is read from a coarser grid: 4000 x 4000 float64 arrays are 128 MB each.
 _MOST_PX = 16_000_000
-# A projection that stretches lengths by more than this falsifies slopes; then a UTM grid is used.
-_LARGEST_STRETCH = 0.02
+# Where one pixel size is wrong by more than this, ways along the ice would be; then a UTM grid is used.
+_LARGEST_ERROR = 0.02
 
 
 class LocalRaster:
     """Reads the first band of a raster around places."""
 
-    def __init__(self, path: Path, dataset: Any) -> None:
+    def __init__(
+        self, path: Path, dataset: Any, require: Callable[[NDArray[Any], Path], None] | None = None
+    ) -> None:
         self.path = path
-        self._dataset = dataset
+        self._dataset, self._require = dataset, require
         self._bands = bands_of(dataset, path)[:1]
-        self.scale = float(dataset.scales[0])
         self.grid = grid_of(dataset)
         self.crs = CRS.from_wkt(self.grid.crs.to_wkt())
 
@@ -49,20 +53,19 @@ class LocalRaster:
         )
 
     def metric_window(self, bounds: tuple[float, float, float, float], margin_px: int) -> Grid:
-        """Returns a north-up grid around a box, true to lengths within 2 % and of bearable size.
+        """Returns a grid around a box, of bearable size, whose pixels are of one size within 2 %.
 
         It is the raster's own lattice where that serves, else one in UTM, or a coarser one.
         """
         grid = self.window(bounds, margin_px)
-        a, b, _, d, e, _ = grid.transform[:6]
-        if b or d or a <= 0 or e >= 0 or self._stretch(grid) > _LARGEST_STRETCH:
+        if not unevenness(grid) <= _LARGEST_ERROR:
             grid = metric_grid(grid)
         if (pixels := grid.height * grid.width) > _MOST_PX:
             grid = coarser(grid, math.ceil(math.sqrt(pixels / _MOST_PX)))
         return grid
 
     def read(self, grid: Grid) -> NDArray[np.float64]:
-        """Reads values on a grid, `(H, W)`, NaN where there are none; scaled if the file says so.
+        """Reads values on a grid, `(H, W)`, NaN where there are none.
 
         Raises:
             RasterError: The pixels cannot be read.
@@ -85,21 +88,10 @@ class LocalRaster:
 
     def _values(self, dataset: Any, block: Block) -> NDArray[np.float64]:
         values, valid = LayerReader(self._bands, {self.path: dataset}).read(block)
-        scaled: NDArray[np.float64] = np.where(valid[0], values[0].astype(np.float64) * self.scale, np.nan)
-        return scaled
-
-    def _stretch(self, grid: Grid) -> float:
-        if grid.is_geographic:
-            return 0.0
-        left, bottom, right, top = grid.bounds
-        try:
-            point = Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True).transform(
-                (left + right) / 2, (bottom + top) / 2
-            )
-            scale = Proj(self.crs).get_factors(*point).areal_scale
-        except (ProjError, TypeError):
-            return math.inf
-        return abs(math.sqrt(scale) - 1)
+        found: NDArray[np.float64] = np.where(valid[0], values[0].astype(np.float64), np.nan)
+        if self._require is not None:
+            self._require(found, self.path)
+        return found
 
 
 def coarser(grid: Grid, factor: int) -> Grid:
@@ -114,13 +106,24 @@ def coarser(grid: Grid, factor: int) -> Grid:
 
 @contextmanager
 def open_local(path: Path) -> Iterator[LocalRaster]:
-    """Opens a raster, such as an elevation model, for reading around outlines.
+    """Opens an elevation model for reading around outlines, in metres.
 
     Raises:
-        RasterError: It cannot be read or has no CRS.
+        RasterError: It cannot be read, has no CRS, or its heights are in a unit that it does not name.
     """
-    with bounded_gdal(), open_raster(path) as dataset:
+    with bounded_gdal(), open_elevation(path) as dataset:
         yield LocalRaster(path, dataset)
 
 
-__all__ = ["LocalRaster", "coarser", "open_local"]
+@contextmanager
+def open_local_probability(path: Path) -> Iterator[LocalRaster]:
+    """Opens a probability raster for reading around outlines.
+
+    Raises:
+        RasterError: It cannot be read, has no CRS, or holds no probabilities.
+    """
+    with bounded_gdal(), open_probability(path) as probability:
+        yield LocalRaster(path, probability.dataset, require_probabilities)
+
+
+__all__ = ["LocalRaster", "coarser", "open_local", "open_local_probability"]

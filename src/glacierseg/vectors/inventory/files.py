@@ -9,14 +9,14 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError, did_you_mean
-from glacierseg.raster.outlines import read_shapes
+from glacierseg.raster.bounds import wrap_towards
+from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.vectors.inventory.attributes import (
@@ -28,16 +28,22 @@ from glacierseg.vectors.inventory.attributes import (
 )
 from glacierseg.vectors.inventory.basins import BasinRules
 from glacierseg.vectors.inventory.divides import Divider
-from glacierseg.vectors.inventory.elevation import LocalRaster, open_local
-from glacierseg.vectors.inventory.links import id_column, link_table
+from glacierseg.vectors.inventory.elevation import (
+    LocalRaster,
+    open_local,
+    open_local_probability,
+)
+from glacierseg.vectors.inventory.links import link_table
 from glacierseg.vectors.inventory.sources import LAYERS, Ice, read_ice
+from glacierseg.vectors.layers import add_layer
 from glacierseg.vectors.styles import style_geopackage
 from glacierseg.vectors.table import outline_table
 
 _TABLES = ("glaciers", "hypsometry", "links")
 DIVIDES = ("auto", "terrain", "existing", "none")
-# Lattice for outlines without elevation model; with one, its own pixel size, but no finer than this.
+# Lattice for outlines. Their terrain is divided on pixels like those of the elevation model, up to a limit.
 _PIXEL_M = 10.0
+_LARGEST_PIXEL_M = 30.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def make_inventory(
         existing_id: Its column of ids; the first of the usual names when None.
         divides: `terrain`; `existing`, to take over those of the other inventory; `none`; or `auto`:
             those of the other inventory where it knows the ice, else terrain if there is an elevation
-            model. Outlines that touch one another count as divided already under `auto` and stay as they are.
+            model. Under `auto` outlines that share a border with others, and those of several parts with one
+            id, are glaciers already and stay as they are.
         prefix: What ids begin with.
         min_area_km2: Smaller glaciers are left out; smaller pieces of a body join their neighbour.
         buffer_m: Uncertainty of the boundary; half a pixel of a mask when None. None for outlines leaves
@@ -118,10 +125,9 @@ def make_inventory(
     notes: list[str] = []
     with ExitStack() as stack:
         elevation = stack.enter_context(open_local(Path(dem))) if dem else None
-        chance = stack.enter_context(open_local(Path(probability))) if probability else None
-        pixel_m = max(_PIXEL_M, min(elevation.grid.pixel_size_m)) if elevation else _PIXEL_M
-        ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=pixel_m)
-        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice.crs) if existing else None
+        chance = stack.enter_context(open_local_probability(Path(probability))) if probability else None
+        ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=_PIXEL_M)
+        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice) if existing else None
         divider = Divider(
             ice.lattice,
             elevation if divides in {"auto", "terrain"} else None,
@@ -129,12 +135,13 @@ def make_inventory(
             rules or BasinRules(),
             smooth=smooth,
             min_area_km2=min_area_km2,
+            terrain_px=_terrain_px(ice, elevation),
         )
         polygons, origins, bodies = _divide(ice, divider, divides, notes)
         glaciers = _table(polygons, origins, ice.crs, min_area_km2, prefix)
         glaciers["at_rim"] = ice.at_rim(glaciers.geometry.to_numpy())
-        if number := int(glaciers["at_rim"].sum()):
-            notes.append(f"{number} glaciers reach the rim of {source} and may go on beyond it (`at_rim`)")
+        glaciers["observed_share"] = ice.observed_shares(glaciers.geometry.to_numpy())
+        notes += _about_unseen(glaciers, source)
         if len(glaciers) == 0:
             notes.append(f"{source}: no glacier has {min_area_km2:g} km2 or more; the inventory is empty")
         if buffer_m is None:
@@ -194,18 +201,16 @@ def _refuse(
         raise RequestError(f"a coverage of {min_dem_share:g} makes no sense; give a share above 0, at most 1")
 
 
-def _read_existing(path: Path, layer: str | None, wanted: str | None, crs: CRS) -> gpd.GeoDataFrame:
-    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS)
-    column = id_column(table, wanted)
-    if wanted is not None and column is None:
-        raise RequestError(
-            f"{path}: has no column {wanted!r}{did_you_mean(wanted, map(str, table.columns))}; "
-            f"its columns are {', '.join(map(str, table.columns))}"
-        )
-    ids = table[column].astype(str) if column else pd.Series(range(1, len(table) + 1)).astype(str)
-    kept = gpd.GeoDataFrame({"_their_id": ids.to_numpy()}, geometry=table.geometry.to_numpy(), crs=table.crs)
-    kept = kept.to_crs(crs)
-    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(kept.geometry.to_numpy()), crs=crs))
+def _read_existing(path: Path, layer: str | None, wanted: str | None, ice: Ice) -> gpd.GeoDataFrame:
+    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS, id_column=wanted)
+    ids = table[OUTLINE_ID].to_numpy()
+    kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
+    kept = kept.to_crs(ice.crs)
+    # A mask in degrees may be written beyond 180 of them.
+    shapes = (
+        wrap_towards(kept.geometry.to_numpy(), ice.lattice) if ice.half_pixel_m else kept.geometry.to_numpy()
+    )
+    kept = kept.set_geometry(gpd.GeoSeries(shapely.make_valid(shapes), crs=ice.crs))
     # Far away from a projection's home coordinates may become infinite.
     return kept[np.isfinite(kept.bounds).all(axis=1)].reset_index(drop=True)
 
@@ -215,25 +220,44 @@ def _divide(
 ) -> tuple[NDArray[Any], list[str], int]:
     """Pieces in the CRS of the ice, whence their divides are, and the number of bodies."""
     polygons = ice.polygons
-    if ice.half_pixel_m is None and len(polygons) > 1:
-        tree = shapely.STRtree(polygons)
-        one, other = tree.query(polygons, predicate="intersects")
-        touching = len(np.unique(one[one != other]))
-        if touching and divides == "auto":
-            notes.append(
-                f"{touching} outlines touch others and count as divided already; say --divides terrain or "
-                "existing to divide them anew"
-            )
-            return polygons, ["kept"] * len(polygons), len(polygons)
-        if touching and divides != "none":
-            polygons = shapely.get_parts(shapely.union_all(polygons))
-    if divides == "none" or (divider.elevation is None and divider.existing is None) or not len(polygons):
-        return polygons, ["none"] * len(polygons), len(polygons)
     working = CRS.from_wkt(ice.lattice.crs.to_wkt())
-    moved = gpd.GeoSeries(polygons, crs=ice.crs).to_crs(working).to_numpy()
     theirs = divider.existing.to_crs(working) if divider.existing is not None else None
-    pieces, origins = replace(divider, existing=theirs).divide(moved)
-    return gpd.GeoSeries(pieces, crs=working).to_crs(ice.crs).to_numpy(), origins, len(polygons)
+    known = np.zeros(len(polygons), bool)
+    if ice.half_pixel_m is None and divides != "none":
+        known = _are_divided(polygons) | ice.divided
+        if divides != "auto":
+            polygons = shapely.get_parts(shapely.union_all(polygons))
+            known = np.zeros(len(polygons), bool)
+        elif known.any():
+            notes.append(
+                f"{known.sum()} of {len(polygons)} outlines are kept as glaciers, since they have ids of an "
+                "inventory, several parts or a border with others; say --divides terrain or existing to "
+                "divide all anew"
+            )
+    whole, kept = polygons[~known], polygons[known]
+    origins = ["none"] * len(whole)
+    if divides != "none" and (divider.elevation is not None or theirs is not None) and len(whole):
+        moved = gpd.GeoSeries(whole, crs=ice.crs).to_crs(working).to_numpy()
+        pieces, origins = replace(divider, existing=theirs).divide(moved)
+        whole = gpd.GeoSeries(pieces, crs=working).to_crs(ice.crs).to_numpy()
+    return np.concatenate([whole, kept]), [*origins, *["kept"] * len(kept)], len(polygons)
+
+
+def _are_divided(outlines: NDArray[Any]) -> NDArray[np.bool_]:
+    """Says which outlines are one glacier of several parts, or share more than points with another one."""
+    found: NDArray[np.bool_] = shapely.get_num_geometries(outlines) > 1
+    one, other = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    common = shapely.length(shapely.intersection(outlines[one], outlines[other]))
+    found[np.concatenate([one[common > 0], other[common > 0]])] = True
+    return found
+
+
+def _terrain_px(ice: Ice, elevation: LocalRaster | None) -> int:
+    """For outlines, whose lattice is ours, one much finer than the terrain would only cost time."""
+    if elevation is None or ice.half_pixel_m is not None:
+        return 1
+    return round(min(max(min(elevation.grid.pixel_size_m), _PIXEL_M), _LARGEST_PIXEL_M) / _PIXEL_M)
 
 
 def _table(
@@ -251,11 +275,31 @@ def _table(
     return table
 
 
+def _about_unseen(glaciers: gpd.GeoDataFrame, source: Path) -> list[str]:
+    notes = []
+    if number := int(glaciers["at_rim"].sum()):
+        reach = "1 glacier reaches" if number == 1 else f"{number} glaciers reach"
+        notes.append(f"{reach} the rim of {source} and may go on beyond it (`at_rim`)")
+    if number := int((glaciers["observed_share"] < 1).sum()):
+        are = "1 glacier is" if number == 1 else f"{number} glaciers are"
+        notes.append(
+            f"{are} partly without data in {source} (`observed_share` below 1): area and uncertainty are "
+            "those of the part that it shows"
+        )
+    return notes
+
+
 def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: float) -> list[str]:
     shares = glaciers["dem_share"]
+    notes = []
+    if partly := int(((shares < 1) & (shares >= least)).sum()):
+        lack = "lacks elevation" if partly == 1 else "lack elevation"
+        notes.append(
+            f"{elevation.path}: {partly} of {len(glaciers)} glaciers {lack} for a part (`dem_share`)"
+        )
     lacking = int((shares < least).sum())
     if not lacking:
-        return []
+        return notes
     note = (
         f"{elevation.path}: covers less than {least:.0%} of {lacking} of {len(glaciers)} glaciers "
         f"({int((shares == 0).sum())} not at all); their terrain attributes are empty"
@@ -264,7 +308,7 @@ def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: f
     unknown_km2 = float((glaciers["area_km2"] * (1 - shares))[along_terrain].sum())
     if unknown_km2 > 0:
         note += f", and {unknown_km2:.3g} km2 of divided ice bodies, without elevation, could not be divided"
-    return [note]
+    return [*notes, note]
 
 
 def _about_links(glaciers: gpd.GeoDataFrame, links: pd.DataFrame, existing: Path) -> list[str]:
@@ -281,13 +325,14 @@ def _write(
     replaceable: Collection[str] | None,
 ) -> None:
     with atomic_path(path, tables=replaceable) as part:
-        pyogrio.write_dataframe(
-            glaciers, part, layer="glaciers", driver="GPKG", geometry_type="Polygon",
-            dataset_metadata=facts, layer_metadata=facts,
+        several = bool((shapely.get_num_geometries(glaciers.geometry.to_numpy()) > 1).any())
+        add_layer(
+            part, "glaciers", glaciers, dataset_metadata=facts, layer_metadata=facts,
+            geometry_type="MultiPolygon" if several else "Polygon", promote_to_multi=several,
         )  # fmt: skip
         for name, table in tables.items():
             if table is not None:
-                pyogrio.write_dataframe(table, part, layer=name, driver="GPKG")
+                add_layer(part, name, table)
         style_geopackage(part, {"glaciers": "inv_id"})
 
 

@@ -7,17 +7,20 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from glacierseg.raster.mend import INVENTORY_IDS
+
 # Less common ground than this (100 m2) is rounding, not a link.
 _LEAST_KM2 = 1e-4
-_ID_COLUMNS = ("rgi_id", "rgiid", "glims_id", "glimsid", "sgi-id", "glacier_id", "glac_id", "id", "name")
 
 
-def id_column(table: Any, wanted: str | None = None) -> str | None:
-    """Returns the column with the ids of an inventory: the wanted, else the best known, else None."""
-    by_lower = {str(name).lower(): str(name) for name in table.columns}
-    if wanted is not None:
-        return by_lower.get(wanted.lower())
-    return next((by_lower[name] for name in _ID_COLUMNS if name in by_lower), None)
+def has_ids(table: Any) -> bool:
+    """Says whether a table has a column that may hold ids of glaciers."""
+    return bool({str(name).lower() for name in table.columns} & {*INVENTORY_IDS, "id", "name"})
+
+
+def is_inventory(table: Any) -> bool:
+    """Says whether a table has ids that only inventories give, so that its ice is divided already."""
+    return bool({str(name).lower() for name in table.columns} & ({*INVENTORY_IDS} - {"glacier_id"}))
 
 
 def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.DataFrame:
@@ -54,4 +57,4 @@ def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.
     return links.drop(columns="_order").reset_index(drop=True)
 
 
-__all__ = ["id_column", "link_table"]
+__all__ = ["has_ids", "is_inventory", "link_table"]

@@ -4,14 +4,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Proj, Transformer
 from rasterio.features import rasterize
 
+from glacierseg.raster.bounds import move_points
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.terrain import aspect, pixel_sizes_m, slope
+from glacierseg.raster.ground import degrees_of
+from glacierseg.raster.terrain import terrain_of
 from glacierseg.vectors.inventory.elevation import LocalRaster
 from glacierseg.vectors.inventory.hypsometry import Bands, elevation_bands
 from glacierseg.vectors.inventory.paths import walk
@@ -72,8 +74,7 @@ def measure_relief(
     """
     grid = elevation.metric_window(outline.bounds, margin_px=2)
     if grid.crs != elevation.grid.crs:
-        move = Transformer.from_crs(elevation.crs, grid.crs.to_wkt(), always_xy=True)
-        outline = shapely.transform(outline, lambda xy: np.column_stack(move.transform(*xy.T)))
+        outline = shapely.transform(outline, lambda xy: move_points(xy, elevation.grid.crs, grid.crs))
     inside = pixels_inside(outline, grid)
     z = elevation.read(grid)
     known = inside & np.isfinite(z)
@@ -81,11 +82,10 @@ def measure_relief(
     if share < least_share or not known.any():
         return Relief(share)
     heights_m = z[known]
-    width_m, height_m = (float(size.mean()) for size in pixel_sizes_m(grid, 0, grid.height))
     lowest = _first_of(known, z, np.nanmin(heights_m))
     median_m = float(np.median(heights_m))
     direction, sector = _mean_aspect(z, known, grid)
-    slopes = slope(z, *_inner_sizes(grid))[known[1:-1, 1:-1]]
+    slopes = terrain_of(z, grid, 1, 1, ["slope"])["slope"][known[1:-1, 1:-1]].astype(np.float64)
     slopes = slopes[np.isfinite(slopes)]
     longitude, latitude = _degrees(grid, lowest)
     return Relief(
@@ -97,7 +97,7 @@ def measure_relief(
         slope_deg=float(slopes.mean()) if slopes.size else None,
         aspect_deg=direction,
         aspect_sec=sector,
-        lmax_m=_length_m(inside, z >= median_m, lowest, width_m, height_m),
+        lmax_m=_length_m(inside, z, *grid.pixel_size_m),
         termlon=longitude,
         termlat=latitude,
         bands=elevation_bands(heights_m, area_km2),
@@ -119,37 +119,24 @@ def sector_of(direction_deg: float) -> int:
     return int(((direction_deg + 22.5) % 360) // 45) + 1
 
 
-def _inner_sizes(grid: Grid) -> tuple[Any, Any]:
-    width_m, height_m = pixel_sizes_m(grid, 1, grid.height - 2)
-    return width_m, height_m
-
-
 def _mean_aspect(z: NDArray[Any], known: NDArray[np.bool_], grid: Grid) -> tuple[float | None, int | None]:
     """Mean direction and its sector; the share of pixels must outweigh rounding to count as one."""
-    east, north = aspect(z, *_inner_sizes(grid))
+    names = "aspect_sin", "aspect_cos"
+    east, north = (
+        layer.astype(np.float64) for layer in terrain_of(z, grid, 1, 1, names, true_north=True).values()
+    )
     there = known[1:-1, 1:-1] & np.isfinite(east)
     if not there.any():
         return None, None
     mean_east, mean_north = float(east[there].mean()), float(north[there].mean())
     if math.hypot(mean_east, mean_north) < 1e-6:
         return None, 9
-    row, column = (float(axis.mean()) for axis in np.nonzero(known))
-    towards = math.degrees(math.atan2(mean_east, mean_north)) + _convergence_deg(grid, row, column)
-    direction = towards % 360
+    direction = math.degrees(math.atan2(mean_east, mean_north)) % 360
     return direction, sector_of(direction)
 
 
-def _convergence_deg(grid: Grid, row: float, column: float) -> float:
-    """How far grid north lies clockwise from true north."""
-    if grid.is_geographic:
-        return 0.0
-    longitude, latitude = _degrees(grid, (row, column))
-    return float(Proj(grid.crs.to_wkt()).get_factors(longitude, latitude).meridian_convergence)
-
-
 def _degrees(grid: Grid, pixel: tuple[float, float]) -> tuple[float, float]:
-    x, y = grid.transform * (pixel[1] + 0.5, pixel[0] + 0.5)
-    longitude, latitude = Transformer.from_crs(grid.crs.to_wkt(), 4326, always_xy=True).transform(x, y)
+    longitude, latitude = degrees_of(grid.crs, *(grid.transform * (pixel[1] + 0.5, pixel[0] + 0.5)))
     return float(longitude), float(latitude)
 
 
@@ -158,19 +145,19 @@ def _first_of(known: NDArray[np.bool_], z: NDArray[Any], level_m: float) -> tupl
     return index // z.shape[1], index % z.shape[1]
 
 
-def _length_m(
-    inside: NDArray[np.bool_],
-    upper: NDArray[np.bool_],
-    lowest: tuple[int, int],
-    width_m: float,
-    height_m: float,
-) -> float:
+def _length_m(inside: NDArray[np.bool_], z: NDArray[Any], width_m: float, height_m: float) -> float:
+    """The longest way from the lowest pixel of a part to one above its median; it may cross voids."""
+    count, parts = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
     seeds = np.zeros(inside.shape, np.int32)
-    seeds[lowest] = 1
+    upper = np.zeros(inside.shape, bool)
+    for part in range(1, count):
+        known = (parts == part) & np.isfinite(z)
+        if known.any():
+            seeds[_first_of(known, z, float(z[known].min()))] = part
+            upper |= known & (z >= np.median(z[known]))
     away_m, reached = walk(inside, seeds, width_m, height_m)
-    heads = away_m[(reached > 0) & upper]
     # From rim to rim: half a pixel at both ends.
-    return float(heads.max(initial=0.0)) + math.sqrt(width_m * height_m)
+    return float(away_m[(reached > 0) & upper].max(initial=0.0)) + math.sqrt(width_m * height_m)
 
 
 __all__ = ["SECTORS", "Relief", "measure_relief", "pixels_inside", "sector_of"]

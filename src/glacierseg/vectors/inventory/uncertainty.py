@@ -7,7 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 
-def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float) -> NDArray[np.float64]:
+def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns by how much areas change when the boundary of the ice moves.
 
     Half the difference between the area grown and the area shrunk by `buffer_m`, as in Granshaw and Fountain
@@ -17,24 +17,25 @@ def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float) -> NDArray[np.fl
 
     Args:
         outlines: `(N,)` polygons in metres that do not overlap.
-        buffer_m: How uncertain the boundary is.
+        buffer_m: How uncertain the boundary is, `(N,)` where it differs.
 
     Returns:
         `(N,)` in square metres.
     """
     tree = shapely.STRtree(outlines)
     found = np.zeros(len(outlines))
-    for number, outline in enumerate(outlines):
-        near = tree.query(outline, predicate="dwithin", distance=buffer_m)
+    reaches = np.broadcast_to(buffer_m, len(outlines))
+    for number, (outline, reach) in enumerate(zip(outlines, reaches, strict=True)):
+        near = tree.query(outline, predicate="dwithin", distance=reach)
         others: Any = shapely.Polygon()
         rim = outline.boundary
         if len(near) > 1:
             west, south, east, north = outline.bounds
-            box = west - 2 * buffer_m, south - 2 * buffer_m, east + 2 * buffer_m, north + 2 * buffer_m
+            box = west - 2 * reach, south - 2 * reach, east + 2 * reach, north + 2 * reach
             others = shapely.union_all(shapely.clip_by_rect(outlines[near[near != number]], *box))
             # Outlines of other people do not always touch to the last digit.
-            rim = rim.difference(others.buffer(1e-3 * buffer_m))
-        ribbon = rim.buffer(buffer_m)
+            rim = rim.difference(others.buffer(1e-3 * reach))
+        ribbon = rim.buffer(reach)
         inner = ribbon.intersection(outline).area
         outer = ribbon.difference(outline).difference(others).area
         found[number] = (inner + outer) / 2

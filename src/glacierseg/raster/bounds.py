@@ -1,0 +1,200 @@
+"""Where on Earth a grid lies: boxes in degrees or another CRS, also across 180 degrees and around a pole."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.crs import CRS
+
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import degrees_of
+
+# A frame is a polygon with so many points on each side, since a side bends in another projection.
+_POINTS = 33
+# UTM is defined to these latitudes; beyond them lies the universal polar stereographic projection.
+_UTM_NORTH, _UTM_SOUTH = 84.0, -80.0
+
+Box = tuple[float, float, float, float]
+Points = NDArray[np.float64]
+
+
+def move_points(points: Points, crs: CRS, target: CRS) -> Points:
+    """Returns points `(N, 2)` of one CRS in another; infinite where the other one has no place for them."""
+    # Comparing two references is slow beside the rest, and most grids of a run share one.
+    if crs is target or crs == target:
+        return points
+    return np.column_stack(_way(crs.to_wkt(), target.to_wkt()).transform(points[:, 0], points[:, 1]))
+
+
+def frame_points(grid: Grid, points: int = _POINTS) -> Points:
+    """Returns points `(N, 2)` along the four sides of a grid in its CRS, the first one not repeated."""
+    steps = np.linspace(0, 1, points)[:-1]
+    zeros, ones = np.zeros_like(steps), np.ones_like(steps)
+    columns = np.concatenate([steps, ones, 1 - steps, zeros]) * grid.width
+    rows = np.concatenate([zeros, steps, ones, 1 - steps]) * grid.height
+    a, b, c, d, e, f = grid.transform[:6]
+    return np.column_stack([a * columns + b * rows + c, d * columns + e * rows + f])
+
+
+def boxes_in(grid: Grid, crs: CRS) -> tuple[Box, ...]:
+    """Returns upright boxes (west, south, east, north) in a CRS that together hold a grid's ground.
+
+    In degrees there are several, because people write one meridian in different ways: a box from 170 to 190
+    degrees is also one from -190 to -170. A grid around a pole holds all longitudes. In a projection that has
+    no place for some of the ground the box has no end, since nobody can say where the rest would lie.
+
+    Args:
+        grid: Any grid.
+        crs: In which the boxes are wanted.
+    """
+    if not crs.is_geographic:
+        box = grid.bounds if grid.crs == crs else _box_of(move_points(_spread(grid), grid.crs, crs))
+        return (tuple(box),)
+    west, south, east, north = degree_box(grid)
+    return tuple((west + turn, south, east + turn, north) for turn in (-360.0, 0.0, 360.0))
+
+
+def degree_box(grid: Grid) -> Box:
+    """Returns the box of a grid in degrees. Its middle lies between -180 and 180, its sides may lie beyond.
+
+    Of a grid around a pole it is the whole cap of the globe.
+    """
+    longitudes, latitudes = degrees_of(grid.crs, *frame_points(grid).T)
+    if not (np.isfinite(longitudes) & np.isfinite(latitudes)).all():
+        return -180.0, -90.0, 180.0, 90.0
+    along = np.unwrap(np.append(longitudes, longitudes[0]), period=360)
+    west, east = float(along.min()), float(along.max())
+    south, north = float(latitudes.min()), float(latitudes.max())
+    if abs(along[-1] - along[0]) > 180 or np.abs(np.diff(along)).max() > 90:
+        # The frame goes around a pole, which then lies inside, or passes close by.
+        south, north = (south, 90.0) if south + north > 0 else (-90.0, north)
+        return -180.0, south, 180.0, north
+    if east - west >= 360:
+        return -180.0, south, 180.0, north
+    turn = 360 * round((west + east) / 720)
+    return west - turn, south, east - turn, north
+
+
+def may_meet(one: Grid, other: Grid) -> bool:
+    """Whether boxes around two grids overlap; where they do not, no ground is shared."""
+    same = one.crs is other.crs or one.crs == other.crs
+    if same and not one.is_geographic:
+        return overlap(one.bounds, other.bounds)
+    if not any(overlap(box, degree_box(other)) for box in boxes_in(one, CRS.from_epsg(4326))):
+        return False
+    # Far from a projection's own ground its positions may be anywhere, so both have to agree.
+    return other.is_geographic or any(overlap(box, other.bounds) for box in boxes_in(one, other.crs))
+
+
+def overlap(one: Any, other: Any) -> bool:
+    """Whether two boxes (west, south, east, north) share more than an edge."""
+    return bool(one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3])
+
+
+def near_boxes(bounds: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[np.bool_]:
+    """Says which of many boxes `(N, 4)`, such as a table's `bounds`, touch one of a few."""
+    near = np.zeros(len(bounds), bool)
+    for west, south, east, north in boxes:
+        near |= (
+            (bounds[:, 0] <= east)
+            & (bounds[:, 2] >= west)
+            & (bounds[:, 1] <= north)
+            & (bounds[:, 3] >= south)
+        )
+    return near
+
+
+def wrap_towards(shapes: Any, grid: Grid) -> Any:
+    """Returns shapes `(N,)` in a geographic grid's CRS with longitudes as near its middle as can be.
+
+    A grid may run from 170 to 190 degrees and outlines be written from -180 to 180. In a projected CRS shapes
+    stay as they are.
+    """
+    import shapely  # noqa: PLC0415
+
+    if not grid.is_geographic:
+        return shapes
+    middle = (grid.transform * (grid.width / 2, grid.height / 2))[0]
+    if not len(shapes) or _is_within(shapely.total_bounds(shapes), middle):
+        return shapes
+    return shapely.transform(
+        shapes, lambda xy: np.column_stack([middle + (xy[:, 0] - middle + 180) % 360 - 180, xy[:, 1]])
+    )
+
+
+def crs_towards(grid: Grid, wanted: Grid) -> CRS:
+    """Returns a grid's CRS so that positions of another grid are found on it across 180 degrees.
+
+    GDAL gives longitudes from -180 to 180, and has no pixels for them where a raster runs on from 170 to 190.
+    So a CRS in degrees is told to count around the raster's own middle, where that makes a difference.
+    """
+    if not grid.is_geographic:
+        return grid.crs
+    west, _, east, _ = grid.bounds
+    middle = (west + east) / 2
+    usual = west >= -180 - 1e-9 and east <= 180 + 1e-9
+    if wanted.is_geographic:
+        left, _, right, _ = wanted.bounds
+        usual = middle - 180 <= left and right <= middle + 180
+    return grid.crs if usual else CRS.from_string(f"{grid.crs.to_proj4()} +lon_wrap={middle:.6f}")
+
+
+def middle_of(grid: Grid) -> tuple[float, float]:
+    """Returns longitude (-180 to 180) and latitude of a grid's middle; infinite where it has none."""
+    x, y = grid.transform * (grid.width / 2, grid.height / 2)
+    longitude, latitude = (float(axis) for axis in degrees_of(grid.crs, x, y))
+    if math.isfinite(longitude):
+        longitude = (longitude + 180) % 360 - 180
+    return longitude, latitude
+
+
+def middle_of_shapes(shapes: Any) -> tuple[float, float]:
+    """Returns longitude and latitude of the middle of a GeoSeries of any CRS.
+
+    The mean of places inside the shapes is taken in space: between 179 and -179 degrees lie 180.
+    """
+    inside = shapes.representative_point().to_crs(4326)
+    east, north = np.radians(inside.x.to_numpy()), np.radians(inside.y.to_numpy())
+    directions = np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)
+    x, y, z = (float(axis.mean()) for axis in directions)
+    return math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
+
+
+def utm_at(longitude: float, latitude: float) -> CRS:
+    """Returns the UTM zone (WGS 84) of a place; near the poles the polar stereographic CRS that goes with it.
+
+    Zones are six degrees wide; the exceptions for south-western Norway and Svalbard are not made.
+    """
+    if latitude > _UTM_NORTH:
+        return CRS.from_epsg(5041)
+    if latitude < _UTM_SOUTH:
+        return CRS.from_epsg(5042)
+    zone = int((longitude + 180) % 360 // 6) + 1
+    return CRS.from_epsg((32600 if latitude >= 0 else 32700) + zone)
+
+
+@lru_cache(maxsize=64)
+def _way(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def _spread(grid: Grid) -> Points:
+    """Points all over a grid, its frame among them."""
+    columns, rows = (np.linspace(0, size, _POINTS) for size in (grid.width, grid.height))
+    columns, rows = np.tile(columns, _POINTS), np.repeat(rows, _POINTS)
+    a, b, c, d, e, f = grid.transform[:6]
+    return np.column_stack([a * columns + b * rows + c, d * columns + e * rows + f])
+
+
+def _box_of(points: Points) -> Box:
+    if not np.isfinite(points).all():
+        return -math.inf, -math.inf, math.inf, math.inf
+    (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
+    return float(west), float(south), float(east), float(north)
+
+
+def _is_within(bounds: Any, middle: float) -> bool:
+    return bool(bounds[0] >= middle - 180 and bounds[2] <= middle + 180)
