@@ -1,5 +1,6 @@
 # `make demo` runs the main job, `make test` the tests. Each makes .venv when it is missing and installs
-# again only when pyproject.toml or constraints.txt changed.
+# again only when pyproject.toml or constraints.txt changed. `make install TORCH=cpu` comes first where there
+# is no NVIDIA GPU: torch from PyPI brings 6.4 GB of CUDA.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,6 +12,8 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(if $(filter cpu,$(TORCH)),$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps \
+		--index-url https://download.pytorch.org/whl/cpu torch)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group test --group lint
 	touch $@
 

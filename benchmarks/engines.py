@@ -16,6 +16,7 @@ import torch
 from predict_scene import BANDS
 
 from glacierseg.dataset.scaling import Scaling
+from glacierseg.errors import RequestError
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.predict.engines import make_predictor
 
@@ -50,10 +51,13 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     predictors = {}
     with tempfile.TemporaryDirectory() as folder:
         for engine, precision in WAYS:
-            int8 = int8_file(network, scaling, values, Path(folder)) if precision == "int8" else None
-            predictors[engine, precision] = make_predictor(
-                engine, network, scaling, window_px=side, precision=precision, int8_model=int8
-            )
+            try:
+                int8 = int8_file(network, scaling, values, Path(folder)) if precision == "int8" else None
+                predictors[engine, precision] = make_predictor(
+                    engine, network, scaling, window_px=side, precision=precision, int8_model=int8
+                )
+            except RequestError as error:
+                print(f"{engine} {precision} is left out: {error}")
     for predictor in predictors.values():
         predictor(values, valid)
     seconds = {way: [] for way in predictors}

@@ -30,7 +30,10 @@ LARGEST_DIFFERENCE = 1e-3
 
 def in_keras(name: str, folder: Path) -> None:
     """Predicts what `make_job` left, in TensorFlow's interpreter, and prints what it took."""
-    import tensorflow as tf
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise SystemExit(f"{sys.executable} has no TensorFlow; see the head of original_way.py") from None
     from keras_networks import KerasNetwork
 
     tf.config.threading.set_intra_op_parallelism_threads(int(os.environ["THREADS"]))
@@ -127,7 +130,9 @@ def theirs(interpreter: str, name: str, folder: Path) -> dict:
 
     env = {**os.environ, "THREADS": str(torch.get_num_threads()), "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [interpreter, __file__, "--child", name, str(folder)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=env)
+    if done.returncode:
+        raise SystemExit(done.returncode)  # it has said why
     told = json.loads(done.stdout.splitlines()[-1])
     if told["difference"] > LARGEST_DIFFERENCE:
         raise SystemExit(

@@ -19,10 +19,10 @@ import rasterio.features
 import shapely
 from affine import Affine
 
+from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.truth import mask_strips
-from glacierseg.raster.write import CACHE_MB
 from glacierseg.vectors.polygons import draw_outlines
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import trace_polygons, trace_strips
@@ -98,7 +98,7 @@ def write_large(path: Path, side: int) -> None:
 
 
 def trace(mask: Path, _: Path) -> int:
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with bounded_gdal():
         with rasterio.open(mask) as dataset:
             width = dataset.width
         return len(trace_strips(mask_strips(mask, rows=2**24 // width), width))

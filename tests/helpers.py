@@ -1,8 +1,13 @@
 """Small made-up rasters for tests."""
 
-from collections.abc import Sequence
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,3 +60,94 @@ def easy_scene(mask: NDArray[np.uint8], bands: int = 4, seed: int = 0) -> NDArra
     if bands > 1:
         values[1] -= 45.0 * mask
     return values.clip(1, 255).astype(np.uint8)
+
+
+class Fork:
+    """A run of a program in a process of its own.
+
+    Attributes:
+        pid: Of that process.
+        told: What it printed, as far as it was read.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.pid = int(stream.readline())
+        self.told = ""
+        self._status: int | None = None
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, line by line, until it ends."""
+        while self._status is None:
+            line = self._stream.readline()
+            if line.startswith("ended "):
+                self._status = os.waitstatus_to_exitcode(int(line.split()[1]))
+            else:
+                self.told += line
+                yield line
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def wait(self) -> int:
+        """Reads on to its end and returns its exit status, that of a killed one below zero."""
+        for _ in self.lines():
+            pass
+        assert self._status is not None
+        return self._status
+
+
+@contextmanager
+def forks(imports: str, program: str) -> Iterator[Callable[..., Fork]]:
+    """A process that imports once what a program needs, and runs it in forks of itself, which may be killed.
+
+    Importing torch and Lightning takes longer than what tests of killed processes do with them.
+
+    Args:
+        imports: Statements that are run once.
+        program: Statements that are run in each fork, with its words in the list `words`.
+
+    Yields:
+        Starts a fork with some words.
+    """
+    serve = f"""
+import os, sys, traceback
+{imports}
+program = compile({program!r}, "program", "exec")
+for line in sys.stdin:
+    fork = os.fork()
+    if fork == 0:
+        try:
+            print(os.getpid(), flush=True)
+            exec(program, {{**globals(), "words": line[:-1].split("\\t")}})
+            sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(fork, 0)[1]
+    # What a killed one left may be the beginning of a line.
+    print("\\nended", status, flush=True)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", serve],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        requests, answers = server.stdin, server.stdout
+
+        def start(*words: object) -> Fork:
+            requests.write("\t".join(map(str, words)) + "\n")
+            requests.flush()
+            return Fork(answers)
+
+        try:
+            yield start
+        finally:
+            requests.close()

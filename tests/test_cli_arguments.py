@@ -9,7 +9,10 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
+from click.testing import CliRunner
+from rasterio.rio.main import main_group
 from shapely.geometry import box
 
 from glacierseg.training.checkpoint import ModelCard, save_model
@@ -78,6 +81,7 @@ def test_the_other_way_round_is_told_with_the_command_that_works(
         ("prepare align mask.tif --like outlines.gpkg --out r.tif", "is a file of outlines; a scene or a ra"),
         ("refine dem.tif --out r.tif", "dem.tif: mask holds"),  # its reader says more
         ("evaluate mask.tif missing.tif --out s.json", "missing.tif: "),
+        ("prepare normalize scene.tif --ranges scene.tif --out n.tif", "is no name for a file of ranges; "),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_named_for_what_it_is(
@@ -239,3 +243,36 @@ def test_again_replaces_the_map_of_a_namesake(
     assert type_in([*typed[:-1], "maps2"], monkeypatch) == 0
     assert type_in([*typed, "--again"], monkeypatch) == 0
     assert Path("maps/scene_mask.tif").read_bytes() == Path("maps2/scene_mask.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("nodata", "source", "typed"),
+    [
+        (1, "mask.tif", "evaluate {} mask.tif --out s.json --bootstrap 0"),
+        (None, "no crs", "prepare align {} --like scene.tif --out r.tif"),
+    ],
+)
+def test_a_cloud_optimised_file_is_not_edited_in_place(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    nodata: float | None, source: str, typed: str,
+) -> None:  # fmt: skip
+    with rasterio.open("mask.tif") as dataset:
+        profile, values = dataset.profile | {"nodata": nodata}, dataset.read()
+    if source == "no crs":
+        profile["crs"] = None
+    with rasterio.open("plain.tif", "w", **profile) as dataset:
+        dataset.write(values)
+    rasterio.shutil.copy("plain.tif", "my cog.tif", driver="COG")
+    before = Path("my cog.tif").read_bytes()
+    assert type_in(shlex.split(typed.format("'my cog.tif'")), monkeypatch) == 1
+    said = capsys.readouterr().err
+    cure = re.search("`([^`]*rio edit-info[^`]*)`", said)
+    assert cure, said
+    for line in cure[1].split(" && "):
+        program, *words = shlex.split(line)
+        if program == "rio":
+            assert CliRunner().invoke(main_group, words).exit_code == 0
+        else:
+            assert type_in(words, monkeypatch) == 0
+    assert type_in(shlex.split(typed.format("'EDITED_my cog.tif'")), monkeypatch) == 0
+    assert Path("my cog.tif").read_bytes() == before

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,7 @@ from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, 
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
-
-def glacierseg(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "glacierseg", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def scene(tmp_path: Path) -> Path:
 
 
 def test_an_ensemble_with_symmetries_in_eight_bits_by_local_workers(
-    models: list[Path], scene: Path, tmp_path: Path
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path
 ) -> None:
     asked = (
         models[0],
@@ -74,7 +72,7 @@ def test_an_ensemble_with_symmetries_in_eight_bits_by_local_workers(
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_a_calibrated_network_tells_the_area_with_bounds(
-    models: list[Path], scene: Path, tmp_path: Path, dtype: str
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path, dtype: str
 ) -> None:
     scale, dispersion = LogitScale(1.7, -0.3), Dispersion(12.5, 64, 9.5, 7.5, 1e9)
     store_calibration(models[0], Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion))
@@ -149,7 +147,7 @@ def test_a_scheduler_that_goes_away_is_told_in_one_line(
 
 
 def test_calibrated_probabilities_are_stored_on_request(
-    models: list[Path], scene: Path, tmp_path: Path
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path
 ) -> None:
     refused = glacierseg("predict", models[0], scene, "--out", tmp_path, "--calibrated")
     assert refused.returncode == 1
@@ -181,7 +179,7 @@ def test_calibrated_probabilities_are_stored_on_request(
 
 
 def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
-    models: list[Path], scene: Path, tmp_path: Path
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path
 ) -> None:
     scale, dispersion = LogitScale(1.7, -0.3), Dispersion(12.5, 64, 9.5, 7.5, 1e9)
     store_calibration(models[0], Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion))
@@ -208,7 +206,7 @@ def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
     ],
 )
 def test_wrong_requests_are_one_line_and_leave_nothing(
-    models: list[Path], scene: Path, tmp_path: Path, options: tuple[str, ...], words: str
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
     done = glacierseg("predict", models[0], scene, "--out", tmp_path / "out", *options)
     assert done.returncode == 1
@@ -218,7 +216,7 @@ def test_wrong_requests_are_one_line_and_leave_nothing(
 
 
 def test_scenes_that_are_there_already_are_left_unless_asked_for_again(
-    models: list[Path], scene: Path, tmp_path: Path
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path
 ) -> None:
     other = scene.with_name("other.tif")
     other.write_bytes(scene.read_bytes())

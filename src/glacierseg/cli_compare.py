@@ -203,7 +203,7 @@ def change(
         shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]
     largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
     talk.table(
-        f"The largest of {len(record['glaciers'])} glaciers",
+        f"The largest glaciers ({len(largest)} of {len(record['glaciers'])})",
         shown,
         [[plain(row.get(name)) for name in shown] for row in largest],
     )

@@ -115,6 +115,17 @@ def test_a_selection_is_refused_and_the_cure_works(tmp_path):
     assert found.change.total.change_percent == pytest.approx(-75, abs=1)
 
 
+@pytest.mark.parametrize(("mapped", "refused"), [((0, 1, 4), True), ((0, 1, 2, 4), False)])
+def test_more_than_a_third_of_the_ice_does_not_vanish_unasked(tmp_path, mapped, refused):
+    old = write_boxes(tmp_path / "old.gpkg", row(6))
+    new = write_boxes(tmp_path / "new.gpkg", [row(6)[i] for i in mapped])
+    if refused:
+        with pytest.raises(TruthError, match="outlines do not say which ground they cover"):
+            change_between_files(old, new)
+    else:
+        assert change_between_files(old, new).change.total.change_percent == pytest.approx(-20, abs=0.1)
+
+
 def test_files_of_different_places_are_refused(tmp_path):
     old = write_boxes(tmp_path / "old.gpkg", row(3))
     new = write_boxes(tmp_path / "new.gpkg", [(0, 50_000), (9000, 50_000)])

@@ -1,4 +1,5 @@
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,9 @@ def test_bfloat16_is_close_and_another_computation(folder, engine):
         assert error.max() > 1e-4
 
 
-def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path):
+def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path, monkeypatch):
+    # What can break is the capture of the graph; the code that a compiler makes of it is not ours.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     values = np.random.default_rng(0).integers(1, 200, (len(BANDS), 50, 70)).astype(np.uint8)
     values[:, :7, :9] = 0
     scene = open_scene(write_scene(tmp_path / "s.tif", values, BANDS, nodata=0))
@@ -64,8 +67,8 @@ def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path):
         with open_scene(files.probability).open() as reader:
             maps[engine], valid = reader.read(0, 0, 50, 70)
         assert (~valid).sum() == 7 * 9
-    np.testing.assert_allclose(maps["onnx"], maps["torch"], atol=1e-4)
-    np.testing.assert_allclose(maps["openvino"], maps["torch"], atol=1e-4)
+    for engine in set(PRECISIONS) - {"torch"}:
+        np.testing.assert_allclose(maps[engine], maps["torch"], atol=1e-4)
 
 
 def test_wrong_requests_are_one_clear_line(folder, monkeypatch):

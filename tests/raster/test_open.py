@@ -196,10 +196,10 @@ def test_what_has_no_place_is_refused_with_a_cure_that_works(tmp_path: Path) -> 
     # What is no GeoTIFF is copied first, and stays as it is.
     before = picture.read_bytes()
     typed(cure(refusal(picture)).replace("LEFT", "500000").replace("TOP", "3100000"), tmp_path)
-    message = refusal(tmp_path / "COPY.tif")
+    message = refusal(tmp_path / "EDITED_bare.tif")
     assert "has no CRS" in message
     typed(cure(message), tmp_path)
-    assert open_scene(tmp_path / "COPY.tif").grid.crs.to_epsg() == 32643
+    assert open_scene(tmp_path / "EDITED_bare.tif").grid.crs.to_epsg() == 32643
     assert picture.read_bytes() == before
 
 

@@ -105,6 +105,7 @@ def test_scale_and_offset_come_before_indices(spectral, dem, tmp_path):
     assert np.nanmin(bands["elevation"]) > 3999
 
 
+LIGHT = ["blue", "green", "red", "nir", "swir1", "swir2"]
 S2_NAMES = [f"T45RVL_20240930T045659_{band}_10m" for band in SENTINEL]
 L9_NAMES = [f"LC09_L2SP_140041_20231115_20231117_02_T1_SR_B{number}" for number in (2, 3, 4, 5, 6, 7)]
 
@@ -156,6 +157,17 @@ def test_light_without_an_offset_is_not_suspected(make_raster, reflectance, tmp_
     ):
         file = make_raster(name, values, names=SENTINEL)
         stack_rasters(file, tmp_path / "out.tif", recipe="green,ndsi", sensor="sentinel2")
+
+
+def test_an_offset_that_the_file_declares_is_off_already(make_raster, reflectance, tmp_path):
+    truth = reflectance()
+    path = make_raster("a.tif", np.rint(1e4 * truth + 1000).astype(np.uint16), names=LIGHT)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (1e-4,) * 6, (-0.1,) * 6
+    bands, _ = read(stack_rasters(path, tmp_path / "o.tif", recipe="green,ndsi"))
+    np.testing.assert_allclose(bands["green"], truth[1], atol=1e-4)
+    with pytest.raises(ValuesError, match="leave --scale and --offset out: the values are reflectance"):
+        stack_rasters(path, tmp_path / "p.tif", recipe="green,ndsi", scale=1e-4, offset=-0.1)
 
 
 def test_an_offset_in_the_wrong_unit_is_refused_with_the_right_one(make_raster, reflectance, tmp_path):

@@ -1,8 +1,6 @@
 import json
-import re
 import shutil
 import zipfile
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -11,7 +9,6 @@ import rasterio
 from shapely.geometry import box
 
 from glacierseg.errors import TruthError
-from glacierseg.raster import vector_files
 from glacierseg.raster.outlines import read_shapes
 from glacierseg.raster.vector_files import is_vector
 
@@ -182,10 +179,3 @@ def test_rings_that_are_open_are_closed(tmp_path):
     with pytest.warns(match=r"open\.geojson: 1 open ring closed$"):
         (found,) = read_shapes(path).geometry
     assert found.equals(box(86.8, 28.0, 86.81, 28.01))
-
-
-def test_no_other_module_opens_vector_files():
-    reading = re.compile(r"\b(read_file|read_dataframe|read_arrow|read_parquet|list_layers|read_info)\(")
-    root = Path(vector_files.__file__).parents[1]
-    found = {path.name for path in root.rglob("*.py") if reading.search(path.read_text())}
-    assert found == {"vector_files.py"}

@@ -1,7 +1,5 @@
 import csv
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,7 +23,7 @@ from glacierseg.training.fit import fit
 from glacierseg.training.plan import EpochRecord, TrainingPlan
 from glacierseg.training.processes import Processes
 from glacierseg.training.task import SegmentationTask
-from tests.helpers import blobs, easy_scene, utm_grid, write_scene
+from tests.helpers import blobs, easy_scene, forks, utm_grid, write_scene
 
 
 def datasets(folder: Path) -> tuple[PatchDataset, PatchDataset]:
@@ -70,6 +68,22 @@ def plan(**changes: object) -> TrainingPlan:
     return TrainingPlan(**{**settings, **changes})  # type: ignore[arg-type]
 
 
+def judge(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Lets the validation of each epoch find these IoUs, the last one again and again.
+
+    What training reaches, and in which epoch, rounding decides, so another processor decides it otherwise.
+    """
+
+    class Judged(SegmentationTask):
+        def validation_step(self, *_: object) -> None:
+            score = scores[min(self.current_epoch, len(scores) - 1)]
+            ice = round(100 * score)
+            self.counts = torch.tensor([ice, 0, 100 - ice, 0])
+            self._val_sum = torch.tensor([1 - score, 1.0], dtype=torch.float64)
+
+    monkeypatch.setattr("glacierseg.training.fit.SegmentationTask", Judged)
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "epochs.csv").open() as file:
         return [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
@@ -82,14 +96,16 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
         net,
         train,
         validate,
-        plan(epochs=8, schedule="cosine", patches_per_epoch=64, learning_rate=5e-3),
+        plan(epochs=5, schedule="cosine", patches_per_epoch=64, learning_rate=5e-3, precision="float32"),
         tmp_path / "run",
     )
     table = rows(tmp_path / "run")
     ious = [float(row["val_iou"]) for row in table]
-    assert [int(row["epoch"]) for row in table] == list(range(1, 9))
+    assert [int(row["epoch"]) for row in table] == list(range(1, 6))
     assert result.best_iou == pytest.approx(max(ious), abs=1e-5)
-    assert result.best_iou > 0.7
+    # Much more than by calling all glacier, and much less than what it reaches: no rounding decides that.
+    truth = torch.cat([target.flatten() for _, _, target in validate])
+    assert result.best_iou > 1.5 * float((truth == 1).sum() / (truth != 255).sum())
     # The weights left in the network are those of the best epoch, not of the last.
     task = SegmentationTask(net.eval(), train.scaling, plan(), 1, Processes())
     with torch.no_grad():
@@ -152,29 +168,28 @@ def test_the_training_iou_counts_what_the_predicting_head_said(tmp_path: Path) -
 def test_a_pixel_network_learns_from_shuffled_pixels_and_is_judged_on_patches(tmp_path: Path) -> None:
     train, validate = datasets(tmp_path)
     net = network("texture_mlp")
-    settings = plan(epochs=2, schedule="cosine", learning_rate=5e-3, loss="cross_entropy", glacier_share=0.5)
+    settings = plan(
+        epochs=2, schedule="cosine", learning_rate=5e-3, loss="cross_entropy", glacier_share=0.5,
+        precision="float32",
+    )  # fmt: skip
     result = fit(net, shuffled(train, net), validate, settings, tmp_path / "run")
-    assert result.best_iou > 0.8
     scale = InputScaling(train.scaling)
     values, valid, truth = (torch.stack(parts) for parts in zip(*validate, strict=True))
     with torch.no_grad():
         predicted = net.eval()(scale(values, valid)).argmax(1)
     ice, found = truth == 1, (predicted == 1) & (truth != 255)
+    assert result.best_iou > 1.5 * float(ice.sum() / (truth != 255).sum())  # than by calling all glacier
     iou = float((ice & found).sum() / (ice | found).sum())
     assert iou == pytest.approx(result.best_iou, abs=0.01)
 
 
-def test_the_last_epoch_is_kept_when_asked_for(tmp_path: Path) -> None:
+def test_the_last_epoch_is_kept_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, validate = datasets(tmp_path)
-    kept = network()
-    settings = {"epochs": 4, "patience": 1, "patches_per_epoch": 16, "schedule": "plateau"}
-    # With a rate that does nothing no epoch is better than the first one, and patience would be lost.
-    result = fit(kept, train, validate, plan(monitor="last", learning_rate=1e-12, **settings), tmp_path / "a")
+    judge(monkeypatch, 0.5, 0.4)  # no epoch is better than the first one, and patience would be lost
+    settings = plan(monitor="last", epochs=4, patience=1, patches_per_epoch=16, schedule="plateau")
+    result = fit(network(), train, validate, settings, tmp_path / "run")
     assert (result.epochs, result.best_epoch, result.stopped_early) == (4, 4, False)
-    last = fit(
-        network(), train, validate, plan(monitor="last", learning_rate=1e-2, **settings), tmp_path / "b"
-    )
-    assert last.best_iou == pytest.approx(float(rows(tmp_path / "b")[-1]["val_iou"]), abs=1e-5)
+    assert result.best_iou == 0.4
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -200,11 +215,11 @@ def test_same_seed_same_epochs(tmp_path: Path) -> None:
     assert rows(tmp_path / "one") == rows(tmp_path / "two")
 
 
-def test_patience_stops(tmp_path: Path) -> None:
+def test_patience_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, validate = datasets(tmp_path)
-    result = fit(network(), train, validate, plan(epochs=30, patience=2, learning_rate=1e-12), tmp_path / "r")
-    assert result.stopped_early
-    assert result.epochs < 30
+    judge(monkeypatch, 0.3, 0.5, 0.4)
+    result = fit(network(), train, validate, plan(epochs=30, patience=2), tmp_path / "r")
+    assert (result.epochs, result.best_epoch, result.stopped_early) == (4, 2, True)
 
 
 def test_no_patches_is_one_line(tmp_path: Path) -> None:
@@ -226,12 +241,13 @@ def test_sampler_draws_every_patch_and_never_the_same_turn_twice() -> None:
     assert len(set(seen)) == len(seen)
 
 
-SCRIPT = """
-import sys
+IMPORTS = """
 from pathlib import Path
 from tests.training.test_fit import datasets, network, plan
 from glacierseg.training.fit import fit
-folder = Path(sys.argv[1])
+"""
+TRAIN = """
+folder = Path(words[0])
 train, validate = datasets(folder)
 def tell(record):
     print("epoch", record.epoch, flush=True)
@@ -240,22 +256,19 @@ fit(network(), train, validate, plan(epochs=6), folder / "run", on_epoch=tell)
 
 
 def test_killed_training_goes_on_and_ends_with_the_same_epochs(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()
     whole.mkdir()
-    command = [sys.executable, "-c", SCRIPT]
-    process = subprocess.Popen([*command, str(killed)], env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 3"):
-            time.sleep(0.05)
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    assert 2 <= len(rows(killed / "run")) < 6
-    subprocess.run([*command, str(killed)], env=environment, check=True, capture_output=True)
-    subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
+    with forks(IMPORTS, TRAIN) as start:
+        process = start(killed)
+        for line in process.lines():
+            if line.startswith("epoch 3"):
+                time.sleep(0.05)
+                process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert 2 <= len(rows(killed / "run")) < 6
+        assert start(killed).wait() == 0
+        assert start(whole).wait() == 0
     assert rows(killed / "run") == rows(whole / "run")
 
 
@@ -263,19 +276,24 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
-def test_a_stopped_training_repeats_no_whole_epoch_and_ends_equal(tmp_path: Path, schedule: str) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "patience", "epochs"), [("constant", 20, 9), ("cosine", 20, 9), ("plateau", 3, 8)]
+)
+def test_a_stopped_training_repeats_no_whole_epoch_and_ends_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, patience: int, epochs: int
+) -> None:
     train, validate = datasets(tmp_path)
-    # A rate so high that the best epoch is not the last: resuming from the best one would repeat epochs.
-    settings = plan(
-        epochs=9, patience=20 if schedule != "plateau" else 2, schedule=schedule, learning_rate=0.05
-    )
-    fit(network(), train, validate, settings, tmp_path / "whole")
+    # The best epoch is never the last before a stop: resuming from the best one would repeat epochs. Twice
+    # two epochs in a row are no better, which lowers the rate of a plateau; three in a row end it.
+    judge(monkeypatch, 0.3, 0.5, 0.4, 0.45, 0.6, 0.5, 0.55, 0.58, 0.59)
+    settings = plan(epochs=9, patience=patience, schedule=schedule, learning_rate=0.05)
+    result = fit(network(), train, validate, settings, tmp_path / "whole")
+    assert (result.epochs, result.best_epoch) == (epochs, 5)
     told: list[int] = []
 
     def stop(record: EpochRecord) -> None:
         told.append(record.epoch)
-        if told in ([1, 2, 3], [1, 2, 3, 3, 4, 5, 6]):
+        if told in ([1, 2, 3], [1, 2, 3, 3, 4, 5, 6, 7]):
             raise StopError
 
     for _ in range(2):
@@ -283,17 +301,11 @@ def test_a_stopped_training_repeats_no_whole_epoch_and_ends_equal(tmp_path: Path
             fit(network(), train, validate, settings, tmp_path / "stopped", on_epoch=stop)
     fit(network(), train, validate, settings, tmp_path / "stopped", on_epoch=lambda r: told.append(r.epoch))
     # The epoch in which it stopped is done again, no other.
-    assert told == [1, 2, 3, 3, 4, 5, 6, 6, *range(7, len(rows(tmp_path / "whole")) + 1)]
+    assert told == [1, 2, 3, 3, 4, 5, 6, 7, *range(7, epochs + 1)]
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
-
-
-def test_plateau_lowers_the_rate(tmp_path: Path) -> None:
-    train, validate = datasets(tmp_path)
-    settings = plan(epochs=8, patience=4, schedule="plateau", learning_rate=1e-12)
-    fit(network(), train, validate, settings, tmp_path / "r")
-    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "r")]
-    assert rates[0] == pytest.approx(1e-12)
-    assert min(rates) == pytest.approx(1e-13)
+    if schedule == "plateau":
+        rates = [float(row["learning_rate"]) for row in rows(tmp_path / "whole")]
+        assert rates == pytest.approx([0.05] * 3 + [0.005] * 3 + [0.0005] * 2)
 
 
 def test_without_tensorboard_one_line_says_how_to_get_it(

@@ -12,25 +12,53 @@ import torch
 from torch import nn
 
 from glacierseg.errors import RequestError
+from glacierseg.training.fit import fit
 from glacierseg.training.processes import Processes, find_processes, global_sum, process_count
 from glacierseg.training.sync_norm import SynchronisedBatchNorm
+from tests.training.test_fit import datasets, network, plan, shuffled
+
+CASES = [("m_landsnet", "dice_focal"), ("m_landsnet", "cross_entropy"), ("texture_mlp", "cross_entropy")]
+
+
+def train(folder: Path, name: str, loss: str) -> None:
+    """Trains a small network in as many processes as were started; the first one leaves its weights."""
+    rank = os.environ.get("RANK", "0")
+    data = folder / f"data{rank}"
+    data.mkdir(parents=True)
+    patches, validate = datasets(data)
+    net = network(name)
+    learned = shuffled(patches, net) if name == "texture_mlp" else patches
+    settings = plan(epochs=3, precision="float64", loss=loss, batch_size=4, clip_norm=1.0, schedule="cosine")
+    fit(net, learned, validate, settings, folder / "run")
+    if rank == "0":
+        torch.save(net.state_dict(), folder / "run" / "weights.pt")
+
 
 TRAIN = """
 import sys
 from pathlib import Path
+from tests.training.test_processes import CASES, train
+for name, loss in CASES:
+    train(Path(sys.argv[1]) / name / loss, name, loss)
+"""
+
+
+GRADIENTS = """
+import json, os, sys
 import torch
-from glacierseg.training.fit import fit
-from tests.training.test_fit import datasets, network, plan, shuffled
-folder, out, name, loss = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-train, validate = datasets(folder)
-net = network(name)
-if name == "texture_mlp":
-    train = shuffled(train, net)
-settings = plan(epochs=3, precision="float64", loss=loss, batch_size=4, clip_norm=1.0, schedule="cosine")
-fit(net, train, validate, settings, out)
-import os
-if os.environ.get("RANK", "0") == "0":
-    torch.save(net.state_dict(), out / "weights.pt")
+from glacierseg.training.processes import (
+    find_processes, global_sum, global_sum_through, join, leave, wait_for_others
+)
+join(find_processes())
+rank = int(os.environ["RANK"])
+own = torch.tensor([1.0 + rank, 2.0], requires_grad=True)
+(global_sum(own) * torch.tensor([3.0, 5.0])).sum().backward()
+inner = torch.tensor([1.0 + rank], requires_grad=True)
+(global_sum_through(inner) * (rank + 1)).sum().backward()
+with open(f"{sys.argv[1]}/gradients{rank}", "w") as file:
+    json.dump([own.grad.tolist(), inner.grad.tolist()], file)
+wait_for_others()
+leave()
 """
 
 
@@ -50,25 +78,26 @@ def launch(script: str, *arguments: object, processes: int) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize(
-    ("name", "loss"),
-    [("m_landsnet", "dice_focal"), ("m_landsnet", "cross_entropy"), ("texture_mlp", "cross_entropy")],
-)
-def test_two_processes_train_to_the_result_of_one(tmp_path: Path, name: str, loss: str) -> None:
-    for count in (1, 2):
-        (tmp_path / f"data{count}").mkdir()
-        launch(TRAIN, tmp_path / f"data{count}", tmp_path / f"run{count}", name, loss, processes=count)
-    tables = []
-    for count in (1, 2):
-        with (tmp_path / f"run{count}" / "epochs.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        tables.append([[float(v) for k, v in row.items() if "seconds" not in k] for row in rows])
-    assert len(tables[0]) == 3
-    assert tables[1] == [pytest.approx(row, rel=1e-5) for row in tables[0]]
-    one, two = (torch.load(tmp_path / f"run{count}" / "weights.pt", weights_only=True) for count in (1, 2))
-    assert one.keys() == two.keys()
-    for key, value in one.items():
-        torch.testing.assert_close(two[key].double(), value.double(), rtol=1e-6, atol=1e-8, msg=key)
+def test_two_processes_train_to_the_result_of_one_and_sum_gradients(tmp_path: Path) -> None:
+    launch(TRAIN + GRADIENTS, tmp_path / "both", processes=2)
+    for name, loss in CASES:
+        train(tmp_path / "alone" / name / loss, name, loss)
+        alone, both = (tmp_path / count / name / loss / "run" for count in ("alone", "both"))
+        tables = []
+        for folder in (alone, both):
+            with (folder / "epochs.csv").open() as file:
+                rows = list(csv.DictReader(file))
+            tables.append([[float(v) for k, v in row.items() if "seconds" not in k] for row in rows])
+        assert len(tables[0]) == 3
+        assert tables[1] == [pytest.approx(row, rel=1e-5) for row in tables[0]]
+        one, two = (torch.load(folder / "weights.pt", weights_only=True) for folder in (alone, both))
+        assert one.keys() == two.keys()
+        for key, value in one.items():
+            torch.testing.assert_close(two[key].double(), value.double(), rtol=1e-6, atol=1e-8, msg=key)
+    for rank in range(2):
+        own, inner = json.loads((tmp_path / "both" / f"gradients{rank}").read_text())
+        assert own == [3, 5], "of one's own share"
+        assert inner == [3], "1 from the first process and 2 from the second"
 
 
 def test_alone_there_is_nothing_to_sum() -> None:
@@ -117,30 +146,3 @@ def test_synchronised_norm_alone_is_batch_norm() -> None:
     torch.testing.assert_close(other.running_var, plain.running_var)
     torch.testing.assert_close(other.eval()(x), plain.eval()(x))
     assert torch.autograd.gradcheck(other.train(), (x[:, :, :2, :2].clone().requires_grad_(),))
-
-
-BATCH_OF_ONE = """
-import json, os, sys
-import torch
-from glacierseg.training.processes import (
-    find_processes, global_sum, global_sum_through, join, leave, wait_for_others
-)
-join(find_processes())
-rank = int(os.environ["RANK"])
-own = torch.tensor([1.0 + rank, 2.0], requires_grad=True)
-(global_sum(own) * torch.tensor([3.0, 5.0])).sum().backward()
-inner = torch.tensor([1.0 + rank], requires_grad=True)
-(global_sum_through(inner) * (rank + 1)).sum().backward()
-with open(sys.argv[1] + str(rank), "w") as file:
-    json.dump([own.grad.tolist(), inner.grad.tolist()], file)
-wait_for_others()
-leave()
-"""
-
-
-def test_gradients_of_sums_over_processes(tmp_path: Path) -> None:
-    launch(BATCH_OF_ONE, tmp_path / "gradients", processes=2)
-    for rank in range(2):
-        own, inner = json.loads((tmp_path / f"gradients{rank}").read_text())
-        assert own == [3, 5], "of one's own share"
-        assert inner == [3], "1 from the first process and 2 from the second"

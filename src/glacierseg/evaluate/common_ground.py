@@ -4,7 +4,7 @@ A mask says what it covers: its pixels with data. Outlines do not, so glaciers w
 of outlines may have vanished or may never have been mapped there. Those that lie between the other date's
 glaciers (half of them in the convex hull or more) count as vanished, or as new. Beyond, ground is taken for
 not covered, and they are left out, unless they are small enough to vanish and all glaciers around them have
-counterparts. When most of the ice between the other date's glaciers has no counterpart, nothing can be told.
+counterparts. When much of the ice between the other date's glaciers has no counterpart, nothing can be told.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _LEAST_COMMON = 0.05
 _VANISHING_KM2 = 0.1
 _NEIGHBOURS = 5
 _WORTH_SAYING_KM2 = 1e-6
-_MOST_GONE = 0.5
+_MOST_GONE = 0.35
 
 
 @dataclass(frozen=True)
@@ -233,13 +233,13 @@ def _judge(
     notes = []
     if beyond.any():
         notes.append(
-            f"{beyond.sum()} of {there.sum()} glaciers of {this} ({mine_km2[beyond].sum():.3f} km2) without "
-            f"counterpart lie beyond those of {other}: left out, as on ground that it does not cover; {cure}"
+            f"left out: {beyond.sum()} of {there.sum()} glaciers of {this} ({mine_km2[beyond].sum():.3f} "
+            f"km2), without counterpart beyond those of {other}, as on ground that it does not cover; {cure}"
         )
     if gone.any():
         notes.append(
-            f"{gone.sum()} of {there.sum()} glaciers of {this} ({gone_km2:.3f} km2) without counterpart lie "
-            f"among those of {other}: counted as {'vanished' if is_old else 'new'}"
+            f"counted as {'vanished' if is_old else 'new'}: {gone.sum()} of {there.sum()} glaciers of {this} "
+            f"({gone_km2:.3f} km2), without counterpart among those of {other}"
         )
     return beyond, notes
 

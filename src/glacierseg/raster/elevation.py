@@ -9,7 +9,6 @@ the file does not name.
 """
 
 import math
-import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from glacierseg.errors import GlaciersegWarning, RasterError
 from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks
 from glacierseg.raster.bounds import boxes_in, overlap
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.terrain import HALO_PX, terrain_of
 from glacierseg.raster.values import as_stored, bands_of
 from glacierseg.raster.warp import on_grid, require_overlap
@@ -228,7 +227,7 @@ def _to_metres(dataset: Any, unit: str, path: Path) -> float:
         raise RasterError(
             f"{path}: its values are in {unit!r}, and heights are needed in a unit of length; give an "
             "elevation model, or name the unit with "
-            f"`{shlex.join(['rio', 'edit-info', '--bidx', '1', '--units', 'm', str(path)])}`"
+            f"`{edit_info(dataset, '--bidx', '1', '--units', 'm')}`"
         )
     if key:
         return _METRES[key]
@@ -243,7 +242,8 @@ def _refuse_other_units(found: _Heights, unit: str, path: Path) -> None:
     if found.too_high <= _FEW_SHARE * found.pixels or len(found.voids) <= _FEW_VALUES:
         return
     name = "ft" if found.greatest_m <= _HIGHEST_FEET else "dm"
-    words = shlex.join(["rio", "edit-info", "--bidx", "1", "--units", name, str(path)])
+    with open_raster(path) as dataset:
+        words = edit_info(dataset, "--bidx", "1", "--units", name)
     raise RasterError(
         f"{path}: heights go up to {found.greatest_m:g} m, and no land is higher than {HIGHEST_M:g} m, so "
         f"they are in another unit than {unit or 'metres'}; name it, for example "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GlaciersegWarning, ValuesError
+from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.open import open_raster
@@ -84,10 +84,13 @@ def normalize_scene(
         ValuesError: More than half of a band's pixels lie outside of its stored range.
         BandError: The stored ranges lack a band, or a band has no data to measure.
         DataError: The file of ranges is not one.
+        RequestError: Its name does not end in .json, or an output is an input.
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
     out, ranges = Path(out), Path(ranges)
+    if ranges.suffix.lower() != ".json":
+        raise RequestError(f"{ranges}: is no name for a file of ranges; end it in .json")
     measuring = not ranges.exists()
     for own in dict.fromkeys((scene, *measure_on) if measuring else (scene,)):
         if left := look_for_left_offset(own):
@@ -98,7 +101,7 @@ def normalize_scene(
                 stacklevel=2,
             )
     if measuring:
-        require_output(ranges, (".json",))
+        require_output(ranges)
         measured = measure_ranges(
             measure_on or [scene],
             low_percentile=low_percentile,

@@ -130,15 +130,15 @@ def grid_of(dataset: Any) -> Grid:
     if dataset.transform.is_identity:
         raise RasterError(
             f"{name}: has no geotransform, so its pixels have no place and no size; give it one, for example "
-            f"`{_edit(dataset, '--transform', '[30, 0, LEFT, 0, -30, TOP]')}` with the numbers of its upper "
-            "left corner"
+            f"`{edit_info(dataset, '--transform', '[30, 0, LEFT, 0, -30, TOP]')}` with the numbers of its "
+            "upper left corner"
         )
     if not dataset.transform.determinant:
         raise RasterError(f"{name}: its geotransform gives pixels no area; write it anew")
     if dataset.crs is None:
         raise RasterError(
             f"{name}: has no CRS; assign the right one, for example with "
-            f"`{_edit(dataset, '--crs', 'EPSG:32643')}`"
+            f"`{edit_info(dataset, '--crs', 'EPSG:32643')}`"
         )
     return Grid(_horizontal(dataset, name), dataset.transform, dataset.height, dataset.width)
 
@@ -149,7 +149,7 @@ def _horizontal(dataset: Any, name: str) -> CRS:
     if isinstance(known, str):
         raise RasterError(
             f"{name}: {known}; assign the right one, for example with "
-            f"`{_edit(dataset, '--crs', _code_by_name(dataset.crs.to_wkt()) or 'EPSG:32643')}`"
+            f"`{edit_info(dataset, '--crs', _code_by_name(dataset.crs.to_wkt()) or 'EPSG:32643')}`"
         )
     return known or dataset.crs
 
@@ -184,12 +184,28 @@ def _warp(name: str) -> str:
     return shlex.join(["rio", "warp", name, "WARPED.tif", "--dst-crs", "EPSG:4326"])
 
 
-def _edit(dataset: Any, *words: str) -> str:
-    """A command that changes what a file says of itself; other formats become GeoTIFF first."""
-    if dataset.driver == "GTiff" and not _is_gdal_name(dataset.name):
-        return shlex.join(["rio", "edit-info", *words, dataset.name])
-    copy = shlex.join(["rio", "convert", dataset.name, "COPY.tif"])
-    return f"{copy} && {shlex.join(['rio', 'edit-info', *words, 'COPY.tif'])}"
+def edit_info(dataset: Any, *words: str) -> str:
+    """Returns a command that changes what a file says of itself: in place where that is safe, else in a copy.
+
+    GDAL refuses to edit a cloud-optimised GeoTIFF and cannot edit many other formats, and what it would write
+    beside them or into a mosaic others do not read.
+
+    Args:
+        dataset: An open rasterio dataset.
+        words: Options of `rio edit-info`.
+    """
+    name = dataset.name
+    is_cloud_optimised = dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+    if dataset.driver == "GTiff" and not is_cloud_optimised and not _is_gdal_name(name):
+        return shlex.join(["rio", "edit-info", *words, name])
+    stem = re.sub(r"[^\w. -]", "_", Path(name).stem)
+    edited = f"EDITED_{stem}.tif"
+    copy = ["rio", "convert", name, edited]
+    if not {"--crs", "--transform"} & set(words):
+        # It keeps the names of bands, but wants to know where they lie.
+        every = ",".join(map(str, dataset.indexes))
+        copy = ["glacierseg", "prepare", "select", name, "--bands", every, "--out", edited]
+    return f"{shlex.join(copy)} && {shlex.join(['rio', 'edit-info', *words, edited])}"
 
 
 def _is_gdal_name(name: str) -> bool:

@@ -250,7 +250,7 @@ def open_scene(
 
 
 def _bands_of_files(files: Sequence[Path], nodata: float | None) -> tuple[Grid, list[Band], dict[int, Band]]:
-    """Returns the one grid of some files, their bands, and by its place among all each that is only a mask."""
+    """Returns the one grid of some files, their bands, and by its place each band that is only a mask."""
     found: list[Band] = []
     alphas: dict[int, Band] = {}
     grid: Grid | None = None

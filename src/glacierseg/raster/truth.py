@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import GlaciersegWarning, GridMismatchError, TruthError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.outlines import PIXEL_EXACT, Shapes, is_vector, read_outlines, refuse_layer_of_raster
 from glacierseg.raster.values import FileReader, bands_of
 from glacierseg.raster.write import create_raster, tiff_profile
@@ -151,7 +151,7 @@ class MaskReader:
         if self.nodata == GLACIER:
             raise TruthError(
                 f"{path}: declares its value 1, which is glacier, to be no data; if 1 is glacier, undo that "
-                f"with `{shlex.join(['rio', 'edit-info', '--unset-nodata', str(path)])}`"
+                f"with `{edit_info(dataset, '--unset-nodata')}`"
             )
         self._band = bands[0]
         self.name = dataset.descriptions[self._band.index - 1] or "mask"
@@ -194,7 +194,8 @@ class MaskReader:
             TruthError: It holds an undeclared 255, 0, and no 1.
         """
         if self._seen[IGNORE] and not self._seen[GLACIER]:
-            declare = shlex.join(["rio", "edit-info", "--nodata", str(IGNORE), str(self.path)])
+            with open_raster(self.path) as dataset:
+                declare = edit_info(dataset, "--nodata", str(IGNORE))
             raise TruthError(
                 f"{self.path}: mask holds 255 and no 1, and glacier must be 1; if 255 is the glacier, bring "
                 f"it to 1 with `{make_glacier(IGNORE, self.path)}`, and if it is no data, declare it with "

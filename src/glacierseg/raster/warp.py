@@ -196,7 +196,15 @@ def declaring(dataset: Any, nodata: float) -> Iterator[Any]:
         dataset: An open rasterio dataset that declares none.
         nodata: That value, as stored.
     """
-    with WarpedVRT(dataset, src_nodata=nodata, nodata=nodata) as vrt:
+    with WarpedVRT(
+        dataset,
+        crs=dataset.crs,
+        transform=dataset.transform,
+        height=dataset.height,
+        width=dataset.width,
+        src_nodata=nodata,
+        nodata=nodata,
+    ) as vrt:
         yield vrt
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rasterio.crs import CRS
 
 from glacierseg.raster.check.leak import shared_share
-from glacierseg.raster.check.result import CheckResult, command, edit_info
+from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import MaskCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.scene import Scene
@@ -60,7 +60,7 @@ def check_mask_nodata(nodata: float | None, path: Path) -> CheckResult:
             "mask nodata",
             "warning",
             "mask declares nodata=0, which hides its background in other tools; taken for background here",
-            edit_info(path, "--unset-nodata"),
+            edit_file(path, "--unset-nodata"),
         )
     message = "declares none" if nodata is None else f"nodata {nodata:g} is ignored"
     return CheckResult("mask nodata", "passed", message)

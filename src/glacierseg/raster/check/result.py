@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from glacierseg.raster.open import open_raster
+from glacierseg.raster.open import edit_info, open_raster
 
 Status = Literal["passed", "warning", "failed"]
 
@@ -35,20 +35,10 @@ def command(*words: str | Path) -> str:
     return shlex.join(str(word) for word in words)
 
 
-def edit_info(path: Path, *options: str) -> str:
-    """Returns a command line that changes what a raster declares: in place where that is safe.
-
-    GDAL refuses to edit a cloud-optimised GeoTIFF and cannot edit many other formats, and what it would write
-    beside them or into a mosaic others do not read; so of those a copy is edited.
-    """
+def edit_file(path: Path, *options: str) -> str:
+    """Returns a command line that changes what a raster declares, see `glacierseg.raster.open.edit_info`."""
     with open_raster(path) as dataset:
-        is_plain = dataset.driver == "GTiff" and dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") != "COG"
-        every = ",".join(map(str, dataset.indexes))
-    if is_plain:
-        return command("rio", "edit-info", *options, path)
-    edited = f"EDITED_{path.stem}.tif"
-    copy = command("glacierseg", "prepare", "select", path, "--bands", every, "--out", edited)
-    return f"{copy} && {command('rio', 'edit-info', *options, edited)}"
+        return edit_info(dataset, *options)
 
 
 def is_usable(results: Iterable[CheckResult]) -> bool:

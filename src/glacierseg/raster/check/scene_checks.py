@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from glacierseg.raster.check.result import CheckResult, command, edit_info
+from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
 from glacierseg.raster.grid import Grid, name_of_crs
 from glacierseg.raster.ground import TOLERANCE, stated_m, unevenness
@@ -39,7 +39,7 @@ def check_bands(scene: Scene) -> CheckResult:
                 "bands",
                 "warning",
                 f"band {colours.index('alpha') + 1} of {path} is marked as transparency; taken for data here",
-                edit_info(path, "--colorinterp", plain),
+                edit_file(path, "--colorinterp", plain),
             )
     names = ", ".join(scene.band_names)
     count = f"{len(scene.bands)} band{'s' if len(scene.bands) > 1 else ''}"
@@ -185,14 +185,14 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
                 f"band {band.name!r} has {found.not_finite} NaN pixels "
                 f"({_percent(found.not_finite / found.pixels)}) that are not declared as nodata; "
                 "they count as missing here",
-                edit_info(band.path, "--nodata", "nan"),
+                edit_file(band.path, "--nodata", "nan"),
             )
         if found.valid and (found.least in _USUAL_NODATA or found.least < -1e30):
             return CheckResult(
                 "undeclared nodata",
                 "warning",
                 f"least value of band {band.name!r} is {found.least:g}, which looks like undeclared nodata",
-                edit_info(band.path, "--nodata", repr(found.least)),
+                edit_file(band.path, "--nodata", repr(found.least)),
             )
     share = counts.all_zero / counts.pixels
     if share > _ALL_ZERO and all(band.nodata is None for band in scene.bands):
@@ -200,7 +200,7 @@ def check_undeclared(scene: Scene, counts: SceneCounts) -> CheckResult:
             "undeclared nodata",
             "warning",
             f"{_percent(share)} of pixels are 0 in every band, and no nodata is declared",
-            " && ".join(edit_info(path, "--nodata", "0") for path in scene.paths),
+            " && ".join(edit_file(path, "--nodata", "0") for path in scene.paths),
         )
     return CheckResult("undeclared nodata", "passed", "no NaN, infinity or usual nodata value is undeclared")
 

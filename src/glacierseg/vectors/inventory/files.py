@@ -230,9 +230,8 @@ def _divide(
             known = np.zeros(len(polygons), bool)
         elif known.any():
             notes.append(
-                f"{known.sum()} of {len(polygons)} outlines are kept as glaciers, since they have ids of an "
-                "inventory, several parts or a border with others; say --divides terrain or existing to "
-                "divide all anew"
+                f"kept as glaciers: {known.sum()} of {len(polygons)} outlines, with ids of an inventory, "
+                "several parts or a border with others; say --divides terrain or existing to divide all anew"
             )
     whole, kept = polygons[~known], polygons[known]
     origins = ["none"] * len(whole)
@@ -293,9 +292,9 @@ def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: f
     shares = glaciers["dem_share"]
     notes = []
     if partly := int(((shares < 1) & (shares >= least)).sum()):
-        lack = "lacks elevation" if partly == 1 else "lack elevation"
         notes.append(
-            f"{elevation.path}: {partly} of {len(glaciers)} glaciers {lack} for a part (`dem_share`)"
+            f"{elevation.path}: has no elevation for a part of {partly} of {len(glaciers)} glaciers "
+            "(`dem_share`)"
         )
     lacking = int((shares < least).sum())
     if not lacking:

@@ -1,0 +1,170 @@
+"""Every benchmark runs, at a size at which it measures nothing."""
+
+import contextlib
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import pytest
+import torch
+from tests.helpers import blobs, easy_scene, write_mask, write_scene
+from tests.weights.shelves import BANDS, model_folder, reflectances
+
+from benchmarks import run_all
+from glacierseg.synthetic import BAND_NAMES
+
+FOLDER = Path(run_all.__file__).parent
+# Options, what else is made smaller, and words that it has to say.
+SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "attention": ("--rounds 1", {"SIDES": (8,), "TOKENS": 64, "BATCH": 2}, "attention in bfloat16 takes"),
+    "change": ("--size-px 150", {}, "holes: "),
+    # What quantises changes torch for the process that imports it.
+    "engines": (
+        "--model texture_mlp --width 0.25 --batch 1 --rounds 1",
+        {"WAYS": (("torch", "float32"), ("onnx", "float32"))},
+        "onnx float32",
+    ),
+    "halo": ("model scene.tif --ways 64/8", {}, "64 px, halo 8 px: IoU"),
+    "noise_bands": ("--models m_landsnet --epochs 1 --patches 2 --run run", {}, "drop         noise"),
+    "original_way": (
+        f"{sys.executable} --models m_landsnet --size-px 128 --rounds 1", {}, "has no TensorFlow"
+    ),
+    "patch_supply": ("--patches 8 --rounds 1", {"PATCH_PX": 32, "SIDE_PX": 96}, "memory, scaled"),
+    "peers": ("--size-px 130 --null-px 130 --width 0.125", {}, "original way"),
+    "predict_scene": ("--size-px 140 --rounds 1", {}, "whole_array / strips"),
+    "prepare_memory": ("--side 300", {}, "check "),
+    "refine": ("--size-px 300 --rounds 1", {}, "search, 4 distances x 5 passes of closing"),
+    "scores": ("--size-px 120 --rounds 1 --sklearn --scipy", {}, "scipy distance transform"),
+    "training_step": (
+        "--model glavitu --width 0.125 --batch 2 --steps 2 --rounds 1", {}, "glavitu         plain"
+    ),
+    "vectors": ("--side 200 --rounds 1 --memory-side 200", {}, "200 x 200 px, to a GeoPackage"),
+}  # fmt: skip
+NO_BENCHMARKS = {"keras_networks", "run_all"}
+
+
+class InThisProcess:
+    """Stands in for the processes that a benchmark starts to measure their memory."""
+
+    exitcode = 0
+
+    def __init__(self, target: Any, args: tuple[Any, ...]) -> None:
+        self.start = lambda: target(*args)
+
+    def join(self) -> None:
+        pass
+
+
+class Queue(list[Any]):
+    put = list.append
+    get = list.pop
+
+
+def run_here(command: list[str], *, check: bool, **_: object) -> SimpleNamespace:
+    """Stands in for `subprocess.run` of one of the benchmarks or of a piece of Python."""
+    out, status = io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        if command[1] == "-c":
+            patch.setattr(sys, "argv", command[2:])
+            exec(command[2], {})  # noqa: S102
+        else:
+            patch.setattr(sys, "argv", command[1:])
+            script = Path(command[1]).read_text()
+            try:
+                exec(compile(script, command[1], "exec"), {"__name__": "__main__", "__file__": command[1]})  # noqa: S102
+            except SystemExit as stop:
+                sys.stderr.write(f"{stop}\n")
+                status = 1
+    assert not (check and status)
+    return SimpleNamespace(returncode=status, stdout=out.getvalue())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with what the benchmarks ask for, and the benchmarks importable as when they are started."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(subprocess, "run", run_here)
+    monkeypatch.setattr(
+        "multiprocessing.get_context", lambda _: SimpleNamespace(Process=InThisProcess, Queue=Queue)
+    )
+    threads, known = torch.get_num_threads(), set(sys.modules)
+    yield tmp_path
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(-1)
+    for name in set(sys.modules) - known:
+        if Path(getattr(sys.modules[name], "__file__", None) or ".").parent == FOLDER:
+            del sys.modules[name]
+
+
+def make_halos_input(place: Path) -> None:
+    model_folder(place / "model")
+    write_scene(place / "scene.tif", reflectances(80, 80), BANDS, nodata=0)
+
+
+def make_noisy_basins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("noise_bands")
+    (place / "run/data").mkdir(parents=True)
+    for seed, name in enumerate(("basin_a", "basin_b", "basin_c")):
+        mask = blobs(96, 96, seed + 4)
+        write_scene(place / f"run/data/{name}_scene.tif", easy_scene(mask, len(BAND_NAMES)), BAND_NAMES)
+        write_mask(place / f"run/data/{name}_mask.tif", mask)
+    settings = module.synthetic_settings
+
+    def fewer(folder: Path) -> dict[str, Any]:
+        asked = settings(folder)
+        asked["training"] |= {"patches_per_epoch": 8, "batch_size": 4}
+        asked["models"] = [{"name": "m_landsnet", "width": 0.125, "patch_px": 32}]
+        return asked
+
+    monkeypatch.setattr(module, "synthetic_settings", fewer)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_runs(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options, smaller, words = SCRIPTS[name]
+    module = import_module(name)
+    for constant, value in smaller.items():
+        monkeypatch.setattr(module, constant, value)
+    if name == "halo":
+        make_halos_input(place)
+    if name == "noise_bands":
+        make_noisy_basins(place, monkeypatch)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *options.split()])
+    # TensorFlow is wanted in an environment of its own, so this one lacks it.
+    with pytest.raises(SystemExit) if name == "original_way" else contextlib.nullcontext():
+        module.main()
+    assert words in "".join(capfd.readouterr())
+
+
+def test_every_script_has_a_row_above() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(SCRIPTS) | NO_BENCHMARKS
+
+
+@pytest.mark.parametrize("run", run_all.RUNS, ids=lambda run: run[0])
+def test_make_bench_starts_scripts_with_options_that_they_have(
+    run: tuple[str, ...], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ParsedError(Exception):
+        pass
+
+    import argparse
+
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser) -> None:
+        parse(parser)
+        raise ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", list(run))
+    with pytest.raises(ParsedError):
+        import_module(run[0].removesuffix(".py")).main()
