@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -254,6 +253,8 @@ def _refuse_other_units(found: _Heights, unit: str, path: Path) -> None:
 
 def _missing_tiles(zero: NDArray[np.bool_], heights: NDArray[np.float32], zero_m: float) -> NDArray[np.bool_]:
     """Returns areas of zeros whose rim lies far from what zero means, and those that have no rim."""
+    import cv2  # noqa: PLC0415  (a quarter of a second, and rarely needed)
+
     count, labels = cv2.connectedComponents(zero.astype(np.uint8), connectivity=8)
     # Labels of whole numbers below 2^24 survive in float32, which is what OpenCV dilates.
     grown = cv2.dilate(labels.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int64)
