@@ -24,7 +24,7 @@ from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
 from glacierseg.predict.members import Ensemble, layer_facts
 from glacierseg.predict.stream import Predictor
 from glacierseg.predict.strips_folder import StripsFolder
-from glacierseg.raster.open import open_raster
+from glacierseg.raster.open import files_behind, open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import digest_of
 from glacierseg.tiling import Tiling
@@ -219,7 +219,7 @@ def _digest_of_pixels(scene: Scene) -> str:
 
 def _place(scene: Scene) -> str:
     # Resolved: a link may lead to last year's scene today and to this year's tomorrow.
-    places = [str(path.resolve()) for path in scene.paths]
+    places = [[path.name, *(str(file.resolve()) for file in files_behind(path))] for path in scene.paths]
     return sha256(json.dumps(places).encode()).hexdigest()[:16]
 
 
