@@ -96,7 +96,7 @@ def grid_at(row, column, shape, *, epsg=32643, pixel_m=10):
     return Grid(CRS.from_epsg(epsg), corner, *shape)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.none() | st.integers(1, 50))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.none() | st.integers(1, 50))
 def test_pieces_of_ground_give_the_blocks_of_the_whole(seed, cuts, block_px):
     rng = np.random.default_rng(seed)
     mask, truth = rng.choice(np.array([0, 1, 255], np.uint8), (2, *rng.integers(1, 300, 2)))
