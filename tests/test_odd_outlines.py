@@ -45,7 +45,7 @@ DISGUISES = {
     "collections": (
         [GeometryCollection([LARGE, RIM]), SMALL],
         {},
-        "polygons taken out of 1 collection, whose 1 other part left out",
+        "polygons taken out of 1 collection (1 part of another kind left out)",
     ),
     "rows of other kinds": (
         [LARGE, None, Polygon(), Point(X, Y), RIM, SMALL],

@@ -448,7 +448,7 @@ def test_a_map_is_not_taken_for_that_of_a_namesake(tmp_path: Path, *, through_a_
         link.unlink()
         link.symlink_to(second)
     other = open_scene(link if through_a_link else second)
-    message = r"valley_probability\.tif: is there and was not made of .*valley\.tif; .*--again"
+    message = r"valley_probability\.tif: exists and was not made from .*valley\.tif; .*--again"
     with pytest.raises(RequestError, match=message):
         finished_files(ensemble, other, out, **settings)
     with pytest.raises(RequestError, match=message):

@@ -127,7 +127,7 @@ def test_what_was_left_out_taken_and_mended_is_counted():
     found = polygons_of(given_shapes)
     assert about_shapes(given_shapes, found, "polygons") == [
         "2 rows without a shape, 2 points, 1 line and 1 shape without polygons left out",
-        "polygons taken out of 1 collection, whose 2 other parts left out",
+        "polygons taken out of 1 collection (2 parts of another kind left out)",
         "1 invalid outline mended (lines that cross, parts that overlap)",
     ]
     assert about_shapes(given_shapes[:1], found[:1], "polygons") == []
@@ -142,7 +142,7 @@ def test_lines_are_taken_out_of_collections_too():
     ]  # fmt: skip
     assert about_shapes(shapes, found, "lines") == [
         "1 row without a shape and 1 polygon left out",
-        "lines taken out of 1 collection, whose 1 other part left out",
+        "lines taken out of 1 collection (1 part of another kind left out)",
     ]
 
 

@@ -215,7 +215,7 @@ def _refuse_maps_of_others(job: Job) -> None:
             continue
         if all(tags.get(key) != job.facts[key] for key in (SOURCE_TAG, PLACE_TAG)):
             raise RequestError(
-                f"{path}: is there and was not made of {job.scene.paths[0]}; give another --out, or --again "
+                f"{path}: exists and was not made from {job.scene.paths[0]}; give another --out, or --again "
                 "to replace it"
             )
 

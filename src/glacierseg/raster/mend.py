@@ -134,7 +134,7 @@ def about_shapes(given: NDArray[Any], found: NDArray[Any], wanted: str) -> list[
         others_in = int((~np.isin(shapely.get_type_id(_simple(collections)), wanted_kinds)).sum())
         clauses.append(
             f"{wanted} taken out of {count_of(len(collections), 'collection')}"
-            + (f", whose {count_of(others_in, 'other part')} left out" if others_in else "")
+            + (f" ({count_of(others_in, 'part')} of another kind left out)" if others_in else "")
         )
     if wanted == "polygons":
         given_areal = given.copy()
