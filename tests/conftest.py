@@ -19,6 +19,8 @@ settings.load_profile("steady")
 # One thread per test process: two processes that each start two threads slow each other down many times over.
 # Set before anything imports torch or OpenCV; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# More of them wait asleep, as in the command line: spinning took five times the processor time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Without this package openvino and nncf do not report to their makers.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 

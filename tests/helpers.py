@@ -80,14 +80,17 @@ class Fork:
         """What it prints, line by line, until it ends."""
         while self._status is None:
             line = self._stream.readline()
+            assert line, "the process that forks has ended"
             if line.startswith("ended "):
-                self._status = os.waitstatus_to_exitcode(int(line.split()[1]))
+                self._status = int(line.split()[1])
             else:
                 self.told += line
                 yield line
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        """Ends it at once, unless it has ended; then its number is kept from others until the next fork."""
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
         self.wait()
 
     def wait(self) -> int:
@@ -115,7 +118,10 @@ def forks(imports: str, program: str) -> Iterator[Callable[..., Fork]]:
 import os, sys, traceback
 {imports}
 program = compile({program!r}, "program", "exec")
+fork = None
 for line in sys.stdin:
+    if fork:
+        os.waitpid(fork, 0)
     fork = os.fork()
     if fork == 0:
         try:
@@ -126,9 +132,9 @@ for line in sys.stdin:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    status = os.waitpid(fork, 0)[1]
+    end = os.waitid(os.P_PID, fork, os.WEXITED | os.WNOWAIT)
     # What a killed one left may be the beginning of a line.
-    print("\\nended", status, flush=True)
+    print("\\nended", end.si_status if end.si_code == os.CLD_EXITED else -end.si_status, flush=True)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(

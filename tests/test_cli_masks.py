@@ -132,17 +132,9 @@ def test_masks_without_an_outline_are_refined_and_drawn(files, monkeypatch, capf
 def test_tuning_takes_masks_without_an_outline(files, monkeypatch, mask, truth, iou):
     words = ["tune", files / f"{mask}.tif", "--truth", files / f"{truth}.tif", "--out", files / "t.json"]
     few = [
-        "--merge-distance-m",
-        "0",
-        "--merge-distance-m",
-        "20",
-        "--iterations",
-        "0",
-        "--iterations",
-        "3",
-        "--max-hole-km2",
-        "0.1",
-    ]
+        "--merge-distance-m", 0, "--merge-distance-m", 20, "--iterations", 0, "--iterations", 3,
+        "--max-hole-km2", 0.1,
+    ]  # fmt: skip
     assert call(monkeypatch, *words, *few, "--plot", files / "s.png") == 0
     record = json.loads((files / "t.json").read_text())
     assert record["raw_iou"] == record["best_iou"] == iou

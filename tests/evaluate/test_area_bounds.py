@@ -102,7 +102,7 @@ def landscape(rng: np.random.Generator, side_px: int, patch_px: float) -> tuple[
 def test_nine_of_ten_bounds_hold_although_errors_come_in_patches(patch_px: float) -> None:
     rng = np.random.default_rng(100)
     held = independent = 0
-    for _ in range(100):
+    for _ in range(50):
         probability, truth = landscape(rng, 192, patch_px)
         counts = count_reliability(probability, truth)
         scale = fit_logit_scale(BIN_LOGITS, counts.background, counts.glacier)
@@ -113,5 +113,5 @@ def test_nine_of_ten_bounds_hold_although_errors_come_in_patches(patch_px: float
         bounds = bound_area(sums, dispersion, 1.0)
         held += bounds.lower_km2 <= truth.sum() <= bounds.upper_km2
         independent += abs(truth.sum() - sums.expected_px) <= 1.645 * np.sqrt(sums.variance_px)
-    assert 80 <= held <= 98
-    assert independent < 60
+    assert 40 <= held <= 49
+    assert independent < 30
