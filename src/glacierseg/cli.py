@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -170,6 +171,7 @@ def train(
 def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
+    _leave_garbled_messages_out()  # here, since typer sets hooks of its own when it begins
     if version:
         from glacierseg._version import __version__  # noqa: PLC0415
 
@@ -255,6 +257,25 @@ def main() -> None:
     except OSError as error:
         # A full disk or a vanished drive may strike anywhere.
         _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+
+
+def _leave_garbled_messages_out() -> None:
+    """Keeps rasterio from printing tracebacks about messages of GDAL that hold bytes of a garbled file.
+
+    It cannot raise there and goes on; the error itself comes in other words.
+    """
+    sys.excepthook, sys.unraisablehook = _error_hook, _ignored_hook
+
+
+def _error_hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # What nobody caught has been somewhere, so it has a trace.
+    if not (issubclass(kind, UnicodeDecodeError) and trace is None):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _ignored_hook(ignored: Any) -> None:
+    if not issubclass(ignored.exc_type, UnicodeDecodeError):
+        sys.__unraisablehook__(ignored)
 
 
 _show_elsewhere = warnings.showwarning

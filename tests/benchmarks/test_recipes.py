@@ -272,7 +272,8 @@ def test_a_few_regions_are_spread_over_the_list() -> None:
 def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: object, folder: str) -> None:
     """Background is not hidden by a declared nodata of 0; what is 0 in any band is no data."""
     chips = find(data_dir / folder)  # type: ignore[operator]
-    assert len(chips) == {"alps_sentinel2": 302, "zanskar_landsat8": 17}[folder]
+    truths = {"alps_sentinel2": "masks/*.tif", "zanskar_landsat8": "*_label.tif"}[folder]
+    assert len(chips) == len(list((data_dir / folder).glob(truths))) > 0
     for chip in chips[:: len(chips) // 17]:
         scene = open_scene(chip.scene)
         truth = load_truth(chip.truth, scene.grid)

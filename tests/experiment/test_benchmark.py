@@ -9,7 +9,7 @@ from glacierseg.evaluate.scores import scores_of
 from glacierseg.experiment.benchmark import compare_runs
 from glacierseg.experiment.folder import RunFolder
 from glacierseg.raster.write import write_json
-from tests.helpers import blobs, write_mask
+from tests.helpers import blobs, write_mask, write_scene
 
 TRUTH = blobs(150, 150, seed=1)
 TRUTH[:3] = 255
@@ -29,7 +29,7 @@ def make_run(
     mask = np.roll(np.where(TRUTH == 255, 0, TRUTH).astype(np.uint8), shift, axis=1)
     write_json(path / "regions.json", [{"name": name} for name in regions])
     for name in regions:
-        write_mask(folder.truth(name), TRUTH)
+        write_scene(folder.truth(name), TRUTH[None], ["glacier"], nodata=255)
         write_mask(folder.roles(name), roles)
         write_mask(own.mask(name), mask)
         write_mask(own.refined(name), mask)
@@ -62,7 +62,8 @@ def test_regions_without_glacier_count_too(tmp_path):
     false = np.zeros(TRUTH.shape, np.uint8)
     false[10:20, 60:90] = 1
     for run, mask in zip(runs, (false, np.zeros_like(false)), strict=True):
-        write_mask(RunFolder(run).truth("plain"), np.where(TRUTH == 255, 255, 0).astype(np.uint8))
+        nowhere = np.where(TRUTH == 255, 255, 0).astype(np.uint8)
+        write_scene(RunFolder(run).truth("plain"), nowhere[None], ["glacier"], nodata=255)
         write_mask(RunFolder(run).model("unetplusplus", "all").mask("plain"), mask)
     raw = compare_runs(*runs, draws=50)[0]
     assert raw.regions == ("north", "plain")

@@ -323,5 +323,5 @@ def test_a_part_without_a_labelled_pixel_is_refused_by_name(tmp_path: Path) -> N
 def test_a_mask_of_0_and_255_gets_the_right_advice(tmp_path: Path) -> None:
     region = write_region(tmp_path)
     write_mask(tmp_path / "r_mask.tif", blobs(96, 128, 4) * 255)
-    with pytest.raises(TruthError, match="255 means ignore here"):
+    with pytest.raises(TruthError, match="if 255 is the glacier, bring it to 1 with"):
         study(tmp_path, region)

@@ -1,4 +1,5 @@
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import rasterio
@@ -28,3 +29,20 @@ def test_a_generator_that_is_given_up_meanwhile_does_no_harm(tmp_path):
             assert dataset.read(1).trace() == 40
     with rasterio.open(path) as dataset:
         assert dataset.read(1).trace() == 40
+
+
+def test_an_environment_that_is_taken_along_late_is_not_missed(tmp_path):
+    """What a given-up generator holds is closed while another raster is being opened."""
+    path = write_mask(tmp_path / "m.tif", np.eye(40, dtype=np.uint8))
+
+    def work():
+        strips = mask_strips(path, rows=10)
+        next(strips)
+        with rasterio.Env():
+            strips.close()
+            with rasterio.open(path) as dataset:
+                return dataset.read(1).trace()
+
+    # In a thread of its own, since an environment belongs to one.
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result() == 40

@@ -4,10 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import rasterio
+from rasterio.env import hasenv
 from rasterio.errors import EnvError
 
 CACHE_MB = 128
 """What GDAL keeps of files by itself would grow to 5 % of the machine's memory."""
+
+
+def keep_environment() -> None:
+    """Begins an environment of rasterio in this thread that does not end.
+
+    An open raster begins one where there is none, and takes it along when it is closed. One that a given-up
+    generator holds is closed whenever Python collects it, also while another raster is being opened or
+    written, which then fails for want of an environment. Under one that stays nothing is missing.
+    """
+    if not hasenv():
+        rasterio.Env.from_defaults().__enter__()
 
 
 @contextmanager
@@ -21,6 +33,7 @@ def bounded_gdal(cache_mb: int = CACHE_MB) -> Iterator[None]:
     Args:
         cache_mb: Size of the cache.
     """
+    keep_environment()
     environment = rasterio.Env(
         GDAL_CACHEMAX=cache_mb,
         GDAL_TIFF_INTERNAL_MASK=True,

@@ -28,6 +28,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from glacierseg.errors import RasterError
+from glacierseg.raster.environment import keep_environment
 from glacierseg.raster.grid import Grid
 
 # `NETCDF:scene.nc:red`; one letter would be a drive of Windows.
@@ -49,6 +50,7 @@ def open_raster(path: Path | str, **options: Any) -> Any:
     name = _gdal_name(path)
     if not _is_gdal_name(name) and not Path(name).exists():
         raise RasterError(f"{path}: no such file; check the path")
+    keep_environment()
     try:
         with warnings.catch_warnings():
             # What has no place is refused by `grid_of`, in words that help.

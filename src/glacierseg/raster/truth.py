@@ -102,7 +102,7 @@ def read_mask(path: Path, grid: Grid | None = None) -> NDArray[np.uint8]:
         GridMismatchError: The mask lies on another grid.
         TruthError: The mask has values other than 0, 1 and ignore, or has several bands.
     """
-    return next(iter(mask_strips(path, grid, rows=None)))
+    return list(mask_strips(path, grid, rows=None))[0]  # noqa: RUF015  (to the end, which looks at all of it)
 
 
 def mask_strips(path: Path, grid: Grid | None = None, *, rows: int | None) -> Iterator[NDArray[np.uint8]]:

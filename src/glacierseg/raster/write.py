@@ -20,7 +20,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from glacierseg.errors import DataError, OutputError
-from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.environment import bounded_gdal, keep_environment
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import belongings, refuse_inputs, require_output
@@ -208,6 +208,7 @@ def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> di
 
 def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
     """Opens a raster for writing; the one place that does, so that who calls it thinks of `atomic_path`."""
+    keep_environment()
     return rasterio.open(path, "w", **profile)
 
 
