@@ -239,7 +239,7 @@ def test_again_replaces_the_map_of_a_namesake(
     assert type_in(["predict", "model", "scene.tif", "--out", "maps"], monkeypatch) == 0
     typed = ["predict", "model", "2020/scene.tif", "--out", "maps"]
     assert type_in(typed, monkeypatch) == 1
-    assert "was not made of 2020/scene.tif; give another --out, or --again to" in capsys.readouterr().err
+    assert "was not made from 2020/scene.tif; give another --out, or --again to" in capsys.readouterr().err
     assert type_in([*typed[:-1], "maps2"], monkeypatch) == 0
     assert type_in([*typed, "--again"], monkeypatch) == 0
     assert Path("maps/scene_mask.tif").read_bytes() == Path("maps2/scene_mask.tif").read_bytes()
