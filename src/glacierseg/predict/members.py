@@ -16,6 +16,7 @@ from glacierseg.models.registry import is_of
 from glacierseg.predict.engines import Engine, Precision, make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
 from glacierseg.training.checkpoint import ModelCard, load_model
 
@@ -123,6 +124,7 @@ class Ensemble:
                 int8_model=int8_model,
                 as_it_is=card is None or not is_of(network, card.architecture),
             )
+            predictor = _north_up(predictor, scene.grid)
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
             dtypes = [scene.bands[place].dtype for place in places]
@@ -187,6 +189,20 @@ def _sees_the_same(network: "nn.Module", directions: Directions) -> bool:
 
 def _ways(predictor: Predictor, directions: Directions) -> list[Predictor]:
     return [_turned(predictor, symmetry, directions) for symmetry in directions.symmetries]
+
+
+def _north_up(predictor: Predictor, grid: Grid) -> Predictor:
+    """Shows a network windows with north at the top, as in training, however the rows of a file run."""
+    southward, eastward = grid.transform.e < 0, grid.transform.a > 0
+    if southward and eastward:
+        return predictor
+    # Upside down is mirrored and turned by half.
+    symmetry = Symmetry(flip=southward != eastward, quarter_turns=0 if southward else 2)
+
+    def predict(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return symmetry.undo(predictor(symmetry.apply(values), symmetry.apply(valid)))
+
+    return predict
 
 
 def _turned(predictor: Predictor, symmetry: Symmetry, directions: Directions) -> Predictor:
