@@ -91,7 +91,8 @@ def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]
     """
     try:
         with open_raster(path) as dataset:
-            band = next(band for band in bands_of(dataset, path) if band.index == index)
+            bands = bands_of(dataset, path, alpha_is_data=True)
+            band = next(band for band in bands if band.index == index)
             layer: Any = dataset.read(
                 index,
                 window=frame.window,

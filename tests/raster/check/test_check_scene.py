@@ -310,6 +310,11 @@ def test_band_that_is_marked_as_transparency(make_raster):
     four = np.random.default_rng(0).integers(1, 250, (4, SIDE, SIDE)).astype(np.uint8)
     scene = make_raster("a.tif", four, photometric="RGB", alpha="yes", names=["red", "green", "blue", "nir"])
     assert "--colorinterp red,green,blue,undefined" in only(check(scene), "bands", "warning").fix
+    four[3] = 255
+    four[3, :9] = 0
+    scene = make_raster("b.tif", four, photometric="RGB", alpha="yes", names=["red", "green", "blue", None])
+    found = {result.name: result for result in check_scene(scene)}["bands"]
+    assert (found.status, found.message) == ("passed", "3 bands: red, green, blue")
 
 
 LIGHT = ("blue", "green", "red", "nir", "swir1", "swir2")

@@ -33,12 +33,14 @@ def check_bands(scene: Scene) -> CheckResult:
     for path in scene.paths:
         with open_raster(path) as dataset:
             colours = [colour.name for colour in dataset.colorinterp]
-        if "alpha" in colours:
+        marked = [number for number, name in enumerate(colours, start=1) if name == "alpha"]
+        taken = [band.index for band in scene.bands if band.path == path and band.index in marked]
+        if taken:
             plain = ",".join("undefined" if name == "alpha" else name for name in colours)
             return CheckResult(
                 "bands",
                 "warning",
-                f"band {colours.index('alpha') + 1} of {path} is marked as transparency; taken for data here",
+                f"band {taken[0]} of {path} is marked as transparency; taken for data here",
                 edit_file(path, "--colorinterp", plain),
             )
     names = ", ".join(scene.band_names)
