@@ -25,6 +25,28 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
+def _spare_openvino(limit: str) -> None:
+    """Lets OpenVINO begin without a limit that is meant for torch: under it its own oneDNN crashes.
+
+    Args:
+        limit: Which instructions oneDNN may use at most, as for a run without bf16
+            (`ONEDNN_MAX_CPU_ISA=AVX2`). Each copy of oneDNN looks once.
+    """
+    import numpy as np
+    import openvino
+    from openvino import opset13 as ops
+
+    del os.environ["ONEDNN_MAX_CPU_ISA"]
+    shown, kernel = ops.parameter([1, 1, 4, 4], np.float32), ops.constant(np.ones((1, 1, 3, 3), np.float32))
+    model = openvino.Model([ops.convolution(shown, kernel, [1, 1], [0, 0], [0, 0], [1, 1])], [shown])
+    openvino.Core().compile_model(model, "CPU")(np.ones((1, 1, 4, 4), np.float32))
+    os.environ["ONEDNN_MAX_CPU_ISA"] = limit
+
+
+if limit := os.environ.get("ONEDNN_MAX_CPU_ISA"):
+    _spare_openvino(limit)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of real scenes; tests that need it skip when it is not given."""

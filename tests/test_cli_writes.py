@@ -170,7 +170,7 @@ def test_a_map_never_takes_the_place_of_another_scene(
     before = (tmp_path / "scene_mask.tif").read_bytes()
     scenes = [str(tmp_path / name) for name in ("scene.tif", "scene_mask.tif")]
     assert type_in(["predict", str(ground / "model"), *scenes, "--out", str(tmp_path)], monkeypatch) == 1
-    assert "scene_mask.tif: is " in capsys.readouterr().err
+    assert "scene_mask.tif: exists " in capsys.readouterr().err
     assert (tmp_path / "scene_mask.tif").read_bytes() == before
     assert not (tmp_path / "scene_probability.tif").exists()
 
