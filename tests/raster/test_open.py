@@ -132,6 +132,11 @@ def test_a_folder_an_archive_and_a_product_are_named_for_what_they_are(tmp_path:
     with tarfile.open(tape, "w") as file:
         file.add(folder / "b4.tif", "b4.tif")
     assert open_scene(refusal(tape).rpartition(" ")[2]).grid.shape == (HEIGHT, WIDTH)
+    packed = tmp_path / "b4.tif.gz"
+    packed.write_bytes(gzip.compress((folder / "b4.tif").read_bytes()))
+    inside = refusal(packed).rpartition(" ")[2]
+    assert open_scene(inside).grid.shape == (HEIGHT, WIDTH)
+    assert open_scene(inside).files == (packed,)
     with zipfile.ZipFile(tmp_path / "S2A.zip", "w") as file:
         file.writestr("S2A.SAFE/MTD_MSIL2A.xml", "<a/>")
     assert "is a Sentinel-2 product" in refusal(tmp_path / "S2A.zip")

@@ -248,13 +248,24 @@ def _what_it_is(path: Path) -> str:
         return f"is a folder, not a raster; give the file{f' ({listed})' if found else ''}"
     if members := _archive_members(path):
         handler = "vsizip" if zipfile.is_zipfile(path) else "vsitar"
-        rasters = [one for one in members if Path(one).suffix.lower() in _RASTER_SUFFIXES]
-        if rasters:
-            return f"is an archive; give a raster in it, for example /{handler}/{path.resolve()}/{rasters[0]}"
-        return "is an archive without a raster that is known by its name; unpack it and give a file"
+        inside = next((one for one in members if Path(one).suffix.lower() in _RASTER_SUFFIXES), None)
+        name = f"/{handler}/{path.resolve()}/{inside}"
+        return "is an archive; " + (
+            f"give a raster in it, for example {name}" if inside else "unpack it first"
+        )
+    if path.is_file() and _begins_with(path, b"\x1f\x8b"):
+        return f"is compressed; give /vsigzip/{path.resolve()}"
     if path.suffix.lower() in {".shp", ".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gml"}:
         return "holds outlines, not a raster; give a raster (are two arguments the wrong way round?)"
     return "is not a raster that GDAL can read, or is cut short; give a whole GeoTIFF"
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(mark)) == mark
+    except OSError:
+        return False
 
 
 def _product(path: Path) -> str | None:
