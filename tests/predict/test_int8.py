@@ -78,6 +78,10 @@ def trained(request, tmp_path_factory) -> Path:
     return folder
 
 
+# What does not depend on the architecture is tested with the quicker one.
+with_one_network = pytest.mark.parametrize("trained", ["m_landsnet"], indirect=True)
+
+
 def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained):
     path, cost = quantize_model(trained, trained / "s4.tif", trained / "m4.tif")
     assert path == trained / "model_int8.xml"
@@ -114,6 +118,7 @@ def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained):
     assert QuantizationCost(**stored) == cost
 
 
+@with_one_network
 def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained):
     quantize_model(trained, trained / "s4.tif")
     here = quantization_cost(trained, trained / "s4.tif", trained / "m4.tif")
@@ -126,6 +131,7 @@ def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained):
     assert silent.agreement == there.agreement
 
 
+@with_one_network
 def test_another_scene_may_tell_the_cost(trained, tmp_path):
     settings = {"out": tmp_path / "net.xml", "cost_scene": trained / "s2.tif"}
     path, cost = quantize_model(trained, trained / "s4.tif", trained / "m2.tif", **settings)
@@ -146,6 +152,7 @@ def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
     assert cost.agreement < 0.98
 
 
+@with_one_network
 def test_int8_of_another_network_or_window_is_refused(trained, tmp_path):
     path, _ = quantize_model(trained, trained / "s4.tif", out=tmp_path / "net.xml")
     network, card = load_model(trained)
@@ -169,6 +176,7 @@ def test_int8_of_another_network_or_window_is_refused(trained, tmp_path):
         ask()
 
 
+@with_one_network
 def test_scenes_that_cannot_tell_are_refused_and_nothing_is_written(trained, tmp_path, monkeypatch):
     out = tmp_path / "out" / "net.xml"
     with pytest.raises(RasterError, match=r"s4\.tif: has less than two windows of 128 px"):
