@@ -73,7 +73,7 @@ DISGUISES = {
             "anlys_id": [1, 1, 1, 2, 3],
             "line_type": ["glac_bound", "intrnl_rock", "debris_cov", "glac_bound", "glac_bound"],
         },
-        "debris_cov left out; 1 area of internal rock cut out; 2 rows that share an id joined to 1 glacier",
+        "left out (debris_cov); 1 area of internal rock cut out; 2 rows that share an id joined to 1 glacier",
     ),
 }
 

@@ -59,7 +59,9 @@ def vectorize(
     if probability is not None and "contour" not in wanted:
         talk.say("note: --probability was not used; it is for the layer contour, which --contour adds")
     for name, total in totals.items():
-        talk.say(f"{out}: {name}: {total.outlines} outlines, {total.area_km2:.3f} km2")
+        talk.say(
+            f"{out}: {name}: {total.outlines} outline{'s' * (total.outlines != 1)}, {total.area_km2:.3f} km2"
+        )
 
 
 def inventory(

@@ -180,7 +180,7 @@ def test_of_a_glims_file_boundaries_are_ice_and_rock_is_cut_out(already_cut):
     assert found["glac_id"].tolist() == ["G1", "G2"]
     assert found.area.tolist() == [2e6 - 180e3, 1.5e6]
     assert said == [
-        "2 rows of the line types debris_cov, pro_lake left out",
+        "2 rows of other line types left out (debris_cov, pro_lake)",
         "1 area of internal rock cut out",
     ]
 

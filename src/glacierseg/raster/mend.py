@@ -182,7 +182,7 @@ def glacier_boundaries(table: Any) -> tuple[Any, list[str]]:
     others = sorted(set(kinds[~np.isin(kinds, ("glac_bound", "intrnl_rock"))]))
     if others:
         number = int(np.isin(kinds, others).sum())
-        clauses.append(f"{count_of(number, 'row')} of the line types {', '.join(others)} left out")
+        clauses.append(f"{count_of(number, 'row')} of other line types left out ({', '.join(others)})")
     table = table[ice & current]
     if len(rock) and len(table):
         table = table.set_geometry(_without(table.geometry.to_numpy(), rock), crs=table.crs)
