@@ -153,7 +153,7 @@ def test_a_few_steps_fit_one_patch(name, options):
     truth = (nn.functional.avg_pool2d(x[:, 0], 5, 1, 2) > 0).long()
     optimizer = torch.optim.Adam(network.parameters(), max(2e-3, MODELS[name].learning_rate))
     losses = []
-    for _ in range(25):
+    for _ in range(80):
         pairs = weighted_heads(network, x)
         loss = sum(weight * nn.functional.cross_entropy(logits, truth) for weight, logits in pairs)
         optimizer.zero_grad()
@@ -161,8 +161,8 @@ def test_a_few_steps_fit_one_patch(name, options):
         optimizer.step()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(0.693, abs=0.1), "the first probabilities are even"
-    # With any seed all of them come to 0.51 or less; what chance alone gives stays near 0.69.
-    assert losses[-1] < 0.6
+    # The slowest, with dropout, comes to 0.46 or less with three seeds; chance alone gives 0.69.
+    assert losses[-1] < 0.5
 
 
 @every_network
