@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from glacierseg.evaluate.change import _buffer_error
+from glacierseg.change.measure import _buffer_error
 from glacierseg.vectors.trace import trace_polygons
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from predict_scene import BANDS
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.predict.engines import make_predictor

@@ -14,11 +14,11 @@ import tempfile
 from pathlib import Path
 
 from glacierseg.bands import MEASURES, BandImportance, agreement_of, measure_scenes
-from glacierseg.config import parse_config
-from glacierseg.console import Talk
-from glacierseg.demo import synthetic_scenes, synthetic_settings
 from glacierseg.experiment import train_one
+from glacierseg.log import Talk
+from glacierseg.settings import parse_config
 from glacierseg.synthetic import NOISE_BANDS
+from glacierseg.synthetic.demo import synthetic_scenes, synthetic_settings
 from glacierseg.training.checkpoint import load_model
 
 

@@ -66,7 +66,7 @@ def make_job(scene_path: Path, network, window_px: int, folder: Path) -> int:
     from peers import whole
 
     from glacierseg.raster.scene import open_scene
-    from glacierseg.tiling import window_starts
+    from glacierseg.raster.tiling import window_starts
 
     image = whole(open_scene(scene_path))
     with torch.inference_mode():
@@ -90,7 +90,7 @@ def ours(scene_path: Path, network, window_px: int, folder: Path) -> float:
     from peers import ours as predict
 
     from glacierseg.raster.scene import open_scene
-    from glacierseg.tiling import Tiling
+    from glacierseg.raster.tiling import Tiling
 
     started = time.perf_counter()
     predict(open_scene(scene_path), network, folder, tiling=Tiling(window_px))

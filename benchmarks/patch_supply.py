@@ -19,11 +19,11 @@ import rasterio
 import torch
 from predict_scene import BANDS, make_scene
 
-from glacierseg.dataset.augment import Augmentation
-from glacierseg.dataset.batches import InputScaling
-from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.dataset.pixel_store import Cache
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.augment import Augmentation
+from glacierseg.data.batches import InputScaling
+from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.pixel_store import Cache
+from glacierseg.data.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 
 PATCH_PX, SIDE_PX, BATCH = 256, 2048, 8

@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from predict_scene import BANDS, make_scene
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.models.registry import create_model
 from glacierseg.predict.engines import make_predictor
 from glacierseg.predict.scene import ScenePrediction, write_prediction
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.tiling import Tiling, window_starts
 from glacierseg.raster.write import write_raster
-from glacierseg.tiling import Tiling, window_starts
 
 WINDOW_PX, SCALING = 128, Scaling((128.0,) * BANDS, (74.0,) * BANDS)
 

@@ -60,7 +60,7 @@ def null_network(values, valid):
 def strips(scene_path: Path, out: Path) -> None:
     from glacierseg.predict.scene import ScenePrediction, write_prediction
     from glacierseg.raster.scene import open_scene
-    from glacierseg.tiling import Tiling
+    from glacierseg.raster.tiling import Tiling
 
     write_prediction(
         open_scene(scene_path),
@@ -78,8 +78,8 @@ def whole_array(scene_path: Path, out: Path) -> None:
     import rasterio
 
     from glacierseg.raster.open import grid_of
+    from glacierseg.raster.tiling import blend_weights, stride_of, window_starts
     from glacierseg.raster.write import write_raster
-    from glacierseg.tiling import blend_weights, stride_of, window_starts
 
     with rasterio.open(scene_path) as dataset:
         values, grid = dataset.read(), grid_of(dataset)
@@ -118,12 +118,12 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
     import numpy as np
     import torch
 
-    from glacierseg.dataset.scaling import Scaling
+    from glacierseg.data.scaling import Scaling
     from glacierseg.models.registry import MODELS, create_model
     from glacierseg.predict.engines import make_predictor
     from glacierseg.predict.scene import ScenePrediction, write_prediction
     from glacierseg.raster.scene import open_scene
-    from glacierseg.tiling import Tiling
+    from glacierseg.raster.tiling import Tiling
 
     class Timed(torch.nn.Module):
         def __init__(self, network):

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from predict_scene import BANDS, make_scene
 
-from glacierseg.dataset.augment import Augmentation
-from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.augment import Augmentation
+from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.scaling import Scaling
 from glacierseg.models.heads import weighted_heads
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.raster.scene import open_scene

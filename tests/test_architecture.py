@@ -18,10 +18,9 @@ from tests.weights.shelves import calibration, model_folder
 ROOT = Path(glacierseg.__file__).parent
 # A module may import from its own part and from the parts before it.
 ORDER = [
-    "_version", "errors", "jit", "student", "models.registry", "config", "raster", "synthetic", "tiling",
-    "dataset", "models", "training", "weights", "predict", "bands", "threshold", "refine", "vectors",
-    "evaluate", "report", "console", "info", "experiment", "demo", "cli_compare", "cli_data", "cli_weights",
-    "cli_export", "cli_masks", "cli_outlines", "cli_predict", "cli_report", "cli_scores", "cli", "__main__",
+    "_version", "errors", "log", "models.registry", "settings", "raster", "models", "data", "training",
+    "weights", "predict", "refine", "vectors", "inventory", "evaluate", "change", "bands", "synthetic",
+    "runs", "report", "experiment", "cli", "__main__",
 ]  # fmt: skip
 
 

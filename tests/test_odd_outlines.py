@@ -12,14 +12,14 @@ from affine import Affine
 from rasterio.crs import CRS
 from shapely import GeometryCollection, LineString, Point, Polygon, box
 
+from glacierseg.change.files import change_between_files
 from glacierseg.errors import GlaciersegWarning, TruthError
-from glacierseg.evaluate.change_files import change_between_files
 from glacierseg.evaluate.files import evaluate_file_in_detail
+from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.write import write_raster
-from glacierseg.vectors.inventory.files import make_inventory
 
 X, Y = 440000, 5140000
 GRID = Grid(CRS.from_epsg(32632), Affine(20, 0, X - 200, 0, -20, Y + 1200), 70, 130)

@@ -13,7 +13,6 @@ from benchmarks.recipes.methods import Costs, Method, network_names
 from benchmarks.recipes.study import Study, WeightsPlan
 from numpy.typing import NDArray
 
-from glacierseg.config import RefinementConfig
 from glacierseg.models.registry import folder_name, model_spec
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
@@ -23,6 +22,7 @@ from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
+from glacierseg.settings import RefinementConfig
 
 NETWORKS = "networks"
 

@@ -11,12 +11,12 @@ from benchmarks.recipes.methods import Costs
 from benchmarks.recipes.scores import CONFIDENCE, SCORES, Result
 from benchmarks.recipes.study import Study
 
+from glacierseg.cli.info import machine_facts
 from glacierseg.evaluate.counts import Counts, count
 from glacierseg.evaluate.scores import scores_of
-from glacierseg.experiment.folder import environment
-from glacierseg.info import machine_facts
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_text
+from glacierseg.runs.folder import environment
 
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "rasterio", "scikit-learn")
 PEER_PACKAGES = ("segmentation-models-pytorch", "timm", "torchvision")

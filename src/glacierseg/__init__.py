@@ -16,10 +16,10 @@ from glacierseg._version import __version__
 
 if TYPE_CHECKING:
     from glacierseg.bands import band_importance
-    from glacierseg.config import load_config
     from glacierseg.errors import GlaciersegError, GlaciersegWarning
     from glacierseg.evaluate.evaluation import evaluate_masks
     from glacierseg.experiment import run_experiment
+    from glacierseg.inventory.files import make_inventory
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
     from glacierseg.predict.scene import predict_scene
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from glacierseg.refine.pipeline import refine_mask
     from glacierseg.refine.search import tune_refinement
     from glacierseg.report import write_report
+    from glacierseg.settings import load_config
     from glacierseg.training.checkpoint import load_model
-    from glacierseg.vectors.inventory.files import make_inventory
     from glacierseg.vectors.polygons import vectorize_mask
     from glacierseg.weights import find_weights, list_weights
 
@@ -43,9 +43,9 @@ _HOMES = {
     "export_model": "predict.export",
     "find_weights": "weights",
     "list_weights": "weights",
-    "load_config": "config",
+    "load_config": "settings",
     "load_model": "training.checkpoint",
-    "make_inventory": "vectors.inventory.files",
+    "make_inventory": "inventory.files",
     "open_scene": "raster.scene",
     "predict_scene": "predict.scene",
     "refine_mask": "refine.pipeline",

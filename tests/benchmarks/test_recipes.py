@@ -24,13 +24,13 @@ from scipy.ndimage import generic_filter
 from sklearn import metrics
 from tests.helpers import blobs, easy_scene
 
-from glacierseg.config import parse_config
 from glacierseg.predict.calibration import Calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
 from glacierseg.raster.write import write_raster
+from glacierseg.settings import parse_config
 from glacierseg.training.checkpoint import ModelCard, save_model
 
 ROOT = Path(__file__).parents[2]

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from glacierseg.bands import read_measures
-from glacierseg.config import parse_config
-from glacierseg.console import Talk
 from glacierseg.errors import BandError, ConfigError
 from glacierseg.experiment import run_experiment
+from glacierseg.log import Talk
+from glacierseg.settings import parse_config
 from tests.experiment.test_run import BANDS, config, settings
 
 

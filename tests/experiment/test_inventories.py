@@ -2,13 +2,13 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from glacierseg.config import parse_config
-from glacierseg.console import Talk
-from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.postprocess import write_inventories
+from glacierseg.log import Talk
 from glacierseg.raster.write import write_raster
+from glacierseg.runs.folder import ModelFolder
+from glacierseg.settings import parse_config
 from glacierseg.vectors.polygons import vectorize_mask
-from tests.vectors.inventory.ground import grid_of, two_valleys, write_dem, write_mask
+from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask
 
 
 @pytest.fixture

@@ -10,12 +10,9 @@ from affine import Affine
 from scipy.ndimage import distance_transform_cdt
 from shapely.geometry import box
 
-from glacierseg.config import parse_config
-from glacierseg.console import Talk
-from glacierseg.dataset.patches import Patch, place_patches
+from glacierseg.data.patches import Patch, place_patches
 from glacierseg.errors import ConfigError, DataError, TruthError
 from glacierseg.experiment.checks import check_inputs
-from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.regions import (
     Patches,
     StudyRegion,
@@ -26,6 +23,9 @@ from glacierseg.experiment.regions import (
     study_regions,
     tuning_truths,
 )
+from glacierseg.log import Talk
+from glacierseg.runs.folder import RunFolder
+from glacierseg.settings import parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 QUIET = Talk(quiet=True)

@@ -14,14 +14,14 @@ import rasterio
 import yaml
 from sklearn import metrics
 
-from glacierseg.config import RunConfig, parse_config
-from glacierseg.console import Talk
 from glacierseg.errors import BandError, DataError, GlaciersegError, RequestError
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
-from glacierseg.experiment.folder import RunFolder
+from glacierseg.log import Talk
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.write import write_json
+from glacierseg.runs.folder import RunFolder
+from glacierseg.settings import RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, forks, write_mask, write_scene
 
 BANDS = [f"band_{name}" for name in "abcdefgh"]
@@ -427,8 +427,8 @@ IMPORTS = """
 from pathlib import Path
 import yaml
 import glacierseg.report
-from glacierseg.config import parse_config
-from glacierseg.console import Talk
+from glacierseg.settings import parse_config
+from glacierseg.log import Talk
 from glacierseg.experiment import run_experiment
 """
 RUN = """

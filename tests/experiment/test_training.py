@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glacierseg.config import PatchConfig, RunConfig, parse_config
-from glacierseg.console import Talk
 from glacierseg.errors import BandError, ConfigError
 from glacierseg.experiment import run_experiment, train_one
 from glacierseg.experiment.training import augmentation, check_named_bands, training_plan
+from glacierseg.log import Talk
+from glacierseg.settings import PatchConfig, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from glacierseg.dataset.augment import SYMMETRIES
+from glacierseg.data.augment import SYMMETRIES
 from glacierseg.errors import RequestError
 from glacierseg.models.texture_mlp import TextureMLP, local_statistics
 

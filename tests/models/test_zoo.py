@@ -6,7 +6,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from tests.zoo import stand_in
 from torch import nn
 
 from glacierseg.errors import DownloadError, RequestError, UnknownModelError
@@ -18,6 +17,7 @@ from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 from glacierseg.training.finetune import Inherited, start_from
 from glacierseg.training.fit import _check_norms, _strategy
 from glacierseg.training.processes import Processes
+from tests.zoo import stand_in
 
 NAME = "smp:Unet/resnet18"
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.predict.engines import PRECISIONS, int8_fingerprint, make_predictor
 from glacierseg.predict.scene import ScenePrediction, write_prediction
 from glacierseg.predict.torch_engine import of_last_class
 from glacierseg.raster.scene import open_scene
-from glacierseg.tiling import Tiling
+from glacierseg.raster.tiling import Tiling
 from glacierseg.training.checkpoint import load_model
 from tests.helpers import write_scene
 from tests.predict.test_export import BANDS, by_definition, model_folder, windows

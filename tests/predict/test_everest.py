@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.models.registry import create_model
 from glacierseg.predict.stream import blended_strips
 from glacierseg.predict.torch_engine import TorchPredictor
 from glacierseg.raster.scene import open_scene
-from glacierseg.tiling import Tiling, blend_weights, window_starts
+from glacierseg.raster.tiling import Tiling, blend_weights, window_starts
 
 
 @pytest.mark.real

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, OutputError, RequestError
 from glacierseg.models import MODELS, create_model
 from glacierseg.models.blocks import INPUT_GAIN, band_readers

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.models import MODELS, create_model
 from glacierseg.models.blocks import ResidualBlock
 from glacierseg.predict import fused as fused_module

@@ -11,7 +11,7 @@ import torch
 from rasterio.transform import from_origin
 from sklearn.metrics import jaccard_score
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, RequestError, TruthError
 from glacierseg.models import create_model
 from glacierseg.predict.engines import make_predictor

@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 from glacierseg.predict.stream import _Rows, blended_strips
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Band, Scene, open_scene
-from glacierseg.tiling import Tiling, blend_weights, stride_of, window_starts
+from glacierseg.raster.tiling import Tiling, blend_weights, stride_of, window_starts
 from tests.helpers import write_scene
 
 

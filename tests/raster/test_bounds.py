@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 from rasterio.crs import CRS
-from tests.raster.test_ground import GEOD, degrees, grid_at, way
 
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.bounds import (
@@ -27,6 +26,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
 from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.warp import metric_grid, on_grid, utm_crs
+from tests.raster.test_ground import GEOD, degrees, grid_at, way
 
 
 def spread_points(grid, count=12):

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import rasterio
 from rasterio.env import getenv
-from tests.helpers import write_mask
 
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.truth import mask_strips
+from tests.helpers import write_mask
 
 
 def test_the_cache_is_small_inside_and_as_before_afterwards():

@@ -1,4 +1,4 @@
-"""What results may be written over; the walk through all commands is in tests/test_cli_writes.py."""
+"""What results may be written over; the walk through all commands is in tests/cli/test_writes.py."""
 
 import os
 import sqlite3

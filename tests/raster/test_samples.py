@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import write_scene
-from tests.weights.shelves import BANDS, reflectances
 
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import open_scene
+from tests.helpers import write_scene
+from tests.weights.shelves import BANDS, reflectances
 
 
 @given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 12))

@@ -3,7 +3,7 @@ import pytest
 from glacierseg.report.buffers import figure_buffers, read_buffers
 from glacierseg.report.more_pictures import buffers_picture
 from glacierseg.report.page import render
-from glacierseg.report.read import read_results
+from glacierseg.runs.read import read_results
 
 HEAD = "model,bands,region,role,stage,polis_m,iou_buffer_10m,iou_grown_10m,iou_shrunk_10m,iou_buffer_20m"
 

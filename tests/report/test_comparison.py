@@ -6,8 +6,8 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from glacierseg.raster.truth import read_mask
 from glacierseg.report.comparison import best_network, best_threshold, comparison_rows, more_columns, pool
-from glacierseg.report.read import read_results
-from glacierseg.report.results import RunResults
+from glacierseg.runs.read import read_results
+from glacierseg.runs.results import RunResults
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from matplotlib.colors import to_rgba
 from glacierseg.report.bars import figure_band_importance, figure_scores
 from glacierseg.report.curves import figure_training_curves
 from glacierseg.report.maps import figure_errors, figure_zoom
-from glacierseg.report.read import read_results
 from glacierseg.report.style import BLUE
+from glacierseg.runs.read import read_results
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import own_layers
 from glacierseg.report.decimate import frame_of
 from glacierseg.report.glaciers import UNIT, encode, read_glaciers, ring_path
-from glacierseg.report.results import Region
 from glacierseg.report.views import RegionView
+from glacierseg.runs.results import Region
 
 GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 480_000, 0, -10, 3_100_000), 2400, 2400)
 

@@ -11,8 +11,8 @@ from glacierseg.report.map_data import glacier_layers
 from glacierseg.report.more_pictures import measure_pictures, steps_pictures, surface_picture
 from glacierseg.report.page import render
 from glacierseg.report.pictures import importance_picture
-from glacierseg.report.read import read_results
 from glacierseg.report.views import view_region
+from glacierseg.runs.read import read_results
 
 BEST = ("unetplusplus", "all", "refined")
 FOLDER = "unetplusplus/all"

@@ -5,10 +5,10 @@ import pytest
 
 from glacierseg.report import write_report
 from glacierseg.report.comparison import area_bounds, interval_of, pool
-from glacierseg.report.read import read_results
 from glacierseg.report.reliability import figure_reliability, read_reliability
 from glacierseg.report.summary import summarise
 from glacierseg.report.tables import importance_table, read_tables, refinement_table
+from glacierseg.runs.read import read_results
 
 
 def test_bounds_stand_in_the_cell_of_their_score(tmp_path):

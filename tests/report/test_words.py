@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from glacierseg.report import style
-from glacierseg.report.read import read_results
 from glacierseg.report.refinement import in_words, refinement_rows
 from glacierseg.report.summary import summarise
 from glacierseg.report.training import TRAINING_FACTS, duration_text, training_rows
+from glacierseg.runs.read import read_results
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from glacierseg.dataset.augment import Augmentation
-from glacierseg.dataset.batches import InputScaling
-from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.dataset.sampler import EpochSampler, SharedBatches
-from glacierseg.dataset.scaling import Scaling
-from glacierseg.dataset.shuffled_pixels import ShuffledPixels, describe_pixels
-from glacierseg.dataset.split import Part, roles_by_part
+from glacierseg.data.augment import Augmentation
+from glacierseg.data.batches import InputScaling
+from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.sampler import EpochSampler, SharedBatches
+from glacierseg.data.scaling import Scaling
+from glacierseg.data.shuffled_pixels import ShuffledPixels, describe_pixels
+from glacierseg.data.split import Part, roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.scene import open_scene

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from glacierseg.dataset.batches import InputScaling
-from glacierseg.dataset.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.dataset.pixels import train_pixels
-from glacierseg.dataset.scaling import measure_scaling
+from glacierseg.data.batches import InputScaling
+from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.pixels import train_pixels
+from glacierseg.data.scaling import measure_scaling
 from glacierseg.models.heads import weighted_heads
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.raster.scene import open_scene

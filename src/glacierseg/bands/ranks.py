@@ -17,7 +17,7 @@ Patches count as independent. Neighbours look alike, so give as many places as t
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.student import student_tail
+from glacierseg.evaluate.student import student_tail
 
 LEVEL = 0.05
 

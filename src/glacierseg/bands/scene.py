@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from glacierseg.bands.measures import Measure, Measures, measure_patches
 from glacierseg.bands.result import BandImportance
 from glacierseg.bands.sample import BatchOfPatches, PatchSample, spread_evenly
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
 from glacierseg.predict.members import matching_scene
 from glacierseg.raster.outlines import one_layer_each
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.tiling import window_starts
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
-from glacierseg.tiling import window_starts
 from glacierseg.training.checkpoint import ModelCard, load_model
 from glacierseg.weights.own import warn_of_values
 

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError, TruthError
+from glacierseg.evaluate.student import student_quantile
 from glacierseg.predict.calibration import Dispersion
-from glacierseg.student import student_quantile
 
 UNIT_PX = 16
 """Side of the smallest block; larger ones are these doubled."""

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import count_blocks
+from glacierseg.evaluate.student import student_quantile
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import IGNORE
-from glacierseg.student import student_quantile
 
 UNIT_PX = 16
 ENOUGH_BLOCKS = 24

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.dataset.split import ROLE_CODES, Role
+from glacierseg.data.split import ROLE_CODES, Role
 from glacierseg.errors import DataError, GridMismatchError, RequestError
 from glacierseg.evaluate.paired import Comparison, compare_masks
-from glacierseg.experiment.folder import ModelFolder, RunFolder
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.write import read_json
+from glacierseg.runs.folder import ModelFolder, RunFolder
 
 
 @dataclass(frozen=True)

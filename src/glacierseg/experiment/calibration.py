@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.config import ModelConfig, RunConfig
-from glacierseg.console import Talk
 from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
@@ -29,8 +27,8 @@ from glacierseg.evaluate.reliability import (
     reliability_of,
     reliability_table,
 )
-from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.log import Talk
 from glacierseg.predict.calibration import (
     Calibration,
     LogitScale,
@@ -39,6 +37,8 @@ from glacierseg.predict.calibration import (
     store_calibration,
 )
 from glacierseg.raster.probability import probability_strips
+from glacierseg.runs.folder import ModelFolder
+from glacierseg.settings import ModelConfig, RunConfig
 
 PROBABILITY_COLUMNS = (
     "ece", "brier", "ece_calibrated", "brier_calibrated",

@@ -6,15 +6,15 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.config import RunConfig
-from glacierseg.console import Talk
 from glacierseg.errors import DataError
-from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.log import Talk
 from glacierseg.raster.check import check_overlap, check_scene
 from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_json
+from glacierseg.runs.folder import RunFolder
+from glacierseg.settings import RunConfig
 
 
 def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunFolder, talk: Talk) -> None:

@@ -23,15 +23,15 @@ from glacierseg.bands import (
 )
 from glacierseg.bands.measures import passes_per_patch
 from glacierseg.bands.sample import mix, spread_evenly
-from glacierseg.config import BandsConfig
-from glacierseg.console import Talk
-from glacierseg.dataset.batches import InputScaling
-from glacierseg.dataset.patches import Patch, PatchDataset, PatchReader, place_patches
-from glacierseg.dataset.split import Role
+from glacierseg.data.batches import InputScaling
+from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
+from glacierseg.data.split import Role
 from glacierseg.errors import RequestError
-from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.log import Talk
 from glacierseg.raster.scene import Scene
+from glacierseg.runs.folder import ModelFolder
+from glacierseg.settings import BandsConfig
 from glacierseg.training.checkpoint import ModelCard, load_model
 
 PATCHES = 128

@@ -4,14 +4,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from glacierseg.config import ModelConfig, RunConfig
-from glacierseg.console import Talk
-from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.log import Talk
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.write import read_json, write_json
+from glacierseg.runs.folder import ModelFolder
+from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.training.checkpoint import load_model
 
 

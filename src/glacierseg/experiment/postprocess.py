@@ -7,10 +7,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.config import ModelConfig, RunConfig
-from glacierseg.console import Talk
-from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.inventory.files import make_inventory
+from glacierseg.log import Talk
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
@@ -19,7 +18,8 @@ from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
-from glacierseg.vectors.inventory.files import make_inventory
+from glacierseg.runs.folder import ModelFolder
+from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.vectors.polygons import vectorize_mask
 
 

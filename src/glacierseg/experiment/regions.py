@@ -8,18 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from glacierseg.config import RegionConfig, RunConfig
-from glacierseg.console import Talk
-from glacierseg.dataset.patches import Patch, Region, covered_pixels, place_patches
-from glacierseg.dataset.split import (
+from glacierseg.data.patches import Patch, Region, covered_pixels, place_patches
+from glacierseg.data.split import (
     NO_ROLE,
     ROLE_CODES,
     Role,
     random_holdout,
 )
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
-from glacierseg.experiment.folder import RunFolder
 from glacierseg.experiment.roles import share_out
+from glacierseg.log import Talk
 from glacierseg.raster.bounds import may_meet
 from glacierseg.raster.footprint import area_on_grid
 from glacierseg.raster.grid import name_of_crs
@@ -28,6 +26,8 @@ from glacierseg.raster.prepare import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
+from glacierseg.runs.folder import RunFolder
+from glacierseg.settings import RegionConfig, RunConfig
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glacierseg.dataset.pixels import train_pixels
-from glacierseg.experiment.folder import ModelFolder
+from glacierseg.data.pixels import train_pixels
 from glacierseg.experiment.regions import StudyRegion
+from glacierseg.models.threshold import ThresholdRule, find_threshold
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import read_json, write_json, write_raster
-from glacierseg.threshold import ThresholdRule, find_threshold
+from glacierseg.runs.folder import ModelFolder
 
 
 def threshold_masks(

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from glacierseg.config import ModelConfig, RunConfig, is_missing
-from glacierseg.console import Talk
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
-from glacierseg.experiment.folder import ModelFolder, RunFolder
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.network import predict_regions
 from glacierseg.experiment.postprocess import refine_regions, write_inventories, write_outlines
@@ -19,9 +16,12 @@ from glacierseg.experiment.regions import StudyRegion, choose_bands, open_source
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
+from glacierseg.log import Talk
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
+from glacierseg.runs.folder import ModelFolder, RunFolder
+from glacierseg.settings import ModelConfig, RunConfig, is_missing
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 THRESHOLD = "threshold"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.config import RegionConfig, RunConfig
 from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
 from glacierseg.evaluate.counts import Counts
 from glacierseg.evaluate.detail import evaluate_zones, without_nan
@@ -20,11 +19,12 @@ from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas
 from glacierseg.evaluate.scores import scores_of
 from glacierseg.evaluate.zones import Zoning, size_zones
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
-from glacierseg.experiment.folder import ModelFolder, write_table
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json
+from glacierseg.runs.folder import ModelFolder, write_table
+from glacierseg.settings import RegionConfig, RunConfig
 
 INTERVAL_SCORES = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
 INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))

@@ -12,28 +12,28 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from glacierseg.config import Logarithm, ModelConfig, RunConfig
-from glacierseg.console import Talk
-from glacierseg.dataset.augment import Augmentation
-from glacierseg.dataset.patches import PatchDataset, PatchReader, Region
-from glacierseg.dataset.pixels import count_train_pixels, thinned, train_pixels
-from glacierseg.dataset.scaling import (
+from glacierseg.data.augment import Augmentation
+from glacierseg.data.patches import PatchDataset, PatchReader, Region
+from glacierseg.data.pixels import count_train_pixels, thinned, train_pixels
+from glacierseg.data.scaling import (
     Scaling,
     logarithmic_floor,
     measure_logarithmic_scaling,
     measure_scaling,
 )
-from glacierseg.dataset.shuffled_pixels import ShuffledPixels, describe_pixels
-from glacierseg.dataset.split import ROLE_CODES
-from glacierseg.dataset.statistics import DatasetStatistics, dataset_statistics
+from glacierseg.data.shuffled_pixels import ShuffledPixels, describe_pixels
+from glacierseg.data.split import ROLE_CODES
+from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
-from glacierseg.experiment.folder import ModelFolder
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
+from glacierseg.log import Talk
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import count_parameters, create_model
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
+from glacierseg.runs.folder import ModelFolder
+from glacierseg.settings import Logarithm, ModelConfig, RunConfig
 from glacierseg.training.checkpoint import ModelCard, read_card, save_model
 from glacierseg.training.finetune import start_from
 from glacierseg.training.fit import fit, resolved_precision
@@ -276,8 +276,8 @@ def draw_curves(folder: Path, name: str, best_epoch: int) -> None:
         best_epoch: Whose weights were kept.
     """
     from glacierseg.report.curves import figure_training_curves  # noqa: PLC0415  (brings matplotlib)
-    from glacierseg.report.read import read_epochs  # noqa: PLC0415
-    from glacierseg.report.results import ModelResult  # noqa: PLC0415
+    from glacierseg.runs.read import read_epochs  # noqa: PLC0415
+    from glacierseg.runs.results import ModelResult  # noqa: PLC0415
 
     result = ModelResult(
         model=name,

@@ -20,7 +20,7 @@ class TextureMLP(nn.Module):
     """Band values, their local mean and spread in square windows, and a perceptron over these for each pixel.
 
     A result depends on the pixels around it as far as half the largest window reaches, and on nothing else. A
-    pixel that is 0 in all bands has no data (`glacierseg.dataset.scaling`) and counts in no window; neither
+    pixel that is 0 in all bands has no data (`glacierseg.data.scaling`) and counts in no window; neither
     does what lies beyond the rim.
 
     Args:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glacierseg._version import __version__
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.transformer import PositionalEmbedding
 from glacierseg.raster.outputs import writes

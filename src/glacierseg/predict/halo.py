@@ -14,7 +14,7 @@ from glacierseg.models.registry import model_spec
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.stream import blended_strips
 from glacierseg.raster.scene import Scene
-from glacierseg.tiling import Tiling
+from glacierseg.raster.tiling import Tiling
 
 HALO_WINDOW_PX = 512
 """Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""

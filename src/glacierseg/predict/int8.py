@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, TruthError
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.transformer import MapTransformer

@@ -26,8 +26,8 @@ from glacierseg.predict.stream import Predictor
 from glacierseg.predict.strips_folder import StripsFolder
 from glacierseg.raster.open import files_behind, open_raster
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.tiling import Tiling
 from glacierseg.raster.write import digest_of
-from glacierseg.tiling import Tiling
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.dataset.augment import Directions, Symmetry
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.augment import Directions, Symmetry
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import is_of

@@ -29,7 +29,7 @@ from glacierseg.predict.strips_folder import StripsFolder, runs_of
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.tiling import Tiling
+from glacierseg.raster.tiling import Tiling
 from glacierseg.training.checkpoint import ModelCard
 from glacierseg.weights.fitting import Fitted
 from glacierseg.weights.own import fit_own

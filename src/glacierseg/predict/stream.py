@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from glacierseg.raster.blocks import BLOCK_HEIGHT_PX
 from glacierseg.raster.environment import CACHE_MB, bounded_gdal
 from glacierseg.raster.scene import Scene
-from glacierseg.tiling import Tiling
+from glacierseg.raster.tiling import Tiling
 
 Predictor = Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
 """Values `(B, C, H, W)` and valid `(B, H, W)` in, glacier probability `(B, H, W)` out.

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from glacierseg.dataset.batches import TORCH_TYPES, InputScaling
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.batches import TORCH_TYPES, InputScaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.predict.fused import fused
 

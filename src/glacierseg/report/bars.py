@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from glacierseg.report.results import THRESHOLD, Score
 from glacierseg.report.style import BLUE, INK, MUTED, RULE, bands_label, model_colour, model_label, score_text
+from glacierseg.runs.results import THRESHOLD, Score
 
 
 def figure_scores(

@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from glacierseg.report.read import finite, read_rows
-from glacierseg.report.results import RunResults
 from glacierseg.report.style import INK, MUTED, RULE, model_colour, variant_label
+from glacierseg.runs.read import finite, read_rows
+from glacierseg.runs.results import RunResults
 
 _MOST_REGIONS = 4
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from glacierseg.evaluate.counts import Counts
 from glacierseg.evaluate.scores import scores_of
-from glacierseg.report.read import finite, read_rows
-from glacierseg.report.results import COUNTS, SCORES, THRESHOLD, RunResults, Score
 from glacierseg.report.style import ROLES, bands_label, model_label
 from glacierseg.report.views import Variant
+from glacierseg.runs.read import finite, read_rows
+from glacierseg.runs.results import COUNTS, SCORES, THRESHOLD, RunResults, Score
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from glacierseg.report.results import ModelResult
 from glacierseg.report.style import BLUE, MUTED, RULE, VERMILLION, bands_label, model_label
+from glacierseg.runs.results import ModelResult
 
 BAND_SET_COLOURS = (BLUE, VERMILLION)
 

@@ -34,14 +34,14 @@ from glacierseg.report.pictures import (
     reliability_picture,
     score_picture,
 )
-from glacierseg.report.read import read_results
 from glacierseg.report.region_maps import figure_outlines, figure_region
 from glacierseg.report.reliability import figure_reliability
-from glacierseg.report.results import RunResults
 from glacierseg.report.save import save_figure
 from glacierseg.report.summary import summarise
 from glacierseg.report.views import RegionView, view_region
 from glacierseg.report.zooms import find_zooms
+from glacierseg.runs.read import read_results
+from glacierseg.runs.results import RunResults
 
 __all__ = [
     "figure_band_importance",
@@ -66,7 +66,7 @@ _DPI = 300
 
 
 def open_run(run_dir: Path | str) -> RunResults:
-    """Reads a run folder, finished or not; see `glacierseg.report.read.read_results`."""
+    """Reads a run folder, finished or not; see `glacierseg.runs.read.read_results`."""
     return read_results(Path(run_dir))
 
 

@@ -15,9 +15,9 @@ from glacierseg.report.decimate import read_values
 from glacierseg.report.encode import grey_to_webp, overlay_to_webp, photo_to_webp
 from glacierseg.report.furniture import ScaleBar, scale_bar
 from glacierseg.report.overlays import OVERLAY_COLOURS, error_classes, paint
-from glacierseg.report.results import RunResults
 from glacierseg.report.style import PREDICTED, ROLE_COLOURS, ROLE_DASHES, ROLES, variant_label
 from glacierseg.report.views import RegionView, Variant, read_bands
+from glacierseg.runs.results import RunResults
 
 # More than this is a chequerboard that nobody can read and that makes browsers slow.
 _LONGEST_PATH = 400_000

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from glacierseg.raster.outlines import own_layers
 from glacierseg.report.glaciers import GlacierLayer, read_glaciers
 from glacierseg.report.layers import Outline, RegionMap
-from glacierseg.report.results import RunResults
 from glacierseg.report.views import RegionView
+from glacierseg.runs.results import RunResults
 
 # By stage: outlines along the pixel edges, smooth ones, and glaciers one by one; each with its file's ending
 # and its layer.

@@ -11,10 +11,10 @@ from glacierseg.report import style
 from glacierseg.report.buffers import figure_buffers, read_buffers
 from glacierseg.report.importance import figure_importance_measures
 from glacierseg.report.pictures import Picture, chosen_bands, measures_of
-from glacierseg.report.results import ModelResult, RunResults
 from glacierseg.report.steps_picture import figure_refinement_steps
 from glacierseg.report.tuning_surface import figure_tuning_surface
 from glacierseg.report.views import RegionView, Variant
+from glacierseg.runs.results import ModelResult, RunResults
 
 
 def measure_pictures(results: RunResults) -> list[Picture]:

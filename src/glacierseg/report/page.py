@@ -31,14 +31,14 @@ from glacierseg.report.pictures import (
     score_picture,
     still_picture,
 )
-from glacierseg.report.read import read_results
 from glacierseg.report.refinement import refinement_rows
-from glacierseg.report.results import RunResults
 from glacierseg.report.summary import summarise
 from glacierseg.report.tables import importance_table, read_tables, refinement_table
 from glacierseg.report.training import TRAINING_FACTS, training_rows
 from glacierseg.report.views import RegionView, Variant, view_region
 from glacierseg.report.zooms import find_zooms
+from glacierseg.runs.read import read_results
+from glacierseg.runs.results import RunResults
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from glacierseg.report.encode import figure_to_svg, figure_to_webp
 from glacierseg.report.maps import figure_errors
 from glacierseg.report.region_maps import figure_region
 from glacierseg.report.reliability import figure_reliability, read_reliability
-from glacierseg.report.results import THRESHOLD, ModelResult, RunResults
 from glacierseg.report.views import RegionView, Variant
+from glacierseg.runs.results import THRESHOLD, ModelResult, RunResults
 
 _SMALL_MAP_PX = 500
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from glacierseg.report.comparison import Pooled, pool
-from glacierseg.report.results import RunResults
 from glacierseg.report.style import variant_label
+from glacierseg.runs.results import RunResults
 
 _UNITS = {"km2": "km²", "m": "m", "px": "px", "deg": "°"}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from glacierseg.report.read import finite, read_rows
 from glacierseg.report.style import BLUE, MUTED, RULE, VERMILLION
+from glacierseg.runs.read import finite, read_rows
 
 _COLOURS = {"raw": VERMILLION, "calibrated": BLUE}
 _MARKS = {"raw": "o", "calibrated": "s"}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glacierseg.report.comparison import Pooled, area_bounds, best_network, best_threshold, interval_of, pool
-from glacierseg.report.results import RunResults
 from glacierseg.report.style import area_text, difference_text, score_text, variant_label
+from glacierseg.runs.results import RunResults
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from glacierseg.report.read import finite, read_rows
-from glacierseg.report.results import ModelResult
 from glacierseg.report.style import bands_label, count_text, model_label, score_text
+from glacierseg.runs.read import finite, read_rows
+from glacierseg.runs.results import ModelResult
 
 # File in the run folder, its heading, and what it tells.
 _TABLES = (

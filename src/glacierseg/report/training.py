@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from glacierseg.report.results import RunResults
 from glacierseg.report.style import DASH, bands_label, count_text, model_label
+from glacierseg.runs.results import RunResults
 
 
 @dataclass(frozen=True)

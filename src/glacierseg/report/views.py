@@ -12,8 +12,8 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.report.composites import Composite, composite_recipes, read_composite, read_grey
 from glacierseg.report.decimate import Frame, frame_of, read_classes, read_grid
 from glacierseg.report.furniture import north_degrees
-from glacierseg.report.results import Region, RunResults
 from glacierseg.report.style import ROLES
+from glacierseg.runs.results import Region, RunResults
 
 Variant = tuple[str, str, str]
 

@@ -11,9 +11,9 @@ from rasterio.windows import Window
 from glacierseg.report.decimate import part_of, read_classes
 from glacierseg.report.maps import figure_zoom
 from glacierseg.report.overlays import FN, NEITHER, Place, error_classes, worst_places
-from glacierseg.report.results import RunResults
 from glacierseg.report.style import area_text
 from glacierseg.report.views import RegionView, Variant, read_image
+from glacierseg.runs.results import RunResults
 
 _LEAST_SIDE_PX, _LONG_SIDE_PX = 64, 480
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.samples import BandValues

@@ -14,9 +14,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from glacierseg.dataset.patches import PatchDataset, PatchTensors, as_batch
-from glacierseg.dataset.sampler import EpochSampler, SharedBatches
-from glacierseg.dataset.shuffled_pixels import ShuffledPixels
+from glacierseg.data.patches import PatchDataset, PatchTensors, as_batch
+from glacierseg.data.sampler import EpochSampler, SharedBatches
+from glacierseg.data.shuffled_pixels import ShuffledPixels
 from glacierseg.errors import RequestError
 from glacierseg.models.unetplusplus import DEPTH
 from glacierseg.models.zoo import ZooNetwork

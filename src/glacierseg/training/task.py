@@ -9,8 +9,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from glacierseg.dataset.batches import InputScaling
-from glacierseg.dataset.scaling import Scaling
+from glacierseg.data.batches import InputScaling
+from glacierseg.data.scaling import Scaling
 from glacierseg.models.heads import weighted_heads
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.training.losses import IGNORE, make_loss

@@ -16,7 +16,7 @@ and along each row from left to right:
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import compiled
+from glacierseg.refine.engine.jit import compiled
 
 Ints = NDArray[np.int32]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import compiled
+from glacierseg.refine.engine.jit import compiled
 
 Points = NDArray[np.float64]
 

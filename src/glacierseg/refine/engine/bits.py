@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import FULL, compiled, popcount
+from glacierseg.refine.engine.jit import FULL, compiled, popcount
 
 WORD = 64
 _LOW_BITS = np.uint64(0x0101010101010101)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import ZERO, compiled
 from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import ZERO, compiled
 from glacierseg.refine.engine.kernel import Kernel
 from glacierseg.refine.engine.label import Parts, label
 from glacierseg.refine.engine.morphology import close

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import ZERO, compiled, popcount
 from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import ZERO, compiled, popcount
 from glacierseg.refine.engine.label import Parts
 from glacierseg.refine.engine.runs import count_run, read_edges, room_for_edges
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import FULL, ZERO, compiled
 from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import FULL, ZERO, compiled
 from glacierseg.refine.engine.runs import count_run, count_runs, in_run, read_edges, room_for_edges, set_run
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import ONE, U63, compiled
 from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import ONE, U63, compiled
 
 
 def majority(bits: Bits, iterations: int, forced_empty: Bits | None = None) -> Bits:

@@ -10,8 +10,8 @@ What lies beyond the border is said by each function; nothing wraps around.
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import FULL, ONE, U63, ZERO, compiled
 from glacierseg.refine.engine.bits import Bits, last_word
+from glacierseg.refine.engine.jit import FULL, ONE, U63, ZERO, compiled
 from glacierseg.refine.engine.kernel import Kernel
 
 

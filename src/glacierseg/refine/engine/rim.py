@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import ONE, U63, compiled
 from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.jit import ONE, U63, compiled
 from glacierseg.refine.engine.kernel import kernel_of
 from glacierseg.refine.engine.morphology import dilate
 

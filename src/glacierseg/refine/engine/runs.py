@@ -7,7 +7,7 @@ not including, `edges[2 r + 1]`.
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.jit import FULL, ONE, U63, ZERO, compiled, popcount, trailing_zeros
+from glacierseg.refine.engine.jit import FULL, ONE, U63, ZERO, compiled, popcount, trailing_zeros
 
 
 @compiled

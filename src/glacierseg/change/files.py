@@ -1,0 +1,325 @@
+"""Change between two files: masks or inventories, of any CRS."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from glacierseg.change.bounds import ChangeBounds, bound_changes, read_dated, require_one_grid
+from glacierseg.change.common_ground import LeftOut, on_common_ground
+from glacierseg.change.measure import Change, measure_change, years_between
+from glacierseg.change.sources import Side, common_crs, read_side, true_scales
+from glacierseg.change.termini import measure_termini
+from glacierseg.change.terminus import TerminusShift
+from glacierseg.errors import RequestError, TruthError
+from glacierseg.evaluate.detail import without_nan
+from glacierseg.inventory.unseen import observed_shares
+from glacierseg.raster.outputs import require_output
+from glacierseg.raster.truth import IGNORE, read_mask
+from glacierseg.raster.write import atomic_path, write_json
+from glacierseg.vectors.layers import add_layer
+from glacierseg.vectors.table import areas_km2
+
+# A mask whose glaciers are mostly this small, and this many, was not refined.
+_SPECKLE_PX = 4
+_SPECKLES = 20
+
+_LAYERS = ("advance", "retreat", "glaciers", "left_out")
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """What bounds of the areas come from.
+
+    Attributes:
+        old: Probability raster of the old date.
+        new: Of the new date, on the same grid.
+        old_model: The network that predicted the old one, with its calibration: a folder or `weights:NAME`.
+        new_model: That of the new one.
+        confidence: Of the bounds.
+    """
+
+    old: Path
+    new: Path
+    old_model: Path | str
+    new_model: Path | str
+    confidence: float = 0.9
+
+
+@dataclass(frozen=True)
+class FileBounds:
+    """Bounds of areas and changes from probabilities.
+
+    Attributes:
+        total: Of all ground.
+        glaciers: Of each old glacier.
+    """
+
+    total: ChangeBounds
+    glaciers: tuple[ChangeBounds, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FileChange:
+    """Change between two files.
+
+    Attributes:
+        change: Areas, advance and retreat.
+        termini: Shift of the terminus of each glacier, None where it was not measured.
+        old_error_m: How far the old outlines were taken to be off.
+        new_error_m: The same for the new ones.
+        crs: Of all polygons.
+        old: `(N,)` outlines of the old date.
+        observed_share: `(N,)` share of the outline of each glacier, with what it gained, that does not follow
+            the end of the data of a mask; NaN without masks.
+        left_out: What was not compared.
+        notes: What a user should know, one line each.
+        bounds: From probabilities, where they were given.
+    """
+
+    change: Change
+    termini: list[TerminusShift | None]
+    old_error_m: float
+    new_error_m: float
+    crs: CRS
+    old: NDArray[Any]
+    observed_share: NDArray[np.float64]
+    left_out: LeftOut
+    notes: tuple[str, ...] = ()
+    bounds: FileBounds | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns one flat record for each glacier."""
+        rows = []
+        for number, glacier in enumerate(self.change.glaciers):
+            row = glacier.to_dict() | {"observed_share": float(self.observed_share[number])}
+            if self.bounds is not None:
+                row |= self.bounds.glaciers[number].to_dict()
+            if (terminus := self.termini[number]) is not None:
+                row["terminus_shift_m"] = terminus.shift_m
+                row["terminus_method"] = terminus.method
+                row["terminus_at_end_of_line"] = terminus.at_end_of_line
+            rows.append(row)
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        record: dict[str, Any] = {
+            "old_error_m": self.old_error_m,
+            "new_error_m": self.new_error_m,
+            "left_out": self.left_out.to_dict(),
+            "total": self.change.total.to_dict(),
+            "glaciers": self.rows(),
+        }
+        if self.bounds is not None:
+            record["confidence"] = self.bounds.total.old.confidence
+            record["total"] |= self.bounds.total.to_dict()
+        found: dict[str, Any] = without_nan(record)
+        return found
+
+
+def change_between_files(
+    old: Path,
+    new: Path,
+    *,
+    old_date: str | None = None,
+    new_date: str | None = None,
+    old_layer: str | None = None,
+    new_layer: str | None = None,
+    old_error_m: float | None = None,
+    new_error_m: float | None = None,
+    centre_lines: Path | None = None,
+    lines_layer: str | None = None,
+    dem: Path | None = None,
+    probabilities: Probabilities | None = None,
+) -> FileChange:
+    """Measures the change between two masks or inventories.
+
+    Only ground that both cover is compared, see `glacierseg.change.common_ground`: ground that one of two
+    rasters does not know is left out, outlines are cut to the ground of a raster, and glaciers on ground that
+    a file of outlines does not cover are left out.
+
+    Args:
+        old: A mask raster or outlines.
+        new: A mask raster or outlines.
+        old_date: For rates, such as 2000-10-30 or 2000; give both or neither.
+        new_date: The same.
+        old_layer: Of an old vector file with several.
+        new_layer: Of a new one.
+        old_error_m: How far the old outlines may be off; half a pixel of a raster, 10 m of outlines if None.
+        new_error_m: The same for the new ones.
+        centre_lines: Lines for the shift of the termini, from the head down (as in RGI 7.0); turned by the
+            elevation model when that is given.
+        lines_layer: Their layer in a file with several of lines.
+        dem: Elevation, for glaciers without a centre line and to tell which end of a line is the lower one.
+        probabilities: For bounds of the areas and of their difference.
+
+    Raises:
+        RasterError: A raster cannot be read.
+        GridMismatchError: Probabilities lie on another grid than each other or than the masks.
+        CheckpointError: A model folder cannot be used.
+        TruthError: Outlines cannot be read, none is there, or nothing tells which ground both files cover.
+        RequestError: Dates or numbers make no sense.
+    """
+    if (old_date is None) != (new_date is None):
+        raise RequestError("a rate needs both dates; give --old-date and --new-date")
+    years = years_between(old_date, new_date) if old_date and new_date else None
+    before = read_side(old, old_layer, "--old-layer")
+    after = read_side(new, new_layer, "--new-layer")
+    masks = [(path, side.grid) for path, side in ((old, before), (new, after)) if side.grid is not None]
+    dated = None
+    if probabilities is not None:
+        dated = (
+            read_dated(probabilities.old, probabilities.old_model),
+            read_dated(probabilities.new, probabilities.new_model),
+        )
+        require_one_grid(*dated, masks)
+    crs = common_crs(before, after)
+    sides = before.in_crs(crs), after.in_crs(crs)
+    old_shapes, new_shapes, left_out = on_common_ground(*sides, (old, new), crs)
+    here = shapely.area(old_shapes) > 0
+    ids = [one for one, is_here in zip(before.ids, here, strict=True) if is_here]
+    old_shapes, new_shapes = old_shapes[here], new_shapes[shapely.area(new_shapes) > 0]
+    if not len(old_shapes) and not len(new_shapes):
+        raise TruthError(
+            f"{old}: no glacier lies on the ground of both files; check that they are of one place"
+        )
+    errors = (
+        before.error_m if old_error_m is None else old_error_m,
+        after.error_m if new_error_m is None else new_error_m,
+    )
+    change = measure_change(
+        old_shapes,
+        new_shapes,
+        ids,
+        old_error_m=errors[0],
+        new_error_m=errors[1],
+        years=years,
+        scales=true_scales(old_shapes, crs),
+    )
+    termini = measure_termini(
+        old_shapes,
+        new_shapes,
+        crs,
+        error_m=max(errors),
+        centre_lines=centre_lines,
+        lines_layer=lines_layer,
+        dem=dem,
+    )
+    bounds = None
+    if probabilities is not None and dated is not None:
+        known = np.ones(dated[0].grid.shape, bool)
+        for path, _ in masks:
+            known &= read_mask(path) != IGNORE
+        confidence = probabilities.confidence
+        bounds = FileBounds(*bound_changes(*dated, old_shapes, crs, known=known, confidence=confidence))
+    shares = _observed_shares(change, old_shapes, sides)
+    notes = [*left_out.notes, *_about_unseen(shares), *_about_speckle(((old, before), (new, after)))]
+    return FileChange(change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds)
+
+
+def change_path(out: Path, *, overwrite: bool = False) -> Path:
+    """Returns where a change is written to, before any work is done for it.
+
+    Args:
+        out: A `.gpkg` file, or a folder for `change.gpkg`.
+        overwrite: Also where that file holds other layers than those of a change.
+
+    Raises:
+        RequestError: The name is that of another format, or the file is an input or holds layers of others.
+        OutputError: It cannot be written.
+    """
+    path = out if out.suffix.lower() == ".gpkg" else out / "change.gpkg"
+    if path != out and out.suffix and not out.is_dir():
+        raise RequestError(
+            f"{out}: a change has several layers; end the name in .gpkg, or give a folder without a dot"
+        )
+    require_output(path, tables=None if overwrite else _LAYERS)
+    require_output(path.with_suffix(".json"))
+    return path
+
+
+def write_change(found: FileChange, out: Path, *, overwrite: bool = False) -> Path:
+    """Writes advance, retreat, glaciers and what was left out as layers of a GeoPackage, and JSON beside it.
+
+    Args:
+        found: From `change_between_files`.
+        out: A `.gpkg` file, or a folder for `change.gpkg`.
+        overwrite: Replace also a GeoPackage that holds other layers.
+
+    Returns:
+        The path of the GeoPackage.
+
+    Raises:
+        RequestError: See `change_path`.
+        OutputError: See `change_path`.
+    """
+    path = change_path(out, overwrite=overwrite)
+    change = found.change
+    ids = [one.glacier_id for one in change.glaciers]
+    layers: dict[str, gpd.GeoDataFrame] = {}
+    for name, parts, owners in (
+        ("advance", change.advance, change.advance_of),
+        ("retreat", change.retreat, change.retreat_of),
+    ):
+        columns = {
+            "glacier_id": [ids[i] if i >= 0 else None for i in owners],
+            "area_km2": areas_km2(parts, found.crs),
+        }
+        layers[name] = gpd.GeoDataFrame(columns, geometry=list(parts), crs=found.crs)
+    rows = without_nan(found.rows())
+    layers["left_out"] = found.left_out.table
+    layers["glaciers"] = gpd.GeoDataFrame(rows, geometry=list(found.old), crs=found.crs)
+    with atomic_path(path, tables=None if overwrite else _LAYERS) as part:
+        for name, table in layers.items():
+            add_layer(part, name, table, geometry_type="MultiPolygon", promote_to_multi=True)
+        write_json(part.with_suffix(".json"), found.to_dict())
+    return path
+
+
+def _observed_shares(change: Change, old: NDArray[Any], sides: Sequence[Side]) -> NDArray[np.float64]:
+    """Of each glacier with what it gained: an advance may end where the data end."""
+    masks = [side for side in sides if side.grid is not None]
+    if not masks:
+        return np.full(len(old), np.nan)
+    ends = np.concatenate([side.ends for side in masks])
+    pieces: list[list[Any]] = [[shape] for shape in old]
+    for part, owner in zip(change.advance, change.advance_of, strict=True):
+        if owner >= 0:
+            pieces[owner].append(part)
+    both = np.array([shapely.union_all(own) if len(own) > 1 else own[0] for own in pieces], object)
+    # What was cut to the data ends on these very lines; other outlines hardly ever do.
+    return observed_shares(both, ends, 0.05 * max(side.error_m for side in masks))
+
+
+def _about_unseen(shares: NDArray[np.float64]) -> list[str]:
+    number = int((shares < 1).sum())
+    if not number:
+        return []
+    are = "1 glacier is" if number == 1 else f"{number} glaciers are"
+    return [f"{are} partly without data (`observed_share` below 1): the numbers are of what both dates show"]
+
+
+def _about_speckle(dates: Sequence[tuple[Path, Side]]) -> list[str]:
+    return [
+        f"half of the {len(side.shapes)} glaciers of {path} have {side.median_px:g} pixels or fewer; refine "
+        f"the mask first: `glacierseg refine {path} --out REFINED.tif`"
+        for path, side in dates
+        if side.median_px is not None and side.median_px <= _SPECKLE_PX and len(side.shapes) >= _SPECKLES
+    ]
+
+
+__all__ = [
+    "FileBounds",
+    "FileChange",
+    "Probabilities",
+    "change_between_files",
+    "change_path",
+    "write_change",
+]

@@ -1,0 +1,161 @@
+"""The glaciers of one date, from a mask or an inventory of any CRS."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from glacierseg.errors import TruthError
+from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
+from glacierseg.inventory.unseen import ends_of_data
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import even_pixel_m
+from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
+from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
+from glacierseg.raster.warp import metric_grid
+from glacierseg.vectors.table import areas_km2
+from glacierseg.vectors.trace import to_crs, trace_polygons
+
+# Between places so far apart, straight lines in one projection are straight in another to within a pixel.
+_STEP_PX = 4
+
+VECTOR_ERROR_M = 10.0
+"""How far outlines from a file are taken to be off when nothing is said; rasters half a pixel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The glaciers of one date.
+
+    Attributes:
+        shapes: `(N,)` valid polygons, one for each glacier.
+        ids: Of each.
+        crs: Of the polygons.
+        error_m: How far they may be off when nothing else is said.
+        grid: Of the mask; None for outlines.
+        frame: All ground of the mask; None for outlines.
+        known: Its ground without ignored pixels, `shapes` lie in it.
+        ends: `(M,)` lines where its data end.
+        median_px: How many pixels half of its glaciers have at most; None for outlines.
+    """
+
+    shapes: NDArray[Any]
+    ids: tuple[str, ...]
+    crs: CRS
+    error_m: float
+    grid: Grid | None = None
+    frame: Any = None
+    known: Any = None
+    ends: Any = None
+    median_px: float | None = None
+
+    def in_crs(self, crs: CRS) -> "Side":
+        """Returns the same in another CRS.
+
+        Raises:
+            TruthError: Some glacier has no place in it.
+        """
+        if crs == self.crs:
+            return replace(self, known=None if self.known is None else shapely.union_all(self.known))
+        shapes = moved(self.shapes, self.crs, crs)
+        if np.isinf(shapely.get_coordinates(shapes)).any():
+            raise TruthError(
+                "the glaciers of both dates lie too far apart for one projection in metres; compare files "
+                "that hold one region each"
+            )
+        changes: dict[str, Any] = {"shapes": shapely.make_valid(shapes), "crs": crs}
+        if self.grid is not None:
+            # Straight lines bend in another projection: glaciers and the ends of the data must bend alike.
+            a, b, _, d, e, _ = self.grid.transform[:6]
+            step = _STEP_PX * min(math.hypot(a, d), math.hypot(b, e))
+            bent = {
+                name: moved(shapely.segmentize(np.atleast_1d(getattr(self, name)), step), self.crs, crs)
+                for name in ("shapes", "frame", "known", "ends")
+            }
+            changes |= {
+                "shapes": shapely.make_valid(bent["shapes"]),
+                "frame": shapely.union_all(shapely.make_valid(bent["frame"])),
+                "known": shapely.union_all(shapely.make_valid(bent["known"])),
+                "ends": bent["ends"],
+            }
+        return replace(self, **changes)
+
+
+def read_side(path: Path, layer: str | None, option: str) -> Side:
+    """Reads a date in the CRS of its file.
+
+    Args:
+        path: A mask raster or outlines.
+        layer: Of a vector file with several.
+        option: Where the user says which layer.
+
+    Raises:
+        RasterError: The raster cannot be read.
+        TruthError: The mask has strange values, or the outlines cannot be used.
+        RequestError: A layer is asked for of a raster.
+    """
+    if is_vector(path):
+        table = read_shapes(path, layer=layer, option=option)
+        shapes = table.geometry.to_numpy()
+        return Side(shapes, outline_ids(table), CRS.from_user_input(table.crs), VECTOR_ERROR_M)
+    refuse_layer_of_raster(path, layer, option)
+    with open_raster(path) as dataset:
+        grid = grid_of(dataset)
+    mask = read_mask(path)
+    parts = _parts_of(mask) if (mask == GLACIER).any() else np.empty(0, object)
+    height, width = mask.shape
+    frame = np.array([shapely.box(0, 0, width, height)], object)
+    known = frame if (mask != IGNORE).all() else trace_polygons((mask != IGNORE).astype(np.uint8))
+    return Side(
+        to_crs(parts, grid.transform),
+        tuple(str(number) for number in range(1, len(parts) + 1)),
+        CRS.from_wkt(grid.crs.to_wkt()),
+        max(even_pixel_m(grid, str(path))) / 2,
+        grid,
+        to_crs(frame, grid.transform)[0],
+        to_crs(known, grid.transform),
+        ends_of_data(mask, grid.transform),
+        float(np.median(shapely.area(parts))) if len(parts) else None,
+    )
+
+
+def common_crs(old: Side, new: Side) -> CRS:
+    """Returns a projection in metres for both: that of a mask where there is one, else UTM."""
+    grid = old.grid or new.grid
+    if grid is not None:
+        return CRS.from_wkt(metric_grid(grid).crs.to_wkt())
+    middle = middle_of_shapes(gpd.GeoSeries(list(old.shapes), crs=old.crs))
+    return CRS.from_wkt(utm_at(*middle).to_wkt())
+
+
+def moved(shapes: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
+    """Brings shapes from one CRS to another."""
+    if source == target or not len(shapes):
+        return shapes
+    found: NDArray[Any] = gpd.GeoSeries(list(shapes), crs=source).to_crs(target).to_numpy()
+    return found
+
+
+def true_scales(shapes: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
+    """Returns the area on the ellipsoid over that in the projection."""
+    return areas_km2(shapes, crs) * 1e6 / shapely.area(shapes)
+
+
+def _parts_of(mask: NDArray[np.uint8]) -> NDArray[Any]:
+    """Returns the glaciers of a mask in pixels, largest first; what touches at a corner is one."""
+    polygons = trace_polygons(mask)
+    inside = shapely.get_coordinates(shapely.point_on_surface(polygons)).astype(np.int64)
+    glaciers = glaciers_by_part(mask, 1.0)
+    whose = glaciers.inside[inside[:, 1], inside[:, 0]] - 1
+    parts: list[list[Any]] = [[] for _ in glaciers.ids]
+    for polygon, number in zip(polygons, whose, strict=True):
+        parts[number].append(polygon)
+    return np.array([shapely.multipolygons(own) if len(own) > 1 else own[0] for own in parts], object)

@@ -1,0 +1,295 @@
+"""The command line: parses, calls a stage, prints. Heavy imports wait until a command needs them."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from glacierseg.cli.compare import add_compare_commands
+from glacierseg.cli.export import add_export_command
+from glacierseg.cli.masks import add_mask_commands
+from glacierseg.cli.outlines import add_outline_commands
+from glacierseg.cli.predict import add_predict_command
+from glacierseg.cli.prepare import add_data_commands, prepare
+from glacierseg.cli.report import add_report_commands
+from glacierseg.cli.scores import add_score_commands
+from glacierseg.cli.weights import add_weights_commands
+from glacierseg.errors import DataError, GlaciersegError, GlaciersegWarning, RequestError
+
+if TYPE_CHECKING:
+    from glacierseg.settings import RunConfig
+
+_MASK, _TRUTH, _SCENE = ("mask",), ("outlines", "mask"), ("scene", "values", "probability")
+_VALUES, _RASTER, _OUTLINES = (
+    ("values", "probability"),
+    ("scene", "values", "probability", "mask"),
+    ("outlines",),
+)
+_KINDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "predict": {"MODEL_DIR": ("model",), "SCENE": _SCENE},
+    "bands": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "export": {"model_dir": ("model",), "int8_with": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "pack-weights": {"model_dirs": ("model",)},
+    "evaluate": {"predicted": _MASK, "truth": _TRUTH, "dem": _VALUES, "probability": _VALUES},
+    "compare": {"a": _MASK, "b": _MASK, "truth": _TRUTH},
+    "tune": {"mask": _MASK, "truth": _TRUTH, "dem": _VALUES},
+    "refine": {"mask": _MASK, "dem": _VALUES},
+    "vectorize": {"mask": _MASK, "refined": _MASK, "probability": _VALUES},
+    "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},
+    "change": {"old": _TRUTH, "new": _TRUTH, "dem": _VALUES, "centre_lines": _OUTLINES},
+    "check": {"scenes": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "align": {"source": _RASTER, "like": _RASTER},
+    "rasterize": {"outlines": _OUTLINES, "like": _RASTER},
+    "normalize": {"scene": _SCENE},
+    "select": {"scene": _SCENE},
+    "stack": {"files": _RASTER, "dem": _VALUES, "like": _RASTER},
+    "report": {"run_dir": ("run",)},
+    "figures": {"run_dir": ("run",)},
+    "benchmark": {"run_a": ("run",), "run_b": ("run",)},
+    "run": {"config": ("configuration",)},
+    "train": {"config": ("configuration",)},
+}
+"""What kind of file each parameter takes (`raster.kinds`), the usual one first."""
+
+app = typer.Typer(
+    name="glacierseg",
+    help="From a multi-band satellite scene to a defensible glacier inventory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage, 130 interrupted.",
+)
+add_data_commands(app)
+add_export_command(app)
+add_predict_command(app)
+add_weights_commands(app)
+add_score_commands(app)
+add_compare_commands(app)
+add_mask_commands(app)
+add_outline_commands(app)
+add_report_commands(app)
+
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Test this fold (split.method kfold); it gets a folder of its own, fold<N>, in that of the run.",
+    ),
+]
+_INTERRUPTED = 130
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Literal["synthetic", "everest"],
+        typer.Option(help="A made-up basin, or Landsat 7 over Khumbu with RGI outlines."),
+    ] = "synthetic",
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; runs/demo-<data> when left out.")
+    ] = None,
+) -> None:
+    """Run the whole main job on a small basin."""
+    from glacierseg.experiment import run_experiment  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.synthetic.demo import demo_config  # noqa: PLC0415
+
+    folder = out or Path("runs") / f"demo-{data}"
+    talk = Talk()
+    run_experiment(demo_config(data, folder, talk), folder, talk=talk)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="The configuration (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; outputs.folder or runs/<name> when left out.")
+    ] = None,
+    fold: Fold = None,
+) -> None:
+    """Run every stage for every model; run it again to continue after an interruption."""
+    from glacierseg.experiment import run_experiment  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.settings import load_config  # noqa: PLC0415
+
+    parsed = load_config(config, fold=fold)
+    run_experiment(parsed, _run_folder(parsed, out, fold), talk=Talk())
+
+
+def _run_folder(config: "RunConfig", out: Path | None, fold: int | None) -> Path:
+    folder = out or config.outputs.folder or Path("runs") / config.name
+    return folder if fold is None else folder / f"fold{fold}"
+
+
+@app.command()
+def template() -> None:
+    """Print a commented configuration to start from."""
+    from importlib.resources import files  # noqa: PLC0415
+
+    sys.stdout.write((files("glacierseg") / "template.yaml").read_text(encoding="utf-8"))
+
+
+@app.command()
+def info() -> None:
+    """Show versions, processor, GPU, precision, engines and the data folder."""
+    from glacierseg.cli.info import machine_facts  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+
+    Talk().table(None, ("what", "found"), list(machine_facts().items()))
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="The configuration (YAML).")],
+    model: Annotated[str, typer.Option(help="Name of one of its models.")],
+    bands: Annotated[str, typer.Option(help="all, or band names separated by commas.")] = "all",
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; outputs.folder or runs/<name> when left out.")
+    ] = None,
+    fold: Fold = None,
+) -> None:
+    """Train one network of a configuration; also under torchrun or SLURM, in several processes."""
+    from glacierseg.experiment import train_one  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.settings import load_config  # noqa: PLC0415
+
+    parsed = load_config(config, fold=fold)
+    talk = Talk()
+    chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
+    folder = _run_folder(parsed, out, fold)
+    train_one(parsed, model, chosen, folder, talk=talk)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    _leave_garbled_messages_out()  # here, since typer sets hooks of its own when it begins
+    if version:
+        from glacierseg._version import __version__  # noqa: PLC0415
+
+        typer.echo(f"glacierseg {__version__}")
+        raise typer.Exit
+
+
+def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps a command: what its files are is looked at when one of them was refused, and before a check."""
+
+    @wraps(function)
+    def command(*args: Any, **given: Any) -> Any:
+        if name == "check":
+            _refuse_misfits(name, given)
+        try:
+            return function(*args, **given)
+        except DataError as error:
+            _refuse_misfits(name, given, error)
+            raise
+
+    return command
+
+
+def _refuse_misfits(name: str, given: dict[str, Any], cause: Exception | None = None) -> None:
+    from shlex import join  # noqa: PLC0415
+
+    from glacierseg.raster.kinds import misfit  # noqa: PLC0415
+
+    if "paths" in given:
+        first = [] if given.get("weights") else given["paths"][:1]
+        given = {**given, "MODEL_DIR": first, "SCENE": given["paths"][len(first) :]}
+    files: list[tuple[str, Path]] = []
+    for parameter in _KINDS[name]:
+        value = given.get(parameter)
+        files += [(parameter, path) for path in (value if isinstance(value, list) else [value]) if path]
+    if (found := misfit(files, _KINDS[name])) is None:
+        return
+    said, pair = found
+    if pair is not None:
+        said += "; are they the other way round?"
+        words = [Path(word) for word in sys.argv[1:]]
+        if all(words.count(path) == 1 for path in pair):
+            places = [words.index(path) for path in pair]
+            typed = sys.argv[1:]
+            typed[places[0]], typed[places[1]] = typed[places[1]], typed[places[0]]
+            said += f" Type `{join(['glacierseg', *typed])}`"
+    raise RequestError(said) from cause
+
+
+for _command in (*app.registered_commands, *prepare.registered_commands):
+    if (_function := _command.callback) and (_name := _command.name or _function.__name__) in _KINDS:
+        _command.callback = _explained(_name, _function)
+
+
+def main() -> None:
+    """Runs the command line; turns every foreseeable failure into one line and an exit status."""
+    # Threads that wait for one another by spinning make training ten times slower as soon as anything else
+    # wants a core; waiting asleep costs next to nothing on an idle machine. torch reads this when imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = _say_warning
+    # The same may happen again, to another scene or later; what the user asked of Python goes before.
+    warnings.filterwarnings("always", category=GlaciersegWarning, append=True)
+    try:
+        app()
+    except GlaciersegError as error:
+        _fail(str(error))
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            _fail("interrupted; the same command continues where it stopped", status=_INTERRUPTED)
+        raise
+    except RuntimeError as error:
+        # So ends the import of Lightning beside a torchvision (extra `zoo`) that was built for another torch.
+        if "torchvision::" not in str(error):
+            raise
+        _fail(
+            "torch and torchvision are of different builds; install both from one place, for CPUs alone with "
+            "`pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu`"
+        )
+    except MemoryError:
+        _fail("not enough memory; use smaller windows or batches, or a part of the scene")
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        # A full disk or a vanished drive may strike anywhere.
+        _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+
+
+def _leave_garbled_messages_out() -> None:
+    """Keeps rasterio from printing tracebacks about messages of GDAL that hold bytes of a garbled file.
+
+    It cannot raise there and goes on; the error itself comes in other words.
+    """
+    sys.excepthook, sys.unraisablehook = _error_hook, _ignored_hook
+
+
+def _error_hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # What nobody caught has been somewhere, so it has a trace.
+    if not (issubclass(kind, UnicodeDecodeError) and trace is None):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _ignored_hook(ignored: Any) -> None:
+    if not issubclass(ignored.exc_type, UnicodeDecodeError):
+        sys.__unraisablehook__(ignored)
+
+
+_show_elsewhere = warnings.showwarning
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Shows a warning of ours as one line, without the place in the code that others come with."""
+    if issubclass(category, GlaciersegWarning):
+        sys.stderr.write(f"warning: {message}\n")
+    else:
+        _show_elsewhere(message, category, *where, **more)
+
+
+def _fail(message: str, status: int = 1) -> None:
+    one_line = " ".join(message.split())
+    sys.stderr.write(f"glacierseg: {one_line}\n")
+    sys.exit(status)

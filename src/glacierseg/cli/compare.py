@@ -1,0 +1,218 @@
+"""Commands that compare: two masks, two runs, two dates."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from glacierseg.raster.outputs import TIFF, writes
+
+Draws = Annotated[int, typer.Option("--bootstrap", help="Draws for the bounds of each difference.")]
+Confidence = Annotated[float, typer.Option(help="Of the bounds.")]
+Seed = Annotated[int, typer.Option(help="Of the draws.")]
+
+
+def add_compare_commands(app: typer.Typer) -> None:
+    """Adds `compare`, `benchmark` and `change` to the command line."""
+    for command in (compare, benchmark, change):
+        app.command()(command)
+
+
+@writes(out=(".json",), map_out=TIFF)
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A mask.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another mask on its grid.")],
+    truth: Annotated[Path, typer.Option(help="A mask on their grid, or outlines.")],
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+    map_out: Annotated[
+        Path | None, typer.Option("--map", help="Write which pixels changed, and how, as a GeoTIFF.")
+    ] = None,
+    bootstrap: Draws = 1000,
+    block_px: Annotated[
+        int | None, typer.Option(help="Side of the blocks that are drawn; chosen when left out.")
+    ] = None,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
+) -> None:
+    """Say whether mask B is better than mask A by more than noise."""
+    from glacierseg.evaluate.paired import CHANGES, change_map, compare_masks  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.raster.truth import IGNORE, load_truth, read_mask  # noqa: PLC0415
+    from glacierseg.raster.warp import read_grid  # noqa: PLC0415
+    from glacierseg.raster.write import write_json, write_raster  # noqa: PLC0415
+
+    grid = read_grid(a)
+    masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid, layer=truth_layer)
+    found = compare_masks([masks], draws=bootstrap, block_px=block_px, confidence=confidence, seed=seed)
+    if out is not None:
+        write_json(out, found.to_dict())
+    if map_out is not None:
+        tags = {"values": "; ".join(f"{value} {word}" for value, word in CHANGES.items())}
+        write_raster(map_out, change_map(*masks), grid, bands=["change"], nodata=IGNORE, tags=tags)
+    _print_comparison(Talk(), found, None)
+
+
+@writes(out=(".json",))
+def benchmark(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a run.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another run of the same ground.")],
+    model_a: Annotated[str | None, typer.Option(help="In run A, such as unetplusplus/all.")] = None,
+    model_b: Annotated[str | None, typer.Option(help="In run B; without both, all in common.")] = None,
+    role: Annotated[Literal["train", "validate", "test"], typer.Option(help="Which pixels.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+    bootstrap: Draws = 1000,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
+) -> None:
+    """Say whether run B is better than run A by more than noise of the ground, on pixels that both test."""
+    from glacierseg.experiment.benchmark import compare_runs  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.raster.write import write_json  # noqa: PLC0415
+
+    differences = compare_runs(
+        run_a,
+        run_b,
+        model_a=model_a,
+        model_b=model_b,
+        role=role,
+        draws=bootstrap,
+        confidence=confidence,
+        seed=seed,
+    )
+    if out is not None:
+        write_json(out, [one.to_dict() for one in differences])
+    talk = Talk()
+    for one in differences:
+        title = f"{one.b} less {one.a}, {one.stage}, {role} pixels of {', '.join(one.regions)}"
+        _print_comparison(talk, one.comparison, title)
+    talk.say(
+        "The bounds are for other ground of this kind and these very networks; trained again, with another "
+        "seed, each may move by as much as a small difference (docs/scores.md)"
+    )
+
+
+def _print_comparison(talk: Any, found: Any, title: str | None) -> None:
+    from glacierseg.log import plain  # noqa: PLC0415
+
+    rows = [
+        (
+            name,
+            *(plain(value) for value in (one.a, one.b, one.difference, one.low, one.high, one.p)),
+            "noise" if one.is_noise else "better" if one.difference > 0 else "worse",
+        )
+        for name, one in found.scores.items()
+    ]
+    talk.table(title, ("score", "A", "B", "B - A", "low", "high", "p", "B is"), rows)
+    talk.say(
+        f"{found.changed} of {found.pixels} pixels changed: {found.mended} mended, {found.spoilt} spoilt; "
+        f"bounds hold with {found.confidence:.0%} ({found.draws} draws of {found.blocks} blocks of "
+        f"{found.block_px} px)"
+    )
+    talk.say(
+        f"McNemar: {found.mcnemar:.1f}, p {found.mcnemar_p:.2g}, which takes pixels for independent; they "
+        "are not, so believe the bounds"
+    )
+
+
+@writes(out=...)
+def change(
+    old: Annotated[Path, typer.Argument(help="A mask or outlines of the earlier date.")],
+    new: Annotated[Path, typer.Argument(help="A mask or outlines of the later date.")],
+    out: Annotated[Path, typer.Option(help="A GeoPackage, or a folder for change.gpkg.")],
+    old_date: Annotated[str | None, typer.Option(help="Such as 2000-10-30, or 2000; for rates.")] = None,
+    new_date: Annotated[str | None, typer.Option(help="The same of the later date.")] = None,
+    old_layer: Annotated[str | None, typer.Option(help="Of an old vector file with several layers.")] = None,
+    new_layer: Annotated[str | None, typer.Option(help="Of a new one.")] = None,
+    old_error_m: Annotated[
+        float | None, typer.Option(help="How far old outlines may be off; half a pixel, or 10 m.")
+    ] = None,
+    new_error_m: Annotated[
+        float | None, typer.Option(help="How far new outlines may be off; half a pixel, or 10 m.")
+    ] = None,
+    centre_lines: Annotated[
+        Path | None, typer.Option(help="Lines down the glaciers, for the shift of the terminus.")
+    ] = None,
+    centre_lines_layer: Annotated[str | None, typer.Option(help="Their layer, of several of lines.")] = None,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation, to approximate that shift where there is no line.")
+    ] = None,
+    old_probability: Annotated[
+        Path | None, typer.Option(help="Probability raster of the old date, for bounds of the areas.")
+    ] = None,
+    new_probability: Annotated[Path | None, typer.Option(help="Of the new date, on the same grid.")] = None,
+    old_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the network that predicted it, or weights:NAME; its calibration is needed."
+        ),
+    ] = None,
+    new_model: Annotated[Path | None, typer.Option(help="Of the new date, where it is another one.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of those bounds.")] = 0.9,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace also a GeoPackage that holds other layers.")
+    ] = False,
+) -> None:
+    """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
+    from glacierseg.change.files import (  # noqa: PLC0415
+        Probabilities,
+        change_between_files,
+        change_path,
+        write_change,
+    )
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.log import Talk, plain  # noqa: PLC0415
+
+    change_path(out, overwrite=overwrite)
+    probabilities = None
+    if old_probability or new_probability or old_model or new_model:
+        if not (old_probability and new_probability and old_model):
+            raise RequestError(
+                "bounds need the probabilities of both dates and the network that predicted them; give "
+                "--old-probability, --new-probability and --old-model (and --new-model where it is another)"
+            )
+        probabilities = Probabilities(
+            old_probability, new_probability, old_model, new_model or old_model, confidence
+        )
+    found = change_between_files(
+        old,
+        new,
+        old_date=old_date,
+        new_date=new_date,
+        old_layer=old_layer,
+        new_layer=new_layer,
+        old_error_m=old_error_m,
+        new_error_m=new_error_m,
+        centre_lines=centre_lines,
+        lines_layer=centre_lines_layer,
+        dem=dem,
+        probabilities=probabilities,
+    )
+    path = write_change(found, out, overwrite=overwrite)
+    talk = Talk()
+    for note in found.notes:
+        talk.say(f"note: {note}")
+    record = found.to_dict()
+    talk.table("All glaciers", ("what", "value"), [(k, plain(v)) for k, v in record["total"].items()])
+    shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
+    if any(row["observed_share"] not in (None, 1) for row in record["glaciers"]):
+        shown.append("observed_share")
+    if any(found.termini):
+        shown.append("terminus_shift_m")
+    if found.bounds:
+        shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]
+    largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
+    talk.table(
+        f"The largest glaciers ({len(largest)} of {len(record['glaciers'])})",
+        shown,
+        [[plain(row.get(name)) for name in shown] for row in largest],
+    )
+    talk.say(
+        f"outlines taken to be off by {found.old_error_m:g} m (old) and {found.new_error_m:g} m (new); "
+        f"written: {path}"
+    )
+    if found.bounds:
+        talk.say(
+            f"expected areas and bounds are of calibrated probabilities, with {confidence:.0%} confidence on "
+            "ground like that of validation, if the two dates err independently (docs/scores.md)"
+        )

@@ -1,0 +1,107 @@
+"""The command that turns a trained network into a file for other programs."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from glacierseg.cli.weights import Member, WeightsName, one_model
+from glacierseg.raster.outputs import writes
+
+
+def add_export_command(app: typer.Typer) -> None:
+    """Adds `export` to the command line."""
+    app.command()(export)
+
+
+@writes(out=())
+def export(
+    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="One .onnx file, or .xml with .bin.")],
+    model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
+    weights: WeightsName = None,
+    member: Member = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file; in the model folder, or here for --weights, by default.")
+    ] = None,
+    int8_with: Annotated[
+        Path | None,
+        typer.Option(metavar="SCENE", help="Quantise to 8-bit integers, calibrated on a scene (openvino)."),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Truth of that scene: tells what quantising costs in IoU.")
+    ] = None,
+    cost_on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SCENE", help="Tell the cost on this scene, of which --mask then is: one for validation."
+        ),
+    ] = None,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of that truth, of several.")] = None,
+    window_px: Annotated[
+        int | None, typer.Option(help="Side of the windows it takes; the training patch or the weights' own.")
+    ] = None,
+    prune_level: Annotated[
+        int | None,
+        typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
+    ] = None,
+) -> None:
+    """Write a network for other programs: band values in, class probabilities out."""
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.predict.export import export_model  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
+
+    talk, folder = Talk(), one_model(model_dir, weights, member)
+    named = None if weights is None else find_weights(weights)
+    if named and window_px is None:
+        window_px = named.window_px
+    if named and out is None:
+        # The package's own folder is no place for results.
+        stem = f"{named.name}-{member}" if member else named.name
+        out = Path(f"{stem}{'_int8' if int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
+    if int8_with is None:
+        if mask is not None:
+            raise RequestError("--mask tells what int8 costs; give --int8-with SCENE too, or leave it out")
+        if cost_on is not None:
+            raise RequestError("--cost-on goes with --int8-with SCENE; give that too, or leave it out")
+        talk.say(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
+        return
+    if to != "openvino":
+        raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
+    from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
+
+    opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
+    if named:
+        fitted = [named.fit(one, force=True) for one in opened]
+        for line in (line for one in fitted for line in one.warnings):
+            talk.warn(line)
+        opened = [one.scene for one in fitted]
+    scene, *others = opened
+    path, cost = quantize_model(
+        folder,
+        scene,
+        mask,
+        out,
+        cost_scene=others[0] if others else None,
+        window_px=window_px,
+        prune_level=prune_level,
+        truth_layer=truth_layer,
+    )
+    talk.say(str(path))
+    talk.say(
+        f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "
+        f"{1 - cost.agreement:.3%} change class"
+    )
+    if cost.iou_float32 is None or cost.iou_int8 is None:
+        talk.say("what int8 costs in IoU is UNKNOWN: give the truth with --mask to learn it")
+        return
+    talk.table(
+        None,
+        ("precision", "IoU"),
+        [
+            ("float32", f"{cost.iou_float32:.4f}"),
+            ("int8", f"{cost.iou_int8:.4f}"),
+            ("difference", f"{cost.iou_int8 - cost.iou_float32:+.4f}"),
+        ],
+    )

@@ -1,0 +1,38 @@
+"""Commands for what a run found: its page and its figures."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+def add_report_commands(app: typer.Typer) -> None:
+    """Adds `report` and `figures` to the command line."""
+    for command in (report, figures):
+        app.command()(command)
+
+
+def report(run_dir: RunDir) -> None:
+    """Write the report of a run again."""
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.report import write_report  # noqa: PLC0415
+
+    Talk().say(f"report: {write_report(run_dir)}")
+
+
+def figures(
+    run_dir: RunDir,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
+    format_: Annotated[
+        Literal["png", "svg", "pdf"], typer.Option("--format", help="PNG has 300 dots per inch.")
+    ] = "png",
+) -> None:
+    """Write the figures of a run, for papers and talks."""
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.report.figures import write_figures  # noqa: PLC0415
+
+    talk = Talk()
+    for path in write_figures(run_dir, out, kind=format_):
+        talk.say(f"figure: {path}")

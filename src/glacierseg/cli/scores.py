@@ -1,0 +1,174 @@
+"""Commands that measure: scores of masks, importance of bands."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
+from glacierseg.raster.outputs import writes
+
+Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
+
+
+def add_score_commands(app: typer.Typer) -> None:
+    """Adds `evaluate` and `bands` to the command line."""
+    for command in (evaluate, bands):
+        app.command()(command)
+
+
+@writes(out=(".json",))
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
+    truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
+    out: Out,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
+    buffer_m: Annotated[
+        list[float] | None, typer.Option(help="Forgive a rim of so many metres along the true boundary.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Draws for intervals of the scores; 0 for none.")] = 1000,
+    block_px: Annotated[
+        int | None, typer.Option(help="Side of the blocks that are drawn; chosen when left out.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    zones: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE=NAME", help="Scores of the ground in a mask or in polygons."),
+    ] = None,
+    dem: Annotated[Path | None, typer.Option(help="Elevation, for scores by elevation band.")] = None,
+    elevation_band_m: Annotated[float, typer.Option(help="Height of a band.")] = 200.0,
+    distances: Annotated[bool, typer.Option(help="Measure between the outlines.")] = True,
+    glaciers: Annotated[bool, typer.Option(help="Compare areas by glacier and scores by size class.")] = True,
+    probability: Annotated[
+        Path | None, typer.Option(help="The probability raster, for ECE, Brier score and reliability.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of its model, or weights:NAME, whose calibration is scored too."),
+    ] = None,
+) -> None:
+    """Score a mask against the truth."""
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.evaluate.files import evaluate_file_in_detail  # noqa: PLC0415
+    from glacierseg.evaluate.words import detail_tables  # noqa: PLC0415
+    from glacierseg.log import Talk, plain  # noqa: PLC0415
+    from glacierseg.raster.write import write_json  # noqa: PLC0415
+
+    layers = {}
+    for asked in zones or ():
+        path, equals, name = asked.rpartition("=")
+        if not (path and equals and name):
+            raise RequestError(f"--zones {asked}: give a file and a name, such as debris.tif=debris-covered")
+        layers[name] = Path(path)
+    if model is not None and probability is None:
+        raise RequestError("--model is for the calibration of probabilities; give --probability too")
+    detail = evaluate_file_in_detail(
+        predicted,
+        truth,
+        truth_layer=truth_layer,
+        buffers_m=buffer_m or (),
+        draws=bootstrap,
+        block_px=block_px,
+        confidence=confidence,
+        seed=seed,
+        layers=layers,
+        dem=dem,
+        elevation_band_m=elevation_band_m,
+        distances=distances,
+        glaciers=glaciers,
+        probability=probability,
+        model_dir=model,
+    )
+    write_json(out, detail.to_dict())
+    talk = Talk()
+    for title, columns, rows in detail_tables(detail):
+        talk.table(title, columns, [[plain(cell) for cell in row] for row in rows])
+
+
+@writes(out=(".csv",), plot=())
+def bands(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[MODEL_DIR] SCENE...", help="A trained model, and scenes with its bands."),
+    ],
+    mask: Annotated[
+        list[Path], typer.Option(help="Truth of each scene in order: a mask on its grid, or outlines.")
+    ],
+    out: Out,
+    truth_layer: Annotated[
+        list[str] | None, typer.Option(help="Layer of outlines with several: one for all, or one for each.")
+    ] = None,
+    measure: Annotated[
+        Literal["gradient", "integrated", "permutation", "drop", "all"],
+        typer.Option(help="How to measure; all: rank by gradient and show the others beside it."),
+    ] = "gradient",
+    top: Annotated[int, typer.Option(min=1, help="How many of the best bands to name.")] = 6,
+    patches: Annotated[int, typer.Option(min=1, help="At most so many patches of all scenes.")] = 64,
+    plot: Annotated[Path | None, typer.Option(help="Draw the measures too (.png, .svg or .pdf).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of permutation and integrated.")] = 0,
+    weights: WeightsName = None,
+    member: Member = None,
+) -> None:
+    """Measure band importance and write it as CSV."""
+    from glacierseg.bands import (  # noqa: PLC0415
+        MEASURES,
+        agreement_of,
+        measure_scenes,
+        tie_message,
+        top_bands,
+        unmeasured_message,
+        write_importance,
+    )
+    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.log import Talk  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.weights import find_weights  # noqa: PLC0415
+
+    model_dir, scenes = split_model(paths, weights)
+    folder = one_model(model_dir, weights, member)
+    if len(mask) != len(scenes):
+        raise RequestError(
+            f"{len(scenes)} scenes and {len(mask)} masks; give one --mask for each scene, in their order"
+        )
+    if plot is not None:
+        from glacierseg.report.save import require_picture  # noqa: PLC0415
+
+        require_picture(plot)
+    talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
+    opened = [open_scene(path) for path in scenes]
+    if weights is not None:
+        fitted = [find_weights(weights).fit(scene, force=True) for scene in opened]
+        opened = [own.scene for own in fitted]
+        for line in (line for own in fitted for line in own.warnings):
+            talk.warn(line)
+    found = measure_scenes(
+        folder,
+        list(zip(opened, mask, strict=True)),
+        measures=chosen,
+        patches=patches,
+        seed=seed,
+        truth_layers=truth_layer,
+    )
+    write_importance(out, found)
+    ranked = found[chosen[0]]
+    others = {m: {e.band: e for e in found[m]} for m in chosen[1:]}
+    rows = [
+        [e.rank_in_words(), e.band, f"{e.importance:.4f}", f"{e.spread:.4f}"]
+        + [f"{own[e.band].importance:.4f}, {own[e.band].rank_in_words()}" for own in others.values()]
+        for e in ranked
+    ]
+    talk.table(None, ("rank", "band", "importance", "spread", *(f"{m}, rank" for m in others)), rows)
+    best = top_bands(ranked, top, [e.band for e in ranked])
+    talk.say(f"best bands by {chosen[0]}: {', '.join(best)}")
+    if empty := unmeasured_message(ranked, top):
+        talk.warn(empty)
+    if tie := tie_message(ranked, top):
+        talk.say(f"a close choice: {tie}")
+    for agreement in agreement_of(found, top):
+        talk.say(agreement.in_words())
+    if plot is not None:
+        from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415
+        from glacierseg.report.save import save_figure  # noqa: PLC0415
+
+        save_figure(figure_importance_measures(found, top), plot)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glacierseg.data.augment import SYMMETRIES, Augmentation, Directions, Symmetry
+from glacierseg.raster.ground import PixelAxes
+from glacierseg.raster.terrain import aspect
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES, ids=str)
+def test_aspect_bands_turn_as_the_ground_does(symmetry: Symmetry) -> None:
+    """Aspect of a turned elevation model is what the turned aspect bands say."""
+    z = np.random.default_rng(2).normal(5000, 50, (14, 14))
+    bands = np.stack([np.ones((12, 12)), *aspect(z, PixelAxes.north_up(30, 30))]).astype(np.float32)
+    directions = Directions.among(["red", "aspect_sin", "aspect_cos"], ["uint8", "float32", "float32"])
+    turned = symmetry.apply(directions.turn(bands.copy(), symmetry))
+    expected = aspect(np.ascontiguousarray(symmetry.apply(z)), PixelAxes.north_up(30, 30))
+    np.testing.assert_allclose(turned[1:], np.stack(expected), atol=1e-5)
+    assert (turned[0] == 1).all()
+    if symmetry != Symmetry(flip=False, quarter_turns=0):
+        assert not np.allclose(symmetry.apply(bands)[1:], np.stack(expected), atol=0.1), (
+            "or the test is blind"
+        )
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES, ids=str)
+def test_levels_turn_about_the_level_of_zero(symmetry: Symmetry) -> None:
+    shares = np.random.default_rng(1).uniform(-1, 1, (2, 5, 5))
+    levels = np.rint(1 + (shares + 1) / 2 * 254).astype(np.uint8)
+    directions = Directions.among(["red", "aspect_sin", "aspect_cos"], ["float32", "uint8", "uint8"])
+    with_red = np.concatenate([np.ones((1, 5, 5)), levels]).astype(np.float32)
+    turned = directions.turn(with_red, symmetry)[1:]
+    expected = np.stack(symmetry.turn_direction(*shares))
+    np.testing.assert_allclose(turned, 1 + (expected + 1) / 2 * 254, atol=0.51)
+
+
+@pytest.mark.parametrize(("bands", "count"), [(["aspect_sin"], 4), (["aspect_cos", "red"], 4), (["red"], 8)])
+def test_a_direction_that_is_half_there_is_not_turned_sideways(bands: list[str], count: int) -> None:
+    directions = Directions.among(bands, ["float32"] * len(bands))
+    assert len(directions.symmetries) == count
+    z = np.random.default_rng(3).normal(5000, 50, (14, 14))
+    both = dict(zip(("aspect_sin", "aspect_cos"), aspect(z, PixelAxes.north_up(30, 30)), strict=True))
+    for symmetry in directions.symmetries:
+        after = dict(
+            zip(
+                both, aspect(np.ascontiguousarray(symmetry.apply(z)), PixelAxes.north_up(30, 30)), strict=True
+            )
+        )
+        for position, band in enumerate(bands):
+            if band in both:
+                values = np.zeros((len(bands), 12, 12), np.float32)
+                values[position] = both[band]
+                turned = symmetry.apply(directions.turn(values, symmetry))
+                np.testing.assert_allclose(turned[position], after[band], atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES, ids=str)
+def test_undo_undoes(symmetry: Symmetry) -> None:
+    array = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    assert (symmetry.undo(symmetry.apply(array)) == array).all()
+
+
+def test_the_eight_are_eight() -> None:
+    array = np.arange(9).reshape(3, 3)
+    assert len({symmetry.apply(array).tobytes() for symmetry in SYMMETRIES}) == 8
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0.05, 0.9), st.integers(0, 1000))
+def test_gamma_keeps_order_and_ends(gamma: float, seed: int) -> None:
+    line = np.linspace(-5, 5, 101, dtype=np.float32)
+    image = np.repeat(line[None, None], 4, axis=0)
+    rng = np.random.default_rng(seed)
+    changed = Augmentation(gamma=gamma).change(image.copy(), np.ones((1, 101), bool), rng)
+    assert (np.diff(changed[:, 0]) > -1e-5).all()
+    outside = np.abs(line) >= 3.0001
+    np.testing.assert_allclose(changed[:, 0, outside], image[:, 0, outside], atol=1e-5)
+    middle = changed[:, 0, 50] / 6 + 0.5
+    exponents = np.log(middle) / np.log(0.5)
+    assert (exponents <= 1 + gamma + 1e-3).all()
+    assert (exponents >= 1 / (1 + gamma) - 1e-3).all()
+    assert len(set(exponents.round(5))) == 4, "every band has an exponent of its own"
+
+
+def test_brightness_is_one_light_for_all_bands() -> None:
+    image = np.random.default_rng(5).normal(0, 1, (3, 8, 8)).astype(np.float32)
+    valid = np.ones((8, 8), bool)
+    valid[0] = False
+    shifts, factors = [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        changed = Augmentation(brightness=0.4).change(image.copy(), valid, rng)
+        assert (changed[:, ~valid] == 0).all()
+        factor, shift = np.polyfit(image[:, valid].ravel(), changed[:, valid].ravel(), 1)
+        np.testing.assert_allclose(changed[:, valid], image[:, valid] * factor + shift, atol=1e-4)
+        shifts.append(shift)
+        factors.append(factor)
+    assert abs(np.std(shifts) - 0.4) < 0.05
+    assert abs(np.std(np.log(factors)) - 0.2) < 0.025
+
+
+def test_noise_has_the_size_asked_for_and_spares_pixels_without_data() -> None:
+    valid = np.ones((64, 64), bool)
+    valid[:8] = False
+    noisy = Augmentation(noise=0.25).change(
+        np.zeros((3, 64, 64), np.float32), valid, np.random.default_rng(1)
+    )
+    assert noisy[:, valid].std() == pytest.approx(0.25, rel=0.05)
+    assert (noisy[:, ~valid] == 0).all()
+
+
+def test_dropout_blanks_whole_bands_and_modalities_but_never_all() -> None:
+    valid = np.ones((2, 2), bool)
+    rng = np.random.default_rng(5)
+    gone = []
+    for _ in range(2000):
+        image = Augmentation(band_dropout=0.3).change(np.ones((3, 2, 2), np.float32), valid, rng)
+        assert image.any()
+        blank = ~image.any((1, 2))
+        assert (image[~blank] == 1).all()
+        gone.append(blank)
+    # A third power of 0.3 is refused: all three at once.
+    assert np.mean(gone) == pytest.approx(0.3 - 0.3**3, abs=0.02)
+    modalities = {"optical": (0, 2), "terrain": (1,)}
+    kinds = set()
+    for _ in range(200):
+        image = np.ones((4, 2, 2), np.float32)
+        Augmentation(modality_dropout=0.6, modalities=modalities).change(image, valid, rng)
+        kinds.add(tuple(image[:, 0, 0]))
+    assert kinds == {(1, 1, 1, 1), (0, 1, 0, 1), (1, 0, 1, 1)}

@@ -1,0 +1,73 @@
+import numpy as np
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glacierseg.inventory.cutting import cut_polygon
+from glacierseg.inventory.relief import pixels_inside
+from glacierseg.vectors.smoothing import smooth_outlines
+from glacierseg.vectors.trace import to_crs, trace_polygons
+from tests.helpers import blobs, utm_grid
+
+TRANSFORM = Affine(30, 0, 478_000, 0, -30, 3_108_000)
+
+
+def labelled(mask, seed, seeds=6):
+    """Random Voronoi labels of a mask."""
+    random = np.random.default_rng(seed)
+    points = random.uniform(0, mask.shape[0], (seeds, 2))
+    rows, columns = np.indices(mask.shape)
+    near = np.argmin([np.hypot(rows - r, columns - c) for r, c in points], axis=0) + 1
+    return np.where(mask > 0, near, 0).astype(np.int32)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.booleans())
+def test_pieces_add_up_to_the_body_without_overlap(seed, smooth):
+    mask = np.pad(blobs(50, 50, seed), 4)
+    traced = trace_polygons(mask)
+    outlines = to_crs(smooth_outlines(traced) if smooth else traced, TRANSFORM)
+    body = outlines[0]
+    labels = labelled(mask, seed)
+    own = pixels_inside(to_crs(traced, TRANSFORM)[0], _grid(mask.shape))
+    pieces = np.array(cut_polygon(body, np.where(own, labels, 0), TRANSFORM, smooth=smooth))
+    assert shapely.is_valid(pieces).all()
+    assert (shapely.get_type_id(pieces) == 3).all()
+    np.testing.assert_allclose(shapely.area(pieces).sum(), body.area, rtol=1e-9)
+    assert shapely.area(shapely.symmetric_difference(shapely.union_all(pieces), body)) < 1e-3
+    for k, piece in enumerate(pieces):
+        assert shapely.area(shapely.intersection(piece, pieces[k + 1 :])).sum() < 1e-3
+
+
+def _grid(shape):
+    grid = utm_grid(*shape, pixel_m=30)
+    return type(grid)(grid.crs, TRANSFORM, *shape)
+
+
+def test_jagged_pieces_have_the_area_of_their_pixels():
+    mask = np.pad(np.ones((20, 30), np.uint8), 4)
+    labels = np.where(
+        mask > 0, 1 + (np.arange(mask.shape[1]) > 13) + 2 * (np.arange(mask.shape[0]) > 11)[:, None], 0
+    )
+    body = to_crs(trace_polygons(mask), TRANSFORM)[0]
+    pieces = cut_polygon(body, labels.astype(np.int32), TRANSFORM, smooth=False)
+    assert sorted(round(piece.area / 900) for piece in pieces) == sorted(np.bincount(labels.ravel())[1:])
+
+
+def test_small_pieces_join_the_longest_neighbour():
+    mask = np.pad(np.ones((20, 30), np.uint8), 4)
+    labels = np.where(mask > 0, 1, 0).astype(np.int32)
+    labels[:, 20:] *= 2
+    labels[8:11, 18:25][mask[8:11, 18:25] > 0] = 3
+    body = to_crs(trace_polygons(mask), TRANSFORM)[0]
+    assert len(cut_polygon(body, labels, TRANSFORM, smooth=True)) == 3
+    pieces = cut_polygon(body, labels, TRANSFORM, smooth=True, least_area=25 * 900)
+    assert len(pieces) == 2
+    np.testing.assert_allclose(sum(piece.area for piece in pieces), body.area)
+
+
+def test_one_label_leaves_the_body_as_it_is():
+    mask = np.pad(np.ones((5, 6), np.uint8), 4)
+    body = to_crs(trace_polygons(mask), TRANSFORM)[0]
+    assert cut_polygon(body, mask.astype(np.int32), TRANSFORM, smooth=True) == [body]

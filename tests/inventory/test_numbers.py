@@ -1,0 +1,91 @@
+"""Hypsometry, uncertainty, ids and links: arithmetic on numbers and polygons."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from glacierseg.inventory.attributes import inventory_ids, utm_zones
+from glacierseg.inventory.hypsometry import elevation_bands
+from glacierseg.inventory.links import link_table
+from glacierseg.inventory.uncertainty import buffer_uncertainty
+
+
+@given(
+    arrays(float, st.integers(1, 60), elements=st.floats(-120, 900, allow_subnormal=False)),
+    st.floats(0.01, 100),
+)
+def test_bands_hold_every_pixel_once(heights_m, area_km2):
+    bands = elevation_bands(heights_m, area_km2)
+    assert bands.permille.sum() == 1000
+    assert (np.diff(bands.from_m) == 50).all()
+    assert (bands.from_m % 50 == 0).all()
+    np.testing.assert_allclose(bands.area_km2.sum(), area_km2)
+    expected = [np.mean((heights_m >= low) & (heights_m < low + 50)) for low in bands.from_m]
+    np.testing.assert_allclose(bands.area_km2 / area_km2, expected, atol=1e-12)
+    assert np.abs(bands.permille - 1000 * np.array(expected)).max() < 1
+    assert bands.permille[0] + bands.area_km2[0] > 0
+    assert bands.area_km2[-1] > 0
+
+
+def test_a_square_gains_and_loses_a_rim():
+    side, buffer = 300.0, 15.0
+    grown = side**2 + 4 * side * buffer + np.pi * buffer**2
+    shrunk = (side - 2 * buffer) ** 2
+    found = buffer_uncertainty(np.array([shapely.box(0, 0, side, side)]), buffer)
+    assert found[0] == pytest.approx((grown - shrunk) / 2, rel=2e-3)
+
+
+def test_holes_have_a_rim_too():
+    outer, inner = shapely.box(0, 0, 400, 400), shapely.box(100, 100, 300, 300)
+    ring = outer.difference(inner)
+    expected = (ring.buffer(10).area - ring.buffer(-10).area) / 2
+    assert buffer_uncertainty(np.array([ring]), 10)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_line_between_two_glaciers_is_certain():
+    left, right = shapely.box(0, 0, 300, 300), shapely.box(300, 0, 600, 300)
+    whole = buffer_uncertainty(np.array([left.union(right)]), 15)[0]
+    halves = buffer_uncertainty(np.array([left, right]), 15)
+    assert halves.sum() == pytest.approx(whole, rel=0.02)
+    assert halves.sum() < 0.9 * 2 * buffer_uncertainty(np.array([left]), 15)[0]
+
+
+def test_ids_follow_glims_and_are_unique():
+    ids = inventory_ids(
+        np.array([86.9321, -145.5, 86.9319, 359.9999]), np.array([27.925, -72.0014, 27.9251, 0.0]), "kh"
+    )
+    assert ids == ["kh-G086932E27925N", "kh-G214500E72001S", "kh-G086932E27925N-2", "kh-G000000E00000N"]
+    assert inventory_ids(np.array([7.5]), np.array([46.0]), "") == ["G007500E46000N"]
+
+
+def test_zones():
+    assert utm_zones(np.array([86.9, -70.0, 180.0, -180.0]), np.array([27.9, -50.0, 1, 1])) == [
+        "45N", "19S", "60N", "1N",
+    ]  # fmt: skip
+
+
+def test_links_tell_both_shares():
+    ours = gpd.GeoDataFrame(
+        {"inv_id": ["a", "b"], "area_km2": [0.04, 0.01]},
+        geometry=[shapely.box(0, 0, 200, 200), shapely.box(500, 0, 600, 100)],
+        crs=32645,
+    )
+    theirs = gpd.GeoDataFrame(
+        {"RGIId": ["x", "y", "z"]},
+        geometry=[
+            shapely.box(150, 0, 350, 200),
+            shapely.box(-100, 0, 150, 200),
+            shapely.box(600, 0, 700, 100),
+        ],
+        crs=32645,
+    )
+    links = link_table(ours, theirs, "RGIId")
+    assert links["existing_id"].tolist() == ["y", "x"]
+    np.testing.assert_allclose(links["overlap_km2"], [0.03, 0.01])
+    np.testing.assert_allclose(links["share_of_ours"], [0.75, 0.25])
+    np.testing.assert_allclose(links["share_of_existing"], [0.6, 0.25])
+    assert link_table(ours.iloc[:0], theirs, None).empty
