@@ -22,7 +22,7 @@ from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
-from glacierseg.settings import RefinementConfig
+from glacierseg.settings import TuneSettings
 
 NETWORKS = "networks"
 
@@ -159,7 +159,7 @@ def _tuned(study: Study, fold: int, probabilities: Probabilities) -> dict[str, A
             truths.append(truth)
             masks.append(mask)
             sizes.append(grid.pixel_size_m)
-    ranges = RefinementConfig(**study.sets[NETWORKS].get("refinement", {}))
+    ranges = TuneSettings(**study.sets[NETWORKS].get("refinement", {}))
     tuned = tune_refinement(
         masks,
         truths,

@@ -131,9 +131,9 @@ def _run_folder(config: "RunConfig", out: Path | None, fold: int | None) -> Path
 @app.command()
 def template() -> None:
     """Print a commented configuration to start from."""
-    from importlib.resources import files  # noqa: PLC0415
+    from glacierseg.settings.template import template as commented  # noqa: PLC0415
 
-    sys.stdout.write((files("glacierseg") / "template.yaml").read_text(encoding="utf-8"))
+    sys.stdout.write(commented())
 
 
 @app.command()

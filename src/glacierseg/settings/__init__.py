@@ -1,6 +1,8 @@
 """The configuration of a run: one validated object per section of the YAML file."""
 
 from glacierseg.settings.load import dump_config, first_difference, load_config, parse_config
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.refine import TuneSettings
 from glacierseg.settings.sections import (
     BandsConfig,
     Logarithm,
@@ -8,14 +10,12 @@ from glacierseg.settings.sections import (
     OutputsConfig,
     PartConfig,
     PatchConfig,
-    PredictionConfig,
-    RefinementConfig,
     RegionConfig,
     RunConfig,
     SplitConfig,
-    TrainingConfig,
     is_missing,
 )
+from glacierseg.settings.train import TrainSettings
 
 __all__ = [
     "BandsConfig",
@@ -24,12 +24,12 @@ __all__ = [
     "OutputsConfig",
     "PartConfig",
     "PatchConfig",
-    "PredictionConfig",
-    "RefinementConfig",
+    "PredictSettings",
     "RegionConfig",
     "RunConfig",
     "SplitConfig",
-    "TrainingConfig",
+    "TrainSettings",
+    "TuneSettings",
     "dump_config",
     "first_difference",
     "is_missing",

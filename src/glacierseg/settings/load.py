@@ -9,24 +9,24 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from glacierseg.errors import ConfigError, did_you_mean
+from glacierseg.errors import ConfigError
 from glacierseg.models.registry import MODELS
+from glacierseg.settings.base import Settings, fault_in_words
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.refine import TuneSettings
 from glacierseg.settings.sections import (
     BandsConfig,
     ModelConfig,
     OutputsConfig,
     PartConfig,
     PatchConfig,
-    PredictionConfig,
-    RefinementConfig,
     RegionConfig,
     RunConfig,
-    Section,
     SplitConfig,
-    TrainingConfig,
     doubled_in_words,
     is_missing,
 )
+from glacierseg.settings.train import TrainSettings
 
 
 def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
@@ -41,6 +41,34 @@ def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
             it. Data files that are missing are named only beside other faults: the file may be for elsewhere.
     """
     path = Path(path)
+    data = _read_yaml(path)
+    config = _parsed(data, path, _missing_files(data, path.resolve().parent))
+    if fold is None:
+        return config
+    if config.split.method != "kfold":
+        raise ConfigError(
+            f"{path}: split.method is {config.split.method}, so there are no folds; set it to kfold"
+        )
+    return parse_config({**data, "split": {**data["split"], "fold": fold}}, path)
+
+
+def read_section(path: Path, section: str) -> dict[str, Any]:
+    """Returns one section of a configuration file as it is written; empty where the file has none.
+
+    Args:
+        path: The file; what else it holds is not looked at.
+        section: Name of the section.
+
+    Raises:
+        ConfigError: The file is missing or is not YAML, or the section is no list of keys.
+    """
+    content = _read_yaml(Path(path)).get(section) or {}
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path}: {section} must hold keys with values (got {_short(content)})")
+    return dict(content)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; `glacierseg template` prints one to start from")
     try:
@@ -51,14 +79,7 @@ def load_config(path: Path, *, fold: int | None = None) -> RunConfig:
         raise ConfigError(f"{path}: is not valid YAML{line}; check indentation and colons there") from error
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: holds no configuration; `glacierseg template` prints one to start from")
-    config = _parsed(dict(data), path, _missing_files(data, path.resolve().parent))
-    if fold is None:
-        return config
-    if config.split.method != "kfold":
-        raise ConfigError(
-            f"{path}: split.method is {config.split.method}, so there are no folds; set it to kfold"
-        )
-    return parse_config({**data, "split": {**data["split"], "fold": fold}}, path)
+    return dict(data)
 
 
 def parse_config(data: dict[str, Any], path: Path) -> RunConfig:
@@ -191,35 +212,28 @@ def _short(value: Any) -> str:
 def _in_words(problem: ErrorDetails, data: Any) -> str:
     """Turns one pydantic error into words, with the closest known key for an unknown one."""
     where, section = _locate(problem["loc"], data)
-    if problem["type"] == "extra_forbidden":
-        known = section.model_fields if section else {}
-        key = str(problem["loc"][-1])
-        hint = did_you_mean(key, known) or (f"; known keys are {', '.join(known)}" if known else "")
-        return f"unknown key {where!r}{hint}"
     if problem["type"] == "missing":
         keys = tuple(step for step in problem["loc"] if isinstance(step, str))
         return f"{where} is missing; {_MISSING.get(keys, 'add it')}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{where}: {message}" if where else message
+    return fault_in_words(problem, section, where)
 
 
-def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Section] | None]:
+def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Settings] | None]:
     """Returns the place of an error as a user would write it, and the section it lies in."""
-    sections: dict[str, type[Section]] = {
+    sections: dict[str, type[Settings]] = {
         "regions": RegionConfig,
         "models": ModelConfig,
         "roles": PartConfig,
         "bands": BandsConfig,
         "patch": PatchConfig,
         "split": SplitConfig,
-        "training": TrainingConfig,
-        "prediction": PredictionConfig,
-        "refinement": RefinementConfig,
+        "training": TrainSettings,
+        "prediction": PredictSettings,
+        "refinement": TuneSettings,
         "outputs": OutputsConfig,
     }
     words: list[str] = []
-    section: type[Section] | None = RunConfig
+    section: type[Settings] | None = RunConfig
     here = data
     for number, step in enumerate(loc):
         if isinstance(step, int):

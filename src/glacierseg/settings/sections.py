@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -16,11 +14,12 @@ from pydantic import (
 
 from glacierseg.errors import RequestError, UnknownModelError
 from glacierseg.models.registry import MODELS, ModelSpec, checked_options, folder_name, model_spec
+from glacierseg.settings.base import Settings
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.refine import TuneSettings
+from glacierseg.settings.train import LossName, Monitor, TrainSettings
 
 RoleName = Literal["train", "validate", "test"]
-LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
-Monitor = Literal["val_iou", "val_loss", "last"]
-SmoothingName = Literal["majority", "closing", "opening", "dilation", "erosion"]
 Logarithm = Literal["all"] | tuple[str, ...]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,13 +42,7 @@ ModelPath = Annotated[Path, AfterValidator(_relative_unless_named)]
 """A model folder, relative to the configuration file, or `weights:NAME`."""
 
 
-class Section(BaseModel):
-    """A part of the configuration: immutable, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class PartConfig(Section):
+class PartConfig(Settings):
     """A part of a scene: fractions of it, and a polygon if that is not enough."""
 
     x: tuple[Share, Share] = (0.0, 1.0)
@@ -67,7 +60,7 @@ class PartConfig(Section):
         return value
 
 
-class RegionConfig(Section):
+class RegionConfig(Settings):
     """A scene with its truth and what it is used for."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -107,7 +100,7 @@ class RegionConfig(Section):
         return value
 
 
-class ModelConfig(Section):
+class ModelConfig(Settings):
     """A network, and where its training differs from its own defaults."""
 
     name: str
@@ -179,19 +172,33 @@ class ModelConfig(Section):
         return self.patch_px or self.spec.default_patch_px
 
 
-class BandsConfig(Section):
+class BandsConfig(Settings):
     """Which bands the networks see."""
 
     use: Literal["all"] | tuple[str | int, ...] = "all"
+    """all, or a list of names or numbers."""
     top: Annotated[int, Field(ge=0)] = 6
+    """Train again on so many of the most important bands; 0 for not."""
     measure: Literal["gradient", "integrated", "permutation", "drop"] = "gradient"
+    """What chooses them: gradient, integrated, permutation or drop."""
     check: bool = True
+    """Measure with the other three too and print how far they agree."""
     top_preset: Literal["original"] | dict[str, tuple[str | int, ...]] | None = None
+    """original: the six bands of the original study for each network, by position in its 18 bands; or your
+    own, such as {unetplusplus: [red, nir, slope]}.
+    """
     recipe: str | tuple[str, ...] | None = None
+    """sentinel2-18, landsat-18, or a list such as [red, nir, ndwi, slope]."""
     scale: float | None = None
+    """Factor that brings a recipe's bands of reflected light to reflectance x 10000 or reflectance."""
     offset: float | None = None
+    """What is added to them after that: -1000 for Sentinel-2 since 2022, scale 0.0000275 and offset -0.2 for
+    Landsat Collection 2; 0 says that they are right as they are.
+    """
     logarithm: Logarithm = ()
+    """Bands that networks see as logarithms, or all: for light over a wide range."""
     modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Such as {optical: [blue, green, red], terrain: [elevation, slope]}."""
 
     @field_validator("modalities")
     @classmethod
@@ -212,31 +219,52 @@ class BandsConfig(Section):
         return self
 
 
-class PatchConfig(Section):
+class PatchConfig(Settings):
     """How training patches are cut."""
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share that neighbouring training patches have in common, 0-1."""
     augment: bool = True
+    """Flips, quarter turns and shifts; aspect bands turn along."""
     zoom: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """A patch shows 1/(1+zoom) to 1+zoom times its width of ground, such as 0.25."""
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Brightness curve of a band, exponent from 1/(1+gamma) to 1+gamma."""
     brightness: Annotated[float, Field(ge=0)] = 0.0
+    """All bands of a patch together lighter or darker, in standard deviations."""
     noise: Annotated[float, Field(ge=0)] = 0.0
+    """Normal noise, in standard deviations of a band."""
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Chance of each band to be blanked in a patch, 0-1."""
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Chance of each modality to be blanked in a patch, never all of them, 0-1."""
     glacier_share: Share | None = None
+    """Share of drawn patches with glacier, 0-1; null for patches as they come."""
     cache: Literal["auto", "memory", "disk", "none"] = "auto"
+    """Where pixels wait: memory, disk or none; auto for memory up to 2 GiB, else none."""
 
 
-class SplitConfig(Section):
+class SplitConfig(Settings):
     """How pixels are shared out where regions name no parts."""
 
     method: Literal["spatial", "blocks", "regions", "kfold", "random"] = "spatial"
+    """spatial: parts and whole regions as given, else blocks dealt out by glacier share. blocks: a
+    checkerboard with a gap of one patch. regions: whole ones only. kfold: fold n tests, fold n + 1
+    validates, the others train. random: 80/20 of overlapping patches, the original protocol; validation
+    leaks.
+    """
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    """Share of the pixels that validate."""
     block_px: Annotated[int, Field(ge=8)] | None = None
+    """Side of the blocks; null for two of the largest patches, four where a gap is left."""
     seed: Annotated[int, Field(ge=0)] = 100
+    """Seed of the split."""
     folds: Annotated[int, Field(ge=3)] = 5
+    """Number of folds of kfold."""
     fold: Annotated[int, Field(ge=1)] = 1
+    """The fold that tests."""
     fold_over: Literal["blocks", "regions", "places"] = "blocks"
+    """What folds consist of: blocks, regions, or places (groups of neighbouring regions that may overlap)."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitConfig":
@@ -245,83 +273,20 @@ class SplitConfig(Section):
         return self
 
 
-class TrainingConfig(Section):
-    """How networks are trained; each model's own defaults hold where nothing is said here or there."""
-
-    epochs: Annotated[int, Field(ge=1)] = 1000
-    patience: Annotated[int, Field(ge=1)] = 20
-    monitor: Monitor = "val_iou"
-    schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    tensorboard: bool = False
-    patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
-    workers: Annotated[int, Field(ge=0)] = 0
-    seed: Annotated[int, Field(ge=0)] = 100
-
-
-class PredictionConfig(Section):
-    """How scenes are predicted."""
-
-    regions: Literal["all", "scored"] = "all"
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    window_px: Annotated[int, Field(ge=8)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    symmetries: bool = False
-    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    halo_px: Annotated[int, Field(ge=0)] = 0
-
-
-class RefinementConfig(Section):
-    """How masks are refined, and the values that the parameter search tries on validate regions."""
-
-    objective: Literal["iou", "f1", "area"] = "iou"
-    steps: tuple[Literal["merge", "smooth", "fill", "remove"], ...] = ("merge", "smooth", "fill", "remove")
-    merge_distances_m: tuple[Annotated[float, Field(ge=0)], ...] = (0, 10, 20, 30, 40)
-    smoothing: SmoothingName | tuple[SmoothingName, ...] = "majority"
-    iterations: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 3, 10)
-    max_holes_km2: tuple[Annotated[float, Field(ge=0)] | None, ...] = (0, 0.03, 0.1)
-    max_hole_slope_deg: Annotated[float, Field(ge=0, le=90)] | None = None
-    preset: Literal["regional", "rgi"] | None = None
-    min_areas_km2: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.03, 0.1)
-    connectivity: Literal[4, 8] = 8
-    keep_cut_fragments: bool = False
-
-    @field_validator(
-        "merge_distances_m", "min_areas_km2", "iterations", "max_holes_km2", "smoothing", "steps"
-    )
-    @classmethod
-    def _something_to_try(cls, value: Any, info: ValidationInfo) -> Any:
-        if value == ():
-            raise ValueError(
-                f"is empty; give at least one {'step' if info.field_name == 'steps' else 'value to try'}"
-            )
-        return value
-
-    @field_validator("steps")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        doubled = [step for step in value if value.count(step) > 1]
-        if doubled:
-            raise ValueError(f"{doubled[0]!r} is named twice; each step can be done once")
-        return value
-
-
-class OutputsConfig(Section):
+class OutputsConfig(Settings):
     """What is written besides the GeoTIFFs and tables; without `inventory`, one for regions with a dem."""
 
     folder: DataPath | None = None
+    """Folder of the run; null for runs/<name>."""
     outlines: Literal["gpkg", "none"] = "gpkg"
+    """Format of the outlines, or none."""
     inventory: bool | None = None
+    """Write an inventory; null for regions with a dem, where there are outlines."""
     report: bool = True
+    """Write the HTML report."""
 
 
-class RunConfig(Section):
+class RunConfig(Settings):
     """The whole configuration."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -332,11 +297,12 @@ class RunConfig(Section):
     bands: BandsConfig = BandsConfig()
     patch: PatchConfig = PatchConfig()
     split: SplitConfig = SplitConfig()
-    training: TrainingConfig = TrainingConfig()
-    prediction: PredictionConfig = PredictionConfig()
-    refinement: RefinementConfig = RefinementConfig()
+    training: TrainSettings = TrainSettings()
+    prediction: PredictSettings = PredictSettings()
+    refinement: TuneSettings = TuneSettings()
     outputs: OutputsConfig = OutputsConfig()
     notices: tuple[str, ...] = ()
+    """Sentences that a reader of the report must know first, such as: synthetic data."""
 
     @field_validator("models", mode="before")
     @classmethod

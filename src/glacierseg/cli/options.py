@@ -1,0 +1,142 @@
+"""Options of a command, made from the settings of its stage: no command declares them again."""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic.fields import FieldInfo
+
+from glacierseg.settings.base import Cli, Settings
+
+R = TypeVar("R")
+
+
+def with_settings(function: Callable[..., R]) -> Callable[..., R]:
+    """Replaces each parameter whose type is a settings class by one option for each of its fields.
+
+    Tuples of numbers are options that may be given several times, tuples of words are separated by commas.
+    Settings with rare fields also get `--config FILE`, a configuration whose section sets what is not given.
+
+    Args:
+        function: A command with a parameter such as `settings: PredictSettings`.
+
+    Returns:
+        The command with these options in its signature, for typer.
+    """
+    known = signature(function)
+    hints = get_type_hints(function, include_extras=True)
+    kinds: dict[str, type[Settings]] = {
+        name: hints[name]
+        for name in known.parameters
+        if isinstance(hints[name], type) and issubclass(hints[name], Settings)
+    }
+    fields = {
+        name: (owner, field)
+        for owner, kind in kinds.items()
+        for name, field in kind.model_fields.items()
+        if not _cli_of(field).rare
+    }
+    plain = [
+        parameter.replace(annotation=hints[name], kind=Parameter.KEYWORD_ONLY)
+        for name, parameter in known.parameters.items()
+        if name not in kinds
+    ]
+    options = [_option(name, field) for name, (_, field) in fields.items()]
+    in_file = {owner: kind for owner, kind in kinds.items() if _has_rare(kind)}
+    if in_file:
+        options.append(_config_option([kind.section for kind in in_file.values() if kind.section]))
+
+    @wraps(function)
+    def command(**values: Any) -> R:
+        file: Path | None = values.pop("config", None) if in_file else None
+        chosen = {owner: _from_file(file, kind) if file else {} for owner, kind in kinds.items()}
+        for name, (owner, field) in fields.items():
+            if (value := values.pop(name)) is not None:
+                chosen[owner][name] = _as_field(value, field)
+        return function(**values, **{owner: kind(**chosen[owner]) for owner, kind in kinds.items()})
+
+    parameters = [*plain, *options]
+    command.__signature__ = known.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def _cli_of(field: FieldInfo) -> Cli:
+    return next((note for note in field.metadata if isinstance(note, Cli)), Cli())
+
+
+def _has_rare(kind: type[Settings]) -> bool:
+    return kind.section is not None and any(_cli_of(field).rare for field in kind.model_fields.values())
+
+
+def _option(name: str, field: FieldInfo) -> Parameter:
+    """Returns the option of a field. Its own default is None, so that one sees whether it was given."""
+    cli, kind = _cli_of(field), _without_none(field.annotation)
+    flag = cli.name or f"--{name.replace('_', '-')}"
+    if kind is bool and field.default is not False and "/" not in flag:
+        flag += f"/--no-{flag.removeprefix('--')}"
+    declared: Any = kind
+    if get_origin(kind) is tuple:
+        declared = str if _is_words(kind) else list[_element(kind)]  # type: ignore[misc]
+    option = typer.Option(
+        flag, help=_help(field), show_default=False, rich_help_panel=cli.panel, metavar=None
+    )
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[declared | None, option]
+    )
+
+
+def _help(field: FieldInfo) -> str:
+    text = f"{(field.description or '').rstrip('.')}."
+    if field.default is None or field.default is False or field.is_required():
+        return text
+    value = field.default
+    if value is True:
+        value = "yes"
+    elif isinstance(value, tuple):
+        value = (",".join if _is_words(_without_none(field.annotation)) else " ".join)(map(str, value))
+    return f"{text} Default: {value}." if value != "" else text
+
+
+def _without_none(annotation: Any) -> Any:
+    kept = [kind for kind in get_args(annotation) if kind is not NoneType]
+    if get_origin(annotation) is not None and NoneType in get_args(annotation):
+        annotation = kept[0] if len(kept) == 1 else Union[tuple(kept)]  # noqa: UP007
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _element(kind: Any) -> Any:
+    """Returns the type of the elements of a tuple: float of `tuple[Annotated[float, ...] | None, ...]`."""
+    return _without_none(_without_none(get_args(kind)[0]))
+
+
+def _is_words(kind: Any) -> bool:
+    return get_origin(kind) is tuple and _element(kind) not in (int, float)
+
+
+def _as_field(value: Any, field: FieldInfo) -> Any:
+    kind = _without_none(field.annotation)
+    if get_origin(kind) is not tuple:
+        return value
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+
+
+def _config_option(sections: list[str]) -> Parameter:
+    names = " and ".join(f"`{section}`" for section in sections)
+    text = f"A configuration (YAML) whose section {names} sets what is not given here, and rarer options."
+    return Parameter(
+        "config",
+        Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[Path | None, typer.Option("--config", help=text)],
+    )
+
+
+def _from_file(path: Path, kind: type[Settings]) -> dict[str, Any]:
+    from glacierseg.settings.load import read_section  # noqa: PLC0415  (brings YAML)
+
+    return {} if kind.section is None else read_section(path, kind.section)

@@ -1,0 +1,131 @@
+"""What all settings share: each option stands once, with its type, default, bounds and sentence.
+
+The YAML file, the command line (`cli.options`), the template, `docs/settings.md` and Python build from them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from glacierseg.errors import RequestError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Cli:
+    """How an option appears on the command line, where its name and type do not say it.
+
+    Attributes:
+        name: Its name there, such as `--buffer-m` for a field `buffers_m` that is given several times.
+        panel: The heading that it stands under in the help text.
+        rare: It has no option of its own; `--config FILE` sets it.
+    """
+
+    name: str | None = None
+    panel: str | None = None
+    rare: bool = False
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+RARE = Cli(rare=True)
+
+
+class _OneLine(type(BaseModel)):  # type: ignore[misc]  # pydantic's metaclass has no public name
+    """Turns what pydantic says of wrong values into the error that every stage raises.
+
+    Sections inside a configuration are not made by this call, so there pydantic collects all faults.
+    """
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            faults = [fault_in_words(problem, cls) for problem in error.errors()]
+            raise RequestError("; ".join(faults)) from error
+
+
+if TYPE_CHECKING:
+    _Base = BaseModel
+else:
+
+    class _Base(BaseModel, metaclass=_OneLine):
+        pass
+
+
+class Settings(_Base):
+    """How a stage works: immutable; the docstring below a field is its sentence for all who show it.
+
+    Raises:
+        RequestError: A name is unknown, or a value is out of its bounds.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        defer_build=True,
+        use_attribute_docstrings=True,
+    )
+    section: ClassVar[str | None] = None
+    """The section of a configuration that sets it."""
+
+    def replaced(self, **fields: Any) -> Self:
+        """Returns the same settings with other values, checked like new ones.
+
+        Raises:
+            RequestError: As above.
+        """
+        return type(self)(**{**dict(self), **fields})
+
+
+def fields_as_keywords(**kinds: type[Settings]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Lets a stage be called with the fields of its settings as keywords, beside or instead of the object.
+
+    For people at a notebook; our own code gives the object, which is all that the types show.
+
+    Args:
+        kinds: The settings class by name of the parameter, whose default may be None.
+    """
+
+    def decorate(stage: Callable[P, R]) -> Callable[P, R]:
+        @wraps(stage)
+        def called(*args: P.args, **given: P.kwargs) -> R:
+            for name, kind in kinds.items():
+                fields = {key: given.pop(key) for key in kind.model_fields if key in given}
+                if fields:
+                    base = given.get(name)
+                    given[name] = base.replaced(**fields) if isinstance(base, kind) else kind(**fields)
+            return stage(*args, **given)
+
+        return called
+
+    return decorate
+
+
+def fault_in_words(problem: ErrorDetails, kind: type[BaseModel] | None, where: str | None = None) -> str:
+    """Returns a fault that pydantic found in words: what must hold, and what was found.
+
+    Args:
+        problem: One of its errors.
+        kind: The settings that it concerns.
+        where: The option as the user writes it; as the error has it when None.
+    """
+    where = ".".join(str(step) for step in problem["loc"]) if where is None else where
+    if problem["type"] == "extra_forbidden":
+        known = kind.model_fields if kind else {}
+        hint = did_you_mean(str(problem["loc"][-1]), known)
+        return f"unknown key {where!r}" + (hint or (f"; known keys are {', '.join(known)}" if known else ""))
+    message = problem["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be"):
+        return f"{where} must be{message.removeprefix('Input should be')} (got {_short(problem['input'])})"
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message}" if where else message
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

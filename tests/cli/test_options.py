@@ -1,0 +1,92 @@
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pytest
+import typer
+from pydantic import Field
+from typer.testing import CliRunner
+
+from glacierseg.cli.options import with_settings
+from glacierseg.errors import ConfigError, RequestError
+from glacierseg.settings.base import RARE, Cli, Settings
+
+
+class SawSettings(Settings):
+    """How planks are cut."""
+
+    section: ClassVar[str | None] = "saw"
+
+    length_m: Annotated[float, Field(ge=0, lt=5)] = 2.5
+    """Length of a plank."""
+    wood: Literal["oak", "pine"] | None = None
+    """Kind of wood; as the trunk has it when left out."""
+    cuts_m: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Cli("--cut-m")] = (1, 2)
+    """Where to cut."""
+    marks: tuple[str, ...] = ("a", "b")
+    """Marks of the planks."""
+    dry: bool = False
+    """Dry the planks."""
+    plane: bool = True
+    """Plane the planks."""
+    teeth: Annotated[int, RARE] = 8
+    """Teeth of the saw."""
+
+
+def asked(*words: str) -> tuple[str, SawSettings]:
+    seen: list[Any] = []
+    app = typer.Typer()
+
+    @app.command()
+    @with_settings
+    def saw(trunk: Annotated[str, typer.Argument()], settings: SawSettings) -> None:
+        seen.append((trunk, settings))
+
+    result = CliRunner().invoke(app, words)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return seen[0] if seen else ("", result.output)  # type: ignore[return-value]
+
+
+def test_options_come_from_the_settings() -> None:
+    assert asked("t") == ("t", SawSettings())
+    words = "t --length-m 1 --wood oak --cut-m 3 --cut-m 4 --marks x,y,z --dry --no-plane"
+    assert asked(*words.split()) == (
+        "t",
+        SawSettings(length_m=1, wood="oak", cuts_m=(3, 4), marks=("x", "y", "z"), dry=True, plane=False),
+    )
+
+
+def test_help_has_sentences_and_defaults_and_no_rare_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    _, text = asked("--help")
+    said = " ".join(str(text).split())
+    for part in (
+        "Length of a plank. Default: 2.5.",
+        "Where to cut. Default: 1 2.",
+        "Default: a,b.",
+        "--no-plane",
+    ):
+        assert part in said
+    assert "--teeth" not in said
+    assert "section `saw`" in said
+
+
+def test_bounds_are_those_of_the_settings() -> None:
+    with pytest.raises(RequestError, match="length_m must be less than 5"):
+        asked("t", "--length-m", "7")
+
+
+def test_a_configuration_sets_what_is_not_given(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("saw: {teeth: 12, length_m: 4, wood: pine}\nname: x\n")
+    _, found = asked("t", "--config", str(file), "--wood", "oak")
+    assert found == SawSettings(teeth=12, length_m=4, wood="oak")
+    file.write_text("saw: {tooth: 12}")
+    with pytest.raises(RequestError, match="unknown key 'tooth' \\(did you mean 'teeth'"):
+        asked("t", "--config", str(file))
+    file.write_text("saw: 3")
+    with pytest.raises(ConfigError, match="saw must hold keys with values"):
+        asked("t", "--config", str(file))
+    file.write_text("other: {a: 1}")
+    assert asked("t", "--config", str(file)) == ("t", SawSettings())

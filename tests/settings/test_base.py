@@ -1,0 +1,68 @@
+from typing import Annotated, ClassVar, Literal
+
+import pytest
+from pydantic import Field
+
+from glacierseg.errors import RequestError
+from glacierseg.settings.base import RARE, Settings, fields_as_keywords
+
+
+class SawSettings(Settings):
+    """How planks are cut."""
+
+    section: ClassVar[str | None] = "saw"
+
+    length_m: Annotated[float, Field(ge=0, lt=5)] = 2.5
+    """Length of a plank."""
+    wood: Literal["oak", "pine"] = "pine"
+    """Kind of wood."""
+    teeth: Annotated[int, RARE] = 8
+    """Teeth of the saw."""
+
+
+@fields_as_keywords(settings=SawSettings)
+def saw(trunk: str, settings: SawSettings | None = None) -> tuple[str, SawSettings]:
+    return trunk, settings or SawSettings()
+
+
+def test_sentences_stand_below_the_fields() -> None:
+    assert SawSettings.model_fields["length_m"].description == "Length of a plank."
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"length_m": 5.0}, "length_m must be less than 5 (got 5.0)"),
+        ({"length_m": float("nan")}, "length_m must be"),
+        ({"wood": "elm"}, "wood must be 'oak' or 'pine' (got 'elm')"),
+        ({"lenth_m": 1.0}, "unknown key 'lenth_m' (did you mean 'length_m'?)"),
+        ({"wood": "elm", "length_m": -1}, "; "),
+    ],
+)
+def test_wrong_values_are_one_line(wrong: dict[str, object], said: str) -> None:
+    for ask in (
+        lambda: SawSettings(**wrong),
+        lambda: SawSettings().replaced(**wrong),
+        lambda: saw("a", **wrong),
+    ):
+        if "lenth_m" in wrong and ask.__code__.co_names[:1] == ("saw",):
+            continue  # a keyword that no field has is Python's own error
+        with pytest.raises(RequestError) as caught:
+            ask()
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        SawSettings().wood = "oak"  # type: ignore[misc]
+
+
+def test_fields_are_keywords_of_a_stage() -> None:
+    mine = SawSettings(wood="oak")
+    assert saw("a") == ("a", SawSettings())
+    assert saw("a", mine) == ("a", mine)
+    assert saw("a", length_m=1.0) == ("a", SawSettings(length_m=1.0))  # type: ignore[call-arg]
+    assert saw("a", settings=mine, length_m=1.0) == ("a", SawSettings(wood="oak", length_m=1.0))  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="hight"):
+        saw("a", hight=1.0)  # type: ignore[call-arg]
