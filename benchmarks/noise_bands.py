@@ -10,12 +10,13 @@ and one that lies there already is measured as it is.
 """
 
 import argparse
+import logging
+import sys
 import tempfile
 from pathlib import Path
 
 from glacierseg.bands import MEASURES, BandImportance, agreement_of, measure_scenes
 from glacierseg.experiment import train_one
-from glacierseg.log import Talk
 from glacierseg.settings import parse_config
 from glacierseg.synthetic import NOISE_BANDS
 from glacierseg.synthetic.demo import synthetic_scenes, synthetic_settings
@@ -41,9 +42,10 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=96, help="of the two basins together")
     parser.add_argument("--run", type=Path, help="keep the networks here")
     given = parser.parse_args()
+    logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     with tempfile.TemporaryDirectory() as spare:
         run = given.run or Path(spare) / "run"
-        scenes = synthetic_scenes(run / "data", Talk())
+        scenes = synthetic_scenes(run / "data")
         settings = synthetic_settings(scenes)
         settings["training"]["epochs"] = given.epochs
         config = parse_config(settings, run / "noise.yaml")
@@ -51,7 +53,7 @@ def main() -> None:
             (scenes / f"{name}_scene.tif", scenes / f"{name}_mask.tif") for name in ("basin_b", "basin_c")
         ]
         for model in given.models:
-            train_one(config, model, None, run, talk=Talk())
+            train_one(config, model, None, run)
             facts = load_model(run / model / "all")[1].training
             found = measure_scenes(run / model / "all", truth, measures=MEASURES, patches=given.patches)
             epoch = f"epoch {facts['best_epoch']} of {facts['epochs']}"

@@ -36,7 +36,8 @@ def imported(tree: ast.Module) -> set[str]:
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("glacierseg"):
-            found.add(node.module)
+            whole = node.module == "glacierseg"
+            found |= {f"glacierseg.{alias.name}" for alias in node.names} if whole else {node.module}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.startswith("glacierseg")}
     return found

@@ -9,6 +9,7 @@
 Names are imported when first used, so `import glacierseg` is quick.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,10 @@ __all__ = [
     "vectorize_mask",
     "write_report",
 ]
+
+
+# Silent until a program that uses the package routes it elsewhere, as `docs/python.md` shows.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -1,89 +1,115 @@
-"""What a run says while it works: lines, tables and a progress bar that is silent when nobody watches."""
+"""What a stage says while it works: lines through `logging`, tables, and the share that is done.
 
+Stages log to the logger of their module, `glacierseg.<part>.<module>`, and call what `bar` gives. Who shows
+that, and how, is decided elsewhere: by `cli.output` on the command line, by handlers of programs that use the
+package; without any, all is silent.
+"""
+
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+Progress = Callable[[float], None]
+"""Is called with the share done, 0-1."""
+Bars = Callable[[str, int | None], AbstractContextManager[Progress]]
+"""Shows progress while a block runs; called with the label and the number of pixels."""
+
+_subject: ContextVar[str] = ContextVar("subject", default="")
+_bars: ContextVar[Bars | None] = ContextVar("bars", default=None)
+_shows_bars: ContextVar[bool] = ContextVar("shows_bars", default=False)
 
 
-class _PixelsPerSecond(ProgressColumn):
-    """How fast a scene goes by."""
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Heads every line of a block with what it is about; a subject inside another one replaces it."""
+    token = _subject.set(subject)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
 
-    def __init__(self, pixels: int) -> None:
-        super().__init__()
-        self._pixels = pixels
 
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed * self._pixels / 1e6:.3g} Mpx/s" if task.speed else "")
+def subject() -> str:
+    """Returns what the present block is about; empty outside of any."""
+    return _subject.get()
 
 
-class Talk:
-    """Speaks to the user. Lines go to standard output, bars to standard error and only to a terminal."""
+def prefix() -> str:
+    """Returns the head of lines of the present block, such as `[glavitu all] `."""
+    return f"[{subject()}] " if subject() else ""
 
-    def __init__(self, *, quiet: bool = False, about: str = "") -> None:
-        """Sets up the two consoles.
 
-        Args:
-            quiet: Say nothing at all.
-            about: What every line starts with.
-        """
-        self._quiet = quiet
-        self._about = f"{about} " if about else ""
-        self._out = Console(quiet=quiet, highlight=False, soft_wrap=True)
-        self._err = Console(stderr=True, quiet=quiet)
-        self.shows_bars = self._err.is_terminal and not quiet
+class Subject(logging.Filter):
+    """Gives records the attributes `about`, such as `glavitu all`, and `prefix`, such as `[glavitu all] `.
 
-    def about(self, subject: str) -> "Talk":
-        """Returns the same talk with every line headed by what it is about."""
-        return Talk(quiet=self._quiet, about=f"[{subject}]")
+    Add it to a handler, whose format may then be `%(prefix)s%(message)s`.
+    """
 
-    def say(self, line: str) -> None:
-        """Prints a line as it is."""
-        self._out.print(self._about + line, markup=False)
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record pass, with the subject of the block that it was logged in."""
+        record.about, record.prefix = subject(), prefix()
+        return True
 
-    def warn(self, line: str) -> None:
-        """Prints a warning to standard error."""
-        self._err.print(f"{self._about}warning: {line}", markup=False, highlight=False, soft_wrap=True)
 
-    def table(self, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Prints a table, never cut to the width of the window; numbers are aligned to the right."""
-        lines = [f"{title}:"] if title else []
-        cells = [columns, *rows]
-        widths = [max(len(row[number]) for row in cells) for number in range(len(columns))]
-        numeric = [all(row[number][:1] in "0123456789+-" for row in rows) for number in range(len(columns))]
-        for row in cells:
-            padded = [
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(row, widths, numeric, strict=True)
-            ]
-            lines.append("  ".join(padded).rstrip())
-        self._out.print("\n".join(lines), markup=False)
+def bar(label: str, pixels: int | None = None) -> AbstractContextManager[Progress]:
+    """Shows progress while a block runs, if anybody draws it; gives a function to call with the share done.
 
-    @contextmanager
-    def bar(self, label: str, pixels: int | None = None) -> Iterator[Callable[[float], None]]:
-        """Shows a progress bar while the block runs; gives a function to call with the share done.
+    Args:
+        label: What is done.
+        pixels: How many pixels that takes, to show their number per second.
+    """
+    draw = _bars.get()
+    return nullcontext(lambda _: None) if draw is None else draw(label, pixels)
 
-        Args:
-            label: What is done.
-            pixels: How many pixels that takes, to show their number per second.
-        """
-        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
-        if pixels:
-            columns.append(_PixelsPerSecond(pixels))
-        columns.append(TimeRemainingColumn())
-        with Progress(*columns, console=self._err, transient=True, disable=not self.shows_bars) as progress:
-            task = progress.add_task(self._about + label, total=1.0)
-            yield lambda share: progress.update(task, completed=share)
+
+def shows_bars() -> bool:
+    """Returns whether bars that others draw, such as Lightning, are welcome on the terminal."""
+    return _shows_bars.get()
+
+
+@contextmanager
+def drawing(bars: Bars | None, *, on_terminal: bool = False) -> Iterator[None]:
+    """Lets `bars` draw the progress of a block; None for nobody.
+
+    Args:
+        bars: What `bar` calls.
+        on_terminal: Whether others may draw bars too.
+    """
+    tokens = _bars.set(bars), _shows_bars.set(on_terminal)
+    try:
+        yield
+    finally:
+        _bars.reset(tokens[0])
+        _shows_bars.reset(tokens[1])
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Drops lines and progress of a block, as in all processes but the first one."""
+    ours = logging.getLogger("glacierseg")
+    before = ours.level
+    ours.setLevel(logging.CRITICAL + 1)
+    try:
+        with drawing(None):
+            yield
+    finally:
+        ours.setLevel(before)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table as text, never cut to the width of a window; numbers are aligned to the right."""
+    lines = [f"{title}:"] if title else []
+    cells = [columns, *rows]
+    widths = [max(len(row[number]) for row in cells) for number in range(len(columns))]
+    numeric = [all(row[number][:1] in "0123456789+-" for row in rows) for number in range(len(columns))]
+    for row in cells:
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
 
 
 def plain(value: object) -> str:

@@ -6,7 +6,6 @@ import pytest
 from glacierseg.bands import read_measures
 from glacierseg.errors import BandError, ConfigError
 from glacierseg.experiment import run_experiment
-from glacierseg.log import Talk
 from glacierseg.settings import parse_config
 from tests.experiment.test_run import BANDS, config, settings
 
@@ -22,10 +21,11 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_chooses_by_one_measure_and_checks_by_the_others(
-    quick: Path, capfd: pytest.CaptureFixture[str]
+    quick: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "glacierseg")
     plan = config(quick / "a", bands={"top": 3, "measure": "drop"}, outputs={"report": False})
-    run = run_experiment(plan, quick / "run", talk=Talk())
+    run = run_experiment(plan, quick / "run")
     measures = read_measures(run / "m_landsnet/all/band_importance.csv")
     assert list(measures) == ["drop", "gradient", "integrated", "permutation"]
     for measure, ranked in measures.items():
@@ -34,23 +34,24 @@ def test_a_run_chooses_by_one_measure_and_checks_by_the_others(
     best = {entry.band for entry in measures["drop"][:3]}
     assert set(bands_of(run)) == best
     assert (run / "m_landsnet/all/band_importance.png").read_bytes().startswith(b"\x89PNG")
-    told = capfd.readouterr().out
+    told = caplog.text
     assert "best bands by drop: " in told
     assert "patches of validate pixels" in told
     assert "gradient and integrated: rank correlation" in told
 
 
 def test_own_presets_are_taken_in_scene_order_and_without_a_check_there_is_one_measure(
-    quick: Path, capfd: pytest.CaptureFixture[str]
+    quick: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "glacierseg")
     preset = {"m_landsnet": [4, "band_a"]}
     plan = config(
         quick / "b", bands={"top": 3, "top_preset": preset, "check": False}, outputs={"report": False}
     )
-    run = run_experiment(plan, quick / "run2", talk=Talk())
+    run = run_experiment(plan, quick / "run2")
     assert bands_of(run) == ["band_a", "band_d"]
     assert list(read_measures(run / "m_landsnet/all/band_importance.csv")) == ["gradient"]
-    assert "bands of the preset: band_a, band_d" in capfd.readouterr().out
+    assert "bands of the preset: band_a, band_d" in caplog.text
 
 
 def test_the_original_preset_wants_18_bands_and_no_recipe(tmp_path: Path) -> None:
@@ -61,4 +62,4 @@ def test_the_original_preset_wants_18_bands_and_no_recipe(tmp_path: Path) -> Non
     plan = config(tmp_path / "c", bands={"top": 3, "top_preset": "original"})
     assert len(BANDS) == 8
     with pytest.raises(BandError, match="these scenes have 8"):
-        run_experiment(plan, tmp_path / "run", talk=Talk(quiet=True))
+        run_experiment(plan, tmp_path / "run")

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from glacierseg.experiment.postprocess import write_inventories
-from glacierseg.log import Talk
 from glacierseg.raster.write import write_raster
 from glacierseg.runs.folder import ModelFolder
 from glacierseg.settings import parse_config
@@ -34,7 +33,7 @@ def studied(tmp_path):
         }
         if "inventory" not in outputs:
             data["bands"] = {"recipe": "terrain"}
-        write_inventories(parse_config(data, tmp_path / "c.yaml"), folder, Talk(quiet=True))
+        write_inventories(parse_config(data, tmp_path / "c.yaml"), folder)
         return folder
 
     return write

@@ -23,12 +23,10 @@ from glacierseg.experiment.regions import (
     study_regions,
     tuning_truths,
 )
-from glacierseg.log import Talk
 from glacierseg.runs.folder import RunFolder
 from glacierseg.settings import parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
-QUIET = Talk(quiet=True)
 MODELS = [{"name": "m_landsnet", "patch_px": 16}]
 BANDS = ["blue", "green", "red", "nir"]
 
@@ -51,7 +49,7 @@ def study(
     }
     config = parse_config(settings, folder / "c.yaml")
     run = RunFolder(folder / "out")
-    return config, run, study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+    return config, run, study_regions(config, run, choose_bands(config, open_sources(config), run))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +153,7 @@ def test_folds_test_every_pixel_once(tmp_path: Path) -> None:
             {"name": "t", "regions": [region], "models": models, "split": split}, tmp_path / "c.yaml"
         )
         run = RunFolder(folder / "out")
-        studied = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+        studied = study_regions(config, run, choose_bands(config, open_sources(config), run))
         tested += studied[0].areas["test"]
         validated += studied[0].areas["validate"]
     assert (tested == 1).all()
@@ -193,14 +191,14 @@ def test_folds_over_places_leak_nothing_where_folds_over_regions_warn(tmp_path: 
             {"name": "t", "regions": chips, "models": MODELS, "split": split}, tmp_path / "c.yaml"
         )
         run = RunFolder(folder)
-        studied = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
-        check_inputs(config, studied, run, QUIET)
+        studied = study_regions(config, run, choose_bands(config, open_sources(config), run))
+        check_inputs(config, studied, run)
         overlap = json.loads((folder / "checks.json").read_text())["all regions"][0]["status"]
         patches = split_patches(config, studied, 16)
         assert patches.train
         assert patches.validate
         found[fold_over] = overlap, leak_share(patches, studied, 16, reach_px=0, blanked=True) > 0
-        again = study_regions(config, run, choose_bands(config, open_sources(config), run, QUIET))
+        again = study_regions(config, run, choose_bands(config, open_sources(config), run))
         assert [set(one.areas) for one in again] == [set(one.areas) for one in studied]
     assert found == {"regions": ("warning", True), "places": ("passed", False)}
     tests = [one for one in studied if "test" in one.areas]
@@ -295,7 +293,7 @@ def test_numbers_choose_bands_too(tmp_path: Path) -> None:
 def test_checks_are_stored_and_name_regions_that_share_ground(tmp_path: Path) -> None:
     regions = [write_region(tmp_path, "a"), write_region(tmp_path, "b", roles="test")]
     config, run, studied = study(tmp_path, *regions)
-    check_inputs(config, studied, run, QUIET)
+    check_inputs(config, studied, run)
     stored = json.loads((run.path / "checks.json").read_text())
     assert set(stored) == {"a", "b", "all regions"}
     overlap = stored["all regions"][0]
@@ -307,7 +305,7 @@ def test_a_failed_check_stops_the_run_in_one_line(tmp_path: Path) -> None:
     config, run, studied = study(tmp_path, write_region(tmp_path))
     write_scene(tmp_path / "r.tif", np.ones((4, 96, 128), np.int64), BANDS)
     with pytest.raises(DataError, match="region r: data type") as caught:
-        check_inputs(config, studied, run, QUIET)
+        check_inputs(config, studied, run)
     assert "\n" not in str(caught.value)
 
 

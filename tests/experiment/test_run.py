@@ -17,7 +17,6 @@ from sklearn import metrics
 from glacierseg.errors import BandError, DataError, GlaciersegError, RequestError
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
-from glacierseg.log import Talk
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.write import write_json
 from glacierseg.runs.folder import RunFolder
@@ -301,16 +300,17 @@ def test_reliability_diagrams_are_those_of_the_rasters(finished: Path) -> None:
 
 
 def test_a_run_predicts_with_symmetries_and_a_halo_on_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "glacierseg")
     asked = config(
         tmp_path,
         prediction={"symmetries": True, "halo_px": 8, "window_px": 48},
         training={"epochs": 1, "patches_per_epoch": 8},
         bands={"top": 0},
     )
-    folder = run_experiment(asked, tmp_path / "out", talk=Talk()) / "m_landsnet" / "all"
-    assert "r1: halo against blend: " in capsys.readouterr().out
+    folder = run_experiment(asked, tmp_path / "out") / "m_landsnet" / "all"
+    assert "r1: halo against blend: " in caplog.text
     with rasterio.open(folder / "r1_probability.tif") as dataset:
         assert dataset.descriptions == ("glacier_probability", "spread")
         assert dataset.tags()["halo_px"] == "8"
@@ -428,12 +428,13 @@ from pathlib import Path
 import yaml
 import glacierseg.report
 from glacierseg.settings import parse_config
-from glacierseg.log import Talk
+from glacierseg.cli.output import shown
 from glacierseg.experiment import run_experiment
 """
 RUN = """
 path = Path(words[0])
-run_experiment(parse_config(yaml.safe_load(path.read_text()), path), path.parent / "out", talk=Talk())
+with shown():
+    run_experiment(parse_config(yaml.safe_load(path.read_text()), path), path.parent / "out")
 """
 
 

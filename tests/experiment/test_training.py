@@ -8,7 +8,6 @@ import pytest
 from glacierseg.errors import BandError, ConfigError
 from glacierseg.experiment import run_experiment, train_one
 from glacierseg.experiment.training import augmentation, check_named_bands, training_plan
-from glacierseg.log import Talk
 from glacierseg.settings import PatchConfig, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
@@ -54,11 +53,12 @@ def pixel_config(folder: Path, model: dict[str, Any]) -> RunConfig:
 
 
 def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "glacierseg")
     model = {"name": "texture_mlp", "width": 0.25, "patch_px": 16, "batch_size": 2, "shuffled_pixels": 2048}
-    run = run_experiment(pixel_config(tmp_path, model), tmp_path / "out", talk=Talk())
-    assert "on 2048 single pixels, validating on" in capsys.readouterr().out
+    run = run_experiment(pixel_config(tmp_path, model), tmp_path / "out")
+    assert "on 2048 single pixels, validating on" in caplog.text
     for bands in ("all", "top6"):
         facts = json.loads((run / "texture_mlp" / bands / "model.json").read_text())["training"]
         assert (facts["shuffled_pixels"], facts["patches"]) == (2048, 100)
@@ -142,5 +142,5 @@ def test_the_leak_counts_as_far_as_training_looks(
     monkeypatch.setattr("glacierseg.experiment.training.leak_share", leak_share)
     config = pixel_config(tmp_path, {"name": name, "width": 0.125, "patch_px": 16, "epochs": 1})
     config = config.model_copy(update={"patch": PatchConfig(**patch)})
-    train_one(config, name, None, tmp_path / "out", talk=Talk(quiet=True))
+    train_one(config, name, None, tmp_path / "out")
     assert reached == [reach_px]

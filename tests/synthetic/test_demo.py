@@ -8,13 +8,10 @@ from glacierseg.errors import DownloadError
 from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.experiment.regions import choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
-from glacierseg.log import Talk
 from glacierseg.raster.truth import read_mask
 from glacierseg.runs.folder import RunFolder
 from glacierseg.settings import parse_config
 from glacierseg.synthetic import demo
-
-QUIET = Talk(quiet=True)
 
 
 def test_synthetic_demo_says_synthetic_and_does_not_write_its_data_twice(
@@ -31,7 +28,7 @@ def test_synthetic_demo_says_synthetic_and_does_not_write_its_data_twice(
 
     monkeypatch.setattr("glacierseg.synthetic.write_demo", write)
     for _ in range(2):
-        config = demo.demo_config("synthetic", tmp_path, QUIET)
+        config = demo.demo_config("synthetic", tmp_path)
     assert made == [tmp_path / "data"]
     assert config.notices[0].startswith("Synthetic data")
     assert {role for region in config.regions for role in region.roles} == {"train", "validate", "test"}
@@ -45,7 +42,7 @@ def test_everest_without_data_or_network_names_the_other_demo(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(demo, "_EVEREST_URL", "http://127.0.0.1:9/")
     with pytest.raises(DownloadError, match="demo --data synthetic") as caught:
-        demo.demo_config("everest", tmp_path, QUIET)
+        demo.demo_config("everest", tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -54,9 +51,9 @@ def test_everest_split_and_threshold_are_as_known(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLACIERSEG_DATA_DIR", str(data_dir))
-    config = demo.demo_config("everest", tmp_path, QUIET)
+    config = demo.demo_config("everest", tmp_path)
     folder = RunFolder(tmp_path)
-    scenes = choose_bands(config, open_sources(config), folder, QUIET)
+    scenes = choose_bands(config, open_sources(config), folder)
     studied = study_regions(config, folder, scenes)
     region = studied[0].region
     assert region.scene.band_names == ("red", "green", "blue", "nir")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-import warnings
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from glacierseg import log
 from glacierseg.cli.compare import add_compare_commands
 from glacierseg.cli.export import add_export_command
 from glacierseg.cli.masks import add_mask_commands
 from glacierseg.cli.outlines import add_outline_commands
+from glacierseg.cli.output import fail, show, shown
 from glacierseg.cli.predict import add_predict_command
 from glacierseg.cli.prepare import add_data_commands, prepare
 from glacierseg.cli.report import add_report_commands
 from glacierseg.cli.scores import add_score_commands
 from glacierseg.cli.weights import add_weights_commands
-from glacierseg.errors import DataError, GlaciersegError, GlaciersegWarning, RequestError
+from glacierseg.errors import DataError, GlaciersegError, RequestError
 
 if TYPE_CHECKING:
     from glacierseg.settings import RunConfig
@@ -84,6 +86,7 @@ Fold = Annotated[
     ),
 ]
 _INTERRUPTED = 130
+_UsageError: Any = typer.BadParameter.__mro__[2]  # ClickException, of the click that typer brings
 
 
 @app.command()
@@ -98,12 +101,10 @@ def demo(
 ) -> None:
     """Run the whole main job on a small basin."""
     from glacierseg.experiment import run_experiment  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.synthetic.demo import demo_config  # noqa: PLC0415
 
     folder = out or Path("runs") / f"demo-{data}"
-    talk = Talk()
-    run_experiment(demo_config(data, folder, talk), folder, talk=talk)
+    run_experiment(demo_config(data, folder), folder)
 
 
 @app.command()
@@ -116,11 +117,10 @@ def run(
 ) -> None:
     """Run every stage for every model; run it again to continue after an interruption."""
     from glacierseg.experiment import run_experiment  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.settings import load_config  # noqa: PLC0415
 
     parsed = load_config(config, fold=fold)
-    run_experiment(parsed, _run_folder(parsed, out, fold), talk=Talk())
+    run_experiment(parsed, _run_folder(parsed, out, fold))
 
 
 def _run_folder(config: "RunConfig", out: Path | None, fold: int | None) -> Path:
@@ -133,16 +133,15 @@ def template() -> None:
     """Print a commented configuration to start from."""
     from glacierseg.settings.template import template as commented  # noqa: PLC0415
 
-    sys.stdout.write(commented())
+    show(commented().removesuffix("\n"))
 
 
 @app.command()
 def info() -> None:
     """Show versions, processor, GPU, precision, engines and the data folder."""
     from glacierseg.cli.info import machine_facts  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
 
-    Talk().table(None, ("what", "found"), list(machine_facts().items()))
+    show(log.table(None, ("what", "found"), list(machine_facts().items())))
 
 
 @app.command()
@@ -157,26 +156,57 @@ def train(
 ) -> None:
     """Train one network of a configuration; also under torchrun or SLURM, in several processes."""
     from glacierseg.experiment import train_one  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.settings import load_config  # noqa: PLC0415
 
     parsed = load_config(config, fold=fold)
-    talk = Talk()
     chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
     folder = _run_folder(parsed, out, fold)
-    train_one(parsed, model, chosen, folder, talk=talk)
+    train_one(parsed, model, chosen, folder)
 
 
-@app.callback(invoke_without_command=True)
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    _leave_garbled_messages_out()  # here, since typer sets hooks of its own when it begins
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from glacierseg._version import __version__  # noqa: PLC0415
 
         typer.echo(f"glacierseg {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    context: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show details, and where warnings and errors come from.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only warnings and errors.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print lines and progress as JSON objects, one a line.")
+    ] = False,
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    if verbose and quiet:
+        raise typer.BadParameter("--verbose and --quiet exclude each other; give one of them")
+    _leave_garbled_messages_out()  # here, since typer sets hooks of its own when it begins
+    context.with_resource(shown(verbose=verbose, quiet=quiet, as_json=as_json))
+
+
+_GLOBAL = ("-v", "--verbose", "-q", "--quiet", "--json")
+_OWN_JSON = ("check", "models")
+"""Commands whose own --json prints a document."""
+
+
+def _options_first(words: list[str]) -> tuple[list[str], list[str]]:
+    """Tells the options of all commands, wherever they stand before a `--`, from the other words."""
+    end = words.index("--") if "--" in words else len(words)
+    command = next((word for word in words[:end] if word not in _GLOBAL), None)
+    first: list[str] = []
+    rest: list[str] = []
+    for number, word in enumerate(words[:end]):
+        kept = word == "--json" and command in _OWN_JSON and command in words[:number]
+        (first if word in _GLOBAL and not kept else rest).append(word)
+    return first, rest + words[end:]
 
 
 def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -231,32 +261,45 @@ def main() -> None:
     # Threads that wait for one another by spinning make training ten times slower as soon as anything else
     # wants a core; waiting asleep costs next to nothing on an idle machine. torch reads this when imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warnings.showwarning = _say_warning
-    # The same may happen again, to another scene or later; what the user asked of Python goes before.
-    warnings.filterwarnings("always", category=GlaciersegWarning, append=True)
+    first, rest = _options_first(sys.argv[1:])
+    sys.argv = [sys.argv[0], *first, *rest]
+    as_json = "--json" in first
     try:
-        app()
-    except GlaciersegError as error:
-        _fail(str(error))
-    except SystemExit as stop:
-        if stop.code == _INTERRUPTED:  # what typer makes of Ctrl-C
-            _fail("interrupted; the same command continues where it stopped", status=_INTERRUPTED)
-        raise
-    except RuntimeError as error:
-        # So ends the import of Lightning beside a torchvision (extra `zoo`) that was built for another torch.
-        if "torchvision::" not in str(error):
+        # typer prints wrong usage by itself, but not as JSON; then it returns the status instead of exiting.
+        if status := app(standalone_mode=not as_json):
+            sys.exit(status)
+    except BrokenPipeError:
+        sys.exit(1)
+    except (Exception, SystemExit) as error:
+        if (failure := _foreseen(error)) is None:
             raise
-        _fail(
+        if {"-v", "--verbose"} & set(first) and not isinstance(error, (SystemExit, _UsageError)):
+            traceback.print_exc()
+        fail(failure[0], as_json=as_json)
+        sys.exit(failure[1])
+
+
+def _foreseen(error: BaseException) -> tuple[str, int] | None:
+    """Returns the message and the exit status of a foreseeable failure; None for any other."""
+    message, status = None, 1
+    if isinstance(error, GlaciersegError):
+        message = str(error)
+    elif isinstance(error, _UsageError):
+        message, status = error.format_message(), error.exit_code
+    elif isinstance(error, SystemExit) and error.code == _INTERRUPTED:  # what typer makes of Ctrl-C
+        message, status = "interrupted; the same command continues where it stopped", _INTERRUPTED
+    elif isinstance(error, RuntimeError) and "torchvision::" in str(error):
+        # So ends the import of Lightning beside a torchvision (extra `zoo`) that was built for another torch.
+        message = (
             "torch and torchvision are of different builds; install both from one place, for CPUs alone with "
             "`pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu`"
         )
-    except MemoryError:
-        _fail("not enough memory; use smaller windows or batches, or a part of the scene")
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
+    elif isinstance(error, MemoryError):
+        message = "not enough memory; use smaller windows or batches, or a part of the scene"
+    elif isinstance(error, OSError):
         # A full disk or a vanished drive may strike anywhere.
-        _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    return None if message is None else (message, status)
 
 
 def _leave_garbled_messages_out() -> None:
@@ -276,20 +319,3 @@ def _error_hook(kind: type[BaseException], error: BaseException, trace: Tracebac
 def _ignored_hook(ignored: Any) -> None:
     if not issubclass(ignored.exc_type, UnicodeDecodeError):
         sys.__unraisablehook__(ignored)
-
-
-_show_elsewhere = warnings.showwarning
-
-
-def _say_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Shows a warning of ours as one line, without the place in the code that others come with."""
-    if issubclass(category, GlaciersegWarning):
-        sys.stderr.write(f"warning: {message}\n")
-    else:
-        _show_elsewhere(message, category, *where, **more)
-
-
-def _fail(message: str, status: int = 1) -> None:
-    one_line = " ".join(message.split())
-    sys.stderr.write(f"glacierseg: {one_line}\n")
-    sys.exit(status)

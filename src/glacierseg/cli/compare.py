@@ -1,11 +1,15 @@
 """Commands that compare: two masks, two runs, two dates."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from glacierseg import log
 from glacierseg.raster.outputs import TIFF, writes
+
+_log = logging.getLogger(__name__)
 
 Draws = Annotated[int, typer.Option("--bootstrap", help="Draws for the bounds of each difference.")]
 Confidence = Annotated[float, typer.Option(help="Of the bounds.")]
@@ -37,7 +41,6 @@ def compare(
 ) -> None:
     """Say whether mask B is better than mask A by more than noise."""
     from glacierseg.evaluate.paired import CHANGES, change_map, compare_masks  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.truth import IGNORE, load_truth, read_mask  # noqa: PLC0415
     from glacierseg.raster.warp import read_grid  # noqa: PLC0415
     from glacierseg.raster.write import write_json, write_raster  # noqa: PLC0415
@@ -50,7 +53,7 @@ def compare(
     if map_out is not None:
         tags = {"values": "; ".join(f"{value} {word}" for value, word in CHANGES.items())}
         write_raster(map_out, change_map(*masks), grid, bands=["change"], nodata=IGNORE, tags=tags)
-    _print_comparison(Talk(), found, None)
+    _print_comparison(found, None)
 
 
 @writes(out=(".json",))
@@ -67,7 +70,6 @@ def benchmark(
 ) -> None:
     """Say whether run B is better than run A by more than noise of the ground, on pixels that both test."""
     from glacierseg.experiment.benchmark import compare_runs  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
 
     differences = compare_runs(
@@ -82,34 +84,31 @@ def benchmark(
     )
     if out is not None:
         write_json(out, [one.to_dict() for one in differences])
-    talk = Talk()
     for one in differences:
         title = f"{one.b} less {one.a}, {one.stage}, {role} pixels of {', '.join(one.regions)}"
-        _print_comparison(talk, one.comparison, title)
-    talk.say(
+        _print_comparison(one.comparison, title)
+    _log.info(
         "The bounds are for other ground of this kind and these very networks; trained again, with another "
         "seed, each may move by as much as a small difference (docs/scores.md)"
     )
 
 
-def _print_comparison(talk: Any, found: Any, title: str | None) -> None:
-    from glacierseg.log import plain  # noqa: PLC0415
-
+def _print_comparison(found: Any, title: str | None) -> None:
     rows = [
         (
             name,
-            *(plain(value) for value in (one.a, one.b, one.difference, one.low, one.high, one.p)),
+            *(log.plain(value) for value in (one.a, one.b, one.difference, one.low, one.high, one.p)),
             "noise" if one.is_noise else "better" if one.difference > 0 else "worse",
         )
         for name, one in found.scores.items()
     ]
-    talk.table(title, ("score", "A", "B", "B - A", "low", "high", "p", "B is"), rows)
-    talk.say(
+    _log.info(log.table(title, ("score", "A", "B", "B - A", "low", "high", "p", "B is"), rows))
+    _log.info(
         f"{found.changed} of {found.pixels} pixels changed: {found.mended} mended, {found.spoilt} spoilt; "
         f"bounds hold with {found.confidence:.0%} ({found.draws} draws of {found.blocks} blocks of "
         f"{found.block_px} px)"
     )
-    talk.say(
+    _log.info(
         f"McNemar: {found.mcnemar:.1f}, p {found.mcnemar_p:.2g}, which takes pixels for independent; they "
         "are not, so believe the bounds"
     )
@@ -161,7 +160,6 @@ def change(
         write_change,
     )
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.log import Talk, plain  # noqa: PLC0415
 
     change_path(out, overwrite=overwrite)
     probabilities = None
@@ -189,11 +187,12 @@ def change(
         probabilities=probabilities,
     )
     path = write_change(found, out, overwrite=overwrite)
-    talk = Talk()
     for note in found.notes:
-        talk.say(f"note: {note}")
+        _log.info(f"note: {note}")
     record = found.to_dict()
-    talk.table("All glaciers", ("what", "value"), [(k, plain(v)) for k, v in record["total"].items()])
+    _log.info(
+        log.table("All glaciers", ("what", "value"), [(k, log.plain(v)) for k, v in record["total"].items()])
+    )
     shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
     if any(row["observed_share"] not in (None, 1) for row in record["glaciers"]):
         shown.append("observed_share")
@@ -202,17 +201,19 @@ def change(
     if found.bounds:
         shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]
     largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
-    talk.table(
-        f"The largest glaciers ({len(largest)} of {len(record['glaciers'])})",
-        shown,
-        [[plain(row.get(name)) for name in shown] for row in largest],
+    _log.info(
+        log.table(
+            f"The largest glaciers ({len(largest)} of {len(record['glaciers'])})",
+            shown,
+            [[log.plain(row.get(name)) for name in shown] for row in largest],
+        )
     )
-    talk.say(
+    _log.info(
         f"outlines taken to be off by {found.old_error_m:g} m (old) and {found.new_error_m:g} m (new); "
         f"written: {path}"
     )
     if found.bounds:
-        talk.say(
+        _log.info(
             f"expected areas and bounds are of calibrated probabilities, with {confidence:.0%} confidence on "
             "ground like that of validation, if the two dates err independently (docs/scores.md)"
         )

@@ -1,12 +1,16 @@
 """The command that turns a trained network into a file for other programs."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from glacierseg import log
 from glacierseg.cli.weights import Member, WeightsName, one_model
 from glacierseg.raster.outputs import writes
+
+_log = logging.getLogger(__name__)
 
 
 def add_export_command(app: typer.Typer) -> None:
@@ -47,12 +51,11 @@ def export(
 ) -> None:
     """Write a network for other programs: band values in, class probabilities out."""
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.predict.export import export_model  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
-    talk, folder = Talk(), one_model(model_dir, weights, member)
+    folder = one_model(model_dir, weights, member)
     named = None if weights is None else find_weights(weights)
     if named and window_px is None:
         window_px = named.window_px
@@ -65,7 +68,7 @@ def export(
             raise RequestError("--mask tells what int8 costs; give --int8-with SCENE too, or leave it out")
         if cost_on is not None:
             raise RequestError("--cost-on goes with --int8-with SCENE; give that too, or leave it out")
-        talk.say(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
+        _log.info(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
         return
     if to != "openvino":
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
@@ -75,7 +78,7 @@ def export(
     if named:
         fitted = [named.fit(one, force=True) for one in opened]
         for line in (line for one in fitted for line in one.warnings):
-            talk.warn(line)
+            _log.warning(line)
         opened = [one.scene for one in fitted]
     scene, *others = opened
     path, cost = quantize_model(
@@ -88,20 +91,22 @@ def export(
         prune_level=prune_level,
         truth_layer=truth_layer,
     )
-    talk.say(str(path))
-    talk.say(
+    _log.info(str(path))
+    _log.info(
         f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "
         f"{1 - cost.agreement:.3%} change class"
     )
     if cost.iou_float32 is None or cost.iou_int8 is None:
-        talk.say("what int8 costs in IoU is UNKNOWN: give the truth with --mask to learn it")
+        _log.info("what int8 costs in IoU is UNKNOWN: give the truth with --mask to learn it")
         return
-    talk.table(
-        None,
-        ("precision", "IoU"),
-        [
-            ("float32", f"{cost.iou_float32:.4f}"),
-            ("int8", f"{cost.iou_int8:.4f}"),
-            ("difference", f"{cost.iou_int8 - cost.iou_float32:+.4f}"),
-        ],
+    _log.info(
+        log.table(
+            None,
+            ("precision", "IoU"),
+            [
+                ("float32", f"{cost.iou_float32:.4f}"),
+                ("int8", f"{cost.iou_int8:.4f}"),
+                ("difference", f"{cost.iou_int8 - cost.iou_float32:+.4f}"),
+            ],
+        )
     )

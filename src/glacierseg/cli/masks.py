@@ -1,15 +1,18 @@
 """Commands that refine masks, and search how."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glacierseg import log
 from glacierseg.raster.outputs import TIFF, writes
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from glacierseg.log import Talk
     from glacierseg.refine.files import Pair, TuneReport
     from glacierseg.refine.parameters import RefineParameters
     from glacierseg.refine.pipeline import StepChange
@@ -67,7 +70,6 @@ def refine(
 ) -> None:
     """Refine a mask: merge, smooth, fill holes, remove fragments."""
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.refine.files import refine_file  # noqa: PLC0415
     from glacierseg.refine.parameters import preset_area_km2  # noqa: PLC0415
 
@@ -87,14 +89,13 @@ def refine(
         keep_cut_fragments=keep_cut_fragments,
         steps=None if steps is None else tuple(step.strip() for step in steps.split(",")),
     )
-    talk = Talk()
     if dem is not None and chosen.max_hole_slope_deg is None:
-        talk.say("note: --dem was not used; it is for --max-hole-slope-deg")
+        _log.info("note: --dem was not used; it is for --max-hole-slope-deg")
     if picture is not None:
         from glacierseg.report.steps_picture import draw_refinement_steps  # noqa: PLC0415
 
         draw_refinement_steps(mask, picture, chosen, dem=dem)
-    _print_changes(talk, refine_file(mask, out, chosen, dem=dem))
+    _print_changes(refine_file(mask, out, chosen, dem=dem))
 
 
 @writes(out=(".json",), plot=())
@@ -145,7 +146,6 @@ def tune(
     ] = None,
 ) -> None:
     """Search the refinement parameters that bring masks nearest to the truth."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.outlines import one_layer_each  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
     from glacierseg.refine.files import tune_files  # noqa: PLC0415
@@ -183,7 +183,7 @@ def tune(
         from glacierseg.report.tuning_surface import draw_tuning_surface  # noqa: PLC0415
 
         draw_tuning_surface(report.result, plot)
-    _print_tuning(Talk(), report)
+    _print_tuning(report)
 
 
 def _parameters(file: Path | None, **given: Any) -> "RefineParameters":
@@ -224,7 +224,7 @@ def _pairs(
     ]
 
 
-def _print_changes(talk: "Talk", changes: "Sequence[StepChange]") -> None:
+def _print_changes(changes: "Sequence[StepChange]") -> None:
     rows = [
         (
             change.step,
@@ -235,25 +235,24 @@ def _print_changes(talk: "Talk", changes: "Sequence[StepChange]") -> None:
         )
         for change in changes
     ]
-    talk.table(None, ("step", "fragments", "holes", "km2", "changed px"), rows)
+    _log.info(log.table(None, ("step", "fragments", "holes", "km2", "changed px"), rows))
 
 
-def _print_tuning(talk: "Talk", report: "TuneReport") -> None:
+def _print_tuning(report: "TuneReport") -> None:
     from dataclasses import asdict  # noqa: PLC0415
 
-    from glacierseg.log import plain  # noqa: PLC0415
     from glacierseg.refine.transfer import verdict  # noqa: PLC0415
 
     result = report.result
     for line in report.moved:
-        talk.say(line)
+        _log.info(line)
     searched = ("merge_distance_m", "smoothing", "iterations", "max_hole_km2", "min_area_km2")
     shown = (*searched, "iou", "f1", "area_error")
     ranked = result.ranked()
     rows = [
         (
             *(
-                "all" if name == "max_hole_km2" and row[name] is None else plain(row[name])
+                "all" if name == "max_hole_km2" and row[name] is None else log.plain(row[name])
                 for name in searched
             ),
             *(f"{row[name]:.4f}" for name in ("iou", "f1")),
@@ -261,30 +260,39 @@ def _print_tuning(talk: "Talk", report: "TuneReport") -> None:
         )
         for row in ranked[:SHOWN_ROWS]
     ]
-    talk.table(f"the best {len(rows)} of {len(ranked)} combinations by {result.objective}", shown, rows)
-    talk.say(
+    _log.info(
+        log.table(f"the best {len(rows)} of {len(ranked)} combinations by {result.objective}", shown, rows)
+    )
+    _log.info(
         f"IoU {result.raw_iou:.4f} raw, {result.best_iou:.4f} with the best of {len(ranked)} combinations:"
     )
-    talk.table(
-        None,
-        ("parameter", "value"),
-        [
-            (key, ",".join(value) if isinstance(value, tuple) else plain(value))
-            for key, value in asdict(result.best).items()
-        ],
+    _log.info(
+        log.table(
+            None,
+            ("parameter", "value"),
+            [
+                (key, ",".join(value) if isinstance(value, tuple) else log.plain(value))
+                for key, value in asdict(result.best).items()
+            ],
+        )
     )
-    talk.table(
-        "raw and refined with these",
-        ("region", "use", "IoU raw", "refined", "F1 raw", "refined", "area raw", "refined"),
-        [
-            (
-                gain.region,
-                gain.use,
-                *(f"{value:.4f}" for value in (gain.raw.iou, gain.refined.iou, gain.raw.f1, gain.refined.f1)),
-                *(f"{value:+.1%}" for value in (gain.raw.area_error, gain.refined.area_error)),
-            )
-            for gain in report.gains
-        ],
+    _log.info(
+        log.table(
+            "raw and refined with these",
+            ("region", "use", "IoU raw", "refined", "F1 raw", "refined", "area raw", "refined"),
+            [
+                (
+                    gain.region,
+                    gain.use,
+                    *(
+                        f"{value:.4f}"
+                        for value in (gain.raw.iou, gain.refined.iou, gain.raw.f1, gain.refined.f1)
+                    ),
+                    *(f"{value:+.1%}" for value in (gain.raw.area_error, gain.refined.area_error)),
+                )
+                for gain in report.gains
+            ],
+        )
     )
     for line in verdict(report.gains, result.objective):
-        talk.say(line)
+        _log.info(line)

@@ -1,9 +1,14 @@
 """Commands that draw outlines and make an inventory of them."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from glacierseg import log
+
+_log = logging.getLogger(__name__)
 
 
 def add_outline_commands(app: typer.Typer) -> None:
@@ -36,7 +41,6 @@ def vectorize(
     ] = False,
 ) -> None:
     """Draw the outlines of a mask: layers `raw` and `smooth`, and others on request."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.vectors.polygons import draw_outlines  # noqa: PLC0415
 
     if layers is not None:
@@ -55,11 +59,10 @@ def vectorize(
         threshold=threshold,
         overwrite=overwrite,
     )
-    talk = Talk()
     if probability is not None and "contour" not in wanted:
-        talk.say("note: --probability was not used; it is for the layer contour, which --contour adds")
+        _log.info("note: --probability was not used; it is for the layer contour, which --contour adds")
     for name, total in totals.items():
-        talk.say(
+        _log.info(
             f"{out}: {name}: {total.outlines} outline{'s' * (total.outlines != 1)}, {total.area_km2:.3f} km2"
         )
 
@@ -108,7 +111,6 @@ def inventory(
     """Divide ice bodies into glaciers and write their inventory: attributes, hypsometry, links."""
     from glacierseg.inventory.basins import BasinRules  # noqa: PLC0415
     from glacierseg.inventory.files import make_inventory  # noqa: PLC0415
-    from glacierseg.log import Talk, plain  # noqa: PLC0415
 
     made = make_inventory(
         source,
@@ -134,15 +136,15 @@ def inventory(
         ),
         overwrite=overwrite,
     )
-    talk, table = Talk(), made.glaciers
+    table = made.glaciers
     for note in made.notes:
-        talk.say(f"note: {note}")
+        _log.info(f"note: {note}")
     total = f"{table['area_km2'].sum():.3f}"
     if "uncertainty_km2" in table:
         total += f" +- {table['uncertainty_km2'].sum():.3f}"
     glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
     bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
-    talk.say(f"{out}: {glaciers} from {bodies}, {total} km2")
+    _log.info(f"{out}: {glaciers} from {bodies}, {total} km2")
     shown = [
         name
         for name in ("inv_id", "area_km2", "zmin_m", "zmax_m", "slope_deg", "aspect_dir", "divides")
@@ -150,8 +152,8 @@ def inventory(
     ]
     largest = table[shown].head(10).round({"area_km2": 3, "zmin_m": 0, "zmax_m": 0, "slope_deg": 1})
     rows = [
-        [plain(None if value != value else value) for value in row]  # noqa: PLR0124  (NaN)
+        [log.plain(None if value != value else value) for value in row]  # noqa: PLR0124  (NaN)
         for row in largest.astype(object).where(largest.notna(), None).itertuples(index=False)
     ]
     if rows:
-        talk.table("the largest", shown, rows)
+        _log.info(log.table("the largest", shown, rows))

@@ -1,16 +1,19 @@
 """The command that predicts scenes."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from glacierseg import log
 from glacierseg.cli.prepare import split_names
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from glacierseg.log import Talk
     from glacierseg.predict.calibration import Calibration
     from glacierseg.predict.members import Ensemble
     from glacierseg.raster.scene import Scene
@@ -121,7 +124,6 @@ def predict(
     """Predict scenes whole: <scene>_probability.tif and <scene>_mask.tif; again to go on where it stopped."""
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.evaluate.area_bounds import require_confidence  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.predict.cluster import connected  # noqa: PLC0415
     from glacierseg.predict.members import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
@@ -133,13 +135,12 @@ def predict(
     fitting: dict[str, Any] = {"sensor": sensor, "scale": scale, "offset": offset, "force": force}
     _check_usage(weights, more, fitting, precision, halo_px)
     _check_names(scenes)
-    talk = Talk()
     named = None if weights is None else find_weights(weights)
     folders = [*(named.folders if named else ()), *([model_dir] if model_dir else ()), *(more or ())]
     ensemble = load_ensemble(folders, prune_level=prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
     opened = [open_scene(path, bands=split_names(band_names), nodata=nodata) for path in scenes]
-    opened, unlike = _fitted(talk, named, ensemble, folders, opened, fitting)
+    opened, unlike = _fitted(named, ensemble, folders, opened, fitting)
     default = named.card.threshold if named else 0.5
     settings: dict[str, Any] = {
         "window_px": named.window_px if named and window_px is None and not halo_px else window_px,
@@ -147,7 +148,7 @@ def predict(
         "halo_px": halo_px,
         "batch_size": batch_size,
         "threshold": default if threshold is None else threshold,
-        "symmetries": _symmetric(talk, named, symmetries),
+        "symmetries": _symmetric(named, symmetries),
         "engine": engine,
         "precision": precision,
         "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
@@ -162,24 +163,24 @@ def predict(
         settings["calibration"] = own.scale
     if named:
         settings["tags"] = named.tags
-    opened = opened if again else _unfinished(talk, ensemble, opened, out, settings)
+    opened = opened if again else _unfinished(ensemble, opened, out, settings)
     if not opened:
         return
     if halo_px:
-        _say_agreement(talk, ensemble, opened, settings)
+        _say_agreement(ensemble, opened, settings)
     with (
         connected(dask, workers) as cluster,
         submitted(cluster, folders, opened, out, prune_level=prune_level, **settings) as shares,
     ):
         for number, scene in enumerate(opened):
-            with talk.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
+            with log.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
                 if shares:
                     shares[number].wait(progress)
                 files = predict_scene(ensemble, scene, out, again=again, progress=progress, **settings)
-            talk.say(str(files.probability))
-            talk.say(str(files.mask))
+            _log.info(str(files.probability))
+            _log.info(str(files.mask))
             if not isinstance(own, str):
-                _say_area(talk, own, files.probability, confidence, unlike=scene.name in unlike)
+                _say_area(own, files.probability, confidence, unlike=scene.name in unlike)
 
 
 def _check_usage(
@@ -210,7 +211,6 @@ def _check_names(scenes: list[Path]) -> None:
 
 
 def _fitted(
-    talk: "Talk",
     named: "Weights | None",
     ensemble: "Ensemble",
     folders: list[Path],
@@ -227,13 +227,12 @@ def _fitted(
         asked = {key: value for key, value in fitting.items() if key != "sensor"}
         fitted = [fit_own(known, ensemble.matching_scene(scene), **asked) for scene in scenes]
     for line in (line for one in fitted for line in one.warnings):
-        talk.warn(line)
+        _log.warning(line)
     matching = [ensemble.matching_scene(one.scene) for one in fitted]
     return matching, {one.scene.name for one in fitted if one.warnings}
 
 
 def _unfinished(
-    talk: "Talk",
     ensemble: "Ensemble",
     scenes: "list[Scene]",
     out: Path,
@@ -248,16 +247,16 @@ def _unfinished(
         if files is None:
             left.append(scene)
         else:
-            talk.say(f"{files.probability}: is there, made with the same; --again predicts it anew")
+            _log.info(f"{files.probability}: is there, made with the same; --again predicts it anew")
     return left
 
 
-def _symmetric(talk: "Talk", named: "Weights | None", asked: bool | None) -> bool:
+def _symmetric(named: "Weights | None", asked: bool | None) -> bool:
     if asked is not None:
         return asked
     if named is None or not named.card.symmetries:
         return False
-    talk.say(
+    _log.info(
         f"{named.name}: mean over the eight symmetries, as its card says; --no-symmetries is several times "
         "faster"
     )
@@ -282,25 +281,21 @@ def _own_calibration(model: "Path | Weights", settings: dict[str, Any]) -> "Cali
     return known
 
 
-def _say_agreement(
-    talk: "Talk", ensemble: "Ensemble", scenes: "list[Scene]", settings: dict[str, Any]
-) -> None:
+def _say_agreement(ensemble: "Ensemble", scenes: "list[Scene]", settings: dict[str, Any]) -> None:
     from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
 
     of_files = {"dtype", "calibration", "tags"}
     compared = {key: value for key, value in settings.items() if key not in of_files}
     for scene in scenes:
-        talk.say(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
+        _log.info(f"{scene.name}: {halo_agreement(ensemble, scene, **compared)}")
 
 
-def _say_area(
-    talk: "Talk", calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool
-) -> None:
+def _say_area(calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool) -> None:
     from glacierseg.errors import RasterError  # noqa: PLC0415
     from glacierseg.evaluate.probability import predicted_area  # noqa: PLC0415
 
     if unlike:
-        talk.say(
+        _log.info(
             "no bounds of its glacier area, for the scene is unlike the ground of the calibration (see the "
             "warnings above)"
         )
@@ -309,10 +304,10 @@ def _say_area(
         bounds = predicted_area(probability, calibration, confidence)
     except RasterError as error:
         # The map itself is whole and right, so this is no failure.
-        talk.say(f"no bounds of its glacier area: {error}")
+        _log.info(f"no bounds of its glacier area: {error}")
         return
     if bounds:
-        talk.say(
+        _log.info(
             f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
             f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
             "(docs/uncertainty.md)"

@@ -1,12 +1,18 @@
 """The commands that look at data and prepare them."""
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from glacierseg import log
+from glacierseg.cli.output import show
+
+_log = logging.getLogger(__name__)
 
 Out = Annotated[Path, typer.Option("--out", help="The GeoTIFF to write.")]
 Like = Annotated[Path, typer.Option(help="A raster on the wanted grid.")]
@@ -36,11 +42,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check whether a scene and its truth can be used; exit status 0 when they can, 1 when not."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.check import check_scene, is_usable  # noqa: PLC0415
 
-    talk = Talk()
-    with talk.bar("checking") as progress:
+    with log.bar("checking") as progress:
         results = check_scene(
             scenes,
             mask,
@@ -54,10 +58,10 @@ def check(
         sys.stdout.write(json.dumps([asdict(result) for result in results], indent=2) + "\n")
     else:
         rows = [(result.status, result.name, result.message) for result in results]
-        talk.table(None, ("", "check", "found"), rows)
+        show(log.table(None, ("", "check", "found"), rows))
         for result in results:
             if result.fix and result.status != "passed":
-                talk.say(f"{result.name}: {result.fix}")
+                show(f"{result.name}: {result.fix}")
     if not is_usable(results):
         raise typer.Exit(1)
 
@@ -74,13 +78,11 @@ def align(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Bring a raster onto the grid of another one."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.prepare import align_raster  # noqa: PLC0415
 
-    talk = Talk()
-    with talk.bar("aligning") as progress:
+    with log.bar("aligning") as progress:
         align_raster(source, like, out, resampling=resampling, compress=not uncompressed, progress=progress)
-    talk.say(str(out))
+    _log.info(str(out))
 
 
 @prepare.command()
@@ -98,11 +100,9 @@ def rasterize(
     ] = 0.0,
 ) -> None:
     """Burn outlines into a mask."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.prepare import rasterize_file  # noqa: PLC0415
 
-    talk = Talk()
-    with talk.bar("rasterizing") as progress:
+    with log.bar("rasterizing") as progress:
         rasterize_file(
             outlines,
             like,
@@ -113,7 +113,7 @@ def rasterize(
             ignore_rim_m=ignore_rim_m,
             progress=progress,
         )
-    talk.say(str(out))
+    _log.info(str(out))
 
 
 @prepare.command()
@@ -133,15 +133,13 @@ def normalize(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Bring every band to 0-255 by ranges measured once."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.prepare import normalize_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
-    talk = Talk()
     given = split_names(names)
     outside: list[str] = []
     how = "reused as stored in" if ranges.exists() else "measured and stored in"
-    with talk.bar("normalizing") as progress:
+    with log.bar("normalizing") as progress:
         normalize_scene(
             open_scene(scene, bands=given),
             out,
@@ -154,7 +152,7 @@ def normalize(
             progress=progress,
             say=outside.append,
         )
-    talk.say("; ".join([f"{out}, ranges {how} {ranges}", *outside]))
+    _log.info("; ".join([f"{out}, ranges {how} {ranges}", *outside]))
 
 
 @prepare.command()
@@ -166,12 +164,10 @@ def select(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Write some bands as a scene of their own."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.prepare import select_bands  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
-    talk = Talk()
-    with talk.bar("selecting") as progress:
+    with log.bar("selecting") as progress:
         select_bands(
             open_scene(scene, bands=split_names(names)),
             split_names(bands) or [],
@@ -179,7 +175,7 @@ def select(
             compress=not uncompressed,
             progress=progress,
         )
-    talk.say(str(out))
+    _log.info(str(out))
 
 
 @prepare.command()
@@ -211,11 +207,9 @@ def stack(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.prepare import stack_rasters  # noqa: PLC0415
 
-    talk = Talk()
-    with talk.bar("stacking") as progress:
+    with log.bar("stacking") as progress:
         stack_rasters(
             files,
             out,
@@ -232,7 +226,7 @@ def stack(
             compress=not uncompressed,
             progress=progress,
         )
-    talk.say(str(out))
+    _log.info(str(out))
 
 
 def split_names(listed: str | None) -> list[str] | None:

@@ -1,9 +1,12 @@
 """Commands for what a run found: its page and its figures."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+_log = logging.getLogger(__name__)
 
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
@@ -16,10 +19,9 @@ def add_report_commands(app: typer.Typer) -> None:
 
 def report(run_dir: RunDir) -> None:
     """Write the report of a run again."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.report import write_report  # noqa: PLC0415
 
-    Talk().say(f"report: {write_report(run_dir)}")
+    _log.info(f"report: {write_report(run_dir)}")
 
 
 def figures(
@@ -30,9 +32,7 @@ def figures(
     ] = "png",
 ) -> None:
     """Write the figures of a run, for papers and talks."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.report.figures import write_figures  # noqa: PLC0415
 
-    talk = Talk()
     for path in write_figures(run_dir, out, kind=format_):
-        talk.say(f"figure: {path}")
+        _log.info(f"figure: {path}")

@@ -1,12 +1,16 @@
 """Commands that measure: scores of masks, importance of bands."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from glacierseg import log
 from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
 from glacierseg.raster.outputs import writes
+
+_log = logging.getLogger(__name__)
 
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 
@@ -52,7 +56,6 @@ def evaluate(
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.evaluate.files import evaluate_file_in_detail  # noqa: PLC0415
     from glacierseg.evaluate.words import detail_tables  # noqa: PLC0415
-    from glacierseg.log import Talk, plain  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
 
     layers = {}
@@ -81,9 +84,8 @@ def evaluate(
         model_dir=model,
     )
     write_json(out, detail.to_dict())
-    talk = Talk()
     for title, columns, rows in detail_tables(detail):
-        talk.table(title, columns, [[plain(cell) for cell in row] for row in rows])
+        _log.info(log.table(title, columns, [[log.plain(cell) for cell in row] for row in rows]))
 
 
 @writes(out=(".csv",), plot=())
@@ -121,7 +123,6 @@ def bands(
         write_importance,
     )
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
@@ -135,13 +136,13 @@ def bands(
         from glacierseg.report.save import require_picture  # noqa: PLC0415
 
         require_picture(plot)
-    talk, chosen = Talk(), MEASURES if measure == "all" else (measure,)
+    chosen = MEASURES if measure == "all" else (measure,)
     opened = [open_scene(path) for path in scenes]
     if weights is not None:
         fitted = [find_weights(weights).fit(scene, force=True) for scene in opened]
         opened = [own.scene for own in fitted]
         for line in (line for own in fitted for line in own.warnings):
-            talk.warn(line)
+            _log.warning(line)
     found = measure_scenes(
         folder,
         list(zip(opened, mask, strict=True)),
@@ -158,15 +159,17 @@ def bands(
         + [f"{own[e.band].importance:.4f}, {own[e.band].rank_in_words()}" for own in others.values()]
         for e in ranked
     ]
-    talk.table(None, ("rank", "band", "importance", "spread", *(f"{m}, rank" for m in others)), rows)
+    _log.info(
+        log.table(None, ("rank", "band", "importance", "spread", *(f"{m}, rank" for m in others)), rows)
+    )
     best = top_bands(ranked, top, [e.band for e in ranked])
-    talk.say(f"best bands by {chosen[0]}: {', '.join(best)}")
+    _log.info(f"best bands by {chosen[0]}: {', '.join(best)}")
     if empty := unmeasured_message(ranked, top):
-        talk.warn(empty)
+        _log.warning(empty)
     if tie := tie_message(ranked, top):
-        talk.say(f"a close choice: {tie}")
+        _log.info(f"a close choice: {tie}")
     for agreement in agreement_of(found, top):
-        talk.say(agreement.in_words())
+        _log.info(agreement.in_words())
     if plot is not None:
         from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415
         from glacierseg.report.save import save_figure  # noqa: PLC0415

@@ -1,13 +1,18 @@
 """Commands about weights that come with the package, and the option that names them."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from glacierseg import log
+from glacierseg.cli.output import show
 from glacierseg.cli.prepare import split_names
 from glacierseg.raster.outputs import writes
+
+_log = logging.getLogger(__name__)
 
 WeightsName = Annotated[
     str | None,
@@ -66,7 +71,6 @@ def models(
     """List the trained weights that `predict --weights NAME` takes."""
     from json import dumps  # noqa: PLC0415
 
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.weights import find_weights, list_weights  # noqa: PLC0415
     from glacierseg.weights.words import (  # noqa: PLC0415
         COLUMNS,
@@ -82,17 +86,16 @@ def models(
         entries = [as_dict(weights) for weights in found]
         typer.echo(dumps(entries[0] if name else entries, indent=2, ensure_ascii=False))
         return
-    talk = Talk()
     if name:
         lines = card_lines(found[0])
     elif found:
-        talk.table(None, COLUMNS, table_rows(found))
+        show(log.table(None, COLUMNS, table_rows(found)))
         lines = [line for weights in found for line in summary_lines(weights)]
         lines.append("`glacierseg models NAME` shows a whole card")
     else:
         lines = [NONE]
     for line in lines:
-        talk.say(line)
+        show(line)
 
 
 @writes(out=None)
@@ -116,19 +119,17 @@ def pack(
     ] = "float16",
 ) -> None:
     """Pack trained models as weights under a name: small, checked, with a card."""
-    from glacierseg.log import Talk  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
     from glacierseg.weights.pack import pack_weights, read_facts  # noqa: PLC0415
 
     opened = [open_scene(path, bands=split_names(band_names)) for path in _files(scenes)]
     packed = pack_weights(model_dirs, name, read_facts(facts), opened, out, storage=storage)
-    talk = Talk()
-    talk.say(
+    _log.info(
         f"{packed.weights.folder}: {packed.weights.megabytes:.1f} MB; stored as {storage}, a probability "
         f"changes by {packed.largest_change:.4f} at most on {packed.windows} windows of {len(opened)} scenes"
     )
     for band in packed.weights.card.bands:
-        talk.say(f"{band.in_words}: {band.unit}, {band.values.in_words}")
+        _log.info(f"{band.in_words}: {band.unit}, {band.values.in_words}")
 
 
 def _files(asked: Sequence[str]) -> list[Path]:

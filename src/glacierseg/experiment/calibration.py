@@ -1,5 +1,6 @@
 """The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,6 @@ from glacierseg.evaluate.reliability import (
     reliability_table,
 )
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
-from glacierseg.log import Talk
 from glacierseg.predict.calibration import (
     Calibration,
     LogitScale,
@@ -40,6 +40,8 @@ from glacierseg.raster.probability import probability_strips
 from glacierseg.runs.folder import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
 
+_log = logging.getLogger(__name__)
+
 PROBABILITY_COLUMNS = (
     "ece", "brier", "ece_calibrated", "brier_calibrated",
     "area_km2_expected", "area_km2_lower", "area_km2_upper",
@@ -50,7 +52,7 @@ RELIABILITY_COLUMNS = ("region", "role", "kind", "lower", "upper", "pixels", "co
 
 
 def calibrate(
-    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
+    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder
 ) -> None:
     """Calibrates a network's probabilities on validation pixels, unless scores with it are there.
 
@@ -62,9 +64,9 @@ def calibrate(
         model: The network's section.
         studied: The regions.
         folder: Holds the network and its probabilities.
-        talk: Where to say what happens.
     """
     if folder.scores.exists():
+        _log.debug("calibrated and scored already")
         return
     patch_px = model.resolved_patch_px
     truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
@@ -74,17 +76,17 @@ def calibrate(
             symmetries=config.prediction.symmetries,
         )
     except TruthError as error:
-        talk.say(f"not calibrated: {error}")
+        _log.info(f"not calibrated: {error}")
         return
     store_calibration(folder.path, found)
-    talk.say(
+    _log.info(
         f"calibration: temperature {found.scale.temperature:.2f}, bias {found.scale.bias:+.2f}, "
         f"validation ECE {found.ece_before:.4f} -> {found.ece_after:.4f}"
     )
     if found.scale.at_bound:
-        talk.say("its temperature is at a bound, so no area bounds are given")
+        _log.info("its temperature is at a bound, so no area bounds are given")
     if found.dispersion.blocks < ENOUGH_BLOCKS:
-        talk.say(
+        _log.info(
             f"area bounds rest on ground worth {found.dispersion.blocks:.1f} blocks, so they are wide; "
             f"give more ground the role validate ({ENOUGH_BLOCKS} blocks or more)"
         )

@@ -1,14 +1,15 @@
 """The data checklist at the start of a run."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg import log
 from glacierseg.errors import DataError
 from glacierseg.experiment.regions import StudyRegion
-from glacierseg.log import Talk
 from glacierseg.raster.check import check_overlap, check_scene
 from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.grid import Grid
@@ -16,26 +17,28 @@ from glacierseg.raster.write import write_json
 from glacierseg.runs.folder import RunFolder
 from glacierseg.settings import RunConfig
 
+_log = logging.getLogger(__name__)
 
-def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunFolder, talk: Talk) -> None:
+
+def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunFolder) -> None:
     """Checks every scene and its truth, says what is doubtful and stores it, unless that is done.
 
     Args:
         config: The run's configuration.
         studied: The regions.
         folder: Where `checks.json` is stored.
-        talk: Where to say what happens.
 
     Raises:
         DataError: A check failed.
     """
     stored = folder.path / "checks.json"
     if stored.exists():
+        _log.debug("the regions are checked already")
         return
     patch_px = max(model.resolved_patch_px for model in config.models)
     found: dict[str, tuple[CheckResult, ...]] = {}
     for region in config.regions:
-        with talk.bar(f"checking {region.name}") as progress:
+        with log.bar(f"checking {region.name}") as progress:
             found[region.name] = check_scene(
                 region.scene,
                 region.truth,
@@ -54,7 +57,8 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
             if fatal:
                 raise DataError(f"region {name}: {line}")
             if result.status != "passed":
-                talk.about(f"check {name}").say(line)
+                with log.about(f"check {name}"):
+                    _log.info(line)
     write_json(stored, {name: [asdict(result) for result in results] for name, results in found.items()})
 
 

@@ -1,5 +1,6 @@
 """The stage that measures band importance and chooses the best few bands."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 from torch import nn
@@ -28,11 +29,12 @@ from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patc
 from glacierseg.data.split import Role
 from glacierseg.errors import RequestError
 from glacierseg.experiment.regions import StudyRegion
-from glacierseg.log import Talk
 from glacierseg.raster.scene import Scene
 from glacierseg.runs.folder import ModelFolder
 from glacierseg.settings import BandsConfig
 from glacierseg.training.checkpoint import ModelCard, load_model
+
+_log = logging.getLogger(__name__)
 
 PATCHES = 128
 """Enough for a stable mean of gradients, evenly over all regions."""
@@ -43,7 +45,7 @@ _STEPS, _REPEATS = 8, 2
 
 
 def choose_top_bands(
-    config: BandsConfig, network: str, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
+    config: BandsConfig, network: str, studied: Sequence[StudyRegion], folder: ModelFolder
 ) -> tuple[str, ...]:
     """Measures band importance, unless that is done, and returns the bands to train on again.
 
@@ -52,32 +54,33 @@ def choose_top_bands(
         network: The network's name.
         studied: The regions.
         folder: Folder of the network that was trained on all bands.
-        talk: Where to say what is chosen and how far the measures agree.
 
     Raises:
         BandError: A preset names bands that are not there.
     """
     scene = studied[0].region.scene
     bands, preset = scene.band_names, bands_of_preset(config, network, scene)
-    if not folder.importance.exists():
-        write_importance(folder.importance, _measure(config, studied, folder, talk))
+    if folder.importance.exists():
+        _log.debug("band importance is measured already")
+    else:
+        write_importance(folder.importance, _measure(config, studied, folder))
     measures = read_measures(folder.importance)
     measured = next(iter(measures.values()))
     _draw(measures, config.top, network, folder)
     best = top_bands(measured, config.top, bands)
-    talk.say(f"best bands by {next(iter(measures))}: {', '.join(best)}")
+    _log.info(f"best bands by {next(iter(measures))}: {', '.join(best)}")
     if empty := unmeasured_message(measured, config.top):
-        talk.warn(empty)
+        _log.warning(empty)
     if tie := tie_message(measured, config.top):
-        talk.say(f"a close choice: {tie}")
+        _log.info(f"a close choice: {tie}")
     for agreement in agreement_of(measures, config.top):
-        talk.say(f"{agreement.in_words()}")
+        _log.info(agreement.in_words())
     if preset is not None:
         shared = len(set(preset) & set(best))
-        talk.say(f"bands of the preset: {', '.join(preset)}; {shared} of them are among the measured best")
+        _log.info(f"bands of the preset: {', '.join(preset)}; {shared} of them are among the measured best")
         return preset
     if config.top_preset is not None:
-        talk.say(f"the preset has no bands for {network}; it gets the measured ones")
+        _log.info(f"the preset has no bands for {network}; it gets the measured ones")
     return best
 
 
@@ -102,9 +105,7 @@ def bands_of_preset(config: BandsConfig, network: str, scene: Scene) -> tuple[st
     return tuple(band for band in scene.band_names if band in chosen)
 
 
-def _measure(
-    config: BandsConfig, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
-) -> Measures:
+def _measure(config: BandsConfig, studied: Sequence[StudyRegion], folder: ModelFolder) -> Measures:
     """Measures on training pixels what chooses the bands, and, if there is room, the rest as a check."""
     network, card = load_model(folder.path)
     if config.measure == "gradient":
@@ -125,9 +126,9 @@ def _measure(
     for role in ("validate", "train"):
         places = _places(card, studied, role, _affordable(others, len(card.bands)))
         if len(places) > 1:
-            talk.say(f"checking band importance on {len(places)} patches of {role} pixels")
+            _log.info(f"checking band importance on {len(places)} patches of {role} pixels")
             return found | dict(_on(network, card, studied, role, places, others))
-    talk.say("too few patches with glacier to check band importance")
+    _log.info("too few patches with glacier to check band importance")
     return found
 
 

@@ -1,11 +1,12 @@
 """The stage that predicts whole scenes with a trained network."""
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from glacierseg import log
 from glacierseg.experiment.regions import StudyRegion
-from glacierseg.log import Talk
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
@@ -14,15 +15,18 @@ from glacierseg.runs.folder import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.training.checkpoint import load_model
 
+_log = logging.getLogger(__name__)
+
 
 def predict_regions(
-    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder, talk: Talk
+    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder
 ) -> None:
     """Predicts the whole scene of every region that has no prediction yet."""
     wanted = [
         s for s in studied if not (folder.mask(s.name).exists() and folder.probability(s.name).exists())
     ]
     if not wanted:
+        _log.debug("every region is predicted already")
         return
     network, card = load_model(folder.path, prune_level=model.prune_level)
     spent = read_json(folder.timings) if folder.timings.exists() else {"prediction_s": 0.0, "predicted_px": 0}
@@ -45,8 +49,8 @@ def predict_regions(
         }
         if halo_px:
             scene = study.region.scene.select(card.bands)
-            talk.say(f"{study.name}: {halo_agreement(Ensemble((network,), (card,)), scene, **how)}")
-        with talk.bar(f"predicting {study.name}", grid.height * grid.width) as progress:
+            _log.info(f"{study.name}: {halo_agreement(Ensemble((network,), (card,)), scene, **how)}")
+        with log.bar(f"predicting {study.name}", grid.height * grid.width) as progress:
             predict_scene(
                 network,
                 study.region.scene,

@@ -1,5 +1,6 @@
 """The stages after prediction: refinement tuned on validation pixels, and outlines."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import cast
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 
 from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
 from glacierseg.inventory.files import make_inventory
-from glacierseg.log import Talk
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
@@ -22,13 +22,14 @@ from glacierseg.runs.folder import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.vectors.polygons import vectorize_mask
 
+_log = logging.getLogger(__name__)
+
 
 def refine_regions(
     config: RunConfig,
     studied: Sequence[StudyRegion],
     folder: ModelFolder,
     model: ModelConfig | None,
-    talk: Talk,
 ) -> None:
     """Tunes the refinement on validation pixels and applies it to every region, unless that is done.
 
@@ -41,10 +42,10 @@ def refine_regions(
         folder: Holds the predicted masks.
         model: The network, whose patch size decides on the validation pixels of the random split; None for
             the threshold rule.
-        talk: Where to say what happens.
     """
     patch_px = (model or config.models[0]).resolved_patch_px
     if folder.refinement.exists():
+        _log.debug("refinement is tuned already")
         record = read_json(folder.refinement)
     else:
         truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
@@ -72,9 +73,9 @@ def refine_regions(
         gains = _gains(studied, folder, truths)
         record["gains"] = [finite(gain.to_dict()) for gain in gains]
         write_json(folder.refinement, record)
-        talk.say(f"refinement: validation IoU {record['raw_iou']:.4f} raw, {record['best_iou']:.4f} refined")
+        _log.info(f"refinement: validation IoU {record['raw_iou']:.4f} raw, {record['best_iou']:.4f} refined")
         for line in verdict(gains, config.refinement.objective):
-            talk.say(f"refinement: {line.replace('untouched region', 'test region')}")
+            _log.info(f"refinement: {line.replace('untouched region', 'test region')}")
 
 
 def _tune(
@@ -137,9 +138,7 @@ def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
             )
 
 
-def write_inventories(
-    config: RunConfig, folder: ModelFolder, talk: Talk, names: Collection[str] | None = None
-) -> None:
+def write_inventories(config: RunConfig, folder: ModelFolder, names: Collection[str] | None = None) -> None:
     """Writes the inventory of the refined mask of every region that shall have one and has none yet.
 
     Truth in the form of outlines is what its glaciers are linked to. Divides follow the terrain, or the truth
@@ -148,7 +147,6 @@ def write_inventories(
     Args:
         config: The run's configuration.
         folder: Holds the refined masks.
-        talk: Where to say what happens.
         names: Of the regions that have a mask; all when None.
     """
     for region in config.regions:
@@ -171,4 +169,4 @@ def write_inventories(
             prefix=region.name,
         )
         for note in made.notes:
-            talk.say(f"inventory of {region.name}: {note}")
+            _log.info(f"inventory of {region.name}: {note}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from glacierseg import log
 from glacierseg.data.patches import Patch, Region, covered_pixels, place_patches
 from glacierseg.data.split import (
     NO_ROLE,
@@ -17,7 +18,6 @@ from glacierseg.data.split import (
 )
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
-from glacierseg.log import Talk
 from glacierseg.raster.bounds import may_meet
 from glacierseg.raster.footprint import area_on_grid
 from glacierseg.raster.grid import name_of_crs
@@ -73,16 +73,13 @@ def open_sources(config: RunConfig) -> dict[str, Scene]:
     }
 
 
-def choose_bands(
-    config: RunConfig, sources: dict[str, Scene], folder: RunFolder, talk: Talk
-) -> dict[str, Scene]:
+def choose_bands(config: RunConfig, sources: dict[str, Scene], folder: RunFolder) -> dict[str, Scene]:
     """Makes the bands of a recipe, takes those that are asked for, and makes sure that all regions have them.
 
     Args:
         config: The run's configuration.
         sources: From `open_sources`.
         folder: Where the bands of a recipe are stored.
-        talk: Where to say what happens.
 
     Raises:
         BandError: A scene lacks a band that is asked for, or has other bands than the first region.
@@ -94,7 +91,7 @@ def choose_bands(
         if config.bands.recipe is not None:
             made = folder.scene(region.name)
             if not made.exists():
-                with talk.bar(f"making bands of {region.name}") as progress:
+                with log.bar(f"making bands of {region.name}") as progress:
                     stack_rasters(
                         region.scene,
                         made,

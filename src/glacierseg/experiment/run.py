@@ -1,11 +1,12 @@
 """The run: every stage for every network, each skipped when its result is already there."""
 
+import logging
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
+from glacierseg import log
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
@@ -16,7 +17,6 @@ from glacierseg.experiment.regions import StudyRegion, choose_bands, open_source
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
-from glacierseg.log import Talk
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
@@ -24,18 +24,19 @@ from glacierseg.runs.folder import ModelFolder, RunFolder
 from glacierseg.settings import ModelConfig, RunConfig, is_missing
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
+_log = logging.getLogger(__name__)
+
 THRESHOLD = "threshold"
 _MOST_LINES = 24
 SHOWN_SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
 
 
-def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None) -> Path:
+def run_experiment(config: RunConfig, out_dir: Path) -> Path:
     """Runs every stage of a configuration; continues where an earlier call stopped.
 
     Args:
         config: What to do.
         out_dir: The run's folder, made when missing.
-        talk: Where to say what happens; silent when None.
 
     Returns:
         The run's folder.
@@ -43,7 +44,6 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
     Raises:
         GlaciersegError: The data or the request is at fault.
     """
-    talk = talk or Talk(quiet=True)
     if find_processes().count > 1:
         raise RequestError(
             "`run` works in one process; train each network with `torchrun ... glacierseg train` into the "
@@ -51,18 +51,18 @@ def run_experiment(config: RunConfig, out_dir: Path, *, talk: Talk | None = None
         )
     folder = RunFolder(Path(out_dir))
     with folder.locked(), keeping(config.regions):
-        return _run(config, folder, talk)
+        return _run(config, folder)
 
 
-def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
-    studied, every_band = _begin(config, folder, talk)
+def _run(config: RunConfig, folder: RunFolder) -> Path:
+    studied, every_band = _begin(config, folder)
     _write_notices(config, folder, every_band)
     shown = _shown(config, studied)
     scored: list[tuple[str, str, Rows]] = []
     rule = folder.model(THRESHOLD, "all")
-    rule_talk = talk.about(THRESHOLD)
-    rule_talk.say(f"best rule on training pixels: {threshold_masks(studied, rule, shown)}")
-    scored.append((THRESHOLD, "all", _finish(config, shown, rule, None, rule_talk)))
+    with log.about(THRESHOLD):
+        _log.info(f"best rule on training pixels: {threshold_masks(studied, rule, shown)}")
+        scored.append((THRESHOLD, "all", _finish(config, shown, rule, None)))
     for model in config.models:
         best: tuple[str, ...] = ()
         for bands in ("all", "top6"):
@@ -70,13 +70,13 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
                 continue
             own = folder.model(model.name, bands)
             selected = every_band if bands == "all" else best
-            own_talk = talk.about(f"{model.name} {bands}")
-            train(config, model, studied, own, bands=selected, talk=own_talk)
-            predict_regions(config, model, shown, own, own_talk)
-            calibrate(config, model, studied, own, own_talk)
-            if bands == "all" and 0 < config.bands.top < len(every_band):
-                best = choose_top_bands(config.bands, model.name, studied, own, own_talk)
-            scored.append((model.name, bands, _finish(config, shown, own, model, own_talk)))
+            with log.about(f"{model.name} {bands}"):
+                train(config, model, studied, own, bands=selected)
+                predict_regions(config, model, shown, own)
+                calibrate(config, model, studied, own)
+                if bands == "all" and 0 < config.bands.top < len(every_band):
+                    best = choose_top_bands(config.bands, model.name, studied, own)
+                scored.append((model.name, bands, _finish(config, shown, own, model)))
         # Written after every network, so that an unfinished run shows what it has.
         write_tables(folder.path, scored)
     # Of many regions nobody reads a line each; metrics.csv has them.
@@ -84,11 +84,11 @@ def _run(config: RunConfig, folder: RunFolder, talk: Talk) -> Path:
     rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own[table]]
     columns = ("model", "bands", "region", "stage", *SHOWN_SCORES)
     role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
-    talk.table(f"Scores on {role} pixels", columns, comparison(rows, role))
+    _log.info(log.table(f"Scores on {role} pixels", columns, comparison(rows, role)))
     if config.outputs.report:
         from glacierseg.report import write_report  # noqa: PLC0415  (brings matplotlib)
 
-        talk.say(f"report: {write_report(folder.path)}")
+        _log.info(f"report: {write_report(folder.path)}")
     return folder.path
 
 
@@ -99,9 +99,7 @@ def _shown(config: RunConfig, studied: Sequence[StudyRegion]) -> tuple[StudyRegi
     return tuple(study for study in studied if {"validate", "test"} & set(study.areas))
 
 
-def train_one(
-    config: RunConfig, name: str, bands: Sequence[str] | None, out_dir: Path, *, talk: Talk | None = None
-) -> Path:
+def train_one(config: RunConfig, name: str, bands: Sequence[str] | None, out_dir: Path) -> Path:
     """Trains one network of a configuration; under `torchrun` or SLURM with all processes together.
 
     Args:
@@ -109,15 +107,12 @@ def train_one(
         name: One of the configuration's models.
         bands: Band names; None for all.
         out_dir: The run's folder.
-        talk: Where to say what happens.
 
     Returns:
         The model folder.
     """
     processes = find_processes()
     join(processes)
-    if talk is None or not processes.is_first:
-        talk = Talk(quiet=True)
     model = next((model for model in config.models if model.name == name), None)
     if model is None:
         known = [model.name for model in config.models]
@@ -125,19 +120,20 @@ def train_one(
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked() if processes.is_first else nullcontext(), keeping(config.regions):
+    with folder.locked() if processes.is_first else log.muted(), keeping(config.regions):
         # The first process checks and stores everything; the others read what it stored.
         if processes.is_first:
-            studied, every_band = _begin(config, folder, talk)
+            studied, every_band = _begin(config, folder)
         wait_for_others()
         if not processes.is_first:
-            scenes = choose_bands(config, open_sources(config), folder, talk)
+            scenes = choose_bands(config, open_sources(config), folder)
             studied = study_regions(config, folder, scenes)
             every_band = studied[0].region.scene.band_names
         chosen = studied[0].region.scene.select(bands).band_names if bands else every_band
         own = folder.model(name, "all" if chosen == every_band else _folder_name(chosen))
-        train(config, model, studied, own, bands=chosen, talk=talk.about(name))
-        talk.say(f"model folder: {own.path}")
+        with log.about(name):
+            train(config, model, studied, own, bands=chosen)
+        _log.info(f"model folder: {own.path}")
     return own.path
 
 
@@ -147,9 +143,7 @@ def _folder_name(bands: Sequence[str]) -> str:
     return plain if len(plain) <= 100 else f"bands_{zlib.crc32(','.join(bands).encode()):08x}"
 
 
-def _begin(
-    config: RunConfig, folder: RunFolder, talk: Talk
-) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
+def _begin(config: RunConfig, folder: RunFolder) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
     """Opens and checks everything; gives the regions and the names of all bands."""
     _require_files(config)
     sources = open_sources(config)
@@ -161,11 +155,11 @@ def _begin(
                 # A Shapefile is several files.
                 inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
     continued = folder.begin(config, inputs)
-    talk.say(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
+    _log.info(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
     try:
-        scenes = choose_bands(config, sources, folder, talk)
+        scenes = choose_bands(config, sources, folder)
         studied = study_regions(config, folder, scenes)
-        check_inputs(config, studied, folder, talk)
+        check_inputs(config, studied, folder)
         check_named_bands(config, studied[0].region.scene.band_names)
         for study in studied:
             # Refinement would refuse such a grid after all the training.
@@ -182,7 +176,7 @@ def _begin(
         shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in study.areas.items())
         glacier = (study.region.truth == 1).sum() / max((study.region.truth != 255).sum(), 1)
         height, width = study.region.truth.shape
-        talk.say(f"region {study.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
+        _log.info(f"region {study.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
     return studied, studied[0].region.scene.band_names
 
 
@@ -205,13 +199,12 @@ def _finish(
     studied: Sequence[StudyRegion],
     folder: ModelFolder,
     model: ModelConfig | None,
-    talk: Talk,
 ) -> Rows:
     """Refines, outlines and scores what a network or the rule predicted."""
-    refine_regions(config, studied, folder, model, talk)
+    refine_regions(config, studied, folder, model)
     if config.outputs.outlines != "none":
         write_outlines(studied, folder)
-    write_inventories(config, folder, talk, {study.name for study in studied})
+    write_inventories(config, folder, {study.name for study in studied})
     # A run of an earlier version stored scores of another kind, which are made again.
     if (scores := read_scores(folder)) is None:
         scores = score_regions(config, studied, folder)

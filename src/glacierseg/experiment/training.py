@@ -1,5 +1,6 @@
 """The stage that trains one network on one set of bands."""
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from glacierseg import log
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.patches import PatchDataset, PatchReader, Region
 from glacierseg.data.pixels import count_train_pixels, thinned, train_pixels
@@ -26,7 +28,6 @@ from glacierseg.data.split import ROLE_CODES
 from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
-from glacierseg.log import Talk
 from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import count_parameters, create_model
 from glacierseg.raster.samples import BandValues, measure_values
@@ -42,6 +43,8 @@ from glacierseg.training.processes import find_processes, join, wait_for_others
 from glacierseg.training.states import remove_states, states_folder
 from glacierseg.weights.own import facts_of_scenes, unlike_training
 from glacierseg.weights.shelf import model_folder
+
+_log = logging.getLogger(__name__)
 
 _SAMPLED_PX = 200_000
 """So many training pixels tell what values a network has seen."""
@@ -94,7 +97,6 @@ def train(
     folder: ModelFolder,
     *,
     bands: tuple[str, ...],
-    talk: Talk,
 ) -> None:
     """Trains a network, unless its weights are already there.
 
@@ -107,10 +109,9 @@ def train(
         studied: The regions.
         folder: Where the network goes.
         bands: Names of its bands.
-        talk: Where to say what happens.
     """
     if folder.weights.exists():
-        talk.say("trained already")
+        _log.info("trained already")
         return
     processes = find_processes()
     join(processes)
@@ -126,20 +127,20 @@ def train(
     if model.start_from is not None:
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
-        talk.say(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
+        _log.info(f"weights of {model.start_from} for {', '.join(inherited.kept)}{fresh}")
         earlier = read_card(model_folder(model.start_from))
         if unlike := unlike_training(earlier, bands, data.values, str(model.start_from)):
-            talk.warn(f"the scenes are unlike those that {model.start_from} was trained on: {unlike}")
+            _log.warning(f"the scenes are unlike those that {model.start_from} was trained on: {unlike}")
     what = f"{len(data.train)} patches"
     if isinstance(data.train, ShuffledPixels):
         what = f"{len(data.train.glacier)} single pixels"
-    talk.say(
+    _log.info(
         f"training {count_parameters(network) / 1e6:.2f} M parameters on {what}, validating on "
         f"{len(data.validate)} patches of {model.resolved_patch_px} px "
         f"(training sees {data.leak:.0%} of their pixels)"
     )
     for line in data.statistics.lines():
-        talk.say(line)
+        _log.info(line)
     if is_first:
         write_json(folder.path / "dataset.json", data.statistics.as_dict())
     result = fit(
@@ -148,8 +149,8 @@ def train(
         data.validate,
         plan,
         folder.path,
-        progress=talk.shows_bars,
-        on_epoch=lambda record: talk.say(_epoch_line(record)),
+        progress=log.shows_bars(),
+        on_epoch=lambda record: _log.info(_epoch_line(record)),
     )
     # The other processes have read the best state before the first one removes it.
     wait_for_others()
@@ -171,7 +172,7 @@ def train(
         draw_curves(folder.path, model.name, result.best_epoch)
         save_model(folder.path, network, card)
         remove_states(folder.path)
-        talk.say(f"kept epoch {result.best_epoch} of {result.epochs}, val IoU {result.best_iou:.4f}")
+        _log.info(f"kept epoch {result.best_epoch} of {result.epochs}, val IoU {result.best_iou:.4f}")
     wait_for_others()
 
 

@@ -1,12 +1,14 @@
 """The two demos: the main job on a made-up basin, and on Landsat 7 over Khumbu."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
 
 from glacierseg.errors import DownloadError
-from glacierseg.log import Talk
 from glacierseg.settings import RunConfig, parse_config
+
+_log = logging.getLogger(__name__)
 
 EVEREST_FILES = {
     "LE71400412000304SGS00_RGB.tif": "7d0505a8610fd7784cb71c03e5b242715cd1574e978c2c86553d60fd82372c30",
@@ -19,30 +21,29 @@ _EVEREST_URL = (
 )
 
 
-def demo_config(data: Literal["synthetic", "everest"], folder: Path, talk: Talk) -> RunConfig:
+def demo_config(data: Literal["synthetic", "everest"], folder: Path) -> RunConfig:
     """Makes or finds the data of a demo and returns its configuration.
 
     Args:
         data: Which demo.
         folder: The run's folder; the synthetic scenes are written to its `data`.
-        talk: Where to say what happens.
 
     Raises:
         DownloadError: The Everest data are neither given nor to be had.
         OutputError: The folder cannot be written to.
     """
     if data == "everest":
-        return _parse(everest_settings(everest_folder(talk)), folder)
-    return _parse(synthetic_settings(synthetic_scenes(folder / "data", talk)), folder)
+        return _parse(everest_settings(everest_folder()), folder)
+    return _parse(synthetic_settings(synthetic_scenes(folder / "data")), folder)
 
 
-def synthetic_scenes(folder: Path, talk: Talk) -> Path:
+def synthetic_scenes(folder: Path) -> Path:
     """Writes the three synthetic regions, unless they are there; returns their folder."""
     from glacierseg.synthetic import DEMO_REGIONS, write_demo  # noqa: PLC0415
 
     wanted = [folder / f"{name}_{kind}.tif" for name in DEMO_REGIONS for kind in ("scene", "mask")]
     if not all(path.exists() for path in wanted):
-        talk.say("making three synthetic basins (made-up ground, not a satellite's)")
+        _log.info("making three synthetic basins (made-up ground, not a satellite's)")
         write_demo(folder)
     return folder
 
@@ -81,7 +82,7 @@ def synthetic_settings(folder: Path) -> dict[str, Any]:
     }
 
 
-def everest_folder(talk: Talk) -> Path:
+def everest_folder() -> Path:
     """Finds the Everest scene in `$GLACIERSEG_DATA_DIR/everest_landsat7`, else downloads it once.
 
     Raises:
@@ -96,7 +97,7 @@ def everest_folder(talk: Talk) -> Path:
     fetcher = pooch.create(cache, _EVEREST_URL, registry={n: f"sha256:{s}" for n, s in EVEREST_FILES.items()})
     pooch.get_logger().setLevel("ERROR")
     if not all((cache / name).is_file() for name in EVEREST_FILES):
-        talk.say("downloading the Everest scene (2.5 MB, once)")
+        _log.info("downloading the Everest scene (2.5 MB, once)")
     try:
         for name in EVEREST_FILES:
             fetcher.fetch(name)
