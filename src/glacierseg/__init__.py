@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 
-# Silent until a program that uses the package routes it elsewhere, as `docs/python.md` shows.
+# Silent until a program that uses the package routes it elsewhere, as the README shows.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
