@@ -80,7 +80,7 @@ RASTER = {"rasterio", "pyproj"}
 TABLES = {"geopandas", "pandas", "pyogrio", "shapely"}
 # What each command may import of them, each a matter of seconds or hundreds of megabytes.
 MAY_IMPORT = {
-    "template": set(),
+    "template": {"pydantic"},
     "models": RASTER | {"pydantic"},
     "info": RASTER | {"pydantic", "torch"},
     "check scene.tif --mask mask.tif": RASTER,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.blocks import LayerReader, Progress, common_storage, iterate_blocks, open_writer
+from glacierseg.log import Progress
+from glacierseg.raster.blocks import LayerReader, common_storage, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster

@@ -1,7 +1,7 @@
 """Walking over rasters of any size block by block, so that memory stays bounded."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,12 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from glacierseg.errors import OutputError
+from glacierseg.log import Progress
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.values import Band, FileReader, as_stored
 from glacierseg.raster.write import atomic_path, create_raster, tiff_profile
-
-Progress = Callable[[float], None]
-"""Is told the share of the work that is done, 0 to 1."""
 
 # As high as a tile of our own files, and wide: many scenes are stored in rows, and a row that is cut into
 # many blocks is decoded once for each of them.

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
-from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers, open_writer
+from glacierseg.log import Progress
+from glacierseg.raster.blocks import iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, require_output, writes

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, DataError, RequestError
-from glacierseg.raster.blocks import Progress, iterate_blocks, open_layers
+from glacierseg.log import Progress
+from glacierseg.raster.blocks import iterate_blocks, open_layers
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import write_json

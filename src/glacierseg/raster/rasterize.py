@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.raster.blocks import Progress, iterate_blocks, open_writer
+from glacierseg.log import Progress
+from glacierseg.raster.blocks import iterate_blocks, open_writer
 from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from glacierseg.log import Progress
 from glacierseg.raster.blocks import (
-    Progress,
     common_storage,
     iterate_blocks,
     open_layers,

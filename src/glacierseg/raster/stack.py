@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, GlaciersegWarning, RequestError
+from glacierseg.log import Progress
 from glacierseg.raster.blocks import (
     Block,
     LayerReader,
-    Progress,
     common_storage,
     iterate_blocks,
     open_writer,

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RequestError
-from glacierseg.raster.blocks import Progress
+from glacierseg.log import Progress
 from glacierseg.raster.check.leak import check_overlap
 from glacierseg.raster.check.mask_checks import (
     check_glacier_share,

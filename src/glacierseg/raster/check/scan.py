@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.blocks import Block, Progress, iterate_blocks, open_layers
+from glacierseg.log import Progress
+from glacierseg.raster.blocks import Block, iterate_blocks, open_layers
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, open_mask
