@@ -46,7 +46,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "vectors": ("--side 200 --rounds 1 --memory-side 200", {}, "200 x 200 px, to a GeoPackage"),
 }  # fmt: skip
-NO_BENCHMARKS = {"keras_networks", "run_all"}
+NO_BENCHMARKS = {"house", "keras_networks", "run_all"}  # house has tests of its own
 
 
 class InThisProcess:
