@@ -1,6 +1,9 @@
 import json
 import re
+import shlex
 import shutil
+import zipfile
+from pathlib import Path
 
 import geopandas as gpd
 import pyogrio
@@ -111,8 +114,44 @@ def test_layers_are_shared_out(tmp_path):
         one_layer_each([raster, raster], ["raw"])
 
 
+def assigned(path, monkeypatch, **options):
+    """Types the command that the refusal of a file proposes; gives what it wrote."""
+    with pytest.raises(TruthError) as refused:
+        read_shapes(path, **options)
+    assert "\n" not in str(refused.value)
+    monkeypatch.chdir(path.parent)
+    program, option, code = shlex.split(str(refused.value).split("`")[1])
+    assert (program, option) == ("python", "-c")
+    exec(code, {})  # noqa: S102  (as `python -c` does, without the seconds that imports take)
+    assert "and give ASSIGNED.gpkg" in str(refused.value)
+    return read_shapes(Path("ASSIGNED.gpkg"))
+
+
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
-def test_a_missing_crs_is_refused_with_a_cure_that_works(tmp_path):
+@pytest.mark.parametrize("name", ["no where.shp", "nowhere.gpkg", "nowhere.parquet", "no where.zip"])
+def test_a_missing_crs_is_refused_with_a_command_that_assigns_one(tmp_path, monkeypatch, name):
+    path, table = tmp_path / name, gpd.GeoDataFrame({"glacier": ["a"]}, geometry=boxes(100))
+    layer = None
+    if path.suffix == ".parquet":
+        table.to_parquet(path)
+    elif path.suffix == ".gpkg":
+        gpd.GeoDataFrame(geometry=boxes(50)).to_file(path, layer="first")
+        layer = "it's the second"
+        table.to_file(path, layer=layer)
+    else:
+        table.to_file(tmp_path / "no where.shp")
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for one in tmp_path.glob("no where.[sd]*"):
+                archive.write(one, f"in a folder/{one.name}")
+    found = assigned(path, monkeypatch, layer=layer)
+    assert found.crs.to_epsg() == 32643
+    assert found.area.tolist() == [10000]
+    assert found["glacier"].tolist() == ["a"]
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
+def test_a_missing_prj_is_named(tmp_path):
     path, other = tmp_path / "nowhere.shp", tmp_path / "other.shp"
     gpd.GeoDataFrame(geometry=boxes(100)).to_file(path)
     gpd.GeoDataFrame(geometry=boxes(100), crs=CRS).to_file(other)
@@ -120,38 +159,37 @@ def test_a_missing_crs_is_refused_with_a_cure_that_works(tmp_path):
         read_shapes(path)
     shutil.copy(other.with_suffix(".prj"), re.search(r"to it to (.*\.prj), or", str(refused.value))[1])
     assert read_shapes(path).crs == read_shapes(other).crs
-    gpd.GeoDataFrame(geometry=boxes(100)).to_file(tmp_path / "nowhere.gpkg")
-    with pytest.raises(TruthError, match=r"nowhere\.gpkg: has no CRS; assign the right one in QGIS: "):
-        read_shapes(tmp_path / "nowhere.gpkg")
 
 
-def test_coordinates_that_cannot_be_degrees_are_refused_with_a_cure_that_works(tmp_path):
-    path = tmp_path / "metres.geojson"
-    content = json.loads(gpd.GeoDataFrame(geometry=boxes(100), crs=CRS).to_json(drop_id=True))
-    content.pop("crs")
-    path.write_text(json.dumps(content))
-    with pytest.raises(
-        TruthError, match=r"metres\.geojson: its coordinates \(300000 .* cannot be"
-    ) as refused:
+@pytest.mark.parametrize("name", ["metres.geojson", "metres.shp"])
+def test_coordinates_that_cannot_be_degrees_are_refused_with_a_cure_that_works(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    if path.suffix == ".shp":
+        gpd.GeoDataFrame(geometry=boxes(100), crs=4326).to_file(path)
+    else:
+        # Without a CRS of its own a GeoJSON is in degrees.
+        content = json.loads(gpd.GeoDataFrame(geometry=boxes(100), crs=CRS).to_json(drop_id=True))
+        content.pop("crs")
+        path.write_text(json.dumps(content))
+    with pytest.raises(TruthError, match=rf"{name}: its coordinates \(300000 .* cannot be degrees"):
         read_shapes(path)
-    member = re.search(r'add ("crs": .*\}\}),', str(refused.value))[1].replace("CODE", "32644")
-    path.write_text("{" + member + ", " + path.read_text()[1:])
-    assert read_shapes(path).area.tolist() == [10000]
-    gpd.GeoDataFrame(geometry=boxes(100), crs=4326).to_file(tmp_path / "wrong.shp")
-    with pytest.raises(TruthError, match=r"wrong\.shp: its coordinates .* in QGIS: "):
-        read_shapes(tmp_path / "wrong.shp")
+    assert assigned(path, monkeypatch).area.tolist() == [10000]
+
+
+def test_coordinates_that_cannot_be_anywhere_are_refused(tmp_path):
     broken = shapely.Polygon([(300000, 3400000), (-1.7e308, 3400000), (300000, 3500000)])
     gpd.GeoDataFrame(geometry=[broken], crs=CRS).to_file(tmp_path / "broken.gpkg")
-    with pytest.raises(TruthError, match=r"broken\.gpkg: its coordinates .* cannot be places of its CRS"):
+    with pytest.raises(TruthError, match=r"broken\.gpkg: .* cannot be places of its CRS .*; remove"):
         read_shapes(tmp_path / "broken.gpkg")
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])
-def test_a_crs_that_is_only_a_name_is_refused(tmp_path, name):
+def test_a_crs_that_is_only_a_name_is_refused(tmp_path, monkeypatch, name):
     local = 'LOCAL_CS["UTM 44N",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
     gpd.GeoDataFrame(geometry=boxes(100), crs=pyproj.CRS.from_wkt(local)).to_file(tmp_path / name)
     with pytest.raises(TruthError, match=r"its CRS is only a name \(UTM 44N\) and says no place on Earth"):
         read_shapes(tmp_path / name)
+    assert assigned(tmp_path / name, monkeypatch).crs.to_epsg() == 32643
 
 
 @pytest.mark.parametrize(("crs", "flat"), [("EPSG:32644+5773", "EPSG:32644"), ("EPSG:4979", "EPSG:4326")])

@@ -16,6 +16,7 @@ Refused, in one line: what is no vector file; a CRS that is missing or only a na
 of the CRS; a file without the wanted shapes.
 """
 
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,6 @@ PIXEL_EXACT = ("raw",)
 """The layer of this package's own files that gives back the very pixels it was drawn from."""
 OUTLINE_ID = "_outline_id"
 """The column that `read_shapes` gives glaciers: an id for each, there once."""
-_ASSIGN = "in QGIS: Processing Toolbox > Vector general > Assign projection"
 
 
 def read_shapes(
@@ -84,7 +84,7 @@ def read_shapes(
 
     path = Path(path)
     kind: Kind = "lines" if shapes == "lines" else "polygons"
-    table, said = read_table(path, layer, kind, option, prefer)
+    table, said, call = read_table(path, layer, kind, option, prefer)
     given = table.geometry.to_numpy()
     found = mend.lines_of(given) if kind == "lines" else mend.polygons_of(given)
     said += mend.about_shapes(given, found, kind)
@@ -92,7 +92,7 @@ def read_shapes(
     if table.empty:
         what = "outlines, not points or lines" if kind == "polygons" else "lines, not points or outlines"
         raise TruthError(f"{path}: holds no {kind}; give {what}")
-    table = _with_place(table, path)
+    table = _with_place(table, path, call)
     if shapes == "glaciers":
         table, clauses = mend.glacier_boundaries(table)
         said += clauses
@@ -173,33 +173,34 @@ def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
     return near
 
 
-def _with_place(table: Any, path: Path) -> Any:
-    """Refuses a CRS without a place on Earth, and leaves heights out of one that has them."""
+def _with_place(table: Any, path: Path, call: str) -> Any:
+    """Refuses a CRS without a place on Earth, and leaves heights out of one that has them.
+
+    Args:
+        table: As it is in the file.
+        path: The file.
+        call: What reads it, from `read_table`.
+    """
     crs = table.crs
+    assign = f'geopandas.{call}.set_crs("EPSG:32643", allow_override=True).to_file("ASSIGNED.gpkg")'
+    command = shlex.join(["python", "-c", f"import geopandas; {assign}"])
+    cure = f"assign the right one, for example with `{command}`, and give ASSIGNED.gpkg"
     if crs is None or crs.name.lower().startswith("undefined"):
         lost = ""
         if path.suffix.lower() == ".shp":
             lost = f"copy the .prj that belongs to it to {path.with_suffix('.prj')}, or "
-        raise TruthError(f"{path}: has no CRS; {lost}assign the right one {_ASSIGN}, and give the result")
+        raise TruthError(f"{path}: has no CRS; {lost}{cure}")
     flat = crs.to_2d()
     if not (flat.is_geographic or flat.is_projected):
-        raise TruthError(
-            f"{path}: its CRS is only a name ({crs.name}) and says no place on Earth; assign the right one "
-            f"{_ASSIGN}, and give the result"
-        )
+        raise TruthError(f"{path}: its CRS is only a name ({crs.name}) and says no place on Earth; {cure}")
     west, south, east, north = table.total_bounds
     degrees = flat.is_geographic and flat.axis_info[0].unit_name == "degree"
     far, high = (360, 90.001) if degrees else (1e9, 1e9)
     if max(-west, east) > far or max(-south, north) > high:
-        cure = f"assign the right CRS {_ASSIGN}, and give the result"
-        if degrees and path.suffix.lower() in {".geojson", ".json"}:
-            cure = (
-                'a GeoJSON without "crs" is in degrees; after its first { add "crs": {"type": "name", '
-                '"properties": {"name": "EPSG:CODE"}}, with the code of the right CRS'
-            )
         raise TruthError(
             f"{path}: its coordinates ({west:.6g} {south:.6g} to {east:.6g} {north:.6g}) cannot be "
-            f"{'degrees' if degrees else 'places'} of its CRS {flat.name}; {cure}"
+            f"{'degrees' if degrees else 'places'} of its CRS {flat.name}; "
+            f"{cure if degrees else 'remove the outlines that have them'}"
         )
     return table if flat == crs else table.set_crs(flat, allow_override=True)
 

@@ -5,6 +5,7 @@ whatever tables, styles and layers of other shapes it holds besides. Of several 
 unasked, except where a command has names that it prefers; the error lists them and the option to say which.
 """
 
+import json
 import sqlite3
 import warnings
 import zipfile
@@ -51,7 +52,7 @@ def is_vector(path: Path) -> bool:
 
 def read_table(
     path: Path, layer: str | None, kind: Kind, option: str, prefer: Sequence[str]
-) -> tuple[Any, list[str]]:
+) -> tuple[Any, list[str], str]:
     """Reads the table of a layer as it is in the file.
 
     Args:
@@ -62,7 +63,8 @@ def read_table(
         prefer: Of several layers the first of these names is taken when none is asked for.
 
     Returns:
-        A GeoDataFrame of any shapes and CRS, or without, its rows numbered from 0; and what was corrected.
+        A GeoDataFrame of any shapes and CRS, or without, its rows numbered from 0; what was corrected; and
+        the call of geopandas that reads the same, for a command.
 
     Raises:
         TruthError: The file is missing or unreadable, has no such layer, or several and nothing says which.
@@ -78,18 +80,22 @@ def read_table(
         if path.suffix.lower() in _PARQUET:
             _refuse_layer(path, layer, "is GeoParquet", option)
             table = gpd.read_parquet(path)
+            call = f"read_parquet({json.dumps(str(path))})"
         else:
             name = _layer_of(path, source, layer, kind, option, prefer)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 # Open rings are closed; what is no geometry at all becomes NULL.
                 table = pyogrio.read_dataframe(source, layer=name, on_invalid="fix")
+            call = f"read_file({json.dumps(str(source))}, layer={json.dumps(name)})"
             texts = [str(one.message) for one in caught]
             if rings := sum(text.startswith("Non closed ring") for text in texts):
                 said.append(f"{rings} open ring{'s' if rings > 1 else ''} closed")
             said += dict.fromkeys(text for text in texts if not text.startswith("Non closed ring"))
     except ImportError as error:
-        raise RequestError(f"{path}: GeoParquet needs pyarrow; pip install 'glacierseg[parquet]'") from error
+        raise RequestError(
+            f'{path}: GeoParquet needs pyarrow; run `pip install "glacierseg[parquet]"`'
+        ) from error
     except (RuntimeError, ValueError, OSError, ShapelyError) as error:
         if _is_raster(path):
             raise TruthError(f"{path}: is a raster and holds no {kind}; give a vector file") from error
@@ -99,7 +105,7 @@ def read_table(
         ) from error
     if not isinstance(table, gpd.GeoDataFrame):
         raise TruthError(f"{path}: holds no {kind}, only a table without shapes; give a file with shapes")
-    return table, said
+    return table, said, call
 
 
 def own_layers(path: Path) -> tuple[str, ...]:
