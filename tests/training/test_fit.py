@@ -316,7 +316,7 @@ def test_without_tensorboard_one_line_says_how_to_get_it(
     monkeypatch.setattr("pytorch_lightning.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
     monkeypatch.setattr("lightning_fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
     monkeypatch.setattr("lightning_fabric.loggers.tensorboard._TENSORBOARDX_AVAILABLE", False)
-    with pytest.raises(RequestError, match=r"pip install 'glacierseg\[tensorboard\]'"):
+    with pytest.raises(RequestError, match=r'pip install "glacierseg\[tensorboard\]"'):
         fit(network(), train, validate, plan(tensorboard=True), tmp_path / "r")
 
 

@@ -153,7 +153,7 @@ def test_parquet(tmp_path, mask_path):
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, mask_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(RequestError, match="pip install pyarrow"):
+    with pytest.raises(RequestError, match=r'pip install "glacierseg\[parquet\]"'):
         vectorize_mask(mask_path, tmp_path / "out.parquet")
 
 

@@ -10,6 +10,7 @@ counterparts. When much of the ice between the other date's glaciers has no coun
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import geopandas as gpd
@@ -220,10 +221,8 @@ def _judge(
     gone = alone & ~beyond
     gone_km2, all_km2 = float(mine_km2[gone].sum()), float(mine_km2[there & ~beyond].sum())
     this, other = names
-    cure = (
-        f"if {other} covers them, give a mask instead of it (`glacierseg prepare rasterize {other} "
-        "--like SCENE --out MASK.tif`)"
-    )
+    make = f"glacierseg prepare rasterize {quote(str(other))} --like SCENE --out MASK.tif"
+    cure = f"if {other} covers them, give a mask instead of it (`{make}`)"
     if gone_km2 > _MOST_GONE * all_km2:
         raise TruthError(
             f"{other}: has no counterpart for {gone_km2:.3f} of {all_km2:.3f} km2 of the glaciers of {this} "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import geopandas as gpd
@@ -309,7 +310,7 @@ def _about_unseen(shares: NDArray[np.float64]) -> list[str]:
 def _about_speckle(dates: Sequence[tuple[Path, Side]]) -> list[str]:
     return [
         f"half of the {len(side.shapes)} glaciers of {path} have {side.median_px:g} pixels or fewer; refine "
-        f"the mask first: `glacierseg refine {path} --out REFINED.tif`"
+        f"the mask first: `glacierseg refine {quote(str(path))} --out REFINED.tif`"
         for path, side in dates
         if side.median_px is not None and side.median_px <= _SPECKLE_PX and len(side.shapes) >= _SPECKLES
     ]

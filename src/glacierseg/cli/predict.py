@@ -94,7 +94,8 @@ def predict(
     int8_model: Annotated[
         Path | None,
         typer.Option(
-            help="For --precision int8; model_int8.xml in MODEL_DIR when left out. Name it for --weights."
+            help="Network for --precision int8; model_int8.xml in MODEL_DIR, or <weights>_int8.xml here, by "
+            "default."
         ),
     ] = None,
     dtype: Annotated[
@@ -151,7 +152,7 @@ def predict(
         "symmetries": _symmetric(named, symmetries),
         "engine": engine,
         "precision": precision,
-        "int8_model": int8_model or (folders[0] / "model_int8.xml" if precision == "int8" else None),
+        "int8_model": int8_model or (_int8_model(named, folders[0]) if precision == "int8" else None),
         "dtype": dtype,
     }
     require_confidence(confidence)
@@ -183,6 +184,11 @@ def predict(
                 _say_area(own, files.probability, confidence, unlike=scene.name in unlike)
 
 
+def _int8_model(named: "Weights | None", folder: Path) -> Path:
+    """Returns where `export` writes a quantised network unless it is told otherwise."""
+    return Path(f"{named.name}_int8.xml") if named else folder / "model_int8.xml"
+
+
 def _check_usage(
     weights: str | None, more: list[Path] | None, fitting: dict[str, Any], precision: str, halo_px: int
 ) -> None:
@@ -190,8 +196,8 @@ def _check_usage(
 
     if precision == "int8" and halo_px:
         raise RequestError(
-            "int8 takes windows of one size, and a halo is compared with a blend of smaller ones; leave one "
-            "of the two out"
+            "int8 takes windows of one size, and a halo is compared with a blend of smaller ones; leave "
+            "--halo-px or --precision int8 out"
         )
     if weights is None and fitting["sensor"] is not None:
         raise typer.BadParameter("--sensor goes with --weights; a MODEL_DIR knows its bands by name")
@@ -277,7 +283,10 @@ def _own_calibration(model: "Path | Weights", settings: dict[str, Any]) -> "Cali
         kinds, cure = ("with", "--symmetries") if known.symmetries else ("without", "--no-symmetries")
         return f"its calibration is of predictions {kinds} symmetries; add {cure}"
     if settings["halo_px"] or settings["precision"] == "int8":
-        return "its calibration is of blended predictions that are not int8; leave --halo-px and int8 out"
+        return (
+            "its calibration is of blended predictions that are not int8; leave --halo-px and "
+            "--precision int8 out"
+        )
     return known
 
 

@@ -33,7 +33,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         from distributed.utils import silence_logging_cmgr  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise RequestError(
-            "to share out work, Dask's distributed is needed; run `pip install 'glacierseg[cluster]'`"
+            'to share out work, distributed is needed; run `pip install "glacierseg[cluster]"`'
         ) from error
     if address is not None:
         try:

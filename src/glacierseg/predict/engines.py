@@ -1,5 +1,6 @@
 """What computes a prediction: torch, ONNX Runtime or OpenVINO, each behind the same call."""
 
+import shlex
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,6 @@ PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "openvino": ("auto", "float32", "bfloat16", "int8"),
     "onnx": ("auto", "float32"),
 }
-_MAKE_INT8 = "make one with: glacierseg export MODEL_DIR --to openvino --int8-with SCENE --mask MASK"
 
 
 def make_predictor(
@@ -78,8 +78,11 @@ def resolved(engine: Engine, precision: Precision) -> tuple[Engine, Precision]:
     if chosen not in PRECISIONS:
         raise RequestError(f"no engine is called {engine!r}; there are auto, {', '.join(PRECISIONS)}")
     if precision not in PRECISIONS[chosen]:
+        able = [name for name, known in PRECISIONS.items() if precision in known]
+        engine_cure = f"--engine {' or '.join(able)}, or " if able else ""
         raise RequestError(
-            f"{chosen} does not predict in {precision}; it does in {', '.join(PRECISIONS[chosen])}"
+            f"{chosen} does not predict in {precision}; give {engine_cure}"
+            f"--precision {' or '.join(PRECISIONS[chosen])}"
         )
     if precision != "auto":
         return chosen, precision
@@ -103,33 +106,43 @@ def _openvino_predictor(
     from glacierseg.predict.export import openvino_model  # noqa: PLC0415
 
     if precision == "int8":
-        model = read_int8(int8_model, network, scaling)
-        side_px = model.inputs[0].get_partial_shape()[2].get_length()
-        if side_px != window_px:
-            raise RequestError(f"{int8_model}: takes windows of {side_px} px, not {window_px}; {_MAKE_INT8}")
+        model = read_int8(int8_model, network, scaling, window_px)
     else:
         model = openvino_model(network, scaling, window_px)
     return OpenVinoPredictor(model, precision)
 
 
-def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling) -> Any:
+def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling, window_px: int | None = None) -> Any:
     """Reads what `glacierseg.predict.int8.quantize_model` wrote, an `openvino.Model`.
 
+    Args:
+        path: The .xml file.
+        network: What it was made of.
+        scaling: How band values become input.
+        window_px: Side of the windows to come; None takes the file's own.
+
     Raises:
-        RequestError: There is no such file, or it was made of another network.
+        RequestError: There is no such file, or it was made of another network or for other windows.
     """
     from glacierseg.predict.export import fingerprint, require  # noqa: PLC0415
 
     openvino = require("openvino", "openvino")
+    words = ["export", "MODEL_DIR", "--to", "openvino", "--int8-with", "SCENE", "--mask", "MASK"]
+    asked = {"--prune-level": getattr(network, "prune_level", None), "--window-px": window_px, "--out": path}
+    words += [str(word) for option in asked.items() if option[1] is not None for word in option]
+    cure = f"make one with `{shlex.join(['glacierseg', *words])}`"
     if path is None or not path.is_file():
-        raise RequestError(f"{path or 'int8'}: there is no quantised network; {_MAKE_INT8}")
+        raise RequestError(f"{path or 'int8'}: there is no quantised network; {cure}")
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:
-        raise RequestError(f"{path}: is damaged; {_MAKE_INT8}") from error
+        raise RequestError(f"{path}: is damaged; {cure}") from error
     key = ["glacierseg", "fingerprint"]
     if not model.has_rt_info(key) or model.get_rt_info(key).astype(str) != fingerprint(network, scaling):
-        raise RequestError(f"{path}: was made of another network than this one; {_MAKE_INT8}")
+        raise RequestError(f"{path}: was made of another network than this one; {cure}")
+    side_px = model.inputs[0].get_partial_shape()[2].get_length()
+    if window_px not in {None, side_px}:
+        raise RequestError(f"{path}: takes windows of {side_px} px, not {window_px}; {cure}")
     return model
 
 

@@ -44,9 +44,7 @@ def require(package: str, extra: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise RequestError(
-            f"{package} is not installed; get it with: pip install 'glacierseg[{extra}]'"
-        ) from error
+        raise RequestError(f'{package} is not installed; run `pip install "glacierseg[{extra}]"`') from error
 
 
 class RawGraph(nn.Module):

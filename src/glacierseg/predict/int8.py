@@ -287,5 +287,5 @@ def _ground(grid: Grid) -> str:
 def _too_small(scene: Scene, window_px: int) -> RasterError:
     return RasterError(
         f"{scene.paths[0]}: has less than two windows of {window_px} px with data, one to calibrate and "
-        "one to compare; take a larger scene or a smaller window"
+        "one to compare; take a larger scene or a smaller --window-px"
     )

@@ -110,7 +110,15 @@ class Ensemble:
             symmetries: Look at every window in the eight ways. A single network gets a layer for each of
                 them, and of several each takes their mean; but one that sees the same in all of them looks
                 once.
+
+        Raises:
+            RequestError: As `make_predictor`, or several networks are asked for in int8.
         """
+        if precision == "int8" and len(self.networks) > 1:
+            raise RequestError(
+                f"int8 is for a single network, and these are {len(self.networks)}; give one of them, or "
+                "another --precision"
+            )
         made = []
         for network, card in zip(self.networks, self.cards, strict=True):
             channels = len(scene.bands)

@@ -34,7 +34,7 @@ class TrainSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format: float32 or bfloat16; auto for bfloat16 where the hardware has it."""
     tensorboard: bool = False
-    """Also log for TensorBoard (pip install 'glacierseg[tensorboard]')."""
+    """Also log for TensorBoard (pip install "glacierseg[tensorboard]")."""
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
     """Patches drawn for each epoch; null for every patch once."""
     workers: Annotated[int, Field(ge=0)] = 0

@@ -225,7 +225,7 @@ def _tensorboard(folder: Path) -> TensorBoardLogger:
     except ModuleNotFoundError as error:
         raise RequestError(
             "training.tensorboard is true, but TensorBoard is not installed; "
-            "run `pip install 'glacierseg[tensorboard]'` or set it to false"
+            'run `pip install "glacierseg[tensorboard]"` or set it to false'
         ) from error
 
 

@@ -33,7 +33,7 @@ def refuse_unknown_format(path: Path) -> None:
         )
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise RequestError(
-            f"{path}: Parquet needs pyarrow; run `pip install pyarrow`, or write .gpkg instead"
+            f'{path}: Parquet needs pyarrow; run `pip install "glacierseg[parquet]"`, or write .gpkg instead'
         )
 
 

@@ -88,7 +88,7 @@ class Weights:
             return self.folders[0]
         if number is None or not 1 <= number <= count:
             asked = "one is needed" if number is None else f"there is no {number}"
-            raise RequestError(f"{self.name}: has {count} members, and {asked}; choose one from 1 to {count}")
+            raise RequestError(f"{self.name}: has {count} members, and {asked}; give --member 1 to {count}")
         return self.folders[number - 1]
 
     def fit(
