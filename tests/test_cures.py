@@ -297,9 +297,11 @@ def test_the_command_that_quantises_is_printed_as_it_has_to_be(
 
     def refused(words: str) -> str:
         done = glacierseg(*shlex.split(line))
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert words in done.stderr
-        return re.search("`glacierseg ([^`]*)`", done.stderr)[1]
+        assert done.returncode == 1
+        # OpenVINO may complain of a damaged file before that.
+        told = done.stderr.splitlines()[-1]
+        assert words in told
+        return re.search("`glacierseg ([^`]*)`", told)[1]
 
     def quantise(words: str) -> str:
         printed = typed = refused(words)
