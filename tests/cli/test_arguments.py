@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from rasterio.rio.main import main_group
 from shapely.geometry import box
 
+from glacierseg.settings import load_config
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.cli.test_writes import type_in
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
+from tests.weights.shelves import reflectances
 
 
 @pytest.fixture
@@ -198,10 +200,47 @@ def test_a_printed_command_works_as_it_stands(
     assert status == 0 or "mask grid" not in capsys.readouterr().out
 
 
+STACK = "prepare stack --out s.tif"
+LIGHT, SHARES = (f"{STACK} {name}.tif --recipe blue" for name in ("light", "shares"))
+TUNE = "tune mask.tif --truth mask.tif --out t.json --iterations 0 --min-area-km2 0 --max-hole-km2 0"
+S2 = "T45RVL_20240930T045659"
+
+
+def more_scenes() -> None:
+    """Writes scenes that lack what a command needs to know of them."""
+    values = reflectances(96, 96, 3)
+    for name, bands in {
+        "numbers": ["B2", "B10"], "radar": ["coherence", "velocity"], "reds": ["red one", "red two"],
+        "light": ["blue", "nir"], f"{S2}_B02_10m": ["B02"], f"{S2}_B03_10m": ["B03"],
+    }.items():  # fmt: skip
+        write_scene(Path(f"{name}.tif"), values[: len(bands)], bands)
+    write_scene(Path("lifted.tif"), values + np.uint16(1000), ["blue", "green", "red", "nir"])
+    write_scene(Path("shares.tif"), (values[:2] / 1e4).astype(np.float32), ["blue", "nir"])
+    zeros = values[:2].copy()
+    zeros[:, :40] = 0
+    write_scene(Path("zeros.tif"), zeros, ["blue", "nir"])
+    with rasterio.open("probability.tif") as dataset:
+        write_scene(Path("percent.tif"), 100 * dataset.read(), ["probability"])
+    Path("copy.tif").write_bytes(Path("scene.tif").read_bytes())
+    known = gpd.read_file("outlines.gpkg").assign(rgi_id="RGI60-14.00001")
+    known.to_file("known.gpkg")
+
+
 @pytest.mark.parametrize(
     ("typed", "cure", "more"),
     [
         ("refine mask.tif --out r.tif --max-hole-slope-deg 30", "--dem", "--dem dem.tif"),
+        ("bands model scene.tif copy.tif --mask mask.tif --out b.csv", "give one --mask", "--mask mask.tif"),
+        (f"{TUNE} --untouched-mask mask.tif", "one --untouched-truth", "--untouched-truth mask.tif"),
+        (f"{STACK} numbers.tif --recipe B2,B10 --scale 2", "mean with --sensor", "--sensor landsat8"),
+        (f"{STACK} radar.tif --recipe velocity", "'velocity,' for one alone", "--recipe velocity,"),
+        (f"{STACK} radar.tif --recipe velocity, --scale 2", "with --names", "--names blue,x --recipe blue"),
+        (f"{STACK} radar.tif --recipe red", "what they are in file order with --names", "--names red,nir"),
+        (f"{STACK} reds.tif --recipe red", "say which is which with --names", "--names red,other"),
+        (f"{LIGHT} --scale 0.0001 --offset -1000", "--offset -0.1\n", "--scale 0.0001 --offset -0.1"),
+        (f"{STACK} lifted.tif --recipe ndwi", "add --offset -1000 or", "--offset -1000"),
+        (f"{STACK} lifted.tif --recipe ndwi", "--scale 0.0001 --offset", "--scale 0.0001 --offset -0.1"),
+        (f"{STACK} lifted.tif --recipe ndwi", "or --offset 0 if the values", "--offset 0"),
         ("inventory mask.tif --out i.gpkg --divides terrain", "give --dem FILE", "--dem dem.tif"),
         ("inventory mask.tif --out i.gpkg --divides existing", "--existing FILE", "--existing outlines.gpkg"),
         ("change mask.tif mask.tif --out c.gpkg --old-date 2000", "--new-date", "--new-date 2020"),
@@ -226,9 +265,95 @@ def test_an_option_that_a_message_asks_for_is_enough(
 ) -> None:  # fmt: skip
     for layer in ("one", "two"):
         gpd.read_file("outlines.gpkg").to_file("two.gpkg", layer=layer)
+    more_scenes()
     assert type_in(shlex.split(typed), monkeypatch) == 1
     assert cure in capsys.readouterr().err
     assert type_in(shlex.split(f"{typed} {more}"), monkeypatch) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "words", "cured"),
+    [
+        (
+            "evaluate mask.tif mask.tif --out s.json --bootstrap 0 --zones mask.tif", "=debris-covered",
+            "evaluate mask.tif mask.tif --out s.json --bootstrap 0 --zones mask.tif=debris-covered",
+        ),
+        (
+            "refine mask.tif --out r.tif --preset regional --min-area-km2 0.03", "give one of them",
+            "refine mask.tif --out r.tif --preset regional",
+        ),
+        (f"{SHARES} --scale 0.0001 --offset -0.1", "leave --scale and --offset out", SHARES),
+        (f"{STACK} scene.tif --scale 2", "or leave them out", f"{STACK} scene.tif"),
+        (
+            f"{STACK} {S2}_B02_10m.tif --recipe blue --sensor landsat8", "leave --sensor out",
+            f"{STACK} {S2}_B02_10m.tif --recipe blue",
+        ),
+        (
+            f"{STACK} {S2}_B02_10m.tif {S2}_B03_10m.tif --names green,blue", "in the order of the files",
+            f"{STACK} {S2}_B02_10m.tif {S2}_B03_10m.tif --names blue,green",
+        ),
+        (
+            "inventory mask.tif --out i.gpkg --layer one", "leave --layer one out",
+            "inventory mask.tif --out i.gpkg",
+        ),
+        (
+            "vectorize mask.tif --layers contour --probability percent.tif --out v.gpkg", "`rio calc",
+            "vectorize mask.tif --layers contour --probability PROBABILITY.tif --out v.gpkg",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_message_asks_for_instead_is_enough(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    typed: str, words: str, cured: str,
+) -> None:  # fmt: skip
+    more_scenes()
+    assert type_in(shlex.split(typed), monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    if words.startswith("`"):
+        line = shlex.split(re.findall("`([^`]*)`", said)[-1])
+        assert CliRunner().invoke(main_group, line[1:]).exit_code == 0
+    assert type_in(shlex.split(cured), monkeypatch) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint", "more"),
+    [
+        ("inventory outlines.gpkg --out i.gpkg", "give --buffer-m for", "--buffer-m 10"),
+        ("inventory known.gpkg --dem dem.tif --out i.gpkg", "say --divides terrain", "--divides terrain"),
+        ("refine mask.tif --dem dem.tif --out r.tif", "for --max-hole-slope-deg", "--max-hole-slope-deg 30"),
+        ("vectorize mask.tif --probability probability.tif --out v.gpkg", "--contour adds", "--contour"),
+        (f"{STACK} zeros.tif --recipe blue,nir", "stack again with --nodata 0", "--nodata 0"),
+        ("predict model scene.tif --out maps", "--again predicts it anew", "--again"),
+    ],
+)
+def test_a_hint_that_is_followed_is_not_given_again(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    typed: str, hint: str, more: str,
+) -> None:  # fmt: skip
+    more_scenes()
+    for expected, line in ((True, typed), (False, f"{typed} {more}")):
+        if typed.startswith("predict"):
+            assert type_in(shlex.split(typed), monkeypatch) == 0
+            capsys.readouterr()
+        assert type_in(shlex.split(line), monkeypatch) == 0
+        told = capsys.readouterr()
+        assert (hint in " ".join(f"{told.out} {told.err}".split())) is expected
+
+
+@pytest.mark.parametrize("typed", ["run none.yaml", "predict --weights none scene.tif --out maps"])
+def test_a_command_that_is_complete_runs_as_it_stands(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    assert type_in(shlex.split(typed), monkeypatch) == 1
+    words = shlex.split(capsys.readouterr().err.split("`")[1])
+    assert type_in(words[1:], monkeypatch) == 0
+    told = capsys.readouterr().out
+    if words[1] == "template":
+        Path("none.yaml").write_text(told)
+        assert load_config(Path("none.yaml")).models
+    else:
+        assert "zanskar-landsat8" in told
 
 
 def test_again_replaces_the_map_of_a_namesake(

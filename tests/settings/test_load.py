@@ -113,7 +113,7 @@ def region(**changes: Any) -> Callable[[dict[str, Any]], None]:
             "'smp:Unet/resnet34' and 'smp:unet/resnet34' would share a folder",
         ),
         (lambda d: d["regions"].append(d["regions"][0]), "region 'khumbu' is named twice"),
-        (lambda d: d.update(regions=[]), "regions: "),
+        (lambda d: d.update(regions=[]), "regions is empty; "),
         (lambda d: d.update(refinement={"steps": ["fill", "fill"]}), "'fill' is named twice"),
         (lambda d: d.update(refinement={"steps": []}), "give at least one step"),
         (lambda d: d.update(refinement={"max_hole_slope_deg": 40}), "has no dem; name its file"),
@@ -199,3 +199,62 @@ def test_the_template_and_the_example_are_valid() -> None:
     assert [set(region.roles) for region in himalaya.regions] == [
         {"train", "validate"}, {"train"}, {"train", "test"}, {"train", "test"}, {"test"}, {"test"},
     ]  # fmt: skip
+
+
+REGION = BASE["regions"][0]
+HELD = {**REGION, "name": "held", "roles": ["validate"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words", "cured"),
+    [
+        ({"regions": []}, "list scenes there, each with name, scene, truth and roles", {}),
+        ({"models": []}, "models is empty; leave it out", {}),
+        (
+            {"regions": [{**REGION, "roles": "test"}]},
+            "give at least one `roles: train`",
+            {"regions": [{**REGION, "roles": "train"}]},
+        ),
+        (
+            {"regions": [{key: value for key, value in REGION.items() if key != "roles"}]},
+            "give the region `roles: train`",
+            {"regions": [{**REGION, "roles": "train"}]},
+        ),
+        (
+            {"bands": {"recipe": "sentinel2-18"}, "regions": [{**REGION, "nodata": 0}]},
+            "leave `nodata` out here",
+            {"bands": {"recipe": "sentinel2-18"}, "regions": [REGION]},
+        ),
+        (
+            {"refinement": {"max_hole_slope_deg": 30}},
+            "has no dem; name its file",
+            {"refinement": {"max_hole_slope_deg": 30}, "regions": [{**REGION, "dem": "dem.tif"}]},
+        ),
+        (
+            {"split": {"method": "random"}, "regions": [{**REGION, "roles": "train"}, HELD]},
+            "give it the role train or test",
+            {
+                "split": {"method": "random"},
+                "regions": [{**REGION, "roles": "train"}, {**HELD, "roles": "test"}],
+            },
+        ),
+        (
+            {
+                "split": {"method": "random"},
+                "regions": [{**REGION, "roles": "train"}],
+                "prediction": {"regions": "scored"},
+            },
+            "set it to all",
+            {
+                "split": {"method": "random"},
+                "regions": [{**REGION, "roles": "train"}],
+                "prediction": {"regions": "all"},
+            },
+        ),
+    ],
+)
+def test_what_is_asked_for_is_enough(wrong: dict[str, Any], words: str, cured: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({**BASE, **wrong}, FILE)
+    assert words in str(caught.value)
+    assert parse_config({**BASE, **cured}, FILE).name == "basin"

@@ -47,7 +47,8 @@ def parse_recipe(recipe: str | Sequence[str]) -> tuple[str, ...]:
     """Returns the bands of a recipe.
 
     Args:
-        recipe: A key of `RECIPES`, band names separated by commas, or a sequence of band names.
+        recipe: A key of `RECIPES`, band names separated by commas, or a sequence of band names. A single
+            name that means nothing by itself ends in a comma.
 
     Raises:
         RequestError: The recipe is unknown, empty, or names a band twice.
@@ -56,10 +57,10 @@ def parse_recipe(recipe: str | Sequence[str]) -> tuple[str, ...]:
         if recipe in RECIPES:
             return RECIPES[recipe]
         wanted = tuple(name.strip() for name in recipe.split(",") if name.strip())
-        if len(wanted) < 2 and recipe not in {*INDICES, *TERRAIN, *ROLES}:
+        if "," not in recipe and recipe not in {*INDICES, *TERRAIN, *ROLES}:
             raise RequestError(
                 f"recipe {recipe!r} is unknown{did_you_mean(recipe, RECIPES)}; choose one of "
-                f"{', '.join(RECIPES)}, or give band names separated by commas"
+                f"{', '.join(RECIPES)}, or give band names separated by commas ('{recipe},' for one alone)"
             )
     else:
         wanted = tuple(recipe)

@@ -212,9 +212,9 @@ def _short(value: Any) -> str:
 def _in_words(problem: ErrorDetails, data: Any) -> str:
     """Turns one pydantic error into words, with the closest known key for an unknown one."""
     where, section = _locate(problem["loc"], data)
-    if problem["type"] == "missing":
+    if lack := {"missing": "missing", "too_short": "empty"}.get(problem["type"]):
         keys = tuple(step for step in problem["loc"] if isinstance(step, str))
-        return f"{where} is missing; {_MISSING.get(keys, 'add it')}"
+        return f"{where} is {lack}; {_MISSING.get(keys, 'leave it out' if lack == 'empty' else 'add it')}"
     return fault_in_words(problem, section, where)
 
 
