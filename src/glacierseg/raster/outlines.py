@@ -182,8 +182,8 @@ def _with_place(table: Any, path: Path, call: str) -> Any:
         call: What reads it, from `read_table`.
     """
     crs = table.crs
-    assign = f'geopandas.{call}.set_crs("EPSG:32643", allow_override=True).to_file("ASSIGNED.gpkg")'
-    command = shlex.join(["python", "-c", f"import geopandas; {assign}"])
+    calls = ("geopandas", call, 'set_crs("EPSG:32643", allow_override=True)', 'to_file("ASSIGNED.gpkg")')
+    command = shlex.join(["python", "-c", f"import geopandas; {'.'.join(calls)}"])
     cure = f"assign the right one, for example with `{command}`, and give ASSIGNED.gpkg"
     if crs is None or crs.name.lower().startswith("undefined"):
         lost = ""
