@@ -104,8 +104,9 @@ def test_the_search_for_commands_finds_them() -> None:
 
 
 def test_an_option_that_is_named_exists() -> None:
-    of_rio = [param for command in main_group.commands.values() for param in command.params]
-    known = {name for param in of_rio for name in (*param.opts, *param.secondary_opts)}
+    others: list[Any] = [typer.main.get_command(app), *main_group.commands.values()]
+    params = [param for command in others for param in command.params]
+    known = {name for param in params for name in (*param.opts, *param.secondary_opts)}
     # Of pip, of git, which `run` asks for the revision, of every command, and of settings with rare fields.
     known |= {"--index-url", "--always", "--dirty", "--abbrev", "--help", "--config", "--no-X"}
     known |= set[str]().union(*options_of().values())
