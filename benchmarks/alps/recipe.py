@@ -15,10 +15,8 @@ NOTES = (
     (
         "Settings were chosen with the scores of 95 of these chips in view (benchmarks/LOG.md), so the "
         "scores flatter by the little that such a choice gains; networks, shares and windows of the row "
-        "`as shipped` with those of all chips, that `texture_mlp` drops no channels with those of the first "
-        "fold, how `glavitu` is trained (how long, at which rate, without light, to the last epoch) with "
-        "those of the second, and that `texture_mlp` learns from single pixels without light with those of "
-        "the first two."
+        "`as shipped` with those of all chips, how `glavitu` is trained (how long, at which rate, without "
+        "light, to the last epoch) with those of the second fold."
     ),
     (
         "Known scores on other chips of this set: mean IoU 0.794 (a DINOv3 encoder) and 0.777 (UNet++ with a "

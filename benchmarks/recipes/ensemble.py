@@ -13,7 +13,7 @@ from benchmarks.recipes.methods import Costs, Method, network_names
 from benchmarks.recipes.study import Study, WeightsPlan
 from numpy.typing import NDArray
 
-from glacierseg.models.registry import folder_name, model_spec
+from glacierseg.models.registry import folder_name
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
@@ -79,7 +79,10 @@ def shipped_methods(
     )
     if plan.symmetries:
         name += ", eight symmetries"
-        costs = {kind: _in_symmetries(kind, own) for kind, own in costs.items()}
+        costs = {
+            kind: replace(own, prediction_s_per_mpx=8 * (own.prediction_s_per_mpx or 0))
+            for kind, own in costs.items()
+        }
     total = _sum([costs[kind] for kind in plan.kinds])
     methods = _mean_methods(study, chips, name, "shipped", predicted, total)
     found = calibrate_all(
@@ -91,12 +94,6 @@ def shipped_methods(
     )
     write_json(study.out / "shipped" / "calibration.json", found.to_dict())
     return methods
-
-
-def _in_symmetries(kind: str, costs: Costs) -> Costs:
-    """Returns what predicting in all symmetries costs; a network of single pixels looks once."""
-    looks = 1 if model_spec(kind).shuffled_pixels else 8
-    return replace(costs, prediction_s_per_mpx=looks * (costs.prediction_s_per_mpx or 0))
 
 
 def _as_shipped(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan) -> Path:

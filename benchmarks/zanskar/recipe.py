@@ -16,7 +16,7 @@ NOTES = (
         "Settings were chosen with the scores of six tiles in view (02_07, 03_09, 03_11, 04_08, 04_10, "
         "07_10), which are the first fold here: its scores flatter. How long `glavitu` trains was chosen "
         "there, too. The other two folds are untouched by any choice but that of networks, shares, windows "
-        "and symmetries of the row `as shipped`, and that `texture_mlp` sees values and drops channels."
+        "and symmetries of the row `as shipped`."
     ),
     (
         "Known scores on other tiles of this set: glacier IoU 0.554, F1 0.713, MCC 0.581 for gradient "

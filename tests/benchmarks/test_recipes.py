@@ -12,7 +12,7 @@ from affine import Affine
 from benchmarks.alps.recipe import find_chips as find_alps
 from benchmarks.recipes.boosting import boosting_method, pixel_features
 from benchmarks.recipes.command import Benchmark, main
-from benchmarks.recipes.ensemble import _in_symmetries, ensemble_methods, shipped_methods
+from benchmarks.recipes.ensemble import ensemble_methods, shipped_methods
 from benchmarks.recipes.ground import scored_chips
 from benchmarks.recipes.methods import Costs, Method
 from benchmarks.recipes.scores import score
@@ -170,11 +170,6 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
     assert ((whole[:, 3 * STEP :] >= 0.5)[shown] == (mask == 1)[shown]).all()
 
 
-def test_a_network_of_single_pixels_costs_no_more_in_all_symmetries() -> None:
-    assert _in_symmetries("glavitu", Costs(1, 2.0, 3.0)) == Costs(1, 2.0, 24.0)
-    assert _in_symmetries("texture_mlp", Costs(1, 2.0, 3.0)) == Costs(1, 2.0, 3.0)
-
-
 def test_boosting_learns_from_training_ground_and_predicts_all_that_is_tested(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     method = boosting_method(study, iterations=20)
@@ -206,7 +201,7 @@ def test_features_look_at_known_pixels_only() -> None:
 @pytest.mark.parametrize("name", ["alps", "zanskar"])
 def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
     sets = read_settings(ROOT / "benchmarks" / name / "settings.yaml", epochs=2, width=0.125)
-    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * 4
+    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * 3
     study = Study(name, (Chip("a", tmp_path / "a.tif", tmp_path / "b.tif"),), sets, tmp_path)
     study.write_configs((1, 2, 3))
     for fold in (1, 2, 3):

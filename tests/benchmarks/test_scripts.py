@@ -26,7 +26,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "change": ("--size-px 150", {}, "holes: "),
     # What quantises changes torch for the process that imports it.
     "engines": (
-        "--model texture_mlp --width 0.25 --batch 1 --rounds 1",
+        "--model m_landsnet --width 0.25 --batch 1 --rounds 1",
         {"WAYS": (("torch", "float32"), ("onnx", "float32"))},
         "onnx float32",
     ),

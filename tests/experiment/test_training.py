@@ -2,11 +2,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from glacierseg.errors import BandError, ConfigError
-from glacierseg.experiment import run_experiment, train_one
+from glacierseg.errors import BandError
+from glacierseg.experiment import train_one
 from glacierseg.experiment.training import augmentation, check_named_bands, training_plan
 from glacierseg.settings import PatchConfig, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
@@ -34,7 +33,7 @@ def test_a_model_wins_over_the_section_and_the_section_over_the_networks_default
     assert plain.clip_norm == changed.clip_norm == 0.5
 
 
-def pixel_config(folder: Path, model: dict[str, Any]) -> RunConfig:
+def small_config(folder: Path, model: dict[str, Any]) -> RunConfig:
     mask = blobs(64, 96, 4)
     write_scene(folder / "s.tif", easy_scene(mask, 3), ["a", "b", "c"])
     write_mask(folder / "m.tif", mask)
@@ -52,44 +51,19 @@ def pixel_config(folder: Path, model: dict[str, Any]) -> RunConfig:
     )
 
 
-def test_a_pixel_network_trains_on_so_many_shuffled_pixels(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "glacierseg")
-    model = {"name": "texture_mlp", "width": 0.25, "patch_px": 16, "batch_size": 2, "shuffled_pixels": 2048}
-    run = run_experiment(pixel_config(tmp_path, model), tmp_path / "out")
-    assert "on 2048 single pixels, validating on" in caplog.text
-    for bands in ("all", "top6"):
-        facts = json.loads((run / "texture_mlp" / bands / "model.json").read_text())["training"]
-        assert (facts["shuffled_pixels"], facts["patches"]) == (2048, 100)
-        assert 0 < facts["best_val_iou"] <= 1
-        assert 0 < facts["train_iou"] <= 1
-    assert np.isfinite(facts["best_val_loss"])
-
-
-def test_shuffled_pixels_are_refused_for_networks_that_learn_shapes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"m_landsnet learns shapes.*only texture_mlp can"):
-        pixel_config(tmp_path, {"name": "m_landsnet", "shuffled_pixels": 5})
-
-
-def test_light_is_refused_for_networks_that_learn_from_single_pixels(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"brightness is 0.2, but texture_mlp learns from single pixels"):
-        pixel_config(tmp_path, {"name": "texture_mlp", "brightness": 0.2})
-
-
 @pytest.mark.parametrize(
     ("own", "expected"), [({}, 0.3), ({"brightness": 0}, 0.0), ({"brightness": 0.1}, 0.1)]
 )
 def test_a_model_may_have_another_light_than_the_rest(
     tmp_path: Path, own: dict[str, Any], expected: float
 ) -> None:
-    config = pixel_config(tmp_path, {"name": "m_landsnet", **own})
+    config = small_config(tmp_path, {"name": "m_landsnet", **own})
     config = config.model_copy(update={"patch": PatchConfig(brightness=0.3)})
     assert augmentation(config, config.models[0], ("a", "b", "c")).brightness == expected
 
 
 def test_what_shall_happen_to_patches_does(tmp_path: Path) -> None:
-    config = pixel_config(tmp_path, {"name": "m_landsnet"})
+    config = small_config(tmp_path, {"name": "m_landsnet"})
     asked = {"zoom": 0.11, "gamma": 0.12, "noise": 0.13, "band_dropout": 0.14, "modality_dropout": 0.15}
     config = config.model_copy(update={"patch": PatchConfig(augment=False, **asked)})
     found = augmentation(config, config.models[0], ("a", "b", "c"))
@@ -103,35 +77,21 @@ def test_what_shall_happen_to_patches_does(tmp_path: Path) -> None:
 def test_a_model_may_see_other_logarithms_than_the_rest(
     tmp_path: Path, own: dict[str, Any], expected: list[bool]
 ) -> None:
-    model = {
-        "name": "texture_mlp",
-        "width": 0.125,
-        "patch_px": 16,
-        "epochs": 1,
-        "shuffled_pixels": 256,
-        **own,
-    }
-    folder = train_one(pixel_config(tmp_path, model), "texture_mlp", None, tmp_path / "out")
+    model = {"name": "m_landsnet", "width": 0.125, "patch_px": 16, "epochs": 1, **own}
+    folder = train_one(small_config(tmp_path, model), "m_landsnet", None, tmp_path / "out")
     card = json.loads((folder / "model.json").read_text())
     assert [floor is not None for floor in card["band_log_floor"]] == expected
 
 
 def test_logarithms_of_bands_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    config = pixel_config(tmp_path, {"name": "texture_mlp", "logarithm": ["nirr"]})
-    with pytest.raises(BandError, match=r"logarithm of texture_mlp names band 'nirr'.*did you mean 'nir'"):
+    config = small_config(tmp_path, {"name": "m_landsnet", "logarithm": ["nirr"]})
+    with pytest.raises(BandError, match=r"logarithm of m_landsnet names band 'nirr'.*did you mean 'nir'"):
         check_named_bands(config, ("red", "nir"))
 
 
-@pytest.mark.parametrize(
-    ("name", "patch", "reach_px"),
-    [
-        ("texture_mlp", {}, 10),
-        ("m_landsnet", {}, 4),
-        ("m_landsnet", {"augment": False}, 0),
-    ],
-)
+@pytest.mark.parametrize(("patch", "reach_px"), [({}, 4), ({"augment": False}, 0)])
 def test_the_leak_counts_as_far_as_training_looks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, patch: dict[str, Any], reach_px: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: dict[str, Any], reach_px: int
 ) -> None:
     reached: list[int] = []
 
@@ -140,7 +100,7 @@ def test_the_leak_counts_as_far_as_training_looks(
         return 0.25
 
     monkeypatch.setattr("glacierseg.experiment.training.leak_share", leak_share)
-    config = pixel_config(tmp_path, {"name": name, "width": 0.125, "patch_px": 16, "epochs": 1})
+    config = small_config(tmp_path, {"name": "m_landsnet", "width": 0.125, "patch_px": 16, "epochs": 1})
     config = config.model_copy(update={"patch": PatchConfig(**patch)})
-    train_one(config, name, None, tmp_path / "out")
+    train_one(config, "m_landsnet", None, tmp_path / "out")
     assert reached == [reach_px]

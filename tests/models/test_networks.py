@@ -15,8 +15,6 @@ VARIANTS = [
     *((name, {}) for name in MODELS),
     ("unetplusplus", {"deep_supervision": True}),
     ("glavitu_global", {"deep_supervision": False, "groups": ((2, 0), (1,))}),
-    ("texture_mlp", {"windows_px": (5,), "layers": 1}),
-    ("texture_mlp", {"dropout": 0.3}),
 ]
 IDS = ["+".join([name, *options]) for name, options in VARIANTS]
 every_network = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
@@ -76,8 +74,7 @@ def test_first_weights_that_read_the_bands_are_small(name):
     bands = image(1, 5, 32, 32)
     network.eval()(bands)
     assert marked
-    # The texture MLP reads what it has made of the bands.
-    assert set(read) == (set() if name == "texture_mlp" else set(marked))
+    assert set(read) == set(marked)
     for conv in marked:
         full = (2 / (conv.in_channels * conv.kernel_size[0] ** 2)) ** 0.5
         assert float(conv.weight.detach().std()) == pytest.approx(0.1 * full, rel=0.5)

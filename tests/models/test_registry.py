@@ -90,7 +90,7 @@ def test_each_entry_is_sound(spec):
     assert spec.loss in LOSSES
     assert spec.default_patch_px % 16 == 0
     bands = spec.original_top_bands
-    assert len(set(bands)) == len(bands) == (0 if spec.name in {"glavitu_global", "texture_mlp"} else 6)
+    assert len(set(bands)) == len(bands) == (0 if spec.name == "glavitu_global" else 6)
     assert all(1 <= band <= 18 for band in bands)
 
 
@@ -112,16 +112,9 @@ def test_an_unknown_option_suggests_the_closest():
     ("name", "options", "complaint"),
     [
         (
-            "texture_mlp",
-            {"dropout": "much"},
-            "option dropout of texture_mlp is 'much': Input should be a valid number",
-        ),
-        ("texture_mlp", {"windows_px": 9}, "option windows_px of texture_mlp is 9: "),
-        ("texture_mlp", {"layers": 1.5}, "option layers of texture_mlp is 1.5: "),
-        (
             "unetplusplus",
             {"deep_supervision": "perhaps"},
-            "option deep_supervision of unetplusplus is 'perhaps': ",
+            "option deep_supervision of unetplusplus is 'perhaps': Input should be a valid boolean",
         ),
         ("glavitu_global", {"groups": [["red"]]}, "option groups of glavitu_global is "),
     ],
@@ -132,8 +125,11 @@ def test_an_option_of_another_type_is_refused(name, options, complaint):
 
 
 def test_an_option_may_be_written_as_text():
-    network = create_model("texture_mlp", 3, dropout="0.5", layers="1")
-    assert [layer.p for layer in network.modules() if isinstance(layer, torch.nn.Dropout)] == [0.5]
+    written = {"deep_supervision": "true", "groups": [["0"], ["1", "2"]]}
+    network = create_model("glavitu_global", 3, width=0.125, **written)
+    expected = create_model("glavitu_global", 3, width=0.125, deep_supervision=True, groups=[[0], [1, 2]])
+    assert str(network) == str(expected)
+    assert str(network) != str(create_model("glavitu_global", 3, width=0.125, deep_supervision=False))
 
 
 def test_names_are_known_without_torch():

@@ -12,14 +12,11 @@ from torch import nn
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, OutputError, RequestError
 from glacierseg.models import MODELS, create_model
-from glacierseg.models.blocks import INPUT_GAIN, band_readers
-from glacierseg.models.texture_mlp import TextureMLP
 from glacierseg.predict.export import (
     RawGraph,
     deepness_facts,
     export_model,
     fingerprint,
-    openvino_model,
     raw_graph,
 )
 from glacierseg.training.checkpoint import ModelCard, load_model, save_model
@@ -37,9 +34,6 @@ def lively(network: nn.Module) -> nn.Module:
     for key, parameter in network.named_parameters():
         if "head" in key and key.endswith("weight"):
             nn.init.normal_(parameter)
-        if isinstance(network, TextureMLP) and key in band_readers(network):
-            # Its only way in: as small as they start, nothing would depend on the bands.
-            parameter.detach().div_(INPUT_GAIN)
     return network.eval()
 
 
@@ -226,23 +220,6 @@ def test_fingerprint_changes_with_weights_scaling_and_pruning():
         network.heads["2"].bias += 1e-3
     words.add(fingerprint(network, card))
     assert len(words) == 4
-
-
-def test_spreads_survive_an_engine_that_rounds_to_bf16(tmp_path):
-    """A spread is a small difference of large means: they must not be rounded, whatever the layers are."""
-    bands, spread = 3, 0.1
-    network = TextureMLP(bands, windows_px=(9,))
-    network.layers, network.head = nn.Identity(), nn.Identity()
-    values = np.random.default_rng(2).normal(2, spread, (1, bands, 48, 48)).astype(np.float32)
-    plain = Scaling((0.0,) * bands, (1.0,) * bands)
-    graph, model = RawGraph(network, plain), openvino_model(network, plain, 48)
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
-    with torch.inference_mode():
-        expected = graph(torch.from_numpy(values)).numpy()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            mixed = graph(torch.from_numpy(values)).numpy()
-    np.testing.assert_allclose(mixed, expected, rtol=1e-5)
-    np.testing.assert_allclose(compiled(values)[0], expected, rtol=0.02)
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])

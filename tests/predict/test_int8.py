@@ -11,14 +11,12 @@ import torch
 from rasterio.transform import from_origin
 from sklearn.metrics import jaccard_score
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, RequestError, TruthError
 from glacierseg.models import create_model
 from glacierseg.predict.engines import make_predictor
 from glacierseg.predict.int8 import (
     QuantizationCost,
     checkerboard,
-    quantised,
     quantization_cost,
     quantize_model,
 )
@@ -206,15 +204,3 @@ def test_nobody_is_told_that_it_was_used(tmp_path):
     probe = "from glacierseg.predict.export import require as r; r('openvino', ''); r('nncf', '')"
     subprocess.run([sys.executable, "-c", probe], check=True, env={"HOME": str(tmp_path), "PATH": ""})
     assert not (tmp_path / "intel").exists()
-
-
-def test_what_a_network_is_told_of_a_pixel_is_not_rounded():
-    """Spreads are small differences of large means, and drown in a 256th of their range."""
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    samples = [rng.normal(2, 0.1, (3, WINDOW, WINDOW)).astype(np.float32) for _ in range(4)]
-    network = create_model("texture_mlp", 3).eval()
-    model = quantised(network, Scaling((0.0,) * 3, (1.0,) * 3), samples)
-    rounded = [each.get_friendly_name() for each in model.get_ops() if each.get_type_name() == "FakeQuantize"]
-    # What the two hidden layers and the head take in, and nothing that leads there.
-    assert sorted(name.split("/")[2] for name in rounded) == ["Concat", "layers", "layers"]

@@ -91,12 +91,12 @@ def region(**changes: Any) -> Callable[[dict[str, Any]], None]:
             "models[glavitu]: glavitu has no option 'depth'; it has no options",
         ),
         (
-            lambda d: d.update(models=[{"name": "texture_mlp", "options": {"dropuot": 0.3}}]),
-            "models[texture_mlp]: texture_mlp has no option 'dropuot' (did you mean 'dropout'?)",
+            lambda d: d.update(models=[{"name": "glavitu_global", "options": {"grups": [[0]]}}]),
+            "models[glavitu_global]: glavitu_global has no option 'grups' (did you mean 'groups'?)",
         ),
         (
-            lambda d: d.update(models=[{"name": "texture_mlp", "options": {"dropout": "much"}}]),
-            "models[texture_mlp]: option dropout of texture_mlp is 'much'",
+            lambda d: d.update(models=[{"name": "glavitu_global", "options": {"groups": "all"}}]),
+            "models[glavitu_global]: option groups of glavitu_global is 'all'",
         ),
         (region(roles={}), "regions[khumbu].roles: is empty"),
         (region(roles="tran"), "regions[khumbu].roles.tran must be 'train', 'validate' or 'test'"),

@@ -28,7 +28,6 @@ NETWORKS = [
     ("unetplusplus", {"deep_supervision": True}, {"deep_supervision": True}),
     ("glavitu", {}, {}),
     ("glavitu_global", {"groups": [[1, 0], [2]]}, {"groups": [[1, 2], [0, 3]]}),
-    ("texture_mlp", {}, {}),
 ]
 
 

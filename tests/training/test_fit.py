@@ -14,7 +14,6 @@ from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
 from glacierseg.data.sampler import EpochSampler, SharedBatches
 from glacierseg.data.scaling import Scaling
-from glacierseg.data.shuffled_pixels import ShuffledPixels, describe_pixels
 from glacierseg.data.split import Part, roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
@@ -49,16 +48,6 @@ def datasets(folder: Path) -> tuple[PatchDataset, PatchDataset]:
 def network(name: str = "m_landsnet") -> nn.Module:
     torch.manual_seed(0)
     return create_model(name, 2, 2, 0.125)
-
-
-def shuffled(train: PatchDataset, learner: nn.Module) -> ShuffledPixels:
-    """The pixels of training patches, for a network that can learn from them one by one."""
-    patch_px = train.reader.patch_px
-    pixels = describe_pixels(
-        train.reader.regions, train.patches, patch_px, train.scaling, learner.describe, learner.reach_px,
-        most=3000,
-    )  # fmt: skip
-    return ShuffledPixels(*pixels, 16, train.scaling, seed=5)
 
 
 def plan(**changes: object) -> TrainingPlan:
@@ -163,24 +152,6 @@ def test_the_training_iou_counts_what_the_predicting_head_said(tmp_path: Path) -
     ious = [float(row["train_iou"]) for row in rows(tmp_path / "run")]
     assert ious == pytest.approx(expected, abs=1e-5)
     assert result.train_iou == pytest.approx(expected[1], abs=1e-9)
-
-
-def test_a_pixel_network_learns_from_shuffled_pixels_and_is_judged_on_patches(tmp_path: Path) -> None:
-    train, validate = datasets(tmp_path)
-    net = network("texture_mlp")
-    settings = plan(
-        epochs=2, schedule="cosine", learning_rate=5e-3, loss="cross_entropy", glacier_share=0.5,
-        precision="float32",
-    )  # fmt: skip
-    result = fit(net, shuffled(train, net), validate, settings, tmp_path / "run")
-    scale = InputScaling(train.scaling)
-    values, valid, truth = (torch.stack(parts) for parts in zip(*validate, strict=True))
-    with torch.no_grad():
-        predicted = net.eval()(scale(values, valid)).argmax(1)
-    ice, found = truth == 1, (predicted == 1) & (truth != 255)
-    assert result.best_iou > 1.5 * float(ice.sum() / (truth != 255).sum())  # than by calling all glacier
-    iou = float((ice & found).sum() / (ice | found).sum())
-    assert iou == pytest.approx(result.best_iou, abs=0.01)
 
 
 def test_the_last_epoch_is_kept_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,12 +23,10 @@ from glacierseg.data.scaling import (
     measure_logarithmic_scaling,
     measure_scaling,
 )
-from glacierseg.data.shuffled_pixels import ShuffledPixels, describe_pixels
 from glacierseg.data.split import ROLE_CODES
 from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
-from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import count_parameters, create_model
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
@@ -123,7 +121,7 @@ def train(
     torch.manual_seed(plan.seed)
     options = network_options(config, model, bands)
     network = create_model(model.name, len(bands), 2, model.width, **options)
-    data = _prepare(config, model, network, studied, bands, states_folder(folder.path))
+    data = _prepare(config, model, studied, bands, states_folder(folder.path))
     if model.start_from is not None:
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
@@ -131,12 +129,9 @@ def train(
         earlier = read_card(model_folder(model.start_from))
         if unlike := unlike_training(earlier, bands, data.values, str(model.start_from)):
             _log.warning(f"the scenes are unlike those that {model.start_from} was trained on: {unlike}")
-    what = f"{len(data.train)} patches"
-    if isinstance(data.train, ShuffledPixels):
-        what = f"{len(data.train.glacier)} single pixels"
     _log.info(
-        f"training {count_parameters(network) / 1e6:.2f} M parameters on {what}, validating on "
-        f"{len(data.validate)} patches of {model.resolved_patch_px} px "
+        f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches, "
+        f"validating on {len(data.validate)} patches of {model.resolved_patch_px} px "
         f"(training sees {data.leak:.0%} of their pixels)"
     )
     for line in data.statistics.lines():
@@ -180,7 +175,7 @@ def train(
 class _TrainingData:
     """What a network trains on."""
 
-    train: PatchDataset | ShuffledPixels
+    train: PatchDataset
     validate: PatchDataset
     scaling: Scaling
     leak: float
@@ -193,7 +188,6 @@ class _TrainingData:
 def _prepare(
     config: RunConfig,
     model: ModelConfig,
-    network: nn.Module,
     studied: Sequence[StudyRegion],
     bands: tuple[str, ...],
     cache_folder: Path,
@@ -214,36 +208,17 @@ def _prepare(
     logarithm = config.bands.logarithm if model.logarithm is None else model.logarithm
     scaling = _with_logarithms(logarithm, regions, bands, plain)
     spatial = config.split.method != "random"
-    seed = config.training.seed
-    train: PatchDataset | ShuffledPixels
-    if isinstance(network, PixelNetwork):
-        train = ShuffledPixels(
-            *describe_pixels(
-                regions,
-                patches.train,
-                patch_px,
-                scaling,
-                network.describe,
-                network.reach_px,
-                most=model.resolved_shuffled_pixels,
-                seed=seed,
-            ),
-            patch_px,
-            scaling,
-            seed=seed,
-        )
-        reach_px = network.reach_px
-    else:
-        changes = augmentation(config, model, bands)
-        train = PatchDataset(reader, patches.train, "train", scaling, augmentation=changes, seed=seed)
-        reach_px = train.reach_px
+    changes = augmentation(config, model, bands)
+    train = PatchDataset(
+        reader, patches.train, "train", scaling, augmentation=changes, seed=config.training.seed
+    )
     return _TrainingData(
         train=train,
         # Under the random split validation patches lie among training pixels.
         validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
         scaling=scaling,
         statistics=dataset_statistics(reader, patches.train, patches.validate, plain),
-        leak=leak_share(patches, studied, patch_px, reach_px=reach_px, blanked=spatial),
+        leak=leak_share(patches, studied, patch_px, reach_px=train.reach_px, blanked=spatial),
         regions=tuple(study.name for study in studied if "train" in study.areas),
         values=tuple(measure_values(np.concatenate(kept, axis=1)) or ()),
         scenes=tuple(region.scene for region in regions if (region.roles == ROLE_CODES["train"]).any()),
@@ -373,7 +348,6 @@ def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: 
         "regions": list(data.regions),
         "dataset_fingerprint": data.statistics.fingerprint,
         "patches": len(data.train),
-        **({"shuffled_pixels": len(data.train.glacier)} if isinstance(data.train, ShuffledPixels) else {}),
         "validation_patches": len(data.validate),
         "validation_pixels_seen_in_training": data.leak,
         "loss": plan.loss,

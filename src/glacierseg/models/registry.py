@@ -33,7 +33,6 @@ class ModelSpec:
         clip_norm: largest norm of the gradient; None: not clipped.
         original_top_bands: the six bands that the original study found most important, one-based, the best
             first; empty where it did not use the network.
-        shuffled_pixels: single pixels that a `PixelNetwork` learns from unless told otherwise; 0 for others.
         convolutional: whether a result depends on the surroundings of a pixel only, wherever its window lies.
         parts: what the name alone tells the builder; empty but for `smp:` names.
     """
@@ -47,7 +46,6 @@ class ModelSpec:
     batch_size_six_bands: int = 16
     clip_norm: float | None = None
     original_top_bands: tuple[int, ...] = ()
-    shuffled_pixels: int = 0
     convolutional: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,18 +90,6 @@ MODELS: dict[str, ModelSpec] = {
             learning_rate=5e-4,
             batch_size=8,
             batch_size_six_bands=8,
-        ),
-        ModelSpec(
-            name="texture_mlp",
-            builder="glacierseg.models.texture_mlp:TextureMLP",
-            default_patch_px=64,
-            loss="cross_entropy",
-            learning_rate=5e-3,
-            # Twenty epochs of them are 4000 steps; more gained next to nothing on real ground.
-            batch_size=1,
-            batch_size_six_bands=1,
-            shuffled_pixels=800_000,
-            convolutional=True,
         ),
     )
 }

@@ -19,7 +19,6 @@ from torch import nn
 
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, TruthError
-from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.transformer import MapTransformer
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan, read_int8
 from glacierseg.predict.export import (
@@ -193,8 +192,7 @@ def quantised(network: nn.Module, scaling: Scaling, samples: Sequence[NDArray[np
     """
     nncf = require("nncf", "int8")
     nncf.set_log_level(logging.ERROR)
-    # All that is not the network itself, and of one that describes pixels by fixed rules also these rules.
-    exact = ["^/(?!network/).*", *(["^/network/[^/]+$"] if isinstance(network, PixelNetwork) else [])]
+    exact = ["^/(?!network/).*"]  # all that is not the network itself
     has_attention = any(isinstance(module, MapTransformer) for module in network.modules())
     model = openvino_model(network, scaling, samples[0].shape[-1])
     with redirect_stdout(io.StringIO()):  # where it draws its bars

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from glacierseg.data.augment import Directions, Symmetry
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
-from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.models.registry import is_of
 from glacierseg.predict.engines import Engine, Precision, make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
@@ -108,8 +107,7 @@ class Ensemble:
             precision: What it computes in.
             int8_model: A quantised network, see `make_predictor`.
             symmetries: Look at every window in the eight ways. A single network gets a layer for each of
-                them, and of several each takes their mean; but one that sees the same in all of them looks
-                once.
+                them, and of several each takes their mean.
 
         Raises:
             RequestError: As `make_predictor`, or several networks are asked for in int8.
@@ -136,9 +134,7 @@ class Ensemble:
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
             dtypes = [scene.bands[place].dtype for place in places]
-            directions = Directions.among(names, dtypes)
-            once = not symmetries or _sees_the_same(network, directions)
-            ways = [predictor] if once else _ways(predictor, directions)
+            ways = _ways(predictor, Directions.among(names, dtypes)) if symmetries else [predictor]
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
         return made[0] if len(made) == 1 else [ways[0] if len(ways) == 1 else _mean(ways) for ways in made]
@@ -188,11 +184,6 @@ def layer_facts(layers: int, networks: int, *, symmetries: bool) -> Mapping[str,
     kind = "networks" if networks > 1 else "symmetries"
     spread = {SPREAD_TAG: f"{layers} {kind}"} if layers > 1 else {}
     return spread | ({SYMMETRIES_TAG: "mean"} if symmetries else {})
-
-
-def _sees_the_same(network: "nn.Module", directions: Directions) -> bool:
-    """Whether a network makes nothing new of a window that is flipped or turned."""
-    return isinstance(network, PixelNetwork) and network.is_symmetric and not directions.exist
 
 
 def _ways(predictor: Predictor, directions: Directions) -> list[Predictor]:

@@ -19,7 +19,6 @@ _MODEL_LABELS = {
     "glavitu": "GLAVITU",
     "glavitu_global": "GlaViTU (global)",
     "m_landsnet": "M-LandsNet",
-    "texture_mlp": "Texture MLP",
     "unetplusplus": "UNet++",
     "threshold": "Threshold",
 }
@@ -28,7 +27,6 @@ _MODEL_COLOURS = {
     "m_landsnet": GREEN,
     "unetplusplus": VERMILLION,
     "glavitu_global": PURPLE,
-    "texture_mlp": ORANGE,
 }
 DASH = "–"
 

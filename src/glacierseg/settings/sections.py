@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from glacierseg.errors import RequestError, UnknownModelError
-from glacierseg.models.registry import MODELS, ModelSpec, checked_options, folder_name, model_spec
+from glacierseg.models.registry import ModelSpec, checked_options, folder_name, model_spec
 from glacierseg.settings.base import Settings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
@@ -111,7 +111,6 @@ class ModelConfig(Settings):
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     loss: LossName | None = None
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None
-    shuffled_pixels: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
     monitor: Monitor | None = None
     logarithm: Logarithm | None = None
@@ -137,34 +136,10 @@ class ModelConfig(Settings):
                 raise ValueError(str(error)) from error
         return self
 
-    @model_validator(mode="after")
-    def _can_learn_from_pixels(self) -> "ModelConfig":
-        if self.shuffled_pixels and not self.spec.shuffled_pixels:
-            able = " and ".join(name for name, spec in MODELS.items() if spec.shuffled_pixels)
-            raise ValueError(
-                f"shuffled_pixels is {self.shuffled_pixels}, but {self.name} learns shapes and needs patches "
-                f"as they lie; only {able} can learn from single pixels"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _light_reaches_it(self) -> "ModelConfig":
-        if self.brightness is not None and self.spec.shuffled_pixels:
-            raise ValueError(
-                f"brightness is {self.brightness:g}, but {self.name} learns from single pixels, whose light "
-                "is not changed; leave it out"
-            )
-        return self
-
     @property
     def spec(self) -> ModelSpec:
         """The network's own defaults."""
         return model_spec(self.name)
-
-    @property
-    def resolved_shuffled_pixels(self) -> int:
-        """How many single pixels it learns from, for a `PixelNetwork`."""
-        return self.shuffled_pixels or self.spec.shuffled_pixels
 
     @property
     def resolved_patch_px(self) -> int:

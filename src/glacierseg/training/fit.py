@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from glacierseg.data.patches import PatchDataset, PatchTensors, as_batch
 from glacierseg.data.sampler import EpochSampler, SharedBatches
-from glacierseg.data.shuffled_pixels import ShuffledPixels
 from glacierseg.errors import RequestError
 from glacierseg.models.unetplusplus import DEPTH
 from glacierseg.models.zoo import ZooNetwork
@@ -38,7 +37,7 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
 
 def fit(
     network: nn.Module,
-    train: PatchDataset | ShuffledPixels,
+    train: PatchDataset,
     validate: PatchDataset,
     plan: TrainingPlan,
     folder: Path,
@@ -54,7 +53,7 @@ def fit(
 
     Args:
         network: The network; its weights are changed.
-        train: Patches to train on; shuffled pixels for a `PixelNetwork` only.
+        train: Patches to train on.
         validate: Patches to choose the best epoch by.
         plan: How to train.
         folder: Where the epoch table and the states go.
@@ -113,7 +112,6 @@ def fit(
         plan,
         -(-len(validate) // plan.batch_size),
         processes,
-        learns_pixels=isinstance(train, ShuffledPixels),
     )
     states_folder(folder).mkdir(parents=True, exist_ok=True)
     with full_disk_refused(states_folder(folder)), _interruption_told(trainer), synchronised_norms(network):
@@ -173,23 +171,19 @@ def _strategy(network: nn.Module, processes: Processes) -> str:
 
 
 def _loaders(
-    train: PatchDataset | ShuffledPixels,
+    train: PatchDataset,
     validate: PatchDataset,
     plan: TrainingPlan,
     processes: Processes,
 ) -> tuple[DataLoader[PatchTensors], DataLoader[PatchTensors]]:
     own_batch = plan.batch_size // processes.count
-    # A share of patches with glacier means nothing where pixels come from everywhere.
-    glacier = None
-    if plan.glacier_share is not None and isinstance(train, PatchDataset):
-        glacier = train.hold_glacier()
     sampler = EpochSampler(
         len(train),
         plan.patches_per_epoch,
         plan.seed,
         processes.rank,
         processes.count,
-        glacier=glacier,
+        glacier=None if plan.glacier_share is None else train.hold_glacier(),
         glacier_share=plan.glacier_share,
     )
     # Batch norm cannot learn from a last batch of one.

@@ -12,16 +12,12 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.scaling import Scaling
 from glacierseg.models.heads import weighted_heads
-from glacierseg.models.pixelwise import PixelNetwork
 from glacierseg.training.losses import IGNORE, make_loss
 from glacierseg.training.plan import TrainingPlan
 from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Values `(B, P, P, C)` as stored, valid `(B, P, P)` and target `(B, P, P)`, from `PatchDataset`.
-
-From `ShuffledPixels` the values are descriptions `(B, P, P, F)`.
-"""
+"""Values `(B, P, P, C)` as stored, valid `(B, P, P)` and target `(B, P, P)`, from `PatchDataset`."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -39,8 +35,6 @@ class SegmentationTask(pl.LightningModule):
         plan: TrainingPlan,
         validation_batches: int,
         processes: Processes,
-        *,
-        learns_pixels: bool = False,
     ) -> None:
         """Sets up the task.
 
@@ -51,7 +45,6 @@ class SegmentationTask(pl.LightningModule):
             validation_batches: Of all processes together; what a sampler repeats beyond them to give each
                 process as many is not counted.
             processes: Which of them this is.
-            learns_pixels: Training batches are those of `ShuffledPixels`, for a `PixelNetwork`.
         """
         super().__init__()
         self.network = network
@@ -59,7 +52,6 @@ class SegmentationTask(pl.LightningModule):
         self.plan = plan
         self.validation_batches = validation_batches
         self.processes = processes
-        self.learns_pixels = learns_pixels
         self.loss = make_loss(plan.loss, plan.label_smoothing)
         # tp, fp, fn, tn, as integers: sums over an epoch are exact however it is batched.
         self.register_buffer("counts", torch.zeros(4, dtype=torch.int64), persistent=False)
@@ -88,13 +80,7 @@ class SegmentationTask(pl.LightningModule):
         """Returns the loss of a batch, as much of it as this process's gradient has to carry."""
         values, valid, target = batch
         target = target.long()
-        if self.learns_pixels:
-            assert isinstance(self.network, PixelNetwork)  # noqa: S101  (who gives such batches knows)
-            heads: tuple[tuple[float, Tensor], ...] = (
-                (1.0, self.network.classify(values.permute(0, 3, 1, 2))),
-            )
-        else:
-            heads = weighted_heads(self.network, self.scale(values, valid))
+        heads = weighted_heads(self.network, self.scale(values, valid))
         loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
         self._train_counts += _counts(heads[-1][1].detach(), target)
         self._train_sum += loss.detach().double() * len(target)
