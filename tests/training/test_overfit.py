@@ -19,7 +19,7 @@ from glacierseg.training.losses import LOSSES
 
 @pytest.fixture(scope="module")
 def batch(data_dir: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Four whole patches of Everest with about half glacier each, `(4, 4, 64, 64)`."""
+    """Two whole patches of Everest with about half glacier each, `(2, 4, 64, 64)`."""
     folder = data_dir / "everest_landsat7"
     scene = open_scene(sorted(folder.glob("LE7*.tif")))
     truth = load_truth(folder / "15_rgi60_glacier_outlines.gpkg", scene.grid)
@@ -27,7 +27,7 @@ def batch(data_dir: Path) -> tuple[torch.Tensor, torch.Tensor]:
     patches = place_patches([region], "train", 64, overlap=0.0)
     windows = [truth[p.row : p.row + 64, p.column : p.column + 64] for p in patches]
     whole = [i for i, window in enumerate(windows) if window.shape == (64, 64)]
-    chosen = sorted(whole, key=lambda i: abs((windows[i] == 1).mean() - 0.5))[:4]
+    chosen = sorted(whole, key=lambda i: abs((windows[i] == 1).mean() - 0.5))[:2]
     scaling = measure_scaling(pixels for pixels, _ in train_pixels([region]))
     dataset = PatchDataset(PatchReader([region], 64), [patches[i] for i in chosen], "train", scaling)
     values, valid, targets = (torch.stack(parts) for parts in zip(*dataset, strict=True))
@@ -43,7 +43,7 @@ def test_one_batch_is_learned_by_heart(name: str, batch: tuple[torch.Tensor, tor
     network = create_model(name, image.shape[1], 2, 0.25).train()
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.0)
     loss_of, best = LOSSES[MODELS[name].loss], 0.0
-    # The best limit in any one band has 0.5.
+    # The best limit in any one band has 0.57.
     enough = 0.99
     for _ in range(300):
         pairs = weighted_heads(network, image)
