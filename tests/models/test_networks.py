@@ -157,6 +157,8 @@ def test_a_few_steps_fit_one_patch(name, options):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+        if losses[-1] < 0.4:  # well below what is asked
+            break
     assert losses[0] == pytest.approx(0.693, abs=0.1), "the first probabilities are even"
     # The slowest, with dropout, comes to 0.46 or less with three seeds; chance alone gives 0.69.
     assert losses[-1] < 0.5
