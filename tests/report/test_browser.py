@@ -32,16 +32,27 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(whole_run, tmp_path_factory) -> str:
+    """A page with an inventory, scores with bounds and long numbers in the steps of refinement."""
     run = tmp_path_factory.mktemp("browser") / "run"
     shutil.copytree(whole_run, run)
     table = gpd.read_file(run / "unetplusplus/all/khumbu.gpkg", layer="refined").assign(zmin_m=4321)
     table.to_file(run / "unetplusplus/all/khumbu_inventory.gpkg", layer="glaciers")
+    scores = pd.read_csv(run / "metrics.csv")
+    shown = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
+    bounds = {f"{name}_{end}": value for name in shown for end, value in (("low", 0.123), ("high", 0.987))}
+    scores.assign(**bounds).to_csv(run / "metrics.csv", index=False)
+    path = run / "unetplusplus/all/refinement.json"
+    step = {
+        f"{what}_{when}": 123456.789
+        for what in ("fragments", "holes", "area")
+        for when in ("before", "after")
+    } | {"step": "remove", "changed_px": 12345678}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"changes": {"khumbu": [step]}}))
     return write_report(run).as_uri()
 
 
-@pytest.fixture
-def page(browser, address):
-    """A page that fails its test on any message of the console and on any request but its own."""
+def opened_page(browser, address):
+    """Opens a page and lists any message of its console and any request but its own."""
     opened = browser.new_page(viewport={"width": 1400, "height": 900})
     complaints = []
     opened.on("console", lambda message: complaints.append(message.text))
@@ -51,6 +62,22 @@ def page(browser, address):
         lambda r: complaints.append(r.url) if r.url != address and not r.url.startswith("data:") else None,
     )
     opened.goto(address)
+    return opened, complaints
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that fails its test on any message of the console and on any request but its own."""
+    opened, complaints = opened_page(browser, address)
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def looked_at(browser, address):
+    """One page for all tests that look at it and change nothing, or no more than its size."""
+    opened, complaints = opened_page(browser, address)
     yield opened
     opened.close()
     assert complaints == []
@@ -211,16 +238,10 @@ def test_table_sorts_and_says_so(page):
 
 
 @pytest.fixture(scope="module")
-def bounded(browser, whole_run, tmp_path_factory):
-    """A page whose scores have bounds, in a run of long names."""
-    run = tmp_path_factory.mktemp("bounded") / "run"
-    shutil.copytree(whole_run, run)
-    scores = pd.read_csv(run / "metrics.csv")
-    shown = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
-    bounds = {f"{name}_{end}": value for name in shown for end, value in (("low", 0.123), ("high", 0.987))}
-    scores.assign(**bounds).to_csv(run / "metrics.csv", index=False)
+def bounded(browser, address):
+    """A page whose scores have bounds, with long names."""
     opened = browser.new_page()
-    opened.goto(write_report(run).as_uri())
+    opened.goto(address)
     assert opened.locator("#scores tbody tr:not([hidden]) .change").count() == 6 * 10
     for column, name in ((1, "GlaViTU (global)"), (4, "langtang_valley")):
         cells = f"#scores tbody tr > :nth-child({column})"
@@ -246,14 +267,14 @@ def test_scores_with_their_bounds_fit_on_paper(bounded):
 
 
 @pytest.mark.parametrize("width", [320, 480, 800, 1400])
-def test_no_window_makes_the_page_scroll_sideways(page, width):
-    page.set_viewport_size({"width": width, "height": 800})
-    settled(page, "map.getSize().x === box.clientWidth && map.getSize().y === box.clientHeight")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_no_window_makes_the_page_scroll_sideways(looked_at, width):
+    looked_at.set_viewport_size({"width": width, "height": 800})
+    settled(looked_at, "map.getSize().x === box.clientWidth && map.getSize().y === box.clientHeight")
+    assert looked_at.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_everything_can_be_reached_and_has_a_name(page):
-    nameless = page.evaluate(
+def test_everything_can_be_reached_and_has_a_name(looked_at):
+    nameless = looked_at.evaluate(
         """() => [...document.querySelectorAll("button, input, select, [tabindex='0']")]
           .filter((n) => !(n.labels?.length || n.textContent.trim() || n.getAttribute("aria-label")))
           .map((n) => n.outerHTML)"""
@@ -289,23 +310,10 @@ def test_what_is_folded_is_printed_and_folded_again(page, tmp_path):
     assert page.evaluate(closed) == before
 
 
-def test_the_steps_of_refinement_fit_a_wide_window(browser, whole_run, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
-    path = run / "unetplusplus/all/refinement.json"
-    step = {
-        f"{what}_{when}": 123456.789
-        for what in ("fragments", "holes", "area")
-        for when in ("before", "after")
-    } | {"step": "remove", "changed_px": 12345678}
-    stored = json.loads(path.read_text()) if path.exists() else {"best": {}}
-    path.write_text(json.dumps(stored | {"changes": {"khumbu": [step]}}))
-    opened = browser.new_page(viewport={"width": 1400, "height": 900})
-    opened.goto(write_report(run).as_uri())
-    frame = opened.locator(".scroll:has(#table-steps)")
-    scrolls = frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
-    opened.close()
-    assert not scrolls
+def test_the_steps_of_refinement_fit_a_wide_window(looked_at):
+    looked_at.set_viewport_size({"width": 1400, "height": 900})
+    frame = looked_at.locator(".scroll:has(#table-steps)")
+    assert not frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
 
 
 def test_without_a_script_the_map_is_a_picture(browser, address):
