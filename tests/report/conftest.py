@@ -37,8 +37,8 @@ def scores(predicted, truth):
     }
 
 
-def make_run(folder: Path) -> Path:
-    """Writes a whole run folder with one region of 48 x 64 px."""
+def make_run(folder: Path, choices: tuple[str, ...] = ("all", "top6")) -> Path:
+    """Writes a whole run folder with one region of 48 x 64 px and networks on these choices of bands."""
     run, rng = folder / "run", np.random.default_rng(3)
     rows, columns = np.mgrid[: GRID.height, : GRID.width]
     truth = (np.hypot(rows - 24, (columns - 30) / 1.5) < 16).astype(np.uint8)
@@ -53,7 +53,7 @@ def make_run(folder: Path) -> Path:
     save("regions/khumbu_truth.tif", truth)
     save("regions/khumbu_roles.tif", roles, None)
     table = []
-    variants = [("threshold", "all"), *((model, bands) for model in MODELS for bands in ("all", "top6"))]
+    variants = [("threshold", "all"), *((model, bands) for model in MODELS for bands in choices)]
     for number, (model, bands) in enumerate(variants):
         own = f"{model}/{bands}"
         for stage, flips in (("raw", 600 - 90 * number), ("refined", 500 - 90 * number)):
@@ -131,12 +131,27 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("whole"))
 
 
+def copied(whole_run: Path, folder: Path) -> Path:
+    shutil.copytree(
+        whole_run.parent, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("report.html")
+    )
+    regions = folder / "run" / "regions.json"
+    regions.write_text(regions.read_text().replace(str(whole_run.parent), str(folder)))
+    return folder / "run"
+
+
 @pytest.fixture
 def run_dir(whole_run: Path, tmp_path: Path) -> Path:
     """A copy of a whole run folder, to be changed."""
-    shutil.copytree(
-        whole_run.parent, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("report.html")
-    )
-    regions = tmp_path / "run" / "regions.json"
-    regions.write_text(regions.read_text().replace(str(whole_run.parent), str(tmp_path)))
-    return tmp_path / "run"
+    return copied(whole_run, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def whole_run_on_all_bands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("all"), ("all",))
+
+
+@pytest.fixture
+def small_run_dir(whole_run_on_all_bands: Path, tmp_path: Path) -> Path:
+    """As `run_dir`, with half the networks."""
+    return copied(whole_run_on_all_bands, tmp_path)

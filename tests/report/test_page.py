@@ -145,11 +145,11 @@ def test_only_a_configuration_is_enough(tmp_path):
         ("../scene.tif", set()),
     ],
 )
-def test_unfinished_run(run_dir, missing, lost, undrawn):
-    found = list(run_dir.glob(missing)) or [run_dir / missing]
+def test_unfinished_run(small_run_dir, missing, lost, undrawn):
+    found = list(small_run_dir.glob(missing)) or [small_run_dir / missing]
     for path in found:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert read(run_dir).sections == SECTIONS - lost
+    assert read(small_run_dir).sections == SECTIONS - lost
 
 
 def test_scene_that_is_gone_is_named(run_dir, undrawn):
