@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,12 +77,18 @@ def trained(request, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def made(trained) -> tuple[Path, QuantizationCost]:
+    """The network in int8, calibrated on its own basin."""
+    return quantize_model(trained, trained / "s4.tif", trained / "m4.tif")
+
+
 # What does not depend on the architecture is tested with the quicker one.
 with_one_network = pytest.mark.parametrize("trained", ["m_landsnet"], indirect=True)
 
 
-def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained):
-    path, cost = quantize_model(trained, trained / "s4.tif", trained / "m4.tif")
+def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained, made):
+    path, cost = made
     assert path == trained / "model_int8.xml"
     assert cost.iou_float32 > 0.8, "trained enough to tell"
     assert cost.iou_int8 == pytest.approx(cost.iou_float32, abs=0.03)
@@ -117,8 +124,8 @@ def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained):
 
 
 @with_one_network
+@pytest.mark.usefixtures("made")
 def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained):
-    quantize_model(trained, trained / "s4.tif")
     here = quantization_cost(trained, trained / "s4.tif", trained / "m4.tif")
     there = quantization_cost(trained, trained / "s2.tif", trained / "m2.tif")
     assert here.windows == 8, "the other half was calibrated on"
@@ -151,8 +158,10 @@ def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
 
 
 @with_one_network
-def test_int8_of_another_network_or_window_is_refused(trained, tmp_path):
-    path, _ = quantize_model(trained, trained / "s4.tif", out=tmp_path / "net.xml")
+def test_int8_of_another_network_or_window_is_refused(trained, made, tmp_path):
+    path = tmp_path / "net.xml"
+    for suffix in (".xml", ".bin"):
+        shutil.copy(made[0].with_suffix(suffix), path.with_suffix(suffix))
     network, card = load_model(trained)
 
     def ask(network=network, window_px=WINDOW, int8_model=path):
