@@ -46,7 +46,7 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
         "models": [
             {"name": "m_landsnet", "width": 0.125, "patch_px": 32, "batch_size": 4, "learning_rate": 5e-3},
         ],
-        "training": {"epochs": 5, "patches_per_epoch": 64, "schedule": "cosine"},
+        "training": {"epochs": 5, "patches_per_epoch": 32, "schedule": "cosine"},
         "bands": {"top": 3},
         "outputs": {"report": False},
         **changes,
@@ -443,7 +443,8 @@ def test_killed_at_any_stage_it_goes_on_and_ends_with_the_same_table(tmp_path: P
     for name in ("killed", "whole"):
         (tmp_path / name).mkdir()
         paths.append(tmp_path / name / "c.yaml")
-        paths[-1].write_text(yaml.safe_dump(settings(tmp_path / name)))
+        asked = settings(tmp_path / name, training={"epochs": 4, "patches_per_epoch": 16})
+        paths[-1].write_text(yaml.safe_dump(asked))
     killed, whole = paths
     with forks(IMPORTS, RUN) as start:
         for sign in ("refinement:", "epoch    2", "kept epoch", "best bands", "[m_landsnet top6] epoch    1"):
