@@ -1,7 +1,9 @@
 import json
+import logging
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -92,27 +94,28 @@ def test_a_calibrated_network_tells_the_area_with_bounds(
 
 
 def test_a_cluster_without_workers_is_told_in_one_line_and_waited_for(
-    models: list[Path], scene: Path, tmp_path: Path
+    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "glacierseg", "predict", models[0], scene, "--out", tmp_path / "out"]
     nobody = {"n_workers": 0, "processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-    with (
-        LocalCluster(protocol="tcp", **nobody) as cluster,
-        subprocess.Popen(
-            [*map(str, command), "--dask", cluster.scheduler_address], stderr=subprocess.PIPE, text=True
-        ) as waiting,
-    ):
-        assert waiting.stderr is not None
-        try:
-            told = waiting.stderr.readline()
-            assert waiting.poll() is None
-        finally:
-            cluster.scale(1)  # whatever was told: it would wait for ever
-        rest = waiting.stderr.read()
-        assert waiting.wait() == 0
+    waited = []
+    with LocalCluster(protocol="tcp", silence_logs=logging.CRITICAL, **nobody) as cluster:
+
+        def come_when_work_waits() -> None:
+            for _ in range(600):
+                if waits := len(cluster.scheduler.tasks):
+                    waited.append(waits)
+                    break
+                time.sleep(0.1)
+            cluster.scale(1)  # in any case: it would be waited for for ever
+
+        worker = threading.Thread(target=come_when_work_waits, daemon=True)
+        worker.start()
         address = cluster.scheduler_address
-    assert told == f"warning: {address}: has no workers yet; the work waits for some\n"
-    assert rest == ""
+        done = glacierseg("predict", models[0], scene, "--out", tmp_path / "out", "--dask", address)
+        worker.join()
+    assert waited
+    assert done.returncode == 0
+    assert done.stderr == f"warning: {address}: has no workers yet; the work waits for some\n"
     assert (tmp_path / "out" / "valley_mask.tif").exists()
 
 
