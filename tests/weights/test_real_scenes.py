@@ -16,14 +16,14 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def chips(data_dir: Path) -> list[Scene]:
-    return [open_scene(path) for path in sorted((data_dir / "alps_sentinel2" / "images").glob("*.tif"))]
+def chips(data_dir: Path) -> list[Path]:
+    return sorted((data_dir / "alps_sentinel2" / "images").glob("*.tif"))
 
 
 @pytest.fixture(scope="module")
-def card(chips: list[Scene]) -> WeightsCard:
+def card(chips: list[Path]) -> WeightsCard:
     """A card that knows every tenth chip of the Alps."""
-    values = measure_values(np.concatenate([sample_values(chip) for chip in chips[::10]], axis=1))
+    values = measure_values(np.concatenate([sample_values(open_scene(chip)) for chip in chips[::10]], axis=1))
     assert values is not None
     roles = ("blue", "green", "red", "nir")
     bands = tuple(
@@ -41,13 +41,13 @@ def refused(card: WeightsCard, scene: Scene, **how: float) -> bool:
     return False
 
 
-def test_no_chip_of_the_same_ground_is_refused_or_warned_of(card: WeightsCard, chips: list[Scene]) -> None:
+def test_no_chip_of_the_same_ground_is_refused_or_warned_of(card: WeightsCard, chips: list[Path]) -> None:
     others = [chip for number, chip in enumerate(chips) if number % 10][::4]
-    assert [fit_scene(card, chip).warnings for chip in others] == [()] * len(others)
+    assert [fit_scene(card, open_scene(chip)).warnings for chip in others] == [()] * len(others)
 
 
-def test_chips_in_other_units_are_refused(card: WeightsCard, chips: list[Scene]) -> None:
-    for chip in chips[::12]:
+def test_chips_in_other_units_are_refused(card: WeightsCard, chips: list[Path]) -> None:
+    for chip in map(open_scene, chips[::12]):
         assert refused(card, chip, scale=255 / 10_000)  # 8 bits
         assert refused(card, chip, scale=255 / 4000)  # 8 bits, stretched
         assert refused(card, chip, scale=1 / 10_000)  # reflectance from 0 to 1
