@@ -64,7 +64,7 @@ leave()
 def launch(script: str, *arguments: object, processes: int) -> None:
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
         "OMP_NUM_THREADS": "1",
         "GLACIERSEG_TEST": script,
     }
