@@ -14,6 +14,7 @@ import typer
 from glacierseg import log
 from glacierseg.cli.compare import add_compare_commands
 from glacierseg.cli.export import add_export_command
+from glacierseg.cli.groups import arrange
 from glacierseg.cli.masks import add_mask_commands
 from glacierseg.cli.outlines import add_outline_commands
 from glacierseg.cli.output import fail, show, shown
@@ -63,7 +64,6 @@ app = typer.Typer(
     name="glacierseg",
     help="From a multi-band satellite scene to a defensible glacier inventory.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage, 130 interrupted.",
@@ -254,6 +254,7 @@ def _refuse_misfits(name: str, given: dict[str, Any], cause: Exception | None = 
 for _command in (*app.registered_commands, *prepare.registered_commands):
     if (_function := _command.callback) and (_name := _command.name or _function.__name__) in _KINDS:
         _command.callback = _explained(_name, _function)
+arrange(app, prepare)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ prepare = typer.Typer(
 def add_data_commands(app: typer.Typer) -> None:
     """Adds `check` and `prepare` to the command line."""
     app.command()(check)
-    app.add_typer(prepare, name="prepare")
+    app.add_typer(prepare, name="prepare", rich_help_panel="Prepare")
 
 
 def check(
