@@ -110,7 +110,7 @@ def bands(
         typer.Option(help="Measure that ranks the bands: size of the gradient, or IoU lost by permutation."),
     ] = "gradient",
     check: Annotated[
-        bool, typer.Option("--check", help="Measurement by the other measure too, and how far they agree.")
+        bool, typer.Option("--check", help="Check by the other measure, and how far the two agree.")
     ] = False,
     top: Annotated[int, typer.Option(min=1, help="Number of best bands to name.")] = 6,
     patches: Annotated[int, typer.Option(min=1, help="Most patches to measure on, of all scenes.")] = 64,
