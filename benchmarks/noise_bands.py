@@ -1,12 +1,13 @@
 """Do the measures of band importance see through noise?
 
 Trains networks on the first of the synthetic demo's basins (made-up ground), of whose 18 bands three are pure
-noise, measures band importance in every way on the two others, and says whether the noise bands rank last.
+noise, measures band importance by gradient and by permutation on the two others, and says whether the noise
+bands rank last.
 
     OMP_NUM_THREADS=1 python benchmarks/noise_bands.py [--models m_landsnet glavitu] [--epochs 40] [--run DIR]
 
-Networks are those of the demo, a quarter of their width or less. With `--run` they are kept in that folder,
-and one that lies there already is measured as it is.
+Networks are those of the demo, a quarter of their width or less. `--run` keeps them in a folder, and measures
+those that are there already as they are.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from glacierseg.bands import MEASURES, BandImportance, agreement_of, measure_scenes
+from glacierseg.bands import MEASURES, BandImportance, agreement_message, measure_scenes
 from glacierseg.experiment import train_one
 from glacierseg.settings import parse_config
 from glacierseg.synthetic import NOISE_BANDS
@@ -39,8 +40,8 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", default=["m_landsnet", "glavitu"])
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--patches", type=int, default=96, help="of the two basins together")
-    parser.add_argument("--run", type=Path, help="keep the networks here")
+    parser.add_argument("--patches", type=int, default=96, help="most patches of both basins")
+    parser.add_argument("--run", type=Path, help="folder that keeps the networks")
     given = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     with tempfile.TemporaryDirectory() as spare:
@@ -67,8 +68,7 @@ def main() -> None:
                 print(f"{entry.band:12}{cells}")
             for measure, result in found.items():
                 print(f"{measure:12} {verdict(result)}")
-            for agreement in agreement_of(found, 6):
-                print(agreement.in_words())
+            print(agreement_message(found, 6))
 
 
 if __name__ == "__main__":

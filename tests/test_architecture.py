@@ -98,7 +98,7 @@ MAY_IMPORT = {
     | {"cv2", "numba", "pydantic", "shapely"},
     "compare mask.tif mask.tif --truth mask.tif --out out.json": RASTER
     | {"cv2", "numba", "pydantic", "shapely"},
-    "bands model scene.tif --mask mask.tif --out out.csv": RASTER | {"pydantic", "torch"},
+    "bands model scene.tif --truth mask.tif --out out.csv": RASTER | {"pydantic", "torch"},
 }
 
 

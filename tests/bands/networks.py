@@ -1,4 +1,4 @@
-"""Networks of which every measure is known beforehand."""
+"""A network of which every measure is known beforehand."""
 
 import torch
 from torch import nn
@@ -14,16 +14,4 @@ class Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         glacier = (x * self.weights[:, None, None]).sum(1) + self.bias
-        return torch.stack([torch.zeros_like(glacier), glacier], 1)
-
-
-class Square(nn.Module):
-    """The glacier logit is a weighted sum of squares; integrated gradients of band b are w x^2."""
-
-    def __init__(self, weights: list[float]) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.tensor(weights))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        glacier = (x**2 * self.weights[:, None, None]).sum(1)
         return torch.stack([torch.zeros_like(glacier), glacier], 1)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from glacierseg.bands import BandImportance, read_importance, read_measures, write_importance
+from glacierseg.bands import BandImportance, read_measures, write_importance
 from glacierseg.errors import DataError
 
 MEASURES = {
@@ -17,12 +17,11 @@ MEASURES = {
 }
 
 
-def test_all_measures_survive_the_file_in_their_order(tmp_path: Path) -> None:
+def test_both_measures_survive_the_file_in_their_order(tmp_path: Path) -> None:
     write_importance(tmp_path / "t.csv", MEASURES)
     again = read_measures(tmp_path / "t.csv")
     assert again == MEASURES
     assert list(again) == list(MEASURES)
-    assert read_importance(tmp_path / "t.csv") == MEASURES["permutation"]
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[0] == (
         "rank,band,importance,spread,measure,standard_error,region_spread,"
@@ -43,8 +42,36 @@ def test_a_table_of_an_older_version_has_four_columns(tmp_path: Path) -> None:
     }
 
 
+def test_measures_of_an_older_version_are_left_out_where_they_only_checked(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "rank,band,importance,spread,measure,standard_error,region_spread,"
+        "integrated_rank,integrated,integrated_spread,integrated_standard_error,integrated_region_spread,"
+        "permutation_rank,permutation,permutation_spread,permutation_standard_error,permutation_region_spread,"
+        "p_value,measurable,rank_low,rank_high,"
+        "integrated_p_value,integrated_measurable,integrated_rank_low,integrated_rank_high,"
+        "permutation_p_value,permutation_measurable,permutation_rank_low,permutation_rank_high\n"
+        "1,a,0.75,0.5,gradient,0.125,,1,0.9,0.1,0.1,,1,0.25,0.5,0.125,,0.001,1,1,1,0.5,0,1,1,0.25,0,1,1\n"
+    )
+    assert read_measures(tmp_path / "t.csv") == {
+        "gradient": (BandImportance(1, "a", 0.75, 0.5, 0.125, None, 0.001, True, 1, 1),),
+        "permutation": (BandImportance(1, "a", 0.25, 0.5, 0.125, None, 0.25, False, 1, 1),),
+    }
+
+
+def test_bands_chosen_by_a_measure_of_an_older_version_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("rank,band,importance,spread,measure\n1,x,1,1,drop\n")
+    with pytest.raises(DataError, match=r"t\.csv: .*by gradient or permutation \(got 'drop', of an earlier"):
+        read_measures(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "rank,band,importance,spread\n", "rank,band,importance,spread,measure\n1,x,1,1,y\n"]
+    "text",
+    [
+        "",
+        "rank,band,importance,spread\n",
+        "rank,band,importance,spread,measure\n1,x,one,1,gradient\n",
+        "rank,band,importance,spread,measure,permutation\n1,x,1,1,gradient,1\n",
+    ],
 )
 def test_a_damaged_table_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text)

@@ -381,7 +381,7 @@ def test_train_predict_and_bands(
         "bands",
         str(model),
         str(basin / "scene.tif"),
-        "--mask",
+        "--truth",
         str(basin / "mask.tif"),
         "--out",
         str(table),
@@ -389,20 +389,22 @@ def test_train_predict_and_bands(
     assert glacierseg(command, monkeypatch) == 0
     assert table.read_text().startswith("rank,band,importance,spread,")
     assert len(table.read_text().splitlines()) == 3
-    two = [*command[:3], str(basin / "scene.tif"), *command[3:], "--mask", str(basin / "mask.tif")]
+    two = [*command[:3], str(basin / "scene.tif"), *command[3:], "--truth", str(basin / "mask.tif")]
     capfd.readouterr()
     plot = out / "bands.svg"
-    assert glacierseg([*two, "--measure", "all", "--top", "1", "--plot", str(plot)], monkeypatch) == 0
+    assert glacierseg([*two, "--check", "--top", "1", "--plot", str(plot)], monkeypatch) == 0
     told = capfd.readouterr().out
     assert "best bands by gradient: " in told
-    assert "permutation and drop: rank correlation" in told
-    assert "Band dropped</text>" in plot.read_text()  # words stay words, as in every other picture
+    assert "gradient and permutation agree on " in told
+    assert "Permutation</text>" in plot.read_text()  # words stay words, as in every other picture
     rows = pd.read_csv(table)
-    assert {"integrated", "permutation", "drop", "drop_standard_error"} <= set(rows)
+    assert {"permutation", "permutation_standard_error"} <= set(rows)
     # The same scene twice: two regions that do not differ.
     assert rows["region_spread"].tolist() == pytest.approx([0, 0], abs=1e-6)
     assert glacierseg([*two[:-2]], monkeypatch) == 1
-    assert "2 scenes and 1 masks; give one --mask for each scene" in capfd.readouterr().err
+    assert "(got 2 scenes and 1 truths)" in capfd.readouterr().err
+    assert glacierseg([*command, "--band-names", "nir,green,blue,near"], monkeypatch) == 1
+    assert "lacks red" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("zoo")

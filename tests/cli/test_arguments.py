@@ -46,7 +46,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "typed",
     [
         "predict scene.tif model --out 'new maps'",
-        "bands scene.tif model --mask mask.tif --out b.csv --patches 1",
+        "bands scene.tif model --truth mask.tif --out b.csv --patches 1",
         "evaluate outlines.gpkg mask.tif --out s.json --bootstrap 0",
         "prepare rasterize scene.tif --like outlines.gpkg --out r.tif",
         "inventory dem.tif --dem mask.tif --out i.gpkg",
@@ -115,7 +115,7 @@ WRITERS = {
     "evaluate mask.tif mask.tif --bootstrap 0": ".json",
     "compare mask.tif mask.tif --truth mask.tif --bootstrap 20": ".json",
     "tune mask.tif --truth mask.tif --iterations 0 --min-area-km2 0 --max-hole-km2 0": ".json",
-    "bands model scene.tif --mask mask.tif --patches 1": ".csv",
+    "bands model scene.tif --truth mask.tif --patches 1": ".csv",
     "export model --to onnx": ".onnx",
 }
 
@@ -177,8 +177,8 @@ PRINTED = {
     "vectorize mask.tif --refined 'a moved mask.tif' --out v.gpkg": (
         "mask.tif", "vectorize mask.tif --refined ALIGNED.tif --out v.gpkg",
     ),
-    "bands model scene.tif --mask 'a moved mask.tif' --out b.csv --patches 1": (
-        "scene.tif", "bands model scene.tif --mask ALIGNED.tif --out b.csv --patches 1",
+    "bands model scene.tif --truth 'a moved mask.tif' --out b.csv --patches 1": (
+        "scene.tif", "bands model scene.tif --truth ALIGNED.tif --out b.csv --patches 1",
     ),
 }  # fmt: skip
 """Commands that are refused, what SCENE stands for in the cure that is printed, and the command mended."""

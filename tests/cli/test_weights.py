@@ -217,7 +217,7 @@ def test_export_and_bands_take_weights(place: Path, scene: Path, capsys: pytest.
     assert glacierseg("export", "--to", "onnx") == 2
     capsys.readouterr()
     mask = write_mask(place / "mask.tif", blobs(70, 50))
-    asked = ("bands", "--weights", "valley-s2", scene, "--mask", mask, "--out", "bands.csv")
+    asked = ("bands", "--weights", "valley-s2", scene, "--truth", mask, "--out", "bands.csv")
     assert glacierseg(*asked) == 1
     assert glacierseg(*asked, "--member", 1) == 0
     table = (place / "bands.csv").read_text().splitlines()

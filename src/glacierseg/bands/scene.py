@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.bands.measures import Measure, Measures, measure_patches
-from glacierseg.bands.result import BandImportance
-from glacierseg.bands.sample import BatchOfPatches, PatchSample, spread_evenly
+from glacierseg.bands.importance import (
+    NO_GLACIER,
+    BatchOfPatches,
+    PatchSample,
+    measure_patches,
+    spread_evenly,
+)
+from glacierseg.bands.ranking import BandImportance, Measure, Measures
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
 from glacierseg.predict.members import matching_scene
@@ -29,7 +34,7 @@ AnyScene = Scene | Path | str | Sequence[Path | str]
 def band_importance(
     model: "Path | str | nn.Module",
     scene: AnyScene,
-    mask: Path | str,
+    truth: Path | str,
     *,
     card: ModelCard | None = None,
     measure: Measure = "gradient",
@@ -43,10 +48,10 @@ def band_importance(
     Args:
         model: A model folder, or a network; without a `card` it gets the bands as they are.
         scene: A scene, or its file or files.
-        mask: Its truth: a mask on the same grid, or outlines.
+        truth: Its truth: a mask on the same grid, or outlines.
         card: Bands, scaling and patch size of a network that is given as a module.
-        measure: `gradient`, `integrated`, `permutation` or `drop`.
-        patches: At most so many patches, spread evenly over those that hold glacier.
+        measure: `gradient` or `permutation`.
+        patches: Most patches to measure on, spread evenly over those with glacier.
         batch_size: Patches per pass.
         seed: Of the permutation.
         truth_layer: Of outlines in a file with several layers.
@@ -57,11 +62,11 @@ def band_importance(
     Raises:
         BandError: The scene lacks bands.
         TruthError: The truth cannot be used.
-        RequestError: The mask holds no glacier where the scene has data.
+        RequestError: The truth has no glacier where the scene has data.
     """
     found = measure_scenes(
         model,
-        [(scene, mask)],
+        [(scene, truth)],
         card=card,
         measures=[measure],
         patches=patches,
@@ -90,7 +95,7 @@ def measure_scenes(
         scenes: Scenes with their truth.
         card: As for `band_importance`.
         measures: Which measures; the first is the one that bands are chosen by.
-        patches: At most so many patches of all scenes together, in memory at once.
+        patches: Most patches of all scenes together, in memory at once.
         batch_size: Patches per pass.
         seed: Of the permutation.
         truth_layers: Of outlines in files with several layers: one for all of them, or one for each scene.
@@ -98,30 +103,31 @@ def measure_scenes(
     Raises:
         BandError: A scene lacks bands.
         TruthError: The truth cannot be used.
-        RequestError: No mask holds glacier where its scene has data.
+        RequestError: No truth has glacier where its scene has data.
     """
-    layers = one_layer_each([Path(mask) for _, mask in scenes], truth_layers)
+    layers = one_layer_each([Path(truth) for _, truth in scenes], truth_layers)
     network = model
     if isinstance(network, Path | str):
         network, card = load_model(network)
-    opened = [(scene if isinstance(scene, Scene) else open_scene(scene), mask) for scene, mask in scenes]
+    opened = [scene if isinstance(scene, Scene) else open_scene(scene) for scene, _ in scenes]
     if card is not None:
-        opened = [(matching_scene(scene, card.bands), mask) for scene, mask in opened]
+        opened = [matching_scene(scene, card.bands) for scene in opened]
         if isinstance(model, Path | str):
-            for scene, _ in opened:
+            for scene in opened:
                 warn_of_values(model, card, scene)
-    bands = opened[0][0].band_names
-    for scene, _ in opened:
+    bands = opened[0].band_names
+    for scene in opened:
         if scene.band_names != bands:
             raise BandError(
-                f"{scene.paths[0]}: has other bands than {opened[0][0].paths[0]}; give scenes with the same"
+                f"{scene.paths[0]}: must have the bands of {opened[0].paths[0]}, {', '.join(bands)} (got "
+                f"{', '.join(scene.band_names)}); measure them one by one, or select the same bands"
             )
     scaling = card.scaling if card else Scaling((0.0,) * len(bands), (1.0,) * len(bands))
     size = card.patch_px if card else 256
     chosen, regions = [], []
     with_truth = [
-        (scene, load_truth(Path(mask), scene.grid, layer=layer))
-        for (scene, mask), layer in zip(opened, layers, strict=True)
+        (scene, load_truth(Path(file), scene.grid, layer=layer))
+        for scene, (_, file), layer in zip(opened, scenes, layers, strict=True)
     ]
     for number, (scene, truth) in enumerate(with_truth):
         starts = [
@@ -135,9 +141,7 @@ def measure_scenes(
         chosen.append((scene, truth, own))
         regions += [number] * len(own)
     if not regions:
-        raise RequestError(
-            "band importance needs glacier pixels, and no patch holds any; give a mask with glacier"
-        )
+        raise RequestError(NO_GLACIER)
     batches = (
         patch for scene, truth, starts in chosen for patch in _patches(scene, truth, starts, scaling, size)
     )

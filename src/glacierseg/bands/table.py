@@ -1,31 +1,29 @@
-"""Band importance as a table: one row per band, the measure that chooses first, the others beside it."""
+"""Band importance as a table: one row per band, the measure that chooses first, its check beside it."""
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from glacierseg.bands.measures import MEASURES, Measure, Measures
-from glacierseg.bands.result import BandImportance
+from glacierseg.bands.ranking import MEASURES, BandImportance, Measure, Measures
 from glacierseg.errors import DataError
 from glacierseg.raster.write import write_text
 
 _TESTED = ("p_value", "measurable", "rank_low", "rank_high")
 
 
-def write_importance(path: Path, importance: Sequence[BandImportance] | Measures) -> None:
+def write_importance(path: Path, measures: Measures) -> None:
     """Writes a table, the most important band first.
 
     Columns: `rank,band,importance,spread` of the first measure, its `measure,standard_error,region_spread`;
-    then for every further measure M `M_rank,M,M_spread,M_standard_error,M_region_spread`; then
-    `p_value,measurable,rank_low,rank_high` of the first measure and `M_p_value,...` of the others. What is
+    then, if there is a second measure M, `M_rank,M,M_spread,M_standard_error,M_region_spread`; then
+    `p_value,measurable,rank_low,rank_high` of the first measure and `M_p_value,...` of the second. What is
     not known is empty; `measurable` is 1 or 0.
 
     Args:
         path: The file.
-        importance: Results by measure, the one that bands are chosen by first; or those of `gradient` alone.
+        measures: Results by measure, the one that bands are chosen by first.
     """
-    measures: Measures = importance if isinstance(importance, Mapping) else {"gradient": tuple(importance)}
     (main, ranked), *others = measures.items()
     header = ["rank", "band", "importance", "spread", "measure", "standard_error", "region_spread"]
     for name, _ in others:
@@ -46,32 +44,29 @@ def write_importance(path: Path, importance: Sequence[BandImportance] | Measures
     write_text(path, text.getvalue())
 
 
-def read_importance(path: Path) -> tuple[BandImportance, ...]:
-    """Reads the measure that bands are chosen by.
-
-    Raises:
-        DataError: The file is damaged.
-    """
-    return next(iter(read_measures(path).values()))
-
-
 def read_measures(path: Path) -> Measures:
-    """Reads what `write_importance` wrote, also of earlier versions, which had four columns.
+    """Reads what `write_importance` wrote, also of earlier versions.
+
+    They wrote four columns, or those of further measures beside the ones of today, which are left out.
 
     Raises:
-        DataError: The file is damaged.
+        DataError: The file is damaged, or its bands were chosen by a measure of an earlier version.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        main = next(m for m in MEASURES if m == (rows[0].get("measure") or "gradient"))
+        chosen_by = rows[0].get("measure") or "gradient"
+        if chosen_by not in MEASURES:
+            raise DataError(
+                f"{path}: bands must be ranked by {' or '.join(MEASURES)} (got {chosen_by!r}, of an earlier "
+                "version); remove the file and measure again"
+            )
+        main = next(measure for measure in MEASURES if measure == chosen_by)
         found: dict[Measure, tuple[BandImportance, ...]] = {main: _read(rows, "rank", "importance", "")}
-        # In the order of the columns.
-        for name in rows[0]:
-            for measure in MEASURES:
-                if name == measure and measure != main:
-                    found[measure] = _read(rows, f"{measure}_rank", measure, f"{measure}_")
-    except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
+        for measure in MEASURES:
+            if measure != main and measure in rows[0]:
+                found[measure] = _read(rows, f"{measure}_rank", measure, f"{measure}_")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{path}: is damaged; remove it and run again") from error
     return found
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg import log
+from glacierseg.cli.prepare import split_names
 from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
 from glacierseg.raster.outputs import writes
 
@@ -94,28 +95,34 @@ def bands(
         list[Path],
         typer.Argument(metavar="[MODEL_DIR] SCENE...", help="A trained model, and scenes with its bands."),
     ],
-    mask: Annotated[
-        list[Path], typer.Option(help="Truth of each scene in order: a mask on its grid, or outlines.")
+    truth: Annotated[
+        list[Path], typer.Option(help="Truth of each scene in their order: a mask on its grid, or outlines.")
     ],
     out: Out,
     truth_layer: Annotated[
         list[str] | None, typer.Option(help="Layer of outlines with several: one for all, or one for each.")
     ] = None,
+    band_names: Annotated[
+        str | None, typer.Option(help="Names of the bands in file order, separated by commas.")
+    ] = None,
     measure: Annotated[
-        Literal["gradient", "integrated", "permutation", "drop", "all"],
-        typer.Option(help="How to measure; all: rank by gradient and show the others beside it."),
+        Literal["gradient", "permutation"],
+        typer.Option(help="Measure that ranks the bands: size of the gradient, or IoU lost by permutation."),
     ] = "gradient",
-    top: Annotated[int, typer.Option(min=1, help="How many of the best bands to name.")] = 6,
-    patches: Annotated[int, typer.Option(min=1, help="At most so many patches of all scenes.")] = 64,
-    plot: Annotated[Path | None, typer.Option(help="Draw the measures too (.png, .svg or .pdf).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of permutation and integrated.")] = 0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check by the other measure, and how far the two agree.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="Number of best bands to name.")] = 6,
+    patches: Annotated[int, typer.Option(min=1, help="Most patches to measure on, of all scenes.")] = 64,
+    plot: Annotated[Path | None, typer.Option(help="Figure of the importance (.png, .svg or .pdf).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the permutation.")] = 0,
     weights: WeightsName = None,
     member: Member = None,
 ) -> None:
     """Measure band importance and write it as CSV."""
     from glacierseg.bands import (  # noqa: PLC0415
         MEASURES,
-        agreement_of,
+        agreement_message,
         measure_scenes,
         tie_message,
         top_bands,
@@ -128,16 +135,16 @@ def bands(
 
     model_dir, scenes = split_model(paths, weights)
     folder = one_model(model_dir, weights, member)
-    if len(mask) != len(scenes):
+    if len(truth) != len(scenes):
         raise RequestError(
-            f"{len(scenes)} scenes and {len(mask)} masks; give one --mask for each scene, in their order"
+            f"each scene needs one --truth, in the order of the scenes (got {len(scenes)} scenes and "
+            f"{len(truth)} truths)"
         )
     if plot is not None:
         from glacierseg.report.save import require_picture  # noqa: PLC0415
 
         require_picture(plot)
-    chosen = MEASURES if measure == "all" else (measure,)
-    opened = [open_scene(path) for path in scenes]
+    opened = [open_scene(path, bands=split_names(band_names)) for path in scenes]
     if weights is not None:
         fitted = [find_weights(weights).fit(scene, force=True) for scene in opened]
         opened = [own.scene for own in fitted]
@@ -145,15 +152,15 @@ def bands(
             _log.warning(line)
     found = measure_scenes(
         folder,
-        list(zip(opened, mask, strict=True)),
-        measures=chosen,
+        list(zip(opened, truth, strict=True)),
+        measures=[measure, *(other for other in MEASURES if check and other != measure)],
         patches=patches,
         seed=seed,
         truth_layers=truth_layer,
     )
     write_importance(out, found)
-    ranked = found[chosen[0]]
-    others = {m: {e.band: e for e in found[m]} for m in chosen[1:]}
+    ranked = found[measure]
+    others = {other: {e.band: e for e in found[other]} for other in found if other != measure}
     rows = [
         [e.rank_in_words(), e.band, f"{e.importance:.4f}", f"{e.spread:.4f}"]
         + [f"{own[e.band].importance:.4f}, {own[e.band].rank_in_words()}" for own in others.values()]
@@ -163,13 +170,13 @@ def bands(
         log.table(None, ("rank", "band", "importance", "spread", *(f"{m}, rank" for m in others)), rows)
     )
     best = top_bands(ranked, top, [e.band for e in ranked])
-    _log.info(f"best bands by {chosen[0]}: {', '.join(best)}")
+    _log.info(f"best bands by {measure}: {', '.join(best)}")
     if empty := unmeasured_message(ranked, top):
         _log.warning(empty)
     if tie := tie_message(ranked, top):
         _log.info(f"a close choice: {tie}")
-    for agreement in agreement_of(found, top):
-        _log.info(agreement.in_words())
+    if agreement := agreement_message(found, top):
+        _log.info(agreement)
     if plot is not None:
         from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415
         from glacierseg.report.save import save_figure  # noqa: PLC0415

@@ -12,9 +12,9 @@ from glacierseg.bands import (
     Measure,
     Measures,
     PatchSample,
-    agreement_of,
+    agreement_message,
     gradient_importance,
-    measure_patches,
+    permutation_importance,
     preset_bands,
     read_measures,
     tie_message,
@@ -22,8 +22,7 @@ from glacierseg.bands import (
     unmeasured_message,
     write_importance,
 )
-from glacierseg.bands.measures import passes_per_patch
-from glacierseg.bands.sample import mix, spread_evenly
+from glacierseg.bands.importance import mix, spread_evenly
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
 from glacierseg.data.split import Role
@@ -38,10 +37,10 @@ _log = logging.getLogger(__name__)
 
 PATCHES = 128
 """Enough for a stable mean of gradients, evenly over all regions."""
-CHECK_PASSES = 3000
-"""What measuring otherwise than by gradients may cost, in forward passes of a patch: an epoch or two."""
+PASSES = 3000
+"""What permutation may cost, in forward passes of a patch: an epoch or two."""
+REPEATS = 2
 BATCH = 8
-_STEPS, _REPEATS = 8, 2
 
 
 def choose_top_bands(
@@ -73,14 +72,14 @@ def choose_top_bands(
         _log.warning(empty)
     if tie := tie_message(measured, config.top):
         _log.info(f"a close choice: {tie}")
-    for agreement in agreement_of(measures, config.top):
-        _log.info(agreement.in_words())
+    if agreement := agreement_message(measures, config.top):
+        _log.info(agreement)
     if preset is not None:
         shared = len(set(preset) & set(best))
         _log.info(f"bands of the preset: {', '.join(preset)}; {shared} of them are among the measured best")
         return preset
     if config.top_preset is not None:
-        _log.info(f"the preset has no bands for {network}; it gets the measured ones")
+        _log.info(f"the preset has no bands for {network}, which is trained on the measured ones")
     return best
 
 
@@ -106,56 +105,49 @@ def bands_of_preset(config: BandsConfig, network: str, scene: Scene) -> tuple[st
 
 
 def _measure(config: BandsConfig, studied: Sequence[StudyRegion], folder: ModelFolder) -> Measures:
-    """Measures on training pixels what chooses the bands, and, if there is room, the rest as a check."""
+    """Measures on training pixels what chooses the bands, and the other measure as a check if asked for."""
     network, card = load_model(folder.path)
-    if config.measure == "gradient":
-        places = mix(_places(card, studied, "train", PATCHES), BATCH)
-        # A batch at a time: so many patches of a large network need not fit into memory together.
-        batches = _batches(card, studied, "train", places)
-        regions = [patch.region for patch in places]
-        found: dict[Measure, tuple[BandImportance, ...]] = {
-            "gradient": gradient_importance(network, batches, card.bands, regions)
-        }
-    else:
-        places = _places(card, studied, "train", _affordable([config.measure], len(card.bands)))
-        found = dict(_on(network, card, studied, "train", places, [config.measure]))
+    places = _places(card, studied, "train", config.measure)
+    if not places:
+        raise RequestError(
+            "band importance needs train patches with glacier, and there are none; set `bands: {top: 0}`"
+        )
+    found = {config.measure: _by(config.measure, network, card, studied, "train", places)}
     if not config.check:
         return found
-    others = [measure for measure in MEASURES if measure != config.measure]
-    # Validation pixels show what a band is worth on ground that the network has not learned by heart.
+    (other,) = (measure for measure in MEASURES if measure != config.measure)
+    # Validation pixels show what a band contributes on ground that the network has not learned by heart.
     for role in ("validate", "train"):
-        places = _places(card, studied, role, _affordable(others, len(card.bands)))
+        places = _places(card, studied, role, other)
         if len(places) > 1:
-            _log.info(f"checking band importance on {len(places)} patches of {role} pixels")
-            return found | dict(_on(network, card, studied, role, places, others))
+            _log.info(f"checking band importance by {other} on {len(places)} patches of {role} pixels")
+            return found | {other: _by(other, network, card, studied, role, places)}
     _log.info("too few patches with glacier to check band importance")
     return found
 
 
-def _affordable(measures: Sequence[Measure], bands: int) -> int:
-    cost = passes_per_patch(measures, bands, steps=_STEPS, repeats=_REPEATS)
-    return max(4, min(PATCHES, CHECK_PASSES // cost))
-
-
-def _on(
+def _by(
+    measure: Measure,
     network: nn.Module,
     card: ModelCard,
     studied: Sequence[StudyRegion],
     role: Role,
     places: Sequence[Patch],
-    measures: Sequence[Measure],
-) -> Measures:
-    if not places:
-        raise RequestError(
-            f"band importance needs {role} patches with glacier, and there are none; set `bands: top: 0`"
-        )
-    batches = _batches(card, studied, role, places)
-    sample = PatchSample.collect(batches, [patch.region for patch in places], BATCH)
-    return measure_patches(network, sample, card.bands, measures, steps=_STEPS, repeats=_REPEATS)
+) -> tuple[BandImportance, ...]:
+    # Gradients compare patches of a batch, permutation swaps bands between all of them.
+    places = mix(places, BATCH) if measure == "gradient" else places
+    batches, regions = _batches(card, studied, role, places), [patch.region for patch in places]
+    if measure == "gradient":
+        # A batch at a time: so many patches of a large network need not fit into memory together.
+        return gradient_importance(network, batches, card.bands, regions)
+    sample = PatchSample.collect(batches, regions, BATCH)
+    return permutation_importance(network, sample, card.bands, repeats=REPEATS)
 
 
-def _places(card: ModelCard, studied: Sequence[StudyRegion], role: Role, most: int) -> list[Patch]:
-    """Places patches with glacier of a role, at most so many, evenly over all regions."""
+def _places(card: ModelCard, studied: Sequence[StudyRegion], role: Role, measure: Measure) -> list[Patch]:
+    """Places as many patches with glacier of a role as a measure may take, evenly over all regions."""
+    passes = 1 + len(card.bands) * REPEATS
+    most = PATCHES if measure == "gradient" else max(4, min(PATCHES, PASSES // passes))
     regions = [study.region for study in studied]
     placed = place_patches(regions, role, card.patch_px, overlap=0.0)
     holds = PatchDataset(PatchReader(regions, card.patch_px, "none"), placed, role, card.scaling)

@@ -1,15 +1,13 @@
-"""All measures of band importance side by side."""
+"""The two measures of band importance side by side."""
 
 from matplotlib.figure import Figure
 
 from glacierseg.bands import Measures
-from glacierseg.report.style import BLUE, GREEN, INK, MUTED, PURPLE, RULE, VERMILLION, model_label
+from glacierseg.report.style import BLUE, INK, MUTED, RULE, VERMILLION, model_label
 
 _PANELS = {
     "gradient": ("Gradient", "Share of all bands", BLUE),
-    "integrated": ("Integrated gradients", "Share of all bands", GREEN),
     "permutation": ("Permutation", "IoU lost", VERMILLION),
-    "drop": ("Band dropped", "IoU lost", PURPLE),
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from glacierseg.bands.measures import Measures
+from glacierseg.bands import Measures
 from glacierseg.raster.truth import read_mask
 from glacierseg.refine.parameters import RefineParameters, load_parameters
 from glacierseg.refine.pipeline import refine_stepwise

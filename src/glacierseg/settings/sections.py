@@ -154,10 +154,10 @@ class BandsConfig(Settings):
     """all, or a list of names or numbers."""
     top: Annotated[int, Field(ge=0)] = 6
     """Train again on so many of the most important bands; 0 for not."""
-    measure: Literal["gradient", "integrated", "permutation", "drop"] = "gradient"
-    """What chooses them: gradient, integrated, permutation or drop."""
+    measure: Literal["gradient", "permutation"] = "gradient"
+    """Measure of importance that chooses them: gradient or permutation."""
     check: bool = True
-    """Measure with the other three too and print how far they agree."""
+    """Measure importance by the other one too and print how far they agree."""
     top_preset: Literal["original"] | dict[str, tuple[str | int, ...]] | None = None
     """original: the six bands of the original study for each network, by position in its 18 bands; or your
     own, such as {unetplusplus: [red, nir, slope]}.
