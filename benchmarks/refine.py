@@ -9,8 +9,8 @@ for every combination; it is timed on one combination of a part of the mask and 
 makes one distance transform and uses it for all. Both of them merge by all that is near, which is less work
 than ours, which looks for bridges.
 
-scipy, scikit-image and scikit-learn are timed on a quarter of the mask, times four. `packed` is a step alone,
-without packing and unpacking, as the search uses it.
+scipy and scikit-image are timed on a quarter of the mask, times four. `packed` is a step alone,
+without packing and unpacking.
 
     python benchmarks/refine.py [--size-px 10000] [--rounds 3] [--without-scipy]
 """
@@ -28,14 +28,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glacierseg.evaluate.counts import count_clean
-from glacierseg.refine import steps
-from glacierseg.refine.engine import bits, counts, holes, kernel, label, morphology, rim
-from glacierseg.refine.packed import merge_fragments, pack_mask
+from glacierseg.refine.engine import bits, holes, kernel, label, morphology, rim
 from glacierseg.refine.search import tune_refinement
+from glacierseg.refine.steps import merge_fragments, pack_mask
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.refine import opencv_steps
+from tests.refine import array_steps, opencv_steps
 
 SIZE_M = (10.0, 10.0)
 DISTANCES_M, AREAS_KM2, PASSES = (10, 20, 30, 40), (0.01, 0.02, 0.03, 0.05, 0.1), (1, 2, 3, 4, 5)
@@ -75,14 +73,14 @@ def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bo
     rows = [
         (
             "remove below 0.03 km2",
-            lambda: steps.remove_fragments(mask, SIZE_M, AREA_KM2),
+            lambda: array_steps.remove_fragments(mask, SIZE_M, AREA_KM2),
             lambda: opencv_steps.remove(mask, AREA_PX),
             lambda: scipy_remove(quarter),
             lambda: bits_remove(packed),
         ),
         (
             "merge within 40 m (bridges)",
-            lambda: steps.merge_fragments(mask, SIZE_M, 40),
+            lambda: array_steps.merge_fragments(mask, SIZE_M, 40),
             lambda: opencv_steps.merge(mask, 4, 4),
             None,
             lambda: merge_fragments(whole, SIZE_M, 40),
@@ -96,21 +94,21 @@ def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bo
         ),
         (
             "closing, 5 passes of a cross",
-            lambda: steps.smooth(mask, 5, "closing"),
+            lambda: array_steps.smooth(mask, 5, "closing"),
             lambda: opencv_steps.close_or_open(mask, 5, "closing"),
             None,
             lambda: morphology.close(packed, kernel.diamond(5)),
         ),
         (
             "majority, 10 passes",
-            lambda: steps.smooth(mask, 10),
+            lambda: array_steps.smooth(mask, 10),
             lambda: opencv_steps.majority(mask, 10),
             None,
             None,
         ),
         (
             "fill holes up to 0.03 km2",
-            lambda: steps.fill_holes(mask, SIZE_M, AREA_KM2),
+            lambda: array_steps.fill_holes(mask, SIZE_M, AREA_KM2),
             lambda: opencv_steps.fill(mask, AREA_PX),
             lambda: scipy_fill(quarter),
             lambda: holes.label_holes(packed),
@@ -121,13 +119,6 @@ def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bo
             lambda: [opencv_rim(truth, by_px) for by_px in (1, 2)],
             lambda: scipy_rims(true_quarter),
             lambda: [rim.boundary_rim(truth_packed, SIZE_M, by_m) for by_m in (10.0, 20.0)],
-        ),
-        (
-            "confusion counts",
-            lambda: counts.confusion_of_masks(mask, truth),
-            lambda: plain_counts(mask, truth),
-            lambda: sklearn_counts(quarter, true_quarter),
-            lambda: counts.confusion(packed, truth_packed),
         ),
     ]  # fmt: skip
     print(f"{'step':30s}     ours   packed    OpenCV  ratio  scipy/sk  ratio")
@@ -182,12 +173,6 @@ def scipy_rims(truth: np.ndarray) -> list[np.ndarray]:
 def plain_counts(mask: np.ndarray, truth: np.ndarray) -> tuple[int, ...]:
     tp = np.count_nonzero(mask & truth)
     return tp, np.count_nonzero(mask) - tp, np.count_nonzero(truth) - tp
-
-
-def sklearn_counts(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    from sklearn.metrics import confusion_matrix
-
-    return confusion_matrix(truth.ravel(), mask.ravel())
 
 
 def search(mask: np.ndarray, truth: np.ndarray, kind: str) -> object:
@@ -307,15 +292,12 @@ def main() -> None:
     pack_s, unpack_s = seconds(lambda: bits.pack(mask), 5), seconds(lambda: bits.unpack(packed), 5)
     print(f"pack {pack_s:.3f} s, unpack {unpack_s:.3f} s")
     for ours, theirs in (
-        (steps.merge_fragments(mask, SIZE_M, 40), opencv_steps.merge(mask, 4, 4)),
-        (steps.fill_holes(mask, SIZE_M, AREA_KM2), opencv_steps.fill(mask, AREA_PX)),
-        (steps.smooth(mask, 10), opencv_steps.majority(mask, 10)),
-        (steps.remove_fragments(mask, SIZE_M, AREA_KM2), opencv_steps.remove(mask, AREA_PX)),
+        (array_steps.merge_fragments(mask, SIZE_M, 40), opencv_steps.merge(mask, 4, 4)),
+        (array_steps.fill_holes(mask, SIZE_M, AREA_KM2), opencv_steps.fill(mask, AREA_PX)),
+        (array_steps.smooth(mask, 10), opencv_steps.majority(mask, 10)),
+        (array_steps.remove_fragments(mask, SIZE_M, AREA_KM2), opencv_steps.remove(mask, AREA_PX)),
     ):
         assert np.array_equal(ours, theirs)
-    assert counts.confusion_of_masks(mask, truth)[:3] == plain_counts(mask, truth)
-    counted = count_clean(mask, truth)
-    assert counts.confusion_of_masks(mask, truth) == (counted.tp, counted.fp, counted.fn, counted.tn)
     report_first_call_and_memory(mask, truth)
     compare_steps(mask, truth, options.rounds, scipy=not options.without_scipy)
     compare_searches(mask, truth, options.rounds, scipy=not options.without_scipy)

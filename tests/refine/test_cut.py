@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from glacierseg.refine.steps import remove_fragments
+from tests.refine.array_steps import remove_fragments
 from tests.refine.masks import EDGE_CASES, SIZES, masks
 
 

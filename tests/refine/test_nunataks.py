@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from glacierseg.errors import GridMismatchError
-from glacierseg.refine.steps import fill_gentle_holes, fill_holes
+from tests.refine.array_steps import fill_gentle_holes, fill_holes
 from tests.refine.masks import SIZES, masks
 
 

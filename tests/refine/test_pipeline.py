@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.refine.pipeline import RefineParameters, refine_mask, refine_with_report
-from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, smooth
+from tests.refine.array_steps import fill_holes, merge_fragments, remove_fragments, smooth
 from tests.refine.masks import EDGE_CASES, SIZES, masks
 
 PARAMETERS = st.builds(

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacierseg.errors import RequestError
-from glacierseg.refine.pixels import largest_count, smallest_count, whole_pixels, width_and_height_m
+from glacierseg.raster.ground import width_and_height_m
+from glacierseg.refine.steps import largest_count, smallest_count, whole_pixels
 
 
 @given(st.integers(1, 10**6), st.sampled_from([(10.0, 10.0), (30.0, 30.0), (0.1, 0.3), (26.63, 30.87)]))

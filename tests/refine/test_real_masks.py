@@ -6,8 +6,8 @@ import rasterio
 
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
-from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, smooth
 from tests.refine import opencv_steps
+from tests.refine.array_steps import fill_holes, merge_fragments, remove_fragments, smooth
 
 SIZE_M = (10.0, 10.0)
 

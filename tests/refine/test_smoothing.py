@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from glacierseg.errors import RequestError
-from glacierseg.refine.steps import smooth
+from tests.refine.array_steps import smooth
 from tests.refine.masks import EDGE_CASES, masks
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from glacierseg.errors import RequestError
-from glacierseg.refine.steps import fill_holes, merge_fragments, remove_fragments, smooth
+from tests.refine.array_steps import fill_holes, merge_fragments, remove_fragments, smooth
 from tests.refine.masks import EDGE_CASES, SIZES, masks, plain_masks
 
 EIGHT = np.ones((3, 3), bool)

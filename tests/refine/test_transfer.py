@@ -6,7 +6,7 @@ from hypothesis import given
 from sklearn.metrics import f1_score, jaccard_score
 
 from glacierseg.errors import GridMismatchError, TruthError
-from glacierseg.refine.objective import Agreement
+from glacierseg.refine.search import Agreement
 from glacierseg.refine.transfer import RegionGain, region_gain, require_comparable, verdict
 from tests.refine.masks import SIZES, masks
 

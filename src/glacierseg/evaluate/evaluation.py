@@ -12,7 +12,7 @@ from glacierseg.errors import RequestError
 from glacierseg.evaluate.buffers import boundary_rims
 from glacierseg.evaluate.counts import Counts, clean_pair, count_clean
 from glacierseg.evaluate.scores import Scores, ratio, scores_of
-from glacierseg.refine.pixels import width_and_height_m
+from glacierseg.raster.ground import width_and_height_m
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from glacierseg.errors import RasterError
+from glacierseg.errors import RasterError, RequestError
 
 if TYPE_CHECKING:
     from glacierseg.raster.grid import Grid
@@ -160,6 +160,18 @@ def unevenness(grid: "Grid") -> float:
     longest, shortest = np.sqrt((xx + yy) / 2 + half), np.sqrt(np.maximum((xx + yy) / 2 - half, 0))
     of_area = np.abs(area / (width_m * height_m) - 1)
     return float(np.max([longest - 1, 1 - shortest, of_area]))
+
+
+def width_and_height_m(pixel_size_m: float | tuple[float, float]) -> tuple[float, float]:
+    """Returns width and height of a pixel given both, or one number for a square pixel.
+
+    Raises:
+        RequestError: A side is not positive.
+    """
+    width_m, height_m = (float(side_m) for side_m in np.broadcast_to(pixel_size_m, 2))
+    if not (width_m > 0 and height_m > 0):
+        raise RequestError(f"a pixel must be larger than 0 m, not {width_m:g} x {height_m:g} m")
+    return width_m, height_m
 
 
 def even_pixel_m(grid: "Grid", name: str, files: Sequence[Any] | None = None) -> tuple[float, float]:

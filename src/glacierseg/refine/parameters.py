@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from glacierseg.errors import DataError, RequestError, did_you_mean
 from glacierseg.raster.write import read_json
-from glacierseg.refine.packed import Smoothing, refuse_unknown_smoothing
+from glacierseg.refine.steps import Smoothing, refuse_unknown_smoothing
 
 StepName = Literal["merge", "smooth", "fill", "remove"]
 STEP_NAMES: tuple[StepName, ...] = get_args(StepName)

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
+from glacierseg.raster.ground import width_and_height_m
 from glacierseg.refine.engine.holes import label_holes
 from glacierseg.refine.engine.label import label
-from glacierseg.refine.packed import (
+from glacierseg.refine.parameters import STEP_NAMES, Preset, RefineParameters, StepName, preset_area_km2
+from glacierseg.refine.steps import (
     PackedMask,
     Smoothing,
     fill_gentle_holes,
@@ -21,8 +23,6 @@ from glacierseg.refine.packed import (
     smooth,
     unpack_mask,
 )
-from glacierseg.refine.parameters import STEP_NAMES, Preset, RefineParameters, StepName, preset_area_km2
-from glacierseg.refine.pixels import width_and_height_m
 
 
 @dataclass(frozen=True)

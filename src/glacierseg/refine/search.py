@@ -1,23 +1,78 @@
 """Search for the refinement that brings masks nearest to the truth."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError, RequestError
-from glacierseg.refine.objective import Agreement, Objective, agreement, refuse_unknown_objective
-from glacierseg.refine.packed import Smoothing, refuse_unknown_smoothing
+from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.raster.ground import width_and_height_m
 from glacierseg.refine.parameters import STEP_NAMES, RefineParameters, StepName
-from glacierseg.refine.pixels import width_and_height_m
-from glacierseg.refine.shared_counts import counts_of_all
-from glacierseg.refine.shared_steps import counts_of_each
+from glacierseg.refine.pipeline import do_step
+from glacierseg.refine.steps import PackedMask, Smoothing, pack_checked, refuse_unknown_smoothing
 
+Objective = Literal["iou", "f1", "area"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 PixelSize = float | tuple[float, float]
 UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
+# The parameters that each step looks at.
+_OWN: dict[StepName, tuple[str, ...]] = {
+    "merge": ("merge_distance_m",),
+    "smooth": ("smoothing", "iterations"),
+    "fill": ("max_hole_km2", "max_hole_slope_deg"),
+    "remove": ("min_area_km2", "connectivity", "keep_cut_fragments"),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well masks agree with the truth, pixels of all of them pooled.
+
+    Attributes:
+        iou: Intersection over union of glacier; 0 where neither has any.
+        f1: Harmonic mean of precision and recall; it ranks masks exactly as the IoU does.
+        area_error: Predicted minus true area of glacier, as a share of the true one, pixels weighed by their
+            size. Without true glacier, 0 when none was predicted, else infinite.
+    """
+
+    iou: float
+    f1: float
+    area_error: float
+
+    def score(self, objective: Objective) -> float:
+        """Returns what is to be as high as possible; for `area` the error without its sign, negative."""
+        return {"iou": self.iou, "f1": self.f1, "area": -abs(self.area_error)}[objective]
+
+
+def agreement(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> Agreement:
+    """Returns the agreement that counts show.
+
+    Args:
+        tp: Glacier in both.
+        fp: Glacier in the mask only.
+        fn: Glacier in the truth only.
+        excess_km2: Predicted minus true area.
+        true_km2: True area.
+    """
+    without_truth = math.inf if excess_km2 > 0 else 0.0
+    return Agreement(
+        iou=tp / (tp + fp + fn) if tp else 0.0,
+        f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+        area_error=excess_km2 / true_km2 if true_km2 > 0 else without_truth,
+    )
+
+
+def refuse_unknown_objective(objective: str) -> None:
+    """Raises RequestError when there is no such objective."""
+    if objective not in OBJECTIVES:
+        raise RequestError(
+            f"no objective is called {objective!r}{did_you_mean(objective, OBJECTIVES)}; "
+            f"choose from {', '.join(OBJECTIVES)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -42,25 +97,6 @@ class TuneResult:
     def ranked(self) -> list[dict[str, Any]]:
         """Returns the rows of the table, the best first and the gentlest first among equals."""
         return sorted(self.table, key=lambda row: -_agreement_of(row).score(self.objective))
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """Values to combine, each in rising order."""
-
-    merge_distances_m: list[float]
-    iterations: list[int]
-    max_holes_km2: list[float | None]
-    min_areas_km2: list[float]
-    smoothing: Smoothing
-
-    def combinations(self) -> list[RefineParameters]:
-        return [
-            RefineParameters(area, distance, passes, self.smoothing, hole)
-            for distance, passes, hole, area in product(
-                self.merge_distances_m, self.iterations, self.max_holes_km2, self.min_areas_km2
-            )
-        ]
 
 
 def tune_refinement(
@@ -123,10 +159,8 @@ def tune_refinement(
     slopes = [None] * len(masks) if slope_deg is None else _listed(slope_deg)
     if len(slopes) != len(masks):
         raise RequestError(f"tuning needs one slope for each mask: {len(masks)} masks, {len(slopes)} slopes")
-    # Without a pass all methods are one, so only the first is tried with none.
-    passes = sorted(set(iterations))
     methods = [smoothing] if isinstance(smoothing, str) else list(dict.fromkeys(smoothing))
-    fixed = {
+    fixed: dict[str, Any] = {
         "max_hole_slope_deg": max_hole_slope_deg,
         "connectivity": connectivity,
         "keep_cut_fragments": keep_cut_fragments,
@@ -134,34 +168,24 @@ def tune_refinement(
     }
     for method in methods:
         refuse_unknown_smoothing(method)
-    choices = [
-        _Choices(
-            merge_distances_m=sorted(set(merge_distances_m)),
-            iterations=[number for number in passes if number or method == methods[0]],
-            max_holes_km2=sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
-            min_areas_km2=sorted(set(min_areas_km2)),
-            smoothing=method,
+    candidates = [replace(UNCHANGED, smoothing=methods[0], **fixed)]
+    candidates += [
+        RefineParameters(area, distance, passes, method, hole, **fixed)
+        for method, distance, passes, hole, area in product(
+            methods,
+            sorted(set(merge_distances_m)),
+            sorted(set(iterations)),
+            sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
+            sorted(set(min_areas_km2)),
         )
-        for method in methods
+        # Without a pass all methods are one, so only the first is tried with none.
+        if passes or method == methods[0]
     ]
-    unchanged = replace(UNCHANGED, smoothing=methods[0], **fixed)  # type: ignore[arg-type]
-    blocks = [[replace(one, **fixed) for one in each.combinations()] for each in choices]  # type: ignore[arg-type]
-    candidates = [unchanged, *(one for block in blocks for one in block)]
-    # The common search makes each mask once and needs none for the removal; others go step by step.
-    ordinary = {
-        "max_hole_slope_deg": None, "connectivity": 8, "keep_cut_fragments": False, "steps": STEP_NAMES
-    }  # fmt: skip
-    common = fixed == ordinary
     counts, areas_km2 = [], []
     for one_mask, one_truth, size, slope in zip(masks, truths, sizes, slopes, strict=True):
         size_m = width_and_height_m(size)
         _require_same_shape(one_mask, one_truth)
-        if common:
-            found = [counts_of_all(one_mask, one_truth, size_m, **asdict(each)) for each in choices]
-            own = np.concatenate([found[0], *(each[1:] for each in found[1:])])
-        else:
-            own = counts_of_each(one_mask, one_truth, size_m, candidates, slope)
-        counts.append(own)
+        counts.append(counts_of_each(one_mask, one_truth, size_m, candidates, slope))
         areas_km2.append(size_m[0] * size_m[1] / 1e6)
     # A dictionary keeps the unchanged masks first when the combinations hold them again.
     pooled = dict(zip(candidates, np.asarray(sum(counts)).tolist(), strict=True))
@@ -178,7 +202,51 @@ def tune_refinement(
         {**asdict(one), **asdict(agreements[one]), "tp": tp, "fp": fp, "fn": fn}
         for one, (tp, fp, fn) in pooled.items()
     ]
-    return TuneResult(best, agreements[best].iou, agreements[unchanged].iou, table, objective)
+    return TuneResult(best, agreements[best].iou, agreements[candidates[0]].iou, table, objective)
+
+
+def counts_of_each(
+    mask: NDArray[Any],
+    truth: NDArray[Any],
+    size_m: tuple[float, float],
+    candidates: Sequence[RefineParameters],
+    slope_deg: NDArray[Any] | None = None,
+) -> NDArray[np.int64]:
+    """Returns tp, fp and fn `(candidates, 3)`.
+
+    Candidates that agree in the first steps share the masks that these make, so each mask is made once.
+
+    Args:
+        mask: `(H, W)` of 0, 1 and 255.
+        truth: `(H, W)` of 0, 1 and 255.
+        size_m: Width and height of a pixel.
+        candidates: The same steps in the same order.
+        slope_deg: `(H, W)` slope of the ground, where the candidates ask for it.
+    """
+    packed, known = pack_checked(mask, "mask"), pack_checked(truth, "truth")
+    right, wrong = known.glacier, known.glacier.inverted()
+    for ignore in (packed.ignore, known.ignore):
+        if ignore:
+            right, wrong = right.without(ignore), wrong.without(ignore)
+    true_px = right.count()
+    counts = np.zeros((len(candidates), 3), np.int64)
+
+    def descend(made: PackedMask, depth: int, alike: list[int]) -> None:
+        steps = candidates[alike[0]].steps
+        if depth == len(steps):
+            tp = (made.glacier & right).count()
+            counts[alike] = tp, (made.glacier & wrong).count(), true_px - tp
+            return
+        step = steps[depth]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for index in alike:
+            own = tuple(getattr(candidates[index], name) for name in _OWN[step])
+            groups.setdefault(own, []).append(index)
+        for group in groups.values():
+            descend(do_step(step, made, size_m, candidates[group[0]], slope_deg), depth + 1, group)
+
+    descend(packed, 0, list(range(len(candidates))))
+    return counts
 
 
 def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -1,63 +1,138 @@
-"""The steps of refinement, each from a mask to a new mask.
+"""The steps of refinement, each from a mask to a new mask: remove, fill, merge, smooth.
 
-Masks are `(H, W)` of 0 background, 1 glacier and 255 ignore. A step takes ignored pixels for background,
-never turns one into glacier, and gives them back as 255. What lies beyond the scene border never adds glacier
-to a mask nor takes any from it.
+Masks are packed to one bit a pixel. A step takes ignored pixels for background and never turns one into
+glacier. What lies beyond the scene border never adds glacier to a mask nor takes any from it.
 """
 
-from typing import Any
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.refine import packed
-from glacierseg.refine.packed import Smoothing, pack_mask, unpack_mask
+from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
+from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
+from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.kernel import diamond, ellipse, kernel_of
+from glacierseg.refine.engine.label import Parts
+
+Smoothing = Literal["majority", "closing", "opening", "dilation", "erosion"]
+
+_NEIGHBOURS = {4: diamond(1), 8: kernel_of(np.ones((3, 3)), (1, 1))}
+_PASSES_AT_ONCE = 16  # the kernel of many passes takes memory that grows with their square
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A mask as one bit per pixel.
+
+    Attributes:
+        glacier: Where it is 1.
+        ignore: Where it is 255; None where it never is, which saves work.
+    """
+
+    glacier: Bits
+    ignore: Bits | None
+
+    def with_glacier(self, glacier: Bits) -> "PackedMask":
+        """Returns a mask of other glacier, none of it on ignored pixels."""
+        return PackedMask(glacier if self.ignore is None else glacier.without(self.ignore), self.ignore)
+
+
+def pack_mask(mask: NDArray[Any]) -> PackedMask:
+    """Packs a `(H, W)` mask; values other than 1 and 255 count as background.
+
+    Raises:
+        RequestError: The mask is not two-dimensional or has no pixel.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise RequestError(f"a mask must have rows and columns, but its shape is {mask.shape}")
+    if mask.dtype != np.uint8:
+        mask = np.where(mask == IGNORE, np.uint8(IGNORE), (mask == GLACIER).astype(np.uint8))
+    ignore = bits.pack(mask, IGNORE)
+    return PackedMask(bits.pack(mask, GLACIER), ignore if ignore.any() else None)
+
+
+def pack_checked(mask: NDArray[Any], name: str) -> PackedMask:
+    """Packs a `(H, W)` mask that may hold nothing but 0, 1 and 255.
+
+    Bytes are checked as they are packed, in little memory; of floats, NaN counts as 255.
+
+    Args:
+        mask: The mask.
+        name: What to call it in an error.
+
+    Raises:
+        TruthError: There are other values.
+        RequestError: The mask is not two-dimensional or has no pixel.
+    """
+    packed = pack_mask(mask)
+    if mask.dtype == np.uint8:
+        ignored_px = packed.ignore.count() if packed.ignore else 0
+        if packed.glacier.count() + ignored_px + bits.pack(mask, BACKGROUND).count() == mask.size:
+            return packed
+    return pack_mask(clean_mask(mask, None, name))
+
+
+def unpack_mask(mask: PackedMask) -> NDArray[np.uint8]:
+    """Returns a `(H, W)` mask of 0, 1 and 255; the inverse of `pack_mask`."""
+    return bits.unpack(mask.glacier, mask.ignore)
 
 
 def remove_fragments(
-    mask: NDArray[Any],
+    mask: PackedMask,
     pixel_size_m: tuple[float, float],
     min_area_km2: float,
     connectivity: int = 8,
     *,
     keep_cut: bool = False,
-) -> NDArray[np.uint8]:
+) -> PackedMask:
     """Removes connected parts of glacier that are smaller than an area.
 
     Args:
-        mask: `(H, W)`.
+        mask: The mask.
         pixel_size_m: Width and height of a pixel.
         min_area_km2: The smallest area that stays.
         connectivity: 8 joins pixels that touch at a corner, 4 does not.
         keep_cut: Whether fragments that reach the scene border or touch an ignored pixel stay: nobody knows
             how large they are beyond. On small chips many a glacier shows only a corner.
     """
-    return unpack_mask(
-        packed.remove_fragments(pack_mask(mask), pixel_size_m, min_area_km2, connectivity, keep_cut=keep_cut)
-    )
+    smallest_px = smallest_count(min_area_km2, pixel_size_m)
+    if smallest_px <= 1:
+        return mask
+    fragments = label.label(mask.glacier, connectivity)
+    stays = fragments.areas_px >= smallest_px
+    if keep_cut:
+        stays |= fragments.at_border()
+        if mask.ignore:
+            beside = morphology.dilate(mask.ignore, _NEIGHBOURS[connectivity])
+            stays |= fragments.count_inside(beside) > 0
+    return PackedMask(fragments.where(stays), mask.ignore)
 
 
 def fill_holes(
-    mask: NDArray[Any], pixel_size_m: tuple[float, float], max_area_km2: float | None = None
-) -> NDArray[np.uint8]:
+    mask: PackedMask, pixel_size_m: tuple[float, float], max_area_km2: float | None = None
+) -> PackedMask:
     """Fills holes in glacier, see `glacierseg.refine.engine.holes.label_holes` for what is one.
 
     Args:
-        mask: `(H, W)`.
+        mask: The mask.
         pixel_size_m: Width and height of a pixel.
         max_area_km2: The largest hole that is filled; every hole when None. Fragments inside a hole do not
             count to its area.
     """
-    return unpack_mask(packed.fill_holes(pack_mask(mask), pixel_size_m, max_area_km2))
+    return _fill(mask, holes.label_holes(mask.glacier, mask.ignore), pixel_size_m, max_area_km2)
 
 
 def fill_gentle_holes(
-    mask: NDArray[Any],
+    mask: PackedMask,
     pixel_size_m: tuple[float, float],
     max_area_km2: float | None,
     slope_deg: NDArray[Any],
     max_slope_deg: float,
-) -> NDArray[np.uint8]:
+) -> PackedMask:
     """Fills holes as `fill_holes` does, except those that are steep.
 
     A hole is steep when the mean slope of its pixels exceeds `max_slope_deg`: ice does not stay on such
@@ -65,7 +140,7 @@ def fill_gentle_holes(
     has none at all is judged by its area alone. Repeating the step changes nothing.
 
     Args:
-        mask: `(H, W)`.
+        mask: The mask.
         pixel_size_m: Width and height of a pixel.
         max_area_km2: The largest hole that is filled; every hole when None.
         slope_deg: `(H, W)`, 0 flat to 90 vertical, NaN where unknown.
@@ -74,14 +149,24 @@ def fill_gentle_holes(
     Raises:
         GridMismatchError: Slope and mask differ in shape.
     """
-    return unpack_mask(
-        packed.fill_gentle_holes(pack_mask(mask), pixel_size_m, max_area_km2, slope_deg, max_slope_deg)
-    )
+    if slope_deg.shape != mask.glacier.shape:
+        raise GridMismatchError(
+            f"slope of shape {slope_deg.shape} does not fit a mask of shape {mask.glacier.shape}; "
+            "bring the elevation model onto the mask's grid with `glacierseg prepare align`"
+        )
+    found = holes.label_holes(mask.glacier, mask.ignore)
+    inside = bits.unpack(found.where(found.areas_px > 0)) > 0
+    part, slope = found.image()[inside], np.asarray(slope_deg)[inside].astype(np.float64)
+    known = np.isfinite(slope)
+    pixels = np.bincount(part[known], minlength=len(found.areas_px))
+    total = np.bincount(part[known], weights=slope[known], minlength=len(found.areas_px))
+    # A billionth for rounding: a hole of exactly the limit is filled.
+    gentle = total <= max_slope_deg * pixels * (1 + 1e-9)
+    fillable = replace(found, areas_px=np.where(gentle, found.areas_px, 0))
+    return _fill(mask, fillable, pixel_size_m, max_area_km2)
 
 
-def merge_fragments(
-    mask: NDArray[Any], pixel_size_m: tuple[float, float], distance_m: float
-) -> NDArray[np.uint8]:
+def merge_fragments(mask: PackedMask, pixel_size_m: tuple[float, float], distance_m: float) -> PackedMask:
     """Joins fragments that face each other over a gap of at most a distance.
 
     The gap is measured from edge to edge: at 10 m, two background pixels between two fragments are 20 m.
@@ -90,14 +175,20 @@ def merge_fragments(
     are. Repeating the step changes nothing. A distance that is less than a pixel does nothing.
 
     Args:
-        mask: `(H, W)`.
+        mask: The mask.
         pixel_size_m: Width and height of a pixel.
         distance_m: The widest gap that is bridged.
     """
-    return unpack_mask(packed.merge_fragments(pack_mask(mask), pixel_size_m, distance_m))
+    columns, rows = (whole_pixels(distance_m, side_m) for side_m in pixel_size_m)
+    if not (columns or rows):
+        return mask
+    # n + 1 pixels close a gap of n: the distance between the centres of the pixels on its two sides.
+    kernel = ellipse(columns + 1, rows + 1)
+    added = bridges.bridges(label.label(mask.glacier), kernel, mask.ignore)
+    return PackedMask(mask.glacier | added, mask.ignore)
 
 
-def smooth(mask: NDArray[Any], iterations: int, method: Smoothing = "majority") -> NDArray[np.uint8]:
+def smooth(mask: PackedMask, iterations: int, method: Smoothing = "majority") -> PackedMask:
     """Smooths, grows or shrinks glacier by morphology, counted in pixels.
 
     `majority` gives every pixel the value of most of its 3 x 3 neighbourhood, again and again until nothing
@@ -112,11 +203,71 @@ def smooth(mask: NDArray[Any], iterations: int, method: Smoothing = "majority") 
     their own result, so they are not idempotent.
 
     Args:
-        mask: `(H, W)`.
+        mask: The mask.
         iterations: 0 does nothing.
         method: `majority`, `closing`, `opening`, `dilation` or `erosion`.
 
     Raises:
         RequestError: There is no such method.
     """
-    return unpack_mask(packed.smooth(pack_mask(mask), iterations, method))
+    refuse_unknown_smoothing(method)
+    if iterations <= 0:
+        return mask
+    if method == "majority":
+        return PackedMask(majority.majority(mask.glacier, iterations, mask.ignore), mask.ignore)
+    # Further than across the scene there is nothing to reach.
+    passes = min(iterations, sum(mask.glacier.shape))
+    if method == "dilation":
+        return mask.with_glacier(_grown(mask.glacier, passes))
+    if method == "erosion":
+        background = mask.with_glacier(mask.glacier.inverted()).glacier
+        return PackedMask(mask.glacier.without(_grown(background, passes)), mask.ignore)
+    operation = morphology.close if method == "closing" else morphology.open_
+    return mask.with_glacier(operation(mask.glacier, diamond(passes)))
+
+
+def refuse_unknown_smoothing(method: str) -> None:
+    """Raises RequestError when there is no such method of smoothing."""
+    known = get_args(Smoothing)
+    if method not in known:
+        raise RequestError(
+            f"no smoothing is called {method!r}{did_you_mean(method, known)}; choose from {', '.join(known)}"
+        )
+
+
+def smallest_count(area_km2: float, pixel_size_m: tuple[float, float]) -> int:
+    """Returns the least number of pixels that cover at least an area.
+
+    Rounding of the pixel size must not decide, so a billionth less than the area is taken for the area.
+    """
+    return math.ceil(area_km2 * 1e6 / (pixel_size_m[0] * pixel_size_m[1]) * (1 - 1e-9))
+
+
+def largest_count(area_km2: float, pixel_size_m: tuple[float, float]) -> float:
+    """Returns the largest number of pixels that cover at most an area, by the same tolerance.
+
+    Infinity gives infinity.
+    """
+    pixels = area_km2 * 1e6 / (pixel_size_m[0] * pixel_size_m[1]) * (1 + 1e-9)
+    return math.floor(pixels) if math.isfinite(pixels) else pixels
+
+
+def whole_pixels(distance_m: float, side_m: float) -> int:
+    """Returns how many whole pixels fit into a distance, by the same tolerance."""
+    return math.floor(distance_m / side_m * (1 + 1e-9))
+
+
+def _fill(
+    mask: PackedMask, found: Parts, pixel_size_m: tuple[float, float], max_area_km2: float | None
+) -> PackedMask:
+    fill = found.areas_px > 0
+    if max_area_km2 is not None:
+        fill &= found.areas_px <= largest_count(max_area_km2, pixel_size_m)
+    return PackedMask(mask.glacier | found.where(fill), mask.ignore) if fill.any() else mask
+
+
+def _grown(area: Bits, passes: int) -> Bits:
+    while passes > 0:
+        area = morphology.dilate(area, diamond(min(passes, _PASSES_AT_ONCE)))
+        passes -= _PASSES_AT_ONCE
+    return area

@@ -9,7 +9,6 @@ from glacierseg.errors import RequestError
 from glacierseg.refine.parameters import STEP_NAMES, RefineParameters
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
-from glacierseg.refine.shared_steps import counts_of_each
 from tests.refine.masks import SIZES, masks
 
 GRID = {
@@ -54,19 +53,6 @@ def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, orde
         refined = refine_mask(mask, size_m, **given_parameters, slope_deg=slope)
         assert (row["tp"], row["fp"], row["fn"]) == counted(refined, truth)
     assert result.raw_iou == result.table[0]["iou"]
-
-
-@settings(max_examples=25, deadline=None)
-@given(masks(), masks(), SIZES)
-def test_both_ways_of_counting_agree(mask, truth, size_m):
-    truth = np.resize(truth, mask.shape)
-    methods = ["closing", "majority", "dilation", "erosion"]
-    table = tune_refinement(mask, truth, size_m, **GRID, smoothing=methods).table
-    candidates = [
-        RefineParameters(**{n: row[n] for n in RefineParameters.__dataclass_fields__}) for row in table
-    ]
-    counts = counts_of_each(mask, truth, size_m, candidates)
-    assert counts.tolist() == [[row["tp"], row["fp"], row["fn"]] for row in table]
 
 
 def test_the_slope_of_holes_must_be_given():
