@@ -19,18 +19,14 @@ import rasterio
 from affine import Affine
 from shapely.geometry import Point
 
+from glacierseg.raster.align import align_raster
 from glacierseg.raster.check import check_scene
-from glacierseg.raster.prepare import (
-    BandRange,
-    Ranges,
-    align_raster,
-    normalize_scene,
-    rasterize_file,
-    select_bands,
-    stack_rasters,
-    write_ranges,
-)
+from glacierseg.raster.normalize import normalize_scene
+from glacierseg.raster.ranges import BandRange, Ranges, write_ranges
+from glacierseg.raster.rasterize import rasterize_file
 from glacierseg.raster.scene import open_scene
+from glacierseg.raster.select import select_bands
+from glacierseg.raster.stack import stack_rasters
 
 BANDS = ["blue", "green", "red", "nir", "swir1", "swir2"]
 

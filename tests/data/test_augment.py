@@ -12,10 +12,10 @@ from glacierseg.raster.terrain import aspect
 def test_aspect_bands_turn_as_the_ground_does(symmetry: Symmetry) -> None:
     """Aspect of a turned elevation model is what the turned aspect bands say."""
     z = np.random.default_rng(2).normal(5000, 50, (14, 14))
-    bands = np.stack([np.ones((12, 12)), *aspect(z, PixelAxes.north_up(30, 30))]).astype(np.float32)
+    bands = np.stack([np.ones((12, 12)), *aspect(z, PixelAxes(30, 0.0, 0.0, -30))]).astype(np.float32)
     directions = Directions.among(["red", "aspect_sin", "aspect_cos"], ["uint8", "float32", "float32"])
     turned = symmetry.apply(directions.turn(bands.copy(), symmetry))
-    expected = aspect(np.ascontiguousarray(symmetry.apply(z)), PixelAxes.north_up(30, 30))
+    expected = aspect(np.ascontiguousarray(symmetry.apply(z)), PixelAxes(30, 0.0, 0.0, -30))
     np.testing.assert_allclose(turned[1:], np.stack(expected), atol=1e-5)
     assert (turned[0] == 1).all()
     if symmetry != Symmetry(flip=False, quarter_turns=0):
@@ -40,11 +40,13 @@ def test_a_direction_that_is_half_there_is_not_turned_sideways(bands: list[str],
     directions = Directions.among(bands, ["float32"] * len(bands))
     assert len(directions.symmetries) == count
     z = np.random.default_rng(3).normal(5000, 50, (14, 14))
-    both = dict(zip(("aspect_sin", "aspect_cos"), aspect(z, PixelAxes.north_up(30, 30)), strict=True))
+    both = dict(zip(("aspect_sin", "aspect_cos"), aspect(z, PixelAxes(30, 0.0, 0.0, -30)), strict=True))
     for symmetry in directions.symmetries:
         after = dict(
             zip(
-                both, aspect(np.ascontiguousarray(symmetry.apply(z)), PixelAxes.north_up(30, 30)), strict=True
+                both,
+                aspect(np.ascontiguousarray(symmetry.apply(z)), PixelAxes(30, 0.0, 0.0, -30)),
+                strict=True,
             )
         )
         for position, band in enumerate(bands):

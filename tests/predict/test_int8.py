@@ -18,7 +18,6 @@ from glacierseg.predict.engines import make_predictor
 from glacierseg.predict.int8 import (
     QuantizationCost,
     checkerboard,
-    quantization_cost,
     quantize_model,
 )
 from glacierseg.raster.scene import open_scene
@@ -124,23 +123,15 @@ def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained, made):
 
 
 @with_one_network
-@pytest.mark.usefixtures("made")
-def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained):
-    here = quantization_cost(trained, trained / "s4.tif", trained / "m4.tif")
-    there = quantization_cost(trained, trained / "s2.tif", trained / "m2.tif")
-    assert here.windows == 8, "the other half was calibrated on"
+def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained, made, tmp_path):
+    elsewhere = {"cost_scene": trained / "s2.tif", "out": tmp_path / "there.xml"}
+    _, there = quantize_model(trained, trained / "s4.tif", trained / "m2.tif", **elsewhere)
+    assert made[1].windows == 8, "the other half was calibrated on"
     assert there.windows in {15, 16}, "on another basin; one window may hold no data"
     assert there.iou_int8 == pytest.approx(there.iou_float32, abs=0.05)
-    silent = quantization_cost(trained, trained / "s2.tif")
+    _, silent = quantize_model(trained, trained / "s4.tif", **elsewhere)
     assert (silent.iou_float32, silent.iou_int8) == (None, None)
     assert silent.agreement == there.agreement
-
-
-@with_one_network
-def test_another_scene_may_tell_the_cost(trained, tmp_path):
-    settings = {"out": tmp_path / "net.xml", "cost_scene": trained / "s2.tif"}
-    path, cost = quantize_model(trained, trained / "s4.tif", trained / "m2.tif", **settings)
-    assert cost == quantization_cost(trained, trained / "s2.tif", trained / "m2.tif", path)
 
 
 def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
@@ -150,9 +141,10 @@ def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
         GAIN
     )[:, None, None] + np.array(OFFSET)[:, None, None]  # fmt: skip
     flat = write_scene(tmp_path / "flat.tif", values.astype(np.float32), BANDS, nodata=float("nan"))
-    path, fine = quantize_model(trained, flat, out=tmp_path / "bad.xml")
+    _, fine = quantize_model(trained, flat, out=tmp_path / "bad.xml")
     assert fine.agreement > 0.9, "on its own ground nothing shows"
-    cost = quantization_cost(trained, trained / "s4.tif", trained / "m4.tif", path)
+    settings = {"out": tmp_path / "bad.xml", "cost_scene": trained / "s4.tif"}
+    _, cost = quantize_model(trained, flat, trained / "m4.tif", **settings)
     assert cost.iou_int8 < cost.iou_float32 - 0.05
     assert cost.agreement < 0.98
 

@@ -12,8 +12,9 @@ from rasterio.transform import from_origin
 
 from glacierseg.predict.stream import _Rows, blended_strips
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Band, Scene, open_scene
+from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling, blend_weights, stride_of, window_starts
+from glacierseg.raster.values import Band
 from tests.helpers import write_scene
 
 

@@ -24,7 +24,7 @@ def test_blocks_cover_a_raster_exactly_once(rows, columns, height_px, width_px):
     for block in iterate_blocks(
         (rows, columns), shares.append, height_px=height_px, width_px=max(width_px, 50)
     ):
-        covered[block.slices] += 1
+        covered[block.window.toslices()] += 1
     assert (covered == 1).all()
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -92,7 +92,7 @@ def test_written_blocks_read_back(tmp_path, make_grid):
         path = tmp_path / f"{name}.tif"
         with bounded_gdal(), open_writer(path, make_grid(600, 700), "xyz", "uint8", 255, **options) as writer:
             for block in iterate_blocks((600, 700)):
-                part = values[(slice(None), *block.slices)].copy()
+                part = values[(slice(None), *block.window.toslices())].copy()
                 writer.write(block, part, part != 7)
         with rasterio.open(path) as dataset:
             np.testing.assert_array_equal(dataset.read(), np.where(values == 7, 255, values))

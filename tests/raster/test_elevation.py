@@ -23,7 +23,7 @@ def read_by_blocks(path, grid, step):
     with open_terrain(path, grid) as terrain:
         for block in iterate_blocks(grid.shape, height_px=step, width_px=step):
             for name, layer in terrain.read(block, tuple(TERRAIN)).items():
-                whole[name][block.slices] = layer
+                whole[name][block.window.toslices()] = layer
     return whole
 
 
@@ -51,7 +51,7 @@ def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(make_raster, make
     path = make_raster("dem.tif", hills, make_grid(70, 90, size=25))
     grid = make_grid(70, 90, size=25).crop(5, 6, 40, 50)
     read = read_by_blocks(path, grid, 16)
-    expected = terrain_layers(hills[4:46, 5:57], PixelAxes.north_up(25, 25), tuple(TERRAIN))
+    expected = terrain_layers(hills[4:46, 5:57], PixelAxes(25, 0.0, 0.0, -25), tuple(TERRAIN))
     for name in TERRAIN:
         np.testing.assert_array_equal(read[name], expected[name])
         assert np.isfinite(read[name]).all()

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import name_of_crs
 
 
 def grid_of(epsg: int, transform: Affine, height: int = 20, width: int = 30) -> Grid:

@@ -6,7 +6,8 @@ import pytest
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError
 from glacierseg.raster.blocks import Block, open_layers
-from glacierseg.raster.scene import Band, open_scene
+from glacierseg.raster.scene import open_scene
+from glacierseg.raster.values import Band
 
 
 @pytest.fixture

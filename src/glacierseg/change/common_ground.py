@@ -260,6 +260,3 @@ def _less(shapes: NDArray[Any], taken: NDArray[Any]) -> NDArray[Any]:
     if len(met):
         shapes[met] = polygons_only(shapely.difference(shapes[met], shapely.union_all(taken)), SLIVER_M2)
     return shapes
-
-
-__all__ = ["LeftOut", "Missing", "on_common_ground"]

@@ -314,13 +314,3 @@ def _about_speckle(dates: Sequence[tuple[Path, Side]]) -> list[str]:
         for path, side in dates
         if side.median_px is not None and side.median_px <= _SPECKLE_PX and len(side.shapes) >= _SPECKLES
     ]
-
-
-__all__ = [
-    "FileBounds",
-    "FileChange",
-    "Probabilities",
-    "change_between_files",
-    "change_path",
-    "write_change",
-]

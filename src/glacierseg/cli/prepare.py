@@ -78,7 +78,7 @@ def align(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Bring a raster onto the grid of another one."""
-    from glacierseg.raster.prepare import align_raster  # noqa: PLC0415
+    from glacierseg.raster.align import align_raster  # noqa: PLC0415
 
     with log.bar("aligning") as progress:
         align_raster(source, like, out, resampling=resampling, compress=not uncompressed, progress=progress)
@@ -100,7 +100,7 @@ def rasterize(
     ] = 0.0,
 ) -> None:
     """Burn outlines into a mask."""
-    from glacierseg.raster.prepare import rasterize_file  # noqa: PLC0415
+    from glacierseg.raster.rasterize import rasterize_file  # noqa: PLC0415
 
     with log.bar("rasterizing") as progress:
         rasterize_file(
@@ -133,7 +133,7 @@ def normalize(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Bring every band to 0-255 by ranges measured once."""
-    from glacierseg.raster.prepare import normalize_scene  # noqa: PLC0415
+    from glacierseg.raster.normalize import normalize_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
     given = split_names(names)
@@ -164,8 +164,8 @@ def select(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Write some bands as a scene of their own."""
-    from glacierseg.raster.prepare import select_bands  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.raster.select import select_bands  # noqa: PLC0415
 
     with log.bar("selecting") as progress:
         select_bands(
@@ -207,7 +207,7 @@ def stack(
     uncompressed: Uncompressed = False,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
-    from glacierseg.raster.prepare import stack_rasters  # noqa: PLC0415
+    from glacierseg.raster.stack import stack_rasters  # noqa: PLC0415
 
     with log.bar("stacking") as progress:
         stack_rasters(

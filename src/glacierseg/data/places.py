@@ -11,7 +11,8 @@ from glacierseg.data.split import ELSEWHERE, Role
 from glacierseg.errors import GridMismatchError
 from glacierseg.raster.bounds import may_meet, move_points
 from glacierseg.raster.footprint import footprint_on_grid
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import name_of_crs
 
 # Centres nearer than this share of a region's side are the same ground at another date.
 _SAME_GROUND = 0.1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from glacierseg.evaluate.bootstrap import bootstrap_scores, table_by_block
 from glacierseg.evaluate.detail import Detail, evaluate_zones
 from glacierseg.evaluate.distances import mask_distances
-from glacierseg.evaluate.evaluation import Evaluation, evaluate_masks
+from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas, glaciers_by_outline, glaciers_by_part
 from glacierseg.evaluate.probability import evaluate_probability, require_calibration_of
 from glacierseg.evaluate.zones import Zoning, elevation_zones, layer_zones, size_zones
@@ -21,33 +21,6 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
 from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
-
-
-def evaluate_file(
-    predicted: Path, truth: Path, *, truth_layer: str | None = None, buffers_m: Sequence[float] = ()
-) -> Evaluation:
-    """Compares a predicted mask with truth on its grid.
-
-    Args:
-        predicted: A mask raster.
-        truth: A mask raster on the same grid, or outlines in any CRS.
-        truth_layer: Of outlines in a file with several layers.
-        buffers_m: Distances from the true boundary that are forgiven, see `evaluate_masks`.
-
-    Raises:
-        RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
-        GridMismatchError: The masks lie on different grids.
-        TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
-    """
-    return evaluate_file_in_detail(
-        predicted,
-        truth,
-        truth_layer=truth_layer,
-        buffers_m=buffers_m,
-        draws=0,
-        distances=False,
-        glaciers=False,
-    ).evaluation
 
 
 def evaluate_file_in_detail(

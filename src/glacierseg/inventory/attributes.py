@@ -158,6 +158,3 @@ def _hypsometry(ids: Any, reliefs: list[Relief]) -> pd.DataFrame:
             "permille": pd.Series(dtype="int64"),
         }
     )
-
-
-__all__ = ["add_probability", "add_relief", "add_uncertainty", "inventory_ids", "utm_of", "utm_zones"]

@@ -294,6 +294,3 @@ def _measure(
                 if mine and its:
                     shared_m[mine][its] = shared_m[mine].get(its, 0.0) + count * side_m
     return areas_km2, shared_m, perimeters_m
-
-
-__all__ = ["BasinRules", "label_basins", "merge_parallel", "merge_slivers", "separate"]

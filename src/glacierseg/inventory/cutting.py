@@ -120,6 +120,3 @@ def _absorb(pieces: list[Any], least_area: float) -> list[Any]:
             key=lambda piece: float(piece.area),
         )
     return pieces
-
-
-__all__ = ["cut_polygon"]

@@ -113,6 +113,3 @@ class Divider:
         grid = lattice.crop(row, column, height, width)
         factor = math.ceil(math.sqrt(height * width / _MOST_PX))
         return coarser(grid, factor) if factor > 1 else grid
-
-
-__all__ = ["Divider"]

@@ -130,6 +130,3 @@ def open_local_probability(path: Path) -> Iterator[LocalRaster]:
     """
     with bounded_gdal(), open_probability(path) as probability:
         yield LocalRaster(path, probability.dataset, require_probabilities)
-
-
-__all__ = ["LocalRaster", "coarser", "open_local", "open_local_probability"]

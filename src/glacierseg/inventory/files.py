@@ -333,6 +333,3 @@ def _write(
             if table is not None:
                 add_layer(part, name, table)
         style_geopackage(part, {"glaciers": "inv_id"})
-
-
-__all__ = ["DIVIDES", "Inventory", "make_inventory"]

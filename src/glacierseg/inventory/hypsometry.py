@@ -47,6 +47,3 @@ def _thousandths(shares: NDArray[Any]) -> NDArray[np.int64]:
     whole: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     whole[np.argsort(whole - exact, kind="stable")[: 1000 - whole.sum()]] += 1
     return whole
-
-
-__all__ = ["BAND_M", "Bands", "elevation_bands"]

@@ -55,6 +55,3 @@ def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.
     links = links[links["overlap_km2"] >= _LEAST_KM2]
     links = links.sort_values(["_order", "overlap_km2"], ascending=[True, False], kind="stable")
     return links.drop(columns="_order").reset_index(drop=True)
-
-
-__all__ = ["has_ids", "is_inventory", "link_table"]

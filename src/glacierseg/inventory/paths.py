@@ -149,6 +149,3 @@ def _drain(level_m: Any, domain: Any, width_m: Any, height_m: Any) -> Any:  # no
                     turn += 1
         visited[row, column] = True
     return outlet
-
-
-__all__ = ["drain", "walk"]

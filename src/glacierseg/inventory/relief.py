@@ -158,6 +158,3 @@ def _length_m(inside: NDArray[np.bool_], z: NDArray[Any], width_m: float, height
     away_m, reached = walk(inside, seeds, width_m, height_m)
     # From rim to rim: half a pixel at both ends.
     return float(away_m[(reached > 0) & upper].max(initial=0.0)) + math.sqrt(width_m * height_m)
-
-
-__all__ = ["SECTORS", "Relief", "measure_relief", "pixels_inside", "sector_of"]

@@ -116,6 +116,3 @@ def _lattice(table: Any, crs: CRS, pixel_m: float) -> Grid:
     column, row = round((west + east) / 2 / pixel_m), round((south + north) / 2 / pixel_m)
     transform = Affine(pixel_m, 0, column * pixel_m, 0, -pixel_m, row * pixel_m)
     return Grid(rasterio.CRS.from_wkt(crs.to_wkt()), transform, 1, 1)
-
-
-__all__ = ["LAYERS", "Ice", "read_ice"]

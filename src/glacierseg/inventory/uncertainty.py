@@ -40,6 +40,3 @@ def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float | NDArray[np.floa
         outer = ribbon.difference(outline).difference(others).area
         found[number] = (inner + outer) / 2
     return found
-
-
-__all__ = ["buffer_uncertainty"]

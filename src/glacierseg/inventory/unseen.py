@@ -72,6 +72,3 @@ def observed_shares(outlines: NDArray[Any], ends: NDArray[Any], reach: float) ->
         if rim.length > 0:
             shares[one] = 1 - rim.intersection(beside).length / rim.length
     return shares
-
-
-__all__ = ["ends_of_data", "observed_shares"]

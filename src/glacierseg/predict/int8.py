@@ -20,7 +20,7 @@ from torch import nn
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, TruthError
 from glacierseg.models.transformer import MapTransformer
-from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan, read_int8
+from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan
 from glacierseg.predict.export import (
     checked_window,
     facts_of,
@@ -134,46 +134,6 @@ def quantize_model(
     }
     write_openvino(model, path, facts_of(network, card, window_px) | facts)
     return path, cost
-
-
-def quantization_cost(
-    model_dir: Path | str,
-    scene: Scene | Path | str | Sequence[Path | str],
-    mask: Path | None = None,
-    int8_model: Path | None = None,
-    *,
-    prune_level: int | None = None,
-    truth_layer: str | None = None,
-) -> QuantizationCost:
-    """Measures on a scene what a network quantised earlier costs.
-
-    Where it was calibrated on this very scene, only the windows that did not take part are compared.
-
-    Args:
-        model_dir: A model folder.
-        scene: A scene with the network's bands, or its files.
-        mask: Its truth: a mask on its grid, or outlines.
-        int8_model: What `quantize_model` wrote; `model_int8.xml` in the model folder when None.
-        prune_level: As it was for `quantize_model`.
-        truth_layer: Of outlines in a file with several layers.
-
-    Raises:
-        GlaciersegError: As `quantize_model`, or the file is missing or was made of another network.
-    """
-    network, card = load_model(model_dir, prune_level=prune_level)
-    scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
-    warn_of_values(model_dir, card, scene)
-    truth = None if mask is None else load_truth(mask, scene.grid, layer=truth_layer)
-    model = read_int8(int8_model or Path(model_dir) / f"{INT8_STEM}.xml", network, card.scaling)
-    window_px = int(model.inputs[0].get_partial_shape()[2].get_length())
-    calibrating, scoring = checkerboard(scene.grid, window_px)
-    if model.get_rt_info(["glacierseg", "int8_ground"]).astype(str) != _ground(scene.grid):
-        scoring = [*scoring, *calibrating]
-    predictors = (
-        OpenVinoPredictor(openvino_model(network, card.scaling, window_px), "float32"),
-        OpenVinoPredictor(model, "int8"),
-    )
-    return _compare(predictors, scene, scoring, window_px, truth, mask)
 
 
 def quantised(network: nn.Module, scaling: Scaling, samples: Sequence[NDArray[np.float32]]) -> Any:

@@ -39,11 +39,6 @@ class Block:
         """The same for rasterio."""
         return Window(self.column, self.row, self.width, self.height)
 
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """The same for an array of the whole raster."""
-        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
-
 
 def iterate_blocks(
     shape: tuple[int, int],

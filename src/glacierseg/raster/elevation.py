@@ -301,6 +301,3 @@ def _on_lattice(dataset: Any, grid: Grid) -> bool:
     own = grid_of(dataset)
     column, row = ~own.transform * (grid.transform * (0, 0))
     return own.crop(round(row), round(column), grid.height, grid.width).difference(grid) is None
-
-
-__all__ = ["TerrainReader", "open_elevation", "open_terrain"]

@@ -106,6 +106,3 @@ class Grid:
                     f"shifted or scaled by {column - corner[0]:+.2f} columns and {row - corner[1]:+.2f} rows"
                 )
         return None
-
-
-__all__ = ["Grid", "name_of_crs"]

@@ -57,11 +57,6 @@ class PixelAxes:
     row_east_m: Array | float
     row_north_m: Array | float
 
-    @classmethod
-    def north_up(cls, width_m: Array | float, height_m: Array | float) -> "PixelAxes":
-        """Returns the axes of pixels whose rows run eastward, from north to south."""
-        return cls(width_m, 0.0, 0.0, -height_m)
-
 
 def name_of_crs(crs: CRS) -> str:
     """Returns a short name of a CRS: its EPSG code, else its own name."""

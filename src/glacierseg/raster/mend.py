@@ -16,7 +16,6 @@ INVENTORY_IDS = (
     "rgi_id", "rgiid", "glims_id", "glimsid", "sgi-id", "inv_id", "glacier_id", "glac_id",
 )  # fmt: skip
 """Columns in which inventories keep the ids of glaciers, the best known first; capitals do not matter."""
-_OTHER_IDS = ("id", "name")
 _NO_ID = frozenset({"", "0", "none", "null", "nan", "<na>", "<null>", "n/a", "-"})
 _GLIMS_TYPES = frozenset(
     {"glac_bound", "intrnl_rock", "debris_cov", "supra_lake", "pro_lake", "basin_bound", "snowline"}

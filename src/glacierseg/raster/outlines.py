@@ -26,7 +26,8 @@ from rasterio.crs import CRS
 
 from glacierseg.errors import GlaciersegWarning, RequestError, TruthError, did_you_mean
 from glacierseg.raster.bounds import boxes_in, near_boxes, wrap_towards
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.vector_files import (
     VECTOR_SUFFIXES,
     Kind,

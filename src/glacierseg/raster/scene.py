@@ -285,6 +285,3 @@ def _refuse_cut_tiles(scene: Scene) -> None:
 
 def _doubled(names: Sequence[str]) -> str | None:
     return next((name for name in sorted(names) if names.count(name) > 1), None)
-
-
-__all__ = ["Band", "Scene", "SceneReader", "open_scene"]

@@ -382,6 +382,3 @@ def _make(name: str, layers: dict[str, NDArray[np.float32]]) -> NDArray[np.float
         return layers[name]
     index = INDICES[name]
     return index.compute(*(layers[role] for role in index.roles))
-
-
-__all__ = ["stack_rasters"]

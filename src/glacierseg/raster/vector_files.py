@@ -280,15 +280,3 @@ def _may_hold(kind: str, shapes: str) -> bool:
 
 def _damaged(path: Path) -> DataError:
     return DataError(f"{path}: cannot be read as outlines; remove it and run again to write it anew")
-
-
-__all__ = [
-    "VECTOR_SUFFIXES",
-    "Kind",
-    "is_vector",
-    "one_layer_each",
-    "own_layers",
-    "read_own",
-    "read_table",
-    "refuse_layer_of_raster",
-]

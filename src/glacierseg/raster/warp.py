@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from glacierseg.errors import GridMismatchError, RasterError, RequestError, did_you_mean
 from glacierseg.raster.bounds import boxes_in, crs_towards, may_meet, middle_of, move_points, utm_at
-from glacierseg.raster.grid import Grid, name_of_crs
-from glacierseg.raster.ground import sides_m
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import name_of_crs, sides_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.values import Band, FileReader, alpha_of, bands_of
 from glacierseg.raster.write import create_raster, tiff_profile

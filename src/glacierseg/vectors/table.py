@@ -88,6 +88,3 @@ def polygons_only(shapes: NDArray[Any], sliver: float = 0.0) -> NDArray[Any]:
     if len(owners):
         found[owners] = shapely.multipolygons(parts[areal], indices=index)
     return found
-
-
-__all__ = ["areas_km2", "outline_table", "polygons_only"]

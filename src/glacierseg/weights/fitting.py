@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from glacierseg.errors import BandError, RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.samples import measure_values, sample_values
-from glacierseg.raster.scene import Band, Scene
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
+from glacierseg.raster.values import Band
 from glacierseg.weights.card import WeightsBand, WeightsCard
 from glacierseg.weights.values import Expectation, doubts, likely_unit, offset_warning, strangeness
 

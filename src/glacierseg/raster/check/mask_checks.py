@@ -9,7 +9,8 @@ from rasterio.crs import CRS
 from glacierseg.raster.check.leak import shared_share
 from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import MaskCounts, SceneCounts
-from glacierseg.raster.grid import Grid, name_of_crs
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import IGNORE, make_glacier
 

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 
 from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
-from glacierseg.raster.grid import Grid, name_of_crs
-from glacierseg.raster.ground import TOLERANCE, stated_m, unevenness
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import TOLERANCE, name_of_crs, stated_m, unevenness
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.recipes import PHYSICAL_RANGES
-from glacierseg.raster.scene import Band, Scene
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import is_unnamed, role_of
 from glacierseg.raster.units import look_for_left_offset, mending, reflected_bands
+from glacierseg.raster.values import Band
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
