@@ -5,11 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
-from glacierseg.models.registry import create_model
 from glacierseg.predict.engines import PRECISIONS, int8_fingerprint, make_predictor
 from glacierseg.predict.scene import ScenePrediction, write_prediction
 from glacierseg.predict.torch_engine import of_last_class
@@ -25,8 +22,7 @@ def folder(tmp_path_factory):
     return model_folder(tmp_path_factory.mktemp("model"), "glavitu")
 
 
-# Compiling takes a minute and a compiler; what is ours of it is tested below.
-@pytest.mark.parametrize("engine", ["auto", *sorted(set(PRECISIONS) - {"compiled"})])
+@pytest.mark.parametrize("engine", ["auto", *sorted(PRECISIONS)])
 def test_every_engine_gives_the_same_in_float32(folder, engine):
     network, card = load_model(folder)
     predictor = make_predictor(engine, network, card.scaling, window_px=32, precision="float32")
@@ -104,40 +100,6 @@ def test_the_difference_of_rounded_logits_is_not_rounded_again(classes):
     logits = (8 * torch.randn(3, classes, 20, 20)).bfloat16()
     expected = logits.double().softmax(1)[:, -1].float()
     torch.testing.assert_close(of_last_class(logits), expected, atol=1e-6, rtol=0)
-
-
-def test_compiled_windows_come_in_one_number_and_give_what_the_network_gives(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen = []
-
-    def compile_(network: nn.Module, *, dynamic: bool) -> object:
-        assert not dynamic
-        return lambda image: (seen.append(tuple(image.shape)), network(image))[1]
-
-    monkeypatch.setattr(torch, "compile", compile_)
-    torch.manual_seed(0)
-    network = create_model("m_landsnet", 2, width=0.125).eval()
-    scaling = Scaling((1.0, 2.0), (3.0, 4.0))
-    values = np.random.default_rng(0).normal(size=(4, 2, 32, 32)).astype(np.float32)
-    valid = np.ones((4, 32, 32), bool)
-    compiled = make_predictor("compiled", network, scaling, window_px=32, precision="float32")
-    plain = make_predictor("torch", network, scaling, window_px=32, precision="float32", as_it_is=True)
-    for count in (4, 1, 3, 4):
-        found = compiled(values[-count:], valid[-count:])
-        np.testing.assert_allclose(found, plain(values[-count:], valid[-count:]), atol=1e-5)
-    assert set(seen) == {(4, 2, 32, 32)}
-
-
-def test_what_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: torch.Tensor) -> None:
-        raise torch._dynamo.exc.Unsupported("no compiler")
-
-    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
-    network = create_model("m_landsnet", 2, width=0.125).eval()
-    compiled = make_predictor("compiled", network, Scaling((0.0, 0.0), (1.0, 1.0)), window_px=32)
-    with pytest.raises(RequestError, match=r"cannot compile the network .*take --engine torch"):
-        compiled(np.ones((1, 2, 32, 32), np.float32), np.ones((1, 32, 32), bool))
 
 
 def test_a_quantised_file_has_a_fingerprint(tmp_path: Path) -> None:

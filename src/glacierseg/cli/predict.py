@@ -86,7 +86,7 @@ def predict(
         ),
     ] = None,
     engine: Annotated[
-        Literal["auto", "torch", "compiled", "openvino", "onnx"], typer.Option(help="What computes.")
+        Literal["auto", "torch", "openvino", "onnx"], typer.Option(help="What computes.")
     ] = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="What it computes in.")

@@ -15,11 +15,10 @@ from glacierseg.predict.stream import Predictor
 if TYPE_CHECKING:
     from torch import nn
 
-Engine = Literal["auto", "torch", "compiled", "openvino", "onnx"]
+Engine = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "torch": ("auto", "float32", "bfloat16"),
-    "compiled": ("auto", "float32", "bfloat16"),
     "openvino": ("auto", "float32", "bfloat16", "int8"),
     "onnx": ("auto", "float32"),
 }
@@ -38,7 +37,7 @@ def make_predictor(
     """Makes what predicts windows.
 
     Args:
-        engine: ``auto`` is torch; ``compiled`` is torch with `torch.compile`.
+        engine: ``auto`` is torch.
         network: `(B, C, H, W)` scaled to logits `(B, classes, H, W)`.
         scaling: How band values become input.
         window_px: Side of all windows to come.
@@ -60,8 +59,7 @@ def make_predictor(
         return OnnxPredictor(onnx_model(network, scaling, window_px).SerializeToString())
     from glacierseg.predict.torch_engine import TorchPredictor  # noqa: PLC0415
 
-    bf16, compiled = precision == "bfloat16", chosen == "compiled"
-    return TorchPredictor(network, scaling, bf16=bf16, as_it_is=as_it_is, compiled=compiled)
+    return TorchPredictor(network, scaling, bf16=precision == "bfloat16", as_it_is=as_it_is)
 
 
 def resolved(engine: Engine, precision: Precision) -> tuple[Engine, Precision]:
@@ -86,7 +84,7 @@ def resolved(engine: Engine, precision: Precision) -> tuple[Engine, Precision]:
         )
     if precision != "auto":
         return chosen, precision
-    if chosen in {"torch", "compiled"}:
+    if chosen == "torch":
         from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415  (brings torch)
 
         return chosen, "bfloat16" if has_native_bf16() else "float32"

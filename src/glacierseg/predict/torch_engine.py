@@ -1,6 +1,6 @@
 """A torch network as a predictor."""
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from glacierseg.data.batches import TORCH_TYPES, InputScaling
 from glacierseg.data.scaling import Scaling
-from glacierseg.errors import RequestError
 from glacierseg.predict.fused import fused
 
 _CPU_PIXELS = 4 * 128**2
@@ -28,7 +27,6 @@ class TorchPredictor:
         *,
         bf16: bool = False,
         as_it_is: bool = False,
-        compiled: bool = False,
     ) -> None:
         """Moves the network to the GPU when there is one; for a processor makes a faster copy of it.
 
@@ -37,16 +35,12 @@ class TorchPredictor:
             scaling: How band values become input.
             bf16: Compute in bf16.
             as_it_is: Call the network itself and no copy: one that is not ours may do more than compute.
-            compiled: Compile the network itself, at the first call and for its number of windows.
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.scale = InputScaling(scaling).to(self.device)
         self.bf16 = bf16
-        self.compiled = compiled
-        if compiled:
-            self.network = cast("nn.Module", torch.compile(self.network, dynamic=False))
-        elif self.device.type == "cpu" and not as_it_is:
+        if self.device.type == "cpu" and not as_it_is:
             example = torch.randn(
                 1, len(scaling.mean), _EXAMPLE_PX, _EXAMPLE_PX, generator=torch.Generator().manual_seed(0)
             )
@@ -63,9 +57,6 @@ class TorchPredictor:
 
         Returns:
             `(B, H, W)` glacier probability.
-
-        Raises:
-            RequestError: This machine cannot compile the network.
         """
         if values.dtype not in TORCH_TYPES:
             values = values.astype(np.float32)
@@ -74,25 +65,9 @@ class TorchPredictor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             for start in range(0, len(values), at_once):
                 part = slice(start, start + at_once)
-                logits = self._logits(self._input(values[part], valid[part]))
+                logits = self.network(self._input(values[part], valid[part]))
                 torch.from_numpy(probability[part]).copy_(of_last_class(logits))
         return probability
-
-    def _logits(self, image: Tensor) -> Tensor:
-        if not self.compiled:
-            logits: Tensor = self.network(image)
-            return logits
-        # Another number of windows would be compiled anew: the last few of a strip go with some of the strip
-        # before, which are still there.
-        whole = self._scaled.permute(0, 3, 1, 2)
-        try:
-            logits = self.network(whole)
-        except torch._dynamo.exc.TorchDynamoException as error:  # noqa: SLF001  (has no other name)
-            raise RequestError(
-                f"this machine cannot compile the network ({type(error).__name__}); install a C++ compiler, "
-                "on a GPU also Triton, or take --engine torch"
-            ) from error
-        return logits[: len(image)]
 
     def _input(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
         interleaved = values.transpose(0, 2, 3, 1)
