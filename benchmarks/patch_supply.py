@@ -19,10 +19,10 @@ import rasterio
 import torch
 from predict_scene import BANDS, make_scene
 
+from glacierseg.choices import Cache
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.data.pixel_store import Cache
 from glacierseg.data.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 

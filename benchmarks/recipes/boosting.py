@@ -12,7 +12,8 @@ from benchmarks.recipes.methods import Costs, Method
 from benchmarks.recipes.study import Chip, Study
 from numpy.typing import NDArray
 
-from glacierseg.data.split import ELSEWHERE, Role
+from glacierseg.choices import Role
+from glacierseg.data.split import ELSEWHERE
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE

@@ -9,7 +9,8 @@ import rasterio
 from benchmarks.recipes.study import Study
 from numpy.typing import NDArray
 
-from glacierseg.data.split import ROLE_CODES, Role
+from glacierseg.choices import Role
+from glacierseg.data.split import ROLE_CODES
 from glacierseg.raster.footprint import area_on_grid, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster

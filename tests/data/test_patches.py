@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from glacierseg.choices import Cache
 from glacierseg.data.augment import Augmentation, Symmetry
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import (
@@ -19,7 +20,6 @@ from glacierseg.data.patches import (
     covered_pixels,
     place_patches,
 )
-from glacierseg.data.pixel_store import Cache
 from glacierseg.data.scaling import Scaling
 from glacierseg.data.split import Part, roles_by_part
 from glacierseg.raster.scene import open_scene

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glacierseg.data.pixel_store import Cache, PixelStore
+from glacierseg.choices import Cache
+from glacierseg.data.pixel_store import PixelStore
 from glacierseg.errors import RequestError
 from glacierseg.raster.scene import Scene, open_scene
 from tests.helpers import write_scene

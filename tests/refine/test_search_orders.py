@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glacierseg.choices import STEP_NAMES
 from glacierseg.errors import RequestError
-from glacierseg.refine.parameters import STEP_NAMES, RefineParameters
+from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
 from tests.refine.masks import SIZES, masks

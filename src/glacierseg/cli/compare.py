@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from glacierseg import log
+from glacierseg.choices import Role
 from glacierseg.raster.outputs import TIFF, writes
 
 _log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def benchmark(
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another run of the same ground.")],
     model_a: Annotated[str | None, typer.Option(help="In run A, such as unetplusplus/all.")] = None,
     model_b: Annotated[str | None, typer.Option(help="In run B; without both, all in common.")] = None,
-    role: Annotated[Literal["train", "validate", "test"], typer.Option(help="Which pixels.")] = "test",
+    role: Annotated[Role, typer.Option(help="Which pixels.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
     bootstrap: Draws = 1000,
     confidence: Confidence = 0.95,

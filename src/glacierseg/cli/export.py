@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from glacierseg import log
+from glacierseg.choices import ExportFormat
 from glacierseg.cli.weights import Member, WeightsName, one_model
 from glacierseg.raster.outputs import writes
 
@@ -20,7 +21,7 @@ def add_export_command(app: typer.Typer) -> None:
 
 @writes(out=())
 def export(
-    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="One .onnx file, or .xml with .bin.")],
+    to: Annotated[ExportFormat, typer.Option(help="One .onnx file, or .xml with .bin.")],
     model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
     weights: WeightsName = None,
     member: Member = None,

@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glacierseg import log
+from glacierseg.choices import Engine, Precision, ProbabilityType
 from glacierseg.cli.prepare import split_names
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
@@ -85,12 +86,8 @@ def predict(
             "default as the weights' own card says, otherwise not.",
         ),
     ] = None,
-    engine: Annotated[
-        Literal["auto", "torch", "openvino", "onnx"], typer.Option(help="What computes.")
-    ] = "auto",
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="What it computes in.")
-    ] = "auto",
+    engine: Annotated[Engine, typer.Option(help="What computes.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="What it computes in.")] = "auto",
     int8_model: Annotated[
         Path | None,
         typer.Option(
@@ -99,7 +96,7 @@ def predict(
         ),
     ] = None,
     dtype: Annotated[
-        Literal["float32", "uint8"], typer.Option(help="Of the probability; uint8 holds 254 levels.")
+        ProbabilityType, typer.Option(help="Of the probability; uint8 holds 254 levels.")
     ] = "float32",
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Store calibrated probabilities; the mask stays the same.")

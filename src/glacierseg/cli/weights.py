@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from glacierseg import log
+from glacierseg.choices import Storage
 from glacierseg.cli.output import show
 from glacierseg.cli.prepare import split_names
 from glacierseg.raster.outputs import writes
@@ -114,9 +115,7 @@ def pack(
     band_names: Annotated[
         str | None, typer.Option(help="Names of the scenes' bands in file order, separated by commas.")
     ] = None,
-    storage: Annotated[
-        Literal["float16", "bfloat16", "float32"], typer.Option(help="Data type of the kernels in the file.")
-    ] = "float16",
+    storage: Annotated[Storage, typer.Option(help="Data type of the kernels in the file.")] = "float16",
 ) -> None:
     """Pack trained models as weights under a name: small, checked, with a card."""
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.data.split import NO_ROLE, ROLE_CODES, Role
+from glacierseg.choices import Role
+from glacierseg.data.split import NO_ROLE, ROLE_CODES
 from glacierseg.raster.truth import GLACIER
 
 

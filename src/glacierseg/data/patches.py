@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import SYMMETRIES, Augmentation, Directions, Symmetry
 from glacierseg.data.batches import TORCH_TYPES
-from glacierseg.data.pixel_store import Cache, PixelStore
+from glacierseg.data.pixel_store import PixelStore
 from glacierseg.data.scaling import Scaling
-from glacierseg.data.split import NO_ROLE, ROLE_CODES, Role
+from glacierseg.data.split import NO_ROLE, ROLE_CODES
 from glacierseg.data.zoom import draw_side_px, resample, widest_px
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.tiling import stride_of, window_starts

@@ -9,16 +9,16 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Cache
 from glacierseg.errors import RequestError
 from glacierseg.raster.scene import Scene, SceneReader
 from glacierseg.raster.write import atomic_path
 
-Cache = Literal["auto", "memory", "disk", "none"]
 _AUTO_BYTES = 2 * 1024**3
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]

@@ -6,8 +6,9 @@ from math import cos, radians
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Role
 from glacierseg.data.blocks import fold_role
-from glacierseg.data.split import ELSEWHERE, Role
+from glacierseg.data.split import ELSEWHERE
 from glacierseg.errors import GridMismatchError
 from glacierseg.raster.bounds import may_meet, move_points
 from glacierseg.raster.footprint import footprint_on_grid

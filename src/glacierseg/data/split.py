@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Role
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
 from glacierseg.raster.truth import GLACIER, rasterize_outlines
 
-Role = Literal["train", "validate", "test"]
 ROLE_CODES: Mapping[Role, int] = {"train": 1, "validate": 2, "test": 3}
 NO_ROLE = 0
 ELSEWHERE = 4

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.data.split import ROLE_CODES, Role
+from glacierseg.choices import Role
+from glacierseg.data.split import ROLE_CODES
 from glacierseg.errors import DataError, GridMismatchError, RequestError
 from glacierseg.evaluate.paired import Comparison, compare_masks
 from glacierseg.raster.grid import Grid

@@ -23,9 +23,9 @@ from glacierseg.bands import (
     write_importance,
 )
 from glacierseg.bands.importance import mix, spread_evenly
+from glacierseg.choices import Role
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
-from glacierseg.data.split import Role
 from glacierseg.errors import RequestError
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.scene import Scene

@@ -9,13 +9,9 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from glacierseg import log
+from glacierseg.choices import Role
 from glacierseg.data.patches import Patch, Region, covered_pixels, place_patches
-from glacierseg.data.split import (
-    NO_ROLE,
-    ROLE_CODES,
-    Role,
-    random_holdout,
-)
+from glacierseg.data.split import NO_ROLE, ROLE_CODES, random_holdout
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
 from glacierseg.raster.bounds import may_meet

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Role
 from glacierseg.data.blocks import checkerboard, deal_folds, fold_role, leave_gap, roles_by_folds
 from glacierseg.data.patches import Region
 from glacierseg.data.places import find_places, give_way, roles_by_places
-from glacierseg.data.split import NO_ROLE, ROLE_CODES, Part, Role, roles_by_blocks, roles_by_part
+from glacierseg.data.split import NO_ROLE, ROLE_CODES, Part, roles_by_blocks, roles_by_part
 from glacierseg.errors import ConfigError
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.settings import RegionConfig, RunConfig

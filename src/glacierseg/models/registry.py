@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from glacierseg.choices import LossName
 from glacierseg.errors import RequestError, UnknownModelError, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ModelSpec:
     name: str
     builder: str
     default_patch_px: int
-    loss: Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
+    loss: LossName
     learning_rate: float
     batch_size: int = 16
     batch_size_six_bands: int = 16

@@ -3,11 +3,12 @@
 import shlex
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Engine, Precision
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.predict.stream import Predictor
@@ -15,8 +16,6 @@ from glacierseg.predict.stream import Predictor
 if TYPE_CHECKING:
     from torch import nn
 
-Engine = Literal["auto", "torch", "openvino", "onnx"]
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
 PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "torch": ("auto", "float32", "bfloat16"),
     "openvino": ("auto", "float32", "bfloat16", "int8"),

@@ -13,13 +13,14 @@ from copy import deepcopy
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glacierseg._version import __version__
+from glacierseg.choices import ExportFormat
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.transformer import PositionalEmbedding
@@ -27,8 +28,7 @@ from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.training.checkpoint import ModelCard, load_model
 
-Format = Literal["onnx", "openvino"]
-SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
+SUFFIX: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml"}
 # The oldest that has layer norm as one operator: programs in the field carry old runtimes.
 _OPSET = 17
 
@@ -219,7 +219,7 @@ def write_openvino(model: Any, path: Path, facts: Mapping[str, str]) -> None:
         require("openvino", "openvino").save_model(model, part, compress_to_fp16=False)
 
 
-def target_path(model_dir: Path | str, to: Format, out: Path | str | None, stem: str = "model") -> Path:
+def target_path(model_dir: Path | str, to: ExportFormat, out: Path | str | None, stem: str = "model") -> Path:
     """Returns where an export goes.
 
     Raises:
@@ -236,7 +236,7 @@ def target_path(model_dir: Path | str, to: Format, out: Path | str | None, stem:
 @writes(out=())
 def export_model(
     model_dir: Path | str,
-    to: Format = "onnx",
+    to: ExportFormat = "onnx",
     out: Path | str | None = None,
     *,
     window_px: int | None = None,
@@ -257,7 +257,7 @@ def export_model(
     Raises:
         CheckpointError: The folder is not a model folder.
         OutputError: The file cannot be written.
-        RequestError: Format, window or level make no sense, or a package is not installed.
+        RequestError: ExportFormat, window or level make no sense, or a package is not installed.
     """
     path = target_path(model_dir, to, out)
     network, card = load_model(model_dir, prune_level=prune_level)

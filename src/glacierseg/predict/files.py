@@ -3,18 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import ProbabilityType
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import atomic_path
 
-ProbabilityType = Literal["float32", "uint8"]
 CALIBRATION_TAG = "calibration"
 """Says of a probability file that a calibration was applied already, and which."""
 INT8_TAG = "int8"

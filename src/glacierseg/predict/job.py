@@ -9,17 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from glacierseg._version import __version__
+from glacierseg.choices import Engine, Precision, ProbabilityType
 from glacierseg.errors import RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
-from glacierseg.predict.engines import Engine, Precision, int8_fingerprint
-from glacierseg.predict.files import (
-    INT8_TAG,
-    NETWORKS_TAG,
-    PLACE_TAG,
-    SOURCE_TAG,
-    ProbabilityType,
-    ScenePrediction,
-)
+from glacierseg.predict.engines import int8_fingerprint
+from glacierseg.predict.files import INT8_TAG, NETWORKS_TAG, PLACE_TAG, SOURCE_TAG, ScenePrediction
 from glacierseg.predict.halo import HALO_WINDOW_PX, check_halo
 from glacierseg.predict.members import Ensemble, layer_facts
 from glacierseg.predict.stream import Predictor

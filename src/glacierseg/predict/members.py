@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Engine, Precision
 from glacierseg.data.augment import Directions, Symmetry
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
 from glacierseg.models.registry import is_of
-from glacierseg.predict.engines import Engine, Precision, make_predictor, resolved
+from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.grid import Grid

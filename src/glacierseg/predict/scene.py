@@ -11,17 +11,10 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from glacierseg.choices import Engine, Precision, ProbabilityType
 from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
-from glacierseg.predict.engines import Engine, Precision
-from glacierseg.predict.files import (
-    PLACE_TAG,
-    SOURCE_TAG,
-    ProbabilityType,
-    ScenePrediction,
-    tags_of,
-    write_files,
-)
+from glacierseg.predict.files import PLACE_TAG, SOURCE_TAG, ScenePrediction, tags_of, write_files
 from glacierseg.predict.job import Job, files_of, plan, strips_folder
 from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache

@@ -3,15 +3,12 @@
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from glacierseg.choices import STEP_NAMES, Smoothing, StepName, require_choice
 from glacierseg.errors import DataError, RequestError, did_you_mean
 from glacierseg.raster.write import read_json
-from glacierseg.refine.steps import Smoothing, refuse_unknown_smoothing
 
-StepName = Literal["merge", "smooth", "fill", "remove"]
-STEP_NAMES: tuple[StepName, ...] = get_args(StepName)
-Preset = Literal["regional", "rgi"]
 PRESETS_KM2: dict[str, float] = {"regional": 0.03, "rgi": 0.01}
 """Smallest glacier of an inventory: Himalayan ones start at 0.02-0.03 km2, the Randolph one at 0.01 km2."""
 
@@ -57,7 +54,7 @@ class RefineParameters:
                 continue
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise RequestError(f"refinement: {field.name} must be a number from 0 on, not {value}")
-        refuse_unknown_smoothing(self.smoothing)
+        require_choice("smoothing", self.smoothing, get_args(Smoothing))
         if self.connectivity not in (4, 8):
             raise RequestError(f"refinement: connectivity must be 4 or 8, not {self.connectivity}")
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -84,11 +81,7 @@ def preset_area_km2(preset: str) -> float:
     Raises:
         RequestError: There is no such preset.
     """
-    if preset not in PRESETS_KM2:
-        raise RequestError(
-            f"no preset is called {preset!r}{did_you_mean(preset, PRESETS_KM2)}; "
-            f"choose from {', '.join(PRESETS_KM2)}"
-        )
+    require_choice("preset", preset, PRESETS_KM2)
     return PRESETS_KM2[preset]
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import STEP_NAMES, Preset, Smoothing, StepName
 from glacierseg.errors import RequestError
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.refine.engine.holes import label_holes
 from glacierseg.refine.engine.label import label
-from glacierseg.refine.parameters import STEP_NAMES, Preset, RefineParameters, StepName, preset_area_km2
+from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.steps import (
     PackedMask,
-    Smoothing,
     fill_gentle_holes,
     fill_holes,
     merge_fragments,

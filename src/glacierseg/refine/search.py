@@ -4,19 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.choices import STEP_NAMES, Objective, Smoothing, StepName, require_choice
+from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.ground import width_and_height_m
-from glacierseg.refine.parameters import STEP_NAMES, RefineParameters, StepName
+from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import do_step
-from glacierseg.refine.steps import PackedMask, Smoothing, pack_checked, refuse_unknown_smoothing
+from glacierseg.refine.steps import PackedMask, pack_checked
 
-Objective = Literal["iou", "f1", "area"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 PixelSize = float | tuple[float, float]
 UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
 # The parameters that each step looks at.
@@ -64,15 +63,6 @@ def agreement(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> 
         f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         area_error=excess_km2 / true_km2 if true_km2 > 0 else without_truth,
     )
-
-
-def refuse_unknown_objective(objective: str) -> None:
-    """Raises RequestError when there is no such objective."""
-    if objective not in OBJECTIVES:
-        raise RequestError(
-            f"no objective is called {objective!r}{did_you_mean(objective, OBJECTIVES)}; "
-            f"choose from {', '.join(OBJECTIVES)}"
-        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +138,7 @@ def tune_refinement(
         GridMismatchError: A mask and its truth or slope differ in shape.
         TruthError: A mask or truth has values other than 0, 1 and 255.
     """
-    refuse_unknown_objective(objective)
+    require_choice("objective", objective, get_args(Objective))
     masks, truths = _listed(mask), _listed(truth)
     sizes = pixel_size_m if isinstance(pixel_size_m, list) else [pixel_size_m] * len(masks)
     if not len(masks) == len(truths) == len(sizes) or not masks:
@@ -167,7 +157,7 @@ def tune_refinement(
         "steps": tuple(steps),
     }
     for method in methods:
-        refuse_unknown_smoothing(method)
+        require_choice("smoothing", method, get_args(Smoothing))
     candidates = [replace(UNCHANGED, smoothing=methods[0], **fixed)]
     candidates += [
         RefineParameters(area, distance, passes, method, hole, **fixed)

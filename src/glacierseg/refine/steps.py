@@ -6,19 +6,18 @@ glacier. What lies beyond the scene border never adds glacier to a mask nor take
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.choices import Smoothing, require_choice
+from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
 from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
 from glacierseg.refine.engine.bits import Bits
 from glacierseg.refine.engine.kernel import diamond, ellipse, kernel_of
 from glacierseg.refine.engine.label import Parts
-
-Smoothing = Literal["majority", "closing", "opening", "dilation", "erosion"]
 
 _NEIGHBOURS = {4: diamond(1), 8: kernel_of(np.ones((3, 3)), (1, 1))}
 _PASSES_AT_ONCE = 16  # the kernel of many passes takes memory that grows with their square
@@ -210,7 +209,7 @@ def smooth(mask: PackedMask, iterations: int, method: Smoothing = "majority") ->
     Raises:
         RequestError: There is no such method.
     """
-    refuse_unknown_smoothing(method)
+    require_choice("smoothing", method, get_args(Smoothing))
     if iterations <= 0:
         return mask
     if method == "majority":
@@ -224,15 +223,6 @@ def smooth(mask: PackedMask, iterations: int, method: Smoothing = "majority") ->
         return PackedMask(mask.glacier.without(_grown(background, passes)), mask.ignore)
     operation = morphology.close if method == "closing" else morphology.open_
     return mask.with_glacier(operation(mask.glacier, diamond(passes)))
-
-
-def refuse_unknown_smoothing(method: str) -> None:
-    """Raises RequestError when there is no such method of smoothing."""
-    known = get_args(Smoothing)
-    if method not in known:
-        raise RequestError(
-            f"no smoothing is called {method!r}{did_you_mean(method, known)}; choose from {', '.join(known)}"
-        )
 
 
 def smallest_count(area_km2: float, pixel_size_m: tuple[float, float]) -> int:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Objective
 from glacierseg.errors import GridMismatchError, TruthError
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import BACKGROUND, GLACIER
-from glacierseg.refine.search import Agreement, Objective, agreement
+from glacierseg.refine.search import Agreement, agreement
 
 Use = Literal["tuned", "untouched"]
 # Of more regions than this only those with the largest changes are named.

@@ -4,9 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from glacierseg.choices import Engine, FloatPrecision
 from glacierseg.settings.base import RARE, Settings
-
-Engine = Literal["auto", "torch", "openvino", "onnx"]
 
 
 class PredictSettings(Settings):
@@ -28,7 +27,7 @@ class PredictSettings(Settings):
     """Mean over the eight flips and turns; their spread is a second band."""
     engine: Engine = "auto"
     """Library that runs the network; auto for torch."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: FloatPrecision = "auto"
     """Number format: float32 or bfloat16; auto for bfloat16 where the hardware has it."""
     halo_px: Annotated[int, Field(ge=0)] = 0
     """Use what lies so far inside large windows instead of blending, for the networks that can

@@ -4,11 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from glacierseg.choices import STEP_NAMES, Objective, Preset, Smoothing, StepName
 from glacierseg.settings.base import Settings
-
-StepName = Literal["merge", "smooth", "fill", "remove"]
-SmoothingName = Literal["majority", "closing", "opening", "dilation", "erosion"]
-Objective = Literal["iou", "f1", "area"]
 
 
 class TuneSettings(Settings):
@@ -18,11 +15,11 @@ class TuneSettings(Settings):
 
     objective: Objective = "iou"
     """Score to maximise: iou, f1 (same order as iou) or area (total area only)."""
-    steps: tuple[StepName, ...] = ("merge", "smooth", "fill", "remove")
+    steps: tuple[StepName, ...] = STEP_NAMES
     """Steps in their order; leave out what is not wanted."""
     merge_distances_m: tuple[Annotated[float, Field(ge=0)], ...] = (0, 10, 20, 30, 40)
     """Fragments with a smaller gap, in metres, are joined."""
-    smoothing: SmoothingName | tuple[SmoothingName, ...] = "majority"
+    smoothing: Smoothing | tuple[Smoothing, ...] = "majority"
     """Majority, closing, opening, dilation or erosion; a list to try each."""
     iterations: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 3, 10)
     """Passes of smoothing."""
@@ -30,7 +27,7 @@ class TuneSettings(Settings):
     """Smaller holes, in km2, are filled; null for every hole, nunataks too."""
     max_hole_slope_deg: Annotated[float, Field(ge=0, le=90)] | None = None
     """Steeper holes, such as 40 degrees, are nunataks and stay; every region needs a dem."""
-    preset: Literal["regional", "rgi"] | None = None
+    preset: Preset | None = None
     """Smallest area by name: regional (0.03 km2) or rgi (0.01 km2), instead of min_areas_km2."""
     min_areas_km2: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.03, 0.1)
     """Smaller fragments, in km2, are removed."""

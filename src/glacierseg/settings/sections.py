@@ -12,14 +12,14 @@ from pydantic import (
     model_validator,
 )
 
+from glacierseg.choices import Cache, LossName, Monitor, Role
 from glacierseg.errors import RequestError, UnknownModelError
 from glacierseg.models.registry import ModelSpec, checked_options, folder_name, model_spec
 from glacierseg.settings.base import Settings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
-from glacierseg.settings.train import LossName, Monitor, TrainSettings
+from glacierseg.settings.train import TrainSettings
 
-RoleName = Literal["train", "validate", "test"]
 Logarithm = Literal["all"] | tuple[str, ...]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -66,7 +66,7 @@ class RegionConfig(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     scene: tuple[DataPath, ...]
     truth: DataPath
-    roles: dict[RoleName, PartConfig | None]
+    roles: dict[Role, PartConfig | None]
     truth_layer: str | None = None
     dem: DataPath | None = None
     sensor: str | None = None
@@ -89,9 +89,7 @@ class RegionConfig(Settings):
 
     @field_validator("roles")
     @classmethod
-    def _parts_for_all_or_none(
-        cls, value: dict[RoleName, PartConfig | None]
-    ) -> dict[RoleName, PartConfig | None]:
+    def _parts_for_all_or_none(cls, value: dict[Role, PartConfig | None]) -> dict[Role, PartConfig | None]:
         if not value:
             raise ValueError("is empty; name at least one of train, validate and test")
         given = [part is not None for part in value.values()]
@@ -215,7 +213,7 @@ class PatchConfig(Settings):
     """Chance of each modality to be blanked in a patch, never all of them, 0-1."""
     glacier_share: Share | None = None
     """Share of drawn patches with glacier, 0-1; null for patches as they come."""
-    cache: Literal["auto", "memory", "disk", "none"] = "auto"
+    cache: Cache = "auto"
     """Where pixels wait: memory, disk or none; auto for memory up to 2 GiB, else none."""
 
 

@@ -1,13 +1,11 @@
 """How networks are trained."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from glacierseg.choices import Monitor, Schedule, TrainPrecision
 from glacierseg.settings.base import Settings
-
-LossName = Literal["cross_entropy", "focal", "dice", "dice_focal", "tversky", "lovasz"]
-Monitor = Literal["val_iou", "val_loss", "last"]
 
 
 class TrainSettings(Settings):
@@ -21,7 +19,7 @@ class TrainSettings(Settings):
     """Stop after so many epochs without a better validation score."""
     monitor: Monitor = "val_iou"
     """What decides which epoch is kept: val_iou, val_loss, or last for the last one."""
-    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    schedule: Schedule = "constant"
     """Learning rate: constant, cosine, or plateau (a tenth when half the patience brings nothing)."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Patches in a step; null for each model's own."""
@@ -31,8 +29,8 @@ class TrainSettings(Settings):
     """Largest norm of the gradient; null for each model's own."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Label smoothing of the losses cross_entropy and focal, 0-0.5."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format: float32 or bfloat16; auto for bfloat16 where the hardware has it."""
+    precision: TrainPrecision = "auto"
+    """Number format: float32, bfloat16 or float64; auto for bfloat16 where the hardware has it."""
     tensorboard: bool = False
     """Also log for TensorBoard (pip install "glacierseg[tensorboard]")."""
     patches_per_epoch: Annotated[int, Field(ge=1)] | None = None

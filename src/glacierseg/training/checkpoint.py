@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
+from glacierseg.choices import Storage
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.registry import create_model
@@ -16,7 +17,6 @@ from glacierseg.raster.write import atomic_path, write_text
 if TYPE_CHECKING:
     from torch import nn
 
-Storage = Literal["float32", "bfloat16", "float16"]
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
 

@@ -4,9 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Schedule = Literal["constant", "cosine", "plateau"]
-Precision = Literal["auto", "float32", "bfloat16", "float64"]
-Monitor = Literal["val_iou", "val_loss", "last"]
+from glacierseg.choices import LossName, Monitor, Schedule, TrainPrecision
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class TrainingPlan:
         seed: Decides on first weights, order and augmentation.
     """
 
-    loss: str
+    loss: LossName
     learning_rate: float
     batch_size: int = 16
     epochs: int = 1000
@@ -45,7 +43,7 @@ class TrainingPlan:
     schedule: Schedule = "constant"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    precision: Precision = "auto"
+    precision: TrainPrecision = "auto"
     patches_per_epoch: int | None = None
     glacier_share: float | None = None
     tensorboard: bool = False
