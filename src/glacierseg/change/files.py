@@ -19,11 +19,10 @@ from glacierseg.change.sources import Side, common_crs, read_side, true_scales
 from glacierseg.change.termini import measure_termini
 from glacierseg.change.terminus import TerminusShift
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.evaluate.detail import without_nan
 from glacierseg.inventory.unseen import observed_shares
 from glacierseg.raster.outputs import require_output
 from glacierseg.raster.truth import IGNORE, read_mask
-from glacierseg.raster.write import atomic_path, write_json
+from glacierseg.raster.write import atomic_path, finite_only, write_json
 from glacierseg.vectors.layers import add_layer
 from glacierseg.vectors.table import areas_km2
 
@@ -121,7 +120,7 @@ class FileChange:
         if self.bounds is not None:
             record["confidence"] = self.bounds.total.old.confidence
             record["total"] |= self.bounds.total.to_dict()
-        found: dict[str, Any] = without_nan(record)
+        found: dict[str, Any] = finite_only(record)
         return found
 
 
@@ -274,7 +273,7 @@ def write_change(found: FileChange, out: Path, *, overwrite: bool = False) -> Pa
             "area_km2": areas_km2(parts, found.crs),
         }
         layers[name] = gpd.GeoDataFrame(columns, geometry=list(parts), crs=found.crs)
-    rows = without_nan(found.rows())
+    rows = finite_only(found.rows())
     layers["left_out"] = found.left_out.table
     layers["glaciers"] = gpd.GeoDataFrame(rows, geometry=list(found.old), crs=found.crs)
     with atomic_path(path, tables=None if overwrite else _LAYERS) as part:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError
+from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import clean_mask
 
 _CACHE_BYTES = 2**17
@@ -64,11 +64,7 @@ def clean_pair(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np
         GridMismatchError: The masks are of different shape.
         TruthError: A mask has other values.
     """
-    if predicted.shape != truth.shape:
-        raise GridMismatchError(
-            f"predicted mask of shape {predicted.shape} does not fit truth of shape {truth.shape}; "
-            "bring both onto one grid with `glacierseg prepare align`"
-        )
+    require_one_shape({"predicted mask": predicted.shape, "truth": truth.shape})
     return _clean(predicted, "predicted mask"), _clean(truth, "truth")
 
 

@@ -1,6 +1,5 @@
 """Everything beyond plain scores that can be said about one mask against its truth."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from glacierseg.evaluate.glaciers import GlacierAreas
 from glacierseg.evaluate.probability import ProbabilityEvaluation
 from glacierseg.evaluate.scores import scores_of
 from glacierseg.evaluate.zones import Zoning, count_zones
+from glacierseg.raster.write import finite_only
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Detail:
             record["glaciers"] = glacier_record(self.glaciers)
         if self.probability is not None:
             record["probability"] = self.probability.to_dict()
-        plain: dict[str, Any] = without_nan(record)
+        plain: dict[str, Any] = finite_only(record)
         return plain
 
 
@@ -99,12 +99,3 @@ def glacier_record(areas: GlacierAreas) -> dict[str, Any]:
         "share_is_of": areas.counted,
         "glaciers": [{**asdict(one), "deviation_percent": one.deviation_percent} for one in areas.glaciers],
     }
-
-
-def without_nan(value: Any) -> Any:
-    """Returns the same with None for every NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

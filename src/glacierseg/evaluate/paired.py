@@ -25,9 +25,9 @@ from glacierseg.evaluate.bootstrap import (
     table_by_block,
 )
 from glacierseg.evaluate.counts import clean_pair
-from glacierseg.evaluate.detail import without_nan
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import GLACIER, IGNORE
+from glacierseg.raster.write import finite_only
 
 CHANGES = {
     0: "both right about background", 1: "both right about glacier", 2: "both missed it",
@@ -99,7 +99,7 @@ class Comparison:
         record = asdict(self)
         for name, one in self.scores.items():
             record["scores"][name]["more_than_noise"] = not one.is_noise
-        plain: dict[str, Any] = without_nan(record)
+        plain: dict[str, Any] = finite_only(record)
         return plain
 
 

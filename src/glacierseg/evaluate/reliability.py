@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.errors import RequestError
 from glacierseg.predict.calibration import LARGEST_LOGIT, sigmoid
+from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import BACKGROUND, GLACIER
 
 DIAGRAM_BINS = 15
@@ -160,12 +161,8 @@ def known_pixels(
     Raises:
         GridMismatchError: The shapes differ.
     """
-    if probability.shape != truth.shape or (area is not None and area.shape != truth.shape):
-        raise GridMismatchError(
-            f"probability of shape {probability.shape} does not fit truth of shape {truth.shape}"
-            + ("" if area is None else f" and area of shape {area.shape}")
-            + "; bring all onto one grid with `glacierseg prepare align`"
-        )
+    extent = {} if area is None else {"area": area.shape}
+    require_one_shape({"probability": probability.shape, **extent, "truth": truth.shape})
     known: NDArray[np.bool_] = ~np.isnan(probability) & ((truth == GLACIER) | (truth == BACKGROUND))
     return known if area is None else known & area
 

@@ -1,10 +1,10 @@
 """What an evaluation says to people: a few small tables."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from glacierseg.evaluate.detail import Detail
+from glacierseg.raster.write import finite_only
 
 Table = tuple[str | None, tuple[str, ...], list[tuple[Any, ...]]]
 _ZONE_SCORES = ("iou", "precision", "recall", "tp", "fp", "fn")
@@ -15,11 +15,11 @@ def detail_tables(detail: Detail) -> Iterator[Table]:
     yield _scores(detail)
     if detail.zones:
         records = [zone.to_dict() for zone in detail.zones]
-        rows = [(r["kind"], r["zone"], *(_plain(r[name]) for name in _ZONE_SCORES)) for r in records]
+        rows = [(r["kind"], r["zone"], *(finite_only(r[name]) for name in _ZONE_SCORES)) for r in records]
         yield "By zone", ("kind", "zone", *_ZONE_SCORES), rows
     if detail.distances is not None:
         found = vars(detail.distances)
-        yield "Between the outlines", ("distance", "m"), [(name, _plain(v)) for name, v in found.items()]
+        yield "Between the outlines", ("distance", "m"), [(name, finite_only(v)) for name, v in found.items()]
     if detail.glaciers is not None:
         areas = detail.glaciers
         yield (
@@ -27,14 +27,18 @@ def detail_tables(detail: Detail) -> Iterator[Table]:
             ("what", "value"),
             [
                 ("true glaciers", len(areas.glaciers)),
-                ("deviation of the total in percent", _plain(areas.deviation_percent)),
+                ("deviation of the total in percent", finite_only(areas.deviation_percent)),
                 ("predicted beside every glacier in km2", areas.elsewhere_km2),
-                (f"share of {areas.counted} glaciers right within 5 %", _plain(areas.share_close)),
+                (f"share of {areas.counted} glaciers right within 5 %", finite_only(areas.share_close)),
             ],
         )
     if detail.probability is not None:
         both = [("as predicted", detail.probability.scores), ("calibrated", detail.probability.calibrated)]
-        rows = [(name, _plain(s.ece), _plain(s.mce), _plain(s.brier)) for name, s in both if s is not None]
+        rows = [
+            (name, finite_only(s.ece), finite_only(s.mce), finite_only(s.brier))
+            for name, s in both
+            if s is not None
+        ]
         yield "Reliability", ("probabilities", "ece", "mce", "brier"), rows
 
 
@@ -50,10 +54,6 @@ def _scores(detail: Detail) -> Table:
     rows: list[tuple[Any, ...]] = []
     for name, value in record.items():
         bounds = intervals.scores.get(name)
-        pair = ("", "") if bounds is None else (_plain(bounds.low), _plain(bounds.high))
+        pair = ("", "") if bounds is None else (finite_only(bounds.low), finite_only(bounds.high))
         rows.append((name, value, *pair))
     return title, ("score", "value", "low", "high"), rows
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import Counts, cache_strips, counts_of
 from glacierseg.evaluate.glaciers import TrueGlaciers
+from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import GLACIER
 
 SIZE_EDGES_KM2 = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0)
@@ -104,11 +105,7 @@ def count_zones(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zoning: 
     Raises:
         GridMismatchError: The shapes differ.
     """
-    if zoning.labels.shape != truth.shape:
-        raise GridMismatchError(
-            f"zones of shape {zoning.labels.shape} do not fit truth of shape {truth.shape}; "
-            "bring both onto one grid with `glacierseg prepare align`"
-        )
+    require_one_shape({"grid of zones": zoning.labels.shape, "truth": truth.shape})
     table = np.zeros((len(zoning.names), 4), np.int64)
     for rows in cache_strips(truth.shape):
         found, glacier, zone = predicted[rows], truth[rows], zoning.labels[rows]

@@ -13,7 +13,7 @@ from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.refine.files import finite, refine_file, tune_record
+from glacierseg.refine.files import refine_file, tune_record
 from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.search import TuneResult, tune_refinement
@@ -52,7 +52,7 @@ def refine_regions(
         tuned = _tune(config, studied, folder, truths)
         record = tune_record(tuned) | {
             "tuned_on": list(truths),
-            "table": [finite(row) for row in tuned.table],
+            "table": tuned.table,
         }
         write_json(folder.refinement, record)
     best = RefineParameters(**record["best"])
@@ -71,7 +71,7 @@ def refine_regions(
     if "gains" not in record:
         truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
         gains = _gains(studied, folder, truths)
-        record["gains"] = [finite(gain.to_dict()) for gain in gains]
+        record["gains"] = [gain.to_dict() for gain in gains]
         write_json(folder.refinement, record)
         _log.info(f"refinement: validation IoU {record['raw_iou']:.4f} raw, {record['best_iou']:.4f} refined")
         for line in verdict(gains, config.refinement.objective):

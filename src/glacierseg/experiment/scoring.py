@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
 from glacierseg.evaluate.counts import Counts
-from glacierseg.evaluate.detail import evaluate_zones, without_nan
+from glacierseg.evaluate.detail import evaluate_zones
 from glacierseg.evaluate.distances import mask_distances
 from glacierseg.evaluate.evaluation import evaluate_buffers, evaluate_masks
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
@@ -22,7 +22,7 @@ from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_C
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
-from glacierseg.raster.write import read_json
+from glacierseg.raster.write import finite_only, read_json
 from glacierseg.runs.folder import ModelFolder, write_table
 from glacierseg.settings import RegionConfig, RunConfig
 
@@ -121,7 +121,7 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
         rows["pooled"].append(whose | _pooled(own, together))
     if diagrams:
         write_table(folder.reliability, RELIABILITY_COLUMNS, diagrams)
-    found: Rows = without_nan(rows)
+    found: Rows = finite_only(rows)
     return found
 
 

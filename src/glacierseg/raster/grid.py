@@ -1,6 +1,7 @@
 """The grid of a raster: where its pixels lie and how large they are on the ground."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from rasterio.transform import array_bounds
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
-from glacierseg.errors import RasterError
+from glacierseg.errors import GridMismatchError, RasterError
 from glacierseg.raster.ground import name_of_crs, sides_m
 
 
@@ -106,3 +107,21 @@ class Grid:
                     f"shifted or scaled by {column - corner[0]:+.2f} columns and {row - corner[1]:+.2f} rows"
                 )
         return None
+
+
+def require_one_shape(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Checks that arrays are of one shape, as those on one grid are.
+
+    Args:
+        shapes: By name; the last one is what the others are to fit.
+
+    Raises:
+        GridMismatchError: They are not.
+    """
+    *others, (last, wanted) = shapes.items()
+    for name, shape in others:
+        if shape != wanted:
+            raise GridMismatchError(
+                f"{name} of shape {shape} does not fit {last} of shape {wanted}; "
+                "bring both onto one grid with `glacierseg prepare align`"
+            )

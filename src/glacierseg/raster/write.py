@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -139,8 +140,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes a JSON file that is whole or absent."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    """Writes a JSON file that is whole or absent, with null for numbers that JSON does not know."""
+    write_text(path, json.dumps(finite_only(data), indent=2, ensure_ascii=False) + "\n")
+
+
+def finite_only(value: Any) -> Any:
+    """Returns the same with None for every NaN and infinity, at any depth of dictionaries and lists."""
+    if isinstance(value, dict):
+        return {key: finite_only(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_only(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """Refinement of mask files, and the search for its parameters on them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,8 +103,8 @@ class TuneReport:
         """Returns what is stored: the best parameters, their scores by region, and the whole table."""
         result = self.result
         return tune_record(result) | {
-            "gains": [finite(gain.to_dict()) for gain in self.gains],
-            "table": [finite(row) for row in result.table],
+            "gains": [gain.to_dict() for gain in self.gains],
+            "table": result.table,
         }
 
 
@@ -116,18 +115,6 @@ def tune_record(result: TuneResult) -> dict[str, Any]:
         "best": asdict(result.best),
         "raw_iou": result.raw_iou,
         "best_iou": result.best_iou,
-    }
-
-
-def finite(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns a record with None in place of numbers that JSON cannot hold."""
-    return {
-        key: finite(value)
-        if isinstance(value, dict)
-        else None
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for key, value in record.items()
     }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.choices import STEP_NAMES, Objective, Smoothing, StepName, require_choice
-from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.errors import RequestError
+from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import do_step
@@ -174,7 +175,7 @@ def tune_refinement(
     counts, areas_km2 = [], []
     for one_mask, one_truth, size, slope in zip(masks, truths, sizes, slopes, strict=True):
         size_m = width_and_height_m(size)
-        _require_same_shape(one_mask, one_truth)
+        require_one_shape({"mask": one_mask.shape, "truth": one_truth.shape})
         counts.append(counts_of_each(one_mask, one_truth, size_m, candidates, slope))
         areas_km2.append(size_m[0] * size_m[1] / 1e6)
     # A dictionary keeps the unchanged masks first when the combinations hold them again.
@@ -245,11 +246,3 @@ def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]
 
 def _agreement_of(row: dict[str, Any]) -> Agreement:
     return Agreement(row["iou"], row["f1"], row["area_error"])
-
-
-def _require_same_shape(mask: NDArray[Any], truth: NDArray[Any]) -> None:
-    if mask.shape != truth.shape:
-        raise GridMismatchError(
-            f"mask of shape {mask.shape} does not fit truth of shape {truth.shape}; "
-            "bring both onto one grid with `glacierseg prepare align`"
-        )

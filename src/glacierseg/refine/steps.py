@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.choices import Smoothing, require_choice
-from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.errors import RequestError
+from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
 from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
 from glacierseg.refine.engine.bits import Bits
@@ -148,11 +149,7 @@ def fill_gentle_holes(
     Raises:
         GridMismatchError: Slope and mask differ in shape.
     """
-    if slope_deg.shape != mask.glacier.shape:
-        raise GridMismatchError(
-            f"slope of shape {slope_deg.shape} does not fit a mask of shape {mask.glacier.shape}; "
-            "bring the elevation model onto the mask's grid with `glacierseg prepare align`"
-        )
+    require_one_shape({"slope": slope_deg.shape, "mask": mask.glacier.shape})
     found = holes.label_holes(mask.glacier, mask.ignore)
     inside = bits.unpack(found.where(found.areas_px > 0)) > 0
     part, slope = found.image()[inside], np.asarray(slope_deg)[inside].astype(np.float64)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.choices import Objective
-from glacierseg.errors import GridMismatchError, TruthError
+from glacierseg.errors import TruthError
+from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import BACKGROUND, GLACIER
 from glacierseg.refine.search import Agreement, agreement
@@ -67,11 +68,7 @@ def region_gain(
     Raises:
         GridMismatchError: The mask and the truth differ in shape.
     """
-    if raw.shape != truth.shape:
-        raise GridMismatchError(
-            f"{region}: mask of shape {raw.shape} does not fit truth of shape {truth.shape}; "
-            "bring both onto one grid with `glacierseg prepare align`"
-        )
+    require_one_shape({f"{region}: mask": raw.shape, "truth": truth.shape})
     width_m, height_m = width_and_height_m(pixel_size_m)
     known = ((raw == GLACIER) | (raw == BACKGROUND)) & ((truth == GLACIER) | (truth == BACKGROUND))
     true = (truth == GLACIER) & known
