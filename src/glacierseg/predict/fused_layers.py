@@ -2,7 +2,7 @@
 
 What follows a convolution then happens while its result is still in a register, instead of one pass over
 memory each. torch does that on processors through oneDNN, by calls that are not public; where they are
-missing, the same arithmetic is done with public ones.
+missing, the same arithmetic is done with public ones (tests/test_private.py).
 """
 
 from collections.abc import Callable

@@ -23,11 +23,17 @@ import numpy as np
 import pyproj
 import rasterio
 from pyproj.exceptions import CRSError as UnknownCRSError
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from glacierseg.errors import RasterError
+
+try:
+    from rasterio._err import (
+        CPLE_BaseError,  # what GDAL itself raises has no public name (tests/test_private.py)
+    )
+except ImportError:
+    CPLE_BaseError = RasterioError
 from glacierseg.raster.environment import keep_environment
 from glacierseg.raster.grid import Grid
 

@@ -74,6 +74,7 @@ def remove_states(folder: Path) -> None:
 
 
 def _move(kept: dict[str, Any], here: str) -> bool:
+    # Lightning has no public way to that (tests/test_private.py).
     old = kept["dirpath"]
     if old == here:
         return False

@@ -30,7 +30,10 @@ def compiled(function: Function) -> Function:
 
 
 def _forgive_disk(dispatcher: Any) -> None:
-    """Lets reading and writing the cache fail, which Numba otherwise hands to whoever called the function."""
+    """Lets reading and writing the cache fail, which Numba otherwise hands to whoever called the function.
+
+    Numba has no public way to that; without these names errors come through again (tests/test_private.py).
+    """
     cache = getattr(dispatcher, "_cache", None)
     for name in ("load_overload", "save_overload"):
         original = getattr(cache, name, None)
