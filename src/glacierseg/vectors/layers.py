@@ -41,7 +41,6 @@ def write_layers(
     path: Path,
     layers: Mapping[str, gpd.GeoDataFrame | Iterable[gpd.GeoDataFrame]],
     *,
-    short_names: Mapping[str, str] = SHAPEFILE_NAMES,
     replaceable: Collection[str] | None = None,
 ) -> None:
     """Writes tables of polygons as layers that are whole or absent, each with a style for QGIS.
@@ -54,7 +53,6 @@ def write_layers(
         path: Final path; its suffix decides on the format.
         layers: Tables by layer name, or their rows in several tables one after the other, of which a
             GeoPackage and a Shapefile hold only one in memory. An empty table makes an empty layer.
-        short_names: What to call columns in a Shapefile that have more than ten characters.
         replaceable: Layers of a GeoPackage that is there which may be lost; None for all.
 
     Raises:
@@ -76,7 +74,7 @@ def write_layers(
                 continue
             alone = part if len(labels) == 1 else part.with_name(f"{path.stem}_{name}{path.suffix}")
             if driver == "ESRI Shapefile":
-                _append(_shortened(every, short_names, path), alone, driver)
+                _append(_shortened(every, path), alone, driver)
             elif driver == "GeoJSON":
                 table = _whole(every).to_crs(4326)
                 pyogrio.write_dataframe(table, alone, driver=driver, geometry_type="Polygon", RFC7946="YES")
@@ -112,11 +110,9 @@ def _whole(tables: Iterable[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
 
 
-def _shortened(
-    tables: Iterable[gpd.GeoDataFrame], names: Mapping[str, str], path: Path
-) -> Iterator[gpd.GeoDataFrame]:
+def _shortened(tables: Iterable[gpd.GeoDataFrame], path: Path) -> Iterator[gpd.GeoDataFrame]:
     for table in tables:
-        short = table.rename(columns=dict(names))
+        short = table.rename(columns=SHAPEFILE_NAMES)
         for column in short.columns.drop(short.geometry.name):
             if len(column) > _LONGEST_NAME:
                 raise RequestError(
