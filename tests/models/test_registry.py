@@ -89,6 +89,9 @@ def test_each_entry_is_sound(spec):
     assert spec is MODELS[spec.name]
     assert spec.loss in LOSSES
     assert spec.default_patch_px % 16 == 0
+    bands = spec.original_top_bands
+    assert len(set(bands)) == len(bands) == (0 if spec.name == "glavitu_global" else 6)
+    assert all(1 <= band <= 18 for band in bands)
 
 
 def test_an_unknown_name_suggests_the_closest():

@@ -32,6 +32,8 @@ class ModelSpec:
         batch_size: patches per step.
         batch_size_six_bands: the same when only the six best bands are used.
         clip_norm: largest norm of the gradient; None: not clipped.
+        original_top_bands: the six bands that the original study found most important, one-based, the best
+            first; empty where it did not use the network.
         convolutional: whether a result depends on the surroundings of a pixel only, wherever its window lies.
         parts: what the name alone tells the builder; empty but for `smp:` names.
     """
@@ -44,6 +46,7 @@ class ModelSpec:
     batch_size: int = 16
     batch_size_six_bands: int = 16
     clip_norm: float | None = None
+    original_top_bands: tuple[int, ...] = ()
     convolutional: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,6 +61,7 @@ MODELS: dict[str, ModelSpec] = {
             loss="cross_entropy",
             learning_rate=1e-4,
             clip_norm=1.0,
+            original_top_bands=(8, 4, 5, 1, 11, 14),
         ),
         ModelSpec(
             name="m_landsnet",
@@ -65,6 +69,7 @@ MODELS: dict[str, ModelSpec] = {
             default_patch_px=128,
             loss="dice_focal",
             learning_rate=1e-3,
+            original_top_bands=(5, 4, 1, 8, 11, 6),
             convolutional=True,
         ),
         ModelSpec(
@@ -74,6 +79,7 @@ MODELS: dict[str, ModelSpec] = {
             loss="dice_focal",
             learning_rate=1e-3,
             batch_size_six_bands=8,
+            original_top_bands=(5, 17, 1, 2, 16, 7),
             convolutional=True,
         ),
         ModelSpec(
