@@ -12,14 +12,15 @@ import pytest
 
 import glacierseg
 from glacierseg.predict.calibration import store_calibration
+from glacierseg.runs.layout import File, ModelFolder, RunFolder
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 from tests.weights.shelves import calibration, model_folder
 
 ROOT = Path(glacierseg.__file__).parent
 # A module may import from its own part and from the parts before it.
 ORDER = [
-    "_version", "errors", "choices", "log", "models.registry", "settings", "raster", "models", "data",
-    "training", "weights", "predict", "refine", "vectors", "inventory", "evaluate", "change", "bands",
+    "_version", "errors", "choices", "log", "runs.layout", "models.registry", "settings", "raster", "models",
+    "data", "training", "weights", "predict", "refine", "vectors", "inventory", "evaluate", "change", "bands",
     "synthetic", "runs", "report", "experiment", "cli", "__main__",
 ]  # fmt: skip
 
@@ -178,6 +179,21 @@ DOORS = {
 def test_each_kind_of_file_has_one_door(call: str) -> None:
     found = {str(path.relative_to(ROOT)) for path in FILES if re.search(call, path.read_text())}
     assert found == DOORS[call]
+
+
+def test_files_of_a_run_are_named_in_one_place() -> None:
+    kinds = (RunFolder, ModelFolder)
+    named = {file.name for kind in kinds for file in vars(kind).values() if isinstance(file, File)}
+    names = {name for name in named if "." in name.strip(".")}
+    assert len(names) > 15
+    found = {
+        f"{path.relative_to(ROOT)}: {node.value}"
+        for path in FILES
+        if path != ROOT / "runs" / "layout.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    assert not found
 
 
 def test_no_other_way_into_gdal_is_imported() -> None:

@@ -9,10 +9,9 @@ from benchmarks.recipes.study import Study
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_text
-from glacierseg.report.composites import composite_recipes, read_composite
-from glacierseg.report.decimate import frame_of
+from glacierseg.report.figures.errors import figure_zoom
 from glacierseg.report.furniture import north_degrees
-from glacierseg.report.maps import figure_zoom
+from glacierseg.report.images import composite_recipes, frame_of, read_composite
 from glacierseg.report.save import save_figure
 
 EACH_FOLD = 4

@@ -16,7 +16,7 @@ from glacierseg.evaluate.counts import Counts, count
 from glacierseg.evaluate.scores import scores_of
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_text
-from glacierseg.runs.folder import environment
+from glacierseg.runs.write import environment
 
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "rasterio", "scikit-learn")
 PEER_PACKAGES = ("segmentation-models-pytorch", "timm", "torchvision")

@@ -8,7 +8,7 @@ from glacierseg.evaluate.counts import count
 from glacierseg.evaluate.scores import scores_of
 from glacierseg.experiment.benchmark import compare_runs
 from glacierseg.raster.write import write_json
-from glacierseg.runs.folder import RunFolder
+from glacierseg.runs.layout import RunFolder
 from tests.helpers import blobs, write_mask, write_scene
 
 TRUTH = blobs(150, 150, seed=1)

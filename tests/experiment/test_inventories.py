@@ -4,7 +4,7 @@ import pytest
 
 from glacierseg.experiment.postprocess import write_inventories
 from glacierseg.raster.write import write_raster
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import parse_config
 from glacierseg.vectors.polygons import vectorize_mask
 from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask

@@ -23,7 +23,7 @@ from glacierseg.experiment.regions import (
     study_regions,
     tuning_truths,
 )
-from glacierseg.runs.folder import RunFolder
+from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 

@@ -19,7 +19,8 @@ from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.write import write_json
-from glacierseg.runs.folder import RunFolder
+from glacierseg.runs.layout import RunFolder
+from glacierseg.runs.write import begin, locked
 from glacierseg.settings import RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, forks, write_mask, write_scene
 
@@ -342,29 +343,29 @@ def test_a_changed_input_is_refused(tmp_path: Path, digests: bool) -> None:
     asked = config(tmp_path / "data", models=["m_landsnet"])
     folder = RunFolder(tmp_path / "out")
     inputs = [asked.regions[0].scene[0]]
-    assert folder.begin(asked, inputs) is False
-    assert folder.begin(asked, inputs) is True
+    assert begin(folder, asked, inputs) is False
+    assert begin(folder, asked, inputs) is True
     stamps = json.loads((folder.path / "inputs.json").read_text())
     assert stamps[str(inputs[0])][2] == hashlib.sha256(inputs[0].read_bytes()).hexdigest()
     if not digests:  # an earlier version kept none
         stamps = {path: stamp[:2] for path, stamp in stamps.items()}
         write_json(folder.path / "inputs.json", stamps)
-        assert folder.begin(asked, inputs) is True
+        assert begin(folder, asked, inputs) is True
     os.utime(inputs[0], (1, 1))
     if digests:  # the same bytes at another time, as a copy has them
-        assert folder.begin(asked, inputs) is True
+        assert begin(folder, asked, inputs) is True
         content = bytearray(inputs[0].read_bytes())
         content[-1] ^= 1
         inputs[0].write_bytes(content)
     with pytest.raises(RequestError, match=r"s0\.tif: changed since"):
-        folder.begin(asked, inputs)
+        begin(folder, asked, inputs)
 
 
 def test_an_input_that_cannot_be_read_is_named_and_leaves_no_run(tmp_path: Path) -> None:
     asked = config(tmp_path / "data", models=["m_landsnet"])
     folder = RunFolder(tmp_path / "out")
     with pytest.raises(DataError, match=r"data: cannot be read \(Is a directory\)"):
-        folder.begin(asked, [tmp_path / "data"])
+        begin(folder, asked, [tmp_path / "data"])
     assert not (folder.path / "config.yaml").exists()
 
 
@@ -372,12 +373,12 @@ def test_an_input_of_another_size_is_refused(tmp_path: Path) -> None:
     asked = config(tmp_path / "data", models=["m_landsnet"])
     folder = RunFolder(tmp_path / "out")
     inputs = [asked.regions[0].scene[0]]
-    folder.begin(asked, inputs)
+    begin(folder, asked, inputs)
     stat = inputs[0].stat()
     inputs[0].write_bytes(inputs[0].read_bytes() + b"x")
     os.utime(inputs[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(RequestError, match=r"s0\.tif: changed since"):
-        folder.begin(asked, inputs)
+        begin(folder, asked, inputs)
 
 
 def test_regions_with_other_bands_are_refused_by_name(tmp_path: Path) -> None:
@@ -479,7 +480,7 @@ def test_a_removed_mask_is_made_again_with_all_that_follows_from_it(finished: Pa
 
 def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
     with (
-        RunFolder(finished).locked(),
+        locked(RunFolder(finished)),
         pytest.raises(RequestError, match="another process is working there"),
     ):
         again(finished)

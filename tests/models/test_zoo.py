@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from glacierseg.errors import DownloadError, RequestError, UnknownModelError
-from glacierseg.models import MODELS, create_model, model_spec
+from glacierseg.models import create_model, model_spec
 from glacierseg.models import zoo as zoo_module
 from glacierseg.models.blocks import band_readers
-from glacierseg.models.registry import folder_name
 from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 from glacierseg.training.finetune import Inherited, start_from
 from glacierseg.training.fit import _check_norms, _strategy
@@ -50,13 +49,6 @@ def test_a_malformed_name_shows_the_form(name: str) -> None:
     with pytest.raises(UnknownModelError, match=r"is not of the form smp:<Architecture>/<encoder>") as caught:
         model_spec(name)
     assert "\n" not in str(caught.value)
-
-
-def test_folder_names_are_plain_and_differ() -> None:
-    assert folder_name("smp:UnetPlusPlus/tu-resnet50.a1_in1k") == "smp-unetplusplus-tu-resnet50.a1_in1k"
-    names = [*MODELS, NAME, "smp:FPN/resnet18", "smp:Unet/tu-resnet18", "smp:Unet/tu_resnet18", "threshold"]
-    assert len({folder_name(name) for name in names}) == len(names)
-    assert [folder_name(name) for name in MODELS] == list(MODELS)
 
 
 @pytest.mark.usefixtures("zoo")

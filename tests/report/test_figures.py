@@ -1,67 +1,93 @@
-from dataclasses import replace
+import re
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
+from PIL import Image
+from typer.testing import CliRunner
 
-from glacierseg.report.bars import figure_band_importance, figure_scores
-from glacierseg.report.curves import figure_training_curves
-from glacierseg.report.maps import figure_errors, figure_zoom
-from glacierseg.report.style import BLUE
-from glacierseg.runs.read import read_results
+from glacierseg.cli import app
+from glacierseg.errors import RequestError
+from glacierseg.report import figures
+from glacierseg.report.figures.gallery import pick_windows
+from tests.report.conftest import GRID
 
 
 @pytest.fixture(scope="module")
-def results(whole_run):
-    return read_results(whole_run)
+def run(whole_run):
+    return figures.open_run(whole_run)
 
 
-def test_curves_mark_the_best_epoch(results):
-    figure = figure_training_curves(results.networks)
-    assert len(figure.axes) == 4
-    scores = figure.axes[2]
-    marks = [line for line in scores.lines if line.get_marker() == "o"]
-    assert [(line.get_xdata().item(), line.get_ydata().item()) for line in marks] == [(2, 0.6), (2, 0.6)]
-    assert len(figure.axes[0].lines) == 4  # two sets of bands, training and validation
-    dotted = [list(line.get_ydata()) for line in scores.lines if line.get_linestyle() == ":"]
-    assert dotted == [[0.4, 0.65, 0.7]] * 2
+@pytest.fixture(scope="module")
+def view(run):
+    return figures.open_region(run, "khumbu")
 
 
-def test_curves_find_the_best_epoch_without_a_card(results):
-    model = replace(results.networks[0], card={}, epochs={"epoch": [1.0, 2.0], "val_iou": [0.5, 0.4]})
-    scores = figure_training_curves([model]).axes[1]
-    assert [line.get_xdata().item() for line in scores.lines if line.get_marker() == "o"] == [1.0]
+NAMES = {
+    "scores", "curves", "importance", "khumbu_map", "khumbu_patches", "khumbu_statistics", "khumbu_errors",
+    "khumbu_boundary", "worst_1",
+}  # fmt: skip
 
 
-def test_scores_are_drawn_where_they_are(results):
-    test = [score for score in results.scores if score.role == "test"]
-    axes = figure_scores(test).axes[0]
-    dots = {float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"}
-    assert dots == {score.get("iou") for score in test if score.model != "threshold"}
-    lines = {
-        float(line.get_xdata()[0])
-        for line in axes.lines
-        if line.get_marker() == "None" and len(set(line.get_xdata())) == 1
-    }
-    assert lines >= {score.get("iou") for score in test if score.model == "threshold"}
+@pytest.mark.parametrize(("kind", "begin"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_command_writes_every_figure(whole_run, tmp_path, kind, begin):
+    asked = CliRunner().invoke(app, ["figures", str(whole_run), "--out", str(tmp_path), "--format", kind])
+    assert asked.exit_code == 0, asked.output
+    files = {path.stem: path for path in tmp_path.iterdir()}
+    assert set(files) >= NAMES
+    assert all(path.suffix == f".{kind}" and path.read_bytes().startswith(begin) for path in files.values())
 
 
-def test_chosen_bands_stand_out():
-    figure = figure_band_importance({"A": [("red", 3.0), ("nir", 2.0), ("slope", 1.0)]}, {"A": ["nir"]})
+def test_png_has_300_dots_per_inch(run, tmp_path, monkeypatch):
+    drawn = figures.figure_region(figures.open_region(run, "khumbu"))
+    monkeypatch.setattr(figures, "run_figures", lambda _: iter([("map", drawn)]))
+    (path,) = figures.write_figures(run.folder.path, tmp_path)
+    image = Image.open(path)
+    assert image.info["dpi"][0] == pytest.approx(300, abs=1)
+    assert image.width == round(300 * drawn.get_figwidth())
+
+
+def test_unknown_formats_and_regions_are_refused(run, tmp_path):
+    with pytest.raises(RequestError, match="choose one of png, svg, pdf"):
+        figures.write_figures(run.folder.path, tmp_path, kind="bmp")
+    with pytest.raises(RequestError, match=re.escape("region 'alps'; it has khumbu")):
+        figures.open_region(run, "alps")
+
+
+def test_map_has_coordinates_scale_and_north(run, view):
+    figure = figures.figure_region(view, ("glavitu", "all", "raw"))
     axes = figure.axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [3.0, 2.0, 1.0]
-    assert [bar.get_facecolor() == to_rgba(BLUE) for bar in axes.patches] == [False, True, False]
+    labels = [text.get_text() for text in axes.get_xticklabels()]
+    for at, text in zip(axes.get_xticks(), labels, strict=True):
+        column = at + 0.5  # ticks stand at pixel centres, coordinates at corners
+        assert GRID.transform.c + column * GRID.transform.a == float(text.replace("\u2009", ""))
+    assert len(labels) >= 2
+    words = {text.get_text() for text in axes.texts}
+    assert {"N", "200 m"} <= words or {"N", "500 m"} <= words or any("km" in word for word in words)
 
 
-def test_maps_have_one_panel_per_prediction(tmp_path):
-    truth = np.zeros((30, 40), np.uint8)
-    truth[10:20, 10:30] = 1
-    masks = {f"m{i}": np.roll(truth, i) for i in range(5)}
-    figure = figure_errors(masks, truth, (30.0, 40.0), test=truth == 1)
-    assert [axes.get_title(loc="left") for axes in figure.axes if axes.images] == list(masks)
-    assert figure.axes[0].get_aspect() == pytest.approx(40 / 30)
-    image = np.full((30, 40, 4), 200, np.uint8)
-    zoom = figure_zoom(image, truth, masks["m3"], (30.0, 30.0))
-    zoom.savefig(tmp_path / "zoom.png", dpi=40)
-    assert len(zoom.axes) == 2
-    assert (tmp_path / "zoom.png").stat().st_size > 1000
+def test_patches_lie_within_the_scene_and_apart(view):
+    windows = pick_windows(view, 16, 8)
+    assert len(windows) == 8
+    taken = np.zeros(GRID.shape, int)
+    for window in windows:
+        taken[window.toslices()] += 1
+    assert taken.max() == 1
+    assert taken.sum() == 8 * 16 * 16
+    shares = [(view.truth[window.toslices()] == 1).mean() for window in windows]
+    assert 0.1 < shares[0] < 0.9
+    assert pick_windows(view, 1000, 8)[0].width == GRID.width
+
+
+def test_statistics_count_the_classes(view):
+    left = figures.figure_statistics(view).axes[0]
+    widths = [bar.get_width() for bar in left.patches]
+    roles = view.roles
+    expected = [
+        100 * (view.truth[roles == code] == kind).mean() for code in (1, 2, 3) for kind in (1, 0, 255)
+    ]
+    assert widths == pytest.approx(expected)
+
+
+def test_boundary_needs_its_layers(view, tmp_path):
+    with pytest.raises(RequestError, match="has no layer 'raw'"):
+        figures.figure_boundary(view, tmp_path / "none.gpkg")

@@ -11,10 +11,10 @@ from shapely.geometry import Polygon, box
 from glacierseg.errors import DataError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import own_layers
-from glacierseg.report.decimate import frame_of
 from glacierseg.report.glaciers import UNIT, encode, read_glaciers, ring_path
+from glacierseg.report.images import frame_of
 from glacierseg.report.views import RegionView
-from glacierseg.runs.results import Region
+from glacierseg.runs.results import RegionResult
 
 GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 480_000, 0, -10, 3_100_000), 2400, 2400)
 
@@ -22,7 +22,7 @@ GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 480_000, 0, -10, 3_100_000), 240
 @pytest.fixture
 def view(tmp_path) -> RegionView:
     """A region of 2400 px that is shown with 1200."""
-    region = Region("x", (), (), (), (10.0, 10.0), "EPSG:32645", tmp_path / "t.tif", tmp_path / "r.tif")
+    region = RegionResult("x", (), (), (), (10.0, 10.0), "EPSG:32645", tmp_path / "t.tif", tmp_path / "r.tif")
     return RegionView(region, GRID, frame_of(GRID), None, (), None, None, {}, ())
 
 

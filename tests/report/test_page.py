@@ -72,7 +72,7 @@ def page(whole_run) -> Page:
 def undrawn(monkeypatch) -> None:
     """Leaves figures undrawn, which takes nearly all of the time."""
     for name in ("figure_to_svg", "figure_to_webp"):
-        monkeypatch.setattr(f"glacierseg.report.pictures.{name}", lambda _: "data:,")
+        monkeypatch.setattr(f"glacierseg.report.save.{name}", lambda _: "data:,")
 
 
 def test_whole_run(page):

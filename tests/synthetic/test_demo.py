@@ -9,7 +9,7 @@ from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.experiment.regions import choose_bands, open_sources, study_regions
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.raster.truth import read_mask
-from glacierseg.runs.folder import RunFolder
+from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import parse_config
 from glacierseg.synthetic import demo
 

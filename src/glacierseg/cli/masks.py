@@ -92,7 +92,7 @@ def refine(
     if dem is not None and chosen.max_hole_slope_deg is None:
         _log.info("note: --dem was not used; it is for --max-hole-slope-deg")
     if picture is not None:
-        from glacierseg.report.steps_picture import draw_refinement_steps  # noqa: PLC0415
+        from glacierseg.report.figures.refinement import draw_refinement_steps  # noqa: PLC0415
 
         draw_refinement_steps(mask, picture, chosen, dem=dem)
     _print_changes(refine_file(mask, out, chosen, dem=dem))
@@ -180,7 +180,7 @@ def tune(
     )
     write_json(out, report.to_dict())
     if plot is not None:
-        from glacierseg.report.tuning_surface import draw_tuning_surface  # noqa: PLC0415
+        from glacierseg.report.figures.refinement import draw_tuning_surface  # noqa: PLC0415
 
         draw_tuning_surface(report.result, plot)
     _print_tuning(report)

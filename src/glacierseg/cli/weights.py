@@ -12,6 +12,7 @@ from glacierseg.choices import Storage
 from glacierseg.cli.output import show
 from glacierseg.cli.prepare import split_names
 from glacierseg.raster.outputs import writes
+from glacierseg.runs.layout import ModelFolder
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +40,10 @@ def split_model(paths: Sequence[Path], weights: str | None) -> tuple[Path | None
     """
     if weights is None:
         if len(paths) < 2:
-            missing = "a SCENE after it" if (paths[0] / "model.json").exists() else "a MODEL_DIR before it"
+            missing = "a SCENE after it" if ModelFolder(paths[0]).card.exists() else "a MODEL_DIR before it"
             raise typer.BadParameter(f"{paths[0]} is there, but {missing} is missing; or give --weights NAME")
         return paths[0], list(paths[1:])
-    if (paths[0] / "model.json").exists():
+    if ModelFolder(paths[0]).card.exists():
         raise typer.BadParameter(f"{paths[0]} is a model folder; give it or --weights {weights}, not both")
     return None, list(paths)
 

@@ -16,7 +16,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.write import read_json
-from glacierseg.runs.folder import ModelFolder, RunFolder
+from glacierseg.runs.layout import STAGES, ModelFolder, RunFolder
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def compare_runs(
         for name, known, run in ((a, models[0], run_a), (b, models[1], run_b)):
             if name not in known:
                 raise RequestError(f"{run}: has no {name}; it has {', '.join(known)}")
-        for stage in ("raw", "refined"):
-            paths = {n: (_mask(models[0][a], n, stage), _mask(models[1][b], n, stage)) for n in truths}
+        for stage in STAGES:
+            paths = {n: (models[0][a].mask(n, stage), models[1][b].mask(n, stage)) for n in truths}
             here = {n: both for n, both in paths.items() if all(path.exists() for path in both)}
             if not here:
                 continue
@@ -104,17 +104,14 @@ def compare_runs(
     return found
 
 
-def _mask(folder: ModelFolder, region: str, stage: str) -> Path:
-    return folder.mask(region) if stage == "raw" else folder.refined(region)
-
-
 def _models(run: Path) -> dict[str, ModelFolder]:
-    if not (run / "regions.json").exists():
-        raise DataError(f"{run}: is no folder of a run (it has no regions.json); give one that `run` wrote")
-    folders = sorted({path.parent for path in run.glob("*/*/*_mask.tif")})
+    regions = RunFolder(run).regions
+    if not regions.exists():
+        raise DataError(f"{run}: is no run folder (it has no {regions.name}); give one that `run` wrote")
+    folders = RunFolder(run).predicted()
     if not folders:
         raise DataError(f"{run}: holds no masks yet; let the run finish")
-    return {path.relative_to(run).as_posix(): ModelFolder(path) for path in folders}
+    return {folder.path.relative_to(run).as_posix(): folder for folder in folders}
 
 
 def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, tuple[NDArray[np.uint8], Grid]]:
@@ -159,4 +156,4 @@ def _has_role(folder: RunFolder, region: str, role: Role) -> NDArray[np.bool_]:
 
 
 def _regions(run: Path) -> Iterator[str]:
-    return (one["name"] for one in read_json(run / "regions.json"))
+    return (one["name"] for one in read_json(RunFolder(run).regions))

@@ -37,7 +37,7 @@ from glacierseg.predict.calibration import (
     store_calibration,
 )
 from glacierseg.raster.probability import probability_strips
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
 
 _log = logging.getLogger(__name__)

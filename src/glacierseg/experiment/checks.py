@@ -14,7 +14,7 @@ from glacierseg.raster.check import check_overlap, check_scene
 from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_json
-from glacierseg.runs.folder import RunFolder
+from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import RunConfig
 
 _log = logging.getLogger(__name__)
@@ -26,12 +26,12 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
     Args:
         config: The run's configuration.
         studied: The regions.
-        folder: Where `checks.json` is stored.
+        folder: Where the results are stored.
 
     Raises:
         DataError: A check failed.
     """
-    stored = folder.path / "checks.json"
+    stored = folder.checks
     if stored.exists():
         _log.debug("the regions are checked already")
         return

@@ -29,7 +29,7 @@ from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patc
 from glacierseg.errors import RequestError
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.scene import Scene
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import BandsConfig
 from glacierseg.training.checkpoint import ModelCard, load_model
 

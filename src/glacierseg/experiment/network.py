@@ -11,7 +11,8 @@ from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
+from glacierseg.runs.write import forget_region
 from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.training.checkpoint import load_model
 
@@ -32,7 +33,7 @@ def predict_regions(
     spent = read_json(folder.timings) if folder.timings.exists() else {"prediction_s": 0.0, "predicted_px": 0}
     for study in wanted:
         started = time.monotonic()
-        folder.forget_region(study.name)
+        forget_region(folder, study.name)
         grid = study.region.scene.grid
         asked = config.prediction
         # Transformers look at whole windows of the size they know; they are blended as ever.

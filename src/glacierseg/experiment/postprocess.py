@@ -18,7 +18,7 @@ from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.vectors.polygons import vectorize_mask
 

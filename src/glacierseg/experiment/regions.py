@@ -22,7 +22,7 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.stack import stack_rasters
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
-from glacierseg.runs.folder import RunFolder
+from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import RegionConfig, RunConfig
 
 
@@ -162,7 +162,7 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
         for wanted, region in zip(config.regions, regions, strict=True)
     )
     write_json(
-        folder.path / "regions.json",
+        folder.regions,
         [
             {
                 "name": study.name,

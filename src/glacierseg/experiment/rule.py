@@ -9,7 +9,7 @@ from glacierseg.experiment.regions import StudyRegion
 from glacierseg.models.threshold import ThresholdRule, find_threshold
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import read_json, write_json, write_raster
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
 
 
 def threshold_masks(
@@ -25,7 +25,7 @@ def threshold_masks(
     Returns:
         The rule in words.
     """
-    stored = folder.path / "threshold.json"
+    stored = folder.rule
     bands = studied[0].region.scene.band_names
     if not stored.exists():
         regions = [study.region for study in studied]

@@ -20,15 +20,15 @@ from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.runs.folder import ModelFolder, RunFolder
+from glacierseg.runs.layout import ALL_BANDS, THRESHOLD, TOP_BANDS, ModelFolder, RunFolder
+from glacierseg.runs.results import SCORES
+from glacierseg.runs.write import begin, forget_beginning, locked
 from glacierseg.settings import ModelConfig, RunConfig, is_missing
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 _log = logging.getLogger(__name__)
 
-THRESHOLD = "threshold"
 _MOST_LINES = 24
-SHOWN_SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
 
 
 def run_experiment(config: RunConfig, out_dir: Path) -> Path:
@@ -50,7 +50,7 @@ def run_experiment(config: RunConfig, out_dir: Path) -> Path:
             "same folder first, then `run` goes on from there"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked(), keeping(config.regions):
+    with locked(folder), keeping(config.regions):
         return _run(config, folder)
 
 
@@ -59,30 +59,30 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
     _write_notices(config, folder, every_band)
     shown = _shown(config, studied)
     scored: list[tuple[str, str, Rows]] = []
-    rule = folder.model(THRESHOLD, "all")
+    rule = folder.model(THRESHOLD, ALL_BANDS)
     with log.about(THRESHOLD):
         _log.info(f"best rule on training pixels: {threshold_masks(studied, rule, shown)}")
-        scored.append((THRESHOLD, "all", _finish(config, shown, rule, None)))
+        scored.append((THRESHOLD, ALL_BANDS, _finish(config, shown, rule, None)))
     for model in config.models:
         best: tuple[str, ...] = ()
-        for bands in ("all", "top6"):
-            if bands == "top6" and not best:
+        for bands in (ALL_BANDS, TOP_BANDS):
+            if bands == TOP_BANDS and not best:
                 continue
             own = folder.model(model.name, bands)
-            selected = every_band if bands == "all" else best
+            selected = every_band if bands == ALL_BANDS else best
             with log.about(f"{model.name} {bands}"):
                 train(config, model, studied, own, bands=selected)
                 predict_regions(config, model, shown, own)
                 calibrate(config, model, studied, own)
-                if bands == "all" and 0 < config.bands.top < len(every_band):
+                if bands == ALL_BANDS and 0 < config.bands.top < len(every_band):
                     best = choose_top_bands(config.bands, model.name, studied, own)
                 scored.append((model.name, bands, _finish(config, shown, own, model)))
         # Written after every network, so that an unfinished run shows what it has.
-        write_tables(folder.path, scored)
+        write_tables(folder, scored)
     # Of many regions nobody reads a line each; metrics.csv has them.
     table = "metrics" if len(shown) <= _MOST_LINES else "pooled"
     rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own[table]]
-    columns = ("model", "bands", "region", "stage", *SHOWN_SCORES)
+    columns = ("model", "bands", "region", "stage", *SCORES)
     role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
     _log.info(log.table(f"Scores on {role} pixels", columns, comparison(rows, role)))
     if config.outputs.report:
@@ -120,7 +120,7 @@ def train_one(config: RunConfig, name: str, bands: Sequence[str] | None, out_dir
             f"no model {name!r} in the configuration{did_you_mean(name, known)}; it has {', '.join(known)}"
         )
     folder = RunFolder(Path(out_dir))
-    with folder.locked() if processes.is_first else log.muted(), keeping(config.regions):
+    with locked(folder) if processes.is_first else log.muted(), keeping(config.regions):
         # The first process checks and stores everything; the others read what it stored.
         if processes.is_first:
             studied, every_band = _begin(config, folder)
@@ -130,7 +130,7 @@ def train_one(config: RunConfig, name: str, bands: Sequence[str] | None, out_dir
             studied = study_regions(config, folder, scenes)
             every_band = studied[0].region.scene.band_names
         chosen = studied[0].region.scene.select(bands).band_names if bands else every_band
-        own = folder.model(name, "all" if chosen == every_band else _folder_name(chosen))
+        own = folder.model(name, ALL_BANDS if chosen == every_band else _folder_name(chosen))
         with log.about(name):
             train(config, model, studied, own, bands=chosen)
         _log.info(f"model folder: {own.path}")
@@ -154,7 +154,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[tuple[StudyRegion, ...
             if path is not None:
                 # A Shapefile is several files.
                 inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
-    continued = folder.begin(config, inputs)
+    continued = begin(folder, config, inputs)
     _log.info(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
     try:
         scenes = choose_bands(config, sources, folder)
@@ -170,7 +170,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[tuple[StudyRegion, ...
             bands_of_preset(config.bands, model.name, studied[0].region.scene)
     except GlaciersegError:
         if not continued:
-            folder.forget_beginning()
+            forget_beginning(folder)
         raise
     for study in studied:
         shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in study.areas.items())
@@ -217,7 +217,7 @@ def comparison(rows: Sequence[Mapping[str, object]], role: str = "test") -> list
     shown = [row for row in rows if row["role"] == role]
     return [
         [str(row[key]) for key in ("model", "bands", "region", "stage")]
-        + ["-" if row[key] is None else f"{row[key]:.3f}" for key in SHOWN_SCORES]
+        + ["-" if row[key] is None else f"{row[key]:.3f}" for key in SCORES]
         for row in shown
     ]
 
@@ -230,7 +230,7 @@ def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -
             "flatter. Regions that both train and test without separate parts are scored on pixels that were "
             "trained on."
         )
-    checks = read_json(folder.path / "checks.json")
+    checks = read_json(folder.checks)
     notices += [
         f"Regions share ground: {check['message']}."
         for check in checks["all regions"]
@@ -246,4 +246,4 @@ def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -
         notices.append(
             f"The scenes have {len(bands)} bands, so there is no choice of the best {config.bands.top}."
         )
-    write_json(folder.path / "notices.json", notices)
+    write_json(folder.notices, notices)

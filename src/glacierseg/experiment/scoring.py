@@ -23,19 +23,20 @@ from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import finite_only, read_json
-from glacierseg.runs.folder import ModelFolder, write_table
+from glacierseg.runs.layout import STAGES, ModelFolder, RunFolder
+from glacierseg.runs.results import KEYS
+from glacierseg.runs.write import write_table
 from glacierseg.settings import RegionConfig, RunConfig
 
 INTERVAL_SCORES = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
 INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))
-_WHOSE = ("model", "bands", "region", "role", "stage")
 _SCORES = (
     "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
     "mcc", "iou_background", "mean_iou",
 )  # fmt: skip
 _BLOCKS = ("interval_confidence", "interval_block_px", "interval_blocks")
 METRIC_COLUMNS = (
-    *_WHOSE, *_SCORES, "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS, *INTERVAL_COLUMNS, *_BLOCKS,
+    *KEYS, *_SCORES, "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS, *INTERVAL_COLUMNS, *_BLOCKS,
 )  # fmt: skip
 BUFFERS_M = (10.0, 20.0)
 _DISTANCES = ("polis_m", "mean_m", "p95_m", "hausdorff_m")
@@ -48,16 +49,15 @@ _BUFFER_COLUMNS = tuple(
 )  # fmt: skip
 TABLES: Mapping[str, tuple[str, ...]] = {
     "metrics": METRIC_COLUMNS,
-    "pooled": (*_WHOSE, *_SCORES, "predicted_km2", "truth_km2", *INTERVAL_COLUMNS, *_BLOCKS),
-    "zones": (*_WHOSE, "kind", "zone", *_SCORES),
-    "boundaries": (*_WHOSE, *_DISTANCES, *_BUFFER_COLUMNS),
+    "pooled": (*KEYS, *_SCORES, "predicted_km2", "truth_km2", *INTERVAL_COLUMNS, *_BLOCKS),
+    "zones": (*KEYS, "kind", "zone", *_SCORES),
+    "boundaries": (*KEYS, *_DISTANCES, *_BUFFER_COLUMNS),
     "glaciers": (
-        *_WHOSE, "glacier_id", "truth_km2", "predicted_km2", "found_km2", "deviation_percent", "whole",
+        *KEYS, "glacier_id", "truth_km2", "predicted_km2", "found_km2", "deviation_percent", "whole",
     ),
 }  # fmt: skip
-"""Columns of the tables of a run; each is written as `<name>.csv`."""
+"""Columns of the tables of a run; `RunFolder.table` says where each lies."""
 
-STAGES = ("raw", "refined")
 ALL_REGIONS = "all"
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -106,7 +106,7 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
         ground = study_ground(config, study)
         chances, bars = probability_scores(study, folder)
         diagrams += bars
-        masks = {"raw": read_mask(folder.mask(study.name)), "refined": read_mask(folder.refined(study.name))}
+        masks = {stage: read_mask(folder.mask(study.name, stage)) for stage in STAGES}
         for role in study.areas:
             truth = study.truth_of(role)
             for stage in STAGES:
@@ -125,7 +125,7 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
     return found
 
 
-def write_tables(folder: Path, rows: Sequence[tuple[str, str, Rows]]) -> None:
+def write_tables(folder: RunFolder, rows: Sequence[tuple[str, str, Rows]]) -> None:
     """Writes every table of a run.
 
     Args:
@@ -136,7 +136,7 @@ def write_tables(folder: Path, rows: Sequence[tuple[str, str, Rows]]) -> None:
         every = [
             {"model": model, "bands": bands, **row} for model, bands, tables in rows for row in tables[name]
         ]
-        write_table(folder / f"{name}.csv", columns, every)
+        write_table(folder.table(name), columns, every)
 
 
 def read_scores(folder: ModelFolder) -> Rows | None:

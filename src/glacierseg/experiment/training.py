@@ -31,7 +31,8 @@ from glacierseg.models.registry import count_parameters, create_model
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
-from glacierseg.runs.folder import ModelFolder
+from glacierseg.runs.layout import ModelFolder
+from glacierseg.runs.write import forget_results
 from glacierseg.settings import Logarithm, ModelConfig, RunConfig
 from glacierseg.training.checkpoint import ModelCard, read_card, save_model
 from glacierseg.training.finetune import start_from
@@ -116,7 +117,7 @@ def train(
     is_first = processes.is_first
     started = time.monotonic()
     if is_first:
-        folder.forget_results()
+        forget_results(folder)
     plan = training_plan(config, model, len(bands))
     torch.manual_seed(plan.seed)
     options = network_options(config, model, bands)
@@ -137,7 +138,7 @@ def train(
     for line in data.statistics.lines():
         _log.info(line)
     if is_first:
-        write_json(folder.path / "dataset.json", data.statistics.as_dict())
+        write_json(folder.dataset, data.statistics.as_dict())
     result = fit(
         network,
         data.train,
@@ -164,7 +165,7 @@ def train(
             training=facts
             | {"split": config.split.method, "started_from": model.start_from and str(model.start_from)},
         )
-        draw_curves(folder.path, model.name, result.best_epoch)
+        draw_curves(folder, model.name, result.best_epoch)
         save_model(folder.path, network, card)
         remove_states(folder.path)
         _log.info(f"kept epoch {result.best_epoch} of {result.epochs}, val IoU {result.best_iou:.4f}")
@@ -243,28 +244,28 @@ def _with_logarithms(
     return measure_logarithmic_scaling((pixels for pixels, _ in train_pixels(regions)), floor)
 
 
-def draw_curves(folder: Path, name: str, best_epoch: int) -> None:
-    """Draws the epoch table of a model folder to `curves.png` beside it.
+def draw_curves(folder: ModelFolder, name: str, best_epoch: int) -> None:
+    """Draws the epoch table of a model folder as a picture beside it.
 
     Args:
         folder: The model folder.
         name: The network's name.
         best_epoch: Whose weights were kept.
     """
-    from glacierseg.report.curves import figure_training_curves  # noqa: PLC0415  (brings matplotlib)
+    from glacierseg.report.figures.curves import figure_training_curves  # noqa: PLC0415  (brings matplotlib)
     from glacierseg.runs.read import read_epochs  # noqa: PLC0415
     from glacierseg.runs.results import ModelResult  # noqa: PLC0415
 
     result = ModelResult(
         model=name,
-        bands=folder.name,
+        bands=folder.path.name,
         folder=folder,
         card={"training": {"best_epoch": best_epoch}},
-        epochs=read_epochs(folder / "epochs.csv"),
+        epochs=read_epochs(folder.epochs),
         importance=(),
         refinement={},
     )
-    with atomic_path(folder / "curves.png") as part:
+    with atomic_path(folder.curves) as part:
         figure_training_curves([result]).savefig(part, dpi=120)
 
 

@@ -130,15 +130,6 @@ def model_spec(name: str) -> ModelSpec:
     )
 
 
-def folder_name(name: str) -> str:
-    """The name of a network's folder in a run: `smp:Unet/resnet34` is `smp-unet-resnet34`.
-
-    Two names share a folder only where they differ in nothing but case, which some file systems ignore: an
-    architecture holds no hyphen, and neither do the names in `MODELS`.
-    """
-    return re.sub("[:/]", "-", name).lower()
-
-
 def create_model(
     name: str, in_channels: int, classes: int = 2, width: float = 1.0, **options: Any
 ) -> "nn.Module":

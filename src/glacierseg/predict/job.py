@@ -22,6 +22,7 @@ from glacierseg.raster.open import files_behind, open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.tiling import Tiling
 from glacierseg.raster.write import digest_of
+from glacierseg.runs.layout import ModelFolder
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def plan(
 
 def files_of(out_dir: Path, stem: str) -> ScenePrediction:
     """Returns the paths of a scene's two files."""
-    return ScenePrediction(out_dir / f"{stem}_probability.tif", out_dir / f"{stem}_mask.tif")
+    return ScenePrediction(ModelFolder(out_dir).probability(stem), ModelFolder(out_dir).mask(stem))
 
 
 def strips_folder(

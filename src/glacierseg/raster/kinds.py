@@ -11,6 +11,7 @@ from rasterio.enums import Resampling
 
 from glacierseg.errors import GlaciersegError
 from glacierseg.raster.open import open_raster
+from glacierseg.runs.layout import ModelFolder, RunFolder
 
 _VECTORS = {".shp", ".gpkg", ".geojson", ".fgb", ".kml", ".kmz", ".gml", ".parquet", ".tab", ".gpx"}
 _WORDS = {
@@ -40,7 +41,7 @@ def kind_of(path: Path) -> str | None:
         path: A file or folder. Of a raster some 256 x 256 pixels are read.
     """
     if path.is_dir():
-        folders = {"model.json": "model", "config.yaml": "run"}
+        folders = {ModelFolder.card.name: "model", RunFolder.config.name: "run"}
         return next((kind for name, kind in folders.items() if (path / name).exists()), "folder")
     suffix = path.suffix.lower()
     if not path.is_file() or suffix in _VECTORS or suffix in {".yaml", ".yml"}:

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.request import pathname2url
 
 from glacierseg.errors import GlaciersegError, OutputError, RequestError
+from glacierseg.runs.layout import JSON_FILES, ModelFolder, RunFolder
 
 TIFF = (".tif", ".tiff")
 
@@ -37,18 +38,8 @@ _BESIDE = {
     ".xml": ((), (".bin",)),
 }
 # What a command reads of a folder that it is given, a network's or a run's.
-_OF_A_NETWORK = ("model.json", "model.safetensors", "card.json")
-_OF_A_RUN = ("*.yaml", "*.safetensors", "*.tif", "*.gpkg", "*.csv", "*.npz", "model.json")
-_OF_A_RUN_ITS_JSON = (
-    "environment",
-    "inputs",
-    "regions",
-    "checks",
-    "notices",
-    "scores",
-    "refinement",
-    "timings",
-)
+_OF_A_NETWORK = (ModelFolder.card.name, ModelFolder.weights.name, "card.json")
+_OF_A_RUN = ("*.yaml", "*.safetensors", "*.tif", "*.gpkg", "*.csv", "*.npz", *JSON_FILES)
 _OURS_IN_A_GEOPACKAGE = ("gpkg_", "rtree_", "sqlite_", "ogr_", "layer_styles")
 
 
@@ -227,11 +218,9 @@ def _paths_in(value: Any) -> Iterator[Path]:
 def _members(path: Path) -> Iterator[Path]:
     """The files that an input consists of: itself, what belongs to it, the tiles of a mosaic."""
     if path.is_dir():
-        if (path / "config.yaml").exists():
+        if RunFolder(path).config.exists():
             for pattern in _OF_A_RUN:
                 yield from path.rglob(pattern)
-            for name in _OF_A_RUN_ITS_JSON:
-                yield from path.rglob(f"{name}.json")
         else:
             for name in _OF_A_NETWORK:
                 yield from path.rglob(name)

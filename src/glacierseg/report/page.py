@@ -1,7 +1,6 @@
 """The page: everything that a run found, in one file that needs no network."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,60 +11,26 @@ from markupsafe import Markup
 from glacierseg._version import __version__
 from glacierseg.raster.write import write_text
 from glacierseg.report import style
-from glacierseg.report.comparison import comparison_rows, more_columns
+from glacierseg.report.figures.bands import importance_picture, measure_pictures
+from glacierseg.report.figures.curves import curves_picture
+from glacierseg.report.figures.errors import errors_picture, find_zooms
+from glacierseg.report.figures.maps import still_picture
+from glacierseg.report.figures.refinement import steps_pictures, surface_picture
+from glacierseg.report.figures.scores import buffers_picture, reliability_picture, score_picture
 from glacierseg.report.glaciers import PAGE_BUDGET
-from glacierseg.report.layers import RegionMap, region_map
-from glacierseg.report.map_data import glacier_layers, map_json
-from glacierseg.report.more_pictures import (
-    buffers_picture,
-    measure_pictures,
-    steps_pictures,
-    surface_picture,
+from glacierseg.report.map import glacier_layers, map_json, region_map
+from glacierseg.report.summary import comparison_rows, more_columns, summarise
+from glacierseg.report.tables import (
+    TRAINING_FACTS,
+    importance_table,
+    read_tables,
+    refinement_rows,
+    refinement_table,
+    training_rows,
 )
-from glacierseg.report.pictures import (
-    Picture,
-    curves_picture,
-    errors_picture,
-    importance_picture,
-    reliability_picture,
-    score_picture,
-    still_picture,
-)
-from glacierseg.report.refinement import refinement_rows
-from glacierseg.report.summary import summarise
-from glacierseg.report.tables import importance_table, read_tables, refinement_table
-from glacierseg.report.training import TRAINING_FACTS, training_rows
 from glacierseg.report.views import RegionView, Variant, view_region
-from glacierseg.report.zooms import find_zooms
 from glacierseg.runs.read import read_results
 from glacierseg.runs.results import RunResults
-
-
-@dataclass(frozen=True)
-class RegionSection:
-    """A region in the page.
-
-    Attributes:
-        name: Its name.
-        facts: Size, grid and parts, in one line.
-        notes: What could not be shown.
-        map: What its interactive map offers.
-        data: What the map's script needs, as JSON.
-        outlines: Whether there are outlines with attributes.
-        inventory: Whether there are glaciers, divided and with terrain, among them.
-        still: The map as a picture, for print and where no script runs.
-        errors: Errors of every model side by side; None while there is nothing to compare.
-    """
-
-    name: str
-    facts: str
-    notes: tuple[str, ...]
-    map: RegionMap
-    data: Markup
-    outlines: bool
-    inventory: bool
-    still: Picture | None
-    errors: Picture | None
 
 
 def write_report(run_dir: Path) -> Path:
@@ -85,7 +50,7 @@ def write_report(run_dir: Path) -> Path:
         OutputError: The page cannot be written.
     """
     results = read_results(Path(run_dir))
-    path = results.folder / "report.html"
+    path = results.folder.report
     write_text(path, render(results))
     return path
 
@@ -99,7 +64,6 @@ def render(results: RunResults) -> str:
     summary = summarise(results)
     views = [view for region in results.regions if (view := view_region(results, region))]
     best = summary.best.variant if summary.best else None
-    zooms = find_zooms(results, views, best) if best else []
     return _template().render(
         run=results,
         version=__version__,
@@ -112,7 +76,7 @@ def render(results: RunResults) -> str:
         trainings=training_rows(results),
         training_facts=TRAINING_FACTS,
         regions=[_region_section(results, view, best, PAGE_BUDGET // len(views)) for view in views],
-        zooms=[Picture(zoom.figure, zoom.text, zoom.text, has_image=True) for zoom in zooms],
+        zooms=find_zooms(results, views, best) if best else [],
         best_label=style.variant_label(*best) if best else "",
         importance=[*([first] if (first := importance_picture(results)) else []), *measure_pictures(results)],
         reliability=reliability_picture(results),
@@ -164,20 +128,21 @@ def _progress(results: RunResults) -> list[str]:
 
 def _region_section(
     results: RunResults, view: RegionView, best: Variant | None, budget: int
-) -> RegionSection:
+) -> dict[str, Any]:
+    """Returns what `region.html.j2` shows of a region."""
     drawn = region_map(results, view, best)
-    glaciers = glacier_layers(results, view, budget)
-    return RegionSection(
-        name=view.region.name,
-        facts=_facts(view),
-        notes=view.notes,
-        map=drawn,
-        data=map_json(drawn, view, glaciers),
-        outlines=bool(glaciers),
-        inventory=any(key.endswith("-inventory") for key in glaciers),
-        still=still_picture(view, best),
-        errors=errors_picture(results, view),
-    )
+    outlines = glacier_layers(results, view, budget)
+    return {
+        "name": view.region.name,
+        "facts": _facts(view),
+        "notes": view.notes,
+        "map": drawn,
+        "data": map_json(drawn, view, outlines),
+        "outlines": bool(outlines),
+        "inventory": any(key.endswith("-inventory") for key in outlines),
+        "still": still_picture(view, best),
+        "errors": errors_picture(results, view),
+    }
 
 
 def _facts(view: RegionView) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from glacierseg.runs.layout import THRESHOLD
+
 # Okabe and Ito (2008), "Color universal design": told apart with any kind of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -20,7 +22,7 @@ _MODEL_LABELS = {
     "glavitu_global": "GlaViTU (global)",
     "m_landsnet": "M-LandsNet",
     "unetplusplus": "UNet++",
-    "threshold": "Threshold",
+    THRESHOLD: "Threshold",
 }
 _MODEL_COLOURS = {
     "glavitu": BLUE,
@@ -48,7 +50,7 @@ def bands_label(bands: str) -> str:
 
 def variant_label(model: str, bands: str, stage: str | None = None) -> str:
     """Returns model, bands and stage in words; the threshold has no sets of bands."""
-    words = [model_label(model)] if model == "threshold" else [model_label(model), bands_label(bands)]
+    words = [model_label(model)] if model == THRESHOLD else [model_label(model), bands_label(bands)]
     return ", ".join([*words, stage] if stage else words)
 
 

@@ -1,19 +1,21 @@
-"""Tables that a run may hold besides `metrics.csv`, read without insisting on any of them."""
+"""Tables of the page besides the comparison, each shown where a run holds its file."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from glacierseg.report.style import bands_label, count_text, model_label, score_text
+from glacierseg.report.style import DASH, bands_label, count_text, model_label, score_text, variant_label
+from glacierseg.report.summary import Pooled, pool
+from glacierseg.runs.layout import ALL_BANDS, RunFolder
 from glacierseg.runs.read import finite, read_rows
-from glacierseg.runs.results import ModelResult
+from glacierseg.runs.results import ModelResult, RunResults
 
-# File in the run folder, its heading, and what it tells.
+# Table of the run, its heading, and what it tells.
 _TABLES = (
-    ("pooled.csv", "Pooled over regions", "Scores from the summed pixel counts of all regions of a part."),
-    ("zones.csv", "By zone", "Scores within parts of the terrain and by size of glacier."),
-    ("boundaries.csv", "Distances between outlines", "How far predicted and true outlines lie apart."),
-    ("glaciers.csv", "Glacier by glacier", "Predicted against true area of each glacier."),
+    ("pooled", "Pooled over regions", "Scores from the summed pixel counts of all regions of a part."),
+    ("zones", "By zone", "Scores within parts of the terrain and by size of glacier."),
+    ("boundaries", "Distances between outlines", "How far predicted and true outlines lie apart."),
+    ("glaciers", "Glacier by glacier", "Predicted against true area of each glacier."),
 )
 _MOST_ROWS = 400
 _KEYS: Mapping[str, Callable[[str], str]] = {
@@ -26,6 +28,8 @@ _KEYS: Mapping[str, Callable[[str], str]] = {
     "zone_kind": str,
     "zone": str,
 }
+TRAINING_FACTS = ("Width", "Parameters", "Patch, px", "Patches", "Epochs", "Best epoch", "Time")
+_UNITS = {"km2": "km²", "m": "m", "px": "px", "deg": "°"}
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,13 @@ class ExtraTable:
     left_out: int
 
 
-def read_tables(run_dir: Path) -> list[ExtraTable]:
-    """Reads the further tables of a run folder, those that are there."""
+def read_tables(folder: RunFolder) -> list[ExtraTable]:
+    """Reads the further tables of a run folder, as far as they exist."""
     found = []
     for name, title, hint in _TABLES:
-        rows = read_rows(run_dir / name)
+        rows = read_rows(folder.table(name))
         if rows:
-            found.append(_table(name.removesuffix(".csv"), title, hint, rows))
+            found.append(_table(name, title, hint, rows))
     return found
 
 
@@ -78,7 +82,7 @@ def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
     """Lists the ranks that several measures give to the bands; None while there is one measure only."""
     rows = []
     for model in models:
-        for row in read_rows(model.folder / "band_importance.csv"):
+        for row in read_rows(model.folder.importance):
             further = [name.removesuffix("_rank") for name in row if name.endswith("_rank")]
             if further:
                 first = row.get("measure") or "first measure"
@@ -162,3 +166,116 @@ def _words(value: float) -> str:
 def _before(name: str) -> str:
     """Returns the column of what was before, an empty name where this is no column of what came after."""
     return name.replace("_after", "_before") if "_after" in name else ""
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """What one training was.
+
+    Attributes:
+        model: The network's name for people.
+        bands: Its bands: how many and which.
+        facts: Texts in the order of `TRAINING_FACTS`.
+    """
+
+    model: str
+    bands: str
+    facts: Sequence[str]
+
+
+def training_rows(results: RunResults) -> list[TrainingRow]:
+    """Returns a row for every network that has a card."""
+    rows = []
+    for model in (model for model in results.networks if model.card):
+        facts = model.card.get("training", {})
+        names = model.card.get("bands", ())
+        # A long list says nothing that the configuration does not; a short one is the finding.
+        listed = f": {', '.join(names)}" if model.bands != ALL_BANDS and names else ""
+        rows.append(
+            TrainingRow(
+                model_label(model.model),
+                bands_label(model.bands) + listed,
+                (
+                    count_text(model.card.get("width")),
+                    count_text(facts.get("parameters")),
+                    count_text(model.card.get("patch_px")),
+                    count_text(facts.get("patches")),
+                    count_text(facts.get("epochs")),
+                    count_text(facts.get("best_epoch")),
+                    duration_text(facts.get("seconds")),
+                ),
+            )
+        )
+    return rows
+
+
+def duration_text(seconds: float | None) -> str:
+    """Formats a duration, a dash when it is missing."""
+    if seconds is None:
+        return DASH
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"
+
+
+@dataclass(frozen=True)
+class RefinementRow:
+    """Refinement of one model with one set of bands.
+
+    Attributes:
+        label: Model and bands in words.
+        parameters: What was chosen, in words.
+        tuned_on: Regions that it was chosen on.
+        validate: IoU raw and refined on the validate part, None where missing.
+        test: The same on the test part.
+    """
+
+    label: str
+    parameters: str
+    tuned_on: str
+    validate: tuple[float | None, float | None]
+    test: tuple[float | None, float | None]
+
+
+def refinement_rows(results: RunResults) -> list[RefinementRow]:
+    """Returns a row for every model that has been refined."""
+    validate, test = pool(results, "validate"), pool(results, "test")
+    return [
+        RefinementRow(
+            label=variant_label(model.model, model.bands),
+            parameters=", ".join(
+                in_words(key, value)
+                for key, value in model.refinement.get("best", {}).items()
+                # What was not asked for need not be read.
+                if (key, value) not in (("max_hole_slope_deg", None), ("keep_cut_fragments", False))
+            ),
+            tuned_on=", ".join(model.refinement.get("tuned_on", [])),
+            validate=_pair(validate, model.model, model.bands),
+            test=_pair(test, model.model, model.bands),
+        )
+        for model in results.models
+        if model.refinement
+    ]
+
+
+def in_words(key: str, value: Any) -> str:
+    """Writes a parameter such as `min_area_km2=0.03` as *min area 0.03 km²*."""
+    name, _, unit = key.rpartition("_")
+    if unit not in _UNITS:
+        name, unit = key, ""
+    text = "any" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
+    if value is True:
+        text = "yes"
+    if isinstance(value, list | tuple):
+        text = ", then ".join(map(str, value))
+    return " ".join(
+        word
+        for word in (name.replace("_", " "), text, _UNITS.get(unit, "") if value is not None else "")
+        if word
+    )
+
+
+def _pair(pooled: Iterable[Pooled], model: str, bands: str) -> tuple[float | None, float | None]:
+    iou = {entry.variant: entry.iou for entry in pooled}
+    return iou.get((model, bands, "raw")), iou.get((model, bands, "refined"))

@@ -9,11 +9,20 @@ from numpy.typing import NDArray
 from glacierseg.errors import GlaciersegError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.report.composites import Composite, composite_recipes, read_composite, read_grey
-from glacierseg.report.decimate import Frame, frame_of, read_classes, read_grid
 from glacierseg.report.furniture import north_degrees
+from glacierseg.report.images import (
+    Composite,
+    Frame,
+    composite_recipes,
+    frame_of,
+    read_classes,
+    read_composite,
+    read_grey,
+    read_grid,
+)
 from glacierseg.report.style import ROLES
-from glacierseg.runs.results import Region, RunResults
+from glacierseg.runs.layout import STAGES
+from glacierseg.runs.results import RegionResult, RunResults
 
 Variant = tuple[str, str, str]
 
@@ -37,7 +46,7 @@ class RegionView:
         notes: What could not be shown, in sentences.
     """
 
-    region: Region
+    region: RegionResult
     grid: Grid
     frame: Frame
     scene: Scene | None
@@ -67,7 +76,7 @@ class RegionView:
         return mask if mask.any() else None
 
 
-def view_region(results: RunResults, region: Region) -> RegionView | None:
+def view_region(results: RunResults, region: RegionResult) -> RegionView | None:
     """Reads a region at screen size.
 
     Args:
@@ -83,8 +92,8 @@ def view_region(results: RunResults, region: Region) -> RegionView | None:
     masks = {
         (model.model, model.bands, stage): path
         for model in results.models
-        for stage in ("raw", "refined")
-        if (path := model.mask_path(region.name, stage)).is_file()
+        for stage in STAGES
+        if (path := model.folder.mask(region.name, stage)).is_file()
     }
     scene, notes = _open_scene(region)
     own = [path for path in (region.truth_path, region.roles_path, *masks.values()) if path.is_file()]
@@ -112,7 +121,7 @@ def view_region(results: RunResults, region: Region) -> RegionView | None:
     )
 
 
-def _open_scene(region: Region) -> tuple[Scene | None, tuple[str, ...]]:
+def _open_scene(region: RegionResult) -> tuple[Scene | None, tuple[str, ...]]:
     """Opens the scene; when that fails, the page goes on without it and says so."""
     missing = [path for path in region.scene_paths if not path.is_file()]
     if missing:

@@ -1,1 +1,1 @@
-"""The layout of a run's folder, for those who write it and those who read it."""
+"""A run's folder: its layout, beginning and continuing it, and reading it."""

@@ -10,10 +10,8 @@ from typing import Any
 import yaml
 
 from glacierseg.errors import DataError, RequestError
-from glacierseg.models.registry import folder_name
-from glacierseg.runs.results import THRESHOLD, ModelResult, Region, RunResults, Score, model_names
-
-_KEYS = ("model", "bands", "region", "role", "stage")
+from glacierseg.runs.layout import THRESHOLD, RunFolder
+from glacierseg.runs.results import KEYS, ModelResult, RegionResult, RunResults, ScoreRow, model_names
 
 
 def read_results(run_dir: Path) -> RunResults:
@@ -26,10 +24,12 @@ def read_results(run_dir: Path) -> RunResults:
         RequestError: It is no run folder.
         DataError: A file in it is damaged.
     """
-    config_path = run_dir / "config.yaml"
+    folder = RunFolder(run_dir)
+    config_path = folder.config
     if not config_path.is_file():
         raise RequestError(
-            f"{run_dir}: is no run folder (it has no config.yaml); give one that `glacierseg run` wrote"
+            f"{run_dir}: is no run folder (it has no {config_path.name}); "
+            "give one that `glacierseg run` wrote"
         )
     text = config_path.read_text(encoding="utf-8")
     try:
@@ -43,47 +43,46 @@ def read_results(run_dir: Path) -> RunResults:
             f"{config_path}: holds no configuration; restore it, or run again into another folder"
         )
     return RunResults(
-        folder=run_dir,
+        folder=folder,
         config=config,
         config_text=text,
-        environment=_read_json(run_dir / "environment.json", {}),
-        notices=tuple(_read_json(run_dir / "notices.json", [])),
-        regions=tuple(_region(entry, run_dir) for entry in _read_json(run_dir / "regions.json", [])),
-        models=tuple(_find_models(run_dir, config)),
-        scores=tuple(_read_scores(run_dir / "metrics.csv")),
+        environment=_read_json(folder.environment, {}),
+        notices=tuple(_read_json(folder.notices, [])),
+        regions=tuple(_region(entry, folder) for entry in _read_json(folder.regions, [])),
+        models=tuple(_find_models(folder, config)),
+        scores=tuple(_read_scores(folder.table("metrics"))),
     )
 
 
-def _find_models(run_dir: Path, config: Mapping[str, Any]) -> list[ModelResult]:
+def _find_models(run: RunFolder, config: Mapping[str, Any]) -> list[ModelResult]:
     """Finds model folders: those of the configuration first, the threshold last, `all` before `top6`."""
     return [
         ModelResult(
             model=name,
-            bands=path.name,
-            folder=path,
-            card=_read_json(path / ("threshold.json" if name == THRESHOLD else "model.json"), {}),
-            epochs=read_epochs(path / "epochs.csv"),
-            importance=_read_importance(path / "band_importance.csv"),
-            refinement=_read_json(path / "refinement.json", {}),
+            bands=folder.path.name,
+            folder=folder,
+            card=_read_json(folder.rule if name == THRESHOLD else folder.card, {}),
+            epochs=read_epochs(folder.epochs),
+            importance=_read_importance(folder.importance),
+            refinement=_read_json(folder.refinement, {}),
         )
         for name in (*model_names(config), THRESHOLD)
-        for path in sorted((run_dir / folder_name(name)).glob("*"))
-        if path.is_dir()
+        for folder in run.sets_of(name)
     ]
 
 
-def _region(entry: Mapping[str, Any], run_dir: Path) -> Region:
+def _region(entry: Mapping[str, Any], folder: RunFolder) -> RegionResult:
     name = str(entry["name"])
     width_m, height_m = entry["pixel_size_m"]
-    return Region(
+    return RegionResult(
         name=name,
         scene_paths=tuple(Path(path) for path in entry["scene_paths"]),
         bands=tuple(entry["bands"]),
         roles=tuple(entry["roles"]),
         pixel_size_m=(float(width_m), float(height_m)),
         crs=str(entry["crs"]),
-        truth_path=run_dir / "regions" / f"{name}_truth.tif",
-        roles_path=run_dir / "regions" / f"{name}_roles.tif",
+        truth_path=folder.truth(name),
+        roles_path=folder.roles(name),
     )
 
 
@@ -113,18 +112,18 @@ def finite(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _read_scores(path: Path) -> list[Score]:
+def _read_scores(path: Path) -> list[ScoreRow]:
     rows = read_rows(path)
-    if rows and (missing := [key for key in _KEYS if key not in rows[0]]):
+    if rows and (missing := [key for key in KEYS if key not in rows[0]]):
         raise DataError(f"{path}: has no column {missing[0]!r}; remove it and run again to write it anew")
     return [
-        Score(
+        ScoreRow(
             row["model"],
             row["bands"],
             row["region"],
             row["role"],
             row["stage"],
-            {key: finite(text) for key, text in row.items() if key not in _KEYS},
+            {key: finite(text) for key, text in row.items() if key not in KEYS},
         )
         for row in rows
     ]

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-THRESHOLD = "threshold"
+from glacierseg.runs.layout import THRESHOLD, ModelFolder, RunFolder
+
+KEYS = ("model", "bands", "region", "role", "stage")
+"""Columns of every table of a run that say what a row is about."""
 SCORES = ("iou", "f1", "precision", "recall", "kappa", "overall_accuracy")
 COUNTS = ("tp", "fp", "fn", "tn")
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRow:
     """One row of `metrics.csv`.
 
     Attributes:
@@ -46,7 +49,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Region:
+class RegionResult:
     """A scene, its truth and what it was used for.
 
     Attributes:
@@ -91,23 +94,11 @@ class ModelResult:
 
     model: str
     bands: str
-    folder: Path
+    folder: ModelFolder
     card: Mapping[str, Any]
     epochs: Mapping[str, Sequence[float]]
     importance: Sequence[tuple[str, float]]
     refinement: Mapping[str, Any]
-
-    def mask_path(self, region: str, stage: str) -> Path:
-        """Path of the predicted mask of a region, `raw` or `refined`."""
-        return self.folder / f"{region}_{'mask' if stage == 'raw' else 'refined'}.tif"
-
-    def probability_path(self, region: str) -> Path:
-        """Path of the glacier probability of a region."""
-        return self.folder / f"{region}_probability.tif"
-
-    def outlines_path(self, region: str) -> Path:
-        """Path of the outlines of a region."""
-        return self.folder / f"{region}.gpkg"
 
 
 @dataclass(frozen=True)
@@ -125,19 +116,19 @@ class RunResults:
         scores: Rows of `metrics.csv`.
     """
 
-    folder: Path
+    folder: RunFolder
     config: Mapping[str, Any]
     config_text: str
     environment: Mapping[str, Any]
     notices: tuple[str, ...]
-    regions: tuple[Region, ...]
+    regions: tuple[RegionResult, ...]
     models: tuple[ModelResult, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[ScoreRow, ...]
 
     @property
     def name(self) -> str:
         """Name of the run."""
-        return str(self.config.get("name") or self.folder.resolve().name)
+        return str(self.config.get("name") or self.folder.path.resolve().name)
 
     @property
     def networks(self) -> tuple[ModelResult, ...]:
@@ -150,7 +141,7 @@ class RunResults:
         cards = [model.card for model in self.models if model.model == THRESHOLD]
         return str(cards[0]["rule"]) if cards and "rule" in cards[0] else None
 
-    def region(self, name: str) -> Region | None:
+    def region(self, name: str) -> RegionResult | None:
         """Returns a region by its name."""
         return next((region for region in self.regions if region.name == name), None)
 

@@ -14,7 +14,8 @@ from pydantic import (
 
 from glacierseg.choices import Cache, LossName, Monitor, Role
 from glacierseg.errors import RequestError, UnknownModelError
-from glacierseg.models.registry import ModelSpec, checked_options, folder_name, model_spec
+from glacierseg.models.registry import ModelSpec, checked_options, model_spec
+from glacierseg.runs.layout import folder_name
 from glacierseg.settings.base import Settings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings

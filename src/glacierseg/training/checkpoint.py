@@ -13,11 +13,12 @@ from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.samples import BandValues
 from glacierseg.raster.write import atomic_path, write_text
+from glacierseg.runs.layout import ModelFolder
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS, CARD = "model.safetensors", "model.json"
+WEIGHTS, CARD = ModelFolder.weights.name, ModelFolder.card.name
 
 
 class ModelCard(BaseModel):

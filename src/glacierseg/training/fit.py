@@ -20,6 +20,7 @@ from glacierseg.errors import RequestError
 from glacierseg.models.unetplusplus import DEPTH
 from glacierseg.models.zoo import ZooNetwork
 from glacierseg.raster.write import full_disk_refused
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.training.epochs import EpochTable
 from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
 from glacierseg.training.precision import has_native_bf16
@@ -80,7 +81,7 @@ def fit(
         )
     if processes.count > 1:
         _check_norms(network)
-    table = EpochTable(folder / "epochs.csv", on_epoch if processes.is_first else None)
+    table = EpochTable(ModelFolder(folder).epochs, on_epoch if processes.is_first else None)
     stopping = _stopping(plan)
     shown = progress and processes.is_first
     trainer = pl.Trainer(

@@ -1,10 +1,22 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import confusion_matrix
 
-from glacierseg.report.overlays import FN, FP, NEITHER, TP, Place, error_classes, paint, worst_places
+from glacierseg.report.figures.errors import (
+    FN,
+    FP,
+    NEITHER,
+    TP,
+    Place,
+    error_classes,
+    figure_errors,
+    figure_zoom,
+    paint,
+    worst_places,
+)
 
 MASKS = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 255]))
 
@@ -35,3 +47,17 @@ def test_worst_places_are_the_largest_and_skip_rims():
     assert worst_places(classes) == (Place(FP, 10, 5, 10, 20, 200), Place(FN, 30, 40, 6, 10, 60))
     assert worst_places(classes, 1) == (Place(FP, 10, 5, 10, 20, 200),)
     assert worst_places(np.full((9, 9), TP, np.uint8)) == ()
+
+
+def test_maps_have_one_panel_per_prediction(tmp_path):
+    truth = np.zeros((30, 40), np.uint8)
+    truth[10:20, 10:30] = 1
+    masks = {f"m{i}": np.roll(truth, i) for i in range(5)}
+    figure = figure_errors(masks, truth, (30.0, 40.0), test=truth == 1)
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.images] == list(masks)
+    assert figure.axes[0].get_aspect() == pytest.approx(40 / 30)
+    image = np.full((30, 40, 4), 200, np.uint8)
+    zoom = figure_zoom(image, truth, masks["m3"], (30.0, 30.0))
+    zoom.savefig(tmp_path / "zoom.png", dpi=40)
+    assert len(zoom.axes) == 2
+    assert (tmp_path / "zoom.png").stat().st_size > 1000

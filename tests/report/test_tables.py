@@ -1,13 +1,19 @@
 import json
-from dataclasses import replace
 
 import pytest
 
 from glacierseg.report import write_report
-from glacierseg.report.comparison import area_bounds, interval_of, pool
-from glacierseg.report.reliability import figure_reliability, read_reliability
-from glacierseg.report.summary import summarise
-from glacierseg.report.tables import importance_table, read_tables, refinement_table
+from glacierseg.report.tables import (
+    TRAINING_FACTS,
+    duration_text,
+    importance_table,
+    in_words,
+    read_tables,
+    refinement_rows,
+    refinement_table,
+    training_rows,
+)
+from glacierseg.runs.layout import RunFolder
 from glacierseg.runs.read import read_results
 
 
@@ -17,7 +23,7 @@ def test_bounds_stand_in_the_cell_of_their_score(tmp_path):
         "unetplusplus,top6,size class,0.1-0.5 km2,0.71234,0.6,0.8,1200,\n"
         "unetplusplus,top6,size class,>10 km2,nan,,,7,\n"
     )
-    (table,) = read_tables(tmp_path)
+    (table,) = read_tables(RunFolder(tmp_path))
     assert table.columns == [
         ("model", False), ("bands", False), ("zone kind", False), ("zone", False),
         ("iou", True), ("pixels", True),
@@ -32,69 +38,9 @@ def test_bounds_stand_in_the_cell_of_their_score(tmp_path):
 
 def test_long_tables_are_cut_and_say_so(tmp_path):
     (tmp_path / "glaciers.csv").write_text("glacier,area_km2\n" + "".join(f"g{i},{i}\n" for i in range(1000)))
-    (table,) = read_tables(tmp_path)
+    (table,) = read_tables(RunFolder(tmp_path))
     assert len(table.rows) + table.left_out == 1000
     assert table.left_out > 0
-
-
-def test_reliability_is_pooled_over_regions_by_pixels(tmp_path):
-    (tmp_path / "reliability.csv").write_text(
-        "region,role,kind,lower,upper,pixels,confidence,glacier_share\n"
-        "a,test,raw,0.0,0.5,100,0.2,0.1\n"
-        "b,test,raw,0.0,0.5,300,0.4,0.5\n"
-        "b,test,raw,0.5,1.0,0,nan,nan\n"
-        "a,test,calibrated,0.5,1.0,10,0.9,0.8\n"
-        "a,train,raw,0.0,0.5,100,0.9,0.9\n"
-    )
-    points = read_reliability(tmp_path, "test")
-    assert [(p.kind, p.pixels) for p in points] == [("calibrated", 10), ("raw", 400)]
-    assert points[1].confidence == pytest.approx(0.35)
-    assert points[1].glacier_share == pytest.approx(0.4)
-    assert read_reliability(tmp_path, "validate") == []
-    figure = figure_reliability({"UNet++": points})
-    drawn = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
-    assert drawn["raw"] == [pytest.approx([0.35, 0.4])]
-
-
-@pytest.fixture
-def bounded(whole_run):
-    """The results of a whole run, with bounds for the network that is best."""
-    results = read_results(whole_run)
-    more = {
-        "iou_low": 0.61, "iou_high": 0.72,
-        "area_km2_expected": 1.5, "area_km2_lower": 1.2, "area_km2_upper": 1.8,
-    }  # fmt: skip
-    scores = tuple(
-        replace(s, values={**s.values, **more}) if s.model == "unetplusplus" and s.role == "test" else s
-        for s in results.scores
-    )
-    return replace(results, scores=scores)
-
-
-def test_summary_tells_intervals_and_area_with_bounds(bounded):
-    said = summarise(bounded)
-    text = " ".join(said.sentences)
-    assert "(0.610–0.720), F1" in text
-    assert "the area is 1.50 km², between 1.20 and 1.80 km² at 90 % confidence" in text
-    assert "1.20–1.80 km²" in [fact.value for fact in said.facts]
-
-
-def test_bounds_of_several_regions_come_from_the_pooled_table(bounded, tmp_path):
-    best = pool(bounded, "test")[0]
-    assert interval_of(bounded, best, "test", "iou") == (0.61, 0.72)
-    two = replace(best, regions=2)
-    assert interval_of(bounded, two, "test", "iou") is None
-    model, bands, stage = best.variant
-    (tmp_path / "pooled.csv").write_text(
-        f"model,bands,role,stage,iou,iou_low,iou_high\n{model},{bands},test,{stage},0.6,0.5,0.7\n"
-    )
-    assert interval_of(replace(bounded, folder=tmp_path), two, "test", "iou") == (0.5, 0.7)
-
-
-def test_area_without_bounds_of_every_region_has_none(bounded):
-    assert area_bounds(bounded, "glavitu", "all", "test") is None
-    found = area_bounds(bounded, "unetplusplus", "top6", "test")
-    assert (found.lower_km2, found.expected_km2, found.upper_km2) == (1.2, 1.5, 1.8)
 
 
 def test_ranks_of_several_measures_are_listed(run_dir):
@@ -145,3 +91,45 @@ def test_steps_of_the_refinement_are_listed(run_dir):
     assert [cell.value for cell in table.rows[0][4:]] == [7, 1.5, 9]
     assert [title for title, _ in table.columns[4:]] == ["fragments", "area km2", "changed px"]
     assert "Step by step" in write_report(run_dir).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("min_area_km2", 0.03, "min area 0.03 km²"),
+        ("merge_distance_m", 20, "merge distance 20 m"),
+        ("max_hole_km2", None, "max hole any"),
+        ("iterations", 3, "iterations 3"),
+        ("shape", "disk", "shape disk"),
+    ],
+)
+def test_parameters_in_words(key, value, words):
+    assert in_words(key, value) == words
+
+
+def test_refinement_compares_stages(whole_run):
+    results = read_results(whole_run)
+    iou = {(s.variant, s.role): s.get("iou") for s in results.scores}
+    row = next(row for row in refinement_rows(results) if row.label == "UNet++, all bands")
+    for role, pair in (("validate", row.validate), ("test", row.test)):
+        expected = [iou[("unetplusplus", "all", stage), role] for stage in ("raw", "refined")]
+        assert pair == pytest.approx(expected)
+
+
+def test_training_facts(whole_run):
+    rows = training_rows(read_results(whole_run))
+    assert [(row.model, row.bands) for row in rows[:2]] == [
+        ("GLAVITU", "all bands"),
+        ("GLAVITU", "top bands: green, nir"),
+    ]
+    facts = dict(zip(TRAINING_FACTS, rows[0].facts, strict=True))
+    assert facts["Parameters"] == "12\u2009345"
+    assert (facts["Epochs"], facts["Best epoch"], facts["Time"]) == ("3", "2", "1 h 7 min")
+    assert facts["Patches"] == "–"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (12.4, "12 s"), (600, "10 min"), (3600, "1 h 0 min")]
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text

@@ -1,4 +1,4 @@
-"""What a network learns from: patches with their truth, and the ground and bands in numbers."""
+"""What a network learns from: patches with their truth, and statistics of classes and bands."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from rasterio.windows import Window
 
 from glacierseg.errors import RequestError
 from glacierseg.report import style
-from glacierseg.report.decimate import part_of, read_classes, read_values
+from glacierseg.report.figures.maps import draw_rim
 from glacierseg.report.furniture import draw_furniture
-from glacierseg.report.maps import draw_rim
+from glacierseg.report.images import part_of, read_classes, read_values
 from glacierseg.report.views import RegionView, read_image
 
 _BOX_SHARES = (5, 25, 50, 75, 95)

@@ -1,11 +1,18 @@
 import re
 
 import cv2
+import geopandas as gpd
 import numpy as np
+import pyogrio
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from glacierseg.report.layers import outline, paint_probability
+from glacierseg.report.map import glacier_layers, outline, paint_probability
+from glacierseg.report.page import render
+from glacierseg.report.views import view_region
+from glacierseg.runs.read import read_results
+
+FOLDER = "unetplusplus/all"
 
 
 def rings(path):
@@ -61,3 +68,19 @@ def test_probability_is_clear_without_data():
     pixels = paint_probability(np.array([[0.0, 1.0, np.nan]], np.float32))
     assert pixels[0, :, 3].tolist() == [255, 255, 0]
     assert pixels[0, 1, :2].min() > 200  # yellow
+
+
+def test_the_inventory_is_a_layer_of_refined_masks(run_dir):
+    results = read_results(run_dir)
+    view = view_region(results, results.regions[0])
+    assert not any(key.endswith("inventory") for key in glacier_layers(results, view, 10**6))
+    assert 'value="inventory"' not in render(results)
+    outlines = run_dir / FOLDER / "khumbu.gpkg"
+    table = gpd.read_file(outlines, layer="refined").assign(zmin_m=4321.0)
+    pyogrio.write_dataframe(table, run_dir / FOLDER / "khumbu_inventory.gpkg", layer="glaciers")
+    layers = glacier_layers(results, view, 10**6)
+    found = layers["unetplusplus-all-refined-inventory"]
+    assert "zmin_m" in found.columns
+    assert len(found.paths) == len(table)
+    assert "unetplusplus-all-raw-inventory" not in layers
+    assert 'value="inventory"' in render(results)

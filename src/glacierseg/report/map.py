@@ -1,26 +1,39 @@
-"""The layers of a region's interactive map: images as data, outlines as SVG paths."""
+"""A region's interactive map: images and outlines as data, and the JSON that the page's script draws.
 
-from collections.abc import Sequence
+The page bundles Leaflet: it pans, pinches, zooms about the pointer and draws thousands of outlines on a
+canvas, which a plain SVG does not, and with its `CRS.Simple` it needs neither tiles nor network.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import rasterio.features
 import shapely
+from markupsafe import Markup
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from shapely.geometry import shape
 
-from glacierseg.report.decimate import read_values
-from glacierseg.report.encode import grey_to_webp, overlay_to_webp, photo_to_webp
+from glacierseg.raster.outlines import own_layers
+from glacierseg.report.figures.errors import OVERLAY_COLOURS, error_classes, paint
 from glacierseg.report.furniture import ScaleBar, scale_bar
-from glacierseg.report.overlays import OVERLAY_COLOURS, error_classes, paint
+from glacierseg.report.glaciers import GlacierLayer, read_glaciers, ring_path
+from glacierseg.report.images import read_values
+from glacierseg.report.save import overlay_to_webp, photo_to_webp
 from glacierseg.report.style import PREDICTED, ROLE_COLOURS, ROLE_DASHES, ROLES, variant_label
 from glacierseg.report.views import RegionView, Variant, read_bands
 from glacierseg.runs.results import RunResults
 
 # More than this is a chequerboard that nobody can read and that makes browsers slow.
 _LONGEST_PATH = 400_000
+# Layers of the file of outlines by stage: along the pixel edges, and smooth.
+_LAYERS = {
+    "raw": {"exact": "raw", "smooth": "smooth"},
+    "refined": {"exact": "refined", "smooth": "refined_smooth"},
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,8 @@ def region_map(results: RunResults, view: RegionView, best: Variant | None) -> R
         aspect=height_m / width_m,
         images=[ImageLayer(c.recipe.key, c.recipe.label, photo_to_webp(c.pixels)) for c in view.composites],
         bands=[
-            ImageLayer(str(n), name, grey_to_webp(grey)) for n, (name, grey) in enumerate(read_bands(view))
+            ImageLayer(str(n), name, photo_to_webp(grey, quality=70))
+            for n, (name, grey) in enumerate(read_bands(view))
         ],
         mix=view.composites[-1].recipe.bands if view.composites else (0, 0, 0),
         predictions=[_prediction(results, view, variant) for variant in view.predictions],
@@ -149,7 +163,7 @@ def _prediction(results: RunResults, view: RegionView, variant: Variant) -> Pred
     name, bands, stage = variant
     predicted = view.predictions[variant]
     model = results.model(name, bands)
-    probability = model.probability_path(view.region.name) if model and stage == "raw" else None
+    probability = model.folder.probability(view.region.name) if model and stage == "raw" else None
     return PredictionLayers(
         key="-".join(variant),
         label=variant_label(*variant),
@@ -206,15 +220,86 @@ def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "
     for polygon in polygons:
         for part in shapely.get_parts(polygon.simplify(0.75, preserve_topology=False)):
             rings += [ring for ring in (part.exterior, *part.interiors) if len(ring.coords) > 3]
-    path = "".join(_ring_path(ring.coords[:]) for ring in rings)
+    path = "".join(ring_path(np.rint(ring.coords).astype(np.int64)) for ring in rings)
     if not path or len(path) > _LONGEST_PATH:
         return None
     inside = max(polygons, key=lambda polygon: polygon.area).representative_point()
     return Outline(key, path, colour, dashes, (round(inside.x, 1), round(inside.y, 1)))
 
 
-def _ring_path(points: Sequence[tuple[float, float]]) -> str:
-    """Writes a closed ring with steps from corner to corner, which is half as long as with coordinates."""
-    whole = [(round(x), round(y)) for x, y in points[:-1]]
-    steps = [f"{x - a} {y - b}" for (a, b), (x, y) in pairwise(whole)]
-    return f"M{whole[0][0]} {whole[0][1]}l{' '.join(steps)}z"
+def glacier_layers(results: RunResults, view: RegionView, budget: int) -> dict[str, GlacierLayer]:
+    """Reads the outlines of every prediction of a region.
+
+    Args:
+        results: The run.
+        view: The region at screen size.
+        budget: Characters that all of them may take together.
+
+    Returns:
+        By `<model>-<bands>-<stage>-exact`, `-smooth` and, of refined masks, `-inventory`.
+
+    Raises:
+        DataError: A file is damaged.
+    """
+    wanted = []
+    for name, bands, stage in view.predictions:
+        model = results.model(name, bands)
+        if model is None:
+            continue
+        region, folder = view.region.name, model.folder
+        files = [(kind, folder.outlines(region), layer) for kind, layer in _LAYERS[stage].items()]
+        if stage == "refined":
+            files.append(("inventory", folder.inventory(region), "glaciers"))
+        wanted += [
+            (f"{name}-{bands}-{stage}-{kind}", path, layer)
+            for kind, path, layer in files
+            if layer in own_layers(path)
+        ]
+    share = budget // max(1, len(wanted))
+    return {key: read_glaciers(path, layer, view, share) for key, path, layer in wanted}
+
+
+def map_json(drawn: RegionMap, view: RegionView, glaciers: Mapping[str, GlacierLayer]) -> Markup:
+    """Returns a region's map as JSON that can stand in a page."""
+    transform = view.grid.transform
+    step_x, step_y = view.grid.width / drawn.width, view.grid.height / drawn.height
+    data: dict[str, Any] = {
+        "width": drawn.width,
+        "height": drawn.height,
+        "aspect": drawn.aspect,
+        "pixel_m": view.pixel_size_m[0],
+        "north": drawn.north,
+        # From pixels as shown to CRS coordinates.
+        "transform": [
+            transform.a * step_x, transform.b * step_y, transform.c,
+            transform.d * step_x, transform.e * step_y, transform.f,
+        ],
+        "degrees": bool(view.grid.crs.is_geographic),
+        "images": {image.key: image.uri for image in drawn.images},
+        "bands": [image.uri for image in drawn.bands],
+        "overlays": {
+            f"{p.key}-{kind}": uri
+            for p in drawn.predictions
+            for kind, uri in (("errors", p.errors), ("mask", p.mask), ("probability", p.probability))
+            if uri
+        },
+        "truth": _path(drawn.truth) if drawn.truth else None,
+        "roles": [_path(role) for role in drawn.roles],
+        "glaciers": {
+            key: {"columns": g.columns, "rows": g.rows, "paths": g.paths, "left_out": g.left_out}
+            for key, g in glaciers.items()
+        },
+    }  # fmt: skip
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
+    # Nothing in data may end the element that it stands in.
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+
+
+def _path(outline: Outline) -> dict[str, Any]:
+    return {
+        "key": outline.key,
+        "path": outline.path,
+        "colour": outline.colour,
+        "dashes": outline.dashes,
+        "label_at": outline.label_at,
+    }

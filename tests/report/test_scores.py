@@ -1,11 +1,32 @@
 import pytest
 
-from glacierseg.report.buffers import figure_buffers, read_buffers
-from glacierseg.report.more_pictures import buffers_picture
+from glacierseg.report.figures.scores import (
+    buffers_picture,
+    figure_buffers,
+    figure_reliability,
+    figure_scores,
+    read_buffers,
+    read_reliability,
+)
 from glacierseg.report.page import render
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.read import read_results
 
 HEAD = "model,bands,region,role,stage,polis_m,iou_buffer_10m,iou_grown_10m,iou_shrunk_10m,iou_buffer_20m"
+
+
+def test_scores_are_drawn_where_they_are(whole_run):
+    results = read_results(whole_run)
+    test = [score for score in results.scores if score.role == "test"]
+    axes = figure_scores(test).axes[0]
+    dots = {float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"}
+    assert dots == {score.get("iou") for score in test if score.model != "threshold"}
+    lines = {
+        float(line.get_xdata()[0])
+        for line in axes.lines
+        if line.get_marker() == "None" and len(set(line.get_xdata())) == 1
+    }
+    assert lines >= {score.get("iou") for score in test if score.model == "threshold"}
 
 
 @pytest.fixture
@@ -47,3 +68,22 @@ def test_the_page_has_the_picture_where_there_are_buffers(run, run_dir):
     assert picture.alt in render(run)
     (run_dir / "boundaries.csv").unlink()
     assert buffers_picture(read_results(run_dir)) is None
+
+
+def test_reliability_is_pooled_over_regions_by_pixels(tmp_path):
+    (tmp_path / "reliability.csv").write_text(
+        "region,role,kind,lower,upper,pixels,confidence,glacier_share\n"
+        "a,test,raw,0.0,0.5,100,0.2,0.1\n"
+        "b,test,raw,0.0,0.5,300,0.4,0.5\n"
+        "b,test,raw,0.5,1.0,0,nan,nan\n"
+        "a,test,calibrated,0.5,1.0,10,0.9,0.8\n"
+        "a,train,raw,0.0,0.5,100,0.9,0.9\n"
+    )
+    points = read_reliability(ModelFolder(tmp_path), "test")
+    assert [(p.kind, p.pixels) for p in points] == [("calibrated", 10), ("raw", 400)]
+    assert points[1].confidence == pytest.approx(0.35)
+    assert points[1].glacier_share == pytest.approx(0.4)
+    assert read_reliability(ModelFolder(tmp_path), "validate") == []
+    figure = figure_reliability({"UNet++": points})
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+    assert drawn["raw"] == [pytest.approx([0.35, 0.4])]

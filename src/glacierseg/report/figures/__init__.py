@@ -16,30 +16,22 @@ from matplotlib.figure import Figure
 
 from glacierseg.errors import RequestError
 from glacierseg.raster.outputs import writes
-from glacierseg.report.bars import figure_band_importance, figure_scores
-from glacierseg.report.boundary import figure_boundary
-from glacierseg.report.curves import figure_training_curves
-from glacierseg.report.gallery import figure_patches, figure_statistics
-from glacierseg.report.maps import figure_errors, figure_zoom
-from glacierseg.report.more_pictures import (
+from glacierseg.report.figures.bands import figure_band_importance, importance_picture, measure_pictures
+from glacierseg.report.figures.curves import curves_picture, figure_training_curves
+from glacierseg.report.figures.errors import errors_picture, figure_errors, figure_zoom, find_zooms
+from glacierseg.report.figures.gallery import figure_patches, figure_statistics
+from glacierseg.report.figures.maps import figure_boundary, figure_outlines, figure_region
+from glacierseg.report.figures.refinement import steps_pictures, surface_picture
+from glacierseg.report.figures.scores import (
     buffers_picture,
-    measure_pictures,
-    steps_pictures,
-    surface_picture,
-)
-from glacierseg.report.pictures import (
-    curves_picture,
-    errors_picture,
-    importance_picture,
+    figure_reliability,
+    figure_scores,
     reliability_picture,
     score_picture,
 )
-from glacierseg.report.region_maps import figure_outlines, figure_region
-from glacierseg.report.reliability import figure_reliability
 from glacierseg.report.save import save_figure
 from glacierseg.report.summary import summarise
 from glacierseg.report.views import RegionView, view_region
-from glacierseg.report.zooms import find_zooms
 from glacierseg.runs.read import read_results
 from glacierseg.runs.results import RunResults
 
@@ -81,7 +73,7 @@ def open_region(results: RunResults, name: str) -> RegionView:
     view = view_region(results, region) if region else None
     if view is None:
         names = ", ".join(region.name for region in results.regions) or "none"
-        raise RequestError(f"{results.folder}: has nothing to show of a region {name!r}; it has {names}")
+        raise RequestError(f"{results.folder.path}: has nothing to show of a region {name!r}; it has {names}")
     return view
 
 
@@ -131,7 +123,7 @@ def _region_figures(
     model = results.model(best[0], best[1]) if best else None
     if best and model:
         try:
-            path = model.outlines_path(name)
+            path = model.folder.outlines(name)
             yield f"{name}_boundary", figure_boundary(view, path, refined=best[2] == "refined")
         except RequestError:
             return  # no outlines yet, or none at all: then there is no boundary to show

@@ -1,6 +1,6 @@
 """Training curves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +8,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from glacierseg.report.style import BLUE, MUTED, RULE, VERMILLION, bands_label, model_label
+from glacierseg.report.save import Picture
+from glacierseg.report.style import (
+    BLUE,
+    MUTED,
+    RULE,
+    VERMILLION,
+    bands_label,
+    model_label,
+    score_text,
+    variant_label,
+)
 from glacierseg.runs.results import ModelResult
 
 BAND_SET_COLOURS = (BLUE, VERMILLION)
@@ -80,3 +90,22 @@ def _legend(sets: Sequence[str]) -> tuple[list[Line2D], list[str]]:
         Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=5),
     ]
     return lines, [*labels, "validation", "training", "kept epoch"]
+
+
+def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
+    """Shows the training curves of all networks that have any."""
+    trained = [model for model in networks if model.epochs.get("epoch")]
+    if not trained:
+        return None
+    words = [
+        f"{variant_label(model.model, model.bands)}: {len(model.epochs['epoch'])} epochs, "
+        f"best validation IoU {score_text(float(np.nanmax(model.epochs['val_iou'])))}"
+        for model in trained
+        if np.isfinite(model.epochs.get("val_iou", [])).any()
+    ]
+    return Picture(
+        figure_training_curves(trained),
+        f"Training curves. {'; '.join(words)}.",
+        "Loss and glacier IoU by epoch, of validation and, dotted, of training patches as they were shown. "
+        "The weights of the marked epoch are the ones used.",
+    )

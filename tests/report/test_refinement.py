@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+
+from glacierseg.raster.truth import read_mask
+from glacierseg.refine.files import finite, tune_record
+from glacierseg.refine.pipeline import refine_stepwise
+from glacierseg.refine.search import tune_refinement
+from glacierseg.report.figures.refinement import (
+    ADDED,
+    KEPT,
+    REMOVED,
+    UNKNOWN,
+    busiest_box,
+    change_classes,
+    figure_refinement_steps,
+    figure_tuning_surface,
+    steps_pictures,
+    surface_picture,
+)
+from glacierseg.report.views import view_region
+from glacierseg.runs.read import read_results
+
+BEST = ("unetplusplus", "all", "refined")
+FOLDER = "unetplusplus/all"
+
+
+def test_changes_are_told_apart():
+    before = np.array([[0, 0, 1, 1, 255]], np.uint8)
+    after = np.array([[0, 1, 0, 1, 255]], np.uint8)
+    assert change_classes(before, after).tolist() == [[0, ADDED, REMOVED, KEPT, UNKNOWN]]
+
+
+def test_the_busiest_box_holds_the_most_changes():
+    changed = np.zeros((50, 70), bool)
+    changed[40:44, 60:66] = True
+    changed[3, 3] = True
+    box = busiest_box(changed, 20)
+    assert changed[box].shape == (20, 20)
+    assert changed[box].sum() == 24
+    assert busiest_box(np.zeros((50, 70), bool), 20) == (slice(15, 35), slice(25, 45))
+    assert changed[busiest_box(changed, 100)].shape == (50, 70)
+
+
+def test_every_step_has_its_row_and_says_what_changed():
+    random = np.random.default_rng(1)
+    truth = np.kron(random.random((12, 9)) < 0.5, np.ones((9, 9))).astype(np.uint8)
+    mask = np.where(random.random(truth.shape) < 0.05, 1 - truth, truth).astype(np.uint8)
+    steps = list(refine_stepwise(mask, (10, 12)))
+    figure = figure_refinement_steps(mask, steps, (10, 12), close_up_px=30)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert [title.split(":")[0] for title in titles[::3]] == ["merge", "smooth", "fill", "remove"]
+    added = (steps[1][1] > steps[0][1]).sum() * 120 / 1e6
+    assert f"+{added:.2f}" in titles[3] or f"+{added:.4f}" in titles[3]
+    assert "changed nothing" in titles[6] or "+" in titles[6]
+
+
+def test_the_surface_shows_every_combination_and_frames_the_best():
+    random = np.random.default_rng(2)
+    truth = np.kron(random.random((8, 8)) < 0.5, np.ones((8, 8))).astype(np.uint8)
+    mask = np.where(random.random(truth.shape) < 0.1, 1 - truth, truth).astype(np.uint8)
+    for objective in ("iou", "area"):
+        result = tune_refinement(
+            mask, truth, 10, iterations=(0, 2), max_holes_km2=(0, None), objective=objective
+        )
+        figure = figure_tuning_surface(result)
+        maps = figure.axes[:4]
+        assert sum(len(axes.texts) for axes in maps) == 5 * 4 * 2 * 2
+        framed = [axes for axes in maps if axes.patches]
+        assert len(framed) == 1
+        assert "up to" not in maps[2].get_ylabel()
+
+
+@pytest.fixture
+def tuned(run_dir):
+    """A run whose UNet++ was refined with a recorded search."""
+    mask = read_mask(run_dir / FOLDER / "khumbu_mask.tif")
+    truth = read_mask(run_dir / "regions/khumbu_truth.tif")
+    found = tune_refinement(mask, truth, (30, 30), merge_distances_m=(0, 30), min_areas_km2=(0, 0.03))
+    record = tune_record(found) | {"tuned_on": ["khumbu"], "table": [finite(row) for row in found.table]}
+    (run_dir / FOLDER / "refinement.json").write_text(json.dumps(record))
+    return run_dir
+
+
+def test_the_search_is_drawn_where_it_was_recorded(tuned):
+    results = read_results(tuned)
+    picture = surface_picture(results, BEST)
+    assert "what every combination that was tried" in picture.caption
+    assert f"best {results.model(*BEST[:2]).refinement['best_iou']:.3f}" in picture.figure.get_suptitle()
+    assert surface_picture(results, None) is None
+    assert surface_picture(results, ("glavitu", "all", "refined")) is None  # its table is empty
+
+
+def test_a_search_of_an_earlier_version_is_left_out(tuned):
+    path = tuned / FOLDER / "refinement.json"
+    record = json.loads(path.read_text())
+    for row in record["table"]:
+        del row["f1"]
+    path.write_text(json.dumps(record))
+    assert surface_picture(read_results(tuned), BEST) is None
+
+
+def test_steps_that_changed_nothing_are_only_named(tuned):
+    results = read_results(tuned)
+    path = tuned / FOLDER / "refinement.json"
+    record = json.loads(path.read_text())
+    record["best"] |= {"merge_distance_m": 0.0, "iterations": 0, "min_area_km2": 0.03, "max_hole_km2": 0.0}
+    path.write_text(json.dumps(record))
+    results = read_results(tuned)
+    views = [view_region(results, results.regions[0])]
+    (picture,) = steps_pictures(results, views, BEST)
+    shown = [title for axes in picture.figure.axes if ":" in (title := axes.get_title(loc="left"))]
+    assert [title.split(":")[0] for title in shown] == ["remove"]
+    assert picture.caption.endswith("No change by: merge, smooth, fill.")
+    record["best"]["min_area_km2"] = 0.0
+    path.write_text(json.dumps(record))
+    assert steps_pictures(read_results(tuned), views, BEST) == []
+    record["best"]["max_hole_slope_deg"] = 20.0  # needs an elevation model, which the run does not keep
+    path.write_text(json.dumps(record))
+    assert steps_pictures(read_results(tuned), views, BEST) == []
+    assert steps_pictures(results, views, None) == []
