@@ -203,7 +203,7 @@ def test_a_configuration_is_not_taken_for_that_of_a_run(
     config = (basin / "run.yaml").rename(basin / "config.yaml")
     before = config.read_bytes()
     assert glacierseg(["run", str(config), "--out", str(basin)], monkeypatch) == 1
-    assert re.search("is no folder of a run, .*; give another --out\n$", capfd.readouterr().err)
+    assert re.search("is not a run folder, .*; give another --out\n$", capfd.readouterr().err)
     assert config.read_bytes() == before
 
 

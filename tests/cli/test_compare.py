@@ -138,7 +138,7 @@ def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch,
         (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--confidence", "95"], "confidence of 95"),
         (["compare", "a.tif", "no.tif", "--truth", "truth.tif"], "no.tif"),
         (["change", "a.tif", "b.tif", "--out", "o", "--old-date", "2000"], "needs both dates"),
-        (["benchmark", ".", "."], "is no folder of a run"),
+        (["benchmark", ".", "."], "is not a run folder"),
         (
             ["change", "a.tif", "b.tif", "--out", "o", "--old-probability", "p.tif"],
             "give --old-probability, --new",

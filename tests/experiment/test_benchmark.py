@@ -98,7 +98,7 @@ def test_other_models_must_be_named(tmp_path):
 
 def test_what_is_no_pair_of_runs_is_refused(tmp_path):
     a, c = make_run(tmp_path / "a", 3), make_run(tmp_path / "c", 3, test_from=150)
-    with pytest.raises(DataError, match="no folder of a run"):
+    with pytest.raises(DataError, match="not a run folder"):
         compare_runs(a, tmp_path / "b")
     with pytest.raises(RequestError, match="share no test pixels"):
         compare_runs(a, c)

@@ -79,9 +79,12 @@ def test_whole_run(page):
     assert page.sections == SECTIONS
     rows = [attrs["data-role"] for attrs in page.all("tr") if "data-role" in attrs]
     assert rows == ["test"] * 10 + ["validate"] * 10 + ["train"] * 10
-    assert "UNet++, top bands (refined), chosen by validate scores, is judged on the test part" in page.text
+    assert (
+        "UNet++, top bands (refined) was chosen by its validate scores. On the test part it reaches IoU"
+        in page.text
+    )
     assert "red / swir1 > 1.23" in page.text
-    assert "merge distance 20 m, min area 0.03 km², iterations 3, max hole any" in page.text
+    assert "merge distance 20 m, min area 0.03 km², iterations 3, max hole unlimited" in page.text
     drawn = page.maps[0]
     assert set(drawn["images"]) == {"natural", "false"}
     assert len(drawn["bands"]) == 5
@@ -118,7 +121,7 @@ def test_only_a_configuration_is_enough(tmp_path):
     (tmp_path / "config.yaml").write_text("name: begun\nmodels: [glavitu]\n")
     page = read(tmp_path)
     assert page.sections == {"summary", "record"}
-    assert "not finished: there are no scores yet of GLAVITU" in page.text
+    assert "not finished: no scores yet for GLAVITU" in page.text
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ def test_damaged_scene_is_named(run_dir, undrawn):
 
 
 def test_folder_without_configuration(tmp_path):
-    with pytest.raises(RequestError, match=re.escape(f"{tmp_path}: is no run folder")):
+    with pytest.raises(RequestError, match=re.escape(f"{tmp_path}: is not a run folder")):
         write_report(tmp_path)
 
 

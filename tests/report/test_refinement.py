@@ -53,7 +53,7 @@ def test_every_step_has_its_row_and_says_what_changed():
     assert [title.split(":")[0] for title in titles[::3]] == ["merge", "smooth", "fill", "remove"]
     added = (steps[1][1] > steps[0][1]).sum() * 120 / 1e6
     assert f"+{added:.2f}" in titles[3] or f"+{added:.4f}" in titles[3]
-    assert "changed nothing" in titles[6] or "+" in titles[6]
+    assert "no change" in titles[6] or "+" in titles[6]
 
 
 def test_the_surface_shows_every_combination_and_frames_the_best():
@@ -86,7 +86,7 @@ def tuned(run_dir):
 def test_the_search_is_drawn_where_it_was_recorded(tuned):
     results = read_results(tuned)
     picture = surface_picture(results, BEST)
-    assert "what every combination that was tried" in picture.caption
+    assert "every combination that was tried" in picture.caption
     assert f"best {results.model(*BEST[:2]).refinement['best_iou']:.3f}" in picture.figure.get_suptitle()
     assert surface_picture(results, None) is None
     assert surface_picture(results, ("glavitu", "all", "refined")) is None  # its table is empty
@@ -112,7 +112,7 @@ def test_steps_that_changed_nothing_are_only_named(tuned):
     (picture,) = steps_pictures(results, views, BEST)
     shown = [title for axes in picture.figure.axes if ":" in (title := axes.get_title(loc="left"))]
     assert [title.split(":")[0] for title in shown] == ["remove"]
-    assert picture.caption.endswith("No change by: merge, smooth, fill.")
+    assert picture.caption.endswith("Steps without any change: merge, smooth, fill.")
     record["best"]["min_area_km2"] = 0.0
     path.write_text(json.dumps(record))
     assert steps_pictures(read_results(tuned), views, BEST) == []

@@ -98,7 +98,7 @@ def test_steps_of_the_refinement_are_listed(run_dir):
     [
         ("min_area_km2", 0.03, "min area 0.03 km²"),
         ("merge_distance_m", 20, "merge distance 20 m"),
-        ("max_hole_km2", None, "max hole any"),
+        ("max_hole_km2", None, "max hole unlimited"),
         ("iterations", 3, "iterations 3"),
         ("shape", "disk", "shape disk"),
     ],

@@ -68,7 +68,7 @@ def compare_runs(
         seed: Of the draws.
 
     Raises:
-        DataError: A folder is no finished run.
+        DataError: A folder is not a finished run.
         RequestError: The runs have nothing in common, or a model is unknown.
         GridMismatchError: A region has another grid in the other run.
     """
@@ -107,7 +107,7 @@ def compare_runs(
 def _models(run: Path) -> dict[str, ModelFolder]:
     regions = RunFolder(run).regions
     if not regions.exists():
-        raise DataError(f"{run}: is no run folder (it has no {regions.name}); give one that `run` wrote")
+        raise DataError(f"{run}: is not a run folder (it has no {regions.name}); give one that `run` wrote")
     folders = RunFolder(run).predicted()
     if not folders:
         raise DataError(f"{run}: holds no masks yet; let the run finish")

@@ -207,11 +207,11 @@ for (const figure of document.querySelectorAll(".map")) {
       if (before && current >= 0) before.shapes[current].setStyle(plain);
       current = -1;
       told.textContent = !set ? "" : set.left_out ?
-        `the ${set.paths.length} largest of ${set.paths.length + set.left_out} outlines; the GeoPackage has them all` :
+        `the ${set.paths.length} largest of ${set.paths.length + set.left_out} outlines; the GeoPackage has all of them` :
         `${set.paths.length} outline${set.paths.length === 1 ? "" : "s"}`;
     }
     if (!set && kind) told.textContent = kind === "inventory" ?
-      "no inventory of this prediction; a refined one has it" : "no outlines of this prediction";
+      "no inventory of this prediction; choose a refined one" : "no outlines of this prediction";
     for (const old of shown) if (!wanted.has(old)) old.remove();
     for (const fresh of wanted) if (!shown.has(fresh)) fresh.addTo(map);
     shown = wanted;
@@ -236,7 +236,7 @@ for (const figure of document.querySelectorAll(".map")) {
   });
   map.on("mouseout", () => { here.textContent = ""; });
 
-  // The wheel scrolls the page until the map is chosen by a click or the tabulator; Ctrl zooms at once.
+  // The wheel scrolls the page until the map has the focus, by a click or the Tab key; with Ctrl it zooms at once.
   box.addEventListener("focusin", () => map.scrollWheelZoom.enable());
   box.addEventListener("focusout", () => map.scrollWheelZoom.disable());
   box.addEventListener("wheel", (event) => {

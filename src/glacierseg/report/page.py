@@ -45,7 +45,7 @@ def write_report(run_dir: Path) -> Path:
         Path of the page.
 
     Raises:
-        RequestError: It is no run folder.
+        RequestError: It is not a run folder.
         DataError: A file of the run folder is damaged.
         OutputError: The page cannot be written.
     """
@@ -123,7 +123,7 @@ def _progress(results: RunResults) -> list[str]:
     if not results.unscored:
         return []
     names = ", ".join(style.model_label(name) for name in results.unscored)
-    return [f"This run is not finished: there are no scores yet of {names}. The page shows what is there."]
+    return [f"This run is not finished: no scores yet for {names}. The page shows the results so far."]
 
 
 def _region_section(

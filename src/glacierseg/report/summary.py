@@ -230,10 +230,10 @@ class Summary:
 
 
 def summarise(results: RunResults) -> Summary:
-    """Says which network with which bands to take, and what it is worth on the test part.
+    """Says which network with which bands to take, and how well it does on the test part.
 
-    The validate part chooses, for the highest of many test scores flatters. Without a test part the validate
-    part also judges, and the text says so.
+    The validate part chooses, because the highest of many test scores is optimistic. Without a test part the
+    validate part also judges, and the text says so.
     """
     role = next((role for role in ("test", "validate") if pool(results, role)), None)
     used = _used(results)
@@ -247,9 +247,9 @@ def summarise(results: RunResults) -> Summary:
     if best:
         facts.append(Fact(score_text(best.iou), f"IoU on the {role} part"))
         text = (
-            f"{_name(best)}, chosen by validate scores, is judged on the test part: "
+            f"{_name(best)} was chosen by its validate scores. On the test part it reaches "
             if chosen
-            else f"{_name(best)} agrees best with the truth on the {role} part: "
+            else f"{_name(best)} agrees best with the truth on the {role} part, with "
         )
         text += (
             f"IoU {score_text(best.iou)}{_between(results, best, role, 'iou')}, "
@@ -261,10 +261,13 @@ def summarise(results: RunResults) -> Summary:
     if threshold:
         facts.append(Fact(score_text(threshold.iou), "IoU of the best threshold"))
         rule = f" ({results.rule})" if results.rule else ""
-        text = f"The best threshold without any network{rule} reaches IoU {score_text(threshold.iou)} there"
+        text = (
+            f"The best threshold rule{rule} reaches IoU {score_text(threshold.iou)} there without a network"
+        )
         if best:
-            text += f", so the network {'adds' if best.iou >= threshold.iou else 'falls behind by'} "
-            text += difference_text(abs(best.iou - threshold.iou)).removeprefix("+")
+            difference = difference_text(abs(best.iou - threshold.iou)).removeprefix("+")
+            higher = "higher" if best.iou >= threshold.iou else "lower"
+            text += f"; the network scores {difference} {higher}"
         sentences.append(text + ".")
     if best:
         facts.append(Fact(f"{area_text(best.predicted_km2)} km²", f"glacier mapped on the {role} part"))
@@ -277,16 +280,16 @@ def summarise(results: RunResults) -> Summary:
         bounds = area_bounds(results, best.variant[0], best.variant[1], role)
         if bounds:
             text = f"{area_text(bounds.lower_km2)}–{area_text(bounds.upper_km2)} km²"
-            facts.append(Fact(text, "area by calibrated probabilities"))
+            facts.append(Fact(text, "area from calibrated probabilities"))
             sentences.append(
-                f"By its calibrated probabilities the area is {area_text(bounds.expected_km2)} km², "
-                f"between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² "
+                f"According to its calibrated probabilities the area is {area_text(bounds.expected_km2)} "
+                f"km², between {area_text(bounds.lower_km2)} and {area_text(bounds.upper_km2)} km² "
                 f"at {100 * bounds.confidence:g} % confidence."
             )
     if role == "test" and best and highest:
         sentences.append(_about_the_choice(chosen, highest))
     elif role != "test":
-        sentences.append("There is no score on a test part yet; scores on the validate part flatter.")
+        sentences.append("There is no score on a test part yet; scores on the validate part are optimistic.")
     return Summary(facts, [*sentences, *used], best)
 
 
@@ -298,12 +301,12 @@ def _chosen(results: RunResults, test: Sequence[Pooled]) -> Pooled | None:
 
 def _about_the_choice(chosen: Pooled | None, highest: Pooled) -> str:
     if chosen is None:
-        return "Without validate scores the choice leans on the test part, and its scores there flatter."
+        return "Without validate scores the test scores chose the network, so they are optimistic."
     if chosen.variant == highest.variant:
         return "No other network scores higher on the test part."
     return (
-        f"On the test part {_name(highest)} scores higher, IoU {score_text(highest.iou)}; to choose by that "
-        "would flatter."
+        f"On the test part {_name(highest)} scores higher (IoU {score_text(highest.iou)}); choosing it for "
+        "that would make its test score optimistic."
     )
 
 

@@ -12,10 +12,10 @@ from glacierseg.runs.results import ModelResult, RunResults
 
 # Table of the run, its heading, and what it tells.
 _TABLES = (
-    ("pooled", "Pooled over regions", "Scores from the summed pixel counts of all regions of a part."),
-    ("zones", "By zone", "Scores within parts of the terrain and by size of glacier."),
-    ("boundaries", "Distances between outlines", "How far predicted and true outlines lie apart."),
-    ("glaciers", "Glacier by glacier", "Predicted against true area of each glacier."),
+    ("pooled", "Pooled over regions", "Scores from pixel counts summed over all regions of a part."),
+    ("zones", "By zone", "Scores by elevation zone and by glacier size."),
+    ("boundaries", "Distances between outlines", "Distances between predicted and true outlines."),
+    ("glaciers", "Glacier by glacier", "Predicted and true area of each glacier."),
 )
 _MOST_ROWS = 400
 _KEYS: Mapping[str, Callable[[str], str]] = {
@@ -93,10 +93,10 @@ def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
                         found[f"{measure}_{end}"] = row.get(f"{own}{end}", "")
                 rows.append(found)
     hint = (
-        "Rank of each band by every measure, with its bounds; the first chooses the bands, the others check "
-        "it. Bands without measurable importance share the last ranks."
+        "Rank of each band by every measure, with its bounds. The first measure selects the bands; the "
+        "others are a check. Bands without measurable importance share the last ranks."
     )
-    return _table("importance", "Ranks by every measure", hint, rows) if rows else None
+    return _table("importance", "Ranks by measure", hint, rows) if rows else None
 
 
 def refinement_table(models: Iterable[ModelResult]) -> ExtraTable | None:
@@ -108,7 +108,7 @@ def refinement_table(models: Iterable[ModelResult]) -> ExtraTable | None:
             for step in steps:
                 own = {"model": model.model, "bands": model.bands, "region": region}
                 rows.append(own | {str(k): "" if v is None else str(v) for k, v in step.items()})
-    hint = "What each step of the refinement changed, in its order."
+    hint = "Changes made by each step of the refinement, in order."
     return _table("steps", "Step by step", hint, rows) if rows else None
 
 
@@ -264,7 +264,7 @@ def in_words(key: str, value: Any) -> str:
     name, _, unit = key.rpartition("_")
     if unit not in _UNITS:
         name, unit = key, ""
-    text = "any" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
+    text = "unlimited" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
     if value is True:
         text = "yes"
     if isinstance(value, list | tuple):

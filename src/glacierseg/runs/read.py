@@ -21,14 +21,14 @@ def read_results(run_dir: Path) -> RunResults:
         run_dir: The folder of a run.
 
     Raises:
-        RequestError: It is no run folder.
+        RequestError: It is not a run folder.
         DataError: A file in it is damaged.
     """
     folder = RunFolder(run_dir)
     config_path = folder.config
     if not config_path.is_file():
         raise RequestError(
-            f"{run_dir}: is no run folder (it has no {config_path.name}); "
+            f"{run_dir}: is not a run folder (it has no {config_path.name}); "
             "give one that `glacierseg run` wrote"
         )
     text = config_path.read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def begin(folder: RunFolder, config: RunConfig, inputs: Iterable[Path]) -> bool:
         return False
     if not folder.inputs.exists():
         raise RequestError(
-            f"{folder.path}: is no folder of a run, but holds a {written.name} that would be lost; give "
+            f"{folder.path}: is not a run folder, but holds a {written.name} that would be lost; give "
             "another --out"
         )
     try:

@@ -62,8 +62,8 @@ def importance_picture(results: RunResults) -> Picture | None:
     words = [f"{title}: {', '.join(chosen[title])}" for title in importance]
     return Picture(
         figure_band_importance(importance, chosen),
-        f"Bars of band importance. Most important bands of {'; '.join(words)}.",
-        "How important each band is, as a share of all, by the measure that chooses. "
+        f"Bar charts of band importance. Most important bands of {'; '.join(words)}.",
+        "Importance of each band, as a share of all bands, by the measure that selects bands. "
         "In colour: the bands that the smaller networks were trained on.",
     )
 
@@ -99,12 +99,12 @@ def measure_pictures(results: RunResults) -> list[Picture]:
         pictures.append(
             Picture(
                 figure_importance_measures(measures, top, model.model),
-                f"Bars of band importance of {model_label(model.model)} by {len(measures)} measures. "
+                f"Bar charts of band importance of {model_label(model.model)} by {len(measures)} measures. "
                 f"The best {top} by {words}.{_empty_in_words(measures)}",
-                "Every measure, the rank and its bounds beside the bar, the standard error as a line. The "
-                "first one chooses the bands, the others check it; in strong colour: the best "
+                "Every measure, with rank and bounds beside each bar and the standard error as a line. The "
+                "first measure selects the bands; the others are a check. Strong colour: the best "
                 f"{top} of each. "
-                "Dashed outlines: no measurable importance; such bands share the last ranks.",
+                "Dashed outline: no measurable importance; such bands share the last ranks.",
             )
         )
     return pictures

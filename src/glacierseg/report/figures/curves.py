@@ -106,6 +106,6 @@ def curves_picture(networks: Iterable[ModelResult]) -> Picture | None:
     return Picture(
         figure_training_curves(trained),
         f"Training curves. {'; '.join(words)}.",
-        "Loss and glacier IoU by epoch, of validation and, dotted, of training patches as they were shown. "
-        "The weights of the marked epoch are the ones used.",
+        "Loss and glacier IoU by epoch on validation patches (solid) and on augmented training patches "
+        "(dotted). The weights of the marked epoch were kept.",
     )

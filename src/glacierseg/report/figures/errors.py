@@ -1,4 +1,4 @@
-"""Where masks and truth differ: as classes and colours, side by side, and the worst places close up."""
+"""Where masks and truth differ: as classes and colours, side by side, and the largest errors close up."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -170,7 +170,7 @@ def figure_zoom(
     *,
     north: float = 0.0,
 ) -> Figure:
-    """Draws a place twice: its image with both outlines, and what is right and wrong there.
+    """Draws a place twice: its image with both outlines, and where they agree and differ.
 
     Args:
         image: `(H, W, 4)` colour image.
@@ -190,7 +190,7 @@ def figure_zoom(
     _draw_errors(right, error_classes(predicted, truth), np.round(70 + 0.72 * grey).astype(np.uint8), aspect)
     draw_furniture(left, truth.shape, pixel_size_m[0], north)
     left.set_title("outlines: truth black, predicted blue", fontsize=8, loc="left")
-    right.set_title("right and wrong", fontsize=8, loc="left")
+    right.set_title("agreement and errors", fontsize=8, loc="left")
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
@@ -250,7 +250,7 @@ def errors_picture(results: RunResults, view: RegionView) -> Picture | None:
         figure,
         f"Maps of agreement and errors in {view.region.name} for {'; '.join(masks)}.",
         "Agreement and errors of every model"
-        + (" with its IoU on the test part, which the dashed line bounds." if iou else "."),
+        + (", with its IoU on the test part (dashed outline)." if iou else "."),
         has_image=True,
     )
 

@@ -1,4 +1,4 @@
-"""What refinement did: every step of it before and after, and the search for its parameters."""
+"""Refinement: every step before and after, and the search for its parameters."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ from glacierseg.runs.results import ModelResult, RunResults
 
 KEPT, ADDED, REMOVED, UNKNOWN = 1, 2, 3, 4
 _COLOURS = {KEPT: (SKY, 0.75), ADDED: (BLUE, 1.0), REMOVED: (VERMILLION, 1.0), UNKNOWN: (RULE, 1.0)}
-_LABELS = {KEPT: "glacier", ADDED: "added", REMOVED: "taken away", UNKNOWN: "no data"}
+_LABELS = {KEPT: "glacier", ADDED: "added", REMOVED: "removed", UNKNOWN: "no data"}
 _LONG_SIDE_PX, _CLOSE_UP_PX = 700, 80
 _OBJECTIVES = {"iou": "IoU", "f1": "F1", "area": "area error"}
 
@@ -110,7 +110,7 @@ def draw_refinement_steps(
 
 
 def change_classes(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns `(H, W)`: 1 glacier in both, 2 added, 3 taken away, 4 ignored, else 0."""
+    """Returns `(H, W)`: 1 glacier in both, 2 added, 3 removed, 4 ignored, else 0."""
     was, now = before == GLACIER, after == GLACIER
     return np.select([after == IGNORE, was & now, now, was], [UNKNOWN, KEPT, ADDED, REMOVED], 0).astype(
         np.uint8
@@ -164,7 +164,7 @@ def _draw(axes: Axes, classes: NDArray[np.uint8], aspect: float) -> None:
 
 def _balance(added_km2: float, removed_km2: float) -> str:
     parts = [f"{sign}{_area(km2)}" for sign, km2 in (("+", added_km2), ("−", removed_km2)) if km2]
-    return f"{', '.join(parts)} km²" if parts else "changed nothing"
+    return f"{', '.join(parts)} km²" if parts else "no change"
 
 
 def _area(km2: float) -> str:
@@ -203,9 +203,9 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
             Picture(
                 # A step that changed nothing leaves the mask of the one before, so it can be left out.
                 figure_refinement_steps(mask, [steps[number] for number in drawn], size_m, north=view.north),
-                f"Maps of what each step of the refinement added and took away for {label}.",
-                f"{label}, step by step: all of it, and the place where most changed before and after."
-                + (f" No change by: {', '.join(idle)}." if idle else ""),
+                f"Maps of what each step of the refinement added and removed for {label}.",
+                f"{label}, step by step: the whole region, and the place of most changes before and after."
+                + (f" Steps without any change: {', '.join(idle)}." if idle else ""),
                 has_image=True,
             )
         )
@@ -260,7 +260,7 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
     raw = _number(_score(result.table[0], objective), objective, decimals)
     top = _number(_score(result.ranked()[0], objective), objective, decimals)
     figure.suptitle(
-        f"{_OBJECTIVES[objective]}: {raw} as the masks came, best {top} (framed)",
+        f"{_OBJECTIVES[objective]}: {raw} before refinement, best {top} (framed)",
         fontsize=9,
         x=0.01,
         ha="left",
@@ -337,7 +337,7 @@ def surface_picture(results: RunResults, best: Variant | None) -> Picture | None
     return Picture(
         figure_tuning_surface(result),
         f"Score of every combination of refinement parameters that was tried for {label}.",
-        f"{label}: what every combination that was tried scores on validation pixels.",
+        f"{label}: score on validation pixels of every combination that was tried.",
     )
 
 

@@ -109,7 +109,7 @@ def score_picture(results: RunResults) -> Picture | None:
     return Picture(
         figure_scores(scores, title=f"IoU on the {role} part"),
         f"Dot plot of IoU on the {role} part: {'; '.join(words)}.",
-        f"IoU on the {role} part before and after refinement; lines mark the simple threshold.",
+        f"IoU on the {role} part before and after refinement; vertical lines mark the threshold rule.",
     )
 
 
@@ -161,7 +161,7 @@ def read_buffers(results: RunResults, role: str) -> list[BufferLine]:
 
 
 def figure_buffers(lines: Sequence[BufferLine]) -> Figure:
-    """Draws a row per region: IoU by width of the forgiven rim, and by how far the truth is moved.
+    """Draws a row per region: IoU with a margin along the true boundary ignored, and against a moved truth.
 
     A line on the right that rises to one side says that the mask is too large (grown truth fits better) or
     too small. All bands are drawn whole, smaller sets dashed.
@@ -186,8 +186,8 @@ def figure_buffers(lines: Sequence[BufferLine]) -> Figure:
             axes.tick_params(labelsize=8)
     for axes, kind in zip(grid[-1], ("forgiven", "moved"), strict=True):
         axes.set_xticks(sorted({distance_m for line in lines for distance_m, _ in getattr(line, kind)}))
-    grid[-1, 0].set_xlabel("Rim along the true boundary that is forgiven, m", fontsize=8.5)
-    grid[-1, 1].set_xlabel("Truth shrunk (−) or grown (+) by, m", fontsize=8.5)
+    grid[-1, 0].set_xlabel("Margin ignored on each side of the true boundary, m", fontsize=8.5)
+    grid[-1, 1].set_xlabel("Truth shrunk (−) or grown (+), m", fontsize=8.5)
     named = {(line.model, line.bands): variant_label(line.model, line.bands) for line in lines}
     handles = [
         Line2D([], [], color=model_colour(model), linestyle="-" if bands == ALL_BANDS else "--", label=label)
@@ -200,7 +200,7 @@ def figure_buffers(lines: Sequence[BufferLine]) -> Figure:
 
 
 def buffers_picture(results: RunResults) -> Picture | None:
-    """Shows what a forgiven rim and a moved truth do to the IoU, on the test part where there is one."""
+    """Shows IoU without the pixels near the boundary and against a moved truth, on the test part if any."""
     for role in ("test", "validate"):
         if lines := read_buffers(results, role):
             words = [
@@ -210,9 +210,10 @@ def buffers_picture(results: RunResults) -> Picture | None:
             ]
             return Picture(
                 figure_buffers(lines),
-                f"IoU of refined masks on the {role} part by width of the forgiven rim. {'; '.join(words)}.",
+                f"IoU of refined masks on the {role} part by width of the margin ignored along the true "
+                f"boundary. {'; '.join(words)}.",
                 f"Refined masks on the {role} part. Left: IoU without the pixels near the true boundary. "
-                "Right: against a truth that is shrunk or grown; where the grown one fits better, the mask "
+                "Right: IoU against the truth shrunk or grown; where the grown truth fits better, the mask "
                 "is too large.",
             )
     return None
@@ -289,7 +290,7 @@ def figure_reliability(points: Mapping[str, Sequence[ReliabilityPoint]]) -> Figu
             axes.grid(color=RULE, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=8)
-    grid[0, 0].set_ylabel("Share that is glacier")
+    grid[0, 0].set_ylabel("Share of glacier")
     grid[1, 0].set_ylabel("Pixels")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
@@ -299,7 +300,7 @@ def figure_reliability(points: Mapping[str, Sequence[ReliabilityPoint]]) -> Figu
 
 
 def reliability_picture(results: RunResults) -> Picture | None:
-    """Shows how far the probabilities can be believed, on the test part where that is known."""
+    """Shows whether probabilities are calibrated, on the test part where that is known."""
     for role in ("test", "validate"):
         points = {
             variant_label(model.model, model.bands): own
@@ -310,8 +311,7 @@ def reliability_picture(results: RunResults) -> Picture | None:
             return Picture(
                 figure_reliability(points),
                 f"Reliability diagrams on the {role} part of {'; '.join(points)}.",
-                f"On the {role} part: of the pixels given some probability, how many are glacier. "
-                "On the dashed line the probability can be taken at its word; below it the network promises "
-                "too much.",
+                f"Share of glacier among pixels of similar probability on the {role} part. On the dashed "
+                "line probabilities are calibrated; below it the network is overconfident.",
             )
     return None
