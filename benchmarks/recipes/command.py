@@ -88,14 +88,12 @@ def train_weights(study: Study, plan: WeightsPlan, jobs: int) -> None:
     """Trains the members of the weights to ship, and says how to pack them."""
     from benchmarks.recipes.runs import run_all
 
-    from glacierseg.models.registry import folder_name
-
     for models in {str(own): own for own in plan.members.values()}.values():
         sections = {**study.sets["networks"], "models": [dict(model) for model in models]}
         shipped = replace(study, sets={"weights": sections}, folds=plan.folds)
         run_all(shipped, jobs, [fold for fold, own in plan.members.items() if own == models])
     folders = [
-        shipped.run_folder("weights", fold) / folder_name(kind) / "all"
+        shipped.model_folder("weights", fold, kind).path
         for kind in dict.fromkeys(plan.kinds)
         for fold, models in plan.members.items()
         if kind in {model["name"] for model in models}

@@ -13,7 +13,6 @@ from benchmarks.recipes.methods import Costs, Method, network_names
 from benchmarks.recipes.study import Study, WeightsPlan
 from numpy.typing import NDArray
 
-from glacierseg.models.registry import folder_name
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
@@ -22,6 +21,7 @@ from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
+from glacierseg.runs.layout import ModelFolder, folder_name
 from glacierseg.settings import TuneSettings
 
 NETWORKS = "networks"
@@ -105,16 +105,16 @@ def _as_shipped(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan
     window = f"{plan.window_px}px" if plan.window_px else ""
     way = "_".join(filter(None, (folder_name(name), window, "symmetries" if plan.symmetries else "")))
     folder = study.out / "shipped" / f"fold{fold}" / way
-    path = folder / f"{chip}_probability.tif"
+    path = ModelFolder(folder).probability(chip)
     if not path.exists():
-        network = study.run_folder(NETWORKS, fold) / folder_name(name) / "all"
+        network = study.model_folder(NETWORKS, fold, name).path
         scene = next(own.scene for own in study.chips if own.name == chip)
         predict_scene(network, scene, folder, name=chip, window_px=plan.window_px, symmetries=plan.symmetries)
     return path
 
 
 def _stored(study: Study, fold: int, name: str, chip: str) -> Path:
-    return study.run_folder(NETWORKS, fold) / folder_name(name) / "all" / f"{chip}_probability.tif"
+    return study.model_folder(NETWORKS, fold, name).probability(chip)
 
 
 def _mean_methods(

@@ -15,6 +15,7 @@ from glacierseg.raster.footprint import area_on_grid, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import IGNORE, read_mask
+from glacierseg.runs.layout import RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class ScoredChip:
 
 
 def roles_of(folder: Path, chip: str) -> NDArray[np.uint8]:
-    with rasterio.open(folder / "regions" / f"{chip}_roles.tif") as file:
+    with rasterio.open(RunFolder(folder).roles(chip)) as file:
         roles: NDArray[np.uint8] = file.read(1)
     return roles
 
@@ -47,7 +48,7 @@ def role_truth(folder: Path, chip: str, role: Role) -> NDArray[np.uint8] | None:
     area = roles_of(folder, chip) == ROLE_CODES[role]
     if not area.any():
         return None
-    truth = read_mask(folder / "regions" / f"{chip}_truth.tif")
+    truth = read_mask(RunFolder(folder).truth(chip))
     return np.where(area, truth, np.uint8(IGNORE))
 
 
@@ -72,5 +73,5 @@ def _tested(study: Study, networks: str) -> Iterator[tuple[int, str, NDArray[np.
         for chip in study.chips:
             truth = role_truth(folder, chip.name, "test")
             if truth is not None:
-                with open_raster(folder / "regions" / f"{chip.name}_truth.tif") as file:
+                with open_raster(RunFolder(folder).truth(chip.name)) as file:
                     yield fold, chip.name, truth, grid_of(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.recipes.study import Study
 
-from glacierseg.models.registry import folder_name
+from glacierseg.runs.layout import STAGES, THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,17 @@ def network_names(study: Study, networks: str) -> list[str]:
 def run_methods(study: Study) -> list[Method]:
     """Returns the threshold rule and every network, raw and refined."""
     first = next(iter(study.sets))
-    found = [_method(study, first, "threshold", stage, Costs()) for stage in ("raw", "refined")]
+    found = [_method(study, first, THRESHOLD, stage, Costs()) for stage in STAGES]
     for networks in study.sets:
         for name in network_names(study, networks):
             costs = _costs(study, networks, name)
-            found += [_method(study, networks, name, stage, costs) for stage in ("raw", "refined")]
+            found += [_method(study, networks, name, stage, costs) for stage in STAGES]
     return found
 
 
 def _method(study: Study, networks: str, name: str, stage: str, costs: Costs) -> Method:
-    suffix = {"raw": "mask", "refined": "refined"}[stage]
-
     def mask(fold: int, chip: str) -> Path:
-        return study.run_folder(networks, fold) / folder_name(name) / "all" / f"{chip}_{suffix}.tif"
+        return study.model_folder(networks, fold, name).mask(chip, stage)
 
     return Method(name, stage, mask, costs)
 
@@ -64,12 +62,12 @@ def _method(study: Study, networks: str, name: str, stage: str, costs: Costs) ->
 def _costs(study: Study, networks: str, name: str) -> Costs:
     trained_s, predicted_s, predicted_px, parameters = 0.0, 0.0, 0, None
     for fold in range(1, study.folds + 1):
-        folder = study.run_folder(networks, fold) / folder_name(name) / "all"
-        card = json.loads((folder / "model.json").read_text())
+        folder = study.model_folder(networks, fold, name)
+        card = json.loads(folder.card.read_text())
         parameters = card["training"]["parameters"]
-        with (folder / "epochs.csv").open(newline="") as file:
+        with folder.epochs.open(newline="") as file:
             trained_s += sum(float(row["seconds"]) for row in csv.DictReader(file))
-        spent = json.loads((folder / "timings.json").read_text())
+        spent = json.loads(folder.timings.read_text())
         predicted_s += spent["prediction_s"]
         predicted_px += spent["predicted_px"]
     return Costs(parameters, trained_s / study.folds, predicted_s / predicted_px * 1e6)

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from glacierseg.runs.layout import ALL_BANDS, ModelFolder, RunFolder
+
 FOLDS = 3
 # What hundreds of small regions do not need: outlines of each chip, and a page with a map of each.
 OUTPUTS = {"outlines": "none", "inventory": False, "report": False}
@@ -47,6 +49,9 @@ class Study:
 
     def run_folder(self, networks: str, fold: int) -> Path:
         return self.out / networks / f"fold{fold}"
+
+    def model_folder(self, networks: str, fold: int, name: str) -> ModelFolder:
+        return RunFolder(self.run_folder(networks, fold)).model(name, ALL_BANDS)
 
     def config_text(self, networks: str, fold: int) -> str:
         """Returns the configuration of one run, for `glacierseg run`."""

@@ -111,7 +111,7 @@ def bounded(whole_run):
 def test_summary_tells_intervals_and_area_with_bounds(bounded):
     said = summarise(bounded)
     text = " ".join(said.sentences)
-    assert "(0.610–0.720), F1" in text
+    assert "(0.610–0.720) and F1" in text
     assert "the area is 1.50 km², between 1.20 and 1.80 km² at 90 % confidence" in text
     assert "1.20–1.80 km²" in [fact.value for fact in said.facts]
 

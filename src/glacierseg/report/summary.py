@@ -252,8 +252,8 @@ def summarise(results: RunResults) -> Summary:
             else f"{_name(best)} agrees best with the truth on the {role} part, with "
         )
         text += (
-            f"IoU {score_text(best.iou)}{_between(results, best, role, 'iou')}, "
-            f"F1 {score_text(best.f1)}{_between(results, best, role, 'f1')}"
+            f"IoU {score_text(best.iou)}{_between(results, best, role, 'iou')} "
+            f"and F1 {score_text(best.f1)}{_between(results, best, role, 'f1')}"
         )
         if best.regions > 1:
             text += f", pooled over {best.regions} regions"
