@@ -215,7 +215,7 @@ def test_the_inventory_is_shown_for_refined_masks_and_missed_for_raw_ones(page):
     page.keyboard.press("n")
     assert "zmin 4321 m" in region.locator(".told").inner_text()
     region.locator("[name=prediction]").select_option(label="UNet++, all bands, raw")
-    assert region.locator(".told").inner_text() == "no inventory of this prediction; a refined one has it"
+    assert region.locator(".told").inner_text() == "no inventory of this prediction; choose a refined one"
     assert region.locator("[data-step='1']").is_disabled()
     region.get_by_label("smooth").check()
     assert "outline" in region.locator(".told").inner_text()
