@@ -27,14 +27,13 @@ class ScaleBar:
     label: str
 
 
-def scale_bar(width_m: float, share: float = 0.25) -> ScaleBar:
-    """Returns the longest of 1, 2, 5, 10, ... that fits a share of a map's width.
+def scale_bar(width_m: float) -> ScaleBar:
+    """Returns the longest of 1, 2, 5, 10, ... that fits a quarter of a map's width.
 
     Args:
         width_m: Width of the map on the ground.
-        share: Largest share of the width that the bar may take.
     """
-    limit = width_m * share
+    limit = width_m / 4
     decade = 10 ** math.floor(math.log10(limit))
     length = max(factor * decade for factor in (1, 2, 5) if factor * decade <= limit * (1 + 1e-9))
     return ScaleBar(length, f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m")

@@ -100,7 +100,7 @@ def encode(shapes: NDArray[Any], tolerance_px: float) -> list[str]:
         A path for each shape, empty where nothing is left of it.
     """
     simple = shapely.simplify(shapes, tolerance_px * UNIT, preserve_topology=False)
-    # What the simplification swallows whole is still a glacier: a small one keeps all its corners.
+    # What the simplification removes entirely is still a glacier: a small one keeps all its corners.
     gone = shapely.is_empty(simple)
     simple[gone] = shapes[gone]
     paths = [""] * len(shapes)
@@ -139,6 +139,6 @@ def _value(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, float):
-        # Degrees need more digits than areas; eight are a millimetre's worth of nothing.
+        # Enough for degrees, which need more digits than areas.
         return float(f"{value:.7g}")
     return value if isinstance(value, int | bool) else str(value)

@@ -78,7 +78,7 @@ def read_classes(path: Path, frame: Frame) -> NDArray[np.uint8]:
             )
             return values
     except (RasterioError, OSError) as error:
-        raise RasterError(f"{path}: cannot be read; remove it and run again to write it anew") from error
+        raise RasterError(f"{path}: cannot be read; remove it and run again to write it") from error
 
 
 def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]:
@@ -173,8 +173,8 @@ def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
         bands: Names of the scene's bands in order.
 
     Returns:
-        Natural colour and a false colour where their bands are there; else the first three bands (the first
-        band in grey when there are fewer).
+        Natural colour and a false colour where the scene has their bands; else the first three bands (the
+        first band in grey when there are fewer).
     """
     sensor = guess_sensor(bands)
     positions: dict[str, int] = {}
@@ -209,7 +209,7 @@ def read_composite(
         scene: The scene.
         recipe: Which bands to show.
         frame: What to read.
-        limits: Stretch to use, for a part that shall look like the whole; measured when None.
+        limits: Stretch to use, for a part that is to look like the whole; measured when None.
 
     Raises:
         RasterError: The scene cannot be read.

@@ -6,7 +6,7 @@ canvas, which a plain SVG does not, and with its `CRS.Simple` it needs neither t
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from shapely.geometry import shape
 
 from glacierseg.raster.outlines import own_layers
 from glacierseg.report.figures.errors import OVERLAY_COLOURS, error_classes, paint
-from glacierseg.report.furniture import ScaleBar, scale_bar
 from glacierseg.report.glaciers import GlacierLayer, read_glaciers, ring_path
 from glacierseg.report.images import read_values
 from glacierseg.report.save import overlay_to_webp, photo_to_webp
@@ -42,7 +41,7 @@ class ImageLayer:
 
     Attributes:
         key: Short name.
-        label: Name for people.
+        label: Full name.
         uri: The image as data.
     """
 
@@ -72,7 +71,7 @@ class PredictionLayers:
 
 @dataclass(frozen=True)
 class Outline:
-    """Rims of an area.
+    """Outlines of an area.
 
     Attributes:
         key: Short name.
@@ -103,8 +102,6 @@ class RegionMap:
         predictions: The predictions, networks first.
         truth: The true outlines.
         roles: Where the region was used for what.
-        scale: A round length.
-        scale_px: The same in columns.
         north: Direction of north in degrees clockwise from up.
         first: Key of the prediction to show first.
     """
@@ -118,8 +115,6 @@ class RegionMap:
     predictions: Sequence[PredictionLayers]
     truth: Outline | None
     roles: Sequence[Outline]
-    scale: ScaleBar
-    scale_px: float
     north: float
     first: str | None
 
@@ -130,14 +125,13 @@ def region_map(results: RunResults, view: RegionView, best: Variant | None) -> R
     Args:
         results: The run.
         view: The region at screen size.
-        best: The prediction to show first, if it is there.
+        best: The prediction to show first, if the region has it.
 
     Raises:
         RasterError: A raster of the run folder is damaged.
     """
     width_m, height_m = view.pixel_size_m
     rows, columns = view.frame.shape
-    bar = scale_bar(columns * width_m, share=0.2)
     first = best if best in view.predictions else next(iter(view.predictions), None)
     return RegionMap(
         width=columns,
@@ -152,8 +146,6 @@ def region_map(results: RunResults, view: RegionView, best: Variant | None) -> R
         predictions=[_prediction(results, view, variant) for variant in view.predictions],
         truth=outline("truth", view.truth == 1) if view.truth is not None else None,
         roles=_role_outlines(view),
-        scale=bar,
-        scale_px=bar.length_m / width_m,
         north=view.north,
         first="-".join(first) if first else None,
     )
@@ -283,23 +275,10 @@ def map_json(drawn: RegionMap, view: RegionView, glaciers: Mapping[str, GlacierL
             for kind, uri in (("errors", p.errors), ("mask", p.mask), ("probability", p.probability))
             if uri
         },
-        "truth": _path(drawn.truth) if drawn.truth else None,
-        "roles": [_path(role) for role in drawn.roles],
-        "glaciers": {
-            key: {"columns": g.columns, "rows": g.rows, "paths": g.paths, "left_out": g.left_out}
-            for key, g in glaciers.items()
-        },
+        "truth": asdict(drawn.truth) if drawn.truth else None,
+        "roles": [asdict(role) for role in drawn.roles],
+        "glaciers": {key: vars(layer) for key, layer in glaciers.items()},
     }  # fmt: skip
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
     # Nothing in data may end the element that it stands in.
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704
-
-
-def _path(outline: Outline) -> dict[str, Any]:
-    return {
-        "key": outline.key,
-        "path": outline.path,
-        "colour": outline.colour,
-        "dashes": outline.dashes,
-        "label_at": outline.label_at,
-    }

@@ -4,7 +4,7 @@ import re
 
 from glacierseg.runs.layout import THRESHOLD
 
-# Okabe and Ito (2008), "Color universal design": told apart with any kind of colour vision.
+# Okabe and Ito (2008), "Color universal design": distinct for any kind of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 INK, MUTED, RULE = "#1c2329", "#5d6872", "#d5dade"

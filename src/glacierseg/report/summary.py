@@ -104,8 +104,8 @@ class Row:
 
     Attributes:
         score: The numbers.
-        model: Name of the model for people.
-        bands: Set of bands for people.
+        model: Name of the model as text.
+        bands: Set of bands as text.
         order: Place of its role, to sort by.
         area_km2: Predicted glacier.
         area_error: How much more (or less) than the true area, as a share of it.

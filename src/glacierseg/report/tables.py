@@ -10,7 +10,7 @@ from glacierseg.runs.layout import ALL_BANDS, RunFolder
 from glacierseg.runs.read import finite, read_rows
 from glacierseg.runs.results import ModelResult, RunResults
 
-# Table of the run, its heading, and what it tells.
+# Table of the run, its heading, and a hint on what it holds.
 _TABLES = (
     ("pooled", "Pooled over regions", "Scores from pixel counts summed over all regions of a part."),
     ("zones", "By zone", "Scores by elevation zone and by glacier size."),
@@ -39,7 +39,7 @@ class Cell:
     Attributes:
         text: For people.
         value: To sort by; None for words and for what is missing.
-        bounds: Of the value, for people; empty where there are none.
+        bounds: Of the value, as text; empty where there are none.
     """
 
     text: str
@@ -54,7 +54,7 @@ class ExtraTable:
     Attributes:
         key: Short name.
         title: Heading.
-        hint: What it tells.
+        hint: What it holds, in one sentence.
         columns: `(name, whether it holds numbers)`.
         rows: Cells in the order of the columns.
         left_out: Rows that the file has beyond these.
@@ -173,7 +173,7 @@ class TrainingRow:
     """What one training was.
 
     Attributes:
-        model: The network's name for people.
+        model: The network's name as text.
         bands: Its bands: how many and which.
         facts: Texts in the order of `TRAINING_FACTS`.
     """

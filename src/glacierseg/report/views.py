@@ -100,7 +100,7 @@ def view_region(results: RunResults, region: RegionResult) -> RegionView | None:
     if scene is None and not own:
         return None
     grid = read_grid(own[0]) if own else scene.grid if scene else None
-    assert grid is not None  # noqa: S101  (one of the two is there)
+    assert grid is not None  # noqa: S101  (one of the two exists)
     frame = frame_of(grid)
     composites: tuple[Composite, ...] = ()
     if scene is not None:
@@ -148,7 +148,7 @@ def read_bands(view: RegionView) -> list[tuple[str, NDArray[np.uint8]]]:
     try:
         return [(name, read_grey(view.scene, n, frame)) for n, name in enumerate(names)]
     except GlaciersegError:
-        return []  # the composites have said already what is wrong
+        return []  # the composites have already reported the fault
 
 
 def read_image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:

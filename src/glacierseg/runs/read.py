@@ -1,4 +1,4 @@
-"""Reading a run folder without insisting on anything but its configuration."""
+"""Reading a run folder, of which only the configuration must exist."""
 
 import csv
 import json
@@ -92,7 +92,7 @@ def _read_json(path: Path, missing: Any) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path}: is not valid JSON; remove it and run again to write it anew") from error
+        raise DataError(f"{path}: is not valid JSON; remove it and run again to write it") from error
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -115,7 +115,7 @@ def finite(text: str | None) -> float | None:
 def _read_scores(path: Path) -> list[ScoreRow]:
     rows = read_rows(path)
     if rows and (missing := [key for key in KEYS if key not in rows[0]]):
-        raise DataError(f"{path}: has no column {missing[0]!r}; remove it and run again to write it anew")
+        raise DataError(f"{path}: has no column {missing[0]!r}; remove it and run again to write it")
     return [
         ScoreRow(
             row["model"],

@@ -15,7 +15,7 @@ from pyproj import Transformer
 from rasterio.windows import Window
 
 from glacierseg.raster.truth import GLACIER, IGNORE
-from glacierseg.report.figures.maps import draw_rim
+from glacierseg.report.figures.maps import draw_outline
 from glacierseg.report.furniture import draw_furniture
 from glacierseg.report.images import grey_of, part_of, read_classes
 from glacierseg.report.save import Picture
@@ -109,7 +109,7 @@ def worst_places(classes: NDArray[np.uint8], count: int = 4) -> tuple[Place, ...
         count: How many to return at most.
 
     Returns:
-        The largest first; empty when nothing is wrong beyond thin rims.
+        The largest first; empty when there are only thin errors along outlines.
     """
     places = []
     for kind in (FP, FN):
@@ -138,7 +138,7 @@ def figure_errors(
         truth: `(H, W)` of 0, 1 and 255.
         pixel_size_m: Width and height of a pixel of these arrays.
         background: `(H, W)` grey image to draw on.
-        test: `(H, W)`, the pixels that are tested; its rim is drawn.
+        test: `(H, W)`, the pixels that are tested; their outline is drawn.
         columns: Largest number of maps in a row.
         north: Direction of north in degrees clockwise from up.
     """
@@ -184,8 +184,8 @@ def figure_zoom(
     figure = Figure(figsize=(6.6, 3.25 * ratio + 0.3), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(image, aspect=aspect, interpolation="nearest")
-    draw_rim(left, truth == 1, INK, 1.5)
-    draw_rim(left, predicted == 1, PREDICTED, 2.0)
+    draw_outline(left, truth == 1, INK, 1.5)
+    draw_outline(left, predicted == 1, PREDICTED, 2.0)
     grey = image[..., :3].astype(np.float32).mean(axis=2)
     _draw_errors(right, error_classes(predicted, truth), np.round(70 + 0.72 * grey).astype(np.uint8), aspect)
     draw_furniture(left, truth.shape, pixel_size_m[0], north)

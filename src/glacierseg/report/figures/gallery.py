@@ -10,7 +10,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import RequestError
 from glacierseg.report import style
-from glacierseg.report.figures.maps import draw_rim
+from glacierseg.report.figures.maps import draw_outline
 from glacierseg.report.furniture import draw_furniture
 from glacierseg.report.images import part_of, read_classes, read_values
 from glacierseg.report.views import RegionView, read_image
@@ -21,14 +21,14 @@ _BOX_SHARES = (5, 25, 50, 75, 95)
 def figure_patches(view: RegionView, *, side_px: int = 128, count: int = 8, seed: int = 100) -> Figure:
     """Draws patches of a region with the true outlines.
 
-    Patches are drawn by chance among those that a glacier and its surroundings share; where there are too
+    Patches are chosen at random among those that a glacier and its surroundings share; where there are too
     few, others fill the gallery.
 
     Args:
         view: The region at screen size.
         side_px: Side of a patch in pixels of the scene.
         count: How many.
-        seed: Of the chance.
+        seed: Seed of the random choice.
 
     Raises:
         RequestError: The region has no truth.
@@ -48,7 +48,7 @@ def figure_patches(view: RegionView, *, side_px: int = 128, count: int = 8, seed
         frame = part_of(window, 512)
         truth = read_classes(view.region.truth_path, frame)
         axes.imshow(read_image(view, frame), aspect=height_m / width_m, interpolation="nearest")
-        draw_rim(axes, truth == 1, style.INK, 1.1)
+        draw_outline(axes, truth == 1, style.INK, 1.1)
         known = truth != 255
         share = f"{(truth[known] == 1).mean():.0%} glacier" if known.any() else "no truth"
         axes.set_title(share, fontsize=8, loc="left")
@@ -70,9 +70,9 @@ def pick_windows(view: RegionView, side_px: int, count: int, seed: int = 100) ->
         view: The region at screen size; it has a truth.
         side_px: Side in pixels of the scene; less where the scene is smaller.
         count: How many at most.
-        seed: Of the chance.
+        seed: Seed of the random choice.
     """
-    assert view.truth is not None  # noqa: S101  (said above)
+    assert view.truth is not None  # noqa: S101  (a condition of the call)
     grid = view.grid
     height, width = min(side_px, grid.height), min(side_px, grid.width)
     scale_y, scale_x = view.frame.shape[0] / grid.height, view.frame.shape[1] / grid.width

@@ -39,10 +39,10 @@ def figure_region(view: RegionView, variant: Variant | None = None, *, image: in
     draw_image(axes, view, image)
     handles = []
     if view.truth is not None:
-        draw_rim(axes, view.truth == 1, style.INK, 1.0)
+        draw_outline(axes, view.truth == 1, style.INK, 1.0)
         handles.append(Line2D([], [], color=style.INK, label="truth"))
     if variant is not None:
-        draw_rim(axes, view.predictions[variant] == 1, style.BLUE, 1.3)
+        draw_outline(axes, view.predictions[variant] == 1, style.BLUE, 1.3)
         handles.append(Line2D([], [], color=style.BLUE, label=style.variant_label(*variant)))
     _finish(figure, axes, view, handles)
     return figure
@@ -79,7 +79,7 @@ def still_picture(view: RegionView, best: Variant | None) -> Picture | None:
 
 
 def draw_polygons(axes: Axes, shapes: NDArray[Any], colour: str, width: float) -> None:
-    """Draws the rims of polygons that `to_screen` has moved."""
+    """Draws the outlines of polygons that `to_screen` has moved."""
     rings = shapely.get_rings(shapely.get_parts(shapes))
     for ring in rings:
         x, y = shapely.get_coordinates(ring).T / UNIT - 0.5
@@ -149,8 +149,8 @@ def _finish(figure: Figure, axes: Axes, view: RegionView, handles: Sequence[Line
         )
 
 
-def draw_rim(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
-    """Draws the rim of a mask with a pale casing."""
+def draw_outline(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
+    """Draws the outline of a mask with a pale casing."""
     # Contours need two rows and two columns.
     if min(mask.shape) > 1 and mask.any() and not mask.all():
         drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width)
@@ -220,7 +220,7 @@ def figure_boundary(view: RegionView, outlines: Path, *, refined: bool = False, 
 
 
 def _window(view: RegionView, shapes: NDArray[Any], side_px: int) -> Window:
-    """Returns a square about that corner of the largest outline which is farthest from the scene's rim."""
+    """Returns a square about that corner of the largest outline which is farthest from the scene's edge."""
     largest = shapes[np.argmax(shapely.area(shapes))]
     points = shapely.get_coordinates(shapely.get_exterior_ring(shapely.get_parts(largest)))
     size = np.array([view.grid.width, view.grid.height])

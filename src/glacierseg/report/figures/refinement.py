@@ -135,7 +135,7 @@ def busiest_box(changed: NDArray[np.bool_], side_px: int) -> tuple[slice, slice]
             - total[height:, :-width]
             + total[:-height, :-width]
         )
-        # Of many equal squares, take the one in their middle, so that what changed does not stick to a rim.
+        # Of many equal squares, take the one in their middle, so that what changed does not lie at its edge.
         best = np.argwhere(inside == inside.max())
         row, column = best[np.abs(best - best.mean(axis=0)).sum(axis=1).argmin()].tolist()
     return slice(row, row + height), slice(column, column + width)
@@ -216,8 +216,8 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
     """Draws the score of every combination: merge distance across, smallest area down.
 
     There is one small map per method and number of passes of smoothing (columns) and size of filled holes
-    (rows), all in one scale of colours. The best combination is framed, and the title tells what the masks
-    had as they came.
+    (rows), all in one scale of colours. The best combination is framed, and the title gives the
+    score before refinement.
 
     Args:
         result: A search.
@@ -323,7 +323,7 @@ def surface_picture(results: RunResults, best: Variant | None) -> Picture | None
     if model is None or len(model.refinement.get("table", ())) < 2:
         return None
     found = model.refinement
-    # Earlier versions wrote fewer columns; what is left of such a run is still worth a report.
+    # Earlier versions wrote fewer columns; the report leaves the figure out.
     if not all({"iou", "f1", "area_error"} <= row.keys() for row in found["table"]):
         return None
     result = TuneResult(
