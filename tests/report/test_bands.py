@@ -21,7 +21,7 @@ def measured(run_dir):
     """A run whose UNet++ has two measures of band importance."""
     (run_dir / FOLDER / "band_importance.csv").write_text(
         "rank,band,importance,spread,measure,standard_error,region_spread,"
-        "drop_rank,drop,drop_spread,drop_standard_error,drop_region_spread\n"
+        "permutation_rank,permutation,permutation_spread,permutation_standard_error,permutation_region_spread\n"
         "1,nir,0.5,0.1,gradient,0.01,,3,0.01,0.1,0.02,\n"
         "2,green,0.3,0.1,gradient,0.01,,1,0.30,0.1,0.02,\n"
         "3,red,0.2,0.1,gradient,0.01,,2,0.20,0.1,0.02,\n"
@@ -33,9 +33,9 @@ def test_a_network_with_several_measures_is_drawn_once(measured):
     results = read_results(measured)
     (picture,) = measure_pictures(results)
     panels = [axes.get_title(loc="left") for axes in picture.figure.axes]
-    assert panels == ["Gradient", "Band dropped"]
+    assert panels == ["Gradient", "Permutation"]
     assert "gradient: nir, green" in picture.alt
-    assert "drop: green, red" in picture.alt
+    assert "permutation: green, red" in picture.alt
     other = importance_picture(results)
     assert [axes.get_title(loc="left") for axes in other.figure.axes] == ["GLAVITU"]
     assert render(results).count("best 2 by gradient") == 1

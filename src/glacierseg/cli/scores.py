@@ -178,7 +178,7 @@ def bands(
     if agreement := agreement_message(found, top):
         _log.info(agreement)
     if plot is not None:
-        from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415
+        from glacierseg.report.figures.bands import figure_importance_measures  # noqa: PLC0415
         from glacierseg.report.save import save_figure  # noqa: PLC0415
 
         save_figure(figure_importance_measures(found, top), plot)

@@ -168,7 +168,7 @@ def _batches(
 
 
 def _draw(measures: Measures, top: int, network: str, folder: ModelFolder) -> None:
-    from glacierseg.report.importance import figure_importance_measures  # noqa: PLC0415  (brings matplotlib)
+    from glacierseg.report.figures.bands import figure_importance_measures  # noqa: PLC0415  (brings matplotlib)
     from glacierseg.report.save import save_figure  # noqa: PLC0415
 
     figure = figure_importance_measures(measures, top, network)

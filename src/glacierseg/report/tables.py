@@ -94,7 +94,7 @@ def importance_table(models: Iterable[ModelResult]) -> ExtraTable | None:
                 rows.append(found)
     hint = (
         "Rank of each band by every measure, with its bounds. The first measure selects the bands; the "
-        "others are a check. Bands without measurable importance share the last ranks."
+        "other is a check. Bands without measurable importance share the last ranks."
     )
     return _table("importance", "Ranks by measure", hint, rows) if rows else None
 
