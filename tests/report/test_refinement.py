@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from glacierseg.raster.truth import read_mask
-from glacierseg.refine.files import finite, tune_record
+from glacierseg.raster.write import write_json
+from glacierseg.refine.files import tune_record
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import tune_refinement
 from glacierseg.report.figures.refinement import (
@@ -78,8 +79,8 @@ def tuned(run_dir):
     mask = read_mask(run_dir / FOLDER / "khumbu_mask.tif")
     truth = read_mask(run_dir / "regions/khumbu_truth.tif")
     found = tune_refinement(mask, truth, (30, 30), merge_distances_m=(0, 30), min_areas_km2=(0, 0.03))
-    record = tune_record(found) | {"tuned_on": ["khumbu"], "table": [finite(row) for row in found.table]}
-    (run_dir / FOLDER / "refinement.json").write_text(json.dumps(record))
+    record = tune_record(found) | {"tuned_on": ["khumbu"], "table": found.table}
+    write_json(run_dir / FOLDER / "refinement.json", record)
     return run_dir
 
 
