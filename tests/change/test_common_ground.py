@@ -23,7 +23,7 @@ from glacierseg.cli import app
 from glacierseg.errors import TruthError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
-from glacierseg.vectors.table import polygons_only
+from glacierseg.vectors.layers import polygons_only
 from glacierseg.vectors.trace import trace_polygons
 from tests.helpers import utm_grid, write_mask
 

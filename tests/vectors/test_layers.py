@@ -6,8 +6,7 @@ import pytest
 import shapely
 
 from glacierseg.errors import RequestError
-from glacierseg.vectors.layers import SHAPEFILE_NAMES, write_layers
-from glacierseg.vectors.styles import STYLES, qml
+from glacierseg.vectors.layers import SHAPEFILE_NAMES, STYLES, qml, write_layers
 
 
 def table(**columns):

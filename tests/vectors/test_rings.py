@@ -2,7 +2,7 @@ import numpy as np
 import shapely
 from hypothesis import given, settings
 
-from glacierseg.vectors.rings import Rings
+from glacierseg.vectors.smoothing import Rings
 from glacierseg.vectors.trace import trace_polygons
 from tests.vectors.masks import masks
 

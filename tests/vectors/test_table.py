@@ -3,7 +3,7 @@ import pytest
 import shapely
 from pyproj import CRS, Geod
 
-from glacierseg.vectors.table import outline_table
+from glacierseg.vectors.layers import outline_table
 
 
 def test_areas_are_those_of_the_ellipsoid_without_holes():

@@ -23,7 +23,7 @@ from pyproj import CRS
 from glacierseg.change.measure import SLIVER_M2
 from glacierseg.change.sources import Side
 from glacierseg.errors import TruthError
-from glacierseg.vectors.table import areas_km2, polygons_only
+from glacierseg.vectors.layers import areas_km2, polygons_only
 
 # Outlines of one glacier share at least so much of the smaller one; neighbours that were digitised a little
 # differently share less.

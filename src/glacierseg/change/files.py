@@ -23,8 +23,7 @@ from glacierseg.inventory.unseen import observed_shares
 from glacierseg.raster.outputs import require_output
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import atomic_path, finite_only, write_json
-from glacierseg.vectors.layers import add_layer
-from glacierseg.vectors.table import areas_km2
+from glacierseg.vectors.layers import add_layer, areas_km2
 
 # A mask whose glaciers are mostly this small, and this many, was not refined.
 _SPECKLE_PX = 4

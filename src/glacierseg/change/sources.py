@@ -21,7 +21,7 @@ from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.warp import metric_grid
-from glacierseg.vectors.table import areas_km2
+from glacierseg.vectors.layers import areas_km2
 from glacierseg.vectors.trace import to_crs, trace_polygons
 
 # Between places so far apart, straight lines in one projection are straight in another to within a pixel.

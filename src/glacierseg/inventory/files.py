@@ -35,9 +35,7 @@ from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
-from glacierseg.vectors.layers import add_layer
-from glacierseg.vectors.styles import style_geopackage
-from glacierseg.vectors.table import outline_table
+from glacierseg.vectors.layers import add_layer, outline_table, style_geopackage
 
 _TABLES = ("glaciers", "hypsometry", "links")
 DIVIDES = ("auto", "terrain", "existing", "none")

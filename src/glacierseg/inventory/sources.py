@@ -19,8 +19,8 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, read_mask
+from glacierseg.vectors.layers import polygons_only
 from glacierseg.vectors.smoothing import smooth_outlines
-from glacierseg.vectors.table import polygons_only
 from glacierseg.vectors.trace import to_crs, trace_polygons
 
 LAYERS = ("glaciers", "refined_smooth", "smooth", "refined", "raw")

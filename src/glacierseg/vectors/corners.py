@@ -11,6 +11,14 @@ and along each row from left to right:
   piece of border on its left, the second begins the one on its right. Each belongs to one of the pixels.
 - Every run of glacier pixels that is new in a row notes the two corners its sides hang from, so that
   the rings of one glacier, its exterior and its holes, are known to belong together.
+
+Corners are the columns of an array `(3, room)`: x, y, and the number of the corner that each is joined with
+up or down. `pairs` are `(room, 2)` corners of one glacier. Of both, the first ones are in use.
+
+`rasterio.features.shapes` with 4-connectivity gives the same polygons to the byte. Of 10 954 x 10 954 pixels
+(120 million, 106 067 outlines) it takes 6.8 s of processor time and 580 MB, this 0.6 s and 150 MB. A run of
+seven models on five basins (190 million pixels) traces 21 times: 225 s against 19 s. The memory is why this
+stays: theirs grows with the pixels, 5 bytes each, ours with the corners.
 """
 
 import numpy as np
@@ -25,15 +33,11 @@ Ints = NDArray[np.int32]
 def sweep(  # noqa: C901  (one loop; taking it apart would cost its speed)
     words: NDArray[np.uint64],
     above: NDArray[np.uint64],
-    first_row: int,
     top: int,
-    xs: Ints,
-    ys: Ints,
-    partners: Ints,
-    used: int,
+    corners: Ints,
     pairs: Ints,
-    used_pairs: int,
     pending: Ints,
+    done: tuple[int, int, int],
 ) -> tuple[int, int, int]:
     """Adds the corners of rows of pixels until they are done or the arrays might become too small.
 
@@ -41,27 +45,24 @@ def sweep(  # noqa: C901  (one loop; taking it apart would cost its speed)
         words: `(rows, W / 8 words)` pixels 0 or 1 as bytes, eight to a word, the lowest byte the leftmost;
             at least one pixel of 0 ends each row.
         above: The row above the first of these; overwritten with the last one that was done.
-        first_row: Where to begin in `words`.
         top: Row of the mask that is the first of `words`.
-        xs: Columns of corners, filled from `used`.
-        ys: Rows of corners.
-        partners: Number of the corner that a corner is joined with up or down.
-        used: Corners that are there.
-        pairs: `(K, 2)` corners of one glacier.
-        used_pairs: Pairs that are there.
+        corners: Filled from the first that is not in use.
+        pairs: The same.
         pending: By column the corner from which a border goes down.
+        done: Rows that are done, and the numbers of corners and pairs in use.
 
     Returns:
-        The next row to do, and the numbers of corners and pairs.
+        The same afterwards.
     """
+    first_row, used, used_pairs = done
+    xs, ys, partners = corners[0], corners[1], corners[2]
     rows, count = words.shape
     byte, eight, last = np.uint64(0xFF), np.uint64(8), np.uint64(56)
     for row in range(first_row, rows):
         if used + 16 * count > xs.size or used_pairs + 4 * count > pairs.shape[0]:
             return row, used, used_pairs
         y = top + row
-        before_up = np.uint64(0)
-        before_down = np.uint64(0)
+        before_up = before_down = np.uint64(0)
         run_corner, run_is_new = np.int32(0), False
         for word in range(count):
             up, down = above[word], words[row, word]
@@ -70,14 +71,14 @@ def sweep(  # noqa: C901  (one loop; taking it apart would cost its speed)
             before_up, before_down = up >> last, down >> last
             level = up ^ down
             above[word] = down
-            corners = (turns_up ^ turns_down) | (turns_up & turns_down & level)
-            if (corners | turns_down) == 0:
+            turns = (turns_up ^ turns_down) | (turns_up & turns_down & level)
+            if (turns | turns_down) == 0:
                 continue
             x = 8 * word
-            while corners | turns_down:
+            while turns | turns_down:
                 goes_down = (turns_down & byte) != 0
                 is_new = False
-                if corners & byte:
+                if turns & byte:
                     xs[used], ys[used] = x, y
                     is_new = goes_down
                     if not goes_down:
@@ -101,7 +102,7 @@ def sweep(  # noqa: C901  (one loop; taking it apart would cost its speed)
                     elif run_is_new or is_new:
                         pairs[used_pairs, 0], pairs[used_pairs, 1] = run_corner, pending[x]
                         used_pairs += 1
-                corners >>= eight
+                turns >>= eight
                 turns_down >>= eight
                 turns_up >>= eight
                 down >>= eight
@@ -110,8 +111,9 @@ def sweep(  # noqa: C901  (one loop; taking it apart would cost its speed)
 
 
 @compiled
-def close_runs(row: NDArray[np.uint8], pending: Ints, partners: Ints, is_open: NDArray[np.bool_]) -> None:
+def close_runs(row: NDArray[np.uint8], pending: Ints, corners: Ints, is_open: NDArray[np.bool_]) -> None:
     """Closes, for the time being, the runs of the last row, and marks the corners that this joins."""
+    partners = corners[2]
     left, previous = np.int32(0), np.uint8(0)
     for x in range(row.size):
         if row[x] != previous:
@@ -134,14 +136,21 @@ def _root(parents: Ints, ring: int) -> int:
 
 @compiled
 def label_glaciers(
-    partners: Ints, used: int, pairs: Ints, used_pairs: int, is_open: NDArray[np.bool_]
+    corners: Ints, pairs: Ints, used_pairs: int, is_open: NDArray[np.bool_]
 ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Says which ring every corner lies on, which glacier every ring belongs to, and which are open.
+
+    Args:
+        corners: Those in use are as many as `is_open`.
+        pairs: Of one glacier.
+        used_pairs: Pairs in use.
+        is_open: Whether a corner was joined only for the time being.
 
     Returns:
         `(used,)` rings, `(rings,)` glaciers, each named by one of its rings, and `(rings,)` whether the
         glacier of that ring reaches beyond the last row.
     """
+    partners, used = corners[2], is_open.size
     rings = np.full(used, -1, np.int32)
     number = 0
     for start in range(used):
@@ -173,8 +182,9 @@ def label_glaciers(
 
 
 @compiled
-def _cut_rings(xs: Ints, ys: Ints, partners: Ints, rings: Ints, open_rings: NDArray[np.bool_]) -> int:
+def _cut_rings(corners: Ints, rings: Ints, open_rings: NDArray[np.bool_]) -> int:
     """Joins two corners at one point of one ring the other way; returns how many corners are whole."""
+    xs, ys, partners = corners[0], corners[1], corners[2]
     whole = 0
     for corner in range(rings.size):
         if open_rings[rings[corner]]:
@@ -192,7 +202,7 @@ def _cut_rings(xs: Ints, ys: Ints, partners: Ints, rings: Ints, open_rings: NDAr
 
 @compiled
 def take_rings(
-    xs: Ints, ys: Ints, partners: Ints, rings: Ints, parents: Ints, open_rings: NDArray[np.bool_]
+    corners: Ints, rings: Ints, parents: Ints, open_rings: NDArray[np.bool_]
 ) -> tuple[Ints, NDArray[np.int64], Ints, NDArray[np.int64]]:
     """Takes out the rings of glaciers that are whole; a ring that meets itself at a corner becomes two.
 
@@ -205,7 +215,8 @@ def take_rings(
         Seen with rows going down, exteriors go counterclockwise and holes clockwise.
     """
     used = rings.size
-    whole = _cut_rings(xs, ys, partners, rings, open_rings)
+    xs, ys, partners = corners[0], corners[1], corners[2]
+    whole = _cut_rings(corners, rings, open_rings)
     points = np.empty((whole, 2), np.int32)
     starts = np.zeros(whole // 4 + 2, np.int64)
     glaciers = np.empty(whole // 4 + 1, np.int32)
@@ -251,16 +262,10 @@ def take_rings(
 
 @compiled
 def keep_open(
-    xs: Ints,
-    ys: Ints,
-    partners: Ints,
-    rings: Ints,
-    open_rings: NDArray[np.bool_],
-    pairs: Ints,
-    used_pairs: int,
-    pending: Ints,
+    corners: Ints, rings: Ints, open_rings: NDArray[np.bool_], pairs: Ints, used_pairs: int, pending: Ints
 ) -> tuple[int, int]:
     """Moves the corners of open glaciers to the front of the arrays, in place; returns their numbers."""
+    xs, ys, partners = corners[0], corners[1], corners[2]
     used = rings.size
     moved = np.full(used, -1, np.int32)
     kept = 0

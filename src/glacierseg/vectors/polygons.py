@@ -19,9 +19,8 @@ from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import mask_strips
 from glacierseg.vectors.contour import contour_strips
-from glacierseg.vectors.layers import refuse_unknown_format, write_layers
+from glacierseg.vectors.layers import outline_table, refuse_unknown_format, write_layers
 from glacierseg.vectors.smoothing import smooth_outlines
-from glacierseg.vectors.table import outline_table
 from glacierseg.vectors.trace import PixelOutlines, to_crs, trace_strips
 
 LAYERS = ("raw", "smooth", "refined", "refined_smooth", "contour")
@@ -69,7 +68,7 @@ def vectorize_mask(
     Returns:
         The first layer, which is `raw` unless others are asked for: `glacier_id`, numbered from the largest
         outline down, `area_km2`, `cenlon`, `cenlat` and `geometry`, see
-        `glacierseg.vectors.table.outline_table`.
+        `glacierseg.vectors.layers.outline_table`.
 
     Raises:
         RasterError: A raster cannot be read or has no CRS.

@@ -114,7 +114,7 @@ class _Tracer:
         self._width, self._top = width, 0
         self._used = self._used_pairs = 0
         room = max(_LEAST_ROOM, 4 * self._bytes)
-        self._xs, self._ys, self._partners = (np.empty(room, np.int32) for _ in range(3))
+        self._corners = np.empty((3, room), np.int32)
         self._pairs = np.empty((room // 2, 2), np.int32)
         self._pending = np.full(self._bytes, -1, np.int32)
         self._above = np.zeros(self._bytes // 8, np.uint64)
@@ -123,46 +123,35 @@ class _Tracer:
         """Adds rows below those that are there; returns what is whole now."""
         pixels = np.zeros((len(strip), self._bytes), np.uint8)
         np.equal(strip, GLACIER, out=pixels[:, : self._width].view(np.bool_))
-        words, row = pixels.view(np.uint64), 0
+        words, done = pixels.view(np.uint64), (0, self._used, self._used_pairs)
         while True:
-            row, self._used, self._used_pairs = corners.sweep(
-                words, self._above, row, self._top, self._xs, self._ys, self._partners, self._used,
-                self._pairs, self._used_pairs, self._pending,
-            )  # fmt: skip
+            done = corners.sweep(
+                words, self._above, self._top, self._corners, self._pairs, self._pending, done
+            )
+            row, self._used, self._used_pairs = done
             if row == len(strip):
                 break
-            self._grow()
+            self._corners = _doubled(self._corners, axis=1)
+            self._pairs = _doubled(self._pairs, axis=0)
         self._top += len(strip)
         return self._take()
 
-    def _grow(self) -> None:
-        size = 2 * len(self._xs)
-        for name in ("_xs", "_ys", "_partners"):
-            grown = np.empty(size, np.int32)
-            grown[: self._used] = getattr(self, name)[: self._used]
-            setattr(self, name, grown)
-        pairs = np.empty((size // 2, 2), np.int32)
-        pairs[: self._used_pairs] = self._pairs[: self._used_pairs]
-        self._pairs = pairs
-
     def _take(self) -> _Rings:
         is_open = np.zeros(self._used, np.bool_)
-        corners.close_runs(self._above.view(np.uint8), self._pending, self._partners, is_open)
+        corners.close_runs(self._above.view(np.uint8), self._pending, self._corners, is_open)
         rings, parents, open_rings = corners.label_glaciers(
-            self._partners, self._used, self._pairs, self._used_pairs, is_open
+            self._corners, self._pairs, self._used_pairs, is_open
         )
-        whole = _Rings(*corners.take_rings(self._xs, self._ys, self._partners, rings, parents, open_rings))
+        whole = _Rings(*corners.take_rings(self._corners, rings, parents, open_rings))
         self._used, self._used_pairs = corners.keep_open(
-            self._xs,
-            self._ys,
-            self._partners,
-            rings,
-            open_rings,
-            self._pairs,
-            self._used_pairs,
-            self._pending,
+            self._corners, rings, open_rings, self._pairs, self._used_pairs, self._pending
         )
         return whole
+
+
+def _doubled(values: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
+    """Returns room for twice as many, the first ones copied."""
+    return np.concatenate([values, np.empty_like(values)], axis=axis)
 
 
 def _in_order(found: list[_Rings]) -> PixelOutlines:
