@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import typer
 from pydantic.fields import FieldInfo
 
+from glacierseg.raster.outputs import keeping
 from glacierseg.settings.base import Cli, Settings
 
 R = TypeVar("R")
@@ -57,7 +58,9 @@ def with_settings(function: Callable[..., R]) -> Callable[..., R]:
         for name, (owner, field) in fields.items():
             if (value := values.pop(name)) is not None:
                 chosen[owner][name] = _as_field(value, field)
-        return function(**values, **{owner: kind(**chosen[owner]) for owner, kind in kinds.items()})
+        # The file is read here, so the stage does not know it as an input that no result may replace.
+        with keeping(file):
+            return function(**values, **{owner: kind(**chosen[owner]) for owner, kind in kinds.items()})
 
     parameters = [*plain, *options]
     command.__signature__ = known.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -83,7 +86,7 @@ def _option(name: str, field: FieldInfo) -> Parameter:
     if get_origin(kind) is tuple:
         declared = str if _is_words(kind) else list[_element(kind)]  # type: ignore[misc]
     option = typer.Option(
-        flag, help=_help(field), show_default=False, rich_help_panel=cli.panel, metavar=None
+        flag, help=_help(field), show_default=False, rich_help_panel=cli.panel, metavar=cli.metavar
     )
     return Parameter(
         name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[declared | None, option]

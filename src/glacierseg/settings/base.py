@@ -21,11 +21,13 @@ class Cli:
     Attributes:
         name: Its name there, such as `--buffer-m` for a field `buffers_m` that is given several times.
         panel: The heading that it stands under in the help text.
+        metavar: What stands for its value in the help text, where its sentence lists the choices.
         rare: It has no option of its own; `--config FILE` sets it.
     """
 
     name: str | None = None
     panel: str | None = None
+    metavar: str | None = None
     rare: bool = False
 
 
