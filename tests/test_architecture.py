@@ -74,32 +74,31 @@ def test_every_public_name_is_there() -> None:
 
 HEAVY = {
     "contourpy", "cv2", "dask", "distributed", "geopandas", "jinja2", "matplotlib", "numba", "onnx",
-    "onnxruntime", "openvino", "pandas", "PIL", "pooch", "pydantic", "pyogrio", "pyproj", "pytorch_lightning",
+    "onnxruntime", "openvino", "pandas", "PIL", "pooch", "pyogrio", "pyproj", "pytorch_lightning",
     "rasterio", "shapely", "torch",
 }  # fmt: skip
 RASTER = {"rasterio", "pyproj"}
 TABLES = {"geopandas", "pandas", "pyogrio", "shapely"}
-# What each command may import of them, each a matter of seconds or hundreds of megabytes.
+# What each command may import of them, each a matter of seconds or hundreds of megabytes. pydantic is none
+# of them: options of commands are made of settings, which takes it a tenth of a second.
 MAY_IMPORT = {
-    "template": {"pydantic"},
-    "models": RASTER | {"pydantic"},
-    "info": RASTER | {"pydantic", "torch"},
+    "template": set(),
+    "models": RASTER,
+    "info": RASTER | {"torch"},
     "check scene.tif --mask mask.tif": RASTER,
     "prepare align mask.tif --like scene.tif --out out.tif": RASTER,
     "prepare normalize scene.tif --ranges ranges.json --out out.tif": RASTER,
     "prepare select scene.tif --bands b1 --out out.tif": RASTER,
     "prepare stack scene.tif --out out.tif": RASTER,
-    "predict model scene.tif --out maps": RASTER | {"pydantic", "torch"},
+    "predict model scene.tif --out maps": RASTER | {"torch"},
     "refine mask.tif --out out.tif": RASTER | {"numba"},
     "tune mask.tif --truth mask.tif --iterations 0 --out out.json": RASTER | {"numba"},
     "vectorize mask.tif --out out.gpkg": RASTER | TABLES | {"contourpy", "numba"},
     "prepare rasterize out.gpkg --like scene.tif --out out.tif": RASTER | TABLES,
     "inventory mask.tif --out inventory.gpkg": RASTER | TABLES | {"contourpy", "cv2", "numba"},
-    "evaluate mask.tif mask.tif --bootstrap 0 --out out.json": RASTER
-    | {"cv2", "numba", "pydantic", "shapely"},
-    "compare mask.tif mask.tif --truth mask.tif --out out.json": RASTER
-    | {"cv2", "numba", "pydantic", "shapely"},
-    "bands model scene.tif --truth mask.tif --out out.csv": RASTER | {"pydantic", "torch"},
+    "evaluate mask.tif mask.tif --bootstrap 0 --out out.json": RASTER | {"cv2", "numba", "shapely"},
+    "compare mask.tif mask.tif --truth mask.tif --out out.json": RASTER | {"cv2", "numba", "shapely"},
+    "bands model scene.tif --truth mask.tif --out out.csv": RASTER | {"torch"},
 }
 
 

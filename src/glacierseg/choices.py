@@ -37,6 +37,11 @@ Objective = Literal["iou", "f1", "area"]
 Preset = Literal["regional", "rgi"]
 """Smallest glacier of an inventory."""
 
+OutlineLayer = Literal["raw", "smooth", "refined", "refined_smooth", "contour"]
+OUTLINE_LAYERS: tuple[OutlineLayer, ...] = get_args(OutlineLayer)
+Divides = Literal["auto", "terrain", "existing", "none"]
+"""Where divides between glaciers are from."""
+
 
 def require_choice(kind: str, name: str, known: Collection[str]) -> None:
     """Checks a name that types cannot: one from a file or a notebook.

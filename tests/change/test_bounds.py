@@ -9,11 +9,12 @@ from pyproj import CRS
 from scipy import stats
 
 from glacierseg.change.bounds import bound_change, bound_changes, read_dated
-from glacierseg.change.files import Probabilities, change_between_files, write_change
+from glacierseg.change.files import change_between_files, write_change
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaSums
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, store_calibration
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
 from glacierseg.training.checkpoint import ModelCard
 from tests.helpers import utm_grid, write_mask
 
@@ -91,7 +92,7 @@ def test_areas_of_each_glacier_by_hand(tmp_path, dates):
     folder = model(tmp_path / "model")
     before = write_probability(tmp_path / "p0.tif", values[0])
     after = write_probability(tmp_path / "p1.tif", values[1], coarse=True)
-    found = change_between_files(old, new, probabilities=Probabilities(before, after, folder, folder))
+    found = change_between_files(old, new, old_probability=before, new_probability=after, old_model=folder)
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
     rounded = np.stack([values[0].astype(np.float32), np.rint(values[1] * 254) / 254])
     chance = 1 / (1 + np.exp(-(np.log(rounded / (1 - rounded)) / 1.5 - 0.2)))
@@ -145,9 +146,11 @@ def test_what_has_no_bounds_is_refused(tmp_path, dates):
     several = write_probability(tmp_path / "several.tif", values[1], tags={"spread_of": "3 networks"})
 
     def ask(before, after, first=folder, confidence=0.9):
-        return change_between_files(
-            old, new, probabilities=Probabilities(before, after, first, folder, confidence)
+        settings = ChangeSettings(confidence=confidence)
+        inputs = ChangeInputs(
+            old_probability=before, new_probability=after, old_model=first, new_model=folder
         )
+        return change_between_files(old, new, settings=settings, inputs=inputs)
 
     with pytest.raises(GridMismatchError, match=r"small\.tif: lies on another grid than .*p\.tif"):
         ask(path, small)
@@ -157,7 +160,7 @@ def test_what_has_no_bounds_is_refused(tmp_path, dates):
         ask(path, path, turned)
     with pytest.raises(RequestError, match=r"several\.tif: .* network alone"):
         ask(several, path)
-    with pytest.raises(RequestError, match="confidence of 90"):
+    with pytest.raises(RequestError, match="confidence must be less than 1"):
         ask(path, path, confidence=90)
     lost = model(tmp_path / "lost", LogitScale(20.0, 0.0, at_bound=True))
     with pytest.raises(RequestError, match="ended at a bound"):

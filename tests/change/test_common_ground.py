@@ -56,11 +56,10 @@ def test_a_region_and_a_valley_are_compared_where_both_have_glaciers(tmp_path, s
     assert found.left_out.old.not_covered == 19
     assert found.left_out.old.not_covered_km2 == pytest.approx(19, rel=0.01)
     assert "19 of 20 glaciers" in found.notes[0]
-    back = change_between_files(valley, region)
+    back = change_between_files(valley, region, tmp_path / "out.gpkg")
     assert back.change.total.change_percent == pytest.approx(100 / 0.95 - 100, abs=0.01)
     assert back.left_out.new.not_covered == 19
-    path = write_change(back, tmp_path / "out.gpkg")
-    layer = gpd.read_file(path, layer="left_out")
+    layer = gpd.read_file(tmp_path / "out.gpkg", layer="left_out")
     assert set(layer["date"]) == {"new"}
     assert set(layer["why"]) == {"not covered"}
     assert layer["area_km2"].sum() == pytest.approx(19, rel=0.01)

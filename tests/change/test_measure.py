@@ -13,10 +13,11 @@ from scipy import ndimage
 
 from glacierseg.change import measure as change
 from glacierseg.change.files import change_between_files, write_change
-from glacierseg.change.measure import measure_change, years_between
-from glacierseg.change.terminus import _lowest, run_down, shift_along_line, shift_of_lowest_part
+from glacierseg.change.measure import measure_change
+from glacierseg.change.termini import _lowest, run_down, shift_along_line, shift_of_lowest_part
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.grid import Grid
+from glacierseg.settings.outlines import ChangeSettings
 from glacierseg.vectors.trace import trace_polygons
 from tests.helpers import utm_grid, write_mask, write_scene
 
@@ -91,17 +92,18 @@ def test_parts_of_a_mask_that_touch_at_a_corner_are_one_glacier(tmp_path):
 
 
 def test_rates_follow_from_dates():
-    assert years_between("2000-10-30", "2010-10-30") == pytest.approx(10, abs=0.01)
-    assert years_between("2000", "2001") == pytest.approx(1, abs=0.01)
+    years = ChangeSettings(old_date="2000-10-30", new_date="2010-10-30").years
+    assert years == pytest.approx(10, abs=0.01)
+    assert ChangeSettings(old_date="2000", new_date="2001").years == pytest.approx(1, abs=0.01)
     shape = [shapely.box(0, 0, 1000, 1000)]
     smaller = [shapely.box(0, 0, 1000, 900)]
     row = measure_change(shape, smaller, ["a"], old_error_m=5, new_error_m=5, years=5).glaciers[0].to_dict()
     assert row["km2_per_year"] == pytest.approx(-0.02)
     assert row["percent_per_year"] == pytest.approx(-2)
-    with pytest.raises(RequestError, match=r"'30\.10\.2000' is no date"):
-        years_between("30.10.2000", "2010")
-    with pytest.raises(RequestError, match="not after"):
-        years_between("2010", "2000")
+    with pytest.raises(RequestError, match=r"'30\.10\.2000' is not a date"):
+        ChangeSettings(old_date="30.10.2000", new_date="2010")
+    with pytest.raises(RequestError, match="must be after the old one"):
+        ChangeSettings(old_date="2010", new_date="2000")
 
 
 def test_old_outlines_that_overlap_are_counted_once():

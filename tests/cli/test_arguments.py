@@ -319,8 +319,8 @@ def test_what_a_message_asks_for_instead_is_enough(
 @pytest.mark.parametrize(
     ("typed", "hint", "more"),
     [
-        ("inventory outlines.gpkg --out i.gpkg", "give --buffer-m for", "--buffer-m 10"),
-        ("inventory known.gpkg --dem dem.tif --out i.gpkg", "say --divides terrain", "--divides terrain"),
+        ("inventory outlines.gpkg --out i.gpkg", "give --buffer-m", "--buffer-m 10"),
+        ("inventory known.gpkg --dem dem.tif --out i.gpkg", "give --divides terrain", "--divides terrain"),
         ("refine mask.tif --dem dem.tif --out r.tif", "for --max-hole-slope-deg", "--max-hole-slope-deg 30"),
         ("vectorize mask.tif --probability probability.tif --out v.gpkg", "--contour adds", "--contour"),
         (f"{STACK} zeros.tif --recipe blue,nir", "stack again with --nodata 0", "--nodata 0"),

@@ -89,7 +89,7 @@ def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
     record = json.loads((tmp_path / "change.json").read_text())
     assert record["total"]["years"] == pytest.approx(20, abs=0.01)
     assert (tmp_path / "change.gpkg").exists()
-    assert "off by 5 m" in capsys.readouterr().out
+    assert "5 m (old)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

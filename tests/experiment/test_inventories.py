@@ -1,5 +1,6 @@
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 
 from glacierseg.experiment.postprocess import write_inventories
@@ -24,12 +25,13 @@ def studied(tmp_path):
     write_raster(folder.probability("high"), mask.astype(np.float32), grid, bands=["p"], nodata=None)
     common = {"scene": "scene.tif", "truth": "truth.gpkg", "truth_layer": "raw", "roles": "train"}
 
-    def write(**outputs):
+    def write(settings=None, **outputs):
         data = {
             "name": "x",
             "regions": [{"name": "high", "dem": "dem.tif", **common}, {"name": "plain", **common}],
             "models": [{"name": "m_landsnet"}],
             "outputs": outputs,
+            "inventory": settings or {},
         }
         if "inventory" not in outputs:
             data["bands"] = {"recipe": "terrain"}
@@ -51,6 +53,15 @@ def test_regions_with_elevation_get_an_inventory(studied):
     written = folder.inventory("high").stat().st_mtime_ns
     studied(inventory=True)
     assert folder.inventory("high").stat().st_mtime_ns == written
+
+
+def test_settings_of_the_run_count(studied):
+    folder = studied({"divides": "existing", "prefix": "x", "buffer_m": 3}, inventory=True)
+    high = gpd.read_file(folder.inventory("high"), layer="glaciers")
+    assert high["divides"].tolist() == ["none"]
+    assert high["inv_id"].str.startswith("x-G").all()
+    facts = pyogrio.read_info(folder.inventory("high"), layer="glaciers")["layer_metadata"]
+    assert facts["uncertainty_buffer_m"] == "3"
 
 
 def test_without_inventories_elevation_still_serves_the_scores(studied):

@@ -3,12 +3,12 @@ import pytest
 
 from glacierseg.errors import RequestError
 from glacierseg.inventory.basins import (
-    BasinRules,
     label_basins,
     merge_parallel,
     merge_slivers,
     separate,
 )
+from glacierseg.settings.outlines import InventorySettings
 from tests.inventory.ground import two_valleys
 
 SIZE = (30.0, 30.0)
@@ -16,7 +16,7 @@ SIZE = (30.0, 30.0)
 
 def test_a_ridge_divides():
     elevation, mask, ridge = two_valleys()
-    labels = label_basins(mask > 0, elevation, SIZE, BasinRules())
+    labels = label_basins(mask > 0, elevation, SIZE, InventorySettings())
     assert ((labels > 0) == (mask > 0)).all()
     assert labels.max() == 2
     inside = mask[:, 40] > 0
@@ -29,11 +29,11 @@ def test_a_ridge_divides():
 def test_a_small_void_is_bridged_and_ice_beyond_the_model_stays_in_one_piece():
     elevation, mask, ridge = two_valleys()
     elevation[40:50, 30:40] = np.nan
-    assert label_basins(mask > 0, elevation, SIZE, BasinRules()).max() == 2
+    assert label_basins(mask > 0, elevation, SIZE, InventorySettings()).max() == 2
     elevation[: ridge + 10] = np.nan
-    labels = label_basins(mask > 0, elevation, SIZE, BasinRules())
+    labels = label_basins(mask > 0, elevation, SIZE, InventorySettings())
     assert len(np.unique(labels[: ridge + 3][mask[: ridge + 3] > 0])) == 1
-    assert not label_basins(mask > 0, np.full_like(elevation, np.nan), SIZE, BasinRules()).any()
+    assert not label_basins(mask > 0, np.full_like(elevation, np.nan), SIZE, InventorySettings()).any()
 
 
 def test_a_bulging_tongue_is_one_glacier():
@@ -43,7 +43,7 @@ def test_a_bulging_tongue_is_one_glacier():
     bulge = np.where(across < 12, -0.1 * across**2, -0.1 * 144 + 25 * (across - 12))
     elevation = 5000 - 8 * row + bulge
     mask = (across < 12) & (row > 20) & (row < 120)
-    assert label_basins(mask, elevation, SIZE, BasinRules()).max() == 1
+    assert label_basins(mask, elevation, SIZE, InventorySettings()).max() == 1
 
 
 def test_a_plane_and_a_dome_have_no_divides_and_a_sloping_ridge_has_one():
@@ -55,9 +55,9 @@ def test_a_plane_and_a_dome_have_no_divides_and_a_sloping_ridge_has_one():
         (away_m < 2000, 1600 - away_m**2 / 20_000, 1),
         (slab, 3000 - 6 * row - 4 * abs(column - 79.5), 2),
     ):
-        assert label_basins(ice, elevation, SIZE, BasinRules()).max() == labels
+        assert label_basins(ice, elevation, SIZE, InventorySettings()).max() == labels
     # Without the rule there are as many basins as outlets that lie apart.
-    assert label_basins(slab, 3000 - 6 * row, SIZE, BasinRules(part_deg=0)).max() > 4
+    assert label_basins(slab, 3000 - 6 * row, SIZE, InventorySettings(min_parting_deg=0)).max() > 4
 
 
 def test_only_what_flows_side_by_side_is_joined():
@@ -65,18 +65,18 @@ def test_only_what_flows_side_by_side_is_joined():
     labels = np.repeat([1, 2, 3], 20)[None] * np.ones((40, 1), np.int32)
     across = np.arange(60.0)
     elevation = 3000 - 5 * np.abs(across - 19.5) - 2 * np.arange(40.0)[:, None]
-    merged = merge_parallel(labels.astype(np.int32), elevation, SIZE, BasinRules())
+    merged = merge_parallel(labels.astype(np.int32), elevation, SIZE, InventorySettings())
     assert merged.max() == 2
     assert merged[0, 0] != merged[0, 30] == merged[0, 50]
     unknown = np.full_like(elevation, np.nan)
-    assert (merge_parallel(labels.astype(np.int32), unknown, SIZE, BasinRules()) == labels).all()
+    assert (merge_parallel(labels.astype(np.int32), unknown, SIZE, InventorySettings()) == labels).all()
 
 
 def test_slivers_go_to_the_neighbour_with_the_longest_common_divide():
     labels = np.zeros((40, 40), np.int32)
     labels[:, :20], labels[:, 20:] = 1, 2
     labels[10:14, 18:24] = 3  # 2 of 6 columns lie among the first
-    merged = merge_slivers(labels, SIZE, BasinRules(sliver_km2=0.1, thin_km2=0))
+    merged = merge_slivers(labels, SIZE, InventorySettings(sliver_km2=0.1, thin_km2=0))
     assert merged.max() == 2
     assert merged[11, 18] == merged[11, 30]
 
@@ -84,13 +84,13 @@ def test_slivers_go_to_the_neighbour_with_the_longest_common_divide():
 def test_thin_basins_are_slivers_below_a_larger_area():
     labels = np.ones((200, 40), np.int32)
     labels[:, :3] = 2  # 0.54 km2, three pixels wide
-    assert merge_slivers(labels, SIZE, BasinRules(thin_km2=0.5)).max() == 2
-    assert merge_slivers(labels, SIZE, BasinRules(thin_km2=0.6)).max() == 1
+    assert merge_slivers(labels, SIZE, InventorySettings(thin_km2=0.5)).max() == 2
+    assert merge_slivers(labels, SIZE, InventorySettings(thin_km2=0.6)).max() == 1
 
 
 def test_nothing_is_lost_when_all_is_small():
     labels = np.arange(1, 26, dtype=np.int32).reshape(5, 5)
-    merged = merge_slivers(labels, SIZE, BasinRules())
+    merged = merge_slivers(labels, SIZE, InventorySettings())
     assert (merged == 1).all()
 
 
@@ -105,16 +105,16 @@ def test_parts_of_one_label_get_numbers_of_their_own():
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_turning_the_ground_turns_the_basins(turn):
     elevation, mask, _ = two_valleys()
-    straight = label_basins(mask > 0, elevation, SIZE, BasinRules())
+    straight = label_basins(mask > 0, elevation, SIZE, InventorySettings())
     turned = np.rot90(
-        label_basins(np.rot90(mask > 0, turn), np.rot90(elevation, turn), SIZE, BasinRules()), -turn
+        label_basins(np.rot90(mask > 0, turn), np.rot90(elevation, turn), SIZE, InventorySettings()), -turn
     )
     assert turned.max() == straight.max() == 2
     same = np.mean((turned == turned[20, 40]) == (straight == straight[20, 40]))
     assert same > 0.98
 
 
-@pytest.mark.parametrize("senseless", [{"smooth_m": -3.0}, {"join_share": float("nan")}])
+@pytest.mark.parametrize("senseless", [{"smooth_dem_m": -3.0}, {"join_share": float("nan")}])
 def test_senseless_rules_are_refused(senseless):
-    with pytest.raises(RequestError, match=f"divides: {next(iter(senseless))} must be a number from 0 on"):
-        BasinRules(**senseless)
+    with pytest.raises(RequestError, match=f"{next(iter(senseless))} must be "):
+        InventorySettings(**senseless)

@@ -4,7 +4,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacierseg.inventory.cutting import cut_polygon
+from glacierseg.inventory.divides import cut_polygon
 from glacierseg.inventory.relief import pixels_inside
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import to_crs, trace_polygons

@@ -196,7 +196,7 @@ def test_outlines_that_touch_stay_as_they_are_unless_asked(ground):
 
 
 def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhere(ground):
-    vectorize_mask(ground / "mask.tif", ground / "raw.gpkg", smooth_layer=False)
+    vectorize_mask(ground / "mask.tif", ground / "raw.gpkg", layers=["raw"])
     raw = gpd.read_file(ground / "raw.gpkg", layer="raw")
     _, bottom, right, top = raw.geometry.iloc[1].bounds
     corner = shapely.box(right, bottom - 150, right + 150, bottom)
@@ -283,12 +283,12 @@ def test_small_voids_of_the_elevation_model_are_told(ground):
     ("options", "error", "words"),
     [
         ({"out_path": "x.shp"}, RequestError, "end the name in .gpkg"),
-        ({"divides": "terain"}, RequestError, "did you mean 'terrain'"),
+        ({"divides": "terain"}, RequestError, "divides must be 'auto', 'terrain'"),
         ({"divides": "terrain"}, RequestError, "give --dem"),
         ({"divides": "existing"}, RequestError, "give --existing"),
-        ({"min_area_km2": -1}, RequestError, "least area"),
-        ({"buffer_m": 0}, RequestError, "buffer"),
-        ({"min_dem_share": 2}, RequestError, "coverage of 2"),
+        ({"min_area_km2": -1}, RequestError, "min_area_km2 must be greater than or equal to 0"),
+        ({"buffer_m": 0}, RequestError, "buffer_m must be greater than 0"),
+        ({"min_dem_share": 2}, RequestError, "min_dem_share must be less than or equal to 1"),
         ({"dem": "no.tif"}, RasterError, "no.tif"),
         ({"existing": "no.gpkg"}, TruthError, "no such file"),
         ({"existing": "old.geojson", "existing_id": "rgiid7"}, RequestError, "has no column 'rgiid7'"),

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glacierseg.inventory.attributes import inventory_ids, utm_zones
-from glacierseg.inventory.hypsometry import elevation_bands
-from glacierseg.inventory.links import link_table
-from glacierseg.inventory.uncertainty import buffer_uncertainty
+from glacierseg.inventory.attributes import buffer_uncertainty, inventory_ids, link_table, utm_zones
+from glacierseg.inventory.relief import elevation_bands
 
 
 @given(

@@ -8,8 +8,8 @@ import shapely
 from affine import Affine
 
 from glacierseg.inventory.attributes import add_relief
-from glacierseg.inventory.elevation import open_local
 from glacierseg.inventory.relief import measure_relief, sector_of
+from glacierseg.inventory.sources import open_local
 from glacierseg.raster.grid import Grid
 from tests.inventory.ground import grid_of, write_dem
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glacierseg.inventory.unseen import ends_of_data, observed_shares
+from glacierseg.inventory.sources import ends_of_data, observed_shares
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import to_crs, trace_polygons
 

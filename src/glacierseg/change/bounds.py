@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -31,6 +31,7 @@ from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.settings.outlines import ChangeInputs
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class ChangeBounds:
         }
 
 
+class FileBounds(NamedTuple):
+    """Bounds of areas and changes: of all ground, and of each old glacier."""
+
+    total: ChangeBounds
+    glaciers: tuple[ChangeBounds, ...]
+
+
 @dataclass(frozen=True)
 class DatedProbability:
     """The probabilities of one date.
@@ -83,6 +91,24 @@ class DatedProbability:
     path: Path
     calibration: Calibration
     grid: Grid
+
+
+def read_dates(inputs: ChangeInputs) -> tuple[DatedProbability, DatedProbability] | None:
+    """Opens the probabilities of both dates; None where they are not given.
+
+    Raises:
+        RequestError: Something that bounds need is not given.
+        GlaciersegError: See `read_dated`.
+    """
+    old, new, model = inputs.old_probability, inputs.new_probability, inputs.old_model
+    if not (old or new or model or inputs.new_model):
+        return None
+    if not (old and new and model):
+        raise RequestError(
+            "bounds need the probabilities of both dates and the network that predicted them; give "
+            "--old-probability, --new-probability and --old-model (and --new-model where it is another)"
+        )
+    return read_dated(old, model), read_dated(new, inputs.new_model or model)
 
 
 def read_dated(path: Path, model_dir: Path | str) -> DatedProbability:
@@ -102,12 +128,12 @@ def read_dated(path: Path, model_dir: Path | str) -> DatedProbability:
     calibration = read_calibration(model_dir)
     if calibration is None:
         raise RequestError(
-            f"{model_dir}: has no calibration, and without it probabilities tell no bounds; "
-            "`glacierseg run` makes one on validation pixels; leave the probabilities out"
+            f"{model_dir}: has no calibration, and bounds need one; "
+            "`glacierseg run` makes one on validation pixels; or leave the probabilities out"
         )
     if calibration.scale.at_bound:
         raise RequestError(
-            f"{model_dir}: its calibration ended at a bound and cannot be believed (docs/uncertainty.md); "
+            f"{model_dir}: its calibration ended at a bound and must not be used (docs/uncertainty.md); "
             "leave the probabilities out"
         )
     require_calibration_of(path, model_dir, calibration)
@@ -149,7 +175,7 @@ def bound_change(
         confidence: Of all bounds.
 
     Raises:
-        RequestError: The confidence makes no sense.
+        RequestError: The confidence is not between 0 and 1.
     """
     reach_px = math.hypot(
         area_reach_px(old, old_dispersion, confidence), area_reach_px(new, new_dispersion, confidence)
@@ -170,7 +196,7 @@ def bound_changes(
     *,
     known: NDArray[np.bool_] | None = None,
     confidence: float = 0.9,
-) -> tuple[ChangeBounds, tuple[ChangeBounds, ...]]:
+) -> FileBounds:
     """Bounds the change of all ground together and of each glacier.
 
     Args:
@@ -183,7 +209,7 @@ def bound_changes(
 
     Raises:
         RasterError: A raster is damaged.
-        RequestError: The confidence makes no sense.
+        RequestError: The confidence is not between 0 and 1.
     """
     width_m, height_m = even_pixel_m(old.grid, str(old.path), [old.path])
     whose = _nearest(shapes, crs, old.grid)
@@ -211,7 +237,8 @@ def bound_changes(
             confidence,
         )
 
-    return bounded(sums.sum(axis=2)), tuple(bounded(sums[:, :, number]) for number in range(1, count))
+    glaciers = (bounded(sums[:, :, number]) for number in range(1, count))
+    return FileBounds(bounded(sums.sum(axis=2)), tuple(glaciers))
 
 
 def _nearest(shapes: NDArray[Any], crs: CRS, grid: Grid) -> NDArray[np.int32]:

@@ -4,7 +4,7 @@ A mask says what it covers: its pixels with data. Outlines do not, so glaciers w
 of outlines may have vanished or may never have been mapped there. Those that lie between the other date's
 glaciers (half of them in the convex hull or more) count as vanished, or as new. Beyond, ground is taken for
 not covered, and they are left out, unless they are small enough to vanish and all glaciers around them have
-counterparts. When much of the ice between the other date's glaciers has no counterpart, nothing can be told.
+counterparts. Files are refused when much of the ice between the other date's glaciers has no counterpart.
 """
 
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def on_common_ground(
         ones; and what was left out.
 
     Raises:
-        TruthError: Nothing tells which ground both cover.
+        TruthError: It is not clear which ground both cover.
     """
     sides = old, new
     whole = [polygons_only(side.shapes, SLIVER_M2) for side in sides]

@@ -12,17 +12,18 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from glacierseg.change.bounds import ChangeBounds, bound_changes, read_dated, require_one_grid
+from glacierseg.change.bounds import FileBounds, bound_changes, read_dates, require_one_grid
 from glacierseg.change.common_ground import LeftOut, on_common_ground
-from glacierseg.change.measure import Change, measure_change, years_between
+from glacierseg.change.measure import Change, measure_change
 from glacierseg.change.sources import Side, common_crs, read_side, true_scales
-from glacierseg.change.termini import measure_termini
-from glacierseg.change.terminus import TerminusShift
+from glacierseg.change.termini import TerminusShift, measure_termini
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.inventory.unseen import observed_shares
-from glacierseg.raster.outputs import require_output
+from glacierseg.inventory.sources import observed_shares
+from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.truth import IGNORE, read_mask
 from glacierseg.raster.write import atomic_path, finite_only, write_json
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
 from glacierseg.vectors.layers import add_layer, areas_km2
 
 # A mask whose glaciers are mostly this small, and this many, was not refined.
@@ -32,38 +33,6 @@ _SPECKLES = 20
 _LAYERS = ("advance", "retreat", "glaciers", "left_out")
 
 
-@dataclass(frozen=True)
-class Probabilities:
-    """What bounds of the areas come from.
-
-    Attributes:
-        old: Probability raster of the old date.
-        new: Of the new date, on the same grid.
-        old_model: The network that predicted the old one, with its calibration: a folder or `weights:NAME`.
-        new_model: That of the new one.
-        confidence: Of the bounds.
-    """
-
-    old: Path
-    new: Path
-    old_model: Path | str
-    new_model: Path | str
-    confidence: float = 0.9
-
-
-@dataclass(frozen=True)
-class FileBounds:
-    """Bounds of areas and changes from probabilities.
-
-    Attributes:
-        total: Of all ground.
-        glaciers: Of each old glacier.
-    """
-
-    total: ChangeBounds
-    glaciers: tuple[ChangeBounds, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class FileChange:
     """Change between two files.
@@ -71,8 +40,8 @@ class FileChange:
     Attributes:
         change: Areas, advance and retreat.
         termini: Shift of the terminus of each glacier, None where it was not measured.
-        old_error_m: How far the old outlines were taken to be off.
-        new_error_m: The same for the new ones.
+        old_error_m: Uncertainty of the old outlines.
+        new_error_m: Uncertainty of the new outlines.
         crs: Of all polygons.
         old: `(N,)` outlines of the old date.
         observed_share: `(N,)` share of the outline of each glacier, with what it gained, that does not follow
@@ -123,20 +92,16 @@ class FileChange:
         return found
 
 
+@fields_as_keywords(settings=ChangeSettings, inputs=ChangeInputs)
+@writes(out=...)
 def change_between_files(
     old: Path,
     new: Path,
+    out: Path | None = None,
+    settings: ChangeSettings | None = None,
+    inputs: ChangeInputs | None = None,
     *,
-    old_date: str | None = None,
-    new_date: str | None = None,
-    old_layer: str | None = None,
-    new_layer: str | None = None,
-    old_error_m: float | None = None,
-    new_error_m: float | None = None,
-    centre_lines: Path | None = None,
-    lines_layer: str | None = None,
-    dem: Path | None = None,
-    probabilities: Probabilities | None = None,
+    overwrite: bool = False,
 ) -> FileChange:
     """Measures the change between two masks or inventories.
 
@@ -147,37 +112,27 @@ def change_between_files(
     Args:
         old: A mask raster or outlines.
         new: A mask raster or outlines.
-        old_date: For rates, such as 2000-10-30 or 2000; give both or neither.
-        new_date: The same.
-        old_layer: Of an old vector file with several.
-        new_layer: Of a new one.
-        old_error_m: How far the old outlines may be off; half a pixel of a raster, 10 m of outlines if None.
-        new_error_m: The same for the new ones.
-        centre_lines: Lines for the shift of the termini, from the head down (as in RGI 7.0); turned by the
-            elevation model when that is given.
-        lines_layer: Their layer in a file with several of lines.
-        dem: Elevation, for glaciers without a centre line and to tell which end of a line is the lower one.
-        probabilities: For bounds of the areas and of their difference.
+        out: Where `write_change` writes it; nowhere when None.
+        settings: Dates and uncertainties; the defaults when None. Its fields may be given as keywords.
+        inputs: What else is used; nothing when None. Its fields may be given as keywords.
+        overwrite: See `write_change`.
 
     Raises:
         RasterError: A raster cannot be read.
         GridMismatchError: Probabilities lie on another grid than each other or than the masks.
         CheckpointError: A model folder cannot be used.
-        TruthError: Outlines cannot be read, none is there, or nothing tells which ground both files cover.
-        RequestError: Dates or numbers make no sense.
+        TruthError: Outlines cannot be read, none is there, or it is not clear which ground both files cover.
+        RequestError: An option is out of its bounds; or see `change_path`.
+        OutputError: See `change_path`.
     """
-    if (old_date is None) != (new_date is None):
-        raise RequestError("a rate needs both dates; give --old-date and --new-date")
-    years = years_between(old_date, new_date) if old_date and new_date else None
-    before = read_side(old, old_layer, "--old-layer")
-    after = read_side(new, new_layer, "--new-layer")
+    settings, inputs = settings or ChangeSettings(), inputs or ChangeInputs()
+    if out is not None:
+        change_path(out, overwrite=overwrite)
+    dated = read_dates(inputs)
+    before = read_side(old, inputs.old_layer, "--old-layer")
+    after = read_side(new, inputs.new_layer, "--new-layer")
     masks = [(path, side.grid) for path, side in ((old, before), (new, after)) if side.grid is not None]
-    dated = None
-    if probabilities is not None:
-        dated = (
-            read_dated(probabilities.old, probabilities.old_model),
-            read_dated(probabilities.new, probabilities.new_model),
-        )
+    if dated is not None:
         require_one_grid(*dated, masks)
     crs = common_crs(before, after)
     sides = before.in_crs(crs), after.in_crs(crs)
@@ -190,8 +145,8 @@ def change_between_files(
             f"{old}: no glacier lies on the ground of both files; check that they are of one place"
         )
     errors = (
-        before.error_m if old_error_m is None else old_error_m,
-        after.error_m if new_error_m is None else new_error_m,
+        before.error_m if settings.old_error_m is None else settings.old_error_m,
+        after.error_m if settings.new_error_m is None else settings.new_error_m,
     )
     change = measure_change(
         old_shapes,
@@ -199,28 +154,22 @@ def change_between_files(
         ids,
         old_error_m=errors[0],
         new_error_m=errors[1],
-        years=years,
+        years=settings.years,
         scales=true_scales(old_shapes, crs),
     )
-    termini = measure_termini(
-        old_shapes,
-        new_shapes,
-        crs,
-        error_m=max(errors),
-        centre_lines=centre_lines,
-        lines_layer=lines_layer,
-        dem=dem,
-    )
+    termini = measure_termini(old_shapes, new_shapes, crs, inputs, error_m=max(errors))
     bounds = None
-    if probabilities is not None and dated is not None:
+    if dated is not None:
         known = np.ones(dated[0].grid.shape, bool)
         for path, _ in masks:
             known &= read_mask(path) != IGNORE
-        confidence = probabilities.confidence
-        bounds = FileBounds(*bound_changes(*dated, old_shapes, crs, known=known, confidence=confidence))
+        bounds = bound_changes(*dated, old_shapes, crs, known=known, confidence=settings.confidence)
     shares = _observed_shares(change, old_shapes, sides)
     notes = [*left_out.notes, *_about_unseen(shares), *_about_speckle(((old, before), (new, after)))]
-    return FileChange(change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds)
+    found = FileChange(change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds)
+    if out is not None:
+        write_change(found, out, overwrite=overwrite)
+    return found
 
 
 def change_path(out: Path, *, overwrite: bool = False) -> Path:

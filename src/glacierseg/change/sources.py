@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from glacierseg.errors import TruthError
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
-from glacierseg.inventory.unseen import ends_of_data
+from glacierseg.inventory.sources import ends_of_data
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
@@ -28,7 +28,7 @@ from glacierseg.vectors.trace import to_crs, trace_polygons
 _STEP_PX = 4
 
 VECTOR_ERROR_M = 10.0
-"""How far outlines from a file are taken to be off when nothing is said; rasters half a pixel."""
+"""Default uncertainty of outlines from a file; of rasters it is half a pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Side:
         shapes: `(N,)` valid polygons, one for each glacier.
         ids: Of each.
         crs: Of the polygons.
-        error_m: How far they may be off when nothing else is said.
+        error_m: Their uncertainty by default.
         grid: Of the mask; None for outlines.
         frame: All ground of the mask; None for outlines.
         known: Its ground without ignored pixels, `shapes` lie in it.
@@ -99,7 +99,7 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
 
     Raises:
         RasterError: The raster cannot be read.
-        TruthError: The mask has strange values, or the outlines cannot be used.
+        TruthError: The mask has other values than 0, 1 and 255, or the outlines cannot be used.
         RequestError: A layer is asked for of a raster.
     """
     if is_vector(path):

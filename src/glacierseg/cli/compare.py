@@ -8,7 +8,10 @@ import typer
 
 from glacierseg import log
 from glacierseg.choices import Role
+from glacierseg.cli.options import with_settings
+from glacierseg.cli.outlines import Overwrite
 from glacierseg.raster.outputs import TIFF, writes
+from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
 
 _log = logging.getLogger(__name__)
 
@@ -115,79 +118,19 @@ def _print_comparison(found: Any, title: str | None) -> None:
     )
 
 
-@writes(out=...)
+@with_settings
 def change(
-    old: Annotated[Path, typer.Argument(help="A mask or outlines of the earlier date.")],
-    new: Annotated[Path, typer.Argument(help="A mask or outlines of the later date.")],
-    out: Annotated[Path, typer.Option(help="A GeoPackage, or a folder for change.gpkg.")],
-    old_date: Annotated[str | None, typer.Option(help="Such as 2000-10-30, or 2000; for rates.")] = None,
-    new_date: Annotated[str | None, typer.Option(help="The same of the later date.")] = None,
-    old_layer: Annotated[str | None, typer.Option(help="Of an old vector file with several layers.")] = None,
-    new_layer: Annotated[str | None, typer.Option(help="Of a new one.")] = None,
-    old_error_m: Annotated[
-        float | None, typer.Option(help="How far old outlines may be off; half a pixel, or 10 m.")
-    ] = None,
-    new_error_m: Annotated[
-        float | None, typer.Option(help="How far new outlines may be off; half a pixel, or 10 m.")
-    ] = None,
-    centre_lines: Annotated[
-        Path | None, typer.Option(help="Lines down the glaciers, for the shift of the terminus.")
-    ] = None,
-    centre_lines_layer: Annotated[str | None, typer.Option(help="Their layer, of several of lines.")] = None,
-    dem: Annotated[
-        Path | None, typer.Option(help="Elevation, to approximate that shift where there is no line.")
-    ] = None,
-    old_probability: Annotated[
-        Path | None, typer.Option(help="Probability raster of the old date, for bounds of the areas.")
-    ] = None,
-    new_probability: Annotated[Path | None, typer.Option(help="Of the new date, on the same grid.")] = None,
-    old_model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the network that predicted it, or weights:NAME; its calibration is needed."
-        ),
-    ] = None,
-    new_model: Annotated[Path | None, typer.Option(help="Of the new date, where it is another one.")] = None,
-    confidence: Annotated[float, typer.Option(help="Of those bounds.")] = 0.9,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace also a GeoPackage that holds other layers.")
-    ] = False,
+    old: Annotated[Path, typer.Argument(help="Mask or outlines of the earlier date.")],
+    new: Annotated[Path, typer.Argument(help="Mask or outlines of the later date.")],
+    out: Annotated[Path, typer.Option(help="GeoPackage, or a folder.")],
+    settings: ChangeSettings,
+    inputs: ChangeInputs,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
-    from glacierseg.change.files import (  # noqa: PLC0415
-        Probabilities,
-        change_between_files,
-        change_path,
-        write_change,
-    )
-    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.change.files import change_between_files, change_path  # noqa: PLC0415
 
-    change_path(out, overwrite=overwrite)
-    probabilities = None
-    if old_probability or new_probability or old_model or new_model:
-        if not (old_probability and new_probability and old_model):
-            raise RequestError(
-                "bounds need the probabilities of both dates and the network that predicted them; give "
-                "--old-probability, --new-probability and --old-model (and --new-model where it is another)"
-            )
-        probabilities = Probabilities(
-            old_probability, new_probability, old_model, new_model or old_model, confidence
-        )
-    found = change_between_files(
-        old,
-        new,
-        old_date=old_date,
-        new_date=new_date,
-        old_layer=old_layer,
-        new_layer=new_layer,
-        old_error_m=old_error_m,
-        new_error_m=new_error_m,
-        centre_lines=centre_lines,
-        lines_layer=centre_lines_layer,
-        dem=dem,
-        probabilities=probabilities,
-    )
-    path = write_change(found, out, overwrite=overwrite)
+    found = change_between_files(old, new, out, settings, inputs, overwrite=overwrite)
     for note in found.notes:
         _log.info(f"note: {note}")
     record = found.to_dict()
@@ -210,11 +153,12 @@ def change(
         )
     )
     _log.info(
-        f"outlines taken to be off by {found.old_error_m:g} m (old) and {found.new_error_m:g} m (new); "
-        f"written: {path}"
+        f"uncertainty of the outlines: {found.old_error_m:g} m (old), {found.new_error_m:g} m (new); "
+        f"written: {change_path(out, overwrite=True)}"
     )
     if found.bounds:
         _log.info(
-            f"expected areas and bounds are of calibrated probabilities, with {confidence:.0%} confidence on "
-            "ground like that of validation, if the two dates err independently (docs/scores.md)"
+            "expected areas and bounds come from calibrated probabilities; they hold with "
+            f"{settings.confidence:.0%} confidence on ground like that of validation, if the errors of both "
+            "dates are independent (docs/scores.md)"
         )

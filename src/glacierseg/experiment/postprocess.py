@@ -20,6 +20,7 @@ from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
+from glacierseg.settings.outlines import InventoryInputs
 from glacierseg.vectors.polygons import vectorize_mask
 
 _log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def write_inventories(config: RunConfig, folder: ModelFolder, names: Collection[
     """Writes the inventory of the refined mask of every region that shall have one and has none yet.
 
     Truth in the form of outlines is what its glaciers are linked to. Divides follow the terrain, or the truth
-    where there is no elevation model.
+    where there is no elevation model, unless the section `inventory` says otherwise.
 
     Args:
         config: The run's configuration.
@@ -157,16 +158,21 @@ def write_inventories(config: RunConfig, folder: ModelFolder, names: Collection[
             continue
         if not wanted or folder.inventory(region.name).exists():
             continue
-        chance = folder.probability(region.name)
+        settings = config.inventory
+        if settings.divides == "auto" and region.dem is not None:
+            settings = settings.replaced(divides="terrain")
+        probability = folder.probability(region.name)
+        inputs = InventoryInputs(
+            dem=region.dem,
+            probability=probability if probability.exists() else None,
+            existing=region.truth if is_vector(region.truth) else None,
+            existing_layer=region.truth_layer,
+        )
         made = make_inventory(
             folder.refined(region.name),
             folder.inventory(region.name),
-            dem=region.dem,
-            probability=chance if chance.exists() else None,
-            existing=region.truth if is_vector(region.truth) else None,
-            existing_layer=region.truth_layer,
-            divides="auto" if region.dem is None else "terrain",
-            prefix=region.name,
+            settings.replaced(prefix=settings.prefix or region.name),
+            inputs,
         )
         for note in made.notes:
             _log.info(f"inventory of {region.name}: {note}")

@@ -1,4 +1,4 @@
-"""The table of glaciers: names, places, terrain, uncertainty and probability of every outline."""
+"""The tables of an inventory: what is measured of every glacier, and which glacier of another it is."""
 
 import math
 from collections import Counter
@@ -7,24 +7,24 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
 
 from glacierseg.errors import RequestError
-from glacierseg.inventory.elevation import LocalRaster
-from glacierseg.inventory.hypsometry import BAND_M
-from glacierseg.inventory.relief import SECTORS, Relief, measure_relief, pixels_inside
-from glacierseg.inventory.uncertainty import buffer_uncertainty
-from glacierseg.raster.bounds import middle_of_shapes, utm_at, wrap_towards
+from glacierseg.inventory.relief import BAND_M, SECTORS, Relief, measure_relief, pixels_inside
+from glacierseg.inventory.sources import LocalRaster, utm_of
+from glacierseg.raster.bounds import wrap_towards
 
 _TERRAIN = (
     "zmin_m", "zmax_m", "zmed_m", "zmean_m", "slope_deg", "aspect_deg", "aspect_sec", "lmax_m",
     "termlon", "termlat",
 )  # fmt: skip
+# Less common ground than this (100 m2) is rounding, not a link.
+_LEAST_KM2 = 1e-4
 
 
 def inventory_ids(cenlon: NDArray[Any], cenlat: NDArray[Any], prefix: str) -> list[str]:
-    """Names glaciers by their place, in the way of GLIMS: `<prefix>-G086932E27925N`.
+    """Names glaciers by their place, as GLIMS does: `<prefix>-G086932E27925N`.
 
     Longitude (0-360 degrees east) and latitude are in thousandths of a degree, so a name stays the same when
     the same outline is named again. Glaciers with one name get `-2`, `-3` and so on, in the order given.
@@ -99,8 +99,8 @@ def add_uncertainty(glaciers: gpd.GeoDataFrame, buffer_m: float) -> gpd.GeoDataF
     reach = buffer_m * np.sqrt(areas / (glaciers["area_km2"].to_numpy() * 1e6))
     if not np.isfinite(reach).all():
         raise RequestError(
-            "the glaciers lie too far apart for one projection in metres, so their uncertainty cannot be "
-            "told; make an inventory of each part"
+            "the glaciers lie too far apart for one projection in metres, so they have no uncertainty; make "
+            "an inventory of each part"
         )
     share = buffer_uncertainty(outlines.to_numpy(), reach) / areas
     return glaciers.assign(uncertainty_km2=share * glaciers["area_km2"], uncertainty_pct=share * 100)
@@ -120,11 +120,6 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
         found.append((values.mean(), values.std()) if values.size else (math.nan, math.nan))
     means, deviations = np.array(found, float).reshape(-1, 2).T
     return glaciers.assign(probability_mean=means, probability_std=deviations)
-
-
-def utm_of(table: gpd.GeoDataFrame) -> CRS:
-    """Returns the UTM zone of the middle of a table, near the poles the CRS that takes its place."""
-    return CRS.from_wkt(utm_at(*middle_of_shapes(table.geometry)).to_wkt())
 
 
 def _direction(relief: Relief) -> str | None:
@@ -158,3 +153,72 @@ def _hypsometry(ids: Any, reliefs: list[Relief]) -> pd.DataFrame:
             "permille": pd.Series(dtype="int64"),
         }
     )
+
+
+def buffer_uncertainty(outlines: NDArray[Any], buffer_m: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns by how much areas change when the boundary of the ice moves.
+
+    Half the difference between the area grown and the area shrunk by `buffer_m`, as in Granshaw and Fountain
+    (2006), Journal of Glaciology 52, 251-256, and Bolch, Menounos and Wheate (2010), Remote Sensing of
+    Environment 114, 127-137. A line between two glaciers that touch is no boundary of the ice, so it does not
+    move (the sum over all glaciers then says something about the ice).
+
+    Args:
+        outlines: `(N,)` polygons in metres that do not overlap.
+        buffer_m: How uncertain the boundary is, `(N,)` where it differs.
+
+    Returns:
+        `(N,)` in square metres.
+    """
+    tree = shapely.STRtree(outlines)
+    found = np.zeros(len(outlines))
+    reaches = np.broadcast_to(buffer_m, len(outlines))
+    for number, (outline, reach) in enumerate(zip(outlines, reaches, strict=True)):
+        near = tree.query(outline, predicate="dwithin", distance=reach)
+        others: Any = shapely.Polygon()
+        rim = outline.boundary
+        if len(near) > 1:
+            west, south, east, north = outline.bounds
+            box = west - 2 * reach, south - 2 * reach, east + 2 * reach, north + 2 * reach
+            others = shapely.union_all(shapely.clip_by_rect(outlines[near[near != number]], *box))
+            # Outlines of other people do not always touch to the last digit.
+            rim = rim.difference(others.buffer(1e-3 * reach))
+        ribbon = rim.buffer(reach)
+        inner = ribbon.intersection(outline).area
+        outer = ribbon.difference(outline).difference(others).area
+        found[number] = (inner + outer) / 2
+    return found
+
+
+def link_table(ours: gpd.GeoDataFrame, existing: Any, column: str | None) -> pd.DataFrame:
+    """Lists every pair of glaciers that share ground.
+
+    Args:
+        ours: With `inv_id`, `area_km2` and polygons.
+        existing: Polygons in the same CRS.
+        column: Its column of ids; row numbers from 1 when None.
+
+    Returns:
+        Columns `inv_id`, `existing_id`, `overlap_km2` (on the ellipsoid), `share_of_ours` and
+        `share_of_existing` (0-1), sorted by our glaciers and then by overlap, the largest first.
+    """
+    mine = ours.geometry.to_numpy()
+    theirs = shapely.make_valid(existing.geometry.to_numpy())
+    names = existing[column].astype(str).to_numpy() if column else np.arange(1, len(theirs) + 1).astype(str)
+    left, right = shapely.STRtree(theirs).query(mine, predicate="intersects")
+    shared = shapely.area(shapely.intersection(mine[left], theirs[right]))
+    share_of_ours = shared / shapely.area(mine[left])
+    links = pd.DataFrame(
+        {
+            "inv_id": ours["inv_id"].to_numpy()[left],
+            "existing_id": names[right],
+            # A ratio of two areas at one place is the same in every projection.
+            "overlap_km2": share_of_ours * ours["area_km2"].to_numpy()[left],
+            "share_of_ours": np.minimum(share_of_ours, 1),
+            "share_of_existing": np.minimum(shared / shapely.area(theirs[right]), 1),
+            "_order": left,
+        }
+    )
+    links = links[links["overlap_km2"] >= _LEAST_KM2]
+    links = links.sort_values(["_order", "overlap_km2"], ascending=[True, False], kind="stable")
+    return links.drop(columns="_order").reset_index(drop=True)

@@ -1,60 +1,23 @@
 """Basins of an ice body: which parts of it drain to one terminus, from the terrain."""
 
 import math
-from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import RequestError
 from glacierseg.inventory.paths import drain, walk
+from glacierseg.settings.outlines import InventorySettings
 
 _BRIDGED_KM2 = 1.0
-
-
-@dataclass(frozen=True)
-class BasinRules:
-    """How terrain is cut into basins; the idea of each is of Kienholz, Hock and Arendt (2013).
-
-    Attributes:
-        smooth_m: Standard deviation of the Gaussian that takes noise out of the elevation.
-        surround_m: Terrain within this distance of the ice takes part, so that water that leaves a bulging
-            tongue sideways still follows the trough beside it to the terminus.
-        join_share: Outlets join a larger one nearer than this share of the root of the area it drains.
-        join_most_m: But never farther away than this.
-        sliver_km2: Basins below this area go to the neighbour with the longest common divide.
-        thin_km2: So do those below this area that are thin.
-        thin_compactness: Thin is what has less than this much of the area of a circle of the same perimeter.
-        part_deg: Ice must flow apart by this angle along half of a divide; what a plane or a dome drains to
-            many places is one basin.
-
-    Raises:
-        RequestError: A number is not one from 0 on.
-    """
-
-    smooth_m: float = 60.0
-    surround_m: float = 300.0
-    join_share: float = 0.5
-    join_most_m: float = 1500.0
-    sliver_km2: float = 0.1
-    thin_km2: float = 0.5
-    thin_compactness: float = 0.2
-    part_deg: float = 18.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise RequestError(f"divides: {field.name} must be a number from 0 on, not {value:g}")
 
 
 def label_basins(
     ice: NDArray[np.bool_],
     elevation_m: NDArray[np.float64],
     pixel_size_m: tuple[float, float],
-    rules: BasinRules,
+    rules: InventorySettings,
 ) -> NDArray[np.int32]:
     """Labels the basins of one ice body.
 
@@ -71,7 +34,9 @@ def label_basins(
     width_m, height_m = pixel_size_m
     area_km2 = width_m * height_m / 1e6
     level_m = _smooth(
-        _bridge(elevation_m, _BRIDGED_KM2 / area_km2), rules.smooth_m / width_m, rules.smooth_m / height_m
+        _bridge(elevation_m, _BRIDGED_KM2 / area_km2),
+        rules.smooth_dem_m / width_m,
+        rules.smooth_dem_m / height_m,
     )
     known = np.isfinite(level_m)
     away_m = walk(np.ones_like(ice), ice.astype(np.int32), width_m, height_m)[0]
@@ -82,7 +47,7 @@ def label_basins(
     outlets, basin, sizes = np.unique(outlet[wet], return_inverse=True, return_counts=True)
     positions_m = np.column_stack(np.unravel_index(outlets, ice.shape)) * (height_m, width_m)
     numbers = _join(positions_m, sizes * area_km2, rules) + 1
-    # What nobody knows is numbered on from there; water that ends beside it flows into it.
+    # Voids are numbered on from there; water that ends beside one flows into it.
     voids = cv2.connectedComponents((ice & ~known).astype(np.uint8), connectivity=8)[1]
     void_m, nearest = walk(np.ones_like(ice), voids.astype(np.int32), width_m, height_m)
     at_void = cv2.dilate((~known).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -113,7 +78,7 @@ def separate(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def merge_slivers(
-    labels: NDArray[np.int32], pixel_size_m: tuple[float, float], rules: BasinRules
+    labels: NDArray[np.int32], pixel_size_m: tuple[float, float], rules: InventorySettings
 ) -> NDArray[np.int32]:
     """Joins what is too small or too thin to its neighbour, the smallest first.
 
@@ -159,12 +124,12 @@ def merge_parallel(
     labels: NDArray[np.int32],
     level_m: NDArray[np.float64],
     pixel_size_m: tuple[float, float],
-    rules: BasinRules,
+    rules: InventorySettings,
 ) -> NDArray[np.int32]:
     """Joins neighbours between which ice flows side by side rather than apart, the most parallel ones first.
 
-    Directions are compared one and a half `smooth_m` away on either side of a divide, where the smoothing has
-    left the flanks of a ridge.
+    Directions are compared one and a half `smooth_dem_m` away on either side of a divide, where the smoothing
+    has left the flanks of a ridge.
 
     Args:
         labels: `(H, W)`, 0 outside.
@@ -175,8 +140,8 @@ def merge_parallel(
     Returns:
         `(H, W)` with fewer labels, again 1, 2, ...
     """
-    parting = _parting(labels, level_m, pixel_size_m, 1.5 * rules.smooth_m)
-    least = math.sin(math.radians(rules.part_deg / 2))
+    parting = _parting(labels, level_m, pixel_size_m, 1.5 * rules.smooth_dem_m)
+    least = math.sin(math.radians(rules.min_parting_deg / 2))
     owner = np.arange(int(labels.max(initial=0)) + 1)
     medians = {pair: float(np.median(values)) for pair, values in parting.items()}
     while medians:
@@ -257,13 +222,13 @@ def _bridge(elevation_m: NDArray[np.float64], most_px: float) -> NDArray[np.floa
     return bridged
 
 
-def _join(positions_m: NDArray[Any], areas_km2: NDArray[Any], rules: BasinRules) -> NDArray[np.int64]:
+def _join(positions_m: NDArray[Any], areas_km2: NDArray[Any], rules: InventorySettings) -> NDArray[np.int64]:
     """Which outlets are one: each, from the largest down, takes in what lies near enough."""
     joined = np.full(len(areas_km2), -1)
     for first in np.lexsort((np.arange(len(areas_km2)), -areas_km2)):
         if joined[first] >= 0:
             continue
-        radius_m = min(rules.join_most_m, rules.join_share * math.sqrt(areas_km2[first]) * 1000)
+        radius_m = min(rules.max_join_m, rules.join_share * math.sqrt(areas_km2[first]) * 1000)
         near = np.hypot(*(positions_m - positions_m[first]).T) <= radius_m
         joined[near & (joined < 0)] = first
     return joined

@@ -14,31 +14,33 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg._version import __version__
-from glacierseg.errors import RequestError, did_you_mean
+from glacierseg.errors import RequestError
 from glacierseg.inventory.attributes import (
     add_probability,
     add_relief,
     add_uncertainty,
     inventory_ids,
+    link_table,
     utm_zones,
 )
-from glacierseg.inventory.basins import BasinRules
 from glacierseg.inventory.divides import Divider
-from glacierseg.inventory.elevation import (
+from glacierseg.inventory.sources import (
+    LAYERS,
+    Ice,
     LocalRaster,
     open_local,
     open_local_probability,
+    read_ice,
 )
-from glacierseg.inventory.links import link_table
-from glacierseg.inventory.sources import LAYERS, Ice, read_ice
 from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings
 from glacierseg.vectors.layers import add_layer, outline_table, style_geopackage
 
 _TABLES = ("glaciers", "hypsometry", "links")
-DIVIDES = ("auto", "terrain", "existing", "none")
 # Lattice for outlines. Their terrain is divided on pixels like those of the elevation model, up to a limit.
 _PIXEL_M = 10.0
 _LARGEST_PIXEL_M = 30.0
@@ -65,142 +67,114 @@ class Inventory:
     notes: tuple[str, ...]
 
 
+@fields_as_keywords(settings=InventorySettings, inputs=InventoryInputs)
 @writes(out_path=())
 def make_inventory(
     source: Path | str,
     out_path: Path | str,
+    settings: InventorySettings | None = None,
+    inputs: InventoryInputs | None = None,
     *,
-    layer: str | None = None,
-    dem: Path | str | None = None,
-    probability: Path | str | None = None,
-    existing: Path | str | None = None,
-    existing_layer: str | None = None,
-    existing_id: str | None = None,
-    divides: str = "auto",
-    prefix: str = "",
-    min_area_km2: float = 0.01,
-    buffer_m: float | None = None,
-    min_dem_share: float = 0.95,
-    smooth: bool = True,
-    rules: BasinRules | None = None,
     overwrite: bool = False,
 ) -> Inventory:
     """Makes an inventory of a mask or of outlines: divides ice bodies and measures every glacier.
 
+    Under `divides` auto, outlines that share a border with others, and those of several parts with one id,
+    are glaciers already and stay as they are.
+
     Args:
-        source: A mask raster, or outlines in any format and CRS.
+        source: A mask raster, or outlines in any format and CRS; of a file with several layers, unless
+            `inputs` says which, the best of what `vectorize` writes.
         out_path: A GeoPackage: layer `glaciers` in the CRS of the source, and the tables `hypsometry` (with
             an elevation model) and `links` (with another inventory). Columns: `docs/inventory.md`.
-        layer: Of outlines in a file with several layers; without it the best of what `vectorize` writes.
-        dem: Elevation in metres, of any CRS and resolution.
-        probability: Glacier probability, of any CRS and resolution.
-        existing: Another inventory.
-        existing_layer: Its layer, by the same rule.
-        existing_id: Its column of ids; the first of the usual names when None.
-        divides: `terrain`; `existing`, to take over those of the other inventory; `none`; or `auto`:
-            those of the other inventory where it knows the ice, else terrain if there is an elevation
-            model. Under `auto` outlines that share a border with others, and those of several parts with one
-            id, are glaciers already and stay as they are.
-        prefix: What ids begin with.
-        min_area_km2: Smaller glaciers are left out; smaller pieces of a body join their neighbour.
-        buffer_m: Uncertainty of the boundary; half a pixel of a mask when None. None for outlines leaves
-            the uncertainty out.
-        min_dem_share: Terrain attributes are left empty where less of an outline has elevation.
-        smooth: Smooth the outlines of a mask and the divides.
-        rules: How terrain is cut into basins.
+        settings: How to divide and measure; the defaults when None. Its fields may be given as keywords.
+        inputs: What else it is made from; nothing when None. Its fields may be given as keywords.
         overwrite: Replace also a GeoPackage that holds other layers than those of an inventory.
 
     Raises:
-        RequestError: An option makes no sense.
+        RequestError: An option is out of its bounds, or what it needs was not given.
         RasterError: A raster cannot be read.
         TruthError: The mask or the outlines cannot be used.
         OutputError: The file cannot be written.
     """
     source, out_path = Path(source), Path(out_path)
-    _refuse(out_path, divides, min_area_km2, buffer_m, min_dem_share, dem, existing)
+    settings, inputs = settings or InventorySettings(), inputs or InventoryInputs()
+    _refuse(out_path, settings, inputs)
     replaceable = None if overwrite else _TABLES
     require_output(out_path, tables=replaceable)
     notes: list[str] = []
     with ExitStack() as stack:
-        elevation = stack.enter_context(open_local(Path(dem))) if dem else None
-        chance = stack.enter_context(open_local_probability(Path(probability))) if probability else None
-        ice = read_ice(source, layer=layer, smooth=smooth, pixel_m=_PIXEL_M)
-        theirs = _read_existing(Path(existing), existing_layer, existing_id, ice) if existing else None
+        elevation = stack.enter_context(open_local(inputs.dem)) if inputs.dem else None
+        probability = (
+            stack.enter_context(open_local_probability(inputs.probability)) if inputs.probability else None
+        )
+        ice = read_ice(source, layer=inputs.layer, smooth=settings.smooth, pixel_m=_PIXEL_M)
+        theirs = _read_existing(inputs.existing, inputs, ice) if inputs.existing else None
         divider = Divider(
             ice.lattice,
-            elevation if divides in {"auto", "terrain"} else None,
-            theirs if divides in {"auto", "existing"} else None,
-            rules or BasinRules(),
-            smooth=smooth,
-            min_area_km2=min_area_km2,
+            elevation if settings.divides in {"auto", "terrain"} else None,
+            theirs if settings.divides in {"auto", "existing"} else None,
+            settings,
             terrain_px=_terrain_px(ice, elevation),
         )
-        polygons, origins, bodies = _divide(ice, divider, divides, notes)
-        glaciers = _table(polygons, origins, ice.crs, min_area_km2, prefix)
+        polygons, origins, bodies = _divide(ice, divider, notes)
+        glaciers = _table(polygons, origins, ice.crs, settings)
         glaciers["at_rim"] = ice.at_rim(glaciers.geometry.to_numpy())
         glaciers["observed_share"] = ice.observed_shares(glaciers.geometry.to_numpy())
         notes += _about_unseen(glaciers, source)
         if len(glaciers) == 0:
-            notes.append(f"{source}: no glacier has {min_area_km2:g} km2 or more; the inventory is empty")
+            notes.append(
+                f"{source}: no glacier has {settings.min_area_km2:g} km2 or more; the inventory is empty"
+            )
+        buffer_m = ice.half_pixel_m if settings.buffer_m is None else settings.buffer_m
         if buffer_m is None:
-            buffer_m = ice.half_pixel_m
-        if buffer_m is None:
-            notes.append("outlines do not tell how uncertain they are: give --buffer-m for area uncertainty")
+            notes.append("area uncertainty is left out, since outlines have no pixel size; give --buffer-m")
         elif len(glaciers):
             glaciers = add_uncertainty(glaciers, buffer_m)
-        if chance is not None:
-            glaciers = add_probability(glaciers, chance)
-        hypsometry = None
+        if probability is not None:
+            glaciers = add_probability(glaciers, probability)
+        hypsometry = links = None
         if elevation is not None:
-            glaciers, hypsometry = add_relief(glaciers, elevation, least_share=min_dem_share)
-            notes += _about_coverage(glaciers, elevation, min_dem_share)
-        links = None
+            glaciers, hypsometry = add_relief(glaciers, elevation, least_share=settings.min_dem_share)
+            notes += _about_coverage(glaciers, elevation, settings.min_dem_share)
         if theirs is not None:
             links = link_table(glaciers, theirs, "_their_id")
-            notes += _about_links(glaciers, links, Path(existing or ""))
+            if links.empty and len(glaciers):
+                notes.append(
+                    f"{inputs.existing}: no glacier of it meets ours; check that both are of the same place"
+                )
     facts = {
         "made_with": f"glacierseg {__version__}",
         "source": source.name,
-        "divides": divides,
+        "divides": settings.divides,
         "divides_used": ", ".join(sorted(set(origins))),
-        "elevation_model": Path(dem).name if dem else "",
-        "existing_inventory": Path(existing).name if existing else "",
-        "least_elevation_coverage": f"{min_dem_share:g}",
+        "elevation_model": inputs.dem.name if inputs.dem else "",
+        "existing_inventory": inputs.existing.name if inputs.existing else "",
+        "least_elevation_coverage": f"{settings.min_dem_share:g}",
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
-        "min_area_km2": f"{min_area_km2:g}",
+        "min_area_km2": f"{settings.min_area_km2:g}",
     }
     _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts, replaceable)
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
 
 
-def _refuse(
-    out_path: Path,
-    divides: str,
-    min_area_km2: float,
-    buffer_m: float | None,
-    min_dem_share: float,
-    dem: Path | str | None,
-    existing: Path | str | None,
-) -> None:
+def _refuse(out_path: Path, settings: InventorySettings, inputs: InventoryInputs) -> None:
     if out_path.suffix.lower() != ".gpkg":
         raise RequestError(f"{out_path}: an inventory has several tables; end the name in .gpkg")
-    if divides not in DIVIDES:
-        raise RequestError(
-            f"divides {divides!r} are unknown{did_you_mean(divides, DIVIDES)}; "
-            f"choose one of {', '.join(DIVIDES)}"
-        )
-    if divides == "terrain" and dem is None:
+    if settings.divides == "terrain" and inputs.dem is None:
         raise RequestError("divides along the terrain need an elevation model; give --dem FILE")
-    if divides == "existing" and existing is None:
-        raise RequestError("divides of another inventory need that inventory; give --existing FILE")
-    if min_area_km2 < 0 or (buffer_m is not None and buffer_m <= 0):
-        raise RequestError("the least area must not be negative and the buffer must be above 0")
-    if not 0 < min_dem_share <= 1:
-        raise RequestError(f"a coverage of {min_dem_share:g} makes no sense; give a share above 0, at most 1")
+    if settings.divides == "existing" and inputs.existing is None:
+        raise RequestError("divides of an existing inventory need that inventory; give --existing FILE")
 
 
-def _read_existing(path: Path, layer: str | None, wanted: str | None, ice: Ice) -> gpd.GeoDataFrame:
-    table = read_shapes(path, layer=layer, option="--existing-layer", prefer=LAYERS, id_column=wanted)
+def _read_existing(path: Path, inputs: InventoryInputs, ice: Ice) -> gpd.GeoDataFrame:
+    table = read_shapes(
+        path,
+        layer=inputs.existing_layer,
+        option="--existing-layer",
+        prefer=LAYERS,
+        id_column=inputs.existing_id,
+    )
     ids = table[OUTLINE_ID].to_numpy()
     kept = gpd.GeoDataFrame({"_their_id": ids}, geometry=table.geometry.to_numpy(), crs=table.crs)
     kept = kept.to_crs(ice.crs)
@@ -213,10 +187,9 @@ def _read_existing(path: Path, layer: str | None, wanted: str | None, ice: Ice) 
     return kept[np.isfinite(kept.bounds).all(axis=1)].reset_index(drop=True)
 
 
-def _divide(
-    ice: Ice, divider: Divider, divides: str, notes: list[str]
-) -> tuple[NDArray[Any], list[str], int]:
-    """Pieces in the CRS of the ice, whence their divides are, and the number of bodies."""
+def _divide(ice: Ice, divider: Divider, notes: list[str]) -> tuple[NDArray[Any], list[str], int]:
+    """Pieces in the CRS of the ice, the origin of their divides, and the number of bodies."""
+    divides = divider.settings.divides
     polygons = ice.polygons
     working = CRS.from_wkt(ice.lattice.crs.to_wkt())
     theirs = divider.existing.to_crs(working) if divider.existing is not None else None
@@ -229,7 +202,7 @@ def _divide(
         elif known.any():
             notes.append(
                 f"kept as glaciers: {known.sum()} of {len(polygons)} outlines, with ids of an inventory, "
-                "several parts or a border with others; say --divides terrain or existing to divide all anew"
+                "several parts or a border with others; give --divides terrain or existing to divide them"
             )
     whole, kept = polygons[~known], polygons[known]
     origins = ["none"] * len(whole)
@@ -258,16 +231,16 @@ def _terrain_px(ice: Ice, elevation: LocalRaster | None) -> int:
 
 
 def _table(
-    polygons: NDArray[Any], origins: list[str], crs: CRS, min_area_km2: float, prefix: str
+    polygons: NDArray[Any], origins: list[str], crs: CRS, settings: InventorySettings
 ) -> gpd.GeoDataFrame:
     table = outline_table(polygons, crs, 0.0).drop(columns="glacier_id")
     table["divides"] = np.array(origins, dtype=object)
-    table = table[table["area_km2"] >= min_area_km2]
+    table = table[table["area_km2"] >= settings.min_area_km2]
     # By area, and glaciers of equal area by place, whatever the order in which they were found.
     table = table.sort_values(["area_km2", "cenlon", "cenlat"], ascending=[False, True, True])
     table = table.reset_index(drop=True)
     lon, lat = table["cenlon"].to_numpy(), table["cenlat"].to_numpy()
-    table.insert(0, "inv_id", inventory_ids(lon, lat, prefix))
+    table.insert(0, "inv_id", inventory_ids(lon, lat, settings.prefix))
     table.insert(4, "utm_zone", utm_zones(lon, lat))
     return table
 
@@ -306,12 +279,6 @@ def _about_coverage(glaciers: gpd.GeoDataFrame, elevation: LocalRaster, least: f
     if unknown_km2 > 0:
         note += f", and {unknown_km2:.3g} km2 of divided ice bodies, without elevation, could not be divided"
     return [*notes, note]
-
-
-def _about_links(glaciers: gpd.GeoDataFrame, links: pd.DataFrame, existing: Path) -> list[str]:
-    if len(links) or glaciers.empty:
-        return []
-    return [f"{existing}: no glacier of it meets ours; check that both are of the same place"]
 
 
 def _write(

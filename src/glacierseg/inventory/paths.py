@@ -21,7 +21,7 @@ def walk(
 
     Args:
         inside: `(H, W)` where one may go.
-        seeds: `(H, W)` numbers of the seeds, 0 where there is none; what is not inside is overlooked.
+        seeds: `(H, W)` numbers of the seeds, 0 where there is none; those outside are ignored.
         width_m: Width of a pixel.
         height_m: Height of a pixel.
 

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from glacierseg.errors import ConfigError
 from glacierseg.models.registry import MODELS
 from glacierseg.settings.base import Settings, fault_in_words
+from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
 from glacierseg.settings.sections import (
@@ -230,6 +231,7 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Settings] 
         "training": TrainSettings,
         "prediction": PredictSettings,
         "refinement": TuneSettings,
+        "inventory": InventorySettings,
         "outputs": OutputsConfig,
     }
     words: list[str] = []

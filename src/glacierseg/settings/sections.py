@@ -17,6 +17,7 @@ from glacierseg.errors import RequestError, UnknownModelError
 from glacierseg.models.registry import ModelSpec, checked_options, model_spec
 from glacierseg.runs.layout import folder_name
 from glacierseg.settings.base import Settings
+from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
 from glacierseg.settings.train import TrainSettings
@@ -274,6 +275,7 @@ class RunConfig(Settings):
     training: TrainSettings = TrainSettings()
     prediction: PredictSettings = PredictSettings()
     refinement: TuneSettings = TuneSettings()
+    inventory: InventorySettings = InventorySettings()
     outputs: OutputsConfig = OutputsConfig()
     notices: tuple[str, ...] = ()
     """Sentences that a reader of the report must know first, such as: synthetic data."""

@@ -1,4 +1,8 @@
-"""The line along which a probability is one half, between the centres of pixels."""
+"""The line along which a probability is one half, between the centres of pixels.
+
+contourpy draws it strip by strip. On the whole array at once it would need no joining, but 3.8 GB instead of
+0.35 GB for 10 954 x 10 954 pixels (120 million).
+"""
 
 from collections.abc import Iterable
 from typing import Any

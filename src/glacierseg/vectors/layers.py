@@ -137,7 +137,7 @@ def write_layers(
         path: Final path; its suffix decides on the format.
         layers: Tables by layer name, or their rows in several tables one after the other, of which a
             GeoPackage and a Shapefile hold only one in memory. An empty table makes an empty layer.
-        replaceable: Layers of a GeoPackage that is there which may be lost; None for all.
+        replaceable: Layers of an existing GeoPackage that may be lost; None for all.
 
     Raises:
         RequestError: The format is unknown, a column has no short name for a Shapefile, or the file holds
@@ -160,10 +160,10 @@ def write_layers(
             if driver == "ESRI Shapefile":
                 _append(_shortened(every, path), alone, driver)
             elif driver == "GeoJSON":
-                table = _whole(every).to_crs(4326)
+                table = joined(every).to_crs(4326)
                 pyogrio.write_dataframe(table, alone, driver=driver, geometry_type="Polygon", RFC7946="YES")
             else:
-                _whole(every).to_parquet(alone)
+                joined(every).to_parquet(alone)
             alone.with_suffix(".qml").write_text(qml(name, labels[name]), encoding="utf-8")
         if driver == "GPKG":
             style_geopackage(part, labels)
@@ -188,7 +188,8 @@ def _append(tables: Iterable[gpd.GeoDataFrame], path: Path, driver: str, layer: 
         )
 
 
-def _whole(tables: Iterable[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
+def joined(tables: Iterable[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
+    """Returns the rows of several tables, of which there is at least one, in one."""
     parts = list(tables)
     filled = [part for part in parts if len(part)] or parts[:1]
     return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)

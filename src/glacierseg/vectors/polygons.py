@@ -1,29 +1,30 @@
 """From a mask file to a file of outlines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from glacierseg.errors import GridMismatchError, RequestError, did_you_mean
+from glacierseg.choices import OUTLINE_LAYERS, OutlineLayer
+from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import mask_strips
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.outlines import VectorizeSettings
 from glacierseg.vectors.contour import contour_strips
-from glacierseg.vectors.layers import outline_table, refuse_unknown_format, write_layers
+from glacierseg.vectors.layers import joined, outline_table, refuse_unknown_format, write_layers
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import PixelOutlines, to_crs, trace_strips
 
-LAYERS = ("raw", "smooth", "refined", "refined_smooth", "contour")
 _STRIP_PX = 2**24
 _CONTOUR_STRIP_PX = 2**22
 
@@ -37,32 +38,25 @@ class LayerTotals:
     tables: list[gpd.GeoDataFrame] = field(default_factory=list, repr=False)
 
 
+@fields_as_keywords(settings=VectorizeSettings)
 @writes(out_path=())
 def vectorize_mask(
     mask_path: Path | str,
     out_path: Path | str,
+    settings: VectorizeSettings | None = None,
     *,
     refined_path: Path | str | None = None,
-    smooth_layer: bool = True,
-    min_area_km2: float = 0.0,
     probability_path: Path | str | None = None,
-    contour: bool = False,
-    threshold: float = 0.5,
-    layers: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> gpd.GeoDataFrame:
     """Draws the outlines of a mask as `draw_outlines` does, and returns those along the pixel edges.
 
     Args:
-        mask_path: A mask raster.
+        mask_path: See `draw_outlines`.
         out_path: See `draw_outlines`.
-        refined_path: The refined mask, on the same grid.
-        smooth_layer: Whether to write smooth layers at all.
-        min_area_km2: Smaller outlines are left out.
-        probability_path: The probability raster, on the same grid.
-        contour: Whether to draw the contour of the probability.
-        threshold: Probability along the contour.
-        layers: Which layers to write; those that the other arguments speak of when None.
+        settings: See `draw_outlines`.
+        refined_path: See `draw_outlines`.
+        probability_path: See `draw_outlines`.
         overwrite: See `draw_outlines`.
 
     Returns:
@@ -71,40 +65,32 @@ def vectorize_mask(
         `glacierseg.vectors.layers.outline_table`.
 
     Raises:
-        RasterError: A raster cannot be read or has no CRS.
-        GridMismatchError: The refined mask or the probability lies on another grid.
-        TruthError: A mask has values other than 0, 1 and ignore.
-        RequestError: The format or a layer is unknown, or what a layer needs was not given.
-        OutputError: The outlines cannot be written.
+        GlaciersegError: See `draw_outlines`.
     """
-    if layers is None:
-        given = {"refined": refined_path is not None, "contour": contour}
-        layers = [
-            name
-            for name in LAYERS
-            if given.get(name.removesuffix("_smooth"), True) and (smooth_layer or "smooth" not in name)
-        ]
-    totals = _draw(
-        Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold,
-        keep=layers[0] if layers else None, overwrite=overwrite,
-    )  # fmt: skip
-    tables = totals[layers[0]].tables
-    filled = [table for table in tables if len(table)] or tables[:1]
-    return gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
+    totals = draw_outlines(
+        mask_path,
+        out_path,
+        settings,
+        refined_path=refined_path,
+        probability_path=probability_path,
+        overwrite=overwrite,
+        keep_first=True,
+    )
+    return joined(next(iter(totals.values())).tables)
 
 
+@fields_as_keywords(settings=VectorizeSettings)
 @writes(out_path=())
 def draw_outlines(
     mask_path: Path | str,
     out_path: Path | str,
+    settings: VectorizeSettings | None = None,
     *,
-    layers: Sequence[str] = ("raw", "smooth"),
     refined_path: Path | str | None = None,
     probability_path: Path | str | None = None,
-    min_area_km2: float = 0.0,
-    threshold: float = 0.5,
     overwrite: bool = False,
-) -> dict[str, LayerTotals]:
+    keep_first: bool = False,
+) -> dict[OutlineLayer, LayerTotals]:
     """Draws the outlines of a mask and writes them in layers, in the CRS of the mask, in bounded memory.
 
     `raw` runs along the pixel edges, and has exactly the area of the mask; `smooth` has the same area without
@@ -119,12 +105,11 @@ def draw_outlines(
         mask_path: A mask raster.
         out_path: `.gpkg` with all layers; or `.shp`, `.geojson` or `.parquet` with the first one, and beside
             it `<stem>_smooth` and so on of the same kind.
-        layers: Which layers to write.
+        settings: Which outlines; the defaults when None. Its fields may be given as keywords.
         refined_path: The refined mask, on the same grid.
         probability_path: The probability raster, on the same grid.
-        min_area_km2: Smaller outlines are left out.
-        threshold: Probability along the contour.
         overwrite: Replace also a GeoPackage that holds other layers than these.
+        keep_first: Return the tables of the first layer too.
 
     Returns:
         Numbers and areas by layer.
@@ -133,50 +118,30 @@ def draw_outlines(
         RasterError: A raster cannot be read or has no CRS.
         GridMismatchError: The refined mask or the probability lies on another grid.
         TruthError: A mask has values other than 0, 1 and ignore.
-        RequestError: The format or a layer is unknown, or what a layer needs was not given.
+        RequestError: The format is unknown, or what a layer needs was not given.
         OutputError: The outlines cannot be written.
     """
-    return _draw(
-        Path(mask_path), Path(out_path), layers, refined_path, probability_path, min_area_km2, threshold,
-        overwrite=overwrite,
-    )  # fmt: skip
-
-
-def _draw(
-    mask_path: Path,
-    out_path: Path,
-    layers: Sequence[str],
-    refined_path: Path | str | None,
-    probability_path: Path | str | None,
-    min_area_km2: float,
-    threshold: float,
-    keep: str | None = None,
-    *,
-    overwrite: bool,
-) -> dict[str, LayerTotals]:
+    mask_path, out_path, settings = Path(mask_path), Path(out_path), settings or VectorizeSettings()
     refuse_unknown_format(out_path)
-    replaceable = None if overwrite else LAYERS
+    replaceable = None if overwrite else OUTLINE_LAYERS
     require_output(out_path, tables=replaceable)
-    _refuse_layers(layers, refined_path, probability_path)
-    if not 0 < threshold < 1:
-        raise RequestError(f"a contour cannot be drawn at {threshold:g}; give a threshold between 0 and 1")
+    layers = _layers(settings, refined_path, probability_path)
     with open_raster(mask_path) as dataset:
         grid = grid_of(dataset)
     crs = CRS.from_wkt(grid.crs.to_wkt())
     totals = {name: LayerTotals() for name in layers}
-    sources = _Sources(mask_path, refined_path, probability_path, grid, threshold)
+    sources = _Sources(mask_path, refined_path, probability_path, grid, settings.threshold)
 
-    def tables(layer: str) -> Iterator[gpd.GeoDataFrame]:
+    def tables(layer: OutlineLayer) -> Iterator[gpd.GeoDataFrame]:
         total = totals[layer]
         for polygons in sources.polygons(layer):
-            table = outline_table(
-                to_crs(polygons, grid.transform), crs, min_area_km2, first_id=total.outlines + 1
-            )
+            placed = to_crs(polygons, grid.transform)
+            table = outline_table(placed, crs, settings.min_area_km2, first_id=total.outlines + 1)
             if not len(table):
                 continue
             total.outlines += len(table)
             total.area_km2 += float(table["area_km2"].sum())
-            if layer == keep:
+            if keep_first and layer == layers[0]:
                 total.tables.append(table)
             yield table
         if not total.outlines:
@@ -217,16 +182,16 @@ class _Sources:
         return self._traced[1]
 
 
-def _refuse_layers(
-    layers: Sequence[str], refined_path: Path | str | None, probability_path: Path | str | None
-) -> None:
-    if not layers:
-        raise RequestError(f"no layer is asked for; there are {', '.join(LAYERS)}")
-    for name in layers:
-        if name not in LAYERS:
-            raise RequestError(
-                f"there is no layer {name!r}{did_you_mean(name, LAYERS)}; there are {', '.join(LAYERS)}"
-            )
+def _layers(
+    settings: VectorizeSettings, refined_path: Path | str | None, probability_path: Path | str | None
+) -> list[OutlineLayer]:
+    """Returns the layers to draw, each of which has its raster."""
+    by_default: list[OutlineLayer] = ["raw", "smooth"]
+    if refined_path is not None:
+        by_default += ["refined", "refined_smooth"]
+    layers = list(settings.layers or by_default)
+    if settings.contour and "contour" not in layers:
+        layers.append("contour")
     for name, path, option in (
         ("refined", refined_path, "--refined FILE"),
         ("contour", probability_path, "--probability FILE"),
@@ -234,6 +199,7 @@ def _refuse_layers(
         asked = next((layer for layer in layers if layer.startswith(name)), None)
         if asked and path is None:
             raise RequestError(f"layer {asked} needs a raster to draw; give {option}")
+    return layers
 
 
 def _contour(path: Path, grid: Grid, threshold: float) -> NDArray[Any]:

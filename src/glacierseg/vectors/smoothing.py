@@ -9,7 +9,7 @@ How it works, on rings along pixel edges, in pixels:
 3. All points of a ring move along their ties by one distance, such that step 4 gives the area of the mask.
 4. Corners are cut (Chaikin 1974), which makes a chain a curve.
 5. Points that the curve does not need are dropped. A move along the normals, of a hundredth of a pixel even
-   for a lone pixel, gives back the area that this costs.
+   for a single pixel, gives back the area that this costs.
 
 Why results stay valid and never overlap: the squares between the centres of four neighbouring pixels tile
 the plane, and ties are their sides. A chain crosses a square from one side to another, and only a square

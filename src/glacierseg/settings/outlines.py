@@ -1,0 +1,155 @@
+"""How outlines are drawn, divided into glaciers, and compared with those of another date."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator, model_validator
+
+from glacierseg.choices import Divides, OutlineLayer
+from glacierseg.settings.base import RARE, Cli, Settings
+
+FromZero = Annotated[float, Field(ge=0)]
+
+
+class VectorizeSettings(Settings):
+    """Which outlines of a mask are drawn."""
+
+    layers: tuple[OutlineLayer, ...] = ()
+    """Layers to write, of raw, smooth, refined, refined_smooth and contour; without it, all but contour
+    whose raster is given.
+    """
+    contour: bool = False
+    """Also the layer contour, the sub-pixel outline of the probability."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Probability along the contour, 0-1."""
+    min_area_km2: FromZero = 0.0
+    """Smallest outline that is written, in km2."""
+
+
+class InventorySettings(Settings):
+    """How ice is divided into glaciers, and what is measured of them.
+
+    The idea of each number for divides along the terrain is of Kienholz, Hock and Arendt (2013).
+    """
+
+    section: ClassVar[str | None] = "inventory"
+
+    divides: Annotated[Divides, Cli(metavar="<word>")] = "auto"
+    """Origin of divides: terrain, existing (inventory), none, or auto for existing where it knows
+    the ice, else terrain.
+    """
+    prefix: str = ""
+    """Beginning of all ids; in a run the name of the region, when left out."""
+    min_area_km2: FromZero = 0.01
+    """Smallest glacier that is kept, in km2."""
+    buffer_m: Annotated[float, Field(gt=0)] | None = None
+    """Uncertainty of the outlines, in metres; half a pixel of a mask when left out."""
+    min_dem_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Least share with elevation, 0-1, for terrain attributes."""
+    smooth: Annotated[bool, RARE] = True
+    """Smooth outlines of a mask and smooth divides."""
+    smooth_dem_m: Annotated[FromZero, RARE] = 60.0
+    """Terrain divides: standard deviation of the Gaussian that smooths the elevation, in metres."""
+    surround_m: Annotated[FromZero, RARE] = 300.0
+    """Terrain divides: distance from the ice, in metres, over which water is followed."""
+    join_share: Annotated[FromZero, RARE] = 0.5
+    """Terrain divides: distance of outlets that are one, as a share of the root of the larger one's area."""
+    max_join_m: Annotated[FromZero, RARE] = 1500.0
+    """Terrain divides: largest distance of outlets that are one, in metres."""
+    sliver_km2: Annotated[FromZero, RARE] = 0.1
+    """Terrain divides: area, in km2, below which a basin joins its neighbour."""
+    thin_km2: Annotated[FromZero, RARE] = 0.5
+    """Terrain divides: area, in km2, below which a thin basin joins its neighbour."""
+    thin_compactness: Annotated[FromZero, RARE] = 0.2
+    """Terrain divides: largest compactness of a thin basin, 0-1; that of a circle is 1."""
+    min_parting_deg: Annotated[FromZero, RARE] = 18.0
+    """Terrain divides: angle, in degrees, by which ice must flow apart along half of a divide."""
+
+
+class InventoryInputs(Settings):
+    """What an inventory is made from besides the mask or the outlines."""
+
+    layer: str | None = None
+    """Layer of the outlines."""
+    dem: Path | None = None
+    """Elevation model in metres, on any grid."""
+    probability: Path | None = None
+    """Glacier probability, on any grid."""
+    existing: Path | None = None
+    """Existing inventory, for links and divides."""
+    existing_layer: str | None = None
+    """Layer of the existing inventory."""
+    existing_id: str | None = None
+    """Column of ids in the existing inventory; found by the usual names when left out."""
+
+
+def _as_date(text: str) -> date:
+    """Returns the day of a text such as 2000-10-30; of a year alone, its 1 July."""
+    try:
+        return date(int(text), 7, 1) if len(text) == 4 else date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date; write 2000-10-30, or the year alone") from error
+
+
+class ChangeSettings(Settings):
+    """How two dates are compared."""
+
+    old_date: str | None = None
+    """Earlier date, such as 2000-10-30 or 2000."""
+    new_date: str | None = None
+    """Later date, for rates per year."""
+    old_error_m: FromZero | None = None
+    """Uncertainty of the old outlines, in metres; half a pixel of a mask, else 10 when left out."""
+    new_error_m: FromZero | None = None
+    """Uncertainty of the new outlines, in metres."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Confidence level of the area bounds, 0-1."""
+
+    @field_validator("old_date", "new_date")
+    @classmethod
+    def _is_date(cls, value: str | None) -> str | None:
+        if value is not None:
+            _as_date(value)
+        return value
+
+    @model_validator(mode="after")
+    def _dates_follow(self) -> "ChangeSettings":
+        if (self.old_date is None) != (self.new_date is None):
+            raise ValueError("a rate needs both dates; give --old-date and --new-date")
+        if self.years is not None and self.years <= 0:
+            raise ValueError(
+                f"the new date must be after the old one (got {self.old_date} and {self.new_date}); swap the "
+                "two inventories"
+            )
+        return self
+
+    @property
+    def years(self) -> float | None:
+        """Years between the dates; None without dates."""
+        if self.old_date is None or self.new_date is None:
+            return None
+        return (_as_date(self.new_date) - _as_date(self.old_date)).days / 365.25
+
+
+class ChangeInputs(Settings):
+    """What a comparison of two dates uses besides the masks or outlines."""
+
+    old_layer: str | None = None
+    """Layer of the old outlines."""
+    new_layer: str | None = None
+    """Layer of the new outlines."""
+    centre_lines: Path | None = None
+    """Centre lines from head to terminus, for the terminus shift."""
+    centre_lines_layer: str | None = None
+    """Layer of the centre lines."""
+    dem: Path | None = None
+    """Elevation model, for the terminus shift without a centre line."""
+    old_probability: Path | None = None
+    """Probability raster of the old date, for area bounds."""
+    new_probability: Path | None = None
+    """New probability raster, same grid."""
+    old_model: Path | None = None
+    """Model folder, or weights:NAME, of the old probabilities."""
+    new_model: Path | None = None
+    """Model folder, or weights:NAME, of the new ones where it is another."""
