@@ -109,7 +109,7 @@ _SCENE = """
 import numpy as np, rasterio
 rng = np.random.default_rng(0)
 truth = np.zeros((128, 128), "uint8"); truth[30:90, 20:100] = 1
-scene = (truth[None] * 800 + rng.normal(1000, 200, (4, 128, 128))).astype("float32")
+scene = (truth[None] * 800.0 + rng.normal(1000, 200, (4, 128, 128))).astype("float32")
 place = {"crs": "EPSG:32643", "transform": rasterio.transform.from_origin(500000, 3600000, 30, 30)}
 place |= {"driver": "GTiff", "width": 128, "height": 128}
 with rasterio.open("scene.tif", "w", count=4, dtype="float32", **place) as f:
