@@ -61,23 +61,24 @@ def test_the_search_tells_what_it_is_worth_elsewhere(files, monkeypatch, capfd):
         "tune", files / "a.tif", "--truth", files / "a_truth.tif", "--out", files / "t.json",
         "--merge-distance-m", 0, "--merge-distance-m", 20, "--min-area-km2", 0, "--min-area-km2", 0.03,
         "--iterations", 0, "--iterations", 3, "--max-hole-km2", 0, "--max-hole-km2", "inf",
-        "--untouched-mask", files / "b.tif", "--untouched-truth", files / "b_truth.tif",
-        "--untouched-mask", files / "c.tif", "--untouched-truth", files / "c.tif",
+        "--test-mask", files / "b.tif", "--test-truth", files / "b_truth.tif",
+        "--test-mask", files / "c.tif", "--test-truth", files / "c.tif",
         "--plot", files / "surface.png",
     ]  # fmt: skip
     assert call(monkeypatch, *words) == 0
     said = capfd.readouterr().out
     record = json.loads((files / "t.json").read_text())
     assert len(record["table"]) == 16
+    assert {row["max_hole_km2"] for row in record["table"]} == {0, None}  # inf on the command line is null
     assert [(r["region"], r["use"]) for r in record["gains"]] == [
-        ("a.tif", "tuned"), ("b.tif", "untouched"), ("c.tif", "untouched"),
+        ("a.tif", "tuned"), ("b.tif", "test"), ("c.tif", "test"),
     ]  # fmt: skip
     a, b, c = record["gains"]
     assert (a["raw"]["iou"], a["refined"]["iou"]) == (record["raw_iou"], record["best_iou"])
     assert b["refined"]["iou"] > b["raw"]["iou"]
     assert c["raw"]["iou"] == 1 > c["refined"]["iou"]
-    assert "made 1 of 2 untouched regions WORSE: c.tif (IoU 1.0000 -> 0.0000)" in said
-    assert "improved 1 of 2 untouched regions: b.tif" in said
+    assert "made 1 of 2 test regions WORSE: c.tif (IoU 1.0000 -> 0.0000)" in said
+    assert "improved 1 of 2 test regions: b.tif" in said
     assert "the best 10 of 16 combinations by iou" in said
     assert cv2.imread(str(files / "surface.png")).std() > 0
 
@@ -100,7 +101,7 @@ def test_several_masks_and_areas(files, monkeypatch, capfd):
     record = json.loads((files / "t.json").read_text())
     assert record["objective"] == "area"
     assert all(abs(r["refined"]["area_error"]) < abs(r["raw"]["area_error"]) for r in record["gains"])
-    assert "no untouched region was given" in capfd.readouterr().out
+    assert "no test region was given" in capfd.readouterr().out
     assert call(monkeypatch, *words, *truths[:2]) == 1
     assert "2 x mask and 1 x --truth" in capfd.readouterr().err
 
@@ -115,10 +116,30 @@ def test_truth_on_another_grid_is_brought_over_and_said_so(files, monkeypatch, c
     assert json.loads((files / "t.json").read_text())["best_iou"] > 0.95
 
 
+def test_options_take_precedence_over_a_file_of_parameters(files, monkeypatch):
+    found = {"min_area_km2": 0.5, "iterations": 2, "max_hole_km2": None, "steps": ["fill", "remove"]}
+    (files / "p.json").write_text(json.dumps({"best": found}))
+    words = ["refine", files / "a.tif", "--out", files / "r.tif", "--parameters", files / "p.json"]
+    assert call(monkeypatch, *words, "--preset", "rgi", "--steps", "smooth,fill") == 0
+    with rasterio.open(files / "r.tif") as dataset:
+        tags = dataset.tags()
+    assert tags["refine_min_area_km2"] == "0.01"
+    assert tags["refine_iterations"] == "2"
+    assert tags["refine_max_hole_km2"] == "all"
+    assert tags["refine_steps"] == "smooth,fill"
+    assert "refine_preset" not in tags
+
+
+def test_a_choice_that_does_not_exist_is_wrong_usage(files, monkeypatch, capfd):
+    words = ["tune", files / "a.tif", "--truth", files / "a.tif", "--out", files / "t.json"]
+    assert call(monkeypatch, *words, "--objective", "iuo") == 2
+    assert "'iuo' is not one of" in " ".join(capfd.readouterr().err.split())
+
+
 @pytest.mark.parametrize("name", ["empty", "full", "nodata"])
 def test_masks_without_an_outline_are_refined_and_drawn(files, monkeypatch, capfd, name):
     out, picture = files / "r.tif", files / "p.png"
-    assert call(monkeypatch, "refine", files / f"{name}.tif", "--out", out, "--picture", picture) == 0
+    assert call(monkeypatch, "refine", files / f"{name}.tif", "--out", out, "--plot", picture) == 0
     with rasterio.open(out) as dataset:
         assert (dataset.read(1) == {"empty": 0, "full": 1, "nodata": 255}[name]).all()
     assert picture.stat().st_size > 1000
@@ -145,14 +166,15 @@ def test_tuning_takes_masks_without_an_outline(files, monkeypatch, mask, truth, 
     [
         (f"{TUNE} a.tif --truth nodata.tif", "a.tif: no pixel is known in both"),
         (f"{TUNE} nodata.tif --truth a.tif", "nodata.tif: no pixel is known in both"),
-        (f"{TUNE} a.tif --truth a.tif --objective iuo", "did you mean 'iou'"),
-        (f"{TUNE} a.tif --truth a.tif --smoothing open", "no smoothing is called"),
+        (f"{TUNE} a.tif --truth a.tif --smoothing open", "smoothing.0 must be 'majority'"),
+        (f"{TUNE} a.tif --truth a.tif --smoothing majority --smoothing opning", "did you mean 'opening'"),
+        (f"{TUNE} a.tif --truth a.tif --iterations -1", "iterations.0 must be"),
         (f"{TUNE} a.tif --truth a.tif --plot s.gif", ".png, .svg, .pdf"),
         (f"{TUNE} a.tif --truth a.tif --max-hole-slope-deg 40", "with --dem"),
         (f"{REFINE} a.tif --max-hole-slope-deg 40", "with --dem"),
         (f"{REFINE} a.tif --steps merge,fil", "did you mean 'fill'"),
         (f"{REFINE} a.tif --preset rgi --min-area-km2 1", "give one of them"),
-        (f"{REFINE} a.tif --picture p.tif", ".png, .svg, .pdf"),
+        (f"{REFINE} a.tif --plot p.tif", ".png, .svg, .pdf"),
         (f"{REFINE} a.tif --parameters none.json", "none.json: no such file"),
     ],
 )

@@ -28,6 +28,8 @@ class SawSettings(Settings):
     """Dry the planks."""
     plane: bool = True
     """Plane the planks."""
+    log: tuple[Path, ...] = ()
+    """Logs of the planks."""
     teeth: Annotated[int, RARE] = 8
     """Teeth of the saw."""
 
@@ -50,10 +52,20 @@ def asked(*words: str) -> tuple[str, SawSettings]:
 
 def test_options_come_from_the_settings() -> None:
     assert asked("t") == ("t", SawSettings())
-    words = "t --length-m 1 --wood oak --cut-m 3 --cut-m 4 --marks x,y,z --dry --no-plane"
+    words = (
+        "t --length-m 1 --wood oak --cut-m 3 --cut-m 4 --marks x,y --marks z --dry --no-plane --log a,b.txt"
+    )
     assert asked(*words.split()) == (
         "t",
-        SawSettings(length_m=1, wood="oak", cuts_m=(3, 4), marks=("x", "y", "z"), dry=True, plane=False),
+        SawSettings(
+            length_m=1,
+            wood="oak",
+            cuts_m=(3, 4),
+            marks=("x", "y", "z"),
+            dry=True,
+            plane=False,
+            log=(Path("a,b.txt"),),
+        ),
     )
 
 

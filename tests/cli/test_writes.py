@@ -18,7 +18,7 @@ from glacierseg import cli
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
-OUTPUTS = {"out", "map_out", "plot", "picture"}
+OUTPUTS = {"out", "map_out", "plot"}
 # Outputs that are folders of the command's own, where nothing of the user's lies.
 OWN_FOLDERS = {"demo", "run", "train"}
 WORDS = {"bands": "red", "model": "m", "to": "onnx", "name": "x", "scenes": "{scene}"}
@@ -98,7 +98,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def suffix_of(command: tuple[str, ...], output: Typed) -> str:
-    if output.name in {"plot", "picture"}:
+    if output.name == "plot":
         return ".png"
     if output.name == "map_out" or command[0] in {"prepare", "refine"}:
         return ".tif"

@@ -232,7 +232,7 @@ def test_refinement_tells_what_it_changed_and_what_that_is_worth_on_test_pixels(
         )
         assert changes[0]["area_before_km2"] == pytest.approx(before.sum() / 1e4)
         assert changes[-1]["area_after_km2"] == pytest.approx(after.sum() / 1e4)
-    uses = {("tuned", "validate"), ("untouched", "test")}
+    uses = {("tuned", "validate"), ("test", "test")}
     assert {(gain["region"], gain["use"]) for gain in found["gains"]} == {
         (row["region"], use) for use, role in uses for row in rows if row["role"] == role
     }

@@ -19,6 +19,5 @@ def _on_arrays(step: Callable[..., steps.PackedMask]) -> Callable[..., Any]:
 
 remove_fragments = _on_arrays(steps.remove_fragments)
 fill_holes = _on_arrays(steps.fill_holes)
-fill_gentle_holes = _on_arrays(steps.fill_gentle_holes)
 merge_fragments = _on_arrays(steps.merge_fragments)
 smooth = _on_arrays(steps.smooth)

@@ -10,7 +10,8 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_raster
 from glacierseg.refine.files import refine_file
-from glacierseg.refine.pipeline import RefineParameters, refine_mask
+from glacierseg.refine.pipeline import refine_mask
+from glacierseg.settings import RefineSettings
 
 UTM = Grid(CRS.from_epsg(32643), Affine(10, 0, 5e5, 0, -10, 36e5), 300, 280)
 DEGREES = Grid(CRS.from_epsg(4326), Affine(2.5e-4, 0, 86.8, 0, -2e-4, 28.0), 300, 280)
@@ -28,7 +29,7 @@ def noisy_disk(shape):
 def test_a_file_is_refined_on_its_own_grid(tmp_path, grid):
     mask = noisy_disk(grid.shape)
     write_raster(tmp_path / "mask.tif", mask, grid, bands=["glacier"], nodata=255)
-    parameters = RefineParameters(merge_distance_m=40, max_hole_km2=None)
+    parameters = RefineSettings(merge_distance_m=40, max_hole_km2=None)
     changes = refine_file(tmp_path / "mask.tif", tmp_path / "out" / "refined.tif", parameters)
     with rasterio.open(tmp_path / "out" / "refined.tif") as dataset:
         assert (dataset.crs, dataset.transform) == (grid.crs, grid.transform)

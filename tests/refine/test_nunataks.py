@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from glacierseg.errors import GridMismatchError
-from tests.refine.array_steps import fill_gentle_holes, fill_holes
+from tests.refine.array_steps import fill_holes
 from tests.refine.masks import SIZES, masks
 
 
@@ -21,9 +21,9 @@ def test_gentle_holes_are_filled_one_by_one(mask, size_m, max_area_km2, seed):
         known = known[np.isfinite(known)]
         if not known.size or known.mean() <= 30:
             expected[labels == label] = 1
-    result = fill_gentle_holes(mask, size_m, max_area_km2, slope, 30)
+    result = fill_holes(mask, size_m, max_area_km2, slope, 30)
     np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(fill_gentle_holes(result, size_m, max_area_km2, slope, 30), result)
+    np.testing.assert_array_equal(fill_holes(result, size_m, max_area_km2, slope, 30), result)
 
 
 def test_a_nunatak_stays_and_a_shadow_of_the_same_size_is_filled():
@@ -33,7 +33,7 @@ def test_a_nunatak_stays_and_a_shadow_of_the_same_size_is_filled():
     slope[:, 20:] = 55.0
     expected = mask.copy()
     expected[5:10, 5:10] = 1
-    np.testing.assert_array_equal(fill_gentle_holes(mask, (10, 10), None, slope, 40), expected)
+    np.testing.assert_array_equal(fill_holes(mask, (10, 10), None, slope, 40), expected)
 
 
 def test_a_hole_of_just_the_limit_and_one_without_any_slope_are_filled():
@@ -41,10 +41,10 @@ def test_a_hole_of_just_the_limit_and_one_without_any_slope_are_filled():
     mask[3:6, 3:6] = mask[3:6, 13:16] = 0
     slope = np.full(mask.shape, 40.1)
     slope[:, 10:] = np.nan
-    assert fill_gentle_holes(mask, (10, 10), None, slope, 40.1).all()
-    assert fill_gentle_holes(mask, (10, 10), None, slope, 40.0).sum() == mask.size - 9
+    assert fill_holes(mask, (10, 10), None, slope, 40.1).all()
+    assert fill_holes(mask, (10, 10), None, slope, 40.0).sum() == mask.size - 9
 
 
 def test_a_slope_of_another_shape_is_refused():
     with pytest.raises(GridMismatchError, match="prepare align"):
-        fill_gentle_holes(np.ones((3, 3), np.uint8), (10, 10), None, np.ones((3, 4)), 40)
+        fill_holes(np.ones((3, 3), np.uint8), (10, 10), None, np.ones((3, 4)), 40)

@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.refine.pipeline import RefineParameters, refine_mask, refine_with_report
+from glacierseg.refine.pipeline import refine_mask, refine_with_report
+from glacierseg.refine.search import UNCHANGED
+from glacierseg.settings import RefineSettings
 from tests.refine.array_steps import fill_holes, merge_fragments, remove_fragments, smooth
 from tests.refine.masks import EDGE_CASES, SIZES, masks
 
 PARAMETERS = st.builds(
-    RefineParameters,
+    RefineSettings,
     min_area_km2=st.sampled_from([0, 0.0005, 0.003]),
     merge_distance_m=st.sampled_from([0, 10, 40]),
     iterations=st.sampled_from([0, 1, 10]),
@@ -65,9 +67,9 @@ def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
         refine_mask(
             mask,
             size_m,
-            parameters.min_area_km2,
-            parameters.merge_distance_m,
-            parameters.iterations,
+            min_area_km2=parameters.min_area_km2,
+            merge_distance_m=parameters.merge_distance_m,
+            iterations=parameters.iterations,
             smoothing=parameters.smoothing,
             max_hole_km2=parameters.max_hole_km2,
         ),
@@ -82,7 +84,7 @@ def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
 
 @given(masks(), SIZES)
 def test_with_all_parameters_zero_a_mask_stays_as_it_is(mask, size_m):
-    np.testing.assert_array_equal(refine_mask(mask, size_m, 0, 0, 0, max_hole_km2=0), mask)
+    np.testing.assert_array_equal(refine_mask(mask, size_m, UNCHANGED), mask)
 
 
 @pytest.mark.parametrize("case", EDGE_CASES)
@@ -111,11 +113,11 @@ def test_masks_with_other_values_are_refused():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"min_area_km2": -1}, "min_area_km2 must be a number from 0 on, not -1"),
+        ({"min_area_km2": -1}, r"min_area_km2 must be greater than or equal to 0 \(got -1\)"),
         ({"merge_distance_m": float("nan")}, "merge_distance_m"),
         ({"iterations": -3}, "iterations"),
-        ({"max_hole_km2": float("inf")}, "max_hole_km2"),
-        ({"smoothing": "medain"}, "no smoothing is called 'medain'"),
+        ({"max_hole_km2": float("-inf")}, "max_hole_km2"),
+        ({"smoothing": "medain"}, r"smoothing must be 'majority', .* \(got 'medain'\)"),
     ],
 )
 def test_senseless_parameters_are_refused(parameters, message):

@@ -1,13 +1,12 @@
-from dataclasses import fields
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from sklearn.metrics import jaccard_score
 
 from glacierseg.errors import GridMismatchError, RequestError
-from glacierseg.refine.pipeline import RefineParameters, refine_with_report
+from glacierseg.refine.pipeline import refine_with_report
 from glacierseg.refine.search import UNCHANGED, tune_refinement
+from glacierseg.settings import RefineSettings
 from tests.refine.masks import SIZES, masks
 
 GRID = {
@@ -19,7 +18,7 @@ GRID = {
 
 
 def parameters_of(row):
-    return RefineParameters(**{field.name: row[field.name] for field in fields(RefineParameters)})
+    return RefineSettings(**{name: row[name] for name in UNCHANGED.model_dump()})
 
 
 def iou_by_sklearn(mask, truth):
@@ -84,7 +83,9 @@ def test_of_equal_results_the_gentlest_wins_whatever_the_order_of_the_values():
         for order in ([40, 30, 20, 10, 0], [0, 20, 40])
     ]
     for result in results:
-        assert result.best == RefineParameters(0, 20, 0, "majority", 0)
+        assert result.best == RefineSettings(
+            min_area_km2=0, merge_distance_m=20, iterations=0, max_hole_km2=0
+        )
 
 
 def test_masks_of_several_regions_are_pooled():

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +5,9 @@ from hypothesis import strategies as st
 
 from glacierseg.choices import STEP_NAMES
 from glacierseg.errors import RequestError
-from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
+from glacierseg.settings import RefineSettings
 from tests.refine.masks import SIZES, masks
 
 GRID = {
@@ -48,7 +46,7 @@ def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, orde
     )
     # Three ways of smoothing: none, and twice by each method.
     assert len(result.table) == 2 * 3 * 2 * 2
-    names = RefineParameters.__dataclass_fields__
+    names = result.best.model_dump()
     for row in result.table:
         given_parameters = {name: row[name] for name in names}
         refined = refine_mask(mask, size_m, **given_parameters, slope_deg=slope)
@@ -68,9 +66,9 @@ def test_the_slope_of_holes_must_be_given():
 def test_orders_of_the_steps_make_different_masks():
     mask = np.zeros((40, 40), np.uint8)
     mask[5:15, 5:15] = mask[5:15, 17:27] = 1  # two of 0.01 km2, 20 m apart
-    base = RefineParameters(min_area_km2=0.015, merge_distance_m=20, iterations=0, max_hole_km2=0)
+    base = RefineSettings(min_area_km2=0.015, merge_distance_m=20, iterations=0, max_hole_km2=0)
     refined = {
-        order: refine_mask(mask, 10, **vars(replace(base, steps=order))).sum()
+        order: refine_mask(mask, 10, base.replaced(steps=order)).sum()
         for order in (STEP_NAMES, ("remove", "merge"), ("remove",), ("merge",))
     }
     assert list(refined.values()) == [220, 0, 0, 220]
@@ -91,14 +89,14 @@ def test_what_is_sought_is_found(objective):
     mask = np.where(random.random(truth.shape) < 0.15, 1 - truth, truth).astype(np.uint8)
     result = tune_refinement(mask, truth, 10, objective=objective)
     scores = [-abs(row["area_error"]) if objective == "area" else row[objective] for row in result.table]
-    refined = refine_mask(mask, 10, **vars(result.best))
+    refined = refine_mask(mask, 10, result.best)
     true, found = truth.sum(), (refined == 1).sum()
     assert max(scores) == pytest.approx(
         -abs(found - true) / true if objective == "area" else
         2 * (refined & truth).sum() / (true + found) if objective == "f1" else result.best_iou
     )  # fmt: skip
     ranked = result.ranked()
-    assert {name: ranked[0][name] for name in vars(result.best)} == vars(result.best)
+    assert {name: ranked[0][name] for name in result.best.model_dump()} == result.best.model_dump()
     assert len(ranked) == len(result.table)
     if objective == "f1":
         assert result.best == tune_refinement(mask, truth, 10).best
@@ -118,14 +116,12 @@ def test_an_unknown_objective_is_refused():
         tune_refinement(np.ones((3, 3)), np.ones((3, 3)), 10, objective="iuo")
 
 
-def test_leaving_masks_as_they_came_can_be_ruled_out():
+def test_a_preset_rules_out_leaving_masks_as_they_came():
     truth = np.zeros((40, 40), np.uint8)
     truth[5, 5] = truth[20:35, 20:35] = 1
     free = tune_refinement(truth, truth, 10, min_areas_km2=[0.01], iterations=[0], merge_distances_m=[0])
     assert free.best.min_area_km2 == 0
-    held = tune_refinement(
-        truth, truth, 10, min_areas_km2=[0.01], iterations=[0], merge_distances_m=[0], unchanged_allowed=False
-    )
+    held = tune_refinement(truth, truth, 10, preset="rgi", iterations=[0], merge_distances_m=[0])
     assert held.best.min_area_km2 == 0.01
     assert held.best_iou == 225 / 226
 

@@ -15,7 +15,7 @@ from tests.refine.masks import SIZES, masks
 def test_agreement_is_that_of_sklearn_over_known_pixels(raw, truth, size_m):
     truth = np.resize(truth, raw.shape)
     refined = np.where(raw == 255, 255, np.roll(raw == 1, 1, axis=1)).astype(np.uint8)
-    gain = region_gain("r", "untouched", raw, refined, truth, size_m)
+    gain = region_gain("r", "test", raw, refined, truth, size_m)
     known = (raw != 255) & (truth != 255)
     assert gain.known_px == known.sum()
     for mask, found in ((raw, gain.raw), (refined, gain.refined)):
@@ -39,24 +39,24 @@ def test_the_verdict_names_what_got_worse_first():
     lines = verdict(
         [
             gain("a", "tuned", 0.5, 0.6),
-            gain("b", "untouched", 0.5, 0.55),
-            gain("c", "untouched", 0.7, 0.6),
-            gain("d", "untouched", 0.7, 0.7),
-            gain("e", "untouched", 0.70003, 0.70001),
+            gain("b", "test", 0.5, 0.55),
+            gain("c", "test", 0.7, 0.6),
+            gain("d", "test", 0.7, 0.7),
+            gain("e", "test", 0.70003, 0.70001),
             gain("f", "tuned", 0.70003, 0.70001),
         ],
         "iou",
     )
     assert len(lines) == 3
-    assert "1 of 4 untouched regions WORSE: c (IoU 0.7000 -> 0.6000)" in lines[0]
-    assert "improved 1 of 4 untouched regions: b (IoU 0.5000 -> 0.5500)" in lines[1]
-    assert "left the IoU of 2 of 4 untouched regions as it was" in lines[2]
+    assert "1 of 4 test regions WORSE: c (IoU 0.7000 -> 0.6000)" in lines[0]
+    assert "improved 1 of 4 test regions: b (IoU 0.5000 -> 0.5500)" in lines[1]
+    assert "left the IoU of 2 of 4 test regions as it was" in lines[2]
 
 
 def test_of_many_regions_the_largest_changes_are_named():
-    gains = [gain(f"r{i:02d}", "untouched", 0.5, 0.5 - i / 100) for i in range(1, 21)]
+    gains = [gain(f"r{i:02d}", "test", 0.5, 0.5 - i / 100) for i in range(1, 21)]
     line = verdict(gains, "iou")[0]
-    assert "20 of 20 untouched regions WORSE: r09 (IoU 0.5000 -> 0.4100), r10" in line
+    assert "20 of 20 test regions WORSE: r09 (IoU 0.5000 -> 0.4100), r10" in line
     assert "r20 (IoU 0.5000 -> 0.3000) and 8 more; do not" in line
 
 
@@ -66,17 +66,17 @@ def test_a_region_that_pays_for_the_others_is_named():
 
 
 def test_of_areas_the_size_of_the_error_counts():
-    lines = verdict([gain("b", "untouched", -0.2, 0.1), gain("c", "untouched", 0.1, -0.2)], "area")
+    lines = verdict([gain("b", "test", -0.2, 0.1), gain("c", "test", 0.1, -0.2)], "area")
     assert "WORSE: c (area error -10.0% -> +20.0%)" in lines[0]
-    assert "improved 1 of 2 untouched regions: b (area error +20.0% -> -10.0%)" in lines[1]
+    assert "improved 1 of 2 test regions: b (area error +20.0% -> -10.0%)" in lines[1]
 
 
-def test_without_untouched_regions_the_verdict_says_that_nothing_is_known():
+def test_without_test_regions_the_verdict_says_that_nothing_is_known():
     assert "nothing is known" in verdict([gain("a", "tuned", 0.5, 0.6)], "iou")[0]
 
 
 def test_an_infinite_error_that_stays_is_no_change():
-    stays = gain("b", "untouched", math.inf, math.inf)
+    stays = gain("b", "test", math.inf, math.inf)
     assert stays.gain("area") == 0
 
 

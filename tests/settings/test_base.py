@@ -35,6 +35,7 @@ def test_sentences_stand_below_the_fields() -> None:
         ({"length_m": 5.0}, "length_m must be less than 5 (got 5.0)"),
         ({"length_m": float("nan")}, "length_m must be"),
         ({"wood": "elm"}, "wood must be 'oak' or 'pine' (got 'elm')"),
+        ({"wood": "pin"}, "wood must be 'oak' or 'pine' (got 'pin') (did you mean 'pine'?)"),
         ({"lenth_m": 1.0}, "unknown key 'lenth_m' (did you mean 'length_m'?)"),
         ({"wood": "elm", "length_m": -1}, "; "),
     ],

@@ -41,7 +41,7 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "pack-weights": {"model_dirs": ("model",)},
     "evaluate": {"predicted": _MASK, "truth": _TRUTH, "dem": _VALUES, "probability": _VALUES},
     "compare": {"a": _MASK, "b": _MASK, "truth": _TRUTH},
-    "tune": {"mask": _MASK, "truth": _TRUTH, "dem": _VALUES},
+    "tune": {"mask": _MASK, "truth": _TRUTH, "dem": _VALUES, "test_mask": _MASK, "test_truth": _TRUTH},
     "refine": {"mask": _MASK, "dem": _VALUES},
     "vectorize": {"mask": _MASK, "refined": _MASK, "probability": _VALUES},
     "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},

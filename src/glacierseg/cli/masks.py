@@ -3,21 +3,21 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glacierseg import log
+from glacierseg.cli.options import with_settings
 from glacierseg.raster.outputs import TIFF, writes
+from glacierseg.settings.refine import RefineSettings, TuneInputs, TuneSettings
 
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from glacierseg.refine.files import Pair, TuneReport
-    from glacierseg.refine.parameters import RefineParameters
     from glacierseg.refine.pipeline import StepChange
 
-Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 SHOWN_ROWS = 10
 
 
@@ -27,125 +27,53 @@ def add_mask_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
-@writes(out=TIFF, picture=())
+@with_settings
+@writes(out=TIFF, plot=())
 def refine(
-    mask: Annotated[Path, typer.Argument(help="A mask raster.")],
-    out: Out,
+    mask: Annotated[Path, typer.Argument(help="Predicted mask.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="Refined mask.")],
+    settings: RefineSettings,
     parameters: Annotated[
-        Path | None, typer.Option(help="A file of `glacierseg tune`; the options below take precedence.")
+        Path | None,
+        typer.Option(metavar="PATH", help="File of `glacierseg tune`; options take precedence."),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Smallest area by name: regional (0.03 km2) or rgi (0.01 km2).")
+    dem: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Elevation in metres, on any grid.")
     ] = None,
-    min_area_km2: Annotated[
-        float | None, typer.Option(help="Smaller fragments are removed. Default: 0.03.")
-    ] = None,
-    merge_distance_m: Annotated[
-        float | None, typer.Option(help="Fragments with a smaller gap are joined. Default: 20.")
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Passes of smoothing. Default: 10.")] = None,
-    smoothing: Annotated[
-        str | None, typer.Option(help="majority, closing, opening, dilation or erosion. Default: majority.")
-    ] = None,
-    max_hole_km2: Annotated[
-        float | None, typer.Option(help="Smaller holes are filled; 0 for none, inf for all. Default: 0.03.")
-    ] = None,
-    max_hole_slope_deg: Annotated[
-        float | None, typer.Option(help="Steeper holes are nunataks and stay; needs --dem.")
-    ] = None,
-    dem: Annotated[Path | None, typer.Option(help="Elevation in metres, on any grid.")] = None,
-    connectivity: Annotated[
-        int | None, typer.Option(help="4: fragments that only touch at a corner are two. Default: 8.")
-    ] = None,
-    keep_cut_fragments: Annotated[
-        bool | None,
-        typer.Option("--keep-cut-fragments", help="Never remove what the scene border or missing data cuts."),
-    ] = None,
-    steps: Annotated[
-        str | None, typer.Option(help="Which steps, in which order. Default: merge,smooth,fill,remove.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw what each step changed (PNG, SVG or PDF).")
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Plot of every step (PNG, SVG or PDF).")
     ] = None,
 ) -> None:
     """Refine a mask: merge, smooth, fill holes, remove fragments."""
-    from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.refine.files import refine_file  # noqa: PLC0415
-    from glacierseg.refine.parameters import preset_area_km2  # noqa: PLC0415
+    from glacierseg.refine.files import load_parameters, refine_file  # noqa: PLC0415
 
-    if preset is not None:
-        if min_area_km2 is not None:
-            raise RequestError("--preset and --min-area-km2 both set the smallest area; give one of them")
-        min_area_km2 = preset_area_km2(preset)
-    chosen = _parameters(
-        parameters,
-        min_area_km2=min_area_km2,
-        merge_distance_m=merge_distance_m,
-        iterations=iterations,
-        smoothing=smoothing,
-        max_hole_km2=max_hole_km2,
-        max_hole_slope_deg=max_hole_slope_deg,
-        connectivity=connectivity,
-        keep_cut_fragments=keep_cut_fragments,
-        steps=None if steps is None else tuple(step.strip() for step in steps.split(",")),
-    )
-    if dem is not None and chosen.max_hole_slope_deg is None:
+    if parameters is not None:
+        settings = load_parameters(parameters).replaced(**settings.model_dump(exclude_unset=True))
+    if dem is not None and settings.max_hole_slope_deg is None:
         _log.info("note: --dem was not used; it is for --max-hole-slope-deg")
-    if picture is not None:
+    if plot is not None:
         from glacierseg.report.figures.refinement import draw_refinement_steps  # noqa: PLC0415
 
-        draw_refinement_steps(mask, picture, chosen, dem=dem)
-    _print_changes(refine_file(mask, out, chosen, dem=dem))
+        draw_refinement_steps(mask, plot, settings, dem=dem)
+    _print_changes(refine_file(mask, out, settings, dem=dem))
 
 
+@with_settings
 @writes(out=(".json",), plot=())
 def tune(
     mask: Annotated[list[Path], typer.Argument(help="Predicted masks to tune on.")],
     truth: Annotated[
-        list[Path], typer.Option(help="Truth of each mask in their order: a mask on any grid, or outlines.")
+        list[Path],
+        typer.Option(metavar="PATH", help="Truth of each mask, in order."),
     ],
-    out: Out,
-    objective: Annotated[
-        str, typer.Option(help="What is sought: iou, f1 (ranks as iou does), or area.")
-    ] = "iou",
-    merge_distance_m: Annotated[
-        list[float] | None, typer.Option(help="A value to try. Default: 0 10 20 30 40.")
-    ] = None,
-    min_area_km2: Annotated[
-        list[float] | None, typer.Option(help="A value to try. Default: 0 0.01 0.03 0.1.")
-    ] = None,
-    iterations: Annotated[list[int] | None, typer.Option(help="A value to try. Default: 0 1 3 10.")] = None,
-    max_hole_km2: Annotated[
-        list[float] | None, typer.Option(help="A value to try, inf for all holes. Default: 0 0.03 0.1.")
-    ] = None,
-    smoothing: Annotated[list[str] | None, typer.Option(help="A method to try. Default: majority.")] = None,
-    max_hole_slope_deg: Annotated[
-        float | None, typer.Option(help="Steeper holes are nunataks and stay; needs --dem.")
-    ] = None,
-    dem: Annotated[
-        list[Path] | None, typer.Option(help="Elevation of each mask in their order, then of the untouched.")
-    ] = None,
-    connectivity: Annotated[int, typer.Option(help="4: fragments that only touch at a corner are two.")] = 8,
-    steps: Annotated[str, typer.Option(help="Which steps, in which order.")] = "merge,smooth,fill,remove",
-    keep_cut_fragments: Annotated[
-        bool,
-        typer.Option("--keep-cut-fragments", help="Never remove what the scene border or missing data cuts."),
-    ] = False,
-    untouched_mask: Annotated[
-        list[Path] | None, typer.Option(help="A mask that only shows what the choice does elsewhere.")
-    ] = None,
-    untouched_truth: Annotated[
-        list[Path] | None, typer.Option(help="Its truth, in the order of the masks.")
-    ] = None,
-    truth_layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Layer of outlines with several: one for all, or for each (untouched last)."),
-    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="Parameters and scores (JSON).")],
+    inputs: TuneInputs,
+    settings: TuneSettings,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the score over all parameters (PNG, SVG or PDF).")
+        Path | None, typer.Option(metavar="PATH", help="Plot of scores (PNG, SVG or PDF).")
     ] = None,
 ) -> None:
-    """Search the refinement parameters that bring masks nearest to the truth."""
+    """Search refinement parameters; repeat an option to try several values."""
     from glacierseg.raster.outlines import one_layer_each  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
     from glacierseg.refine.files import tune_files  # noqa: PLC0415
@@ -154,52 +82,19 @@ def tune(
         from glacierseg.report.save import require_picture  # noqa: PLC0415
 
         require_picture(plot)
-    elevation = list(dem or [])
-    layers = one_layer_each([*truth, *(untouched_truth or [])], truth_layer)
-    tuned = _pairs(mask, truth, elevation, layers, "mask", "--truth")
-    untouched = _pairs(
-        untouched_mask or [], untouched_truth or [], elevation[len(mask) :], layers[len(truth) :],
-        "--untouched-mask", "--untouched-truth",
+    layers = one_layer_each([*truth, *inputs.test_truth], inputs.truth_layer)
+    tuned = _pairs(mask, truth, inputs.dem, layers, "mask", "--truth")
+    tests = _pairs(
+        inputs.test_mask, inputs.test_truth, inputs.dem[len(mask) :], layers[len(truth) :],
+        "--test-mask", "--test-truth",
     )  # fmt: skip
-    grids: dict[str, Any] = {
-        "merge_distances_m": merge_distance_m,
-        "min_areas_km2": min_area_km2,
-        "iterations": iterations,
-        "max_holes_km2": None if max_hole_km2 is None else [_or_all(hole) for hole in max_hole_km2],
-        "smoothing": smoothing,
-    }
-    report = tune_files(
-        tuned,
-        untouched,
-        objective=objective,
-        max_hole_slope_deg=max_hole_slope_deg,
-        connectivity=connectivity,
-        keep_cut_fragments=keep_cut_fragments,
-        steps=tuple(step.strip() for step in steps.split(",")),
-        **{name: values for name, values in grids.items() if values},
-    )
+    report = tune_files(tuned, tests, settings)
     write_json(out, report.to_dict())
     if plot is not None:
         from glacierseg.report.figures.refinement import draw_tuning_surface  # noqa: PLC0415
 
         draw_tuning_surface(report.result, plot)
     _print_tuning(report)
-
-
-def _parameters(file: Path | None, **given: Any) -> "RefineParameters":
-    """Returns the parameters of a file, or the defaults, with what was given in their place."""
-    from dataclasses import replace  # noqa: PLC0415
-
-    from glacierseg.refine.parameters import RefineParameters, load_parameters  # noqa: PLC0415
-
-    known = {name: value for name, value in given.items() if value is not None}
-    if "max_hole_km2" in known:
-        known["max_hole_km2"] = _or_all(known["max_hole_km2"])
-    return replace(RefineParameters() if file is None else load_parameters(file), **known)
-
-
-def _or_all(hole_km2: float) -> float | None:
-    return None if hole_km2 == float("inf") else hole_km2
 
 
 def _pairs(
@@ -239,8 +134,6 @@ def _print_changes(changes: "Sequence[StepChange]") -> None:
 
 
 def _print_tuning(report: "TuneReport") -> None:
-    from dataclasses import asdict  # noqa: PLC0415
-
     from glacierseg.refine.transfer import verdict  # noqa: PLC0415
 
     result = report.result
@@ -272,7 +165,7 @@ def _print_tuning(report: "TuneReport") -> None:
             ("parameter", "value"),
             [
                 (key, ",".join(value) if isinstance(value, tuple) else log.plain(value))
-                for key, value in asdict(result.best).items()
+                for key, value in result.best.model_dump().items()
             ],
         )
     )

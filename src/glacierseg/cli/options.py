@@ -19,7 +19,7 @@ R = TypeVar("R")
 def with_settings(function: Callable[..., R]) -> Callable[..., R]:
     """Replaces each parameter whose type is a settings class by one option for each of its fields.
 
-    Tuples of numbers are options that may be given several times, tuples of words are separated by commas.
+    Tuples are options that may be given several times; words may also be separated by commas.
     Settings with rare fields also get `--config FILE`, a configuration whose section sets what is not given.
 
     Args:
@@ -84,13 +84,24 @@ def _option(name: str, field: FieldInfo) -> Parameter:
         flag += f"/--no-{flag.removeprefix('--')}"
     declared: Any = kind
     if get_origin(kind) is tuple:
-        declared = str if _is_words(kind) else list[_element(kind)]  # type: ignore[misc]
+        declared = list[str if _is_words(kind) else _element(kind)]  # type: ignore[misc]
     option = typer.Option(
-        flag, help=_help(field), show_default=False, rich_help_panel=cli.panel, metavar=cli.metavar
+        flag,
+        help=_help(field),
+        show_default=False,
+        rich_help_panel=cli.panel,
+        metavar=cli.metavar or _metavar(kind),
     )
     return Parameter(
         name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[declared | None, option]
     )
+
+
+def _metavar(kind: Any) -> str:
+    """Returns a short word for a value: what it may be stands in the sentence, which needs the width."""
+    if get_origin(kind) is tuple:
+        return "NAMES" if _is_words(kind) else _metavar(_element(kind))
+    return {bool: "", int: "N", float: "N", Path: "PATH"}.get(kind, "NAME")
 
 
 def _help(field: FieldInfo) -> str:
@@ -100,6 +111,8 @@ def _help(field: FieldInfo) -> str:
     value = field.default
     if value is True:
         value = "yes"
+    elif isinstance(value, float):
+        value = f"{value:g}"
     elif isinstance(value, tuple):
         value = (",".join if _is_words(_without_none(field.annotation)) else " ".join)(map(str, value))
     return f"{text} Default: {value}." if value != "" else text
@@ -118,14 +131,14 @@ def _element(kind: Any) -> Any:
 
 
 def _is_words(kind: Any) -> bool:
-    return get_origin(kind) is tuple and _element(kind) not in (int, float)
+    return get_origin(kind) is tuple and _element(kind) not in (int, float, Path)
 
 
 def _as_field(value: Any, field: FieldInfo) -> Any:
     kind = _without_none(field.annotation)
-    if get_origin(kind) is not tuple:
-        return value
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+    if not _is_words(kind):
+        return tuple(value) if get_origin(kind) is tuple else value
+    return tuple(word.strip() for words in value for word in words.split(","))
 
 
 def _config_option(sections: list[str]) -> Parameter:

@@ -15,12 +15,12 @@ from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.refine.files import refine_file, tune_record
 from glacierseg.refine.ground import slope_on_grid
-from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import ModelConfig, RunConfig
 from glacierseg.settings.outlines import InventoryInputs
+from glacierseg.settings.refine import RefineSettings
 from glacierseg.vectors.polygons import vectorize_mask
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def refine_regions(
             "table": tuned.table,
         }
         write_json(folder.refinement, record)
-    best = RefineParameters(**record["best"])
+    best = RefineSettings(**record["best"])
     changes = record.setdefault("changes", {})
     dems = {region.name: region.dem for region in config.regions}
     missing = [s for s in studied if not folder.refined(s.name).exists() or s.name not in changes]
@@ -76,7 +76,7 @@ def refine_regions(
         write_json(folder.refinement, record)
         _log.info(f"refinement: validation IoU {record['raw_iou']:.4f} raw, {record['best_iou']:.4f} refined")
         for line in verdict(gains, config.refinement.objective):
-            _log.info(f"refinement: {line.replace('untouched region', 'test region')}")
+            _log.info(f"refinement: {line}")
 
 
 def _tune(
@@ -85,30 +85,18 @@ def _tune(
     folder: ModelFolder,
     truths: Mapping[str, NDArray[np.uint8]],
 ) -> TuneResult:
-    ranges = config.refinement
     grids = {study.name: study.region.scene.grid for study in studied}
     dems = {region.name: region.dem for region in config.regions}
     slopes = None
-    if ranges.max_hole_slope_deg is not None:
+    if config.refinement.max_hole_slope_deg is not None:
         slopes = [slope_on_grid(dem, grids[name]) for name in truths if (dem := dems[name]) is not None]
     # On whole masks, though only validation pixels count: what is a hole or a fragment depends on all.
     return tune_refinement(
         [read_mask(folder.mask(name)) for name in truths],
         list(truths.values()),
         [grids[name].pixel_size_m for name in truths],
-        merge_distances_m=ranges.merge_distances_m,
-        min_areas_km2=ranges.min_areas_km2 if ranges.preset is None else [preset_area_km2(ranges.preset)],
-        iterations=ranges.iterations,
-        max_holes_km2=ranges.max_holes_km2,
-        smoothing=ranges.smoothing,
-        objective=ranges.objective,
-        max_hole_slope_deg=ranges.max_hole_slope_deg,
+        config.refinement,
         slope_deg=slopes,
-        connectivity=ranges.connectivity,
-        keep_cut_fragments=ranges.keep_cut_fragments,
-        steps=ranges.steps,
-        # A preset is a demand on the inventory, which masks left as they came would not meet.
-        unchanged_allowed=ranges.preset is None,
     )
 
 
@@ -118,7 +106,7 @@ def _gains(
     """Compares raw and refined masks with the truth, on what was tuned on and on what tests."""
     gains = []
     for study in studied:
-        tests = {"untouched": study.truth_of("test")} if "test" in study.areas else {}
+        tests = {"test": study.truth_of("test")} if "test" in study.areas else {}
         own = ({"tuned": truths[study.name]} if study.name in truths else {}) | tests
         if own:
             raw, refined = read_mask(folder.mask(study.name)), read_mask(folder.refined(study.name))

@@ -1,45 +1,45 @@
 """Refinement of mask files, and the search for its parameters on them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import RequestError
+from glacierseg.errors import DataError, RequestError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import IGNORE, read_mask
-from glacierseg.raster.write import write_raster
+from glacierseg.raster.write import read_json, write_raster
 from glacierseg.refine.ground import align_truth, slope_on_grid
-from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import StepChange, refine_mask, refine_with_report
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, require_comparable
+from glacierseg.settings.refine import RefineSettings, TuneSettings
 
 
 @writes(out_path=TIFF)
 def refine_file(
     mask_path: Path,
     out_path: Path,
-    parameters: RefineParameters | None = None,
+    settings: RefineSettings | None = None,
     *,
     dem: Path | None = None,
 ) -> tuple[StepChange, ...]:
     """Refines a mask raster into another on the same grid.
 
-    The result is a cloud-optimised GeoTIFF with one uint8 band `glacier`, nodata 255, and the parameters as
+    The result is a cloud-optimised GeoTIFF with one uint8 band `glacier`, nodata 255, and the settings as
     tags. Sizes on a geographic grid are those at its centre.
 
     Args:
         mask_path: A mask raster.
         out_path: The refined mask.
-        parameters: What to do; the defaults when None.
-        dem: Elevation in metres in any CRS and resolution, where the parameters ask for the slope.
+        settings: What to do; the defaults when None.
+        dem: Elevation in metres in any CRS and resolution, for `max_hole_slope_deg`.
 
     Returns:
         What each step changed.
@@ -47,15 +47,15 @@ def refine_file(
     Raises:
         RasterError: The mask cannot be read, has no CRS, or has pixels of very different sizes.
         TruthError: The mask has values other than 0, 1 and ignore.
-        RequestError: The parameters need the slope and there is no elevation model.
+        RequestError: The slope is needed and there is no elevation model.
         OutputError: The result cannot be written.
     """
-    parameters = parameters or RefineParameters()
+    settings = settings or RefineSettings()
     grid = _grid(mask_path)
     size_m = even_pixel_m(grid, str(mask_path))
-    slope = _slope(parameters.max_hole_slope_deg, dem, grid)
-    refined, changes = refine_with_report(read_mask(mask_path), size_m, parameters, slope_deg=slope)
-    tags = {f"refine_{name}": _as_tag(name, value) for name, value in asdict(parameters).items()}
+    slope = _slope(settings.max_hole_slope_deg, dem, grid)
+    refined, changes = refine_with_report(read_mask(mask_path), size_m, settings, slope_deg=slope)
+    tags = {f"refine_{name}": _as_tag(name, value) for name, value in settings.model_dump().items()}
     write_raster(out_path, refined, grid, bands=["glacier"], nodata=IGNORE, tags=tags)
     return changes
 
@@ -91,7 +91,7 @@ class TuneReport:
 
     Attributes:
         result: The search.
-        gains: Agreement raw and refined with the best parameters, of every region tuned on and untouched.
+        gains: Agreement raw and refined with the best parameters, of every region tuned on and test region.
         moved: What had to be done to bring truth onto the grids, in words.
     """
 
@@ -112,31 +112,57 @@ def tune_record(result: TuneResult) -> dict[str, Any]:
     """Returns the head of what is stored of a search."""
     return {
         "objective": result.objective,
-        "best": asdict(result.best),
+        "best": result.best.model_dump(),
         "raw_iou": result.raw_iou,
         "best_iou": result.best_iou,
     }
 
 
-def tune_files(tuned: Sequence[Pair], untouched: Sequence[Pair] = (), **settings: Any) -> TuneReport:
+def load_parameters(path: Path) -> RefineSettings:
+    """Reads the best parameters from a file of `glacierseg tune`, or a run's `refinement.json`.
+
+    Args:
+        path: A JSON file with the key `best`.
+
+    Raises:
+        DataError: The file is missing, damaged, or holds no such parameters.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give one that `glacierseg tune` wrote")
+    try:
+        record: Any = read_json(path)
+    except DataError as error:
+        raise DataError(f"{path}: is not JSON; give a file that `glacierseg tune` wrote") from error
+    best = record.get("best") if isinstance(record, dict) else None
+    if not isinstance(best, dict):
+        raise DataError(f"{path}: holds no refinement parameters; give a file that `glacierseg tune` wrote")
+    try:
+        return RefineSettings(**best)
+    except RequestError as error:
+        raise DataError(f"{path}: {error}; give a file that `glacierseg tune` wrote") from error
+
+
+def tune_files(
+    tuned: Sequence[Pair], tests: Sequence[Pair] = (), settings: TuneSettings | None = None
+) -> TuneReport:
     """Searches parameters on some masks and measures what they do there and on others.
 
     Truth rasters on another grid are brought onto the mask's by nearest neighbour.
 
     Args:
         tuned: What the parameters are chosen on.
-        untouched: What they are only tried on afterwards.
-        settings: Keywords of `glacierseg.refine.search.tune_refinement`.
+        tests: What they are only scored on afterwards.
+        settings: What to try; the defaults when None.
 
     Raises:
         RasterError: A file cannot be read, or has pixels of very different sizes.
         GridMismatchError: A truth lies elsewhere than its mask.
         TruthError: A mask or truth has other values, or the two share no known pixel.
-        RequestError: A parameter is out of its range, or the slope is needed and there is no elevation model.
+        RequestError: The slope is needed and there is no elevation model.
     """
-    limit = settings.get("max_hole_slope_deg")
-    names = _names([*tuned, *untouched])
-    loaded = [_load(pair, limit) for pair in [*tuned, *untouched]]
+    settings = settings or TuneSettings()
+    names = _names([*tuned, *tests])
+    loaded = [_load(pair, settings.max_hole_slope_deg) for pair in [*tuned, *tests]]
     for name, one in zip(names, loaded, strict=True):
         require_comparable([region_gain(name, "tuned", one.mask, one.mask, one.truth, one.size_m)])
     chosen = loaded[: len(tuned)]
@@ -145,13 +171,13 @@ def tune_files(tuned: Sequence[Pair], untouched: Sequence[Pair] = (), **settings
         [one.mask for one in chosen],
         [one.truth for one in chosen],
         [one.size_m for one in chosen],
+        settings,
         slope_deg=slopes or None,
-        **settings,
     )
     gains = []
     for number, (name, one) in enumerate(zip(names, loaded, strict=True)):
-        use: Use = "tuned" if number < len(tuned) else "untouched"
-        refined = refine_mask(one.mask, one.size_m, slope_deg=one.slope_deg, **vars(result.best))
+        use: Use = "tuned" if number < len(tuned) else "test"
+        refined = refine_mask(one.mask, one.size_m, result.best, slope_deg=one.slope_deg)
         gains.append(region_gain(name, use, one.mask, refined, one.truth, one.size_m))
     return TuneReport(result, tuple(gains), tuple(one.moved for one in loaded if one.moved))
 

@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.choices import STEP_NAMES, Preset, Smoothing, StepName
-from glacierseg.errors import RequestError
+from glacierseg.choices import StepName
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.refine.engine.holes import label_holes
 from glacierseg.refine.engine.label import label
-from glacierseg.refine.parameters import RefineParameters, preset_area_km2
 from glacierseg.refine.steps import (
     PackedMask,
-    fill_gentle_holes,
     fill_holes,
     merge_fragments,
     pack_checked,
@@ -23,6 +20,8 @@ from glacierseg.refine.steps import (
     smooth,
     unpack_mask,
 )
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.refine import RefineSettings
 
 
 @dataclass(frozen=True)
@@ -50,69 +49,43 @@ class StepChange:
     changed_px: int
 
 
+@fields_as_keywords(settings=RefineSettings)
 def refine_mask(
     mask: NDArray[Any],
     pixel_size_m: float | tuple[float, float],
-    min_area_km2: float = 0.03,
-    merge_distance_m: float = 20.0,
-    iterations: int = 10,
+    settings: RefineSettings | None = None,
     *,
-    smoothing: Smoothing = "majority",
-    max_hole_km2: float | None = 0.03,
-    max_hole_slope_deg: float | None = None,
     slope_deg: NDArray[Any] | None = None,
-    connectivity: int = 8,
-    keep_cut_fragments: bool = False,
-    steps: tuple[StepName, ...] = STEP_NAMES,
-    preset: Preset | None = None,
 ) -> NDArray[np.uint8]:
-    """Merges, smooths, fills and filters a mask; see `RefineParameters` for the arguments.
+    """Merges, smooths, fills and filters a mask.
 
     Args:
         mask: `(H, W)` of 0, 1 and 255; it is not changed.
         pixel_size_m: Width and height of a pixel, or one number for a square one.
-        min_area_km2: Smaller fragments are removed.
-        merge_distance_m: Fragments that face each other over a gap of at most this are joined.
-        iterations: Passes of smoothing.
-        smoothing: `majority`, `closing`, `opening`, `dilation` or `erosion`.
-        max_hole_km2: Holes up to this size are filled, every hole when None.
-        max_hole_slope_deg: Holes of a steeper mean slope stay; needs `slope_deg`.
-        slope_deg: `(H, W)` slope of the ground, NaN where unknown.
-        connectivity: 8 or 4, of the fragments that are removed.
-        keep_cut_fragments: Whether fragments that the scene border or an ignored pixel cuts always stay.
-        steps: Which steps are done, in their order.
-        preset: `regional` (0.03 km2) or `rgi` (0.01 km2), in place of `min_area_km2`.
+        settings: What to do; the defaults when None. Its fields may also be given as keywords.
+        slope_deg: `(H, W)` slope of the ground, NaN where unknown, for `max_hole_slope_deg`.
 
     Returns:
         `(H, W)` of 0, 1 and 255, the latter exactly where the mask had it.
 
     Raises:
         TruthError: The mask has other values.
-        RequestError: A parameter is out of its range, or the mask has no pixel.
+        RequestError: A setting is out of its bounds, the slope is needed and missing, or the mask has no
+            pixel.
         GridMismatchError: Slope and mask differ in shape.
     """
-    parameters = RefineParameters(
-        min_area_km2=min_area_km2 if preset is None else preset_area_km2(preset),
-        merge_distance_m=merge_distance_m,
-        iterations=iterations,
-        smoothing=smoothing,
-        max_hole_km2=max_hole_km2,
-        max_hole_slope_deg=max_hole_slope_deg,
-        connectivity=connectivity,
-        keep_cut_fragments=keep_cut_fragments,
-        steps=steps,
-    )
+    settings = settings or RefineSettings()
     size_m = width_and_height_m(pixel_size_m)
     refined = pack_checked(mask, "mask")
-    for step in parameters.steps:
-        refined = do_step(step, refined, size_m, parameters, slope_deg)
+    for step in settings.steps:
+        refined = do_step(step, refined, size_m, settings, slope_deg)
     return unpack_mask(refined)
 
 
 def refine_with_report(
     mask: NDArray[Any],
     pixel_size_m: float | tuple[float, float],
-    parameters: RefineParameters | None = None,
+    settings: RefineSettings | None = None,
     *,
     slope_deg: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.uint8], tuple[StepChange, ...]]:
@@ -121,24 +94,24 @@ def refine_with_report(
     Args:
         mask: `(H, W)` of 0, 1 and 255; it is not changed.
         pixel_size_m: Width and height of a pixel, or one number for a square one.
-        parameters: What to do; the defaults when None.
-        slope_deg: `(H, W)` slope of the ground, where the parameters ask for it.
+        settings: What to do; the defaults when None.
+        slope_deg: `(H, W)` slope of the ground, for `max_hole_slope_deg`.
 
     Returns:
         The refined mask, and one entry per step in their order.
 
     Raises:
         TruthError: The mask has other values.
-        RequestError: The mask has no pixel, or the parameters need a slope and none is given.
+        RequestError: The mask has no pixel, or the slope is needed and missing.
         GridMismatchError: Slope and mask differ in shape.
     """
-    parameters = parameters or RefineParameters()
+    settings = settings or RefineSettings()
     size_m = width_and_height_m(pixel_size_m)
     made = pack_checked(mask, "mask")
     before = _facts(made, size_m)
     changes = []
-    for step in parameters.steps:
-        refined = do_step(step, made, size_m, parameters, slope_deg)
+    for step in settings.steps:
+        refined = do_step(step, made, size_m, settings, slope_deg)
         after = before if refined is made else _facts(refined, size_m)
         changed_px = (refined.glacier ^ made.glacier).count()
         changes.append(
@@ -151,7 +124,7 @@ def refine_with_report(
 def refine_stepwise(
     mask: NDArray[Any],
     pixel_size_m: float | tuple[float, float],
-    parameters: RefineParameters | None = None,
+    settings: RefineSettings | None = None,
     *,
     slope_deg: NDArray[Any] | None = None,
 ) -> Iterator[tuple[StepName, NDArray[np.uint8]]]:
@@ -159,14 +132,14 @@ def refine_stepwise(
 
     Raises:
         TruthError: The mask has other values than 0, 1 and 255.
-        RequestError: The mask has no pixel, or the parameters need a slope and none is given.
+        RequestError: The mask has no pixel, or the slope is needed and missing.
         GridMismatchError: Slope and mask differ in shape.
     """
-    parameters = parameters or RefineParameters()
+    settings = settings or RefineSettings()
     size_m = width_and_height_m(pixel_size_m)
     refined = pack_checked(mask, "mask")
-    for step in parameters.steps:
-        refined = do_step(step, refined, size_m, parameters, slope_deg)
+    for step in settings.steps:
+        refined = do_step(step, refined, size_m, settings, slope_deg)
         yield step, unpack_mask(refined)
 
 
@@ -174,7 +147,7 @@ def do_step(
     step: StepName,
     mask: PackedMask,
     size_m: tuple[float, float],
-    parameters: RefineParameters,
+    settings: RefineSettings,
     slope_deg: NDArray[Any] | None = None,
 ) -> PackedMask:
     """Does one step; the arguments are those of `refine_stepwise`.
@@ -184,24 +157,13 @@ def do_step(
     Removal comes last: whatever the steps before it split off or filled, nothing below the minimum remains.
     """
     if step == "merge":
-        return merge_fragments(mask, size_m, parameters.merge_distance_m)
+        return merge_fragments(mask, size_m, settings.merge_distance_m)
     if step == "smooth":
-        return smooth(mask, parameters.iterations, parameters.smoothing)
-    if step == "remove":
-        return remove_fragments(
-            mask,
-            size_m,
-            parameters.min_area_km2,
-            parameters.connectivity,
-            keep_cut=parameters.keep_cut_fragments,
-        )
-    if parameters.max_hole_slope_deg is None:
-        return fill_holes(mask, size_m, parameters.max_hole_km2)
-    if slope_deg is None:
-        raise RequestError(
-            "refinement: max_hole_slope_deg needs the slope of the ground; give an elevation model"
-        )
-    return fill_gentle_holes(mask, size_m, parameters.max_hole_km2, slope_deg, parameters.max_hole_slope_deg)
+        return smooth(mask, settings.iterations, settings.smoothing)
+    if step == "fill":
+        return fill_holes(mask, size_m, settings.max_hole_km2, slope_deg, settings.max_hole_slope_deg)
+    keep_cut = settings.keep_cut_fragments
+    return remove_fragments(mask, size_m, settings.min_area_km2, settings.connectivity, keep_cut=keep_cut)
 
 
 def _facts(mask: PackedMask, size_m: tuple[float, float]) -> tuple[int, int, float]:

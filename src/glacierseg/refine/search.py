@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.choices import STEP_NAMES, Objective, Smoothing, StepName, require_choice
+from glacierseg.choices import Objective, StepName
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.ground import width_and_height_m
-from glacierseg.refine.parameters import RefineParameters
 from glacierseg.refine.pipeline import do_step
 from glacierseg.refine.steps import PackedMask, pack_checked
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.refine import PRESETS_KM2, RefineSettings, TuneSettings
 
 PixelSize = float | tuple[float, float]
-UNCHANGED = RefineParameters(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
+UNCHANGED = RefineSettings(min_area_km2=0, merge_distance_m=0, iterations=0, max_hole_km2=0)
 # The parameters that each step looks at.
 _OWN: dict[StepName, tuple[str, ...]] = {
     "merge": ("merge_distance_m",),
@@ -79,7 +80,7 @@ class TuneResult:
         objective: What was searched for: `iou`, `f1` or `area`.
     """
 
-    best: RefineParameters
+    best: RefineSettings
     best_iou: float
     raw_iou: float
     table: list[dict[str, Any]]
@@ -90,27 +91,19 @@ class TuneResult:
         return sorted(self.table, key=lambda row: -_agreement_of(row).score(self.objective))
 
 
+@fields_as_keywords(settings=TuneSettings)
 def tune_refinement(
     mask: NDArray[Any] | Sequence[NDArray[Any]],
     truth: NDArray[Any] | Sequence[NDArray[Any]],
     pixel_size_m: PixelSize | list[PixelSize],
+    settings: TuneSettings | None = None,
     *,
-    merge_distances_m: Sequence[float] = (0, 10, 20, 30, 40),
-    min_areas_km2: Sequence[float] = (0, 0.01, 0.03, 0.1),
-    iterations: Sequence[int] = (0, 1, 3, 10),
-    max_holes_km2: Sequence[float | None] = (0, 0.03, 0.1),
-    smoothing: Smoothing | Sequence[Smoothing] = "majority",
-    objective: Objective = "iou",
-    max_hole_slope_deg: float | None = None,
     slope_deg: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
-    connectivity: int = 8,
-    keep_cut_fragments: bool = False,
-    steps: tuple[StepName, ...] = STEP_NAMES,
-    unchanged_allowed: bool = True,
 ) -> TuneResult:
     """Tries every combination of parameters and returns the one that agrees best with the truth.
 
-    Doing nothing is always tried too, so the best is never worse than the masks as they came. Of equal
+    Doing nothing is always tried too, so the best is never worse than the masks as they came. With a preset
+    it is only scored: unchanged masks would not meet the smallest fragment that the preset asks for. Of equal
     results the gentlest wins: doing nothing, then the method of smoothing named first, the shortest merge
     distance, the fewest iterations, the smallest holes, the smallest area. Pixels where mask or truth is 255
     are left out; those of all masks are pooled. Where neither has glacier, the IoU counts as 0.
@@ -119,27 +112,17 @@ def tune_refinement(
         mask: `(H, W)` of 0, 1 and 255, or several of them.
         truth: `(H, W)` of 0, 1 and 255, or as many.
         pixel_size_m: Width and height of a pixel, or one number; or a list of these, one per mask.
-        merge_distances_m: Values tried for `merge_distance_m`.
-        min_areas_km2: Values tried for `min_area_km2`.
-        iterations: Values tried for `iterations`.
-        max_holes_km2: Values tried for `max_hole_km2`; None fills all.
-        smoothing: The method of smoothing, or several to try.
-        objective: What is sought: the highest `iou` or `f1` (the two rank alike), or the smallest difference
-            in total `area`, which says nothing about where the area lies.
-        max_hole_slope_deg: Holes of a steeper mean slope stay; needs `slope_deg`. Not searched for.
-        slope_deg: `(H, W)` slope of the ground, NaN where unknown, or as many as masks.
-        connectivity: 8 or 4, of the fragments that are removed. Not searched for.
-        keep_cut_fragments: Whether fragments that the border or an ignored pixel cuts stay. Not searched for.
-        steps: Which steps are done, in their order. Not searched for; values of a step that is left out do
-            nothing.
-        unchanged_allowed: Whether to leave the masks as they came may be the answer.
+        settings: What to try; the defaults when None. Its fields may also be given as keywords.
+        slope_deg: `(H, W)` slope of the ground, NaN where unknown, or as many as masks, for
+            `max_hole_slope_deg`.
 
     Raises:
-        RequestError: Masks, truths, slopes and sizes do not go together, or a parameter is out of its range.
+        RequestError: Masks, truths, slopes and sizes do not go together, the slope is needed and missing, or
+            a setting is out of its bounds.
         GridMismatchError: A mask and its truth or slope differ in shape.
         TruthError: A mask or truth has values other than 0, 1 and 255.
     """
-    require_choice("objective", objective, get_args(Objective))
+    settings = settings or TuneSettings()
     masks, truths = _listed(mask), _listed(truth)
     sizes = pixel_size_m if isinstance(pixel_size_m, list) else [pixel_size_m] * len(masks)
     if not len(masks) == len(truths) == len(sizes) or not masks:
@@ -150,28 +133,7 @@ def tune_refinement(
     slopes = [None] * len(masks) if slope_deg is None else _listed(slope_deg)
     if len(slopes) != len(masks):
         raise RequestError(f"tuning needs one slope for each mask: {len(masks)} masks, {len(slopes)} slopes")
-    methods = [smoothing] if isinstance(smoothing, str) else list(dict.fromkeys(smoothing))
-    fixed: dict[str, Any] = {
-        "max_hole_slope_deg": max_hole_slope_deg,
-        "connectivity": connectivity,
-        "keep_cut_fragments": keep_cut_fragments,
-        "steps": tuple(steps),
-    }
-    for method in methods:
-        require_choice("smoothing", method, get_args(Smoothing))
-    candidates = [replace(UNCHANGED, smoothing=methods[0], **fixed)]
-    candidates += [
-        RefineParameters(area, distance, passes, method, hole, **fixed)
-        for method, distance, passes, hole, area in product(
-            methods,
-            sorted(set(merge_distances_m)),
-            sorted(set(iterations)),
-            sorted(set(max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
-            sorted(set(min_areas_km2)),
-        )
-        # Without a pass all methods are one, so only the first is tried with none.
-        if passes or method == methods[0]
-    ]
+    candidates = _candidates(settings)
     counts, areas_km2 = [], []
     for one_mask, one_truth, size, slope in zip(masks, truths, sizes, slopes, strict=True):
         size_m = width_and_height_m(size)
@@ -187,20 +149,20 @@ def tune_refinement(
     for one, (tp, fp, fn) in pooled.items():
         tp_km2, fp_km2, fn_km2 = in_km2[one]
         agreements[one] = agreement(tp, fp, fn, fp_km2 - fn_km2, tp_km2 + fn_km2)
-    eligible = list(agreements) if unchanged_allowed else candidates[1:]
-    best = max(eligible, key=lambda one: agreements[one].score(objective))  # the first of several
+    eligible = candidates if settings.preset is None else candidates[1:]
+    best = max(eligible, key=lambda one: agreements[one].score(settings.objective))  # the first of several
     table = [
-        {**asdict(one), **asdict(agreements[one]), "tp": tp, "fp": fp, "fn": fn}
+        {**one.model_dump(), **asdict(agreements[one]), "tp": tp, "fp": fp, "fn": fn}
         for one, (tp, fp, fn) in pooled.items()
     ]
-    return TuneResult(best, agreements[best].iou, agreements[candidates[0]].iou, table, objective)
+    return TuneResult(best, agreements[best].iou, agreements[candidates[0]].iou, table, settings.objective)
 
 
 def counts_of_each(
     mask: NDArray[Any],
     truth: NDArray[Any],
     size_m: tuple[float, float],
-    candidates: Sequence[RefineParameters],
+    candidates: Sequence[RefineSettings],
     slope_deg: NDArray[Any] | None = None,
 ) -> NDArray[np.int64]:
     """Returns tp, fp and fn `(candidates, 3)`.
@@ -238,6 +200,35 @@ def counts_of_each(
 
     descend(packed, 0, list(range(len(candidates))))
     return counts
+
+
+def _candidates(settings: TuneSettings) -> list[RefineSettings]:
+    """Returns every combination, the gentlest first, and before them what changes nothing."""
+    common = ("max_hole_slope_deg", "connectivity", "keep_cut_fragments", "steps")
+    methods = list(dict.fromkeys(settings.smoothing))
+    areas_km2 = settings.min_areas_km2 if settings.preset is None else (PRESETS_KM2[settings.preset],)
+    unchanged = UNCHANGED.replaced(smoothing=methods[0], **{name: getattr(settings, name) for name in common})
+    return [
+        unchanged,
+        *(
+            unchanged.replaced(
+                smoothing=method,
+                merge_distance_m=distance_m,
+                iterations=passes,
+                max_hole_km2=hole_km2,
+                min_area_km2=area_km2,
+            )
+            for method, distance_m, passes, hole_km2, area_km2 in product(
+                methods,
+                sorted(set(settings.merge_distances_m)),
+                sorted(set(settings.iterations)),
+                sorted(set(settings.max_holes_km2), key=lambda hole: np.inf if hole is None else hole),
+                sorted(set(areas_km2)),
+            )
+            # Without a pass all methods are one, so only the first is tried with none.
+            if passes or method == methods[0]
+        ),
+    ]
 
 
 def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -1,11 +1,12 @@
-"""The steps of refinement, each from a mask to a new mask: remove, fill, merge, smooth.
+"""The steps of refinement in their usual order: merge_fragments, smooth, fill_holes, remove_fragments.
 
-Masks are packed to one bit a pixel. A step takes ignored pixels for background and never turns one into
-glacier. What lies beyond the scene border never adds glacier to a mask nor takes any from it.
+Each makes a new mask. Masks are packed to one bit a pixel. A step takes ignored pixels for background and
+never turns one into glacier. What lies beyond the scene border never adds glacier to a mask nor takes any
+from it.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -81,87 +82,6 @@ def unpack_mask(mask: PackedMask) -> NDArray[np.uint8]:
     return bits.unpack(mask.glacier, mask.ignore)
 
 
-def remove_fragments(
-    mask: PackedMask,
-    pixel_size_m: tuple[float, float],
-    min_area_km2: float,
-    connectivity: int = 8,
-    *,
-    keep_cut: bool = False,
-) -> PackedMask:
-    """Removes connected parts of glacier that are smaller than an area.
-
-    Args:
-        mask: The mask.
-        pixel_size_m: Width and height of a pixel.
-        min_area_km2: The smallest area that stays.
-        connectivity: 8 joins pixels that touch at a corner, 4 does not.
-        keep_cut: Whether fragments that reach the scene border or touch an ignored pixel stay: nobody knows
-            how large they are beyond. On small chips many a glacier shows only a corner.
-    """
-    smallest_px = smallest_count(min_area_km2, pixel_size_m)
-    if smallest_px <= 1:
-        return mask
-    fragments = label.label(mask.glacier, connectivity)
-    stays = fragments.areas_px >= smallest_px
-    if keep_cut:
-        stays |= fragments.at_border()
-        if mask.ignore:
-            beside = morphology.dilate(mask.ignore, _NEIGHBOURS[connectivity])
-            stays |= fragments.count_inside(beside) > 0
-    return PackedMask(fragments.where(stays), mask.ignore)
-
-
-def fill_holes(
-    mask: PackedMask, pixel_size_m: tuple[float, float], max_area_km2: float | None = None
-) -> PackedMask:
-    """Fills holes in glacier, see `glacierseg.refine.engine.holes.label_holes` for what is one.
-
-    Args:
-        mask: The mask.
-        pixel_size_m: Width and height of a pixel.
-        max_area_km2: The largest hole that is filled; every hole when None. Fragments inside a hole do not
-            count to its area.
-    """
-    return _fill(mask, holes.label_holes(mask.glacier, mask.ignore), pixel_size_m, max_area_km2)
-
-
-def fill_gentle_holes(
-    mask: PackedMask,
-    pixel_size_m: tuple[float, float],
-    max_area_km2: float | None,
-    slope_deg: NDArray[Any],
-    max_slope_deg: float,
-) -> PackedMask:
-    """Fills holes as `fill_holes` does, except those that are steep.
-
-    A hole is steep when the mean slope of its pixels exceeds `max_slope_deg`: ice does not stay on such
-    ground, so the hole is a nunatak and no gap in the mask. Pixels without a slope do not count; a hole that
-    has none at all is judged by its area alone. Repeating the step changes nothing.
-
-    Args:
-        mask: The mask.
-        pixel_size_m: Width and height of a pixel.
-        max_area_km2: The largest hole that is filled; every hole when None.
-        slope_deg: `(H, W)`, 0 flat to 90 vertical, NaN where unknown.
-        max_slope_deg: The steepest mean slope that is filled.
-
-    Raises:
-        GridMismatchError: Slope and mask differ in shape.
-    """
-    require_one_shape({"slope": slope_deg.shape, "mask": mask.glacier.shape})
-    found = holes.label_holes(mask.glacier, mask.ignore)
-    inside = bits.unpack(found.where(found.areas_px > 0)) > 0
-    part, slope = found.image()[inside], np.asarray(slope_deg)[inside].astype(np.float64)
-    known = np.isfinite(slope)
-    pixels = np.bincount(part[known], minlength=len(found.areas_px))
-    total = np.bincount(part[known], weights=slope[known], minlength=len(found.areas_px))
-    # A billionth for rounding: a hole of exactly the limit is filled.
-    gentle = total <= max_slope_deg * pixels * (1 + 1e-9)
-    fillable = replace(found, areas_px=np.where(gentle, found.areas_px, 0))
-    return _fill(mask, fillable, pixel_size_m, max_area_km2)
-
-
 def merge_fragments(mask: PackedMask, pixel_size_m: tuple[float, float], distance_m: float) -> PackedMask:
     """Joins fragments that face each other over a gap of at most a distance.
 
@@ -222,6 +142,74 @@ def smooth(mask: PackedMask, iterations: int, method: Smoothing = "majority") ->
     return mask.with_glacier(operation(mask.glacier, diamond(passes)))
 
 
+def fill_holes(
+    mask: PackedMask,
+    pixel_size_m: tuple[float, float],
+    max_area_km2: float | None = None,
+    slope_deg: NDArray[Any] | None = None,
+    max_slope_deg: float | None = None,
+) -> PackedMask:
+    """Fills holes in glacier, see `glacierseg.refine.engine.holes.label_holes` for what is one.
+
+    With `max_slope_deg` steep holes stay. A hole is steep when the mean slope of its pixels exceeds it: ice
+    does not stay on such ground, so the hole is a nunatak and no gap in the mask. Pixels without a slope do
+    not count; a hole that has none at all is judged by its area alone. Repeating the step changes nothing.
+
+    Args:
+        mask: The mask.
+        pixel_size_m: Width and height of a pixel.
+        max_area_km2: The largest hole that is filled; every hole when None. Fragments inside a hole do not
+            count to its area.
+        slope_deg: `(H, W)`, 0 flat to 90 vertical, NaN where unknown.
+        max_slope_deg: The steepest mean slope that is filled; any when None.
+
+    Raises:
+        RequestError: `max_slope_deg` is given without a slope.
+        GridMismatchError: Slope and mask differ in shape.
+    """
+    found = holes.label_holes(mask.glacier, mask.ignore)
+    fill = found.areas_px > 0
+    if max_area_km2 is not None:
+        fill &= found.areas_px <= largest_count(max_area_km2, pixel_size_m)
+    if max_slope_deg is not None:
+        if slope_deg is None:
+            raise RequestError("max_hole_slope_deg needs the slope of the ground; give an elevation model")
+        require_one_shape({"slope": slope_deg.shape, "mask": mask.glacier.shape})
+        fill &= _gentle(found, np.asarray(slope_deg), max_slope_deg)
+    return PackedMask(mask.glacier | found.where(fill), mask.ignore) if fill.any() else mask
+
+
+def remove_fragments(
+    mask: PackedMask,
+    pixel_size_m: tuple[float, float],
+    min_area_km2: float,
+    connectivity: int = 8,
+    *,
+    keep_cut: bool = False,
+) -> PackedMask:
+    """Removes connected parts of glacier that are smaller than an area.
+
+    Args:
+        mask: The mask.
+        pixel_size_m: Width and height of a pixel.
+        min_area_km2: The smallest area that stays.
+        connectivity: 8 joins pixels that touch at a corner, 4 does not.
+        keep_cut: Whether fragments that reach the scene border or touch an ignored pixel stay: nobody knows
+            how large they are beyond. On small chips many a glacier shows only a corner.
+    """
+    smallest_px = smallest_count(min_area_km2, pixel_size_m)
+    if smallest_px <= 1:
+        return mask
+    fragments = label.label(mask.glacier, connectivity)
+    stays = fragments.areas_px >= smallest_px
+    if keep_cut:
+        stays |= fragments.at_border()
+        if mask.ignore:
+            beside = morphology.dilate(mask.ignore, _NEIGHBOURS[connectivity])
+            stays |= fragments.count_inside(beside) > 0
+    return PackedMask(fragments.where(stays), mask.ignore)
+
+
 def smallest_count(area_km2: float, pixel_size_m: tuple[float, float]) -> int:
     """Returns the least number of pixels that cover at least an area.
 
@@ -244,13 +232,16 @@ def whole_pixels(distance_m: float, side_m: float) -> int:
     return math.floor(distance_m / side_m * (1 + 1e-9))
 
 
-def _fill(
-    mask: PackedMask, found: Parts, pixel_size_m: tuple[float, float], max_area_km2: float | None
-) -> PackedMask:
-    fill = found.areas_px > 0
-    if max_area_km2 is not None:
-        fill &= found.areas_px <= largest_count(max_area_km2, pixel_size_m)
-    return PackedMask(mask.glacier | found.where(fill), mask.ignore) if fill.any() else mask
+def _gentle(found: Parts, slope_deg: NDArray[Any], max_slope_deg: float) -> NDArray[np.bool_]:
+    """Returns which holes have a mean slope up to a limit, or no slope at all."""
+    inside = bits.unpack(found.where(found.areas_px > 0)) > 0
+    part, slope = found.image()[inside], slope_deg[inside].astype(np.float64)
+    known = np.isfinite(slope)
+    pixels = np.bincount(part[known], minlength=len(found.areas_px))
+    total = np.bincount(part[known], weights=slope[known], minlength=len(found.areas_px))
+    # A billionth for rounding: a hole of exactly the limit is filled.
+    gentle: NDArray[np.bool_] = total <= max_slope_deg * pixels * (1 + 1e-9)
+    return gentle
 
 
 def _grown(area: Bits, passes: int) -> Bits:

@@ -14,7 +14,7 @@ from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import BACKGROUND, GLACIER
 from glacierseg.refine.search import Agreement, agreement
 
-Use = Literal["tuned", "untouched"]
+Use = Literal["tuned", "test"]
 # Of more regions than this only those with the largest changes are named.
 _NAMED = 12
 
@@ -25,7 +25,7 @@ class RegionGain:
 
     Attributes:
         region: Its name.
-        use: `tuned` when the parameters were chosen on it, else `untouched`.
+        use: `tuned` when the parameters were chosen on it, else `test`.
         raw: Agreement of the mask as it came.
         refined: Agreement of the refined mask.
         known_px: Pixels that are known in both the mask and the truth.
@@ -94,7 +94,7 @@ def require_comparable(gains: Sequence[RegionGain]) -> None:
 
 
 def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
-    """Says in plain words whether what was chosen on some regions holds on the untouched ones."""
+    """Says in plain words whether what was chosen on some regions holds on the test regions."""
     name = {"iou": "IoU", "f1": "F1", "area": "area error"}[objective]
 
     def shown(found: Agreement) -> str:
@@ -113,31 +113,27 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
         return ", ".join(named) + (f" and {len(gains) - _NAMED} more" if len(gains) > _NAMED else "")
 
     tuned = [gain for gain in gains if gain.use == "tuned"]
-    untouched = [gain for gain in gains if gain.use == "untouched"]
-    better = [gain for gain in untouched if gain_of(gain) > 0]
-    worse = [gain for gain in untouched if gain_of(gain) < 0]
+    tests = [gain for gain in gains if gain.use == "test"]
+    better = [gain for gain in tests if gain_of(gain) > 0]
+    worse = [gain for gain in tests if gain_of(gain) < 0]
     lines = []
     if worse:
         lines.append(
-            f"the refinement made {len(worse)} of {len(untouched)} untouched regions WORSE: "
+            f"the refinement made {len(worse)} of {len(tests)} test regions WORSE: "
             + changes(worse)
             + "; do not expect the gain of the tuning region elsewhere"
         )
     if better:
         lines.append(
-            f"the refinement improved {len(better)} of {len(untouched)} untouched regions: " + changes(better)
+            f"the refinement improved {len(better)} of {len(tests)} test regions: " + changes(better)
         )
-    if same := len(untouched) - len(better) - len(worse):
-        lines.append(
-            f"the refinement left the {name} of {same} of {len(untouched)} untouched regions as it was"
-        )
+    if same := len(tests) - len(better) - len(worse):
+        lines.append(f"the refinement left the {name} of {same} of {len(tests)} test regions as it was")
     if harmed := [gain for gain in tuned if gain_of(gain) < 0]:
         lines.append(
             f"of the {len(tuned)} regions that were tuned on together, "
             f"{len(harmed)} got worse: {changes(harmed)}"
         )
-    if tuned and not untouched:
-        lines.append(
-            "no untouched region was given, so nothing is known about how the choice works elsewhere"
-        )
+    if tuned and not tests:
+        lines.append("no test region was given, so nothing is known about how the choice works elsewhere")
     return lines

@@ -2,7 +2,7 @@
 
 from glacierseg.settings.load import dump_config, first_difference, load_config, parse_config
 from glacierseg.settings.predict import PredictSettings
-from glacierseg.settings.refine import TuneSettings
+from glacierseg.settings.refine import RefineSettings, TuneSettings
 from glacierseg.settings.sections import (
     BandsConfig,
     Logarithm,
@@ -25,6 +25,7 @@ __all__ = [
     "PartConfig",
     "PatchConfig",
     "PredictSettings",
+    "RefineSettings",
     "RegionConfig",
     "RunConfig",
     "SplitConfig",

@@ -3,6 +3,7 @@
 The YAML file, the command line (`cli.options`), the template, `docs/settings.md` and Python build from them.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -81,7 +82,8 @@ class Settings(_Base):
         Raises:
             RequestError: As above.
         """
-        return type(self)(**{**dict(self), **fields})
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **fields})
 
 
 def fields_as_keywords(**kinds: type[Settings]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -123,7 +125,9 @@ def fault_in_words(problem: ErrorDetails, kind: type[BaseModel] | None, where: s
         return f"unknown key {where!r}" + (hint or (f"; known keys are {', '.join(known)}" if known else ""))
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("Input should be"):
-        return f"{where} must be{message.removeprefix('Input should be')} (got {_short(problem['input'])})"
+        choices = re.findall("'([^']*)'", message) if isinstance(problem["input"], str) else []
+        found = f"(got {_short(problem['input'])}){did_you_mean(str(problem['input']), choices)}"
+        return f"{where} must be{message.removeprefix('Input should be')} {found}"
     message = message[0].lower() + message[1:]
     return f"{where}: {message}" if where else message
 

@@ -14,8 +14,8 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
+from glacierseg.refine.files import load_parameters
 from glacierseg.refine.ground import slope_on_grid
-from glacierseg.refine.parameters import RefineParameters, load_parameters
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import TuneResult
 from glacierseg.report.figures.errors import paint
@@ -24,6 +24,7 @@ from glacierseg.report.save import Picture, require_picture, save_figure
 from glacierseg.report.style import BLUE, INK, MUTED, RULE, SKY, VERMILLION, area_text, variant_label
 from glacierseg.report.views import RegionView, Variant
 from glacierseg.runs.results import ModelResult, RunResults
+from glacierseg.settings.refine import RefineSettings
 
 KEPT, ADDED, REMOVED, UNKNOWN = 1, 2, 3, 4
 _COLOURS = {KEPT: (SKY, 0.75), ADDED: (BLUE, 1.0), REMOVED: (VERMILLION, 1.0), UNKNOWN: (RULE, 1.0)}
@@ -81,15 +82,15 @@ def figure_refinement_steps(
 
 @writes(picture=())
 def draw_refinement_steps(
-    mask_path: Path, picture: Path, parameters: RefineParameters | None = None, *, dem: Path | None = None
+    mask_path: Path, picture: Path, settings: RefineSettings | None = None, *, dem: Path | None = None
 ) -> None:
     """Refines a mask file and writes a picture of what each step changed.
 
     Args:
         mask_path: A mask raster.
         picture: The picture; its suffix says whether PNG, SVG or PDF.
-        parameters: What to do; the defaults when None.
-        dem: Elevation, where the parameters ask for the slope.
+        settings: What to do; the defaults when None.
+        dem: Elevation, for `max_hole_slope_deg`.
 
     Raises:
         RasterError: A file cannot be read.
@@ -98,14 +99,14 @@ def draw_refinement_steps(
         OutputError: The picture cannot be written.
     """
     require_picture(picture)
-    parameters = parameters or RefineParameters()
+    settings = settings or RefineSettings()
     with open_raster(mask_path) as dataset:
         grid = grid_of(dataset)
     size_m = even_pixel_m(grid, str(mask_path))
-    needs_slope = parameters.max_hole_slope_deg is not None and dem is not None
+    needs_slope = settings.max_hole_slope_deg is not None and dem is not None
     slope = slope_on_grid(dem, grid) if needs_slope and dem is not None else None
     mask = read_mask(mask_path)
-    steps = list(refine_stepwise(mask, size_m, parameters, slope_deg=slope))
+    steps = list(refine_stepwise(mask, size_m, settings, slope_deg=slope))
     save_figure(figure_refinement_steps(mask, steps, size_m, north=north_degrees(grid)), picture)
 
 
@@ -183,7 +184,7 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
     model = _refined(results, best)
     if model is None:
         return []
-    parameters: RefineParameters = load_parameters(model.folder.refinement)
+    parameters = load_parameters(model.folder.refinement)
     if parameters.max_hole_slope_deg is not None:
         return []
     pictures = []

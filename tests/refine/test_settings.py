@@ -4,29 +4,31 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import DataError, RequestError
-from glacierseg.refine.parameters import RefineParameters, load_parameters, preset_area_km2
+from glacierseg.refine.files import load_parameters
 from glacierseg.refine.pipeline import refine_mask
+from glacierseg.settings import RefineSettings, TuneSettings
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"connectivity": 6}, "connectivity must be 4 or 8, not 6"),
-        ({"steps": ()}, "name at least one"),
-        ({"steps": ("merge", "fil")}, "no step is called 'fil' .did you mean 'fill'"),
+        ({"connectivity": 6}, r"connectivity must be 4 or 8 \(got 6\)"),
+        ({"steps": ()}, "give at least one step of merge"),
+        ({"steps": ("merge", "fil")}, r"steps.1 must be .* \(got 'fil'\) \(did you mean 'fill'"),
         ({"steps": ("merge", "fill", "merge")}, "'merge' is named twice"),
         ({"max_hole_slope_deg": -1}, "max_hole_slope_deg"),
+        ({"preset": "rgi7"}, "did you mean 'rgi'"),
+        ({"preset": "rgi", "min_area_km2": 0.02}, "give one of them"),
     ],
 )
 def test_senseless_parameters_are_refused(given, message):
     with pytest.raises(RequestError, match=message):
-        RefineParameters(**given)
+        RefineSettings(**given)
 
 
 def test_presets_name_the_smallest_glacier_of_inventories():
-    assert preset_area_km2("rgi") == 0.01
-    with pytest.raises(RequestError, match="did you mean 'rgi'"):
-        preset_area_km2("rgi7")
+    assert RefineSettings(preset="rgi") == RefineSettings(min_area_km2=0.01)
+    assert RefineSettings(iterations=3).replaced(preset="rgi").min_area_km2 == 0.01
     mask = np.zeros((40, 40), np.uint8)
     mask[10:22, 10:22] = 1  # 0.0144 km2
     kept = {"iterations": 0, "merge_distance_m": 0}
@@ -34,10 +36,20 @@ def test_presets_name_the_smallest_glacier_of_inventories():
     assert refine_mask(mask, 10, **kept, preset="rgi").sum() == 144
 
 
+def test_infinity_stands_for_every_hole_and_whole_numbers_stay_whole():
+    for every in (None, float("inf"), "inf"):
+        assert RefineSettings(max_hole_km2=every).max_hole_km2 is None
+        assert TuneSettings(max_holes_km2=(0, every)).max_holes_km2 == (0, None)
+    numbers = RefineSettings(min_area_km2=1, merge_distance_m=20.0, max_hole_km2=0).model_dump()
+    assert [repr(numbers[name]) for name in ("min_area_km2", "merge_distance_m", "max_hole_km2")] == [
+        "1", "20.0", "0",
+    ]  # fmt: skip
+
+
 def test_parameters_are_read_back_from_a_search(tmp_path):
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"best": {"min_area_km2": 0.01, "steps": ["fill", "remove"]}}))
-    assert load_parameters(path) == RefineParameters(min_area_km2=0.01, steps=("fill", "remove"))
+    assert load_parameters(path) == RefineSettings(min_area_km2=0.01, steps=("fill", "remove"))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +58,8 @@ def test_parameters_are_read_back_from_a_search(tmp_path):
         (None, "no such file"),
         ("{", "is not JSON; give a file that"),
         ("[]", "holds no refinement parameters"),
-        ('{"best": {"min_area": 1}}', "unknown refinement parameter 'min_area' .did you mean 'min_area_km2'"),
-        ('{"best": {"iterations": -1}}', "iterations must be a number from 0 on"),
+        ('{"best": {"min_area": 1}}', "unknown key 'min_area' .did you mean 'min_area_km2'"),
+        ('{"best": {"iterations": -1}}', "iterations must be greater than or equal to 0"),
         ('{"best": {"iterations": "many"}}', "t.json"),
     ],
 )
