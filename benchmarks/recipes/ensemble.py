@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from benchmarks.recipes.calibrated import calibrate_all
@@ -22,7 +21,7 @@ from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
 from glacierseg.runs.layout import ModelFolder, folder_name
-from glacierseg.settings import TuneSettings
+from glacierseg.settings import RefineSettings, TuneSettings
 
 NETWORKS = "networks"
 
@@ -130,11 +129,11 @@ def _mean_methods(
 
     for fold in range(1, study.folds + 1):
         best = _tuned(study, fold, probabilities)
-        write_json(path(fold, "x", "raw").with_name("refinement.json"), best)
+        write_json(path(fold, "x", "raw").with_name("refinement.json"), best.model_dump())
         for chip in chips:
             if chip.fold == fold:
                 mask, grid = _mean_mask(study, probabilities(fold, chip.name))
-                refined = refine_mask(mask, grid.pixel_size_m, **best)
+                refined = refine_mask(mask, grid.pixel_size_m, best)
                 for stage, own in (("raw", mask), ("refined", refined)):
                     write_raster(
                         path(fold, chip.name, stage), own, grid, bands=["glacier"], nodata=IGNORE, cog=False
@@ -145,7 +144,7 @@ def _mean_methods(
     ]
 
 
-def _tuned(study: Study, fold: int, probabilities: Probabilities) -> dict[str, Any]:
+def _tuned(study: Study, fold: int, probabilities: Probabilities) -> RefineSettings:
     """Returns the refinement that is best on the validation pixels of a fold."""
     run = study.run_folder(NETWORKS, fold)
     truths, masks, sizes = [], [], []
@@ -156,22 +155,8 @@ def _tuned(study: Study, fold: int, probabilities: Probabilities) -> dict[str, A
             truths.append(truth)
             masks.append(mask)
             sizes.append(grid.pixel_size_m)
-    ranges = TuneSettings(**study.sets[NETWORKS].get("refinement", {}))
-    tuned = tune_refinement(
-        masks,
-        truths,
-        sizes,
-        merge_distances_m=ranges.merge_distances_m,
-        min_areas_km2=ranges.min_areas_km2,
-        iterations=ranges.iterations,
-        max_holes_km2=ranges.max_holes_km2,
-        smoothing=ranges.smoothing,
-        objective=ranges.objective,
-        connectivity=ranges.connectivity,
-        keep_cut_fragments=ranges.keep_cut_fragments,
-        steps=ranges.steps,
-    )
-    return asdict(tuned.best)
+    settings = TuneSettings(**study.sets[NETWORKS].get("refinement", {}))
+    return tune_refinement(masks, truths, sizes, settings).best
 
 
 def _mean_mask(study: Study, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], Grid]:
