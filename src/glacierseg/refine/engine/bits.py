@@ -1,4 +1,9 @@
-"""Masks as one bit per pixel."""
+"""Masks as one bit per pixel.
+
+Bytes become bits, and bits bytes, eight at a time in one 64-bit register (SWAR: SIMD within a register):
+marking the bytes that are zero is of Anderson's Bit Twiddling Hacks and Warren's Hacker's Delight (6-1), and
+gathering their marks by one multiplication is known from the bitboards of chess programs.
+"""
 
 from dataclasses import dataclass
 
@@ -92,9 +97,13 @@ def _pack(mask: NDArray[np.uint8], eight_values: np.uint64, words: NDArray[np.ui
         _copy(mask[y], row[:width])
         out = bytes_out[y]
         for i in range(out.size):
-            # A byte is 0 after this exactly where the mask has the value; then bit 7 marks those bytes.
+            # A byte is 0 after this exactly where the mask has the value. Adding 127 to its low seven bits
+            # sets bit 7 unless they are 0, and never carries into the next byte; bit 7 itself comes in by the
+            # `or`.
             other = eights[i] ^ eight_values
             equal = (~(((other & _LOW_SEVEN) + _LOW_SEVEN) | other) >> _SEVEN) & _LOW_BITS
+            # The factor shifts mark i, which is bit 8 i, to bit 56 + i. All other copies of the marks fall on
+            # other bits, no two on the same one, so that nothing carries into the top byte.
             out[i] = np.uint8((equal * _GATHER) >> _FIFTY_SIX)
 
 
@@ -122,6 +131,7 @@ def _copy(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
 @compiled
 def _one_byte_each(byte: np.uint64) -> np.uint64:
     """Returns eight bytes of 0 or 1, one for each bit."""
+    # Eight copies of the byte, of which copy i keeps its bit i.
     alone = (byte * _LOW_BITS) & _SPREAD
     # Each byte holds its one bit or none, so adding 127 sets bit 7 just when there is one, and never carries.
     return ((alone + _LOW_SEVEN) >> _SEVEN) & _LOW_BITS

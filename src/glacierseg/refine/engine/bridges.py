@@ -23,6 +23,8 @@ def bridges(fragments: Parts, kernel: Kernel, ignore: Bits | None = None) -> Bit
     if ignore is not None:
         added = added.without(ignore)
     parts = label(added)
+    # A part touches at least two fragments exactly when the lowest and the highest label that it touches
+    # differ: two numbers for each part, however many fragments there are around it.
     lowest = np.full(len(parts.areas_px), np.iinfo(np.int32).max, np.int32)
     highest = np.zeros(len(parts.areas_px), np.int32)
     _touch(added.words, parts.labels, fragments.bits.words, fragments.labels, added.width, lowest, highest)

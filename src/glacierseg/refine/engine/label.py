@@ -1,4 +1,10 @@
-"""Connected parts by union-find over runs."""
+"""Connected parts by union-find over runs.
+
+A run of set pixels in a row is always one part, so runs are labelled in place of pixels: there are far fewer
+of them, and bits give their ends quickly (`runs`). One scan links each run to those above that it touches, a
+second turns links into labels, as in the two-scan method of He, Chao and Suzuki (2008, IEEE Trans. Image
+Process. 17).
+"""
 
 from dataclasses import dataclass
 
@@ -93,6 +99,8 @@ def _label(
             start, end = here[2 * r], here[2 * r + 1]
             lengths[run] = end - start
             parent[run] = run
+            # Both rows are sorted, so a run above that ends before this one is never looked at again, and the
+            # walk is linear in the number of runs.
             while passed < runs_above and above[2 * passed + 1] + reach <= start:
                 passed += 1
             other = passed
@@ -108,6 +116,8 @@ def _label(
 @compiled
 def _unite(parent: NDArray[np.int32], earlier: int, run: int) -> None:
     """Links the part of a run and that of an earlier one; `run` is its own parent or linked to its root."""
+    # The earlier root stays root. So a parent always has a smaller number than its child, which lets
+    # `_number` do with one pass, and parts are numbered in the order of their first runs.
     root, found = parent[run], _root(parent, earlier)
     if found < root:
         parent[root] = found
@@ -135,6 +145,8 @@ def _number(parent: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np
 
 @compiled
 def _root(parent: NDArray[np.int32], run: int) -> np.int32:
+    # Each step also links the run to its grandparent: path halving (Tarjan and van Leeuwen 1984, J. ACM 31)
+    # keeps the trees flat without a second walk or a stack.
     while parent[run] != run:
         parent[run] = parent[parent[run]]
         run = parent[run]

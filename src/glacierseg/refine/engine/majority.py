@@ -1,4 +1,10 @@
-"""The 3 x 3 majority, 64 pixels at a time: nine bits are added by adders made of logic."""
+"""The 3 x 3 majority, 64 pixels at a time.
+
+Numbers are bit-sliced: one word holds the ones of 64 sums, another their twos. The nine neighbours are then
+added by full adders made of logical operations, as in bit-parallel programs for Conway's Game of Life and in
+counting bits by carry-save adders (Warren, Hacker's Delight, 5-1). The sum of a row is made once and serves
+three rows.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,13 +106,15 @@ def _decide(
     """Writes where three sums of three are 5 or more, and returns whether that is new anywhere."""
     size = after.size
     for w in range(size):
-        # Odd when the whole sum is; d2 is the fourth two.
+        # A full adder of the three ones: odd is their last bit and that of the whole sum, d2 what they carry,
+        # which makes a fourth two. The sum is 2 (a2 + b2 + c2 + d2) + odd, so it is at least 5 with three
+        # twos, or with two and a one. It need not be written out: how many twos there are at least is enough.
         odd = a1[w] ^ b1[w] ^ c1[w]
         d2 = (a1[w] & b1[w]) | (c1[w] & (a1[w] ^ b1[w]))
-        both, either = a2[w] & b2[w], a2[w] | b2[w]
-        both_too, either_too = c2[w] & d2, c2[w] | d2
-        two_twos = both | both_too | (either & either_too)
-        three_twos = (both & either_too) | (both_too & either)
+        both_ab, any_ab = a2[w] & b2[w], a2[w] | b2[w]
+        both_cd, any_cd = c2[w] & d2, c2[w] | d2
+        two_twos = both_ab | both_cd | (any_ab & any_cd)
+        three_twos = (both_ab & any_cd) | (both_cd & any_ab)
         after[w] = three_twos | (two_twos & odd)
     after[size - 1] &= within
     for w in range(empty.size):

@@ -1,8 +1,9 @@
 """Dilation, erosion, closing and opening by any kernel.
 
 A row is first widened by each span of the kernel, by doubling shifts, then the widened rows are joined: the
-work grows with the number of kernel rows and hardly with their length. Rows stay in the processor's cache
-from reading to writing. An erosion is a dilation of what is not set.
+work grows with the number of kernel rows and hardly with their length (van den Boomgaard and van Balen 1992,
+Methods for fast morphological image transforms using bitmapped binary images, CVGIP 54). Rows stay in the
+processor's cache from reading to writing. An erosion is a dilation of what is not set.
 
 What lies beyond the border is said by each function; nothing wraps around.
 """
@@ -94,6 +95,8 @@ def _widen(
     computed = chain.shape[1] - margin - 2
     for level in range(1, chain.shape[0]):
         _join(chain[level - 1], 0, 1 << (level - 1), chain[level, :computed])
+    # A span of any length is the union of two that are as long as the largest power of two in it, one from
+    # its first pixel and one up to its last. They may overlap: setting a pixel twice is setting it once.
     for span in range(spans.shape[0]):
         low, high = spans[span, 0], spans[span, 1]
         level = 0
@@ -141,6 +144,7 @@ def _dilate(
     if rows.shape[0] == 0:
         out[:, size - 1] &= last_word(width)
         return
+    # Only as many widened rows as the kernel is high are kept; row y stands in place y % slots.
     top, bottom = rows[0, 0], rows[-1, 0]
     slots = bottom - top + 1
     chain = np.zeros((levels, size + 2 * margin + 2), np.uint64)
@@ -177,7 +181,12 @@ def _close(
     levels: int,
     out: NDArray[np.uint64],
 ) -> None:
-    """Dilates onto rows that are longer by `margin` words on either side, and erodes those at once."""
+    """Dilates onto rows that are longer by `margin` words on either side, and erodes those at once.
+
+    The longer rows are the plane beyond the border: a closing that forgot what it set there would eat the rim
+    of the image. The erosion is the dilation of the complement, by the mirrored kernel; it follows the
+    dilation by as many rows as the kernel is high, so that no dilated image is ever stored.
+    """
     height, size = words.shape
     long = size + 2 * margin
     top, bottom = rows[0, 0], rows[-1, 0]

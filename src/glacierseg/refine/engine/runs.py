@@ -23,6 +23,9 @@ def read_edges(row: NDArray[np.uint64], flip: np.uint64, width: int, edges: NDAr
     carry = ZERO
     for w in range(row.size):
         word = row[w] ^ flip
+        # A bit is set where a pixel differs from its left neighbour, whatever word that is in. The loop then
+        # goes from edge to edge, not from pixel to pixel: the lowest bit is found by one instruction and
+        # cleared by `x & (x - 1)` (Wegner 1960).
         changes = word ^ ((word << ONE) | carry)
         carry = word >> U63
         while changes:
