@@ -65,5 +65,8 @@ def test_fields_are_keywords_of_a_stage() -> None:
     assert saw("a", mine) == ("a", mine)
     assert saw("a", length_m=1.0) == ("a", SawSettings(length_m=1.0))  # type: ignore[call-arg]
     assert saw("a", settings=mine, length_m=1.0) == ("a", SawSettings(wood="oak", length_m=1.0))  # type: ignore[call-arg]
+    assert saw("a", mine, length_m=1.0) == ("a", SawSettings(wood="oak", length_m=1.0))  # type: ignore[call-arg]
+    with pytest.raises(RequestError, match=r"settings must be SawSettings \(got 2.5\)"):
+        saw("a", 2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="hight"):
         saw("a", hight=1.0)  # type: ignore[call-arg]

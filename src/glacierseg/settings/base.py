@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -96,14 +97,24 @@ def fields_as_keywords(**kinds: type[Settings]) -> Callable[[Callable[P, R]], Ca
     """
 
     def decorate(stage: Callable[P, R]) -> Callable[P, R]:
+        known = signature(stage)
+
         @wraps(stage)
         def called(*args: P.args, **given: P.kwargs) -> R:
+            fields = {
+                name: {key: given.pop(key) for key in kind.model_fields if key in given}
+                for name, kind in kinds.items()
+            }
+            bound = known.bind(*args, **given)
             for name, kind in kinds.items():
-                fields = {key: given.pop(key) for key in kind.model_fields if key in given}
-                if fields:
-                    base = given.get(name)
-                    given[name] = base.replaced(**fields) if isinstance(base, kind) else kind(**fields)
-            return stage(*args, **given)
+                base = bound.arguments.get(name)
+                if base is not None and not isinstance(base, kind):
+                    raise RequestError(
+                        f"{name} must be {kind.__name__} (got {_short(base)}); give its fields as keywords"
+                    )
+                if fields[name]:
+                    bound.arguments[name] = (base or kind()).replaced(**fields[name])
+            return stage(*bound.args, **bound.kwargs)
 
         return called
 
