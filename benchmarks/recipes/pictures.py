@@ -41,7 +41,7 @@ def draw_worst(study: Study, result: Result, chips: tuple[ScoredChip, ...]) -> l
                 chip.own_truth,
                 predicted,
                 chip.grid.pixel_size_m,
-                north=north_degrees(chip.grid.transform),
+                north=north_degrees(chip.grid),
             )
             path = folder / f"fold{fold}_{rank}_{chip.name}.png"
             save_figure(figure, path)

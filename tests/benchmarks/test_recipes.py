@@ -15,6 +15,7 @@ from benchmarks.recipes.command import Benchmark, main
 from benchmarks.recipes.ensemble import ensemble_methods, shipped_methods
 from benchmarks.recipes.ground import scored_chips
 from benchmarks.recipes.methods import Costs, Method
+from benchmarks.recipes.pictures import draw_worst
 from benchmarks.recipes.scores import score
 from benchmarks.recipes.study import Chip, Study, WeightsPlan, pick, read_settings, weights_plan
 from benchmarks.recipes.table import write_table
@@ -95,6 +96,9 @@ def test_shared_ground_counts_once_and_scores_are_those_of_scikit_learn(tmp_path
     assert f"| made up | raw | {result.scores.mean_iou:.3f} (" in text
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
     json.dumps(result.to_dict())
+    drawn = [path.name for path in draw_worst(study, result, chips)]
+    assert [name[:7] for name in drawn] == ["fold1_1", "fold2_1", "fold3_1", "fold3_2"]
+    assert len((study.out / "worst" / "regions.csv").read_text().splitlines()) == 1 + len(chips)
 
 
 def test_the_mean_of_the_networks_is_that_of_their_probabilities(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
             ),
             "does not fit",
         ),
+        (
+            lambda f: (f / "model.json").write_text(
+                CARD.model_copy(update={"architecture": "texture_mlp"}).model_dump_json()
+            ),
+            r"model\.json: no network is called 'texture_mlp'; there are .*; train another network",
+        ),
     ],
 )
 def test_a_damaged_folder_is_refused_in_one_line(tmp_path: Path, damage: object, message: str) -> None:

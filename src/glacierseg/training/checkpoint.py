@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from glacierseg._version import __version__
 from glacierseg.choices import Storage
 from glacierseg.data.scaling import Scaling
-from glacierseg.errors import CheckpointError, RequestError
+from glacierseg.errors import CheckpointError, RequestError, UnknownModelError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.samples import BandValues
 from glacierseg.raster.write import atomic_path, write_text
@@ -134,7 +134,8 @@ def load_model(folder: Path | str, *, prune_level: int | None = None) -> tuple["
         The network in evaluation mode, and its card.
 
     Raises:
-        CheckpointError: The folder is not a model folder, or weights and card do not fit together.
+        CheckpointError: The folder is not a model folder, its network is unknown, or weights and card do not
+            fit together.
         RequestError: The network cannot be pruned, or not to that level.
     """
     from safetensors import SafetensorError  # noqa: PLC0415
@@ -144,7 +145,13 @@ def load_model(folder: Path | str, *, prune_level: int | None = None) -> tuple["
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{folder}: has no {WEIGHTS}; its training did not finish, run it again")
-    network = card.build()
+    try:
+        network = card.build()
+    except UnknownModelError as error:
+        raise CheckpointError(
+            f"{Path(folder) / CARD}: {error}; train another network, or predict with the version that "
+            "trained this one"
+        ) from error
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:
