@@ -7,8 +7,7 @@ import pytest
 import rasterio
 
 from glacierseg.cli import main
-from glacierseg.evaluate.counts import count
-from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.counts import count, scores_of
 from tests.helpers import blobs, write_mask, write_scene
 
 

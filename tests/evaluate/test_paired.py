@@ -12,9 +12,8 @@ from rasterio.transform import from_origin
 from scipy import stats
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.counts import count
+from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.evaluate.paired import change_map, compare_masks, mcnemar
-from glacierseg.evaluate.scores import scores_of
 from glacierseg.raster.grid import Grid
 
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(

@@ -55,8 +55,8 @@ def evaluate(
 ) -> None:
     """Score a mask against the truth."""
     from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.evaluate.detail import detail_tables  # noqa: PLC0415
     from glacierseg.evaluate.files import evaluate_file_in_detail  # noqa: PLC0415
-    from glacierseg.evaluate.words import detail_tables  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
 
     layers = {}

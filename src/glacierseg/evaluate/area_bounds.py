@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.evaluate.student import student_quantile
+from glacierseg.evaluate.intervals import student_quantile
 from glacierseg.predict.calibration import Dispersion
 
 UNIT_PX = 16

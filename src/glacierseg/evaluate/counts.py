@@ -1,5 +1,9 @@
-"""Confusion counts of two masks: exact whole numbers, so that they add up over tiles and regions."""
+"""Confusion counts of a mask against the truth, and the scores that follow from them.
 
+Counts are exact whole numbers, so they add up over tiles and regions.
+"""
+
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,18 +33,21 @@ class Counts:
     fn: int = 0
     tn: int = 0
 
+    @classmethod
+    def of_row(cls, row: NDArray[np.int64]) -> "Counts":
+        """Returns a row `(4,)` of a table of counts."""
+        return cls(*row.tolist())
+
     @property
     def total(self) -> int:
         """All pixels that were compared."""
         return self.tp + self.fp + self.fn + self.tn
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.tp + other.tp,
-            self.fp + other.fp,
-            self.fn + other.fn,
-            self.tn + other.tn,
-        )
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(self.tp - other.tp, self.fp - other.fp, self.fn - other.fn, self.tn - other.tn)
 
 
 def count(predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
@@ -121,11 +128,6 @@ def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_p
     return table
 
 
-def counts_of(row: NDArray[np.int64]) -> Counts:
-    """Returns a row `(4,)` of a table of counts as `Counts`."""
-    return Counts(*(int(value) for value in row))
-
-
 def cache_strips(shape: tuple[int, ...], block_px: int | None = None) -> Iterator[slice]:
     """Yields rows from top to bottom, few enough at a time to stay in the processor's cache.
 
@@ -142,3 +144,66 @@ def cache_strips(shape: tuple[int, ...], block_px: int | None = None) -> Iterato
             bottom = min(bottom, (top // block_px + 1) * block_px)
         yield slice(top, bottom)
         top = bottom
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Agreement of a mask with the truth, glacier being the positive class.
+
+    With no pixel to compare, every score is NaN. Otherwise a ratio whose denominator is zero counts as 0, as
+    scikit-learn has it with ``zero_division=0``: a region without any glacier, or a mask that finds none,
+    must not raise an average. So where neither mask has glacier, overall accuracy and `iou_background` are
+    1, `mean_iou` is 0.5 and all other scores are 0.
+
+    Attributes:
+        overall_accuracy: Share of pixels that agree.
+        iou: Intersection over union of glacier, `tp / (tp + fp + fn)`.
+        f1: Harmonic mean of precision and recall, `2 tp / (2 tp + fp + fn)`; the same as Dice.
+        precision: Share of the predicted glacier that is true, `tp / (tp + fp)`.
+        recall: Share of the true glacier that is found, `tp / (tp + fn)`.
+        kappa: Agreement beyond chance (Cohen 1960), -1 to 1.
+        iou_background: Intersection over union of what is not glacier.
+        mean_iou: Mean of `iou` and `iou_background`.
+        mcc: Correlation of the two masks (Matthews 1975), -1 to 1.
+    """
+
+    overall_accuracy: float
+    iou: float
+    f1: float
+    precision: float
+    recall: float
+    kappa: float
+    iou_background: float
+    mean_iou: float
+    mcc: float
+
+
+def scores_of(counts: Counts) -> Scores:
+    """Returns the scores of confusion counts.
+
+    All sums and products are of whole numbers, so large scenes lose no digits. Kappa is written without
+    its expected agreement: `2 (tp tn - fp fn) / ((tp + fp)(fp + tn) + (tp + fn)(fn + tn))`.
+    """
+    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+    if counts.total == 0:
+        return Scores(*[math.nan] * 9)
+    iou, iou_background = ratio(tp, tp + fp + fn), ratio(tn, tn + fp + fn)
+    covariance = tp * tn - fp * fn
+    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return Scores(
+        overall_accuracy=(tp + tn) / counts.total,
+        iou=iou,
+        f1=ratio(2 * tp, 2 * tp + fp + fn),
+        precision=ratio(tp, tp + fp),
+        recall=ratio(tp, tp + fn),
+        kappa=ratio(2 * covariance, chance),
+        iou_background=iou_background,
+        mean_iou=(iou + iou_background) / 2,
+        mcc=ratio(covariance, spread),
+    )
+
+
+def ratio(part: float, whole: float) -> float:
+    """Returns `part / whole`, and 0 where the whole is zero."""
+    return part / whole if whole else 0.0

@@ -1,21 +1,126 @@
-"""Everything beyond plain scores that can be said about one mask against its truth."""
+"""A mask against its truth in detail: zones of the ground, distances, glaciers; as JSON and as tables."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import Intervals
-from glacierseg.evaluate.counts import Counts
+from glacierseg.errors import RequestError
+from glacierseg.evaluate.counts import Counts, cache_strips, scores_of
 from glacierseg.evaluate.distances import OutlineDistances
 from glacierseg.evaluate.evaluation import Evaluation
-from glacierseg.evaluate.glaciers import GlacierAreas
-from glacierseg.evaluate.probability import ProbabilityEvaluation
-from glacierseg.evaluate.scores import scores_of
-from glacierseg.evaluate.zones import Zoning, count_zones
+from glacierseg.evaluate.glaciers import GlacierAreas, TrueGlaciers
+from glacierseg.evaluate.intervals import Intervals
+from glacierseg.evaluate.reliability import ProbabilityEvaluation
+from glacierseg.raster.grid import require_one_shape
+from glacierseg.raster.truth import GLACIER
 from glacierseg.raster.write import finite_only
+
+SIZE_EDGES_KM2 = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0)
+SIZE_NAMES = ("<0.01", "0.01-0.1", "0.1-0.5", "0.5-1", "1-5", "5-10", ">10")
+
+
+@dataclass(frozen=True, eq=False)
+class Zoning:
+    """A division of a scene.
+
+    Attributes:
+        kind: What divides it: `size_km2`, `elevation_m` or `layer`.
+        names: Of the zones.
+        labels: `(H, W)`, index of the zone of each pixel, -1 for none.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    labels: NDArray[np.int16]
+
+
+def size_zones(glaciers: TrueGlaciers) -> Zoning:
+    """Divides a scene by the size class of the true glacier.
+
+    A pixel outside every glacier belongs to the class of the nearest one, so that false alarms are counted
+    too and the zones together are the scene. Classes hold their lower bound and not their upper one.
+    """
+    classes = np.digitize(glaciers.areas_km2 * (1 + 1e-12), SIZE_EDGES_KM2)
+    by_number = np.concatenate([[-1], classes]).astype(np.int16)
+    return Zoning("size_km2", SIZE_NAMES, by_number[glaciers.nearest])
+
+
+def elevation_zones(elevation_m: NDArray[np.floating], band_m: float = 200.0) -> Zoning:
+    """Divides a scene into bands of elevation, from multiples of their height.
+
+    Args:
+        elevation_m: `(H, W)`, NaN where unknown.
+        band_m: Height of a band.
+
+    Raises:
+        RequestError: The height is not positive, or there would be more than a thousand bands.
+    """
+    if not band_m > 0:
+        raise RequestError(f"elevation bands of {band_m:g} m make no sense; give more than 0 m")
+    known = np.isfinite(elevation_m)
+    if not known.any():
+        return Zoning("elevation_m", (), np.full(elevation_m.shape, -1, np.int16))
+    low = math.floor(float(elevation_m[known].min()) / band_m)
+    number = math.floor(float(elevation_m[known].max()) / band_m) - low + 1
+    if number > 1000:
+        raise RequestError(
+            f"bands of {band_m:g} m would be {number}; give higher bands, or an elevation model in metres "
+            "with its nodata value declared"
+        )
+    labels = np.full(elevation_m.shape, -1, np.int16)
+    labels[known] = np.floor(elevation_m[known] / band_m).astype(np.int64) - low
+    names = tuple(f"{(low + i) * band_m:g}-{(low + i + 1) * band_m:g}" for i in range(number))
+    return Zoning("elevation_m", names, labels)
+
+
+def layer_zones(layers: Mapping[str, NDArray[np.uint8]]) -> tuple[Zoning, ...]:
+    """Makes a zone of each layer, and one of the glacier that lies in none: clean ice, if they are its kinds.
+
+    Layers may overlap (debris in shadow). The rest, `no layer`, is what no layer covers.
+
+    Args:
+        layers: Masks `(H, W)` of 0, 1 and 255 by name, such as debris-covered ice or shadow.
+    """
+    if not layers:
+        return ()
+    zonings = []
+    covered: NDArray[np.bool_] = np.zeros(next(iter(layers.values())).shape, bool)
+    for name, mask in layers.items():
+        inside = mask == GLACIER
+        covered |= inside
+        zonings.append(Zoning("layer", (name,), np.where(inside, 0, -1).astype(np.int16)))
+    rest = Zoning("layer", ("no layer",), np.where(covered, -1, 0).astype(np.int16))
+    return (*zonings, rest)
+
+
+def count_zones(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zoning: Zoning) -> dict[str, Counts]:
+    """Counts by zone, leaving out pixels where either mask is 255 and those of no zone.
+
+    Args:
+        predicted: `(H, W)` of 0, 1 and 255.
+        truth: `(H, W)` of 0, 1 and 255.
+        zoning: Of the same shape.
+
+    Returns:
+        Counts by name of the zone; zones without a pixel are left out.
+
+    Raises:
+        GridMismatchError: The shapes differ.
+    """
+    require_one_shape({"grid of zones": zoning.labels.shape, "truth": truth.shape})
+    table = np.zeros((len(zoning.names), 4), np.int64)
+    for rows in cache_strips(truth.shape):
+        found, glacier, zone = predicted[rows], truth[rows], zoning.labels[rows]
+        counted = ((found | glacier) < 2) & (zone >= 0)
+        # tp, fp, fn, tn
+        place = 4 * zone[counted].astype(np.int64) + 3 - 2 * found[counted] - glacier[counted]
+        table += np.bincount(place, minlength=table.size).reshape(table.shape)
+    # 3 - 2 found - truth: found and true 0, found only 1, true only 2, neither 3.
+    return {name: Counts.of_row(row) for name, row in zip(zoning.names, table, strict=True) if row.any()}
 
 
 @dataclass(frozen=True)
@@ -69,7 +174,7 @@ class Detail:
         if self.distances is not None:
             record["outline_distances"] = asdict(self.distances)
         if self.glaciers is not None:
-            record["glaciers"] = glacier_record(self.glaciers)
+            record["glaciers"] = self.glaciers.to_dict()
         if self.probability is not None:
             record["probability"] = self.probability.to_dict()
         plain: dict[str, Any] = finite_only(record)
@@ -87,15 +192,54 @@ def evaluate_zones(
     )
 
 
-def glacier_record(areas: GlacierAreas) -> dict[str, Any]:
-    """Returns areas by glacier for JSON."""
-    return {
-        "number": len(areas.glaciers),
-        "truth_km2": areas.truth_km2,
-        "predicted_km2": areas.predicted_km2,
-        "elsewhere_km2": areas.elsewhere_km2,
-        "deviation_percent": areas.deviation_percent,
-        "share_within_5_percent": areas.share_close,
-        "share_is_of": areas.counted,
-        "glaciers": [{**asdict(one), "deviation_percent": one.deviation_percent} for one in areas.glaciers],
-    }
+Table = tuple[str | None, tuple[str, ...], list[tuple[Any, ...]]]
+_ZONE_SCORES = ("iou", "precision", "recall", "tp", "fp", "fn")
+
+
+def detail_tables(detail: Detail) -> Iterator[Table]:
+    """Yields title, column names and rows for each thing that was asked for; None stands for no value."""
+    yield _scores(detail)
+    if detail.zones:
+        records = [zone.to_dict() for zone in detail.zones]
+        rows = [(r["kind"], r["zone"], *(finite_only(r[name]) for name in _ZONE_SCORES)) for r in records]
+        yield "By zone", ("kind", "zone", *_ZONE_SCORES), rows
+    if detail.distances is not None:
+        found = vars(detail.distances)
+        yield "Between the outlines", ("distance", "m"), [(name, finite_only(v)) for name, v in found.items()]
+    if detail.glaciers is not None:
+        areas = detail.glaciers
+        yield (
+            "Areas by glacier",
+            ("what", "value"),
+            [
+                ("true glaciers", len(areas.glaciers)),
+                ("deviation of the total in percent", finite_only(areas.deviation_percent)),
+                ("predicted beside every glacier in km2", areas.elsewhere_km2),
+                (f"share of {areas.counted} glaciers right within 5 %", finite_only(areas.share_close)),
+            ],
+        )
+    if detail.probability is not None:
+        both = [("as predicted", detail.probability.scores), ("calibrated", detail.probability.calibrated)]
+        rows = [
+            (name, finite_only(s.ece), finite_only(s.mce), finite_only(s.brier))
+            for name, s in both
+            if s is not None
+        ]
+        yield "Reliability", ("probabilities", "ece", "mce", "brier"), rows
+
+
+def _scores(detail: Detail) -> Table:
+    record = detail.evaluation.to_dict()
+    if detail.intervals is None:
+        return None, ("score", "value"), list(record.items())
+    intervals = detail.intervals
+    title = (
+        f"Bounds hold with {intervals.confidence:.0%} ({intervals.draws} draws of {intervals.blocks} blocks "
+        f"of {intervals.block_px} px)"
+    )
+    rows: list[tuple[Any, ...]] = []
+    for name, value in record.items():
+        bounds = intervals.scores.get(name)
+        pair = ("", "") if bounds is None else (finite_only(bounds.low), finite_only(bounds.high))
+        rows.append((name, value, *pair))
+    return title, ("score", "value", "low", "high"), rows

@@ -6,13 +6,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import bootstrap_scores, table_by_block
-from glacierseg.evaluate.detail import Detail, evaluate_zones
+from glacierseg.evaluate.detail import (
+    Detail,
+    Zoning,
+    elevation_zones,
+    evaluate_zones,
+    layer_zones,
+    size_zones,
+)
 from glacierseg.evaluate.distances import mask_distances
 from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas, glaciers_by_outline, glaciers_by_part
-from glacierseg.evaluate.probability import evaluate_probability, require_calibration_of
-from glacierseg.evaluate.zones import Zoning, elevation_zones, layer_zones, size_zones
+from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
+from glacierseg.evaluate.reliability import evaluate_probability, require_calibration_of
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain

@@ -1,7 +1,7 @@
 """Area glacier by glacier: which ground belongs to which true glacier, and how much of it is found."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -60,6 +60,10 @@ class GlacierArea:
         """Predicted less true area, in percent of the true one; NaN without true area."""
         return 100 * (self.predicted_km2 / self.truth_km2 - 1) if self.truth_km2 else math.nan
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns one record."""
+        return {**asdict(self), "deviation_percent": self.deviation_percent}
+
 
 @dataclass(frozen=True)
 class GlacierAreas:
@@ -99,6 +103,19 @@ class GlacierAreas:
     def counted(self) -> int:
         """How many glaciers `share_close` is of."""
         return sum(one.whole and one.truth_km2 >= SMALLEST_KM2 for one in self.glaciers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        return {
+            "number": len(self.glaciers),
+            "truth_km2": self.truth_km2,
+            "predicted_km2": self.predicted_km2,
+            "elsewhere_km2": self.elsewhere_km2,
+            "deviation_percent": self.deviation_percent,
+            "share_within_5_percent": self.share_close,
+            "share_is_of": self.counted,
+            "glaciers": [one.to_dict() for one in self.glaciers],
+        }
 
 
 def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGlaciers:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import (
+from glacierseg.evaluate.counts import clean_pair
+from glacierseg.evaluate.intervals import (
     CONFIDENCE,
     DRAWS,
     SCORE_NAMES,
@@ -24,7 +25,6 @@ from glacierseg.evaluate.bootstrap import (
     score_arrays,
     table_by_block,
 )
-from glacierseg.evaluate.counts import clean_pair
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import finite_only

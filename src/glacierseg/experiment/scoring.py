@@ -3,21 +3,18 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
-from glacierseg.evaluate.counts import Counts
-from glacierseg.evaluate.detail import evaluate_zones
+from glacierseg.evaluate.counts import Counts, scores_of
+from glacierseg.evaluate.detail import Zoning, evaluate_zones, size_zones
 from glacierseg.evaluate.distances import mask_distances
 from glacierseg.evaluate.evaluation import evaluate_buffers, evaluate_masks
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
 from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas
-from glacierseg.evaluate.scores import scores_of
-from glacierseg.evaluate.zones import Zoning, size_zones
+from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
@@ -176,9 +173,7 @@ def _score_mask(
         }
     rows["boundaries"].append(_known(row, "boundaries"))
     areas = glacier_areas(mask, truth, ground.glaciers, grid.pixel_area_km2)
-    rows["glaciers"] += [
-        {**whose, **asdict(one), "deviation_percent": one.deviation_percent} for one in areas.glaciers
-    ]
+    rows["glaciers"] += [{**whose, **one.to_dict()} for one in areas.glaciers]
 
 
 def _pooled(

@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.counts import Counts, count
+from glacierseg.evaluate.detail import Zoning, count_zones, elevation_zones, layer_zones, size_zones
 from glacierseg.evaluate.glaciers import glaciers_by_part
-from glacierseg.evaluate.zones import Zoning, count_zones, elevation_zones, layer_zones, size_zones
 
 VALUES = st.sampled_from([0, 1, 255])
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=10).flatmap(
