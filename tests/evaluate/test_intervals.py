@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import cv2
@@ -23,6 +24,7 @@ from glacierseg.evaluate.intervals import (
     table_by_block,
 )
 from glacierseg.raster.grid import Grid
+from glacierseg.settings.score import ScoreSettings
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 PAIRS = SHAPES.flatmap(
@@ -133,13 +135,18 @@ def test_ground_that_is_shown_twice_is_one_block_on_one_lattice_of_pixels_only()
 
 def test_numbers_without_sense_are_refused():
     mask = np.ones((5, 5), np.uint8)
-    with pytest.raises(RequestError, match="0 px"):
-        table_by_block([(mask, mask)], block_px=0)
     table = table_by_block([(mask, mask)], block_px=1)
-    with pytest.raises(RequestError, match="confidence of 95"):
-        bootstrap_scores(table, confidence=95)
-    with pytest.raises(RequestError, match="3 draws"):
-        bootstrap_scores(table, draws=3)
+    for wrong, message in (
+        ({"block_px": 0}, "block_px must be greater than or equal to 1 (got 0)"),
+        ({"confidence": 95}, "confidence must be less than 1 (got 95)"),
+        ({"draws": 3}, "draws must be greater than or equal to 20 (got 3)"),
+        ({"draws": 0}, "draws must be greater than or equal to 20 (got 0)"),
+    ):
+        with pytest.raises(RequestError, match=re.escape(message)):
+            bootstrap_scores(table, **wrong)
+    with pytest.raises(RequestError, match=re.escape("draws: must be 0 or at least 20 (got 3)")):
+        ScoreSettings(draws=3)
+    assert ScoreSettings(draws=0).draws == 0
 
 
 def patchy(rng, side_px, sigma_px):

@@ -103,5 +103,5 @@ def test_regions_that_show_the_same_ground_bring_no_further_blocks():
 
 
 def test_the_number_of_draws_must_make_sense():
-    with pytest.raises(RequestError, match="too few"):
+    with pytest.raises(RequestError, match="draws must be greater than or equal to 20"):
         compare_masks([(np.ones((2, 2), np.uint8),) * 3], draws=1)

@@ -49,18 +49,16 @@ def size_zones(glaciers: TrueGlaciers) -> Zoning:
     return Zoning("size_km2", SIZE_NAMES, by_number[glaciers.nearest])
 
 
-def elevation_zones(elevation_m: NDArray[np.floating], band_m: float = 200.0) -> Zoning:
+def elevation_zones(elevation_m: NDArray[np.floating], band_m: float) -> Zoning:
     """Divides a scene into bands of elevation, from multiples of their height.
 
     Args:
         elevation_m: `(H, W)`, NaN where unknown.
-        band_m: Height of a band.
+        band_m: Height of a band, more than 0.
 
     Raises:
-        RequestError: The height is not positive, or there would be more than a thousand bands.
+        RequestError: There would be more than a thousand bands.
     """
-    if not band_m > 0:
-        raise RequestError(f"elevation bands of {band_m:g} m make no sense; give more than 0 m")
     known = np.isfinite(elevation_m)
     if not known.any():
         return Zoning("elevation_m", (), np.full(elevation_m.shape, -1, np.int16))
@@ -68,8 +66,8 @@ def elevation_zones(elevation_m: NDArray[np.floating], band_m: float = 200.0) ->
     number = math.floor(float(elevation_m[known].max()) / band_m) - low + 1
     if number > 1000:
         raise RequestError(
-            f"bands of {band_m:g} m would be {number}; give higher bands, or an elevation model in metres "
-            "with its nodata value declared"
+            f"there must be at most 1000 elevation bands (got {number} of {band_m:g} m); give higher bands, "
+            "or an elevation model in metres whose nodata value is declared"
         )
     labels = np.full(elevation_m.shape, -1, np.int16)
     labels[known] = np.floor(elevation_m[known] / band_m).astype(np.int64) - low

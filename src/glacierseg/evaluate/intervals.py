@@ -20,15 +20,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import count_blocks
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import IGNORE
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.score import BootstrapSettings
 
 UNIT_PX = 16
 ENOUGH_BLOCKS = 24
-DRAWS = 1000
-CONFIDENCE = 0.95
 SCORE_NAMES = (
     "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "iou_background", "mean_iou", "mcc",
 )  # fmt: skip
@@ -101,12 +100,7 @@ def table_by_block(
         grids: Where the regions lie. Those with pixels of one size and CRS are cut into the same blocks of
             ground, so that what overlaps or lies side by side is no more than one block. Without grids blocks
             of different regions are never joined.
-
-    Raises:
-        RequestError: The side is less than one pixel.
     """
-    if block_px is not None and block_px < 1:
-        raise RequestError(f"blocks of {block_px} px make no sense; give a side of at least 1 px")
     first_px = block_px or UNIT_PX
     pixels = sum(pair[-1].size for pair in pairs)
     while block_px is None and pixels / first_px**2 > _MOST_BLOCKS:
@@ -157,46 +151,37 @@ def score_arrays(counts: NDArray[np.integer | np.floating]) -> dict[str, NDArray
     return {name: np.where(total > 0, values, np.nan) for name, values in found.items()}
 
 
-def bootstrap_scores(
-    table: BlockTable, *, draws: int = DRAWS, confidence: float = CONFIDENCE, seed: int = 0
-) -> Intervals:
+@fields_as_keywords(settings=BootstrapSettings)
+def bootstrap_scores(table: BlockTable, settings: BootstrapSettings | None = None) -> Intervals:
     """Returns an interval for every score of one mask.
 
     Args:
         table: Counts by block.
-        draws: How often blocks are drawn.
-        confidence: Probability that the truth shall lie between the bounds.
-        seed: Of the draws; the same seed gives the same intervals.
-
-    Raises:
-        RequestError: The confidence or the number of draws makes no sense.
+        settings: How they are drawn; the same seed gives the same intervals.
     """
+    settings = settings or BootstrapSettings()
     if table.blocks < 2:
-        require_sense(draws, confidence)
         scores = {name: Interval(math.nan, math.nan) for name in SCORE_NAMES}
     else:
-        drawn = score_arrays(draw_sums(table.counts, draws, seed, confidence))
+        drawn = score_arrays(draw_sums(table.counts, settings.draws, settings.seed))
         scores = {
-            name: percentile_interval(values, confidence, table.blocks) for name, values in drawn.items()
+            name: percentile_interval(values, settings.confidence, table.blocks)
+            for name, values in drawn.items()
         }
-    return Intervals(scores, confidence, table.block_px, table.blocks, draws)
+    return Intervals(scores, settings.confidence, table.block_px, table.blocks, settings.draws)
 
 
-def draw_sums(
-    counts: NDArray[np.int64], draws: int, seed: int, confidence: float = CONFIDENCE
-) -> NDArray[np.float64]:
+def draw_sums(counts: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.float64]:
     """Draws as many rows as there are, with replacement, and sums them.
 
     Args:
         counts: `(N, K)`.
         draws: How often.
-        seed: Of the draws.
-        confidence: Of the interval that is to be made, checked here.
+        seed: Seed of the draws.
 
     Returns:
         `(draws, K)` whole numbers, as floats.
     """
-    require_sense(draws, confidence)
     blocks = len(counts)
     values = counts.astype(np.float64)
     rng = np.random.default_rng(seed)
@@ -225,14 +210,6 @@ def percentile_interval(values: NDArray[np.float64], confidence: float, blocks: 
     tail = math.erfc(reach / math.sqrt(2)) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def require_sense(draws: int, confidence: float) -> None:
-    """Raises RequestError for numbers from which no interval follows."""
-    if draws < 20:
-        raise RequestError(f"{draws} draws are too few for an interval; give 20 or more, better 1000")
-    if not 0 < confidence < 1:
-        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
 
 
 def _on_lattices(grids: Sequence[Grid]) -> list[tuple[int, int, int]]:

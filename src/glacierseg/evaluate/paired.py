@@ -15,19 +15,18 @@ from numpy.typing import NDArray
 
 from glacierseg.evaluate.counts import clean_pair
 from glacierseg.evaluate.intervals import (
-    CONFIDENCE,
-    DRAWS,
     SCORE_NAMES,
     Interval,
     draw_sums,
     percentile_interval,
-    require_sense,
     score_arrays,
     table_by_block,
 )
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import finite_only
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.score import BootstrapSettings
 
 CHANGES = {
     0: "both right about background", 1: "both right about glacier", 2: "both missed it",
@@ -103,53 +102,47 @@ class Comparison:
         return plain
 
 
+@fields_as_keywords(settings=BootstrapSettings)
 def compare_masks(
-    pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
+    regions: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
+    settings: BootstrapSettings | None = None,
     *,
     grids: Sequence[Grid] | None = None,
-    draws: int = DRAWS,
-    block_px: int | None = None,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> Comparison:
     """Compares mask B with mask A on the pixels that both and the truth know.
 
     Args:
-        pairs: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
+        regions: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
+        settings: How blocks are drawn; their side is chosen so that the difference in IoU is least certain.
         grids: Where the regions lie, so that those that share ground share its blocks.
-        draws: Of the bootstrap.
-        block_px: Side of its blocks; chosen when None, so that the difference in IoU is least certain.
-        confidence: Of the bounds.
-        seed: Of the draws.
 
     Raises:
         GridMismatchError: Masks of a region differ in shape.
         TruthError: A mask has other values.
-        RequestError: A number makes no sense.
     """
-    require_sense(draws, confidence)
+    settings = settings or BootstrapSettings()
     mended = spoilt = 0
     common = []
-    for one, other, true in pairs:
+    for one, other, true in regions:
         (a, truth), (b, _) = clean_pair(one, true), clean_pair(other, true)
         truth = np.where((a == IGNORE) | (b == IGNORE), np.uint8(IGNORE), truth)
         differ = (a != b) & (truth != IGNORE)
         better = int(np.count_nonzero(differ & (b == truth)))
         mended, spoilt = mended + better, spoilt + int(np.count_nonzero(differ)) - better
         common.append((a, b, truth))
-    table = table_by_block(common, block_px, grids=grids)
+    table = table_by_block(common, settings.block_px, grids=grids)
     counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
     whole = counts.sum(axis=0)
     of_a, of_b = score_arrays(whole[:4]), score_arrays(whole[4:])
     scores = {}
     if table.blocks >= 2:
-        sums = draw_sums(counts, draws, seed, confidence)
+        sums = draw_sums(counts, settings.draws, settings.seed)
         drawn_a, drawn_b = score_arrays(sums[:, :4]), score_arrays(sums[:, 4:])
     for name in SCORE_NAMES:
         interval, p = Interval(math.nan, math.nan), math.nan
         if table.blocks >= 2:
             drawn = drawn_b[name] - drawn_a[name]
-            interval = percentile_interval(drawn, confidence, table.blocks)
+            interval = percentile_interval(drawn, settings.confidence, table.blocks)
             rarer = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
             p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
         a_score, b_score = float(of_a[name]), float(of_b[name])
@@ -163,10 +156,10 @@ def compare_masks(
         spoilt=spoilt,
         mcnemar=statistic,
         mcnemar_p=mcnemar_p,
-        confidence=confidence,
+        confidence=settings.confidence,
         block_px=table.block_px,
         blocks=table.blocks,
-        draws=draws,
+        draws=settings.draws,
     )
 
 

@@ -1,7 +1,7 @@
 """The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from glacierseg.evaluate.reliability import (
     reliability_of,
     reliability_table,
 )
-from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.calibration import (
     Calibration,
     LogitScale,
@@ -38,7 +38,6 @@ from glacierseg.predict.calibration import (
 )
 from glacierseg.raster.probability import probability_strips
 from glacierseg.runs.layout import ModelFolder
-from glacierseg.settings import ModelConfig, RunConfig
 
 _log = logging.getLogger(__name__)
 
@@ -51,29 +50,20 @@ RELIABILITY_COLUMNS = ("region", "role", "kind", "lower", "upper", "pixels", "co
 """Of `reliability.csv`: one row per bar of a diagram that holds pixels; kind is `raw` or `calibrated`."""
 
 
-def calibrate(
-    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder
-) -> None:
-    """Calibrates a network's probabilities on validation pixels, unless scores with it are there.
+def calibrate(truths: Mapping[str, NDArray[np.uint8]], folder: ModelFolder, *, symmetries: bool) -> None:
+    """Calibrates a network's probabilities on validation pixels.
 
     The calibration goes into the model's card. The probability rasters stay as the network gives them, so
     that masks, their threshold and refinement mean the same with and without it.
 
     Args:
-        config: The run's configuration.
-        model: The network's section.
-        studied: The regions.
+        truths: By region, `(H, W)` truth that is 255 where it must not be used, see `tuning_truths`.
         folder: Holds the network and its probabilities.
+        symmetries: Whether the probabilities are means over the eight symmetries.
     """
-    if folder.scores.exists():
-        _log.debug("calibrated and scored already")
-        return
-    patch_px = model.resolved_patch_px
-    truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
     try:
         found = measure_calibration(
-            {name: (folder.probability(name), own) for name, own in truths.items()},
-            symmetries=config.prediction.symmetries,
+            {name: (folder.probability(name), own) for name, own in truths.items()}, symmetries=symmetries
         )
     except TruthError as error:
         _log.info(f"not calibrated: {error}")

@@ -23,7 +23,8 @@ from glacierseg.raster.write import finite_only, read_json
 from glacierseg.runs.layout import STAGES, ModelFolder, RunFolder
 from glacierseg.runs.results import KEYS
 from glacierseg.runs.write import write_table
-from glacierseg.settings import RegionConfig, RunConfig
+from glacierseg.settings import RegionConfig
+from glacierseg.settings.score import ScoreSettings
 
 INTERVAL_SCORES = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
 INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))
@@ -35,11 +36,12 @@ _BLOCKS = ("interval_confidence", "interval_block_px", "interval_blocks")
 METRIC_COLUMNS = (
     *KEYS, *_SCORES, "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS, *INTERVAL_COLUMNS, *_BLOCKS,
 )  # fmt: skip
-BUFFERS_M = (10.0, 20.0)
+SETTINGS = ScoreSettings(buffers_m=(10.0, 20.0))
+"""How every run scores, so that runs can be compared."""
 _DISTANCES = ("polis_m", "mean_m", "p95_m", "hausdorff_m")
 _BUFFER_COLUMNS = tuple(
     name.format(f"{buffer_m:g}m")
-    for buffer_m in BUFFERS_M
+    for buffer_m in SETTINGS.buffers_m
     for name in (
         "iou_buffer_{}", "omission_buffer_{}", "commission_buffer_{}", "iou_grown_{}", "iou_shrunk_{}",
     )
@@ -72,26 +74,32 @@ class Ground:
     zonings: tuple[Zoning, ...]
 
 
-def study_ground(config: RunConfig, study: StudyRegion) -> Ground:
+def study_ground(wanted: RegionConfig, study: StudyRegion) -> Ground:
     """Tells the glaciers of a region apart and divides its ground into zones.
 
     Raises:
         RasterError: The elevation model cannot be read.
     """
-    wanted: RegionConfig = next(one for one in config.regions if one.name == study.name)
     grid = study.region.scene.grid
-    glaciers = true_glaciers(Path(wanted.truth), study.region.truth, grid, wanted.truth_layer)
+    glaciers = true_glaciers(wanted.truth, study.region.truth, grid, wanted.truth_layer)
     zonings = [size_zones(glaciers)]
     if wanted.dem is not None:
-        zonings.append(read_elevation_zones(Path(wanted.dem), grid, 200.0))
+        zonings.append(read_elevation_zones(wanted.dem, grid, SETTINGS.elevation_band_m))
     return Ground(glaciers, tuple(zonings))
 
 
-def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: ModelFolder) -> Rows:
+def score_regions(
+    regions: Sequence[RegionConfig], studied: Sequence[StudyRegion], folder: ModelFolder
+) -> Rows:
     """Scores raw and refined masks of every region under each of its roles, and all regions together.
 
     What is said about probabilities stands with the raw stage; refinement works on masks and has none. Their
     reliability diagrams go to `reliability.csv` in the model folder.
+
+    Args:
+        regions: Where the truth and the elevation of each region are from.
+        studied: The regions to score.
+        folder: Holds the masks and probabilities.
 
     Returns:
         Rows by name of the table, see `TABLES`, without model and bands.
@@ -99,8 +107,9 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
     rows: Rows = {name: [] for name in TABLES}
     pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]] = defaultdict(list)
     diagrams: list[dict[str, Any]] = []
+    wanted = {region.name: region for region in regions}
     for study in studied:
-        ground = study_ground(config, study)
+        ground = study_ground(wanted[study.name], study)
         chances, bars = probability_scores(study, folder)
         diagrams += bars
         masks = {stage: read_mask(folder.mask(study.name, stage)) for stage in STAGES}
@@ -154,7 +163,7 @@ def _score_mask(
 ) -> None:
     grid = study.region.scene.grid
     scores = evaluate_masks(mask, truth, grid.pixel_size_m).to_dict()
-    intervals = bootstrap_scores(table_by_block([(mask, truth)]))
+    intervals = bootstrap_scores(table_by_block([(mask, truth)]), SETTINGS)
     rows["metrics"].append(
         {**whose, **{key: scores[key] for key in METRIC_COLUMNS if key in scores}, **_interval_row(intervals)}
     )
@@ -162,7 +171,7 @@ def _score_mask(
         {**whose, **_known(one.to_dict(), "zones")} for one in evaluate_zones(mask, truth, ground.zonings)
     ]
     row: dict[str, Any] = {**whose, **asdict(mask_distances(mask, truth, grid.pixel_size_m))}
-    for buffer in evaluate_buffers(mask, truth, grid.pixel_size_m, BUFFERS_M):
+    for buffer in evaluate_buffers(mask, truth, grid.pixel_size_m, SETTINGS.buffers_m):
         suffix = f"{buffer.buffer_m:g}m"
         row |= {
             f"iou_buffer_{suffix}": buffer.scores.iou,
@@ -182,7 +191,7 @@ def _pooled(
     counts = sum((Counts(row["tp"], row["fp"], row["fn"], row["tn"]) for row in rows), Counts())
     areas = {name: sum(row[name] for row in rows) for name in ("predicted_km2", "truth_km2")}
     pairs = [(mask, truth) for mask, truth, _ in regions]
-    intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]))
+    intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]), SETTINGS)
     return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals)}
 
 
