@@ -76,7 +76,7 @@ def test_compare_finds_the_better_mask_and_draws_the_map(tmp_path, masks, monkey
     assert record["scores"]["iou"]["low"] > 0
     with rasterio.open(drawn) as dataset:
         values = dataset.read(1)
-    assert np.isin(values, (4, 5)).sum() == record["mended"]
+    assert np.isin(values, (4, 5)).sum() == record["fixed"]
 
 
 def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):

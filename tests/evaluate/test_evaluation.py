@@ -163,4 +163,4 @@ def test_neither_the_scene_border_nor_ignored_pixels_are_a_boundary():
 
 
 def test_no_pixels_make_no_rim():
-    assert boundary_rims(np.zeros((0, 3), np.uint8), (10, 10), [10])[0].shape == (0, [3])[0]
+    assert boundary_rims(np.zeros((0, 3), np.uint8), (10, 10), [10])[0].shape == (0, 3)

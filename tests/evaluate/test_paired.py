@@ -31,9 +31,9 @@ def test_both_masks_are_scored_on_the_same_pixels(triple):
         for name, one in found.scores.items():
             assert getattr(one, side) == pytest.approx(getattr(expected, name), nan_ok=True)
     assert found.pixels == known.sum()
-    assert found.mended == (known & (a != truth) & (b == truth)).sum()
-    assert found.spoilt == (known & (a == truth) & (b != truth)).sum()
-    assert found.changed == found.mended + found.spoilt
+    assert found.fixed == (known & (a != truth) & (b == truth)).sum()
+    assert found.broken == (known & (a == truth) & (b != truth)).sum()
+    assert found.changed == found.fixed + found.broken
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -42,20 +42,20 @@ def test_the_map_says_what_happened(triple):
     a, b, truth = triple
     values = change_map(a, b, truth)
     found = compare_masks([triple], draws=20, block_px=3)
-    assert np.isin(values, (4, 5)).sum() == found.mended
-    assert np.isin(values, (6, 7)).sum() == found.spoilt
+    assert np.isin(values, (4, 5)).sum() == found.fixed
+    assert np.isin(values, (6, 7)).sum() == found.broken
     assert (values != 255).sum() == found.pixels
     assert ((values == 1) == ((a == 1) & (b == 1) & (truth == 1))).all()
     assert ((values == 7) == ((a == 0) & (b == 1) & (truth == 0))).all()
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
-def test_mcnemar_is_the_chi_square_test_with_correction(mended, spoilt):
-    statistic, p = mcnemar(mended, spoilt)
-    if mended + spoilt == 0:
+def test_mcnemar_is_the_chi_square_test_with_correction(fixed, broken):
+    statistic, p = mcnemar(fixed, broken)
+    if fixed + broken == 0:
         assert (statistic, p) == (0, 1)
         return
-    expected = max(abs(mended - spoilt) - 1, 0) ** 2 / (mended + spoilt)
+    expected = max(abs(fixed - broken) - 1, 0) ** 2 / (fixed + broken)
     assert statistic == pytest.approx(expected)
     assert p == pytest.approx(stats.chi2.sf(expected, 1))
 

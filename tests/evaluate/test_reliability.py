@@ -74,13 +74,11 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(
         assert getattr(parts, name).dtype == np.int64
 
 
-def test_only_pixels_with_probability_truth_and_area_count() -> None:
+def test_only_pixels_with_probability_and_truth_count() -> None:
     probability = np.array([[0.9, np.nan, 0.9, 0.9]], np.float32)
     truth = np.array([[1, 1, 255, 0]], np.uint8)
-    area = np.array([[True, True, True, False]])
-    counts = count_reliability(probability, truth, area)
-    assert (int(counts.glacier.sum()), int(counts.background.sum())) == (1, 0)
-    assert count_reliability(probability, truth).pixels == 2
+    counts = count_reliability(probability, truth)
+    assert (int(counts.glacier.sum()), int(counts.background.sum())) == (1, 1)
 
 
 def test_without_a_pixel_scores_are_unknown() -> None:
@@ -112,7 +110,7 @@ def test_a_raster_is_scored_like_its_array_with_and_without_calibration(tmp_path
     assert found.area.lower_km2 < found.area.expected_km2 < found.area.upper_km2
     assert sum(bar.pixels for bar in found.bars) == known.sum()
     assert evaluate_probability(path, truth, utm_grid(600, 40)).calibrated is None
-    with pytest.raises(GridMismatchError, match="another grid"):
+    with pytest.raises(GridMismatchError, match="must lie on the grid of the mask"):
         evaluate_probability(path, truth, utm_grid(600, 40, 20))
 
 

@@ -97,7 +97,7 @@ def _show_comparison(found: "Comparison", title: str | None) -> None:
     ]
     _log.info(log.table(title, ("score", "A", "B", "B - A", "low", "high", "p", "B is"), rows))
     _log.info(
-        f"{found.changed} of {found.pixels} pixels changed: {found.mended} mended, {found.spoilt} spoilt; "
+        f"{found.changed} of {found.pixels} pixels changed: {found.fixed} fixed, {found.broken} broken; "
         f"intervals of {found.confidence:.0%} confidence ({found.draws} draws of {found.blocks} blocks of "
         f"{found.block_px} px)"
     )

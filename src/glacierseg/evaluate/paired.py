@@ -30,8 +30,8 @@ from glacierseg.settings.score import BootstrapSettings
 
 CHANGES = {
     0: "both right about background", 1: "both right about glacier", 2: "both missed it",
-    3: "both false alarm", 4: "mended: B found it", 5: "mended: B dropped a false alarm",
-    6: "spoilt: B missed it", 7: "spoilt: B added a false alarm",
+    3: "both false alarm", 4: "fixed: B found it", 5: "fixed: B dropped a false alarm",
+    6: "broken: B missed it", 7: "broken: B added a false alarm",
 }  # fmt: skip
 """Values of the map of changes; 255 where a mask or the truth is unknown."""
 
@@ -71,9 +71,9 @@ class Comparison:
         scores: Differences by name of the score.
         pixels: Pixels compared.
         changed: Pixels where A and B differ.
-        mended: Of those, pixels that only B has right.
-        spoilt: Of those, pixels that only A has right.
-        mcnemar: Its statistic with continuity correction, `(|mended - spoilt| - 1)^2 / (mended + spoilt)`.
+        fixed: Of those, pixels that only B has right.
+        broken: Of those, pixels that only A has right.
+        mcnemar: Its statistic with continuity correction, `(|fixed - broken| - 1)^2 / (fixed + broken)`.
         mcnemar_p: Its p-value, as if pixels were independent.
         confidence: Of the bounds.
         block_px: Side of the blocks.
@@ -84,8 +84,8 @@ class Comparison:
     scores: dict[str, Difference]
     pixels: int
     changed: int
-    mended: int
-    spoilt: int
+    fixed: int
+    broken: int
     mcnemar: float
     mcnemar_p: float
     confidence: float
@@ -121,14 +121,14 @@ def compare_masks(
         TruthError: A mask has other values.
     """
     settings = settings or BootstrapSettings()
-    mended = spoilt = 0
+    fixed = broken = 0
     common = []
     for one, other, true in regions:
         (a, truth), (b, _) = clean_pair(one, true), clean_pair(other, true)
         truth = np.where((a == IGNORE) | (b == IGNORE), np.uint8(IGNORE), truth)
         differ = (a != b) & (truth != IGNORE)
         better = int(np.count_nonzero(differ & (b == truth)))
-        mended, spoilt = mended + better, spoilt + int(np.count_nonzero(differ)) - better
+        fixed, broken = fixed + better, broken + int(np.count_nonzero(differ)) - better
         common.append((a, b, truth))
     table = table_by_block(common, settings.block_px, grids=grids)
     counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
@@ -147,13 +147,13 @@ def compare_masks(
             p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
         a_score, b_score = float(of_a[name]), float(of_b[name])
         scores[name] = Difference(a_score, b_score, b_score - a_score, interval.low, interval.high, p)
-    statistic, mcnemar_p = mcnemar(mended, spoilt)
+    statistic, mcnemar_p = mcnemar(fixed, broken)
     return Comparison(
         scores=scores,
         pixels=int(whole[:4].sum()),
-        changed=mended + spoilt,
-        mended=mended,
-        spoilt=spoilt,
+        changed=fixed + broken,
+        fixed=fixed,
+        broken=broken,
         mcnemar=statistic,
         mcnemar_p=mcnemar_p,
         confidence=settings.confidence,
@@ -163,15 +163,15 @@ def compare_masks(
     )
 
 
-def mcnemar(mended: int, spoilt: int) -> tuple[float, float]:
+def mcnemar(fixed: int, broken: int) -> tuple[float, float]:
     """Returns McNemar's statistic (1947; continuity correction by Edwards 1948) and its p-value.
 
     Without a pixel that differs, they are 0 and 1.
     """
-    differing = mended + spoilt
+    differing = fixed + broken
     if not differing:
         return 0.0, 1.0
-    statistic = max(abs(mended - spoilt) - 1, 0) ** 2 / differing
+    statistic = max(abs(fixed - broken) - 1, 0) ** 2 / differing
     return statistic, math.erfc(math.sqrt(statistic / 2))
 
 

@@ -1,4 +1,4 @@
-"""How far a glacier probability can be believed: counts that add up over tiles, and the scores from them.
+"""How reliable a glacier probability is: counts that add up over tiles, and the scores from them.
 
 The reliability here is that of the probability of *glacier*: of all pixels given about 0.7, about 70 % should
 be glacier. (Guo et al. 2017 look at the probability of the winning class; for a map of one class the
@@ -127,32 +127,27 @@ class Reliability:
     nll: float
 
 
-def count_reliability(
-    probability: NDArray[np.floating], truth: NDArray[np.uint8], area: NDArray[np.bool_] | None = None
-) -> ReliabilityCounts:
+def count_reliability(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> ReliabilityCounts:
     """Counts pixels by probability and truth.
 
     Args:
         probability: `(H, W)` glacier probability, NaN where there is no data.
         truth: `(H, W)` of 0, 1 and 255; pixels of 255 do not count.
-        area: `(H, W)`, count only where True.
 
     Raises:
         GridMismatchError: The shapes differ.
         RequestError: A probability lies outside 0 to 1.
     """
-    counted = known_pixels(probability, truth, area)
-    chance = probability[counted].astype(np.float64)
+    counted = known_pixels(probability, truth)
+    p = probability[counted].astype(np.float64)
     is_glacier = truth[counted] == GLACIER
-    if chance.size and not (chance.min() >= 0 and chance.max() <= 1):
-        raise RequestError(
-            f"probabilities run from {chance.min():g} to {chance.max():g}; give a raster of 0 to 1"
-        )
-    place = np.searchsorted(_EDGES, chance, side="left")
+    if p.size and not (p.min() >= 0 and p.max() <= 1):
+        raise RequestError(f"probabilities run from {p.min():g} to {p.max():g}; give a raster of 0 to 1")
+    place = np.searchsorted(_EDGES, p, side="left")
     total = np.bincount(place, minlength=_BINS)
     glacier = np.bincount(place[is_glacier], minlength=_BINS)
-    units = np.rint(chance / UNIT)
-    errors = np.rint((chance - is_glacier) ** 2 / UNIT)
+    units = np.rint(p / UNIT)
+    errors = np.rint((p - is_glacier) ** 2 / UNIT)
     # Sums of whole numbers below 2^53 are exact in float64, whatever their order: 2^29 pixels a call.
     return ReliabilityCounts(
         background=(total - glacier).astype(np.int64),
@@ -162,18 +157,15 @@ def count_reliability(
     )
 
 
-def known_pixels(
-    probability: NDArray[np.floating], truth: NDArray[np.uint8], area: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
-    """Returns `(H, W)` where there is both a probability and truth, within an area.
+def known_pixels(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Returns `(H, W)`, True where there is both a probability and truth.
 
     Raises:
         GridMismatchError: The shapes differ.
     """
-    extent = {} if area is None else {"area": area.shape}
-    require_one_shape({"probability": probability.shape, **extent, "truth": truth.shape})
+    require_one_shape({"probability": probability.shape, "truth": truth.shape})
     known: NDArray[np.bool_] = ~np.isnan(probability) & ((truth == GLACIER) | (truth == BACKGROUND))
-    return known if area is None else known & area
+    return known
 
 
 def reliability_of(counts: ReliabilityCounts) -> Reliability:
@@ -246,7 +238,7 @@ class ProbabilityEvaluation:
 
 
 def require_calibration_of(path: Path, model: Path | str, calibration: Calibration) -> None:
-    """Checks by its tags that a probability raster came about as that which a calibration is of.
+    """Checks by its tags that a probability raster is of the kind that a calibration is for.
 
     Args:
         path: As `predict` wrote it. Where tags are lost, it is taken to be of that model.
@@ -274,8 +266,8 @@ def require_calibration_of(path: Path, model: Path | str, calibration: Calibrati
         what = f"weights {name}" if name else "the network alone"
         kinds = "with symmetries" if calibration.symmetries else "without symmetries"
         raise RequestError(
-            f"{path}: the calibration of {model} is for {what} {kinds}, and these probabilities came about "
-            "in another way; predict again in that one"
+            f"{path}: the calibration of {model} is for {what} {kinds}, but these probabilities were "
+            "predicted in another way; predict again in that way"
         )
 
 
@@ -301,7 +293,7 @@ def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[sl
 def evaluate_probability(
     path: Path, truth: NDArray[np.uint8], grid: Grid, calibration: Calibration | None = None
 ) -> ProbabilityEvaluation:
-    """Says how far the probabilities of a raster can be believed, strip by strip.
+    """Scores the reliability of a probability raster, strip by strip.
 
     Args:
         path: A probability raster on the grid.
@@ -317,22 +309,26 @@ def evaluate_probability(
     with open_raster(path) as dataset:
         if difference := grid.difference(grid_of(dataset)):
             raise GridMismatchError(
-                f"{path}: probability lies on another grid than the mask ({difference}); "
-                "give the one that the mask was made from"
+                f"{path}: the probability must lie on the grid of the mask ({difference}); give the one that "
+                "the mask was made from"
             )
-    raw, better, sums = ReliabilityCounts.none(), ReliabilityCounts.none(), AreaSums()
+        is_calibrated = CALIBRATION_TAG in dataset.tags()
+    raw, calibrated, sums = ReliabilityCounts.none(), ReliabilityCounts.none(), AreaSums()
     for rows, probability in probability_strips(path, STRIP_PX):
         raw += count_reliability(probability, truth[rows])
-    if calibration:
-        for rows, scaled in calibrated_strips(path, calibration):
-            better += count_reliability(scaled, truth[rows])
+        if calibration:
+            scaled = probability if is_calibrated else calibration.apply(probability)
+            calibrated += count_reliability(scaled, truth[rows])
             sums += sum_area(scaled, known_pixels(scaled, truth[rows]))
     scores, bars = reliability_of(raw), reliability_table(raw)
     if calibration is None:
         return ProbabilityEvaluation(scores, bars)
-    believable = not calibration.scale.at_bound
-    area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2) if believable else None
-    return ProbabilityEvaluation(scores, bars, reliability_of(better), reliability_table(better), area)
+    area = None
+    if not calibration.scale.at_bound:
+        area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2)
+    return ProbabilityEvaluation(
+        scores, bars, reliability_of(calibrated), reliability_table(calibrated), area
+    )
 
 
 def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:

@@ -1,4 +1,4 @@
-"""The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
+"""The stage that calibrates probabilities on validation pixels, and their scores in a run."""
 
 import logging
 from collections.abc import Mapping
@@ -13,20 +13,17 @@ from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
     STRIP_PX,
-    AreaSums,
     BlockErrors,
     block_errors,
-    bound_area,
     measure_dispersion,
-    sum_area,
 )
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
     count_reliability,
+    evaluate_probability,
     known_pixels,
     reliability_of,
-    reliability_table,
 )
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.calibration import (
@@ -74,11 +71,11 @@ def calibrate(truths: Mapping[str, NDArray[np.uint8]], folder: ModelFolder, *, s
         f"validation ECE {found.ece_before:.4f} -> {found.ece_after:.4f}"
     )
     if found.scale.at_bound:
-        _log.info("its temperature is at a bound, so no area bounds are given")
+        _log.info("the temperature is at the end of its range, so there are no area bounds")
     if found.dispersion.blocks < ENOUGH_BLOCKS:
         _log.info(
-            f"area bounds rest on ground worth {found.dispersion.blocks:.1f} blocks, so they are wide; "
-            f"give more ground the role validate ({ENOUGH_BLOCKS} blocks or more)"
+            f"area bounds are wide, for they rest on {found.dispersion.blocks:.1f} effective blocks; "
+            f"give the role validate to more ground ({ENOUGH_BLOCKS} blocks or more)"
         )
 
 
@@ -125,38 +122,26 @@ def probability_scores(
     path = folder.probability(study.name)
     if not path.exists():
         return {}, []
-    calibration = read_calibration(folder.path)
-    truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
-    raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
-    sums = {role: AreaSums() for role in study.areas}
-    for rows, probability in probability_strips(path, STRIP_PX):
-        better = calibration.apply(probability) if calibration else probability
-        for role, area in study.areas.items():
-            raw[role] += count_reliability(probability, truth[rows], area[rows])
-            if calibration:
-                calibrated[role] += count_reliability(better, truth[rows], area[rows])
-                sums[role] += sum_area(better, known_pixels(better, truth[rows], area[rows]))
+    calibration, grid = read_calibration(folder.path), study.region.scene.grid
     records: dict[str, dict[str, Any]] = {}
     diagrams: list[dict[str, Any]] = []
     for role in study.areas:
-        for kind, counts in (("raw", raw[role]), ("calibrated", calibrated[role])):
+        found = evaluate_probability(path, study.truth_of(role), grid, calibration)
+        for kind, bars in (("raw", found.bars), ("calibrated", found.calibrated_bars)):
             head = {"region": study.name, "role": role, "kind": kind}
-            diagrams += [head | asdict(bar) for bar in reliability_table(counts) if bar.pixels]
-        scores = reliability_of(raw[role])
-        if not scores.pixels:
+            diagrams += [head | asdict(bar) for bar in bars if bar.pixels]
+        if not found.scores.pixels:
             continue
-        records[role] = {"ece": scores.ece, "brier": scores.brier}
-        if not calibration:
-            continue
-        scores = reliability_of(calibrated[role])
-        records[role] |= {"ece_calibrated": scores.ece, "brier_calibrated": scores.brier}
-        if not calibration.scale.at_bound:
-            bounds = bound_area(sums[role], calibration.dispersion, pixel_area_km2)
-            records[role] |= {
-                "area_km2_expected": bounds.expected_km2,
-                "area_km2_lower": bounds.lower_km2,
-                "area_km2_upper": bounds.upper_km2,
+        row = {"ece": found.scores.ece, "brier": found.scores.brier}
+        if found.calibrated is not None:
+            row |= {"ece_calibrated": found.calibrated.ece, "brier_calibrated": found.calibrated.brier}
+        if found.area is not None:
+            row |= {
+                "area_km2_expected": found.area.expected_km2,
+                "area_km2_lower": found.area.lower_km2,
+                "area_km2_upper": found.area.upper_km2,
             }
+        records[role] = row
     return records, diagrams
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glacierseg.evaluate.counts import Counts, scores_of
 from glacierseg.evaluate.detail import Zoning, evaluate_zones, size_zones
 from glacierseg.evaluate.distances import mask_distances
-from glacierseg.evaluate.evaluation import evaluate_buffers, evaluate_masks
+from glacierseg.evaluate.evaluation import evaluate_masks
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
 from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas
 from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
@@ -75,7 +75,7 @@ class Ground:
 
 
 def study_ground(wanted: RegionConfig, study: StudyRegion) -> Ground:
-    """Tells the glaciers of a region apart and divides its ground into zones.
+    """Finds the true glaciers of a region and divides its ground into zones.
 
     Raises:
         RasterError: The elevation model cannot be read.
@@ -93,7 +93,7 @@ def score_regions(
 ) -> Rows:
     """Scores raw and refined masks of every region under each of its roles, and all regions together.
 
-    What is said about probabilities stands with the raw stage; refinement works on masks and has none. Their
+    Scores of probabilities stand with the raw stage; refinement works on masks and has none. Their
     reliability diagrams go to `reliability.csv` in the model folder.
 
     Args:
@@ -110,7 +110,7 @@ def score_regions(
     wanted = {region.name: region for region in regions}
     for study in studied:
         ground = study_ground(wanted[study.name], study)
-        chances, bars = probability_scores(study, folder)
+        probability, bars = probability_scores(study, folder)
         diagrams += bars
         masks = {stage: read_mask(folder.mask(study.name, stage)) for stage in STAGES}
         for role in study.areas:
@@ -119,7 +119,7 @@ def score_regions(
                 whose = {"region": study.name, "role": role, "stage": stage}
                 _score_mask(rows, whose, masks[stage], truth, study, ground)
                 if stage == "raw":
-                    rows["metrics"][-1] |= chances.get(role, {})
+                    rows["metrics"][-1] |= probability.get(role, {})
                 pairs[role, stage].append((masks[stage], truth, study.region.scene.grid))
     for (pooled_role, stage), together in pairs.items():
         whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
@@ -162,25 +162,16 @@ def _score_mask(
     ground: Ground,
 ) -> None:
     grid = study.region.scene.grid
-    scores = evaluate_masks(mask, truth, grid.pixel_size_m).to_dict()
+    record = evaluate_masks(mask, truth, grid.pixel_size_m, SETTINGS.buffers_m).to_dict()
     intervals = bootstrap_scores(table_by_block([(mask, truth)]), SETTINGS)
     rows["metrics"].append(
-        {**whose, **{key: scores[key] for key in METRIC_COLUMNS if key in scores}, **_interval_row(intervals)}
+        {**whose, **{key: record[key] for key in METRIC_COLUMNS if key in record}, **_interval_row(intervals)}
     )
     rows["zones"] += [
         {**whose, **_known(one.to_dict(), "zones")} for one in evaluate_zones(mask, truth, ground.zonings)
     ]
-    row: dict[str, Any] = {**whose, **asdict(mask_distances(mask, truth, grid.pixel_size_m))}
-    for buffer in evaluate_buffers(mask, truth, grid.pixel_size_m, SETTINGS.buffers_m):
-        suffix = f"{buffer.buffer_m:g}m"
-        row |= {
-            f"iou_buffer_{suffix}": buffer.scores.iou,
-            f"omission_buffer_{suffix}": buffer.omission,
-            f"commission_buffer_{suffix}": buffer.commission,
-            f"iou_grown_{suffix}": buffer.grown.iou,
-            f"iou_shrunk_{suffix}": buffer.shrunk.iou,
-        }
-    rows["boundaries"].append(_known(row, "boundaries"))
+    distances = mask_distances(mask, truth, grid.pixel_size_m)
+    rows["boundaries"].append(_known({**whose, **asdict(distances), **record}, "boundaries"))
     areas = glacier_areas(mask, truth, ground.glaciers, grid.pixel_area_km2)
     rows["glaciers"] += [{**whose, **one.to_dict()} for one in areas.glaciers]
 
