@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import Counts, cache_strips, scores_of
-from glacierseg.evaluate.distances import OutlineDistances
-from glacierseg.evaluate.evaluation import Evaluation
-from glacierseg.evaluate.glaciers import GlacierAreas, TrueGlaciers
-from glacierseg.evaluate.intervals import Intervals
+from glacierseg.evaluate.distances import OutlineDistances, mask_distances
+from glacierseg.evaluate.evaluation import Evaluation, evaluate_masks
+from glacierseg.evaluate.glaciers import GlacierAreas, TrueGlaciers, glacier_areas
+from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
 from glacierseg.evaluate.reliability import ProbabilityEvaluation
-from glacierseg.raster.grid import require_one_shape
+from glacierseg.raster.grid import Grid, require_one_shape
 from glacierseg.raster.truth import GLACIER
 from glacierseg.raster.write import finite_only
+from glacierseg.settings.score import ScoreSettings
 
 SIZE_EDGES_KM2 = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0)
 SIZE_NAMES = ("<0.01", "0.01-0.1", "0.1-0.5", "0.5-1", "1-5", "5-10", ">10")
@@ -164,9 +165,7 @@ class Detail:
         """Returns the record of the evaluation and, nested in it, one key for each of the others."""
         record = self.evaluation.to_dict()
         if self.intervals is not None:
-            facts = asdict(self.intervals)
-            scores = facts.pop("scores")
-            record["intervals"] = {**facts, "scores": {k: [v["low"], v["high"]] for k, v in scores.items()}}
+            record["intervals"] = self.intervals.to_dict()
         if self.zones:
             record["zones"] = [zone.to_dict() for zone in self.zones]
         if self.distances is not None:
@@ -179,14 +178,40 @@ class Detail:
         return plain
 
 
-def evaluate_zones(
-    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zonings: Sequence[Zoning]
-) -> tuple[ZoneEvaluation, ...]:
-    """Counts the zones of several divisions, each in its order; empty ones are left out."""
-    return tuple(
-        ZoneEvaluation(zoning.kind, name, counts)
-        for zoning in zonings
-        for name, counts in count_zones(predicted, truth, zoning).items()
+def evaluate_in_detail(
+    predicted: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    grid: Grid,
+    settings: ScoreSettings,
+    glaciers: TrueGlaciers | None,
+    zonings: Sequence[Zoning],
+) -> Detail:
+    """Compares a mask with the truth in every way that is asked for, but without probabilities.
+
+    Args:
+        predicted: `(H, W)` of 0, 1 and 255.
+        truth: `(H, W)` of 0, 1 and 255.
+        grid: Where both lie.
+        settings: What to measure.
+        glaciers: The true ones, for areas by glacier; None for no such areas.
+        zonings: Divisions of the scene, for scores by zone; empty zones are left out.
+    """
+    size_m = grid.pixel_size_m
+    intervals = areas = None
+    if settings.draws:
+        intervals = bootstrap_scores(table_by_block([(predicted, truth)], settings.block_px), settings)
+    if glaciers is not None:
+        areas = glacier_areas(predicted, truth, glaciers, grid.pixel_area_km2)
+    return Detail(
+        evaluation=evaluate_masks(predicted, truth, size_m, settings.buffers_m),
+        intervals=intervals,
+        zones=tuple(
+            ZoneEvaluation(zoning.kind, name, counts)
+            for zoning in zonings
+            for name, counts in count_zones(predicted, truth, zoning).items()
+        ),
+        distances=mask_distances(predicted, truth, size_m) if settings.distances else None,
+        glaciers=areas,
     )
 
 

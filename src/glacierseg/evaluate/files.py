@@ -1,6 +1,7 @@
 """Evaluation of a mask file against truth in a file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,11 @@ from glacierseg.evaluate.detail import (
     Detail,
     Zoning,
     elevation_zones,
-    evaluate_zones,
+    evaluate_in_detail,
     layer_zones,
     size_zones,
 )
-from glacierseg.evaluate.distances import mask_distances
-from glacierseg.evaluate.evaluation import evaluate_masks
-from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas, glaciers_by_outline, glaciers_by_part
-from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
+from glacierseg.evaluate.glaciers import TrueGlaciers, glaciers_by_outline, glaciers_by_part
 from glacierseg.evaluate.reliability import evaluate_probability, require_calibration_of
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
@@ -68,32 +66,23 @@ def evaluate_files(
     settings = settings or ScoreSettings()
     with open_raster(predicted) as dataset:
         grid = grid_of(dataset)
-    size_m = even_pixel_m(grid, str(predicted))
+    even_pixel_m(grid, str(predicted))
     calibration = read_calibration(model) if model else None
     if probability and model and calibration:
         require_calibration_of(probability, model, calibration)
-    found, true = read_mask(predicted), load_truth(truth, grid, layer=settings.truth_layer)
-    warn_of_glacier_alone(found, predicted)
-    evaluation = evaluate_masks(found, true, size_m, settings.buffers_m)
+    mask, true = read_mask(predicted), load_truth(truth, grid, layer=settings.truth_layer)
+    warn_of_glacier_alone(mask, predicted)
     zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (zones or {}).items()}))
-    areas = None
+    glaciers = None
     if settings.glaciers:
-        known = true_glaciers(truth, true, grid, settings.truth_layer)
-        zonings.append(size_zones(known))
-        areas = glacier_areas(found, true, known, grid.pixel_area_km2)
+        glaciers = true_glaciers(truth, true, grid, settings.truth_layer)
+        zonings.append(size_zones(glaciers))
     if dem is not None:
         zonings.append(read_elevation_zones(dem, grid, settings.elevation_band_m))
-    intervals = None
-    if settings.draws:
-        intervals = bootstrap_scores(table_by_block([(found, true)], settings.block_px), settings)
-    return Detail(
-        evaluation=evaluation,
-        intervals=intervals,
-        zones=evaluate_zones(found, true, zonings),
-        distances=mask_distances(found, true, size_m) if settings.distances else None,
-        glaciers=areas,
-        probability=evaluate_probability(probability, true, grid, calibration) if probability else None,
-    )
+    detail = evaluate_in_detail(mask, true, grid, settings, glaciers, zonings)
+    if probability is None:
+        return detail
+    return replace(detail, probability=evaluate_probability(probability, true, grid, calibration))
 
 
 def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str | None = None) -> TrueGlaciers:

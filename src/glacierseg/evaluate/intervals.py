@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,6 +85,11 @@ class Intervals:
     block_px: int
     blocks: int
     draws: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON, the bounds of each score as a list."""
+        facts = {key: value for key, value in vars(self).items() if key != "scores"}
+        return {**facts, "scores": {name: [each.low, each.high] for name, each in self.scores.items()}}
 
 
 def table_by_block(

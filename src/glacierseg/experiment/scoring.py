@@ -2,19 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.evaluate.counts import Counts, scores_of
-from glacierseg.evaluate.detail import Zoning, evaluate_zones, size_zones
-from glacierseg.evaluate.distances import mask_distances
-from glacierseg.evaluate.evaluation import evaluate_masks
+from glacierseg.evaluate.detail import Zoning, evaluate_in_detail, size_zones
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
-from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas
-from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
+from glacierseg.evaluate.glaciers import TrueGlaciers
+from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
@@ -61,33 +59,6 @@ ALL_REGIONS = "all"
 Rows = dict[str, list[dict[str, Any]]]
 
 
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """What is known of a region's ground, whatever was predicted of it.
-
-    Attributes:
-        glaciers: The true ones.
-        zonings: Size classes, and elevation bands where the region has an elevation model.
-    """
-
-    glaciers: TrueGlaciers
-    zonings: tuple[Zoning, ...]
-
-
-def study_ground(wanted: RegionConfig, study: StudyRegion) -> Ground:
-    """Finds the true glaciers of a region and divides its ground into zones.
-
-    Raises:
-        RasterError: The elevation model cannot be read.
-    """
-    grid = study.region.scene.grid
-    glaciers = true_glaciers(wanted.truth, study.region.truth, grid, wanted.truth_layer)
-    zonings = [size_zones(glaciers)]
-    if wanted.dem is not None:
-        zonings.append(read_elevation_zones(wanted.dem, grid, SETTINGS.elevation_band_m))
-    return Ground(glaciers, tuple(zonings))
-
-
 def score_regions(
     regions: Sequence[RegionConfig], studied: Sequence[StudyRegion], folder: ModelFolder
 ) -> Rows:
@@ -109,7 +80,7 @@ def score_regions(
     diagrams: list[dict[str, Any]] = []
     wanted = {region.name: region for region in regions}
     for study in studied:
-        ground = study_ground(wanted[study.name], study)
+        glaciers, zonings = _divided(wanted[study.name], study)
         probability, bars = probability_scores(study, folder)
         diagrams += bars
         masks = {stage: read_mask(folder.mask(study.name, stage)) for stage in STAGES}
@@ -117,10 +88,12 @@ def score_regions(
             truth = study.truth_of(role)
             for stage in STAGES:
                 whose = {"region": study.name, "role": role, "stage": stage}
-                _score_mask(rows, whose, masks[stage], truth, study, ground)
+                grid = study.region.scene.grid
+                detail = evaluate_in_detail(masks[stage], truth, grid, SETTINGS, glaciers, zonings)
+                _add(rows, whose, detail.to_dict())
                 if stage == "raw":
                     rows["metrics"][-1] |= probability.get(role, {})
-                pairs[role, stage].append((masks[stage], truth, study.region.scene.grid))
+                pairs[role, stage].append((masks[stage], truth, grid))
     for (pooled_role, stage), together in pairs.items():
         whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
         own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (pooled_role, stage)]
@@ -153,27 +126,23 @@ def read_scores(folder: ModelFolder) -> Rows | None:
     return stored if isinstance(stored, dict) and set(stored) == set(TABLES) else None
 
 
-def _score_mask(
-    rows: Rows,
-    whose: Mapping[str, Any],
-    mask: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    study: StudyRegion,
-    ground: Ground,
-) -> None:
+def _divided(wanted: RegionConfig, study: StudyRegion) -> tuple[TrueGlaciers, list[Zoning]]:
+    """Returns the true glaciers of a region, and its size classes and elevation bands."""
     grid = study.region.scene.grid
-    record = evaluate_masks(mask, truth, grid.pixel_size_m, SETTINGS.buffers_m).to_dict()
-    intervals = bootstrap_scores(table_by_block([(mask, truth)]), SETTINGS)
-    rows["metrics"].append(
-        {**whose, **{key: record[key] for key in METRIC_COLUMNS if key in record}, **_interval_row(intervals)}
-    )
-    rows["zones"] += [
-        {**whose, **_known(one.to_dict(), "zones")} for one in evaluate_zones(mask, truth, ground.zonings)
-    ]
-    distances = mask_distances(mask, truth, grid.pixel_size_m)
-    rows["boundaries"].append(_known({**whose, **asdict(distances), **record}, "boundaries"))
-    areas = glacier_areas(mask, truth, ground.glaciers, grid.pixel_area_km2)
-    rows["glaciers"] += [{**whose, **one.to_dict()} for one in areas.glaciers]
+    glaciers = true_glaciers(wanted.truth, study.region.truth, grid, wanted.truth_layer)
+    zonings = [size_zones(glaciers)]
+    if wanted.dem is not None:
+        zonings.append(read_elevation_zones(wanted.dem, grid, SETTINGS.elevation_band_m))
+    return glaciers, zonings
+
+
+def _add(rows: Rows, whose: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Adds the record of a mask to the tables."""
+    scores = {key: record[key] for key in METRIC_COLUMNS if key in record}
+    rows["metrics"].append({**whose, **scores, **_interval_row(record["intervals"])})
+    rows["zones"] += [{**whose, **_known(zone, "zones")} for zone in record.get("zones", ())]
+    rows["boundaries"].append(_known({**whose, **record["outline_distances"], **record}, "boundaries"))
+    rows["glaciers"] += [{**whose, **one} for one in record["glaciers"]["glaciers"]]
 
 
 def _pooled(
@@ -183,14 +152,14 @@ def _pooled(
     areas = {name: sum(row[name] for row in rows) for name in ("predicted_km2", "truth_km2")}
     pairs = [(mask, truth) for mask, truth, _ in regions]
     intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]), SETTINGS)
-    return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals)}
+    return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals.to_dict())}
 
 
-def _interval_row(intervals: Intervals) -> dict[str, Any]:
+def _interval_row(intervals: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name in INTERVAL_SCORES:
-        row |= {f"{name}_low": intervals.scores[name].low, f"{name}_high": intervals.scores[name].high}
-    facts = (intervals.confidence, intervals.block_px, intervals.blocks)
+        row[f"{name}_low"], row[f"{name}_high"] = intervals["scores"][name]
+    facts = (intervals[key] for key in ("confidence", "block_px", "blocks"))
     return row | dict(zip(_BLOCKS, facts, strict=True))
 
 
