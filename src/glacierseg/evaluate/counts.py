@@ -51,25 +51,25 @@ class Counts:
 
 
 def count(predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
-    """Compares two masks pixel by pixel, leaving out those where either is 255.
+    """Compares a mask with the truth pixel by pixel, leaving out those where either is 255.
 
     Args:
         predicted: `(H, W)` of 0, 1 and 255.
         truth: `(H, W)` of 0, 1 and 255.
 
     Raises:
-        GridMismatchError: The masks are of different shape.
-        TruthError: A mask has other values.
+        GridMismatchError: They are of different shape.
+        TruthError: One has other values.
     """
     return count_clean(*clean_pair(predicted, truth))
 
 
 def clean_pair(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Returns two masks as uint8 of 0, 1 and 255 after checking that they can be compared.
+    """Returns a mask and the truth as uint8 of 0, 1 and 255 after checking that they can be compared.
 
     Raises:
-        GridMismatchError: The masks are of different shape.
-        TruthError: A mask has other values.
+        GridMismatchError: They are of different shape.
+        TruthError: One has other values.
     """
     require_one_shape({"predicted mask": predicted.shape, "truth": truth.shape})
     return _clean(predicted, "predicted mask"), _clean(truth, "truth")
@@ -88,7 +88,7 @@ def _clean(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def count_clean(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
-    """Counts masks that are known to have one shape and no values but 0, 1 and 255."""
+    """Counts arrays that are known to have one shape and no values but 0, 1 and 255."""
     sums = np.zeros(4, np.int64)
     for rows in cache_strips(truth.shape):
         sums += [np.count_nonzero(layer.view(np.bool_)) for layer in _layers(predicted[rows], truth[rows])]
@@ -105,12 +105,12 @@ def _layers(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[NDA
 
 
 def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int) -> NDArray[np.int64]:
-    """Counts by square block, in one pass over both masks.
+    """Counts by square block, in one pass.
 
     Args:
         predicted: `(H, W)` of 0, 1 and 255.
         truth: `(H, W)` of 0, 1 and 255.
-        block_px: Side of a block; the last ones are cut where the masks end.
+        block_px: Side of a block; the last ones are cut where the arrays end.
 
     Returns:
         `(R, C, 4)`: tp, fp, fn and tn of each block; sums over blocks are the counts of the whole.
@@ -152,7 +152,7 @@ class Scores:
 
     With no pixel to compare, every score is NaN. Otherwise a ratio whose denominator is zero counts as 0, as
     scikit-learn has it with ``zero_division=0``: a region without any glacier, or a mask that finds none,
-    must not raise an average. So where neither mask has glacier, overall accuracy and `iou_background` are
+    must not raise an average. So where neither has glacier, overall accuracy and `iou_background` are
     1, `mean_iou` is 0.5 and all other scores are 0.
 
     Attributes:
@@ -164,7 +164,7 @@ class Scores:
         kappa: Agreement beyond chance (Cohen 1960), -1 to 1.
         iou_background: Intersection over union of what is not glacier.
         mean_iou: Mean of `iou` and `iou_background`.
-        mcc: Correlation of the two masks (Matthews 1975), -1 to 1.
+        mcc: Correlation of mask and truth (Matthews 1975), -1 to 1.
     """
 
     overall_accuracy: float

@@ -97,7 +97,7 @@ def layer_zones(layers: Mapping[str, NDArray[np.uint8]]) -> tuple[Zoning, ...]:
 
 
 def count_zones(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zoning: Zoning) -> dict[str, Counts]:
-    """Counts by zone, leaving out pixels where either mask is 255 and those of no zone.
+    """Counts by zone, leaving out pixels that are 255 in either and those of no zone.
 
     Args:
         predicted: `(H, W)` of 0, 1 and 255.

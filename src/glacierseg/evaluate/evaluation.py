@@ -47,7 +47,7 @@ class BufferEvaluation:
 
 @dataclass(frozen=True)
 class Areas:
-    """Glacier areas where both masks have data.
+    """Glacier areas where both mask and truth have data.
 
     Attributes:
         predicted_km2: Area of the predicted glacier.
@@ -66,7 +66,7 @@ class Evaluation:
         counts: Pixels by predicted and true class.
         scores: What follows from them.
         areas: Glacier areas, when the pixel size is known.
-        buffers: The same with forgiving rims, in the order asked for.
+        buffers: The same with buffers along the true boundary, in the order asked for.
     """
 
     counts: Counts
@@ -119,8 +119,8 @@ def evaluate_masks(
             `boundary_rims`.
 
     Raises:
-        GridMismatchError: The masks are of different shape.
-        TruthError: A mask has values other than 0, 1 and 255.
+        GridMismatchError: They are of different shape.
+        TruthError: One has values other than 0, 1 and 255.
         RequestError: Buffers are asked for without a pixel size, or a size or buffer is not positive.
     """
     if buffers_m and pixel_size_m is None:
@@ -144,7 +144,7 @@ def evaluate_buffers(
     pixel_size_m: tuple[float, float],
     buffers_m: Sequence[float],
 ) -> tuple[BufferEvaluation, ...]:
-    """Scores clean masks with forgiving rims and moved truth; see `evaluate_masks`.
+    """Scores a clean mask with buffers along the boundary of clean truth; see `evaluate_masks`.
 
     All follows from counts inside the rim: what lies in it is left out, counted as glacier, or not.
     """

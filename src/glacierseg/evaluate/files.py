@@ -1,4 +1,4 @@
-"""Evaluation of a mask file against truth in a file."""
+"""Evaluation of files: a predicted mask against truth, with zones, elevation and probabilities."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -59,7 +59,7 @@ def evaluate_files(
     Raises:
         RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: Rasters lie on different grids.
-        TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
+        TruthError: A raster has values other than 0, 1 and ignore, or no outline meets the mask.
         RequestError: There are too many elevation bands, or the calibration is of other probabilities.
         CheckpointError: The model folder cannot be used.
     """
@@ -86,7 +86,7 @@ def evaluate_files(
 
 
 def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str | None = None) -> TrueGlaciers:
-    """Tells the glaciers of a true mask apart: by outline where the file has them, else by connected part.
+    """Returns the glaciers of the truth: by outline where the file has them, else by connected part.
 
     Args:
         path: The file that the truth is from.

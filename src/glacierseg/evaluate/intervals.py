@@ -1,15 +1,15 @@
 """Intervals of scores by resampling blocks of ground.
 
-Pixels next to each other err together, so an interval from single pixels would be far too narrow. Blocks are
-drawn instead, with replacement, as many as there are (Efron 1979; blocks as in Hall 1985), and an interval
-runs between two percentiles of the scores of the draws. The block must be larger than the patches of error.
-Its side is doubled from 16 px on for as long as at least 24 blocks remain, and the side is kept that makes
-the IoU least certain: while blocks are smaller than the patches, their errors seem independent and the
+Errors of neighbouring pixels are correlated, so an interval from single pixels would be far too narrow.
+Blocks are drawn instead, with replacement, as many as there are (Efron 1979; blocks as in Hall 1985), and an
+interval runs between two percentiles of the scores of the draws. The block must be larger than the patches of
+error. Its side is doubled from 16 px on for as long as at least 24 blocks remain, and the side is kept that
+makes the IoU least certain: while blocks are smaller than the patches, their errors seem independent and the
 uncertainty grows with the side. Blocks without a pixel to compare do not count. Blocks lie on the ground, so
 regions that overlap, as chips do, have them in common.
 
-What an interval tells: how much the score would vary over other ground of the same kind, with the same
-network. It says nothing about another training, nor about regions unlike these.
+An interval shows how much the score would vary over other ground of the same kind, with the same network. It
+says nothing about another training, nor about regions unlike these.
 """
 
 import math
@@ -57,7 +57,7 @@ class BlockTable:
 
 @dataclass(frozen=True)
 class Interval:
-    """Between what a score probably lies; both NaN with fewer than two blocks.
+    """Bounds of a score; both NaN with fewer than two blocks.
 
     Attributes:
         low: Lower bound.
@@ -102,7 +102,7 @@ def table_by_block(
 
     Args:
         pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255.
-        block_px: The side; chosen as the module says when None.
+        block_px: The side; None to choose it as the module says.
         grids: Where the regions lie. Those with pixels of one size and CRS are cut into the same blocks of
             ground, so that what overlaps or lies side by side is no more than one block. Without grids blocks
             of different regions are never joined.

@@ -1,8 +1,8 @@
 """Two masks of the same ground: where they differ, and whether one is better by more than noise.
 
 Both masks are scored on the same pixels, and the same blocks are drawn for both, so that what makes ground
-hard for both cancels out (paired block bootstrap). McNemar's test is given beside it, since reviewers ask for
-it; but it takes pixels for independent, which they are not, so its p-value is far too small.
+hard for both cancels out (paired block bootstrap). McNemar's test is added because reviewers ask for it, but
+it assumes independent pixels, which these are not, so its p-value is far too small.
 """
 
 import math
@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the bounds hold 0 between them, or nothing can be said."""
+        """Whether the interval contains 0, or there is none."""
         return not (self.low > 0 or self.high < 0)
 
 
@@ -75,10 +75,10 @@ class Comparison:
         broken: Of those, pixels that only A has right.
         mcnemar: Its statistic with continuity correction, `(|fixed - broken| - 1)^2 / (fixed + broken)`.
         mcnemar_p: Its p-value, as if pixels were independent.
-        confidence: Of the bounds.
+        confidence: Confidence level of the intervals, 0-1.
         block_px: Side of the blocks.
-        blocks: How many.
-        draws: How often they were drawn.
+        blocks: Number of blocks.
+        draws: Number of bootstrap draws.
     """
 
     scores: dict[str, Difference]
@@ -176,7 +176,7 @@ def mcnemar(fixed: int, broken: int) -> tuple[float, float]:
 
 
 def change_map(a: NDArray[np.uint8], b: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Says of every pixel what became of it from mask A to mask B.
+    """Classifies each pixel by how it changed from mask A to mask B.
 
     Returns:
         `(H, W)` of the values of `CHANGES`, 255 where a mask or the truth is unknown.
