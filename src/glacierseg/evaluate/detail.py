@@ -221,48 +221,34 @@ _ZONE_SCORES = ("iou", "precision", "recall", "tp", "fp", "fn")
 
 def detail_tables(detail: Detail) -> Iterator[Table]:
     """Yields title, column names and rows for each thing that was asked for; None stands for no value."""
-    yield _scores(detail)
-    if detail.zones:
-        records = [zone.to_dict() for zone in detail.zones]
-        rows = [(r["kind"], r["zone"], *(finite_only(r[name]) for name in _ZONE_SCORES)) for r in records]
-        yield "By zone", ("kind", "zone", *_ZONE_SCORES), rows
-    if detail.distances is not None:
-        found = vars(detail.distances)
-        yield "Between the outlines", ("distance", "m"), [(name, finite_only(v)) for name, v in found.items()]
-    if detail.glaciers is not None:
-        areas = detail.glaciers
+    record, scores = detail.to_dict(), detail.evaluation.to_dict()
+    if intervals := record.get("intervals"):
+        title = (
+            f"Scores and intervals of {intervals['confidence']:.0%} confidence "
+            f"({intervals['draws']} draws of {intervals['blocks']} blocks of {intervals['block_px']} px)"
+        )
+        rows = [(name, value, *intervals["scores"].get(name, ("", ""))) for name, value in scores.items()]
+        yield title, ("score", "value", "low", "high"), rows
+    else:
+        yield None, ("score", "value"), list(scores.items())
+    if zones := record.get("zones"):
+        columns = ("kind", "zone", *_ZONE_SCORES)
+        yield "By zone", columns, [tuple(zone[name] for name in columns) for zone in zones]
+    if distances := record.get("outline_distances"):
+        yield "Between the outlines", ("distance", "m"), list(distances.items())
+    if areas := record.get("glaciers"):
         yield (
             "Areas by glacier",
-            ("what", "value"),
+            ("quantity", "value"),
             [
-                ("true glaciers", len(areas.glaciers)),
-                ("deviation of the total in percent", finite_only(areas.deviation_percent)),
-                ("predicted beside every glacier in km2", areas.elsewhere_km2),
-                (f"share of {areas.counted} glaciers right within 5 %", finite_only(areas.share_close)),
+                ("true glaciers", areas["number"]),
+                ("deviation of the total area, %", areas["deviation_percent"]),
+                ("predicted away from every true glacier, km2", areas["elsewhere_km2"]),
+                (f"share of {areas['share_is_of']} areas right within 5 %", areas["share_within_5_percent"]),
             ],
         )
-    if detail.probability is not None:
-        both = [("as predicted", detail.probability.scores), ("calibrated", detail.probability.calibrated)]
-        rows = [
-            (name, finite_only(s.ece), finite_only(s.mce), finite_only(s.brier))
-            for name, s in both
-            if s is not None
-        ]
-        yield "Reliability", ("probabilities", "ece", "mce", "brier"), rows
-
-
-def _scores(detail: Detail) -> Table:
-    record = detail.evaluation.to_dict()
-    if detail.intervals is None:
-        return None, ("score", "value"), list(record.items())
-    intervals = detail.intervals
-    title = (
-        f"Bounds hold with {intervals.confidence:.0%} ({intervals.draws} draws of {intervals.blocks} blocks "
-        f"of {intervals.block_px} px)"
-    )
-    rows: list[tuple[Any, ...]] = []
-    for name, value in record.items():
-        bounds = intervals.scores.get(name)
-        pair = ("", "") if bounds is None else (finite_only(bounds.low), finite_only(bounds.high))
-        rows.append((name, value, *pair))
-    return title, ("score", "value", "low", "high"), rows
+    if raw := record.get("probability"):
+        both = {"as predicted": raw, "calibrated": raw.get("calibrated")}
+        names = ("ece", "mce", "brier")
+        rows = [(kind, *(found[name] for name in names)) for kind, found in both.items() if found]
+        yield "Reliability", ("probabilities", *names), rows
