@@ -187,23 +187,23 @@ def scores_of(counts: Counts) -> Scores:
     tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
     if counts.total == 0:
         return Scores(*[math.nan] * 9)
-    iou, iou_background = ratio(tp, tp + fp + fn), ratio(tn, tn + fp + fn)
+    iou, iou_background = ratio_or_zero(tp, tp + fp + fn), ratio_or_zero(tn, tn + fp + fn)
     covariance = tp * tn - fp * fn
     chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
     spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     return Scores(
         overall_accuracy=(tp + tn) / counts.total,
         iou=iou,
-        f1=ratio(2 * tp, 2 * tp + fp + fn),
-        precision=ratio(tp, tp + fp),
-        recall=ratio(tp, tp + fn),
-        kappa=ratio(2 * covariance, chance),
+        f1=ratio_or_zero(2 * tp, 2 * tp + fp + fn),
+        precision=ratio_or_zero(tp, tp + fp),
+        recall=ratio_or_zero(tp, tp + fn),
+        kappa=ratio_or_zero(2 * covariance, chance),
         iou_background=iou_background,
         mean_iou=(iou + iou_background) / 2,
-        mcc=ratio(covariance, spread),
+        mcc=ratio_or_zero(covariance, spread),
     )
 
 
-def ratio(part: float, whole: float) -> float:
+def ratio_or_zero(part: float, whole: float) -> float:
     """Returns `part / whole`, and 0 where the whole is zero."""
     return part / whole if whole else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.counts import Counts, Scores, clean_pair, count_clean, ratio, scores_of
+from glacierseg.evaluate.counts import Counts, Scores, clean_pair, count_clean, ratio_or_zero, scores_of
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import IGNORE
 from glacierseg.raster.write import finite_only
@@ -37,12 +37,12 @@ class BufferEvaluation:
     @property
     def omission(self) -> float:
         """Share of the true glacier outside the rim that was missed; 0 without any."""
-        return ratio(self.counts.fn, self.counts.tp + self.counts.fn)
+        return ratio_or_zero(self.counts.fn, self.counts.tp + self.counts.fn)
 
     @property
     def commission(self) -> float:
         """Share of the predicted glacier outside the rim that is none; 0 without any."""
-        return ratio(self.counts.fp, self.counts.tp + self.counts.fp)
+        return ratio_or_zero(self.counts.fp, self.counts.tp + self.counts.fp)
 
 
 @dataclass(frozen=True)
