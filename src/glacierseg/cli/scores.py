@@ -28,21 +28,21 @@ def add_score_commands(app: typer.Typer) -> None:
 @writes(out=(".json",))
 def evaluate(
     predicted: Annotated[Path, typer.Argument(help="Predicted mask.")],
-    truth: Annotated[Path, typer.Argument(help="Truth: outlines, or a raster on the grid of the mask.")],
+    truth: Annotated[Path, typer.Argument(help="Outlines, or a raster on the grid of the mask.")],
     out: Annotated[Path, typer.Option(help="JSON file of the scores.")],
     settings: ScoreSettings,
     zones: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE=NAME",
-            help="Ground to score by itself; repeatable.",
+            help="Ground to score alone; repeatable.",
         ),
     ] = None,
-    dem: Annotated[Path | None, typer.Option(help="Elevation, for scores by elevation band.")] = None,
-    probability: Annotated[Path | None, typer.Option(help="Probability raster, for its reliability.")] = None,
+    dem: Annotated[Path | None, typer.Option(help="Elevation model, for scores by band.")] = None,
+    probability: Annotated[Path | None, typer.Option(help="Probability raster.")] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Model folder or weights:NAME, to score its calibration too."),
+        typer.Option(help="Model folder or weights:NAME, for its calibration."),
     ] = None,
 ) -> None:
     """Score a mask against the truth."""

@@ -24,11 +24,11 @@ class ScoreSettings(BootstrapSettings):
     """How a mask is scored against the truth."""
 
     draws: int = 1000
-    """Bootstrap draws, at least 20; 0 for no intervals."""
+    """Bootstrap draws, at least 20; 0 for none."""
     truth_layer: str | None = None
     """Layer of the true outlines."""
-    buffers_m: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Cli("--buffer-m")] = ()
-    """Distance from the true boundary, in metres, within which pixels do not count; repeatable."""
+    buffers_m: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Cli("--buffer-m", metavar="<float>")] = ()
+    """Rim along the true boundary that does not count, in metres; repeatable."""
     elevation_band_m: Annotated[float, Field(gt=0)] = 200.0
     """Height of an elevation band, in metres."""
     distances: bool = True
