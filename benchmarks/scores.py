@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import bootstrap_scores, table_by_block
-from glacierseg.evaluate.counts import count
+from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.evaluate.distances import mask_distances
 from glacierseg.evaluate.evaluation import evaluate_buffers
-from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
 
 PIXEL_M = (10.0, 10.0)
 BUFFERS_M = (10.0, 20.0)

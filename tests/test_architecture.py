@@ -96,7 +96,7 @@ MAY_IMPORT = {
     "vectorize mask.tif --out out.gpkg": RASTER | TABLES | {"contourpy", "numba"},
     "prepare rasterize out.gpkg --like scene.tif --out out.tif": RASTER | TABLES,
     "inventory mask.tif --out inventory.gpkg": RASTER | TABLES | {"contourpy", "cv2", "numba"},
-    "evaluate mask.tif mask.tif --bootstrap 0 --out out.json": RASTER | {"cv2", "numba", "shapely"},
+    "evaluate mask.tif mask.tif --draws 0 --out out.json": RASTER | {"cv2", "numba", "shapely"},
     "compare mask.tif mask.tif --truth mask.tif --out out.json": RASTER | {"cv2", "numba", "shapely"},
     "bands model scene.tif --truth mask.tif --out out.csv": RASTER | {"torch"},
 }

@@ -122,17 +122,17 @@ COMMANDS = {
         "refine @ --out %.tif",
         "vectorize @ --out %.gpkg",
         "inventory @ --out %.gpkg",
-        "evaluate @ outlines.gpkg --bootstrap 0 --out %.json",
+        "evaluate @ outlines.gpkg --draws 0 --out %.json",
         "prepare align @ --like scene.tif --out %.tif",
     ],
     "dem.tif": [
         "inventory mask.tif --dem @ --out %.gpkg",
         "prepare stack scene.tif --recipe red,slope --dem @ --out %.tif",
-        "evaluate mask.tif mask.tif --dem @ --bootstrap 0 --no-distances --no-glaciers --out %.json",
+        "evaluate mask.tif mask.tif --dem @ --draws 0 --no-distances --no-glaciers --out %.json",
     ],
     "probability.tif": [
         "inventory mask.tif --probability @ --out %.gpkg",
-        "evaluate mask.tif mask.tif --probability @ --bootstrap 0 --no-distances --no-glaciers --out %.json",
+        "evaluate mask.tif mask.tif --probability @ --draws 0 --no-distances --no-glaciers --out %.json",
         "vectorize mask.tif --probability @ --layers contour --out %.gpkg",
     ],
     "outlines.gpkg": [

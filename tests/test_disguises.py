@@ -252,7 +252,7 @@ def results(files: dict[str, Path], like: Path, ranges: Path, folder: Path) -> d
     )
     glacierseg(
         *("evaluate", files["mask"], files["truth"], "--dem", files["dem"], "--buffer-m", 60),
-        *("--probability", files["probability"], "--bootstrap", 0, "--out", scores),
+        *("--probability", files["probability"], "--draws", 0, "--out", scores),
     )
     glacierseg("tune", files["mask"], "--truth", files["truth"], "--iterations", 0, "--out", tuned)
     glacierseg("change", files["truth"], files["mask"], "--out", changed)

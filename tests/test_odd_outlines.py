@@ -14,7 +14,7 @@ from shapely import GeometryCollection, LineString, Point, Polygon, box
 
 from glacierseg.change.files import change_between_files
 from glacierseg.errors import GlaciersegWarning, TruthError
-from glacierseg.evaluate.files import evaluate_file_in_detail
+from glacierseg.evaluate.files import evaluate_files
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid
@@ -104,7 +104,7 @@ def rasterize(path: Path, mask: Path) -> list[str]:
 
 
 def evaluate(path: Path, mask: Path) -> list[str]:
-    found = evaluate_file_in_detail(mask, path, draws=0, distances=False)
+    found = evaluate_files(mask, path, draws=0, distances=False)
     assert found.evaluation.scores.iou == 1
     assert [one.truth_km2 for one in found.glaciers.glaciers] == pytest.approx([0.91, 0.32], rel=0.01)
     assert len({one.glacier_id for one in found.glaciers.glaciers}) == 2

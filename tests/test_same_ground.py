@@ -113,7 +113,7 @@ def test_terrain(ground, monkeypatch):
 
 
 def test_scores_and_distances(ground, monkeypatch):
-    words = ["evaluate", ground / "m.tif", ground / "t.tif", "--out", ground / "s.json", "--bootstrap", 0]
+    words = ["evaluate", ground / "m.tif", ground / "t.tif", "--out", ground / "s.json", "--draws", 0]
     assert call(monkeypatch, *words, "--buffer-m", 70, "--buffer-m", 30) == 0
     found = json.loads((ground / "s.json").read_text())
     assert found["predicted_km2"] == pytest.approx(AREA_KM2, rel=0.01)

@@ -8,9 +8,8 @@ import numpy as np
 from benchmarks.recipes.ground import ScoredChip
 from benchmarks.recipes.methods import Method
 
-from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
-from glacierseg.evaluate.counts import Counts, count
-from glacierseg.evaluate.scores import Scores, scores_of
+from glacierseg.evaluate.counts import Counts, Scores, count, scores_of
+from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
 from glacierseg.raster.truth import read_mask
 
 CONFIDENCE = 0.9

@@ -12,8 +12,7 @@ from benchmarks.recipes.scores import CONFIDENCE, SCORES, Result
 from benchmarks.recipes.study import Study
 
 from glacierseg.cli.info import machine_facts
-from glacierseg.evaluate.counts import Counts, count
-from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.counts import Counts, count, scores_of
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_text
 from glacierseg.runs.write import environment

@@ -156,7 +156,7 @@ def test_what_has_no_bounds_is_refused(tmp_path, dates):
         ask(path, small)
     with pytest.raises(GridMismatchError, match=r"a\.tif: lies on another grid than .*small\.tif"):
         ask(small, small)
-    with pytest.raises(RequestError, match="with symmetries, and these probabilities came about"):
+    with pytest.raises(RequestError, match="with symmetries, but these probabilities were"):
         ask(path, path, turned)
     with pytest.raises(RequestError, match=r"several\.tif: .* network alone"):
         ask(several, path)

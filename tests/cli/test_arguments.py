@@ -47,7 +47,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         "predict scene.tif model --out 'new maps'",
         "bands scene.tif model --truth mask.tif --out b.csv --patches 1",
-        "evaluate outlines.gpkg mask.tif --out s.json --bootstrap 0",
+        "evaluate outlines.gpkg mask.tif --out s.json --draws 0",
         "prepare rasterize scene.tif --like outlines.gpkg --out r.tif",
         "inventory dem.tif --dem mask.tif --out i.gpkg",
         "check outlines.gpkg --mask scene.tif",
@@ -112,8 +112,8 @@ WRITERS = {
     "vectorize mask.tif": ".gpkg",
     "inventory mask.tif": ".gpkg",
     "change mask.tif mask.tif": ".gpkg",
-    "evaluate mask.tif mask.tif --bootstrap 0": ".json",
-    "compare mask.tif mask.tif --truth mask.tif --bootstrap 20": ".json",
+    "evaluate mask.tif mask.tif --draws 0": ".json",
+    "compare mask.tif mask.tif --truth mask.tif --draws 20": ".json",
     "tune mask.tif --truth mask.tif --iterations 0 --min-area-km2 0 --max-hole-km2 0": ".json",
     "bands model scene.tif --truth mask.tif --patches 1": ".csv",
     "export model --to onnx": ".onnx",
@@ -168,11 +168,11 @@ def moved(name: str, out: str) -> None:
 
 PRINTED = {
     "check scene.tif 'a moved scene.tif'": ("{}", "check scene.tif ALIGNED.tif"),
-    "evaluate mask.tif 'a moved mask.tif' --out s.json --bootstrap 0": (
-        "mask.tif", "evaluate mask.tif ALIGNED.tif --out s.json --bootstrap 0",
+    "evaluate mask.tif 'a moved mask.tif' --out s.json --draws 0": (
+        "mask.tif", "evaluate mask.tif ALIGNED.tif --out s.json --draws 0",
     ),
-    "compare mask.tif 'a moved mask.tif' --truth mask.tif --bootstrap 20": (
-        "mask.tif", "compare mask.tif ALIGNED.tif --truth mask.tif --bootstrap 20",
+    "compare mask.tif 'a moved mask.tif' --truth mask.tif --draws 20": (
+        "mask.tif", "compare mask.tif ALIGNED.tif --truth mask.tif --draws 20",
     ),
     "vectorize mask.tif --refined 'a moved mask.tif' --out v.gpkg": (
         "mask.tif", "vectorize mask.tif --refined ALIGNED.tif --out v.gpkg",
@@ -247,7 +247,7 @@ def more_scenes() -> None:
         ("prepare stack scene.tif --out s.tif --scale 2", "--recipe B2,B3", "--recipe red,nir"),
         ("prepare stack scene.tif --out s.tif --recipe red,slope", "give one with --dem", "--dem dem.tif"),
         ("prepare stack scene.tif mask.tif mask.tif --out s.tif", "(--names)", "--names a,b,c,d,e,f"),
-        ("compare mask.tif mask.tif --truth two.gpkg --bootstrap 20", "--truth-layer", "--truth-layer one"),
+        ("compare mask.tif mask.tif --truth two.gpkg --draws 20", "--truth-layer", "--truth-layer one"),
         ("prepare rasterize two.gpkg --like scene.tif --out r.tif", "say which with --layer", "--layer two"),
         ("inventory two.gpkg --out i.gpkg", "say which with --layer", "--layer one"),
         ("inventory mask.tif --existing two.gpkg --out i.gpkg", "--existing-layer", "--existing-layer one"),
@@ -275,8 +275,8 @@ def test_an_option_that_a_message_asks_for_is_enough(
     ("typed", "words", "cured"),
     [
         (
-            "evaluate mask.tif mask.tif --out s.json --bootstrap 0 --zones mask.tif", "=debris-covered",
-            "evaluate mask.tif mask.tif --out s.json --bootstrap 0 --zones mask.tif=debris-covered",
+            "evaluate mask.tif mask.tif --out s.json --draws 0 --zones mask.tif", "=debris-covered",
+            "evaluate mask.tif mask.tif --out s.json --draws 0 --zones mask.tif=debris-covered",
         ),
         (
             "refine mask.tif --out r.tif --preset regional --min-area-km2 0.03", "give one of them",
@@ -373,7 +373,7 @@ def test_again_replaces_the_map_of_a_namesake(
 @pytest.mark.parametrize(
     ("nodata", "source", "typed"),
     [
-        (1, "mask.tif", "evaluate {} mask.tif --out s.json --bootstrap 0"),
+        (1, "mask.tif", "evaluate {} mask.tif --out s.json --draws 0"),
         (None, "no crs", "prepare align {} --like scene.tif --out r.tif"),
     ],
 )

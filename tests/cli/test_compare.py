@@ -7,8 +7,7 @@ import pytest
 import rasterio
 
 from glacierseg.cli import main
-from glacierseg.evaluate.counts import count
-from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.counts import count, scores_of
 from tests.helpers import blobs, write_mask, write_scene
 
 
@@ -39,7 +38,7 @@ def test_evaluate_says_everything_that_is_asked_for(tmp_path, masks, monkeypatch
     command = [
         "evaluate", tmp_path / "b.tif", tmp_path / "truth.tif", "--out", out, "--buffer-m", 20,
         "--zones", f"{tmp_path / 'debris.tif'}=debris-covered", "--dem", tmp_path / "dem.tif",
-        "--elevation-band-m", 500, "--probability", tmp_path / "probability.tif", "--bootstrap", 200,
+        "--elevation-band-m", 500, "--probability", tmp_path / "probability.tif", "--draws", 200,
     ]  # fmt: skip
     assert glacierseg(command, monkeypatch) == 0
     record = json.loads(out.read_text())
@@ -71,13 +70,13 @@ def test_compare_finds_the_better_mask_and_draws_the_map(tmp_path, masks, monkey
     ]  # fmt: skip
     assert glacierseg(command, monkeypatch) == 0
     said = capsys.readouterr().out
-    assert "takes pixels for independent" in said
+    assert "assumes independent pixels" in said
     record = json.loads(out.read_text())
     assert record["scores"]["iou"]["more_than_noise"]
     assert record["scores"]["iou"]["low"] > 0
     with rasterio.open(drawn) as dataset:
         values = dataset.read(1)
-    assert np.isin(values, (4, 5)).sum() == record["mended"]
+    assert np.isin(values, (4, 5)).sum() == record["fixed"]
 
 
 def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
@@ -133,9 +132,15 @@ def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--zones", "debris.tif"], "a file and a name"),
+        (
+            ["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--zones", "debris.tif"],
+            "be a file and a name",
+        ),
         (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--model", "m"], "give --probability too"),
-        (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--confidence", "95"], "confidence of 95"),
+        (
+            ["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--confidence", "95"],
+            "confidence must be less than 1 (got 95.0)",
+        ),
         (["compare", "a.tif", "no.tif", "--truth", "truth.tif"], "no.tif"),
         (["change", "a.tif", "b.tif", "--out", "o", "--old-date", "2000"], "needs both dates"),
         (["benchmark", ".", "."], "is not a run folder"),

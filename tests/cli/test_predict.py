@@ -203,7 +203,7 @@ def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
         (("--dask", "tcp://127.0.0.1:1", "--workers", "2"), "choose one of the two"),
         (("--precision", "int8"), "does not predict in int8"),
         (("--window-px", "0"), "makes no sense"),
-        (("--confidence", "90"), "a confidence of 90 makes no sense"),
+        (("--confidence", "90"), "less than 1 (got 90)"),
         (("--engine", "openvino", "--precision", "int8", "--halo-px", "8"), "int8 takes windows of one size"),
         (("--halo-px", "40", "--window-px", "64"), "less than half"),
     ],

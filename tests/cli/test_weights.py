@@ -305,13 +305,13 @@ def test_maps_of_weights_are_scored_and_compared_with_their_calibration(
     assert glacierseg("predict", "--weights", "others", "old.tif", "--out", "maps") == 0
     capsys.readouterr()
     assert glacierseg(*scored) == 1
-    assert "came about in another way" in " ".join(capsys.readouterr().err.split())
+    assert "predicted in another way" in " ".join(capsys.readouterr().err.split())
     # A map of another single network with the same kind of tags, and of the folder of one member.
     lone = model_folder(place / "lone", 7)
     assert glacierseg("predict", lone, "old.tif", "--out", "maps", "--symmetries") == 0
     capsys.readouterr()
     assert glacierseg(*scored) == 1
-    assert "came about in another way" in " ".join(capsys.readouterr().err.split())
+    assert "predicted in another way" in " ".join(capsys.readouterr().err.split())
     store_calibration(lone, own)
     assert glacierseg(*scored[:-1], lone) == 0
     other = model_folder(place / "other", 8)

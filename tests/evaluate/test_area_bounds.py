@@ -78,7 +78,7 @@ def test_bounds_follow_the_formula_and_stay_within_the_scene() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(RequestError, match="a confidence of 1 makes no sense"):
+    with pytest.raises(RequestError, match="more than 0 and less than 1 \\(got 1\\)"):
         bound_area(AreaSums(1, 1.0, 0.0), Dispersion(1.0, 16, 9.0, 7.0, 1.0), 1.0, confidence=1.0)
     with pytest.raises(TruthError, match="is uncertain"):
         measure_dispersion([BlockErrors(np.ones((2, 2)), np.zeros((2, 2)))])

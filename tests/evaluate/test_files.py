@@ -5,7 +5,7 @@ from rasterio.crs import CRS
 
 from glacierseg.errors import GridMismatchError
 from glacierseg.evaluate.counts import Counts
-from glacierseg.evaluate.files import evaluate_file_in_detail
+from glacierseg.evaluate.files import evaluate_files
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
 
@@ -20,7 +20,7 @@ def test_files_are_compared_on_their_grid(tmp_path):
     predicted[0] = 255
     for name, mask in (("predicted", predicted), ("truth", truth)):
         write_raster(tmp_path / f"{name}.tif", mask, GRID, bands=["glacier"], nodata=255)
-    result = evaluate_file_in_detail(
+    result = evaluate_files(
         tmp_path / "predicted.tif", tmp_path / "truth.tif", buffers_m=[10], draws=0
     ).evaluation
     assert result.counts == Counts(tp=225, fp=15, fn=0, tn=29 * 40 - 240)
@@ -33,4 +33,4 @@ def test_files_on_different_grids_are_refused(tmp_path):
     write_raster(tmp_path / "a.tif", mask, GRID.crop(0, 0, 5, 5), bands=["glacier"], nodata=255)
     write_raster(tmp_path / "b.tif", mask, GRID.crop(0, 1, 5, 5), bands=["glacier"], nodata=255)
     with pytest.raises(GridMismatchError, match=r"b\.tif"):
-        evaluate_file_in_detail(tmp_path / "a.tif", tmp_path / "b.tif")
+        evaluate_files(tmp_path / "a.tif", tmp_path / "b.tif")

@@ -12,9 +12,8 @@ from rasterio.transform import from_origin
 from scipy import stats
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.counts import count
+from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.evaluate.paired import change_map, compare_masks, mcnemar
-from glacierseg.evaluate.scores import scores_of
 from glacierseg.raster.grid import Grid
 
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
@@ -32,9 +31,9 @@ def test_both_masks_are_scored_on_the_same_pixels(triple):
         for name, one in found.scores.items():
             assert getattr(one, side) == pytest.approx(getattr(expected, name), nan_ok=True)
     assert found.pixels == known.sum()
-    assert found.mended == (known & (a != truth) & (b == truth)).sum()
-    assert found.spoilt == (known & (a == truth) & (b != truth)).sum()
-    assert found.changed == found.mended + found.spoilt
+    assert found.fixed == (known & (a != truth) & (b == truth)).sum()
+    assert found.broken == (known & (a == truth) & (b != truth)).sum()
+    assert found.changed == found.fixed + found.broken
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -43,20 +42,20 @@ def test_the_map_says_what_happened(triple):
     a, b, truth = triple
     values = change_map(a, b, truth)
     found = compare_masks([triple], draws=20, block_px=3)
-    assert np.isin(values, (4, 5)).sum() == found.mended
-    assert np.isin(values, (6, 7)).sum() == found.spoilt
+    assert np.isin(values, (4, 5)).sum() == found.fixed
+    assert np.isin(values, (6, 7)).sum() == found.broken
     assert (values != 255).sum() == found.pixels
     assert ((values == 1) == ((a == 1) & (b == 1) & (truth == 1))).all()
     assert ((values == 7) == ((a == 0) & (b == 1) & (truth == 0))).all()
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
-def test_mcnemar_is_the_chi_square_test_with_correction(mended, spoilt):
-    statistic, p = mcnemar(mended, spoilt)
-    if mended + spoilt == 0:
+def test_mcnemar_is_the_chi_square_test_with_correction(fixed, broken):
+    statistic, p = mcnemar(fixed, broken)
+    if fixed + broken == 0:
         assert (statistic, p) == (0, 1)
         return
-    expected = max(abs(mended - spoilt) - 1, 0) ** 2 / (mended + spoilt)
+    expected = max(abs(fixed - broken) - 1, 0) ** 2 / (fixed + broken)
     assert statistic == pytest.approx(expected)
     assert p == pytest.approx(stats.chi2.sf(expected, 1))
 
@@ -104,5 +103,5 @@ def test_regions_that_show_the_same_ground_bring_no_further_blocks():
 
 
 def test_the_number_of_draws_must_make_sense():
-    with pytest.raises(RequestError, match="too few"):
+    with pytest.raises(RequestError, match="draws must be greater than or equal to 20"):
         compare_masks([(np.ones((2, 2), np.uint8),) * 3], draws=1)

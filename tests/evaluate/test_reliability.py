@@ -12,9 +12,13 @@ from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.reliability import (
     ReliabilityCounts,
     count_reliability,
+    evaluate_probability,
     reliability_of,
     reliability_table,
 )
+from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale
+from glacierseg.raster.probability import probability_strips
+from tests.helpers import utm_grid, write_scene
 
 CHANCES = arrays(np.float32, (6, 7), elements=st.floats(0, 1, width=32))
 TRUTHS = arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1]))
@@ -70,13 +74,11 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(
         assert getattr(parts, name).dtype == np.int64
 
 
-def test_only_pixels_with_probability_truth_and_area_count() -> None:
+def test_only_pixels_with_probability_and_truth_count() -> None:
     probability = np.array([[0.9, np.nan, 0.9, 0.9]], np.float32)
     truth = np.array([[1, 1, 255, 0]], np.uint8)
-    area = np.array([[True, True, True, False]])
-    counts = count_reliability(probability, truth, area)
-    assert (int(counts.glacier.sum()), int(counts.background.sum())) == (1, 0)
-    assert count_reliability(probability, truth).pixels == 2
+    counts = count_reliability(probability, truth)
+    assert (int(counts.glacier.sum()), int(counts.background.sum())) == (1, 1)
 
 
 def test_without_a_pixel_scores_are_unknown() -> None:
@@ -90,3 +92,40 @@ def test_what_cannot_be_compared_is_refused() -> None:
         count_reliability(np.zeros((2, 2)), np.zeros((2, 3), np.uint8))
     with pytest.raises(RequestError, match="run from 0 to 87"):
         count_reliability(np.array([0.0, 87.0]), np.zeros(2, np.uint8))
+
+
+def test_a_raster_is_scored_like_its_array_with_and_without_calibration(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.choice(np.array([0, 1, 255], np.uint8), (600, 40))
+    values = np.clip(0.6 * (truth == 1) + rng.uniform(0, 0.4, truth.shape), 0, 1).astype(np.float32)
+    values[10:20] = np.nan
+    path = write_scene(tmp_path / "p.tif", values[None], ["probability"])
+    scale = LogitScale(2.0, -0.3)
+    calibration = Calibration(scale, 1, ("a",), 1, 1, 1, 1, Dispersion(4.0, 64, 12.0, 10.0, 200.0))
+    found = evaluate_probability(path, truth, utm_grid(600, 40), calibration)
+    assert found.scores == reliability_of(count_reliability(values, truth))
+    assert found.calibrated == reliability_of(count_reliability(scale.apply(values), truth))
+    known = (truth != 255) & ~np.isnan(values)
+    assert found.scores.brier == pytest.approx(((values[known] - truth[known]) ** 2).mean(), abs=1e-6)
+    assert found.area.lower_km2 < found.area.expected_km2 < found.area.upper_km2
+    assert sum(bar.pixels for bar in found.bars) == known.sum()
+    assert evaluate_probability(path, truth, utm_grid(600, 40)).calibrated is None
+    with pytest.raises(GridMismatchError, match="must lie on the grid of the mask"):
+        evaluate_probability(path, truth, utm_grid(600, 40, 20))
+
+
+def test_bytes_are_read_by_their_scale(tmp_path):
+    import rasterio
+
+    path = tmp_path / "p.tif"
+    stored = np.array([[0, 125, 250, 255]], np.uint8)
+    grid = utm_grid(1, 4)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=1, width=4, count=1, dtype="uint8", nodata=255, crs=grid.crs,
+        transform=grid.transform,
+    ) as dataset:  # fmt: skip
+        dataset.write(stored, 1)
+        dataset.scales = (0.004,)
+    ((rows, values),) = probability_strips(path, 256)
+    assert rows == slice(0, 1)
+    np.testing.assert_allclose(values[0], [0, 0.5, 1, np.nan], rtol=1e-6)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import DataError, RequestError
-from glacierseg.evaluate.counts import count
-from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.experiment.benchmark import compare_runs
 from glacierseg.raster.write import write_json
 from glacierseg.runs.layout import RunFolder

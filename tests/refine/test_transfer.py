@@ -6,7 +6,7 @@ from hypothesis import given
 from sklearn.metrics import f1_score, jaccard_score
 
 from glacierseg.errors import GridMismatchError, TruthError
-from glacierseg.refine.search import Agreement
+from glacierseg.refine.search import PooledScores
 from glacierseg.refine.transfer import RegionGain, region_gain, require_comparable, verdict
 from tests.refine.masks import SIZES, masks
 
@@ -20,7 +20,7 @@ def test_agreement_is_that_of_sklearn_over_known_pixels(raw, truth, size_m):
     assert gain.known_px == known.sum()
     for mask, found in ((raw, gain.raw), (refined, gain.refined)):
         if not known.any():
-            assert found == Agreement(0, 0, 0)
+            assert found == PooledScores(0, 0, 0)
             continue
         assert found.iou == pytest.approx(jaccard_score(truth[known], mask[known], zero_division=0))
         assert found.f1 == pytest.approx(f1_score(truth[known], mask[known], zero_division=0))
@@ -32,7 +32,7 @@ def test_agreement_is_that_of_sklearn_over_known_pixels(raw, truth, size_m):
 
 
 def gain(region, use, raw, refined):
-    return RegionGain(region, use, Agreement(raw, raw, -raw), Agreement(refined, refined, -refined), 9)
+    return RegionGain(region, use, PooledScores(raw, raw, -raw), PooledScores(refined, refined, -refined), 9)
 
 
 def test_the_verdict_names_what_got_worse_first():

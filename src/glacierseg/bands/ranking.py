@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import BandError
-from glacierseg.evaluate.student import student_tail
+from glacierseg.evaluate.intervals import student_tail
 from glacierseg.models.registry import model_spec
 
 LEVEL = 0.05

@@ -25,7 +25,7 @@ from pyproj import CRS
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaBounds, AreaSums, area_reach_px, bound_area
 from glacierseg.evaluate.glaciers import glaciers_by_outline
-from glacierseg.evaluate.probability import calibrated_strips, require_calibration_of
+from glacierseg.evaluate.reliability import calibrated_strips, require_calibration_of
 from glacierseg.predict.calibration import Calibration, Dispersion, read_calibration
 from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.grid import Grid

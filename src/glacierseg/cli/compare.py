@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,12 @@ from glacierseg.cli.options import with_settings
 from glacierseg.cli.outlines import Overwrite
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
+from glacierseg.settings.score import BootstrapSettings
+
+if TYPE_CHECKING:
+    from glacierseg.evaluate.paired import Comparison
 
 _log = logging.getLogger(__name__)
-
-Draws = Annotated[int, typer.Option("--bootstrap", help="Draws for the bounds of each difference.")]
-Confidence = Annotated[float, typer.Option(help="Of the bounds.")]
-Seed = Annotated[int, typer.Option(help="Of the draws.")]
 
 
 def add_compare_commands(app: typer.Typer) -> None:
@@ -26,22 +26,18 @@ def add_compare_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@with_settings
 @writes(out=(".json",), map_out=TIFF)
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A mask.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another mask on its grid.")],
-    truth: Annotated[Path, typer.Option(help="A mask on their grid, or outlines.")],
-    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
+    a: Annotated[Path, typer.Argument(metavar="A", help="Mask A.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Mask B, on the grid of A.")],
+    truth: Annotated[Path, typer.Option(help="Truth: outlines, or a raster on the grid of the masks.")],
+    settings: BootstrapSettings,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of the true outlines.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file of the differences.")] = None,
     map_out: Annotated[
-        Path | None, typer.Option("--map", help="Write which pixels changed, and how, as a GeoTIFF.")
+        Path | None, typer.Option("--map", help="GeoTIFF of the pixels that changed, and how.")
     ] = None,
-    bootstrap: Draws = 1000,
-    block_px: Annotated[
-        int | None, typer.Option(help="Side of the blocks that are drawn; chosen when left out.")
-    ] = None,
-    confidence: Confidence = 0.95,
-    seed: Seed = 0,
 ) -> None:
     """Say whether mask B is better than mask A by more than noise."""
     from glacierseg.evaluate.paired import CHANGES, change_map, compare_masks  # noqa: PLC0415
@@ -51,53 +47,46 @@ def compare(
 
     grid = read_grid(a)
     masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid, layer=truth_layer)
-    found = compare_masks([masks], draws=bootstrap, block_px=block_px, confidence=confidence, seed=seed)
+    found = compare_masks([masks], settings)
     if out is not None:
         write_json(out, found.to_dict())
     if map_out is not None:
         tags = {"values": "; ".join(f"{value} {word}" for value, word in CHANGES.items())}
         write_raster(map_out, change_map(*masks), grid, bands=["change"], nodata=IGNORE, tags=tags)
-    _print_comparison(found, None)
+    _show_comparison(found, None)
 
 
+@with_settings
 @writes(out=(".json",))
 def benchmark(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a run.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another run of the same ground.")],
-    model_a: Annotated[str | None, typer.Option(help="In run A, such as unetplusplus/all.")] = None,
-    model_b: Annotated[str | None, typer.Option(help="In run B; without both, all in common.")] = None,
-    role: Annotated[Role, typer.Option(help="Which pixels.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
-    bootstrap: Draws = 1000,
-    confidence: Confidence = 0.95,
-    seed: Seed = 0,
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of run A.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of run B, of the same ground.")],
+    settings: BootstrapSettings,
+    model_a: Annotated[
+        str | None,
+        typer.Option(help="Model of run A, such as unetplusplus/all. Default: all in both."),
+    ] = None,
+    model_b: Annotated[str | None, typer.Option(help="Model of run B to compare with --model-a.")] = None,
+    role: Annotated[Role, typer.Option(help="Role of the pixels in both runs.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="JSON file of the differences.")] = None,
 ) -> None:
-    """Say whether run B is better than run A by more than noise of the ground, on pixels that both test."""
+    """Say whether run B is better than run A by more than noise, on the test pixels of both."""
     from glacierseg.experiment.benchmark import compare_runs  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
 
-    differences = compare_runs(
-        run_a,
-        run_b,
-        model_a=model_a,
-        model_b=model_b,
-        role=role,
-        draws=bootstrap,
-        confidence=confidence,
-        seed=seed,
-    )
+    differences = compare_runs(run_a, run_b, settings, model_a=model_a, model_b=model_b, role=role)
     if out is not None:
         write_json(out, [one.to_dict() for one in differences])
     for one in differences:
         title = f"{one.b} less {one.a}, {one.stage}, {role} pixels of {', '.join(one.regions)}"
-        _print_comparison(one.comparison, title)
+        _show_comparison(one.comparison, title)
     _log.info(
-        "The bounds are for other ground of this kind and these very networks; trained again, with another "
-        "seed, each may move by as much as a small difference (docs/scores.md)"
+        "The intervals are for other ground of this kind and these very networks; training again with "
+        "another seed may move the scores by as much as a small difference (docs/scores.md)"
     )
 
 
-def _print_comparison(found: Any, title: str | None) -> None:
+def _show_comparison(found: "Comparison", title: str | None) -> None:
     rows = [
         (
             name,
@@ -108,13 +97,13 @@ def _print_comparison(found: Any, title: str | None) -> None:
     ]
     _log.info(log.table(title, ("score", "A", "B", "B - A", "low", "high", "p", "B is"), rows))
     _log.info(
-        f"{found.changed} of {found.pixels} pixels changed: {found.mended} mended, {found.spoilt} spoilt; "
-        f"bounds hold with {found.confidence:.0%} ({found.draws} draws of {found.blocks} blocks of "
+        f"{found.changed} of {found.pixels} pixels changed: {found.fixed} fixed, {found.broken} broken; "
+        f"intervals of {found.confidence:.0%} confidence ({found.draws} draws of {found.blocks} blocks of "
         f"{found.block_px} px)"
     )
     _log.info(
-        f"McNemar: {found.mcnemar:.1f}, p {found.mcnemar_p:.2g}, which takes pixels for independent; they "
-        "are not, so believe the bounds"
+        f"McNemar: {found.mcnemar:.1f}, p {found.mcnemar_p:.2g}; it assumes independent pixels, which these "
+        "are not, so rely on the intervals"
     )
 
 

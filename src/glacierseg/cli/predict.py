@@ -298,7 +298,7 @@ def _say_agreement(ensemble: "Ensemble", scenes: "list[Scene]", settings: dict[s
 
 def _say_area(calibration: "Calibration", probability: Path, confidence: float, *, unlike: bool) -> None:
     from glacierseg.errors import RasterError  # noqa: PLC0415
-    from glacierseg.evaluate.probability import predicted_area  # noqa: PLC0415
+    from glacierseg.evaluate.reliability import predicted_area  # noqa: PLC0415
 
     if unlike:
         _log.info(

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from glacierseg import log
+from glacierseg.cli.options import with_settings
 from glacierseg.cli.prepare import split_names
 from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
 from glacierseg.raster.outputs import writes
+from glacierseg.settings.score import ScoreSettings
 
 _log = logging.getLogger(__name__)
 
@@ -22,67 +24,45 @@ def add_score_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@with_settings
 @writes(out=(".json",))
 def evaluate(
-    predicted: Annotated[Path, typer.Argument(help="A predicted mask.")],
-    truth: Annotated[Path, typer.Argument(help="A mask on its grid, or outlines.")],
-    out: Out,
-    truth_layer: Annotated[str | None, typer.Option(help="Layer of outlines with several.")] = None,
-    buffer_m: Annotated[
-        list[float] | None, typer.Option(help="Forgive a rim of so many metres along the true boundary.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Draws for intervals of the scores; 0 for none.")] = 1000,
-    block_px: Annotated[
-        int | None, typer.Option(help="Side of the blocks that are drawn; chosen when left out.")
-    ] = None,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    predicted: Annotated[Path, typer.Argument(help="Predicted mask.")],
+    truth: Annotated[Path, typer.Argument(help="Outlines, or a raster on the grid of the mask.")],
+    out: Annotated[Path, typer.Option(help="JSON file of the scores.")],
+    settings: ScoreSettings,
     zones: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE=NAME", help="Scores of the ground in a mask or in polygons."),
+        typer.Option(
+            metavar="FILE=NAME",
+            help="Ground to score alone; repeatable.",
+        ),
     ] = None,
-    dem: Annotated[Path | None, typer.Option(help="Elevation, for scores by elevation band.")] = None,
-    elevation_band_m: Annotated[float, typer.Option(help="Height of a band.")] = 200.0,
-    distances: Annotated[bool, typer.Option(help="Measure between the outlines.")] = True,
-    glaciers: Annotated[bool, typer.Option(help="Compare areas by glacier and scores by size class.")] = True,
-    probability: Annotated[
-        Path | None, typer.Option(help="The probability raster, for ECE, Brier score and reliability.")
-    ] = None,
+    dem: Annotated[Path | None, typer.Option(help="Elevation model, for scores by band.")] = None,
+    probability: Annotated[Path | None, typer.Option(help="Probability raster.")] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Folder of its model, or weights:NAME, whose calibration is scored too."),
+        typer.Option(help="Model folder or weights:NAME, for its calibration."),
     ] = None,
 ) -> None:
     """Score a mask against the truth."""
     from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.evaluate.files import evaluate_file_in_detail  # noqa: PLC0415
-    from glacierseg.evaluate.words import detail_tables  # noqa: PLC0415
+    from glacierseg.evaluate.detail import detail_tables  # noqa: PLC0415
+    from glacierseg.evaluate.files import evaluate_files  # noqa: PLC0415
     from glacierseg.raster.write import write_json  # noqa: PLC0415
 
-    layers = {}
-    for asked in zones or ():
-        path, equals, name = asked.rpartition("=")
+    named = {}
+    for given in zones or ():
+        path, equals, name = given.rpartition("=")
         if not (path and equals and name):
-            raise RequestError(f"--zones {asked}: give a file and a name, such as debris.tif=debris-covered")
-        layers[name] = Path(path)
+            raise RequestError(
+                f"--zones must be a file and a name, such as debris.tif=debris-covered (got {given})"
+            )
+        named[name] = Path(path)
     if model is not None and probability is None:
-        raise RequestError("--model is for the calibration of probabilities; give --probability too")
-    detail = evaluate_file_in_detail(
-        predicted,
-        truth,
-        truth_layer=truth_layer,
-        buffers_m=buffer_m or (),
-        draws=bootstrap,
-        block_px=block_px,
-        confidence=confidence,
-        seed=seed,
-        layers=layers,
-        dem=dem,
-        elevation_band_m=elevation_band_m,
-        distances=distances,
-        glaciers=glaciers,
-        probability=probability,
-        model_dir=model,
+        raise RequestError("--model needs the probabilities that it calibrates; give --probability too")
+    detail = evaluate_files(
+        predicted, truth, settings, zones=named, dem=dem, probability=probability, model=model
     )
     write_json(out, detail.to_dict())
     for title, columns, rows in detail_tables(detail):

@@ -1,1 +1,1 @@
-"""How well a mask agrees with the truth: confusion counts, scores and forgiving boundary buffers."""
+"""How well a mask agrees with the truth: counts, scores with intervals, distances, areas, reliability."""

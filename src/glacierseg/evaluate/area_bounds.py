@@ -7,9 +7,9 @@ pixels: with e the true area of a block less the expected one, and v its sum of 
 
     factor = sum(e^2) / sum(v) * n / (n - 2)
 
-is by how much the variance exceeds that of independent pixels (the dispersion of quasi-likelihood,
+is the ratio of the variance to that of independent pixels (the dispersion of quasi-likelihood,
 Wedderburn 1974; the 2 stands for temperature and bias, which were fitted on the same pixels). n is not the
-number of blocks but how many equally uncertain ones they are worth, sum(v)^2 / sum(v^2), which are the
+number of blocks but the effective one, that of equally uncertain blocks, sum(v)^2 / sum(v^2), the
 degrees of freedom of such a sum of squares (Satterthwaite 1946). Blocks are taken as independent, so they
 must be larger than the patches of error; see `measure_dispersion` for how large.
 
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError, TruthError
-from glacierseg.evaluate.student import student_quantile
+from glacierseg.evaluate.intervals import student_quantile
 from glacierseg.predict.calibration import Dispersion
 
 UNIT_PX = 16
@@ -62,7 +62,7 @@ class AreaSums:
 
 @dataclass(frozen=True)
 class AreaBounds:
-    """A glacier area and between what it probably lies.
+    """A glacier area with its bounds.
 
     Attributes:
         expected_km2: Expected area.
@@ -102,8 +102,8 @@ def sum_area(probability: NDArray[np.floating], known: NDArray[np.bool_] | None 
         known: The same shape, sum only where True.
     """
     wanted = ~np.isnan(probability) if known is None else known & ~np.isnan(probability)
-    chance = probability[wanted].astype(np.float64)
-    return AreaSums(chance.size, float(chance.sum()), float((chance * (1 - chance)).sum()))
+    p = probability[wanted].astype(np.float64)
+    return AreaSums(p.size, float(p.sum()), float((p * (1 - p)).sum()))
 
 
 def block_errors(
@@ -116,17 +116,17 @@ def block_errors(
         truth: `(H, W)` of 0, 1 and 255.
         known: `(H, W)`, True where both can be compared.
     """
-    chance = np.where(known, probability, 0).astype(np.float64)
-    error = np.where(known, truth == 1, 0) - chance
-    return BlockErrors(_sum_blocks(error, UNIT_PX), _sum_blocks(chance * (1 - chance), UNIT_PX))
+    p = np.where(known, probability, 0).astype(np.float64)
+    error = np.where(known, truth == 1, 0) - p
+    return BlockErrors(_sum_blocks(error, UNIT_PX), _sum_blocks(p * (1 - p), UNIT_PX))
 
 
 def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
     """Measures how much more areas err than those of independent pixels.
 
-    Blocks are doubled from 16 px on as long as they are worth 8 of equal uncertainty, and the side is kept
-    that gives the widest bounds: while blocks are smaller than the patches of error, the factor grows with
-    them. With fewer than 8 even at 16 px, those few are used; Student's quantile then widens the bounds.
+    Blocks are doubled from 16 px on as long as 8 effective ones remain, and the side is kept that gives the
+    widest bounds: while blocks are smaller than the patches of error, the factor grows with them. With fewer
+    than 8 even at 16 px, those few are used; Student's quantile then widens the bounds.
 
     Args:
         scenes: Blocks of each scene; blocks of different scenes are never joined.
@@ -141,14 +141,15 @@ def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
         variance = np.concatenate([blocks.variance_px.ravel() for blocks in current] or [np.zeros(0)])
         if not variance.any():
             raise TruthError(
-                "no pixel to measure area errors on is uncertain; give the role validate to other ground"
+                "no validation pixel is uncertain, so area errors cannot be measured; give the role validate "
+                "to other ground"
             )
-        worth = float(variance.sum() ** 2 / (variance**2).sum())
-        if found and worth < ENOUGH_BLOCKS:
+        effective = float(variance.sum() ** 2 / (variance**2).sum())
+        if found and effective < ENOUGH_BLOCKS:
             break
-        freedom = max(worth - _FITTED, 1.0)
-        factor = float((error**2).sum() / variance.sum()) * max(worth / freedom, 1.0)
-        found.append(Dispersion(max(factor, 1.0), side, worth, freedom, float(variance.sum())))
+        freedom = max(effective - _FITTED, 1.0)
+        factor = float((error**2).sum() / variance.sum()) * max(effective / freedom, 1.0)
+        found.append(Dispersion(max(factor, 1.0), side, effective, freedom, float(variance.sum())))
         if all(blocks.error_px.size <= 1 for blocks in current):
             break
         current, side = [blocks.doubled() for blocks in current], 2 * side
@@ -164,10 +165,10 @@ def bound_area(
         sums: Of the calibrated probabilities of the ground in question.
         dispersion: Of the calibration.
         pixel_area_km2: Area of a pixel.
-        confidence: Probability that the truth shall lie between the bounds, more than 0 and less than 1.
+        confidence: Probability that the true area lies between the bounds, more than 0 and less than 1.
 
     Raises:
-        RequestError: The confidence makes no sense.
+        RequestError: The confidence is not between 0 and 1.
     """
     reach_px = area_reach_px(sums, dispersion, confidence)
     return AreaBounds(
@@ -179,13 +180,13 @@ def bound_area(
 
 
 def require_confidence(confidence: float) -> None:
-    """Refuses what is no probability between 0 and 1.
+    """Checks a confidence level.
 
     Raises:
-        RequestError: It is none.
+        RequestError: It is not between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
+        raise RequestError(f"the confidence must be more than 0 and less than 1 (got {confidence:g})")
 
 
 def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> float:

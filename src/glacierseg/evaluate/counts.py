@@ -1,5 +1,9 @@
-"""Confusion counts of two masks: exact whole numbers, so that they add up over tiles and regions."""
+"""Confusion counts of a mask against the truth, and the scores that follow from them.
 
+Counts are exact whole numbers, so they add up over tiles and regions.
+"""
+
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,40 +33,43 @@ class Counts:
     fn: int = 0
     tn: int = 0
 
+    @classmethod
+    def of_row(cls, row: NDArray[np.int64]) -> "Counts":
+        """Returns a row `(4,)` of a table of counts."""
+        return cls(*row.tolist())
+
     @property
     def total(self) -> int:
         """All pixels that were compared."""
         return self.tp + self.fp + self.fn + self.tn
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.tp + other.tp,
-            self.fp + other.fp,
-            self.fn + other.fn,
-            self.tn + other.tn,
-        )
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(self.tp - other.tp, self.fp - other.fp, self.fn - other.fn, self.tn - other.tn)
 
 
 def count(predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
-    """Compares two masks pixel by pixel, leaving out those where either is 255.
+    """Compares a mask with the truth pixel by pixel, leaving out those where either is 255.
 
     Args:
         predicted: `(H, W)` of 0, 1 and 255.
         truth: `(H, W)` of 0, 1 and 255.
 
     Raises:
-        GridMismatchError: The masks are of different shape.
-        TruthError: A mask has other values.
+        GridMismatchError: They are of different shape.
+        TruthError: One has other values.
     """
     return count_clean(*clean_pair(predicted, truth))
 
 
 def clean_pair(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Returns two masks as uint8 of 0, 1 and 255 after checking that they can be compared.
+    """Returns a mask and the truth as uint8 of 0, 1 and 255 after checking that they can be compared.
 
     Raises:
-        GridMismatchError: The masks are of different shape.
-        TruthError: A mask has other values.
+        GridMismatchError: They are of different shape.
+        TruthError: One has other values.
     """
     require_one_shape({"predicted mask": predicted.shape, "truth": truth.shape})
     return _clean(predicted, "predicted mask"), _clean(truth, "truth")
@@ -81,7 +88,7 @@ def _clean(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def count_clean(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
-    """Counts masks that are known to have one shape and no values but 0, 1 and 255."""
+    """Counts arrays that are known to have one shape and no values but 0, 1 and 255."""
     sums = np.zeros(4, np.int64)
     for rows in cache_strips(truth.shape):
         sums += [np.count_nonzero(layer.view(np.bool_)) for layer in _layers(predicted[rows], truth[rows])]
@@ -98,12 +105,12 @@ def _layers(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[NDA
 
 
 def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int) -> NDArray[np.int64]:
-    """Counts by square block, in one pass over both masks.
+    """Counts by square block, in one pass.
 
     Args:
         predicted: `(H, W)` of 0, 1 and 255.
         truth: `(H, W)` of 0, 1 and 255.
-        block_px: Side of a block; the last ones are cut where the masks end.
+        block_px: Side of a block; the last ones are cut where the arrays end.
 
     Returns:
         `(R, C, 4)`: tp, fp, fn and tn of each block; sums over blocks are the counts of the whole.
@@ -119,11 +126,6 @@ def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_p
             [both, all_found - both, all_glacier - both, all_known - all_found - all_glacier + both], axis=1
         )
     return table
-
-
-def counts_of(row: NDArray[np.int64]) -> Counts:
-    """Returns a row `(4,)` of a table of counts as `Counts`."""
-    return Counts(*(int(value) for value in row))
 
 
 def cache_strips(shape: tuple[int, ...], block_px: int | None = None) -> Iterator[slice]:
@@ -142,3 +144,66 @@ def cache_strips(shape: tuple[int, ...], block_px: int | None = None) -> Iterato
             bottom = min(bottom, (top // block_px + 1) * block_px)
         yield slice(top, bottom)
         top = bottom
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Agreement of a mask with the truth, glacier being the positive class.
+
+    With no pixel to compare, every score is NaN. Otherwise a ratio whose denominator is zero counts as 0, as
+    scikit-learn has it with ``zero_division=0``: a region without any glacier, or a mask that finds none,
+    must not raise an average. So where neither has glacier, overall accuracy and `iou_background` are
+    1, `mean_iou` is 0.5 and all other scores are 0.
+
+    Attributes:
+        overall_accuracy: Share of pixels that agree.
+        iou: Intersection over union of glacier, `tp / (tp + fp + fn)`.
+        f1: Harmonic mean of precision and recall, `2 tp / (2 tp + fp + fn)`; the same as Dice.
+        precision: Share of the predicted glacier that is true, `tp / (tp + fp)`.
+        recall: Share of the true glacier that is found, `tp / (tp + fn)`.
+        kappa: Agreement beyond chance (Cohen 1960), -1 to 1.
+        iou_background: Intersection over union of what is not glacier.
+        mean_iou: Mean of `iou` and `iou_background`.
+        mcc: Correlation of mask and truth (Matthews 1975), -1 to 1.
+    """
+
+    overall_accuracy: float
+    iou: float
+    f1: float
+    precision: float
+    recall: float
+    kappa: float
+    iou_background: float
+    mean_iou: float
+    mcc: float
+
+
+def scores_of(counts: Counts) -> Scores:
+    """Returns the scores of confusion counts.
+
+    All sums and products are of whole numbers, so large scenes lose no digits. Kappa is written without
+    its expected agreement: `2 (tp tn - fp fn) / ((tp + fp)(fp + tn) + (tp + fn)(fn + tn))`.
+    """
+    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+    if counts.total == 0:
+        return Scores(*[math.nan] * 9)
+    iou, iou_background = ratio_or_zero(tp, tp + fp + fn), ratio_or_zero(tn, tn + fp + fn)
+    covariance = tp * tn - fp * fn
+    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return Scores(
+        overall_accuracy=(tp + tn) / counts.total,
+        iou=iou,
+        f1=ratio_or_zero(2 * tp, 2 * tp + fp + fn),
+        precision=ratio_or_zero(tp, tp + fp),
+        recall=ratio_or_zero(tp, tp + fn),
+        kappa=ratio_or_zero(2 * covariance, chance),
+        iou_background=iou_background,
+        mean_iou=(iou + iou_background) / 2,
+        mcc=ratio_or_zero(covariance, spread),
+    )
+
+
+def ratio_or_zero(part: float, whole: float) -> float:
+    """Returns `part / whole`, and 0 where the whole is zero."""
+    return part / whole if whole else 0.0

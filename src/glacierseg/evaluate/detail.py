@@ -1,21 +1,125 @@
-"""Everything beyond plain scores that can be said about one mask against its truth."""
+"""A mask against its truth in detail: zones of the ground, distances, glaciers; as JSON and as tables."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import Intervals
-from glacierseg.evaluate.counts import Counts
-from glacierseg.evaluate.distances import OutlineDistances
-from glacierseg.evaluate.evaluation import Evaluation
-from glacierseg.evaluate.glaciers import GlacierAreas
-from glacierseg.evaluate.probability import ProbabilityEvaluation
-from glacierseg.evaluate.scores import scores_of
-from glacierseg.evaluate.zones import Zoning, count_zones
+from glacierseg.errors import RequestError
+from glacierseg.evaluate.counts import Counts, cache_strips, scores_of
+from glacierseg.evaluate.distances import OutlineDistances, mask_distances
+from glacierseg.evaluate.evaluation import Evaluation, evaluate_masks
+from glacierseg.evaluate.glaciers import GlacierAreas, TrueGlaciers, glacier_areas
+from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
+from glacierseg.evaluate.reliability import ProbabilityEvaluation
+from glacierseg.raster.grid import Grid, require_one_shape
+from glacierseg.raster.truth import GLACIER
 from glacierseg.raster.write import finite_only
+from glacierseg.settings.score import ScoreSettings
+
+SIZE_EDGES_KM2 = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0)
+SIZE_NAMES = ("<0.01", "0.01-0.1", "0.1-0.5", "0.5-1", "1-5", "5-10", ">10")
+
+
+@dataclass(frozen=True, eq=False)
+class Zoning:
+    """A division of a scene.
+
+    Attributes:
+        kind: What divides it: `size_km2`, `elevation_m` or `layer`.
+        names: Of the zones.
+        labels: `(H, W)`, index of the zone of each pixel, -1 for none.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    labels: NDArray[np.int16]
+
+
+def size_zones(glaciers: TrueGlaciers) -> Zoning:
+    """Divides a scene by the size class of the true glacier.
+
+    A pixel outside every glacier belongs to the class of the nearest one, so that false alarms are counted
+    too and the zones together are the scene. Classes hold their lower bound and not their upper one.
+    """
+    classes = np.digitize(glaciers.areas_km2 * (1 + 1e-12), SIZE_EDGES_KM2)
+    by_number = np.concatenate([[-1], classes]).astype(np.int16)
+    return Zoning("size_km2", SIZE_NAMES, by_number[glaciers.nearest])
+
+
+def elevation_zones(elevation_m: NDArray[np.floating], band_m: float) -> Zoning:
+    """Divides a scene into bands of elevation, from multiples of their height.
+
+    Args:
+        elevation_m: `(H, W)`, NaN where unknown.
+        band_m: Height of a band, more than 0.
+
+    Raises:
+        RequestError: There would be more than a thousand bands.
+    """
+    known = np.isfinite(elevation_m)
+    if not known.any():
+        return Zoning("elevation_m", (), np.full(elevation_m.shape, -1, np.int16))
+    low = math.floor(float(elevation_m[known].min()) / band_m)
+    number = math.floor(float(elevation_m[known].max()) / band_m) - low + 1
+    if number > 1000:
+        raise RequestError(
+            f"there must be at most 1000 elevation bands (got {number} of {band_m:g} m); give higher bands, "
+            "or an elevation model in metres whose nodata value is declared"
+        )
+    labels = np.full(elevation_m.shape, -1, np.int16)
+    labels[known] = np.floor(elevation_m[known] / band_m).astype(np.int64) - low
+    names = tuple(f"{(low + i) * band_m:g}-{(low + i + 1) * band_m:g}" for i in range(number))
+    return Zoning("elevation_m", names, labels)
+
+
+def layer_zones(layers: Mapping[str, NDArray[np.uint8]]) -> tuple[Zoning, ...]:
+    """Makes a zone of each layer, and one of the glacier that lies in none: clean ice, if they are its kinds.
+
+    Layers may overlap (debris in shadow). The rest, `no layer`, is what no layer covers.
+
+    Args:
+        layers: Masks `(H, W)` of 0, 1 and 255 by name, such as debris-covered ice or shadow.
+    """
+    if not layers:
+        return ()
+    zonings = []
+    covered: NDArray[np.bool_] = np.zeros(next(iter(layers.values())).shape, bool)
+    for name, mask in layers.items():
+        inside = mask == GLACIER
+        covered |= inside
+        zonings.append(Zoning("layer", (name,), np.where(inside, 0, -1).astype(np.int16)))
+    rest = Zoning("layer", ("no layer",), np.where(covered, -1, 0).astype(np.int16))
+    return (*zonings, rest)
+
+
+def count_zones(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zoning: Zoning) -> dict[str, Counts]:
+    """Counts by zone, leaving out pixels that are 255 in either and those of no zone.
+
+    Args:
+        predicted: `(H, W)` of 0, 1 and 255.
+        truth: `(H, W)` of 0, 1 and 255.
+        zoning: Of the same shape.
+
+    Returns:
+        Counts by name of the zone; zones without a pixel are left out.
+
+    Raises:
+        GridMismatchError: The shapes differ.
+    """
+    require_one_shape({"grid of zones": zoning.labels.shape, "truth": truth.shape})
+    table = np.zeros((len(zoning.names), 4), np.int64)
+    for rows in cache_strips(truth.shape):
+        found, glacier, zone = predicted[rows], truth[rows], zoning.labels[rows]
+        counted = ((found | glacier) < 2) & (zone >= 0)
+        # tp, fp, fn, tn
+        place = 4 * zone[counted].astype(np.int64) + 3 - 2 * found[counted] - glacier[counted]
+        table += np.bincount(place, minlength=table.size).reshape(table.shape)
+    # 3 - 2 found - truth: found and true 0, found only 1, true only 2, neither 3.
+    return {name: Counts.of_row(row) for name, row in zip(zoning.names, table, strict=True) if row.any()}
 
 
 @dataclass(frozen=True)
@@ -61,41 +165,90 @@ class Detail:
         """Returns the record of the evaluation and, nested in it, one key for each of the others."""
         record = self.evaluation.to_dict()
         if self.intervals is not None:
-            facts = asdict(self.intervals)
-            scores = facts.pop("scores")
-            record["intervals"] = {**facts, "scores": {k: [v["low"], v["high"]] for k, v in scores.items()}}
+            record["intervals"] = self.intervals.to_dict()
         if self.zones:
             record["zones"] = [zone.to_dict() for zone in self.zones]
         if self.distances is not None:
             record["outline_distances"] = asdict(self.distances)
         if self.glaciers is not None:
-            record["glaciers"] = glacier_record(self.glaciers)
+            record["glaciers"] = self.glaciers.to_dict()
         if self.probability is not None:
             record["probability"] = self.probability.to_dict()
         plain: dict[str, Any] = finite_only(record)
         return plain
 
 
-def evaluate_zones(
-    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zonings: Sequence[Zoning]
-) -> tuple[ZoneEvaluation, ...]:
-    """Counts the zones of several divisions, each in its order; empty ones are left out."""
-    return tuple(
-        ZoneEvaluation(zoning.kind, name, counts)
-        for zoning in zonings
-        for name, counts in count_zones(predicted, truth, zoning).items()
+def evaluate_in_detail(
+    predicted: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    grid: Grid,
+    settings: ScoreSettings,
+    glaciers: TrueGlaciers | None,
+    zonings: Sequence[Zoning],
+) -> Detail:
+    """Compares a mask with the truth in every way that is asked for, but without probabilities.
+
+    Args:
+        predicted: `(H, W)` of 0, 1 and 255.
+        truth: `(H, W)` of 0, 1 and 255.
+        grid: Where both lie.
+        settings: What to measure.
+        glaciers: The true ones, for areas by glacier; None for no such areas.
+        zonings: Divisions of the scene, for scores by zone; empty zones are left out.
+    """
+    size_m = grid.pixel_size_m
+    intervals = areas = None
+    if settings.draws:
+        intervals = bootstrap_scores(table_by_block([(predicted, truth)], settings.block_px), settings)
+    if glaciers is not None:
+        areas = glacier_areas(predicted, truth, glaciers, grid.pixel_area_km2)
+    return Detail(
+        evaluation=evaluate_masks(predicted, truth, size_m, settings.buffers_m),
+        intervals=intervals,
+        zones=tuple(
+            ZoneEvaluation(zoning.kind, name, counts)
+            for zoning in zonings
+            for name, counts in count_zones(predicted, truth, zoning).items()
+        ),
+        distances=mask_distances(predicted, truth, size_m) if settings.distances else None,
+        glaciers=areas,
     )
 
 
-def glacier_record(areas: GlacierAreas) -> dict[str, Any]:
-    """Returns areas by glacier for JSON."""
-    return {
-        "number": len(areas.glaciers),
-        "truth_km2": areas.truth_km2,
-        "predicted_km2": areas.predicted_km2,
-        "elsewhere_km2": areas.elsewhere_km2,
-        "deviation_percent": areas.deviation_percent,
-        "share_within_5_percent": areas.share_close,
-        "share_is_of": areas.counted,
-        "glaciers": [{**asdict(one), "deviation_percent": one.deviation_percent} for one in areas.glaciers],
-    }
+Table = tuple[str | None, tuple[str, ...], list[tuple[Any, ...]]]
+_ZONE_SCORES = ("iou", "precision", "recall", "tp", "fp", "fn")
+
+
+def detail_tables(detail: Detail) -> Iterator[Table]:
+    """Yields title, column names and rows for each thing that was asked for; None stands for no value."""
+    record, scores = detail.to_dict(), detail.evaluation.to_dict()
+    if intervals := record.get("intervals"):
+        title = (
+            f"Scores and intervals of {intervals['confidence']:.0%} confidence "
+            f"({intervals['draws']} draws of {intervals['blocks']} blocks of {intervals['block_px']} px)"
+        )
+        rows = [(name, value, *intervals["scores"].get(name, ("", ""))) for name, value in scores.items()]
+        yield title, ("score", "value", "low", "high"), rows
+    else:
+        yield None, ("score", "value"), list(scores.items())
+    if zones := record.get("zones"):
+        columns = ("kind", "zone", *_ZONE_SCORES)
+        yield "By zone", columns, [tuple(zone[name] for name in columns) for zone in zones]
+    if distances := record.get("outline_distances"):
+        yield "Between the outlines", ("distance", "m"), list(distances.items())
+    if areas := record.get("glaciers"):
+        yield (
+            "Areas by glacier",
+            ("quantity", "value"),
+            [
+                ("true glaciers", areas["number"]),
+                ("deviation of the total area, %", areas["deviation_percent"]),
+                ("predicted away from every true glacier, km2", areas["elsewhere_km2"]),
+                (f"share of {areas['share_is_of']} areas right within 5 %", areas["share_within_5_percent"]),
+            ],
+        )
+    if raw := record.get("probability"):
+        both = {"as predicted": raw, "calibrated": raw.get("calibrated")}
+        names = ("ece", "mce", "brier")
+        rows = [(kind, *(found[name] for name in names)) for kind, found in both.items() if found]
+        yield "Reliability", ("probabilities", *names), rows

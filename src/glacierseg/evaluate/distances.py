@@ -49,9 +49,9 @@ class OutlineDistances:
 def mask_distances(
     predicted: NDArray[np.uint8], truth: NDArray[np.uint8], pixel_size_m: tuple[float, float]
 ) -> OutlineDistances:
-    """Measures between the outlines of two masks, with a point every half pixel.
+    """Measures between the outlines of mask and truth, with a point every half pixel.
 
-    Pixels that are 255 in either mask belong to no outline of both.
+    Pixels that are 255 in either belong to no outline.
 
     Args:
         predicted: `(H, W)` of 0, 1 and 255.

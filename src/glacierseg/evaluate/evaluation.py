@@ -1,6 +1,5 @@
-"""Everything that is said about one mask against its truth."""
+"""The scores of one mask, also with buffers along the true boundary, where no pixel is certain."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.buffers import boundary_rims
-from glacierseg.evaluate.counts import Counts, clean_pair, count_clean
-from glacierseg.evaluate.scores import Scores, ratio, scores_of
+from glacierseg.evaluate.counts import Counts, Scores, clean_pair, count_clean, ratio_or_zero, scores_of
 from glacierseg.raster.ground import width_and_height_m
+from glacierseg.raster.truth import IGNORE
+from glacierseg.raster.write import finite_only
+from glacierseg.refine.engine.bits import pack, unpack
+from glacierseg.refine.engine.rim import boundary_rim
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,17 @@ class BufferEvaluation:
     @property
     def omission(self) -> float:
         """Share of the true glacier outside the rim that was missed; 0 without any."""
-        return ratio(self.counts.fn, self.counts.tp + self.counts.fn)
+        return ratio_or_zero(self.counts.fn, self.counts.tp + self.counts.fn)
 
     @property
     def commission(self) -> float:
         """Share of the predicted glacier outside the rim that is none; 0 without any."""
-        return ratio(self.counts.fp, self.counts.tp + self.counts.fp)
+        return ratio_or_zero(self.counts.fp, self.counts.tp + self.counts.fp)
 
 
 @dataclass(frozen=True)
 class Areas:
-    """Glacier areas where both masks have data.
+    """Glacier areas where both mask and truth have data.
 
     Attributes:
         predicted_km2: Area of the predicted glacier.
@@ -65,7 +66,7 @@ class Evaluation:
         counts: Pixels by predicted and true class.
         scores: What follows from them.
         areas: Glacier areas, when the pixel size is known.
-        buffers: The same with forgiving rims, in the order asked for.
+        buffers: The same with buffers along the true boundary, in the order asked for.
     """
 
     counts: Counts
@@ -98,10 +99,8 @@ class Evaluation:
             record[f"omission{suffix}"], record[f"commission{suffix}"] = buffer.omission, buffer.commission
             record[f"iou_grown_{buffer.buffer_m:g}m"] = buffer.grown.iou
             record[f"iou_shrunk_{buffer.buffer_m:g}m"] = buffer.shrunk.iou
-        return {
-            key: None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in record.items()
-        }
+        plain: dict[str, Any] = finite_only(record)
+        return plain
 
 
 def evaluate_masks(
@@ -117,17 +116,17 @@ def evaluate_masks(
         truth: `(H, W)` of 0, 1 and 255.
         pixel_size_m: Width and height of a pixel, or one number; needed for areas and buffers.
         buffers_m: For each, scores are also given without the pixels that near to the true boundary, see
-            `glacierseg.evaluate.buffers.boundary_rim`.
+            `boundary_rims`.
 
     Raises:
-        GridMismatchError: The masks are of different shape.
-        TruthError: A mask has values other than 0, 1 and 255.
+        GridMismatchError: They are of different shape.
+        TruthError: One has values other than 0, 1 and 255.
         RequestError: Buffers are asked for without a pixel size, or a size or buffer is not positive.
     """
     if buffers_m and pixel_size_m is None:
-        raise RequestError("boundary buffers are in metres, so give the pixel size too")
+        raise RequestError("buffers are in metres; give pixel_size_m too")
     if any(not buffer_m > 0 for buffer_m in buffers_m):
-        raise RequestError(f"a boundary buffer must be more than 0 m, not {min(buffers_m):g} m")
+        raise RequestError(f"a buffer must be more than 0 m (got {min(buffers_m):g} m)")
     predicted, truth = clean_pair(predicted, truth)
     counts = count_clean(predicted, truth)
     if pixel_size_m is None:
@@ -145,7 +144,7 @@ def evaluate_buffers(
     pixel_size_m: tuple[float, float],
     buffers_m: Sequence[float],
 ) -> tuple[BufferEvaluation, ...]:
-    """Scores clean masks with forgiving rims and moved truth; see `evaluate_masks`.
+    """Scores a clean mask with buffers along the boundary of clean truth; see `evaluate_masks`.
 
     All follows from counts inside the rim: what lies in it is left out, counted as glacier, or not.
     """
@@ -154,19 +153,35 @@ def evaluate_buffers(
     for buffer_m, rim in zip(buffers_m, boundary_rims(truth, pixel_size_m, buffers_m), strict=True):
         # Truth is 255 outside the rim, and the same inside.
         inside = count_clean(predicted, truth | (rim.view(np.uint8) - np.uint8(1)))
-        outside = Counts(
-            everywhere.tp - inside.tp,
-            everywhere.fp - inside.fp,
-            everywhere.fn - inside.fn,
-            everywhere.tn - inside.tn,
-        )
-        outer = Counts(tp=inside.fp, fn=inside.tn)
-        inner = Counts(fp=inside.tp, tn=inside.fn)
-        kept = Counts(tp=inside.tp, fn=inside.fn), Counts(fp=inside.fp, tn=inside.tn)
-        grown, shrunk = outside + kept[0] + outer, outside + kept[1] + inner
-        found.append(
-            BufferEvaluation(
-                float(buffer_m), outside, scores_of(outside), scores_of(grown), scores_of(shrunk)
-            )
-        )
+        outside = everywhere - inside
+        grown = outside + Counts(tp=inside.tp, fn=inside.fn) + Counts(tp=inside.fp, fn=inside.tn)
+        shrunk = outside + Counts(fp=inside.fp, tn=inside.tn) + Counts(fp=inside.tp, tn=inside.fn)
+        scores = [scores_of(counts) for counts in (outside, grown, shrunk)]
+        found.append(BufferEvaluation(float(buffer_m), outside, *scores))
     return tuple(found)
+
+
+def boundary_rims(
+    truth: NDArray[np.uint8], pixel_size_m: tuple[float, float], buffers_m: Sequence[float]
+) -> list[NDArray[np.bool_]]:
+    """Returns which pixels lie within some distances of the true glacier boundary.
+
+    The boundary is made of the pixel edges between glacier (1) and background (0). Neither the scene border
+    nor an edge to an ignored pixel is one: what lies beyond is unknown. A pixel belongs to the rim when its
+    centre is at most the distance from the nearest point of such an edge (Euclidean, in metres). The centres
+    of the pixels beside a boundary are half a pixel away from it, so a 10 m buffer takes one pixel on either
+    side at 10 m resolution, and none at all at 30 m, where it changes no score.
+
+    Args:
+        truth: `(H, W)` of 0, 1 and 255.
+        pixel_size_m: Width and height of a pixel.
+        buffers_m: The distances, each half the width of a rim.
+
+    Returns:
+        For each distance `(H, W)`, True in the rim.
+    """
+    if not truth.size:
+        return [np.zeros(truth.shape, bool) for _ in buffers_m]
+    glacier, ignore = pack(truth), pack(truth, IGNORE)
+    rims = (boundary_rim(glacier, pixel_size_m, buffer_m, ignore) for buffer_m in buffers_m)
+    return [unpack(rim).view(np.bool_) for rim in rims]

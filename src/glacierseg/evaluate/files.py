@@ -1,18 +1,22 @@
-"""Evaluation of a mask file against truth in a file."""
+"""Evaluation of files: a predicted mask against truth, with zones, elevation and probabilities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import bootstrap_scores, table_by_block
-from glacierseg.evaluate.detail import Detail, evaluate_zones
-from glacierseg.evaluate.distances import mask_distances
-from glacierseg.evaluate.evaluation import evaluate_masks
-from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas, glaciers_by_outline, glaciers_by_part
-from glacierseg.evaluate.probability import evaluate_probability, require_calibration_of
-from glacierseg.evaluate.zones import Zoning, elevation_zones, layer_zones, size_zones
+from glacierseg.evaluate.detail import (
+    Detail,
+    Zoning,
+    elevation_zones,
+    evaluate_in_detail,
+    layer_zones,
+    size_zones,
+)
+from glacierseg.evaluate.glaciers import TrueGlaciers, glaciers_by_outline, glaciers_by_part
+from glacierseg.evaluate.reliability import evaluate_probability, require_calibration_of
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
@@ -21,92 +25,68 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
 from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.score import ScoreSettings
 
 
-def evaluate_file_in_detail(
+@fields_as_keywords(settings=ScoreSettings)
+def evaluate_files(
     predicted: Path,
     truth: Path,
+    settings: ScoreSettings | None = None,
     *,
-    truth_layer: str | None = None,
-    buffers_m: Sequence[float] = (),
-    draws: int = 1000,
-    block_px: int | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
-    layers: Mapping[str, Path] | None = None,
+    zones: Mapping[str, Path] | None = None,
     dem: Path | None = None,
-    elevation_band_m: float = 200.0,
-    distances: bool = True,
-    glaciers: bool = True,
     probability: Path | None = None,
-    model_dir: Path | str | None = None,
+    model: Path | str | None = None,
 ) -> Detail:
     """Compares a predicted mask with truth on its grid, in every way that is asked for.
 
+    The glaciers of a raster are its connected parts; outlines keep their ids, and their whole area decides on
+    the size class.
+
     Args:
         predicted: A mask raster.
-        truth: A mask raster on the same grid, or outlines in any CRS.
-        truth_layer: Of outlines in a file with several layers.
-        buffers_m: Distances from the true boundary that are forgiven.
-        draws: Of the bootstrap; 0 for no intervals.
-        block_px: Side of its blocks; chosen when None.
-        confidence: Of the intervals.
-        seed: Of the draws.
-        layers: Masks or polygons by name, for scores by kind of ground. Of several layers in a vector file
-            the one of that name is taken.
+        truth: A raster of 0, 1 and 255 on the same grid, or outlines in any CRS.
+        settings: What to measure.
+        zones: Masks or polygons by name, for scores by kind of ground. Of several layers in a vector file the
+            one of that name is taken.
         dem: Elevation, of any grid, for scores by elevation band.
-        elevation_band_m: Height of a band.
-        distances: Whether to measure between the outlines.
-        glaciers: Whether to compare areas by glacier, and scores by its size class. The glaciers of a true
-            mask are its connected parts; outlines keep their ids, and their whole area decides on the class.
         probability: The probability raster on the same grid.
-        model_dir: The model, or `weights:NAME`, whose calibration is applied to the probabilities where it
-            has one.
+        model: The model, or `weights:NAME`, whose calibration is applied to the probabilities where it has
+            one.
 
     Raises:
         RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: Rasters lie on different grids.
-        TruthError: A mask has values other than 0, 1 and ignore, or no outline meets the mask.
-        RequestError: A number makes no sense, or the calibration is of probabilities that come about in
-            another way.
+        TruthError: A raster has values other than 0, 1 and ignore, or no outline meets the mask.
+        RequestError: There are too many elevation bands, or the calibration is of other probabilities.
         CheckpointError: The model folder cannot be used.
     """
+    settings = settings or ScoreSettings()
     with open_raster(predicted) as dataset:
         grid = grid_of(dataset)
-    size_m = even_pixel_m(grid, str(predicted))
-    calibration = read_calibration(model_dir) if model_dir else None
-    if probability and model_dir and calibration:
-        require_calibration_of(probability, model_dir, calibration)
-    found, true = read_mask(predicted), load_truth(truth, grid, layer=truth_layer)
-    warn_of_glacier_alone(found, predicted)
-    evaluation = evaluate_masks(found, true, size_m, buffers_m)
-    zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (layers or {}).items()}))
-    areas = None
-    if glaciers:
-        known = true_glaciers(truth, true, grid, truth_layer)
-        zonings.append(size_zones(known))
-        areas = glacier_areas(found, true, known, grid.pixel_area_km2)
+    even_pixel_m(grid, str(predicted))
+    calibration = read_calibration(model) if model else None
+    if probability and model and calibration:
+        require_calibration_of(probability, model, calibration)
+    mask, true = read_mask(predicted), load_truth(truth, grid, layer=settings.truth_layer)
+    warn_of_glacier_alone(mask, predicted)
+    zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (zones or {}).items()}))
+    glaciers = None
+    if settings.glaciers:
+        glaciers = true_glaciers(truth, true, grid, settings.truth_layer)
+        zonings.append(size_zones(glaciers))
     if dem is not None:
-        zonings.append(read_elevation_zones(dem, grid, elevation_band_m))
-    intervals = None
-    if draws:
-        table = table_by_block([(found, true)], block_px)
-        intervals = bootstrap_scores(table, draws=draws, confidence=confidence, seed=seed)
-    chances = None
-    if probability is not None:
-        chances = evaluate_probability(probability, true, grid, calibration)
-    return Detail(
-        evaluation=evaluation,
-        intervals=intervals,
-        zones=evaluate_zones(found, true, zonings),
-        distances=mask_distances(found, true, size_m) if distances else None,
-        glaciers=areas,
-        probability=chances,
-    )
+        zonings.append(read_elevation_zones(dem, grid, settings.elevation_band_m))
+    detail = evaluate_in_detail(mask, true, grid, settings, glaciers, zonings)
+    if probability is None:
+        return detail
+    return replace(detail, probability=evaluate_probability(probability, true, grid, calibration))
 
 
 def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str | None = None) -> TrueGlaciers:
-    """Tells the glaciers of a true mask apart: by outline where the file has them, else by connected part.
+    """Returns the glaciers of the truth: by outline where the file has them, else by connected part.
 
     Args:
         path: The file that the truth is from.

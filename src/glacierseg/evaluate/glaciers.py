@@ -1,7 +1,7 @@
-"""Area glacier by glacier: which ground belongs to which true glacier, and how much of it is found."""
+"""Areas by glacier: which pixels belong to which true glacier, and how many of them are found."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -15,7 +15,7 @@ from glacierseg.raster.truth import GLACIER, IGNORE
 
 CLOSE_SHARE = 0.05
 SMALLEST_KM2 = 0.01
-"""Smaller ones are no glaciers to an inventory (RGI 7.0) and count in no share."""
+"""Smaller ones are not glaciers of an inventory (RGI 7.0) and count in no share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class GlacierArea:
 
     Attributes:
         glacier_id: Its id.
-        truth_km2: True area where both masks have data.
+        truth_km2: True area where both mask and truth have data.
         predicted_km2: Predicted area there that belongs to it.
         found_km2: What both have in common.
         whole: Whether all of it could be compared; False where scene or role cut it.
@@ -59,6 +59,10 @@ class GlacierArea:
     def deviation_percent(self) -> float:
         """Predicted less true area, in percent of the true one; NaN without true area."""
         return 100 * (self.predicted_km2 / self.truth_km2 - 1) if self.truth_km2 else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns one record."""
+        return {**asdict(self), "deviation_percent": self.deviation_percent}
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,22 @@ class GlacierAreas:
         """How many glaciers `share_close` is of."""
         return sum(one.whole and one.truth_km2 >= SMALLEST_KM2 for one in self.glaciers)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        return {
+            "number": len(self.glaciers),
+            "truth_km2": self.truth_km2,
+            "predicted_km2": self.predicted_km2,
+            "elsewhere_km2": self.elsewhere_km2,
+            "deviation_percent": self.deviation_percent,
+            "share_within_5_percent": self.share_close,
+            "share_is_of": self.counted,
+            "glaciers": [one.to_dict() for one in self.glaciers],
+        }
+
 
 def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGlaciers:
-    """Takes every connected part of the true mask for a glacier; pixels may touch at a corner only.
+    """Makes a glacier of every connected part of the truth; pixels may touch at a corner only.
 
     Args:
         truth: `(H, W)` of 0, 1 and 255.
@@ -124,7 +141,7 @@ def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGla
 
 
 def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None = None) -> TrueGlaciers:
-    """Takes every outline of a file for a glacier; where outlines overlap the later one wins.
+    """Makes a glacier of every outline of a file; where outlines overlap the later one wins.
 
     Args:
         outlines: GeoDataFrame in the grid's CRS; see `outline_ids`.
@@ -140,12 +157,17 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None =
         found = np.bincount(inside.ravel(), minlength=len(ids) + 1)[1:] * grid.pixel_area_km2
     else:
         found = np.asarray(areas_km2, float)
-    # In pixels, so that a turned grid is cut along its own sides; a hair of rounding is no cut.
+    # In pixels, so that a turned grid is cut along its own sides; a rounding error is not a cut.
     turn = ~grid.transform
     placed = outlines.geometry.affine_transform([turn.a, turn.b, turn.d, turn.e, turn.c, turn.f])
     left, top, right, bottom = placed.bounds.to_numpy().T
-    hair = 1e-6
-    cut = (left < -hair) | (top < -hair) | (right > grid.width + hair) | (bottom > grid.height + hair)
+    tolerance = 1e-6
+    cut = (
+        (left < -tolerance)
+        | (top < -tolerance)
+        | (right > grid.width + tolerance)
+        | (bottom > grid.height + tolerance)
+    )
     return TrueGlaciers(inside, _nearest(inside), ids, np.asarray(found, np.float64), cut)
 
 

@@ -1,8 +1,8 @@
 """Two masks of the same ground: where they differ, and whether one is better by more than noise.
 
 Both masks are scored on the same pixels, and the same blocks are drawn for both, so that what makes ground
-hard for both cancels out (paired block bootstrap). McNemar's test is given beside it, since reviewers ask for
-it; but it takes pixels for independent, which they are not, so its p-value is far too small.
+hard for both cancels out (paired block bootstrap). McNemar's test is added because reviewers ask for it, but
+it assumes independent pixels, which these are not, so its p-value is far too small.
 """
 
 import math
@@ -13,26 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import (
-    CONFIDENCE,
-    DRAWS,
+from glacierseg.evaluate.counts import clean_pair
+from glacierseg.evaluate.intervals import (
     SCORE_NAMES,
     Interval,
     draw_sums,
     percentile_interval,
-    require_sense,
     score_arrays,
     table_by_block,
 )
-from glacierseg.evaluate.counts import clean_pair
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import finite_only
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.score import BootstrapSettings
 
 CHANGES = {
     0: "both right about background", 1: "both right about glacier", 2: "both missed it",
-    3: "both false alarm", 4: "mended: B found it", 5: "mended: B dropped a false alarm",
-    6: "spoilt: B missed it", 7: "spoilt: B added a false alarm",
+    3: "both false alarm", 4: "fixed: B found it", 5: "fixed: B dropped a false alarm",
+    6: "broken: B missed it", 7: "broken: B added a false alarm",
 }  # fmt: skip
 """Values of the map of changes; 255 where a mask or the truth is unknown."""
 
@@ -60,7 +59,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the bounds hold 0 between them, or nothing can be said."""
+        """Whether the interval contains 0, or there is none."""
         return not (self.low > 0 or self.high < 0)
 
 
@@ -72,21 +71,21 @@ class Comparison:
         scores: Differences by name of the score.
         pixels: Pixels compared.
         changed: Pixels where A and B differ.
-        mended: Of those, pixels that only B has right.
-        spoilt: Of those, pixels that only A has right.
-        mcnemar: Its statistic with continuity correction, `(|mended - spoilt| - 1)^2 / (mended + spoilt)`.
+        fixed: Of those, pixels that only B has right.
+        broken: Of those, pixels that only A has right.
+        mcnemar: Its statistic with continuity correction, `(|fixed - broken| - 1)^2 / (fixed + broken)`.
         mcnemar_p: Its p-value, as if pixels were independent.
-        confidence: Of the bounds.
+        confidence: Confidence level of the intervals, 0-1.
         block_px: Side of the blocks.
-        blocks: How many.
-        draws: How often they were drawn.
+        blocks: Number of blocks.
+        draws: Number of bootstrap draws.
     """
 
     scores: dict[str, Difference]
     pixels: int
     changed: int
-    mended: int
-    spoilt: int
+    fixed: int
+    broken: int
     mcnemar: float
     mcnemar_p: float
     confidence: float
@@ -103,87 +102,81 @@ class Comparison:
         return plain
 
 
+@fields_as_keywords(settings=BootstrapSettings)
 def compare_masks(
-    pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
+    regions: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
+    settings: BootstrapSettings | None = None,
     *,
     grids: Sequence[Grid] | None = None,
-    draws: int = DRAWS,
-    block_px: int | None = None,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> Comparison:
     """Compares mask B with mask A on the pixels that both and the truth know.
 
     Args:
-        pairs: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
+        regions: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
+        settings: How blocks are drawn; their side is chosen so that the difference in IoU is least certain.
         grids: Where the regions lie, so that those that share ground share its blocks.
-        draws: Of the bootstrap.
-        block_px: Side of its blocks; chosen when None, so that the difference in IoU is least certain.
-        confidence: Of the bounds.
-        seed: Of the draws.
 
     Raises:
         GridMismatchError: Masks of a region differ in shape.
         TruthError: A mask has other values.
-        RequestError: A number makes no sense.
     """
-    require_sense(draws, confidence)
-    mended = spoilt = 0
+    settings = settings or BootstrapSettings()
+    fixed = broken = 0
     common = []
-    for one, other, true in pairs:
+    for one, other, true in regions:
         (a, truth), (b, _) = clean_pair(one, true), clean_pair(other, true)
         truth = np.where((a == IGNORE) | (b == IGNORE), np.uint8(IGNORE), truth)
         differ = (a != b) & (truth != IGNORE)
         better = int(np.count_nonzero(differ & (b == truth)))
-        mended, spoilt = mended + better, spoilt + int(np.count_nonzero(differ)) - better
+        fixed, broken = fixed + better, broken + int(np.count_nonzero(differ)) - better
         common.append((a, b, truth))
-    table = table_by_block(common, block_px, grids=grids)
+    table = table_by_block(common, settings.block_px, grids=grids)
     counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
     whole = counts.sum(axis=0)
     of_a, of_b = score_arrays(whole[:4]), score_arrays(whole[4:])
     scores = {}
     if table.blocks >= 2:
-        sums = draw_sums(counts, draws, seed, confidence)
+        sums = draw_sums(counts, settings.draws, settings.seed)
         drawn_a, drawn_b = score_arrays(sums[:, :4]), score_arrays(sums[:, 4:])
     for name in SCORE_NAMES:
         interval, p = Interval(math.nan, math.nan), math.nan
         if table.blocks >= 2:
             drawn = drawn_b[name] - drawn_a[name]
-            interval = percentile_interval(drawn, confidence, table.blocks)
+            interval = percentile_interval(drawn, settings.confidence, table.blocks)
             rarer = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
             p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
         a_score, b_score = float(of_a[name]), float(of_b[name])
         scores[name] = Difference(a_score, b_score, b_score - a_score, interval.low, interval.high, p)
-    statistic, mcnemar_p = mcnemar(mended, spoilt)
+    statistic, mcnemar_p = mcnemar(fixed, broken)
     return Comparison(
         scores=scores,
         pixels=int(whole[:4].sum()),
-        changed=mended + spoilt,
-        mended=mended,
-        spoilt=spoilt,
+        changed=fixed + broken,
+        fixed=fixed,
+        broken=broken,
         mcnemar=statistic,
         mcnemar_p=mcnemar_p,
-        confidence=confidence,
+        confidence=settings.confidence,
         block_px=table.block_px,
         blocks=table.blocks,
-        draws=draws,
+        draws=settings.draws,
     )
 
 
-def mcnemar(mended: int, spoilt: int) -> tuple[float, float]:
+def mcnemar(fixed: int, broken: int) -> tuple[float, float]:
     """Returns McNemar's statistic (1947; continuity correction by Edwards 1948) and its p-value.
 
     Without a pixel that differs, they are 0 and 1.
     """
-    differing = mended + spoilt
+    differing = fixed + broken
     if not differing:
         return 0.0, 1.0
-    statistic = max(abs(mended - spoilt) - 1, 0) ** 2 / differing
+    statistic = max(abs(fixed - broken) - 1, 0) ** 2 / differing
     return statistic, math.erfc(math.sqrt(statistic / 2))
 
 
 def change_map(a: NDArray[np.uint8], b: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Says of every pixel what became of it from mask A to mask B.
+    """Classifies each pixel by how it changed from mask A to mask B.
 
     Returns:
         `(H, W)` of the values of `CHANGES`, 255 where a mask or the truth is unknown.

@@ -1,4 +1,4 @@
-"""How far a glacier probability can be believed: counts that add up over tiles, and the scores from them.
+"""How reliable a glacier probability is: counts that add up over tiles, and the scores from them.
 
 The reliability here is that of the probability of *glacier*: of all pixels given about 0.7, about 70 % should
 be glacier. (Guo et al. 2017 look at the probability of the winning class; for a map of one class the
@@ -6,15 +6,24 @@ probability itself is what areas are summed from.)
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import RequestError
-from glacierseg.predict.calibration import LARGEST_LOGIT, sigmoid
-from glacierseg.raster.grid import require_one_shape
+from glacierseg.errors import GridMismatchError, RequestError
+from glacierseg.evaluate.area_bounds import STRIP_PX, AreaBounds, AreaSums, bound_area, sum_area
+from glacierseg.predict.calibration import LARGEST_LOGIT, Calibration, sigmoid
+from glacierseg.predict.files import CALIBRATION_TAG, NETWORKS_TAG, SPREAD_TAG, SYMMETRIES_TAG
+from glacierseg.raster.grid import Grid, require_one_shape
+from glacierseg.raster.ground import even_pixel_m
+from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import BACKGROUND, GLACIER
+from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 DIAGRAM_BINS = 15
 UNIT = 2.0**-24
@@ -118,32 +127,27 @@ class Reliability:
     nll: float
 
 
-def count_reliability(
-    probability: NDArray[np.floating], truth: NDArray[np.uint8], area: NDArray[np.bool_] | None = None
-) -> ReliabilityCounts:
+def count_reliability(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> ReliabilityCounts:
     """Counts pixels by probability and truth.
 
     Args:
         probability: `(H, W)` glacier probability, NaN where there is no data.
         truth: `(H, W)` of 0, 1 and 255; pixels of 255 do not count.
-        area: `(H, W)`, count only where True.
 
     Raises:
         GridMismatchError: The shapes differ.
         RequestError: A probability lies outside 0 to 1.
     """
-    counted = known_pixels(probability, truth, area)
-    chance = probability[counted].astype(np.float64)
+    counted = known_pixels(probability, truth)
+    p = probability[counted].astype(np.float64)
     is_glacier = truth[counted] == GLACIER
-    if chance.size and not (chance.min() >= 0 and chance.max() <= 1):
-        raise RequestError(
-            f"probabilities run from {chance.min():g} to {chance.max():g}; give a raster of 0 to 1"
-        )
-    place = np.searchsorted(_EDGES, chance, side="left")
+    if p.size and not (p.min() >= 0 and p.max() <= 1):
+        raise RequestError(f"probabilities run from {p.min():g} to {p.max():g}; give a raster of 0 to 1")
+    place = np.searchsorted(_EDGES, p, side="left")
     total = np.bincount(place, minlength=_BINS)
     glacier = np.bincount(place[is_glacier], minlength=_BINS)
-    units = np.rint(chance / UNIT)
-    errors = np.rint((chance - is_glacier) ** 2 / UNIT)
+    units = np.rint(p / UNIT)
+    errors = np.rint((p - is_glacier) ** 2 / UNIT)
     # Sums of whole numbers below 2^53 are exact in float64, whatever their order: 2^29 pixels a call.
     return ReliabilityCounts(
         background=(total - glacier).astype(np.int64),
@@ -153,18 +157,15 @@ def count_reliability(
     )
 
 
-def known_pixels(
-    probability: NDArray[np.floating], truth: NDArray[np.uint8], area: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
-    """Returns `(H, W)` where there is both a probability and truth, within an area.
+def known_pixels(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Returns `(H, W)`, True where there is both a probability and truth.
 
     Raises:
         GridMismatchError: The shapes differ.
     """
-    extent = {} if area is None else {"area": area.shape}
-    require_one_shape({"probability": probability.shape, **extent, "truth": truth.shape})
+    require_one_shape({"probability": probability.shape, "truth": truth.shape})
     known: NDArray[np.bool_] = ~np.isnan(probability) & ((truth == GLACIER) | (truth == BACKGROUND))
-    return known if area is None else known & area
+    return known
 
 
 def reliability_of(counts: ReliabilityCounts) -> Reliability:
@@ -205,3 +206,150 @@ def reliability_table(counts: ReliabilityCounts) -> tuple[ReliabilityBin, ...]:
         )
         for number in range(DIAGRAM_BINS)
     )
+
+
+@dataclass(frozen=True)
+class ProbabilityEvaluation:
+    """A probability raster against the truth.
+
+    Attributes:
+        scores: ECE, MCE, Brier score and likelihood.
+        bars: Of the reliability diagram.
+        calibrated: The same scores with the calibration of the model, when it has one.
+        calibrated_bars: Their diagram.
+        area: Glacier area with its bounds from calibrated probabilities, where truth is known.
+    """
+
+    scores: Reliability
+    bars: tuple[ReliabilityBin, ...]
+    calibrated: Reliability | None = None
+    calibrated_bars: tuple[ReliabilityBin, ...] = ()
+    area: AreaBounds | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        record: dict[str, Any] = {**asdict(self.scores), "bins": [asdict(bar) for bar in self.bars]}
+        if self.calibrated is not None:
+            bars = [asdict(bar) for bar in self.calibrated_bars]
+            record["calibrated"] = {**asdict(self.calibrated), "bins": bars}
+        if self.area is not None:
+            record["area"] = asdict(self.area)
+        return record
+
+
+def require_calibration_of(path: Path, model: Path | str, calibration: Calibration) -> None:
+    """Checks by its tags that a probability raster is of the kind that a calibration is for.
+
+    Args:
+        path: As `predict` wrote it. Where tags are lost, it is taken to be of that model.
+        model: The model folder or `weights:NAME` that the calibration is from.
+        calibration: Its calibration.
+
+    Raises:
+        RasterError: The raster cannot be read.
+        CheckpointError: The model folder cannot be used.
+        RequestError: It is of other networks, or of these and has symmetries where the calibration has none,
+            or the other way round.
+    """
+    with open_raster(path) as dataset:
+        tags = dataset.tags()
+    name, spread_of = weights_name(model), tags.get(SPREAD_TAG, "")
+    if NETWORKS_TAG in tags:
+        from glacierseg.predict.export import fingerprints  # noqa: PLC0415  (brings torch)
+
+        folders = find_weights(name).folders if name else [model_folder(model)]
+        theirs = tags[NETWORKS_TAG] == fingerprints(folders)
+    else:
+        theirs = bool(name) or not spread_of.endswith("networks")
+    turned = SYMMETRIES_TAG in tags or spread_of.endswith("symmetries")
+    if not theirs or turned != calibration.symmetries:
+        what = f"weights {name}" if name else "the network alone"
+        kinds = "with symmetries" if calibration.symmetries else "without symmetries"
+        raise RequestError(
+            f"{path}: the calibration of {model} is for {what} {kinds}, but these probabilities were "
+            "predicted in another way; predict again in that way"
+        )
+
+
+def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Reads a probability raster from top to bottom and calibrates it, unless its tags say that it is.
+
+    Args:
+        path: As `predict` wrote it.
+        calibration: Of the network that predicted it.
+
+    Yields:
+        Which rows, `STRIP_PX` at most, and `(h, W)` probabilities, NaN where there are none.
+
+    Raises:
+        RasterError: The raster is missing, damaged, or holds no probabilities.
+    """
+    with open_raster(path) as dataset:
+        stored = CALIBRATION_TAG in dataset.tags()
+    for rows, probability in probability_strips(path, STRIP_PX):
+        yield rows, probability if stored else calibration.apply(probability)
+
+
+def evaluate_probability(
+    path: Path, truth: NDArray[np.uint8], grid: Grid, calibration: Calibration | None = None
+) -> ProbabilityEvaluation:
+    """Scores the reliability of a probability raster, strip by strip.
+
+    Args:
+        path: A probability raster on the grid.
+        truth: `(H, W)` of 0, 1 and 255.
+        grid: Where the truth lies.
+        calibration: Of the model that predicted it.
+
+    Raises:
+        GridMismatchError: The raster lies on another grid.
+        RasterError: The raster is damaged.
+        RequestError: Its values are no probabilities.
+    """
+    with open_raster(path) as dataset:
+        if difference := grid.difference(grid_of(dataset)):
+            raise GridMismatchError(
+                f"{path}: the probability must lie on the grid of the mask ({difference}); give the one that "
+                "the mask was made from"
+            )
+        is_calibrated = CALIBRATION_TAG in dataset.tags()
+    raw, calibrated, sums = ReliabilityCounts.none(), ReliabilityCounts.none(), AreaSums()
+    for rows, probability in probability_strips(path, STRIP_PX):
+        raw += count_reliability(probability, truth[rows])
+        if calibration:
+            scaled = probability if is_calibrated else calibration.apply(probability)
+            calibrated += count_reliability(scaled, truth[rows])
+            sums += sum_area(scaled, known_pixels(scaled, truth[rows]))
+    scores, bars = reliability_of(raw), reliability_table(raw)
+    if calibration is None:
+        return ProbabilityEvaluation(scores, bars)
+    area = None
+    if not calibration.scale.at_bound:
+        area = bound_area(sums, calibration.dispersion, grid.pixel_area_km2)
+    return ProbabilityEvaluation(
+        scores, bars, reliability_of(calibrated), reliability_table(calibrated), area
+    )
+
+
+def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
+    """Returns the glacier area of a whole predicted scene with its bounds.
+
+    Args:
+        path: A probability raster, calibrated or not; its tags say which.
+        calibration: Of the network that predicted it.
+        confidence: Of the bounds.
+
+    Returns:
+        None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
+
+    Raises:
+        RasterError: The raster is damaged, or its pixels have very different sizes on the ground.
+        RequestError: The confidence is not between 0 and 1.
+    """
+    if calibration.scale.at_bound:
+        return None
+    with open_raster(path) as dataset:
+        width_m, height_m = even_pixel_m(grid_of(dataset), str(path), [path])
+    pixel_area_km2 = width_m * height_m / 1e6
+    sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
+    return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None

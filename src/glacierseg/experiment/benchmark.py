@@ -17,6 +17,8 @@ from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.write import read_json
 from glacierseg.runs.layout import STAGES, ModelFolder, RunFolder
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.score import BootstrapSettings
 
 
 @dataclass(frozen=True)
@@ -43,29 +45,26 @@ class RunDifference:
         return facts | self.comparison.to_dict()
 
 
+@fields_as_keywords(settings=BootstrapSettings)
 def compare_runs(
     run_a: Path,
     run_b: Path,
+    settings: BootstrapSettings | None = None,
     *,
     model_a: str | None = None,
     model_b: str | None = None,
     role: Role = "test",
-    draws: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
 ) -> list[RunDifference]:
     """Compares two runs on the pixels that have a role in both.
 
     Args:
         run_a: Folder of a run.
         run_b: Folder of another one (or the same, with other models), of regions of the same names and grids.
+        settings: How blocks of ground are drawn.
         model_a: Model and bands in run A, such as `unetplusplus/all`; with `model_b` only these are compared.
             Without both, every model that the two runs have in common.
         model_b: The same in run B.
         role: Which pixels.
-        draws: Of the bootstrap.
-        confidence: Of the bounds.
-        seed: Of the draws.
 
     Raises:
         DataError: A folder is not a finished run.
@@ -97,7 +96,7 @@ def compare_runs(
                 continue
             masks = [(read_mask(one), read_mask(other), truths[n][0]) for n, (one, other) in here.items()]
             grids = [truths[n][1] for n in here]
-            comparison = compare_masks(masks, grids=grids, draws=draws, confidence=confidence, seed=seed)
+            comparison = compare_masks(masks, settings, grids=grids)
             found.append(RunDifference(a, b, stage, tuple(here), comparison))
     if not found:
         raise RequestError(f"{run_a} and {run_b} have no masks of the same region; let both runs finish")

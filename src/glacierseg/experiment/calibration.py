@@ -1,7 +1,7 @@
-"""The stage that calibrates probabilities on validation pixels, and what the scores say about them."""
+"""The stage that calibrates probabilities on validation pixels, and their scores in a run."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,19 @@ from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
     STRIP_PX,
-    AreaSums,
     BlockErrors,
     block_errors,
-    bound_area,
     measure_dispersion,
-    sum_area,
 )
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
     count_reliability,
+    evaluate_probability,
     known_pixels,
     reliability_of,
-    reliability_table,
 )
-from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.calibration import (
     Calibration,
     LogitScale,
@@ -38,7 +35,6 @@ from glacierseg.predict.calibration import (
 )
 from glacierseg.raster.probability import probability_strips
 from glacierseg.runs.layout import ModelFolder
-from glacierseg.settings import ModelConfig, RunConfig
 
 _log = logging.getLogger(__name__)
 
@@ -51,29 +47,20 @@ RELIABILITY_COLUMNS = ("region", "role", "kind", "lower", "upper", "pixels", "co
 """Of `reliability.csv`: one row per bar of a diagram that holds pixels; kind is `raw` or `calibrated`."""
 
 
-def calibrate(
-    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder
-) -> None:
-    """Calibrates a network's probabilities on validation pixels, unless scores with it are there.
+def calibrate(truths: Mapping[str, NDArray[np.uint8]], folder: ModelFolder, *, symmetries: bool) -> None:
+    """Calibrates a network's probabilities on validation pixels.
 
     The calibration goes into the model's card. The probability rasters stay as the network gives them, so
     that masks, their threshold and refinement mean the same with and without it.
 
     Args:
-        config: The run's configuration.
-        model: The network's section.
-        studied: The regions.
+        truths: By region, `(H, W)` truth that is 255 where it must not be used, see `tuning_truths`.
         folder: Holds the network and its probabilities.
+        symmetries: Whether the probabilities are means over the eight symmetries.
     """
-    if folder.scores.exists():
-        _log.debug("calibrated and scored already")
-        return
-    patch_px = model.resolved_patch_px
-    truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
     try:
         found = measure_calibration(
-            {name: (folder.probability(name), own) for name, own in truths.items()},
-            symmetries=config.prediction.symmetries,
+            {name: (folder.probability(name), own) for name, own in truths.items()}, symmetries=symmetries
         )
     except TruthError as error:
         _log.info(f"not calibrated: {error}")
@@ -84,11 +71,11 @@ def calibrate(
         f"validation ECE {found.ece_before:.4f} -> {found.ece_after:.4f}"
     )
     if found.scale.at_bound:
-        _log.info("its temperature is at a bound, so no area bounds are given")
+        _log.info("the temperature is at the end of its range, so there are no area bounds")
     if found.dispersion.blocks < ENOUGH_BLOCKS:
         _log.info(
-            f"area bounds rest on ground worth {found.dispersion.blocks:.1f} blocks, so they are wide; "
-            f"give more ground the role validate ({ENOUGH_BLOCKS} blocks or more)"
+            f"area bounds are wide, for they rest on {found.dispersion.blocks:.1f} effective blocks; "
+            f"give the role validate to more ground ({ENOUGH_BLOCKS} blocks or more)"
         )
 
 
@@ -135,38 +122,26 @@ def probability_scores(
     path = folder.probability(study.name)
     if not path.exists():
         return {}, []
-    calibration = read_calibration(folder.path)
-    truth, pixel_area_km2 = study.region.truth, study.region.scene.grid.pixel_area_km2
-    raw, calibrated = ({role: ReliabilityCounts.none() for role in study.areas} for _ in range(2))
-    sums = {role: AreaSums() for role in study.areas}
-    for rows, probability in probability_strips(path, STRIP_PX):
-        better = calibration.apply(probability) if calibration else probability
-        for role, area in study.areas.items():
-            raw[role] += count_reliability(probability, truth[rows], area[rows])
-            if calibration:
-                calibrated[role] += count_reliability(better, truth[rows], area[rows])
-                sums[role] += sum_area(better, known_pixels(better, truth[rows], area[rows]))
+    calibration, grid = read_calibration(folder.path), study.region.scene.grid
     records: dict[str, dict[str, Any]] = {}
     diagrams: list[dict[str, Any]] = []
     for role in study.areas:
-        for kind, counts in (("raw", raw[role]), ("calibrated", calibrated[role])):
+        found = evaluate_probability(path, study.truth_of(role), grid, calibration)
+        for kind, bars in (("raw", found.bars), ("calibrated", found.calibrated_bars)):
             head = {"region": study.name, "role": role, "kind": kind}
-            diagrams += [head | asdict(bar) for bar in reliability_table(counts) if bar.pixels]
-        scores = reliability_of(raw[role])
-        if not scores.pixels:
+            diagrams += [head | asdict(bar) for bar in bars if bar.pixels]
+        if not found.scores.pixels:
             continue
-        records[role] = {"ece": scores.ece, "brier": scores.brier}
-        if not calibration:
-            continue
-        scores = reliability_of(calibrated[role])
-        records[role] |= {"ece_calibrated": scores.ece, "brier_calibrated": scores.brier}
-        if not calibration.scale.at_bound:
-            bounds = bound_area(sums[role], calibration.dispersion, pixel_area_km2)
-            records[role] |= {
-                "area_km2_expected": bounds.expected_km2,
-                "area_km2_lower": bounds.lower_km2,
-                "area_km2_upper": bounds.upper_km2,
+        row = {"ece": found.scores.ece, "brier": found.scores.brier}
+        if found.calibrated is not None:
+            row |= {"ece_calibrated": found.calibrated.ece, "brier_calibrated": found.calibrated.brier}
+        if found.area is not None:
+            row |= {
+                "area_km2_expected": found.area.expected_km2,
+                "area_km2_lower": found.area.lower_km2,
+                "area_km2_upper": found.area.upper_km2,
             }
+        records[role] = row
     return records, diagrams
 
 

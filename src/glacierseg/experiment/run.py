@@ -13,7 +13,14 @@ from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.network import predict_regions
 from glacierseg.experiment.postprocess import refine_regions, write_inventories, write_outlines
-from glacierseg.experiment.regions import StudyRegion, choose_bands, open_sources, study_regions
+from glacierseg.experiment.regions import (
+    StudyRegion,
+    choose_bands,
+    open_sources,
+    split_patches,
+    study_regions,
+    tuning_truths,
+)
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
@@ -73,7 +80,11 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
             with log.about(f"{model.name} {bands}"):
                 train(config, model, studied, own, bands=selected)
                 predict_regions(config, model, shown, own)
-                calibrate(config, model, studied, own)
+                if not own.scores.exists():
+                    patch_px = model.resolved_patch_px
+                    patches = split_patches(config, studied, patch_px)
+                    truths = tuning_truths(config, studied, patches, patch_px)
+                    calibrate(truths, own, symmetries=config.prediction.symmetries)
                 if bands == ALL_BANDS and 0 < config.bands.top < len(every_band):
                     best = choose_top_bands(config.bands, model.name, studied, own)
                 scored.append((model.name, bands, _finish(config, shown, own, model)))
@@ -207,7 +218,7 @@ def _finish(
     write_inventories(config, folder, {study.name for study in studied})
     # A run of an earlier version stored scores of another kind, which are made again.
     if (scores := read_scores(folder)) is None:
-        scores = score_regions(config, studied, folder)
+        scores = score_regions(config.regions, studied, folder)
         write_json(folder.scores, scores)
     return scores
 

@@ -2,22 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.bootstrap import Intervals, bootstrap_scores, table_by_block
-from glacierseg.evaluate.counts import Counts
-from glacierseg.evaluate.detail import evaluate_zones
-from glacierseg.evaluate.distances import mask_distances
-from glacierseg.evaluate.evaluation import evaluate_buffers, evaluate_masks
+from glacierseg.evaluate.counts import Counts, scores_of
+from glacierseg.evaluate.detail import Zoning, evaluate_in_detail, size_zones
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
-from glacierseg.evaluate.glaciers import TrueGlaciers, glacier_areas
-from glacierseg.evaluate.scores import scores_of
-from glacierseg.evaluate.zones import Zoning, size_zones
+from glacierseg.evaluate.glaciers import TrueGlaciers
+from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
 from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
@@ -26,7 +21,8 @@ from glacierseg.raster.write import finite_only, read_json
 from glacierseg.runs.layout import STAGES, ModelFolder, RunFolder
 from glacierseg.runs.results import KEYS
 from glacierseg.runs.write import write_table
-from glacierseg.settings import RegionConfig, RunConfig
+from glacierseg.settings import RegionConfig
+from glacierseg.settings.score import ScoreSettings
 
 INTERVAL_SCORES = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
 INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))
@@ -38,11 +34,12 @@ _BLOCKS = ("interval_confidence", "interval_block_px", "interval_blocks")
 METRIC_COLUMNS = (
     *KEYS, *_SCORES, "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS, *INTERVAL_COLUMNS, *_BLOCKS,
 )  # fmt: skip
-BUFFERS_M = (10.0, 20.0)
+SETTINGS = ScoreSettings(buffers_m=(10.0, 20.0))
+"""How every run scores, so that runs can be compared."""
 _DISTANCES = ("polis_m", "mean_m", "p95_m", "hausdorff_m")
 _BUFFER_COLUMNS = tuple(
     name.format(f"{buffer_m:g}m")
-    for buffer_m in BUFFERS_M
+    for buffer_m in SETTINGS.buffers_m
     for name in (
         "iou_buffer_{}", "omission_buffer_{}", "commission_buffer_{}", "iou_grown_{}", "iou_shrunk_{}",
     )
@@ -62,39 +59,18 @@ ALL_REGIONS = "all"
 Rows = dict[str, list[dict[str, Any]]]
 
 
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """What is known of a region's ground, whatever was predicted of it.
-
-    Attributes:
-        glaciers: The true ones.
-        zonings: Size classes, and elevation bands where the region has an elevation model.
-    """
-
-    glaciers: TrueGlaciers
-    zonings: tuple[Zoning, ...]
-
-
-def study_ground(config: RunConfig, study: StudyRegion) -> Ground:
-    """Tells the glaciers of a region apart and divides its ground into zones.
-
-    Raises:
-        RasterError: The elevation model cannot be read.
-    """
-    wanted: RegionConfig = next(one for one in config.regions if one.name == study.name)
-    grid = study.region.scene.grid
-    glaciers = true_glaciers(Path(wanted.truth), study.region.truth, grid, wanted.truth_layer)
-    zonings = [size_zones(glaciers)]
-    if wanted.dem is not None:
-        zonings.append(read_elevation_zones(Path(wanted.dem), grid, 200.0))
-    return Ground(glaciers, tuple(zonings))
-
-
-def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: ModelFolder) -> Rows:
+def score_regions(
+    regions: Sequence[RegionConfig], studied: Sequence[StudyRegion], folder: ModelFolder
+) -> Rows:
     """Scores raw and refined masks of every region under each of its roles, and all regions together.
 
-    What is said about probabilities stands with the raw stage; refinement works on masks and has none. Their
+    Scores of probabilities stand with the raw stage; refinement works on masks and has none. Their
     reliability diagrams go to `reliability.csv` in the model folder.
+
+    Args:
+        regions: Where the truth and the elevation of each region are from.
+        studied: The regions to score.
+        folder: Holds the masks and probabilities.
 
     Returns:
         Rows by name of the table, see `TABLES`, without model and bands.
@@ -102,19 +78,22 @@ def score_regions(config: RunConfig, studied: Sequence[StudyRegion], folder: Mod
     rows: Rows = {name: [] for name in TABLES}
     pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]] = defaultdict(list)
     diagrams: list[dict[str, Any]] = []
+    wanted = {region.name: region for region in regions}
     for study in studied:
-        ground = study_ground(config, study)
-        chances, bars = probability_scores(study, folder)
+        glaciers, zonings = _divided(wanted[study.name], study)
+        probability, bars = probability_scores(study, folder)
         diagrams += bars
         masks = {stage: read_mask(folder.mask(study.name, stage)) for stage in STAGES}
         for role in study.areas:
             truth = study.truth_of(role)
             for stage in STAGES:
                 whose = {"region": study.name, "role": role, "stage": stage}
-                _score_mask(rows, whose, masks[stage], truth, study, ground)
+                grid = study.region.scene.grid
+                detail = evaluate_in_detail(masks[stage], truth, grid, SETTINGS, glaciers, zonings)
+                _add(rows, whose, detail.to_dict())
                 if stage == "raw":
-                    rows["metrics"][-1] |= chances.get(role, {})
-                pairs[role, stage].append((masks[stage], truth, study.region.scene.grid))
+                    rows["metrics"][-1] |= probability.get(role, {})
+                pairs[role, stage].append((masks[stage], truth, grid))
     for (pooled_role, stage), together in pairs.items():
         whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
         own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (pooled_role, stage)]
@@ -147,38 +126,23 @@ def read_scores(folder: ModelFolder) -> Rows | None:
     return stored if isinstance(stored, dict) and set(stored) == set(TABLES) else None
 
 
-def _score_mask(
-    rows: Rows,
-    whose: Mapping[str, Any],
-    mask: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    study: StudyRegion,
-    ground: Ground,
-) -> None:
+def _divided(wanted: RegionConfig, study: StudyRegion) -> tuple[TrueGlaciers, list[Zoning]]:
+    """Returns the true glaciers of a region, and its size classes and elevation bands."""
     grid = study.region.scene.grid
-    scores = evaluate_masks(mask, truth, grid.pixel_size_m).to_dict()
-    intervals = bootstrap_scores(table_by_block([(mask, truth)]))
-    rows["metrics"].append(
-        {**whose, **{key: scores[key] for key in METRIC_COLUMNS if key in scores}, **_interval_row(intervals)}
-    )
-    rows["zones"] += [
-        {**whose, **_known(one.to_dict(), "zones")} for one in evaluate_zones(mask, truth, ground.zonings)
-    ]
-    row: dict[str, Any] = {**whose, **asdict(mask_distances(mask, truth, grid.pixel_size_m))}
-    for buffer in evaluate_buffers(mask, truth, grid.pixel_size_m, BUFFERS_M):
-        suffix = f"{buffer.buffer_m:g}m"
-        row |= {
-            f"iou_buffer_{suffix}": buffer.scores.iou,
-            f"omission_buffer_{suffix}": buffer.omission,
-            f"commission_buffer_{suffix}": buffer.commission,
-            f"iou_grown_{suffix}": buffer.grown.iou,
-            f"iou_shrunk_{suffix}": buffer.shrunk.iou,
-        }
-    rows["boundaries"].append(_known(row, "boundaries"))
-    areas = glacier_areas(mask, truth, ground.glaciers, grid.pixel_area_km2)
-    rows["glaciers"] += [
-        {**whose, **asdict(one), "deviation_percent": one.deviation_percent} for one in areas.glaciers
-    ]
+    glaciers = true_glaciers(wanted.truth, study.region.truth, grid, wanted.truth_layer)
+    zonings = [size_zones(glaciers)]
+    if wanted.dem is not None:
+        zonings.append(read_elevation_zones(wanted.dem, grid, SETTINGS.elevation_band_m))
+    return glaciers, zonings
+
+
+def _add(rows: Rows, whose: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Adds the record of a mask to the tables."""
+    scores = {key: record[key] for key in METRIC_COLUMNS if key in record}
+    rows["metrics"].append({**whose, **scores, **_interval_row(record["intervals"])})
+    rows["zones"] += [{**whose, **_known(zone, "zones")} for zone in record.get("zones", ())]
+    rows["boundaries"].append(_known({**whose, **record["outline_distances"], **record}, "boundaries"))
+    rows["glaciers"] += [{**whose, **one} for one in record["glaciers"]["glaciers"]]
 
 
 def _pooled(
@@ -187,15 +151,15 @@ def _pooled(
     counts = sum((Counts(row["tp"], row["fp"], row["fn"], row["tn"]) for row in rows), Counts())
     areas = {name: sum(row[name] for row in rows) for name in ("predicted_km2", "truth_km2")}
     pairs = [(mask, truth) for mask, truth, _ in regions]
-    intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]))
-    return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals)}
+    intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]), SETTINGS)
+    return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals.to_dict())}
 
 
-def _interval_row(intervals: Intervals) -> dict[str, Any]:
+def _interval_row(intervals: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name in INTERVAL_SCORES:
-        row |= {f"{name}_low": intervals.scores[name].low, f"{name}_high": intervals.scores[name].high}
-    facts = (intervals.confidence, intervals.block_px, intervals.blocks)
+        row[f"{name}_low"], row[f"{name}_high"] = intervals["scores"][name]
+    facts = (intervals[key] for key in ("confidence", "block_px", "blocks"))
     return row | dict(zip(_BLOCKS, facts, strict=True))
 
 

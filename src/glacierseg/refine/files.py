@@ -91,7 +91,7 @@ class TuneReport:
 
     Attributes:
         result: The search.
-        gains: Agreement raw and refined with the best parameters, of every region tuned on and test region.
+        gains: Scores raw and refined with the best parameters, of every region tuned on and test region.
         moved: What had to be done to bring truth onto the grids, in words.
     """
 

@@ -30,7 +30,7 @@ _OWN: dict[StepName, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Agreement:
+class PooledScores:
     """How well masks agree with the truth, pixels of all of them pooled.
 
     Attributes:
@@ -49,8 +49,8 @@ class Agreement:
         return {"iou": self.iou, "f1": self.f1, "area": -abs(self.area_error)}[objective]
 
 
-def agreement(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> Agreement:
-    """Returns the agreement that counts show.
+def pooled_scores(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> PooledScores:
+    """Returns the scores of counts.
 
     Args:
         tp: Glacier in both.
@@ -60,7 +60,7 @@ def agreement(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> 
         true_km2: True area.
     """
     without_truth = math.inf if excess_km2 > 0 else 0.0
-    return Agreement(
+    return PooledScores(
         iou=tp / (tp + fp + fn) if tp else 0.0,
         f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         area_error=excess_km2 / true_km2 if true_km2 > 0 else without_truth,
@@ -88,7 +88,7 @@ class TuneResult:
 
     def ranked(self) -> list[dict[str, Any]]:
         """Returns the rows of the table, the best first and the gentlest first among equals."""
-        return sorted(self.table, key=lambda row: -_agreement_of(row).score(self.objective))
+        return sorted(self.table, key=lambda row: -_scores_of(row).score(self.objective))
 
 
 @fields_as_keywords(settings=TuneSettings)
@@ -145,17 +145,17 @@ def tune_refinement(
     # The rows of every mask, as areas; pixels of different masks differ in size.
     areas = sum(own * area for own, area in zip(counts, areas_km2, strict=True))
     in_km2 = dict(zip(candidates, np.asarray(areas).tolist(), strict=True))
-    agreements = {}
+    scores = {}
     for one, (tp, fp, fn) in pooled.items():
         tp_km2, fp_km2, fn_km2 = in_km2[one]
-        agreements[one] = agreement(tp, fp, fn, fp_km2 - fn_km2, tp_km2 + fn_km2)
+        scores[one] = pooled_scores(tp, fp, fn, fp_km2 - fn_km2, tp_km2 + fn_km2)
     eligible = candidates if settings.preset is None else candidates[1:]
-    best = max(eligible, key=lambda one: agreements[one].score(settings.objective))  # the first of several
+    best = max(eligible, key=lambda one: scores[one].score(settings.objective))  # the first of several
     table = [
-        {**one.model_dump(), **asdict(agreements[one]), "tp": tp, "fp": fp, "fn": fn}
+        {**one.model_dump(), **asdict(scores[one]), "tp": tp, "fp": fp, "fn": fn}
         for one, (tp, fp, fn) in pooled.items()
     ]
-    return TuneResult(best, agreements[best].iou, agreements[candidates[0]].iou, table, settings.objective)
+    return TuneResult(best, scores[best].iou, scores[candidates[0]].iou, table, settings.objective)
 
 
 def counts_of_each(
@@ -235,5 +235,5 @@ def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]
     return [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
 
 
-def _agreement_of(row: dict[str, Any]) -> Agreement:
-    return Agreement(row["iou"], row["f1"], row["area_error"])
+def _scores_of(row: dict[str, Any]) -> PooledScores:
+    return PooledScores(row["iou"], row["f1"], row["area_error"])

@@ -12,7 +12,7 @@ from glacierseg.errors import TruthError
 from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import BACKGROUND, GLACIER
-from glacierseg.refine.search import Agreement, agreement
+from glacierseg.refine.search import PooledScores, pooled_scores
 
 Use = Literal["tuned", "test"]
 # Of more regions than this only those with the largest changes are named.
@@ -26,15 +26,15 @@ class RegionGain:
     Attributes:
         region: Its name.
         use: `tuned` when the parameters were chosen on it, else `test`.
-        raw: Agreement of the mask as it came.
-        refined: Agreement of the refined mask.
+        raw: Scores of the mask as it came.
+        refined: Scores of the refined mask.
         known_px: Pixels that are known in both the mask and the truth.
     """
 
     region: str
     use: Use
-    raw: Agreement
-    refined: Agreement
+    raw: PooledScores
+    refined: PooledScores
     known_px: int
 
     def gain(self, objective: Objective) -> float:
@@ -73,12 +73,12 @@ def region_gain(
     known = ((raw == GLACIER) | (raw == BACKGROUND)) & ((truth == GLACIER) | (truth == BACKGROUND))
     true = (truth == GLACIER) & known
 
-    def compare(mask: NDArray[np.uint8]) -> Agreement:
+    def compare(mask: NDArray[np.uint8]) -> PooledScores:
         found = (mask == GLACIER) & known
         tp = int(np.count_nonzero(found & true))
         fp, fn = int(np.count_nonzero(found)) - tp, int(np.count_nonzero(true)) - tp
         area_km2 = width_m * height_m / 1e6
-        return agreement(tp, fp, fn, (fp - fn) * area_km2, (tp + fn) * area_km2)
+        return pooled_scores(tp, fp, fn, (fp - fn) * area_km2, (tp + fn) * area_km2)
 
     return RegionGain(region, use, compare(raw), compare(refined), int(np.count_nonzero(known)))
 
@@ -97,7 +97,7 @@ def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
     """Says in plain words whether what was chosen on some regions holds on the test regions."""
     name = {"iou": "IoU", "f1": "F1", "area": "area error"}[objective]
 
-    def shown(found: Agreement) -> str:
+    def shown(found: PooledScores) -> str:
         return f"{found.area_error:+.1%}" if objective == "area" else f"{found.score(objective):.4f}"
 
     def gain_of(gain: RegionGain) -> float:

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from glacierseg.evaluate.area_bounds import AreaBounds
-from glacierseg.evaluate.counts import Counts
-from glacierseg.evaluate.scores import scores_of
+from glacierseg.evaluate.counts import Counts, scores_of
 from glacierseg.report.style import (
     ROLES,
     area_text,

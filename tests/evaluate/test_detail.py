@@ -6,8 +6,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.counts import Counts, count
+from glacierseg.evaluate.detail import Zoning, count_zones, elevation_zones, layer_zones, size_zones
 from glacierseg.evaluate.glaciers import glaciers_by_part
-from glacierseg.evaluate.zones import Zoning, count_zones, elevation_zones, layer_zones, size_zones
+from glacierseg.settings.score import ScoreSettings
 
 VALUES = st.sampled_from([0, 1, 255])
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=10).flatmap(
@@ -54,9 +55,9 @@ def test_elevation_bands_begin_at_multiples_of_their_height():
     zoning = elevation_zones(elevation, 200)
     assert zoning.names == ("4200-4400", "4400-4600", "4600-4800", "4800-5000", "5000-5200")
     assert zoning.labels.tolist() == [[0, 1, 1, 2, -1, 4]]
-    assert elevation_zones(np.full((2, 2), np.nan)).names == ()
-    with pytest.raises(RequestError, match="0 m make no sense"):
-        elevation_zones(elevation, 0)
+    assert elevation_zones(np.full((2, 2), np.nan), 200).names == ()
+    with pytest.raises(RequestError, match="elevation_band_m must be greater than 0"):
+        ScoreSettings(elevation_band_m=0)
     with pytest.raises(RequestError, match="nodata"):
         elevation_zones(np.array([[-3.4e38, 5000.0]]), 200)
 

@@ -1,34 +1,34 @@
 """Intervals of scores by resampling blocks of ground.
 
-Pixels next to each other err together, so an interval from single pixels would be far too narrow. Blocks are
-drawn instead, with replacement, as many as there are (Efron 1979; blocks as in Hall 1985), and an interval
-runs between two percentiles of the scores of the draws. The block must be larger than the patches of error.
-Its side is doubled from 16 px on for as long as at least 24 blocks remain, and the side is kept that makes
-the IoU least certain: while blocks are smaller than the patches, their errors seem independent and the
+Errors of neighbouring pixels are correlated, so an interval from single pixels would be far too narrow.
+Blocks are drawn instead, with replacement, as many as there are (Efron 1979; blocks as in Hall 1985), and an
+interval runs between two percentiles of the scores of the draws. The block must be larger than the patches of
+error. Its side is doubled from 16 px on for as long as at least 24 blocks remain, and the side is kept that
+makes the IoU least certain: while blocks are smaller than the patches, their errors seem independent and the
 uncertainty grows with the side. Blocks without a pixel to compare do not count. Blocks lie on the ground, so
 regions that overlap, as chips do, have them in common.
 
-What an interval tells: how much the score would vary over other ground of the same kind, with the same
-network. It says nothing about another training, nor about regions unlike these.
+An interval shows how much the score would vary over other ground of the same kind, with the same network. It
+says nothing about another training, nor about regions unlike these.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import count_blocks
-from glacierseg.evaluate.student import student_quantile
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import IGNORE
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.score import BootstrapSettings
 
 UNIT_PX = 16
 ENOUGH_BLOCKS = 24
-DRAWS = 1000
-CONFIDENCE = 0.95
 SCORE_NAMES = (
     "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "iou_background", "mean_iou", "mcc",
 )  # fmt: skip
@@ -57,7 +57,7 @@ class BlockTable:
 
 @dataclass(frozen=True)
 class Interval:
-    """Between what a score probably lies; both NaN with fewer than two blocks.
+    """Bounds of a score; both NaN with fewer than two blocks.
 
     Attributes:
         low: Lower bound.
@@ -86,6 +86,11 @@ class Intervals:
     blocks: int
     draws: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON, the bounds of each score as a list."""
+        facts = {key: value for key, value in vars(self).items() if key != "scores"}
+        return {**facts, "scores": {name: [each.low, each.high] for name, each in self.scores.items()}}
+
 
 def table_by_block(
     pairs: Sequence[tuple[NDArray[np.uint8], ...]],
@@ -97,16 +102,11 @@ def table_by_block(
 
     Args:
         pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255.
-        block_px: The side; chosen as the module says when None.
+        block_px: The side; None to choose it as the module says.
         grids: Where the regions lie. Those with pixels of one size and CRS are cut into the same blocks of
             ground, so that what overlaps or lies side by side is no more than one block. Without grids blocks
             of different regions are never joined.
-
-    Raises:
-        RequestError: The side is less than one pixel.
     """
-    if block_px is not None and block_px < 1:
-        raise RequestError(f"blocks of {block_px} px make no sense; give a side of at least 1 px")
     first_px = block_px or UNIT_PX
     pixels = sum(pair[-1].size for pair in pairs)
     while block_px is None and pixels / first_px**2 > _MOST_BLOCKS:
@@ -157,46 +157,37 @@ def score_arrays(counts: NDArray[np.integer | np.floating]) -> dict[str, NDArray
     return {name: np.where(total > 0, values, np.nan) for name, values in found.items()}
 
 
-def bootstrap_scores(
-    table: BlockTable, *, draws: int = DRAWS, confidence: float = CONFIDENCE, seed: int = 0
-) -> Intervals:
+@fields_as_keywords(settings=BootstrapSettings)
+def bootstrap_scores(table: BlockTable, settings: BootstrapSettings | None = None) -> Intervals:
     """Returns an interval for every score of one mask.
 
     Args:
         table: Counts by block.
-        draws: How often blocks are drawn.
-        confidence: Probability that the truth shall lie between the bounds.
-        seed: Of the draws; the same seed gives the same intervals.
-
-    Raises:
-        RequestError: The confidence or the number of draws makes no sense.
+        settings: How they are drawn; the same seed gives the same intervals.
     """
+    settings = settings or BootstrapSettings()
     if table.blocks < 2:
-        require_sense(draws, confidence)
         scores = {name: Interval(math.nan, math.nan) for name in SCORE_NAMES}
     else:
-        drawn = score_arrays(draw_sums(table.counts, draws, seed, confidence))
+        drawn = score_arrays(draw_sums(table.counts, settings.draws, settings.seed))
         scores = {
-            name: percentile_interval(values, confidence, table.blocks) for name, values in drawn.items()
+            name: percentile_interval(values, settings.confidence, table.blocks)
+            for name, values in drawn.items()
         }
-    return Intervals(scores, confidence, table.block_px, table.blocks, draws)
+    return Intervals(scores, settings.confidence, table.block_px, table.blocks, settings.draws)
 
 
-def draw_sums(
-    counts: NDArray[np.int64], draws: int, seed: int, confidence: float = CONFIDENCE
-) -> NDArray[np.float64]:
+def draw_sums(counts: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.float64]:
     """Draws as many rows as there are, with replacement, and sums them.
 
     Args:
         counts: `(N, K)`.
         draws: How often.
-        seed: Of the draws.
-        confidence: Of the interval that is to be made, checked here.
+        seed: Seed of the draws.
 
     Returns:
         `(draws, K)` whole numbers, as floats.
     """
-    require_sense(draws, confidence)
     blocks = len(counts)
     values = counts.astype(np.float64)
     rng = np.random.default_rng(seed)
@@ -225,14 +216,6 @@ def percentile_interval(values: NDArray[np.float64], confidence: float, blocks: 
     tail = math.erfc(reach / math.sqrt(2)) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def require_sense(draws: int, confidence: float) -> None:
-    """Raises RequestError for numbers from which no interval follows."""
-    if draws < 20:
-        raise RequestError(f"{draws} draws are too few for an interval; give 20 or more, better 1000")
-    if not 0 < confidence < 1:
-        raise RequestError(f"a confidence of {confidence:g} makes no sense; give more than 0 and less than 1")
 
 
 def _on_lattices(grids: Sequence[Grid]) -> list[tuple[int, int, int]]:
@@ -298,3 +281,49 @@ def _iou_variance(counts: NDArray[np.int64]) -> float:
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+
+
+# Student's t: with t = sqrt(n) tan(a) its density in the angle a is proportional to cos(a)^(n - 1), a smooth
+# function that Gauss-Legendre integrates to ten digits.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+
+
+@lru_cache(maxsize=64)
+def student_quantile(share: float, degrees_of_freedom: float) -> float:
+    """Returns below what a share of the distribution lies, the angle found by bisection.
+
+    Args:
+        share: At least 0.5 and less than 1.
+        degrees_of_freedom: 1 or more, not necessarily whole.
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        density = np.cos((_NODES + 1) * angle / 2) ** (degrees_of_freedom - 1)
+        below = 0.5 + _height(degrees_of_freedom) * float(_WEIGHTS @ density) * angle / 2
+        low, high = (angle, high) if below < share else (low, angle)
+    return math.sqrt(degrees_of_freedom) * math.tan(low)
+
+
+def student_tail(t: ArrayLike, degrees_of_freedom: float) -> NDArray[np.float64]:
+    """Returns how likely a value above `t` is.
+
+    Args:
+        t: `(...)`; infinite ones are allowed.
+        degrees_of_freedom: 1 or more.
+    """
+    angle = np.arctan(np.asarray(t, np.float64) / math.sqrt(degrees_of_freedom))
+    # Integrated from |t| outwards, so that small shares keep their digits.
+    reach = math.pi / 2 - np.abs(angle)
+    # With few degrees of freedom the density rises from its end like a root, which is smooth in this share of
+    # the way, squared.
+    way = (_NODES + 1) / 2
+    density = np.sin(reach[..., None] * way**2) ** (degrees_of_freedom - 1)
+    beyond = _height(degrees_of_freedom) * (density @ (_WEIGHTS * way)) * reach
+    tail: NDArray[np.float64] = np.where(angle < 0, 1 - beyond, beyond)
+    return tail
+
+
+def _height(degrees_of_freedom: float) -> float:
+    gammas = math.lgamma((degrees_of_freedom + 1) / 2) - math.lgamma(degrees_of_freedom / 2)
+    return math.exp(gammas) / math.sqrt(math.pi)

@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import cv2
@@ -8,19 +9,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
+from scipy import stats
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.bootstrap import (
+from glacierseg.evaluate.counts import Counts, count, count_blocks, scores_of
+from glacierseg.evaluate.intervals import (
     SCORE_NAMES,
     BlockTable,
     bootstrap_scores,
     draw_sums,
     score_arrays,
+    student_quantile,
+    student_tail,
     table_by_block,
 )
-from glacierseg.evaluate.counts import Counts, count, count_blocks, counts_of
-from glacierseg.evaluate.scores import scores_of
 from glacierseg.raster.grid import Grid
+from glacierseg.settings.score import ScoreSettings
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 PAIRS = SHAPES.flatmap(
@@ -35,7 +39,7 @@ def test_counts_by_block_are_those_of_the_blocks(pair, side):
     assert table.shape == (-(-truth.shape[0] // side), -(-truth.shape[1] // side), 4)
     for row, column in np.ndindex(*table.shape[:2]):
         part = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
-        assert counts_of(table[row, column]) == count(predicted[part].astype(float), truth[part])
+        assert Counts.of_row(table[row, column]) == count(predicted[part].astype(float), truth[part])
 
 
 def test_a_block_may_be_higher_than_a_byte_can_count():
@@ -69,7 +73,7 @@ def test_the_same_seed_gives_the_same_interval_and_confidence_widens_it():
     assert first != bootstrap_scores(table, seed=4)
     narrow = bootstrap_scores(table, seed=3, confidence=0.5).scores["iou"]
     wide = first.scores["iou"]
-    iou = scores_of(counts_of(table.counts.sum(axis=0))).iou
+    iou = scores_of(Counts.of_row(table.counts.sum(axis=0))).iou
     assert wide.low < narrow.low < iou < narrow.high < wide.high
 
 
@@ -131,13 +135,18 @@ def test_ground_that_is_shown_twice_is_one_block_on_one_lattice_of_pixels_only()
 
 def test_numbers_without_sense_are_refused():
     mask = np.ones((5, 5), np.uint8)
-    with pytest.raises(RequestError, match="0 px"):
-        table_by_block([(mask, mask)], block_px=0)
     table = table_by_block([(mask, mask)], block_px=1)
-    with pytest.raises(RequestError, match="confidence of 95"):
-        bootstrap_scores(table, confidence=95)
-    with pytest.raises(RequestError, match="3 draws"):
-        bootstrap_scores(table, draws=3)
+    for wrong, message in (
+        ({"block_px": 0}, "block_px must be greater than or equal to 1 (got 0)"),
+        ({"confidence": 95}, "confidence must be less than 1 (got 95)"),
+        ({"draws": 3}, "draws must be greater than or equal to 20 (got 3)"),
+        ({"draws": 0}, "draws must be greater than or equal to 20 (got 0)"),
+    ):
+        with pytest.raises(RequestError, match=re.escape(message)):
+            bootstrap_scores(table, **wrong)
+    with pytest.raises(RequestError, match=re.escape("draws: must be 0 or at least 20 (got 3)")):
+        ScoreSettings(draws=3)
+    assert ScoreSettings(draws=0).draws == 0
 
 
 def patchy(rng, side_px, sigma_px):
@@ -164,3 +173,20 @@ def test_most_intervals_hold_although_errors_come_in_patches():
     # Percentiles of a few dozen blocks fall a little short of the 0.9 that they promise.
     assert 0.82 * 120 <= held <= 0.98 * 120
     assert by_pixel < 0.5 * 120
+
+
+@given(st.floats(1, 1e4), st.floats(0.5, 0.999))
+def test_quantiles_are_scipys(degrees_of_freedom: float, share: float) -> None:
+    expected = stats.t.ppf(share, degrees_of_freedom)
+    assert student_quantile(share, degrees_of_freedom) == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+@given(st.floats(1, 2000), st.lists(st.floats(-50, 50), min_size=1))
+def test_tails_are_scipys_and_keep_small_shares(degrees_of_freedom: float, t: list[float]) -> None:
+    expected = stats.t.sf(t, degrees_of_freedom)
+    assert student_tail(t, degrees_of_freedom) == pytest.approx(expected, rel=1e-6, abs=1e-15)
+
+
+def test_infinities_lie_at_the_ends() -> None:
+    assert student_tail(np.array([-np.inf, np.inf]), 5).tolist() == [1, 0]
+    assert student_tail(0.0, 5) == pytest.approx(0.5, rel=1e-12)

@@ -1,0 +1,44 @@
+"""How masks are scored, against the truth and against each other."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from glacierseg.settings.base import Cli, Settings
+
+
+class BootstrapSettings(Settings):
+    """How blocks of ground are drawn for the intervals of scores."""
+
+    draws: Annotated[int, Field(ge=20)] = 1000
+    """Bootstrap draws, at least 20."""
+    block_px: Annotated[int, Field(ge=1)] | None = None
+    """Side of a drawn block, in pixels; null for automatic."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Confidence level of the intervals, 0-1."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the draws."""
+
+
+class ScoreSettings(BootstrapSettings):
+    """How a mask is scored against the truth."""
+
+    draws: int = 1000
+    """Bootstrap draws, at least 20; 0 for none."""
+    truth_layer: str | None = None
+    """Layer of the true outlines."""
+    buffers_m: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Cli("--buffer-m", metavar="<float>")] = ()
+    """Rim along the true boundary that does not count, in metres; repeatable."""
+    elevation_band_m: Annotated[float, Field(gt=0)] = 200.0
+    """Height of an elevation band, in metres."""
+    distances: bool = True
+    """Distances between the outlines."""
+    glaciers: bool = True
+    """Areas by glacier, scores by size class."""
+
+    @field_validator("draws")
+    @classmethod
+    def _none_or_enough(cls, value: int) -> int:
+        if value != 0 and value < 20:
+            raise ValueError(f"must be 0 or at least 20 (got {value})")
+        return value
