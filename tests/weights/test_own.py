@@ -108,7 +108,7 @@ def test_no_scale_is_promised_for_what_is_no_light(tmp_path: Path) -> None:
     values[3] *= 3.28
     with pytest.raises(ValuesError, match=r"elevation has a median of 1\d+.*; bring it to that unit first;"):
         fit_own(known, scene(tmp_path, "feet", values))
-    with pytest.raises(RequestError, match="cannot be used"):
+    with pytest.raises(RequestError, match="scale: must not be 0"):
         fit_own(known, scene(tmp_path, "b", ground(1)), scale=0)
 
 

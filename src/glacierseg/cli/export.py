@@ -54,6 +54,7 @@ def export(
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.predict.export import export_model  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.settings.scene import InputSettings  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
     folder = one_model(model_dir, weights, member)
@@ -77,7 +78,7 @@ def export(
 
     opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
     if named:
-        fitted = [named.fit(one, force=True) for one in opened]
+        fitted = [named.fit(one, InputSettings(force=True)) for one in opened]
         for line in (line for one in fitted for line in one.warnings):
             _log.warning(line)
         opened = [one.scene for one in fitted]

@@ -111,6 +111,7 @@ def bands(
     )
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.settings.scene import InputSettings  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
     model_dir, scenes = split_model(paths, weights)
@@ -126,7 +127,7 @@ def bands(
         require_picture(plot)
     opened = [open_scene(path, bands=split_names(band_names)) for path in scenes]
     if weights is not None:
-        fitted = [find_weights(weights).fit(scene, force=True) for scene in opened]
+        fitted = [find_weights(weights).fit(scene, InputSettings(force=True)) for scene in opened]
         opened = [own.scene for own in fitted]
         for line in (line for own in fitted for line in own.warnings):
             _log.warning(line)

@@ -1,6 +1,5 @@
 """Whether a scene is one that weights can be applied to: its bands, its values, its pixels."""
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import BandError, RequestError, ValuesError
+from glacierseg.errors import BandError, ValuesError
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene
@@ -16,6 +15,8 @@ from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
 from glacierseg.raster.values import Band
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand, WeightsCard
 from glacierseg.weights.values import Expectation, doubts, likely_unit, offset_warning, strangeness
 
@@ -38,62 +39,45 @@ class Fitted:
     warnings: tuple[str, ...] = ()
 
 
-def fit_scene(
-    card: WeightsCard,
-    scene: Scene,
-    *,
-    sensor: str | None = None,
-    scale: float = 1.0,
-    offset: float = 0.0,
-    force: bool = False,
-) -> Fitted:
+@fields_as_keywords(settings=InputSettings)
+def fit_scene(card: WeightsCard, scene: Scene, settings: InputSettings | None = None) -> Fitted:
     """Finds the bands that weights want in a scene, and looks whether its values are like the training's.
 
     Args:
         card: Of the weights.
         scene: The scene, bands in any order.
-        sensor: Its sensor, where its bands go by numbers and it is another one than that of the training.
-        scale: Values of its bands of reflected light times this ...
-        offset: ... plus this are in the unit of the weights.
-        force: Turn a refusal for values into a warning.
+        settings: Its sensor, where its bands go by numbers and it is another one than that of the training;
+            scale and offset that bring its reflected light to the unit of the weights; and whether to turn a
+            refusal for values into a warning.
 
     Returns:
         The scene's bands under the names that the networks know, and warnings.
 
     Raises:
         BandError: The scene lacks bands, or has two for one.
-        RequestError: The sensor is unknown, or the scale is 0 or no number.
+        RequestError: The sensor is unknown.
         ValuesError: Values are in another unit or range than in training.
         RasterError: Pixels cannot be read.
     """
-    require_scale(scale, offset)
-    sensor = parse_sensor(sensor) if sensor else None
+    settings = settings or InputSettings()
+    sensor = parse_sensor(settings.sensor) if settings.sensor else None
     chosen = match_bands(card, scene, sensor)
     fitted = replace(
         scene,
         bands=tuple(replace(own, name=band.name) for own, band in zip(chosen, card.bands, strict=True)),
     )
-    if (scale, offset) != (1.0, 0.0):
+    if (settings.scale, settings.offset) != (1.0, 0.0):
         reflected = [band.name for band in card.bands if band.is_reflected_light]
-        fitted = fitted.rescaled(reflected, scale, offset)
+        fitted = fitted.rescaled(reflected, settings.scale, settings.offset)
     warm, told = _heat_of_training(card, fitted)
     return Fitted(
         warm,
-        (*_sensor_warnings(card, scene, sensor), *told, *look(card, warm, sensor=sensor, force=force)),
+        (
+            *_sensor_warnings(card, scene, sensor),
+            *told,
+            *look(card, warm, sensor=sensor, force=settings.force),
+        ),
     )
-
-
-def require_scale(scale: float, offset: float) -> None:
-    """Checks that a scale and an offset can be used.
-
-    Raises:
-        RequestError: They cannot.
-    """
-    if not (math.isfinite(scale) and scale and math.isfinite(offset)):
-        raise RequestError(
-            f"a scale of {scale:g} and an offset of {offset:g} cannot be used; give finite numbers, the "
-            "scale not 0"
-        )
 
 
 def look(

@@ -14,9 +14,11 @@ from glacierseg.raster.samples import BandValues, measure_values, sample_values,
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.units import find_left_offset, reflected_bands, unit_of
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.scene import InputSettings
 from glacierseg.training.checkpoint import ModelCard
 from glacierseg.weights.card import WeightsBand
-from glacierseg.weights.fitting import Fitted, look, require_scale
+from glacierseg.weights.fitting import Fitted, look
 from glacierseg.weights.values import LEVELS_UNIT, strangeness
 
 
@@ -72,37 +74,32 @@ def facts_of_scenes(scenes: Sequence[Scene], values: Sequence[BandValues]) -> di
     }
 
 
+@fields_as_keywords(settings=InputSettings)
 def fit_own(
-    models: Sequence[tuple[Path | str, ModelCard]],
-    scene: Scene,
-    *,
-    scale: float = 1.0,
-    offset: float = 0.0,
-    force: bool = False,
+    models: Sequence[tuple[Path | str, ModelCard]], scene: Scene, settings: InputSettings | None = None
 ) -> Fitted:
     """Looks whether a scene's values are like those that networks of one's own were trained on.
 
     Args:
         models: Their folders and cards.
         scene: With their bands, and perhaps others.
-        scale: Values of its bands of reflected light times this ...
-        offset: ... plus this are in the unit of the training.
-        force: Turn a refusal into a warning.
+        settings: Scale and offset that bring its reflected light to the unit of the training, and whether to
+            turn a refusal into a warning.
 
     Raises:
-        RequestError: The scale is 0 or no number, or no band is known as reflected light.
+        RequestError: No band is known as reflected light, and there is a scale or offset.
         ValuesError: Values are in another unit or range, or were normalized by other ranges.
         RasterError: Pixels cannot be read.
     """
-    require_scale(scale, offset)
-    if (scale, offset) != (1.0, 0.0):
+    settings = settings or InputSettings()
+    if (settings.scale, settings.offset) != (1.0, 0.0):
         light = reflected_bands(scene.band_names)
         if not light:
             raise RequestError(
                 f"{scene.paths[0]}: none of its bands ({', '.join(scene.band_names)}) is known as reflected "
                 "light, which scale and offset are for; leave them out"
             )
-        scene = scene.rescaled(light, scale, offset)
+        scene = scene.rescaled(light, settings.scale, settings.offset)
     told: list[str] = []
     for folder, card in models:
         expected = expectation_of(card, str(folder))
@@ -110,12 +107,12 @@ def fit_own(
             continue
         own = scene.select(card.bands)
         if others := _of_ranges(card, expected, own):
-            if not force:
+            if not settings.force:
                 raise ValuesError(f"{others}; or go on all the same with --force")
             told.append(others)
         elif lifted := _lifted_levels(card, own):
             told.append(lifted)
-        told += look(expected, own, force=force)
+        told += look(expected, own, force=settings.force)
     return Fitted(scene, tuple(dict.fromkeys(told)))
 
 
@@ -127,7 +124,7 @@ def warn_of_values(folder: Path | str, card: ModelCard, scene: Scene) -> None:
         card: Its card.
         scene: With its bands.
     """
-    for line in fit_own([(folder, card)], scene, force=True).warnings:
+    for line in fit_own([(folder, card)], scene, InputSettings(force=True)).warnings:
         warnings.warn(line, GlaciersegWarning, stacklevel=3)
 
 

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from glacierseg.errors import CheckpointError, RequestError, did_you_mean
 from glacierseg.raster.scene import Scene
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.scene import InputSettings
 from glacierseg.training.checkpoint import CARD, ModelCard, read_card
 from glacierseg.weights.card import CARD_FILE, WeightsCard
 from glacierseg.weights.fitting import Fitted, fit_scene
@@ -91,29 +93,19 @@ class Weights:
             raise RequestError(f"{self.name}: has {count} members, and {asked}; give --member 1 to {count}")
         return self.folders[number - 1]
 
-    def fit(
-        self,
-        scene: Scene,
-        *,
-        sensor: str | None = None,
-        scale: float = 1.0,
-        offset: float = 0.0,
-        force: bool = False,
-    ) -> Fitted:
+    @fields_as_keywords(settings=InputSettings)
+    def fit(self, scene: Scene, settings: InputSettings | None = None) -> Fitted:
         """Finds the bands that the networks want in a scene, and looks whether its values are like theirs.
 
         Args:
             scene: The scene.
-            sensor: Its sensor, where its bands go by numbers and it is another one than that of the training.
-            scale: Values of its bands of reflected light times this ...
-            offset: ... plus this are in the unit of the weights.
-            force: Turn a refusal for values into a warning.
+            settings: Its sensor, scale and offset, see `fit_scene`.
 
         Raises:
             BandError: It lacks bands, or they are ambiguous.
             ValuesError: Its values are in another unit or range.
         """
-        return fit_scene(self.card, scene, sensor=sensor, scale=scale, offset=offset, force=force)
+        return fit_scene(self.card, scene, settings)
 
 
 def megabytes(folder: Path) -> float:
