@@ -32,8 +32,9 @@ WAYS = (
 
 def int8_file(network: torch.nn.Module, scaling: Scaling, values: np.ndarray, folder: Path) -> Path:
     """Quantises with the windows to come: speed is what counts here."""
-    from glacierseg.predict.export import fingerprint, write_openvino
+    from glacierseg.predict.export import write_openvino
     from glacierseg.predict.int8 import quantised
+    from glacierseg.training.checkpoint import fingerprint
 
     model = quantised(network, scaling, list(values))
     write_openvino(model, folder / "int8.xml", {"fingerprint": fingerprint(network, scaling)})

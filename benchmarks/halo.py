@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glacierseg.predict.members import load_ensemble
+from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import GLACIER, read_mask

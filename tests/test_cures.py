@@ -282,8 +282,8 @@ def test_what_an_export_in_int8_asks_for_is_enough(
     ("model", "options"),
     [
         ("model", ""),
-        ("model", "--int8-model 'my own.xml'"),
-        ("deep", "--prune-level 2"),
+        ("model", "--config 'own file.yaml'"),
+        ("deep", "--config pruned.yaml"),
         ("--weights valley-s2", "--window-px 48"),
     ],
 )
@@ -294,6 +294,8 @@ def test_the_command_that_quantises_is_printed_as_it_has_to_be(
         monkeypatch.setenv("GLACIERSEG_WEIGHTS_DIR", str(files / "shelf"))
         packed(files)
         write_scene(Path("scene.tif"), reflectances(64, 64, 4), BANDS, nodata=0)
+    Path("own file.yaml").write_text("prediction: {int8_model: my own.xml}")
+    Path("pruned.yaml").write_text("prediction: {prune_level: 2}")
     line = f"predict {model} scene.tif --out maps --precision int8 {options}"
     assert "give --engine openvino" in glacierseg(*shlex.split(line)).stderr
     line += " --engine openvino"
@@ -342,12 +344,13 @@ def other_network() -> tuple[Any, ModelCard]:
 @pytest.mark.parametrize(
     ("line", "words", "cure"),
     [
-        ("{} --halo-px 4 --precision int8", "leave --halo-px or --precision int8 out", "{}"),
+        ("{} --config halo.yaml --precision int8", "leave halo_px or precision int8 out", "{}"),
         ("{} --precision int8 --with again", "is for a single network, and these are 2", "{} --with again"),
     ],
 )  # fmt: skip
 def test_int8_left_out_is_enough(glacierseg: Run, files: Path, line: str, words: str, cure: str) -> None:
     model_folder(Path("again"), 5, bands=("red", "nir"), band_mean=(9.0,) * 2, band_std=(9.0,) * 2)
+    Path("halo.yaml").write_text("prediction: {halo_px: 4}")
     start = "predict model scene.tif --out maps --engine openvino"
     done = glacierseg(*line.format(start).split())
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

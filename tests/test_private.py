@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from rasterio.errors import RasterioError
 
 import glacierseg
-from glacierseg.predict import fused_layers
+from glacierseg.predict import fused
 from glacierseg.raster.open import CPLE_BaseError
 
 ROOT = Path(glacierseg.__file__).parent
@@ -32,8 +32,8 @@ def numba_cache() -> bool:
 
 
 def onednn_calls() -> bool:
-    names = (fused_layers._CONV, fused_layers._CONV_INTO, fused_layers._PACK)
-    names += (fused_layers._TRANSPOSED, fused_layers._PACK_TRANSPOSED, "_is_mkldnn_bf16_supported")
+    names = (fused._CONV, fused._CONV_INTO, fused._PACK)
+    names += (fused._TRANSPOSED, fused._PACK_TRANSPOSED, "_is_mkldnn_bf16_supported")
     return all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
@@ -50,7 +50,7 @@ def gdal_error() -> bool:
     ("package", "known", "file", "is_there", "lost"),
     [
         ("numba", "0.68.1", "refine/engine/jit.py", numba_cache, "a full disk stops refinement"),
-        ("torch", "2.13.0", "predict/fused_layers.py", onednn_calls, "prediction on a CPU is slower"),
+        ("torch", "2.13.0", "predict/fused.py", onednn_calls, "prediction on a CPU is slower"),
         ("pytorch-lightning", "2.6.6", "training/states.py", lightning_state, "moved runs forget the best"),
         ("rasterio", "1.4.4", "raster/open.py", gdal_error, "some damaged files end in a traceback"),
     ],

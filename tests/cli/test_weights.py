@@ -131,7 +131,7 @@ def test_bounds_of_the_area_are_for_ground_like_that_of_the_calibration(
     assert glacierseg("predict", "--weights", "valley-s2", *scenes, "--out", "out") == 0
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("confidence on ground like that of its calibration") == 1
-    assert told.count("no bounds of its glacier area, for the scene is unlike the ground") == 1
+    assert told.count("no bounds of its glacier area: the scene is unlike the ground") == 1
     with rasterio.open("out/empty_mask.tif") as file:
         assert (file.read() == 255).all()
 

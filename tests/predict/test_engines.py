@@ -1,5 +1,4 @@
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +6,9 @@ import pytest
 import torch
 
 from glacierseg.errors import RequestError
-from glacierseg.predict.engines import PRECISIONS, int8_fingerprint, make_predictor
-from glacierseg.predict.scene import ScenePrediction, write_prediction
-from glacierseg.predict.torch_engine import of_last_class
+from glacierseg.predict.engines import PRECISIONS, int8_fingerprint, make_predictor, of_last_class
+from glacierseg.predict.files import ScenePrediction
+from glacierseg.predict.scene import Job, write_prediction
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.tiling import Tiling
 from glacierseg.training.checkpoint import load_model
@@ -48,9 +47,7 @@ def test_bfloat16_is_close_and_another_computation(folder, engine):
         assert error.max() > 1e-4
 
 
-def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path, monkeypatch):
-    # What can break is the capture of the graph; the code that a compiler makes of it is not ours.
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path):
     values = np.random.default_rng(0).integers(1, 200, (len(BANDS), 50, 70)).astype(np.uint8)
     values[:, :7, :9] = 0
     scene = open_scene(write_scene(tmp_path / "s.tif", values, BANDS, nodata=0))
@@ -59,7 +56,7 @@ def test_integer_scenes_go_through_every_engine_alike(folder, tmp_path, monkeypa
     for engine in PRECISIONS:
         predictor = make_predictor(engine, network, card.scaling, window_px=32, precision="float32")
         files = ScenePrediction(tmp_path / f"{engine}_p.tif", tmp_path / f"{engine}_m.tif")
-        write_prediction(scene, [predictor], files, Tiling(32), batch_size=4, threshold=0.5, tags={})
+        write_prediction(Job(scene, [predictor], files, Tiling(32), windows_at_once=4))
         with open_scene(files.probability).open() as reader:
             maps[engine], valid = reader.read(0, 0, 50, 70)
         assert (~valid).sum() == 7 * 9

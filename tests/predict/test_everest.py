@@ -8,8 +8,8 @@ import torch
 
 from glacierseg.data.scaling import Scaling
 from glacierseg.models.registry import create_model
+from glacierseg.predict.engines import TorchPredictor
 from glacierseg.predict.stream import blended_strips
-from glacierseg.predict.torch_engine import TorchPredictor
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.tiling import Tiling, blend_weights, window_starts
 

@@ -8,9 +8,8 @@ from glacierseg.data.scaling import Scaling
 from glacierseg.models import MODELS, create_model
 from glacierseg.models.blocks import ResidualBlock
 from glacierseg.predict import fused as fused_module
-from glacierseg.predict import fused_layers
+from glacierseg.predict.engines import TorchPredictor
 from glacierseg.predict.fused import fused
-from glacierseg.predict.torch_engine import TorchPredictor
 from glacierseg.training.precision import has_native_bf16
 from tests.predict.test_export import lively
 
@@ -135,7 +134,7 @@ def test_small_batches_on_a_processor_give_every_window_its_own_result(monkeypat
     values, valid = example(64, 5).numpy(), np.ones((5, 64, 64), bool)
     valid[3, :9] = False
     whole = TorchPredictor(network, scaling)(values, valid)
-    monkeypatch.setattr("glacierseg.predict.torch_engine._CPU_PIXELS", 2 * 64**2)
+    monkeypatch.setattr("glacierseg.predict.engines._CPU_PIXELS", 2 * 64**2)
     parts = TorchPredictor(network, scaling)(values, valid)
     np.testing.assert_allclose(parts, whole, atol=1e-6)
     alone = [TorchPredictor(network, scaling)(values[[i]], valid[[i]])[0] for i in range(5)]
@@ -154,4 +153,4 @@ def test_three_classes_give_the_softmax_of_the_last() -> None:
 
 def test_fused_calls_are_used_where_torch_has_them() -> None:
     """They are private: a torch that renames them costs speed and nothing else, and this tells of it."""
-    assert fused_layers.has_fused_calls(bf16=False) == torch.backends.mkldnn.is_available()
+    assert fused_module.has_fused_calls(bf16=False) == torch.backends.mkldnn.is_available()

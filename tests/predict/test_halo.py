@@ -6,14 +6,16 @@ import torch
 from torch import nn
 
 from glacierseg.errors import RequestError
+from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.halo import halo_agreement
-from glacierseg.predict.members import Ensemble, load_ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.settings import PredictSettings
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
-WAYS = {"halo_px": 16, "window_px": 64, "blend_window_px": 32, "batch_size": 4}
+WAYS = PredictSettings(halo_px=16, window_px=64, batch_size=4)
+CARD = ModelCard(architecture="m_landsnet", bands=("red",), band_mean=(0.0,), band_std=(1.0,), patch_px=32)
 
 
 class Local(nn.Module):
@@ -40,14 +42,14 @@ def scene(tmp_path: Path) -> Scene:
 
 def test_a_network_that_looks_no_farther_than_the_halo_agrees(scene: Scene) -> None:
     # Inside a blended window its rim shows, where the network cannot look farther; its weight there is small.
-    agreement = halo_agreement(Ensemble((Local(whole=False),), (None,)), scene, **WAYS)
+    agreement = halo_agreement(Ensemble((Local(whole=False),), (CARD,)), scene, WAYS)
     assert agreement.equal > 0.98
     assert agreement.iou is not None
     assert agreement.iou > 0.97
 
 
 def test_a_network_that_looks_at_its_whole_window_does_not(scene: Scene) -> None:
-    agreement = halo_agreement(Ensemble((Local(whole=True),), (None,)), scene, **WAYS)
+    agreement = halo_agreement(Ensemble((Local(whole=True),), (CARD,)), scene, WAYS)
     assert agreement.iou is not None
     assert agreement.iou < 0.95
     assert f"IoU {agreement.iou:.4f}" in str(agreement)
@@ -59,7 +61,7 @@ def test_a_scene_without_data_or_glacier_has_no_iou(tmp_path: Path) -> None:
         path = write_scene(
             tmp_path / f"{value}.tif", np.full((1, 300, 260), value, np.float32), ["red"], nodata=nodata
         )
-        agreement = halo_agreement(Ensemble((Local(whole=False),), (None,)), open_scene(path), **WAYS)
+        agreement = halo_agreement(Ensemble((Local(whole=False),), (CARD,)), open_scene(path), WAYS)
         assert agreement.iou is None
         assert 0 <= agreement.pixels <= pixels
         assert "no glacier" in str(agreement)

@@ -15,12 +15,14 @@ from rio_cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, OutputError, RasterError, RequestError
-from glacierseg.predict.calibration import LogitScale
-from glacierseg.predict.members import Ensemble
-from glacierseg.predict.scene import ScenePrediction, finished_files, predict_scene
+from glacierseg.predict.ensemble import Ensemble
+from glacierseg.predict.files import ScenePrediction
+from glacierseg.predict.scene import finished_files, predict_scene
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings import PredictSettings
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
+from tests.weights.shelves import calibration
 
 CARD = ModelCard(
     architecture="m_landsnet", bands=("red", "nir"), band_mean=(10.0, 5.0), band_std=(2.0, 4.0), patch_px=16
@@ -88,7 +90,9 @@ def test_several_files_make_one_scene(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"window_px": 0}, {"overlap": 1.0}, {"batch_size": 0}, {"threshold": 1.0}])
 def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
-    with pytest.raises(RequestError, match="makes no sense"):
+    with pytest.raises(
+        RequestError, match=rf"^{next(iter(wrong))} must be (greater|less) than .* \(got [01]"
+    ):
         predict_scene(Sigmoid(), scene(tmp_path), tmp_path, card=CARD, **wrong)  # type: ignore[arg-type]
 
 
@@ -311,7 +315,7 @@ def test_a_virtual_mosaic_is_a_scene(tmp_path: Path) -> None:
 def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool
 ) -> None:
-    monkeypatch.setattr("glacierseg.training.precision.has_native_bf16", lambda: bf16)
+    monkeypatch.setattr("glacierseg.predict.engines.has_native_bf16", lambda: bf16)
     path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
     network = CARD.build()
     settings = {"card": CARD, "window_px": 16}
@@ -324,7 +328,7 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
         asked.append(key["engine"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("glacierseg.predict.job.StripsFolder", note)
+    monkeypatch.setattr("glacierseg.predict.scene.StripsFolder", note)
     for precision in ("auto", "float32"):
         with pytest.raises(KeyboardInterrupt):
             predict_scene(network, path, tmp_path / "key", precision=precision, **settings)  # type: ignore[arg-type]
@@ -394,11 +398,12 @@ def turn_over(path: Path) -> None:
 
 def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
     path, out = scene(tmp_path), tmp_path / "out"
-    ensemble, opened = Ensemble((Neighbourly(),), (CARD,)), open_scene(path)
-    settings = {"batch_size": 3, "window_px": 16, "dtype": "uint8"}
-    assert finished_files(ensemble, opened, out, **settings) is None
-    files = predict_scene(ensemble, opened, out, **settings)  # type: ignore[arg-type]
-    assert finished_files(ensemble, opened, out, **settings) == files
+    card = CARD.model_copy(update={"calibration": calibration().to_dict()})
+    ensemble, opened = Ensemble((Neighbourly(),), (card,)), open_scene(path)
+    settings = PredictSettings(batch_size=3, window_px=16, dtype="uint8")
+    assert finished_files(ensemble, opened, out, settings) is None
+    files = predict_scene(ensemble, opened, out, settings)
+    assert finished_files(ensemble, opened, out, settings) == files
     scaled = opened.rescaled(["red"], 2.0)
     other = Neighbourly()
     nn.init.normal_(other.mix.weight)
@@ -408,29 +413,33 @@ def test_finished_files_are_known_by_all_that_made_them(tmp_path: Path) -> None:
         (ensemble, opened, {"window_px": 8}),
         (ensemble, opened, {"threshold": 0.4}),
         (ensemble, opened, {"dtype": "float32"}),
-        (ensemble, opened, {"calibration": LogitScale(1.5, 0.1)}),
-        (ensemble, opened, {"tags": {"attribution": "somebody"}}),
+        (ensemble, opened, {"calibrated": True}),
     ):
-        assert finished_files(network, seen, out, **(settings | changed)) is None
+        assert finished_files(network, seen, out, settings.replaced(**changed)) is None
+    assert finished_files(ensemble, opened, out, settings, tags={"attribution": "somebody"}) is None
     path.write_bytes(path.read_bytes())
-    assert finished_files(ensemble, opened, out, **settings) == files
+    assert finished_files(ensemble, opened, out, settings) == files
     turn_over(path)
-    assert finished_files(ensemble, opened, out, **settings) is None
-    predict_scene(ensemble, opened, out, **settings)  # type: ignore[arg-type]
-    assert finished_files(ensemble, opened, out, **settings) == files
+    assert finished_files(ensemble, opened, out, settings) is None
+    predict_scene(ensemble, opened, out, settings)
+    assert finished_files(ensemble, opened, out, settings) == files
     for cut in (40, 10**6):
         whole = files.probability.read_bytes()
         files.probability.write_bytes(whole[:-cut])
-        assert finished_files(ensemble, opened, out, **settings) is None
+        assert finished_files(ensemble, opened, out, settings) is None
         files.probability.write_bytes(whole)
-    assert finished_files(ensemble, opened, out, **settings) == files
+    assert finished_files(ensemble, opened, out, settings) == files
     files.mask.unlink()
-    assert finished_files(ensemble, opened, out, **settings) is None
+    assert finished_files(ensemble, opened, out, settings) is None
 
 
 @pytest.mark.parametrize("through_a_link", [False, True])
 def test_a_map_is_not_taken_for_that_of_a_namesake(tmp_path: Path, *, through_a_link: bool) -> None:
-    ensemble, out, settings = Ensemble((Neighbourly(),), (CARD,)), tmp_path / "out", {"window_px": 16}
+    ensemble, out, settings = (
+        Ensemble((Neighbourly(),), (CARD,)),
+        tmp_path / "out",
+        PredictSettings(window_px=16),
+    )
     for year in ("2019", "2020", "copy"):
         (tmp_path / year).mkdir()
     first, second = scene(tmp_path / "2019"), tmp_path / "2020" / "valley.tif"
@@ -440,29 +449,33 @@ def test_a_map_is_not_taken_for_that_of_a_namesake(tmp_path: Path, *, through_a_
     turn_over(second)
     link = tmp_path / "valley.tif"
     link.symlink_to(first)
-    files = predict_scene(ensemble, link if through_a_link else first, out, **settings)  # type: ignore[arg-type]
+    files = predict_scene(ensemble, link if through_a_link else first, out, settings)
     before = files.mask.read_bytes(), files.probability.read_bytes()
     # The same ground under another address is the same scene.
-    assert finished_files(ensemble, open_scene(copied), out, **settings) == files
+    assert finished_files(ensemble, open_scene(copied), out, settings) == files
     if through_a_link:
         link.unlink()
         link.symlink_to(second)
     other = open_scene(link if through_a_link else second)
     message = r"valley_probability\.tif: exists and was not made from .*valley\.tif; .*--again"
     with pytest.raises(RequestError, match=message):
-        finished_files(ensemble, other, out, **settings)
+        finished_files(ensemble, other, out, settings)
     with pytest.raises(RequestError, match=message):
-        predict_scene(ensemble, other, out, **settings)  # type: ignore[arg-type]
+        predict_scene(ensemble, other, out, settings)
     assert (files.mask.read_bytes(), files.probability.read_bytes()) == before
-    predict_scene(ensemble, other, out, again=True, **settings)  # type: ignore[arg-type]
-    assert finished_files(ensemble, other, out, **settings) == files
+    predict_scene(ensemble, other, out, settings, again=True)
+    assert finished_files(ensemble, other, out, settings) == files
     files.probability.unlink()
     with pytest.raises(RequestError, match="valley_mask"):  # one of the two is enough
-        predict_scene(ensemble, copied, out, **settings)  # type: ignore[arg-type]
+        predict_scene(ensemble, copied, out, settings)
 
 
 def test_what_lies_in_an_archive_is_known_by_its_pixels(tmp_path: Path) -> None:
-    ensemble, out, settings = Ensemble((Neighbourly(),), (CARD,)), tmp_path / "out", {"window_px": 16}
+    ensemble, out, settings = (
+        Ensemble((Neighbourly(),), (CARD,)),
+        tmp_path / "out",
+        PredictSettings(window_px=16),
+    )
     path, archive, mosaic = scene(tmp_path), tmp_path / "a.zip", tmp_path / "mosaic.vrt"
 
     def pack() -> None:
@@ -471,13 +484,13 @@ def test_what_lies_in_an_archive_is_known_by_its_pixels(tmp_path: Path) -> None:
 
     pack()
     rasterio.shutil.copy(f"/vsizip/{archive}/tile.tif", mosaic, driver="VRT")
-    files = predict_scene(ensemble, mosaic, out, **settings)  # type: ignore[arg-type]
-    assert finished_files(ensemble, open_scene(mosaic), out, **settings) == files
+    files = predict_scene(ensemble, mosaic, out, settings)
+    assert finished_files(ensemble, open_scene(mosaic), out, settings) == files
     before = mosaic.read_bytes()
     turn_over(path)
     pack()
     assert mosaic.read_bytes() == before
-    assert finished_files(ensemble, open_scene(mosaic), out, **settings) is None
+    assert finished_files(ensemble, open_scene(mosaic), out, settings) is None
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-from glacierseg.predict.stream import _Rows, blended_strips
+from glacierseg.predict.stream import StripsFolder, _Rows, blended_strips
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling, blend_weights, stride_of, window_starts
@@ -222,3 +222,13 @@ def test_every_row_inside_is_read_once() -> None:
     for top in tiling.core_starts(1000):
         rows.read(top)
     assert asked == [(0, 256), (256, 256), (512, 256), (768, 232)]
+
+
+def test_strips_of_what_was_given_up_do_not_mix_with_others(tmp_path: Path) -> None:
+    folder = tmp_path / ".valley.strips"
+    old = StripsFolder(folder, {"overlap": 0.5})
+    new = StripsFolder(folder, {"overlap": 0.25})
+    old.write(0, np.zeros((1, 2, 3), np.float32))
+    assert new.missing(1) == [0]
+    new.remove_if_empty()
+    assert not folder.exists()

@@ -17,7 +17,7 @@ from glacierseg.bands.importance import (
 from glacierseg.bands.ranking import BandImportance, Measure, Measures
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
-from glacierseg.predict.members import matching_scene
+from glacierseg.predict.ensemble import matching_scene
 from glacierseg.raster.outlines import one_layer_each
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import window_starts

@@ -105,7 +105,11 @@ def _metavar(kind: Any) -> str:
 
 
 def _help(field: FieldInfo) -> str:
-    text = f"{(field.description or '').rstrip('.')}."
+    text = f"{' '.join((field.description or '').split()).rstrip('.')}."
+    # On the command line these are what happens when the option is left out.
+    for word, default in (("null", None), ("auto", "auto")):
+        if field.default == default and f"; {word} for " in text:
+            return text.replace(f"; {word} for ", ". Default: ")
     if field.default is None or field.default is False or field.is_required():
         return text
     value = field.default
@@ -143,12 +147,12 @@ def _as_field(value: Any, field: FieldInfo) -> Any:
 
 def _config_option(sections: list[str]) -> Parameter:
     names = " and ".join(f"`{section}`" for section in sections)
-    text = f"A configuration (YAML) whose section {names} sets what is not given here, and rarer options."
+    text = f"Configuration (YAML) whose section {names} sets what is not given here, and rarer options."
     return Parameter(
         "config",
         Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[Path | None, typer.Option("--config", help=text)],
+        annotation=Annotated[Path | None, typer.Option("--config", metavar="PATH", help=text)],
     )
 
 

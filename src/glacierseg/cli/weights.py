@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 WeightsName = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Weights by name instead of MODEL_DIR; see `glacierseg models`."),
+    typer.Option(metavar="NAME", help="Weights by name (`glacierseg models`)."),
 ]
 Member = Annotated[
     int | None,

@@ -23,6 +23,7 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import BACKGROUND, GLACIER
+from glacierseg.training.checkpoint import fingerprints
 from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 DIAGRAM_BINS = 15
@@ -255,8 +256,6 @@ def require_calibration_of(path: Path, model: Path | str, calibration: Calibrati
         tags = dataset.tags()
     name, spread_of = weights_name(model), tags.get(SPREAD_TAG, "")
     if NETWORKS_TAG in tags:
-        from glacierseg.predict.export import fingerprints  # noqa: PLC0415  (brings torch)
-
         folders = find_weights(name).folders if name else [model_folder(model)]
         theirs = tags[NETWORKS_TAG] == fingerprints(folders)
     else:

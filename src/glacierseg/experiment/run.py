@@ -84,7 +84,7 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
                     patch_px = model.resolved_patch_px
                     patches = split_patches(config, studied, patch_px)
                     truths = tuning_truths(config, studied, patches, patch_px)
-                    calibrate(truths, own, symmetries=config.prediction.symmetries)
+                    calibrate(truths, own, symmetries=bool(config.prediction.symmetries))
                 if bands == ALL_BANDS and 0 < config.bands.top < len(every_band):
                     best = choose_top_bands(config.bands, model.name, studied, own)
                 scored.append((model.name, bands, _finish(config, shown, own, model)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import CheckpointError, DataError, TruthError
 from glacierseg.raster.write import write_text
-from glacierseg.training.checkpoint import CARD, read_card
+from glacierseg.training.checkpoint import CARD, ModelCard, read_card
 from glacierseg.weights.card import CARD_FILE
 from glacierseg.weights.shelf import Weights, find_weights, model_folder, weights_name
 
@@ -215,7 +215,16 @@ def read_calibration(model: Path | str | Weights) -> Calibration | None:
     if name := weights_name(model):
         return read_calibration(find_weights(name))
     folder = model_folder(model)
-    return _calibration_in(read_card(folder).calibration, folder / CARD)
+    return calibration_of(read_card(folder), folder)
+
+
+def calibration_of(card: ModelCard, folder: Path) -> Calibration | None:
+    """Returns the calibration that a network's card holds, None when there is none.
+
+    Raises:
+        CheckpointError: It is none of glacierseg's.
+    """
+    return _calibration_in(card.calibration, folder / CARD)
 
 
 def _calibration_in(stored: Mapping[str, Any] | None, path: Path) -> Calibration | None:

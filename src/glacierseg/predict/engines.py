@@ -1,31 +1,37 @@
-"""What computes a prediction: torch, ONNX Runtime or OpenVINO, each behind the same call."""
+"""The libraries that run a network: torch, ONNX Runtime or OpenVINO, each behind the same call."""
 
 import shlex
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from glacierseg.choices import Engine, Precision
+from glacierseg.data.batches import TORCH_TYPES, InputScaling
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
+from glacierseg.predict.fused import fused
 from glacierseg.predict.stream import Predictor
-
-if TYPE_CHECKING:
-    from torch import nn
+from glacierseg.training.checkpoint import fingerprint
+from glacierseg.training.precision import has_native_bf16
 
 PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "torch": ("auto", "float32", "bfloat16"),
     "openvino": ("auto", "float32", "bfloat16", "int8"),
     "onnx": ("auto", "float32"),
 }
+_CPU_PIXELS = 4 * 128**2
+"""At once on a processor: of more, the maps inside a network fit no cache and are fresh memory every time."""
+_EXAMPLE_PX = 64
 
 
 def make_predictor(
     engine: Engine,
-    network: "nn.Module",
+    network: nn.Module,
     scaling: Scaling,
     *,
     window_px: int,
@@ -53,11 +59,9 @@ def make_predictor(
     if chosen == "openvino":
         return _openvino_predictor(network, scaling, window_px, precision, int8_model)
     if chosen == "onnx":
-        from glacierseg.predict.export import onnx_model  # noqa: PLC0415  (brings torch)
+        from glacierseg.predict.export import onnx_model  # noqa: PLC0415
 
         return OnnxPredictor(onnx_model(network, scaling, window_px).SerializeToString())
-    from glacierseg.predict.torch_engine import TorchPredictor  # noqa: PLC0415
-
     return TorchPredictor(network, scaling, bf16=precision == "bfloat16", as_it_is=as_it_is)
 
 
@@ -84,8 +88,6 @@ def resolved(engine: Engine, precision: Precision) -> tuple[Engine, Precision]:
     if precision != "auto":
         return chosen, precision
     if chosen == "torch":
-        from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415  (brings torch)
-
         return chosen, "bfloat16" if has_native_bf16() else "float32"
     return chosen, "bfloat16" if chosen == "openvino" and _openvino_has_bf16() else "float32"
 
@@ -98,7 +100,7 @@ def _openvino_has_bf16() -> bool:
 
 
 def _openvino_predictor(
-    network: "nn.Module", scaling: Scaling, window_px: int, precision: Precision, int8_model: Path | None
+    network: nn.Module, scaling: Scaling, window_px: int, precision: Precision, int8_model: Path | None
 ) -> "OpenVinoPredictor":
     from glacierseg.predict.export import openvino_model  # noqa: PLC0415
 
@@ -109,7 +111,7 @@ def _openvino_predictor(
     return OpenVinoPredictor(model, precision)
 
 
-def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling, window_px: int | None = None) -> Any:
+def read_int8(path: Path | None, network: nn.Module, scaling: Scaling, window_px: int | None = None) -> Any:
     """Reads what `glacierseg.predict.int8.quantize_model` wrote, an `openvino.Model`.
 
     Args:
@@ -121,7 +123,7 @@ def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling, window_
     Raises:
         RequestError: There is no such file, or it was made of another network or for other windows.
     """
-    from glacierseg.predict.export import fingerprint, require  # noqa: PLC0415
+    from glacierseg.predict.export import require  # noqa: PLC0415
 
     openvino = require("openvino", "openvino")
     words = ["export", "MODEL_DIR", "--to", "openvino", "--int8-with", "SCENE", "--mask", "MASK"]
@@ -141,6 +143,80 @@ def read_int8(path: Path | None, network: "nn.Module", scaling: Scaling, window_
     if window_px not in {None, side_px}:
         raise RequestError(f"{path}: takes windows of {side_px} px, not {window_px}; {cure}")
     return model
+
+
+class TorchPredictor:
+    """Scales windows, runs the network and returns the probability of its last class."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        scaling: Scaling,
+        *,
+        bf16: bool = False,
+        as_it_is: bool = False,
+    ) -> None:
+        """Moves the network to the GPU when there is one; for a processor makes a faster copy of it.
+
+        Args:
+            network: `(B, C, H, W)` to logits `(B, classes, H, W)`.
+            scaling: How band values become input.
+            bf16: Compute in bf16.
+            as_it_is: Call the network itself and no copy: one that is not ours may do more than compute.
+        """
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.scale = InputScaling(scaling).to(self.device)
+        self.bf16 = bf16
+        if self.device.type == "cpu" and not as_it_is:
+            example = torch.randn(
+                1, len(scaling.mean), _EXAMPLE_PX, _EXAMPLE_PX, generator=torch.Generator().manual_seed(0)
+            )
+            self.network = fused(self.network, example, bf16=bf16)
+        self._scaled = torch.empty(0)
+
+    @torch.inference_mode()
+    def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Predicts windows.
+
+        Args:
+            values: `(B, C, H, W)` in the scene's units.
+            valid: `(B, H, W)`.
+
+        Returns:
+            `(B, H, W)` glacier probability.
+        """
+        if values.dtype not in TORCH_TYPES:
+            values = values.astype(np.float32)
+        at_once = max(1, len(values) if self.device.type == "cuda" else _CPU_PIXELS // valid[0].size)
+        probability = np.empty(valid.shape, np.float32)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            for start in range(0, len(values), at_once):
+                part = slice(start, start + at_once)
+                logits = self.network(self._input(values[part], valid[part]))
+                torch.from_numpy(probability[part]).copy_(of_last_class(logits))
+        return probability
+
+    def _input(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
+        interleaved = values.transpose(0, 2, 3, 1)
+        # The same memory again and again: to get it fresh from the system costs more than the arithmetic.
+        if len(self._scaled) < len(values) or self._scaled.shape[1:] != interleaved.shape[1:]:
+            self._scaled = torch.empty(interleaved.shape, device=self.device)
+        arrays = (_as_tensor(array).to(self.device) for array in (interleaved, valid))
+        image: Tensor = self.scale(*arrays, out=self._scaled[: len(values)])
+        return image
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    # torch knows no steps backwards, which mirrored windows have.
+    return torch.from_numpy(np.ascontiguousarray(array) if min(array.strides) < 0 else array)
+
+
+def of_last_class(logits: Tensor) -> Tensor:
+    """Softmax of logits `(B, classes, H, W)` in float32, of which only the last `(B, H, W)` is made."""
+    if logits.shape[1] == 2:
+        return logits[:, 1].float().sub(logits[:, 0]).sigmoid_()
+    return logits.float().softmax(1)[:, -1]
 
 
 class OnnxPredictor:
@@ -222,6 +298,4 @@ def int8_fingerprint(path: Path) -> str:
 
 def _threads() -> int:
     # One setting for all engines: torch follows OMP_NUM_THREADS and the scheduler of a cluster.
-    import torch  # noqa: PLC0415
-
     return torch.get_num_threads()

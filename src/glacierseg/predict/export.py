@@ -8,9 +8,8 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from glacierseg.errors import RequestError
 from glacierseg.models.transformer import PositionalEmbedding
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
-from glacierseg.training.checkpoint import ModelCard, load_model
+from glacierseg.training.checkpoint import ModelCard, fingerprint, load_model
 
 SUFFIX: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml"}
 # The oldest that has layer norm as one operator: programs in the field carry old runtimes.
@@ -146,34 +145,6 @@ def openvino_model(network: nn.Module, scaling: Scaling, window_px: int) -> Any:
     return openvino.Core().read_model(onnx_model(network, scaling, window_px).SerializeToString())
 
 
-def fingerprint(network: nn.Module, scaling: Scaling | None) -> str:
-    """Returns a word that changes with the weights, the scaling and the level of pruning.
-
-    Of a network without a scaling, which is not ours, nothing is known but its class, its settings in words
-    and its weights; two that differ in none of them are taken for the same.
-    """
-    mean, std, floor = (scaling.mean, scaling.std, scaling.floor) if scaling else ((), (), ())
-    digest = sha256(json.dumps([mean, std, getattr(network, "prune_level", None)]).encode())
-    if scaling is None:
-        digest.update(f"{type(network).__module__}.{type(network).__qualname__} {network}".encode())
-    if any(floor):
-        digest.update(json.dumps(floor).encode())
-    for key, tensor in network.state_dict().items():
-        digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def fingerprints(folders: Sequence[Path]) -> str:
-    """Returns the words of the networks in some model folders, as the tags of what they predict have them.
-
-    Raises:
-        CheckpointError: One is no model folder.
-    """
-    loaded = [load_model(folder) for folder in folders]
-    return ",".join(fingerprint(network, card.scaling) for network, card in loaded)
-
-
 def facts_of(network: nn.Module, card: ModelCard, window_px: int) -> dict[str, str]:
     """Returns what an exported file says about itself: text by key, lists and tables as JSON."""
     names = ["background", *(f"class {number}" for number in range(1, card.classes - 1)), "glacier"]
@@ -257,7 +228,7 @@ def export_model(
     Raises:
         CheckpointError: The folder is not a model folder.
         OutputError: The file cannot be written.
-        RequestError: ExportFormat, window or level make no sense, or a package is not installed.
+        RequestError: The format is unknown, window or level is out of bounds, or a package is not installed.
     """
     path = target_path(model_dir, to, out)
     network, card = load_model(model_dir, prune_level=prune_level)
@@ -280,5 +251,5 @@ def checked_window(window_px: int | None, card: ModelCard) -> int:
         RequestError: The window is smaller than 1 px.
     """
     if window_px is not None and window_px < 1:
-        raise RequestError(f"a window of {window_px} px makes no sense; give 1 or more")
+        raise RequestError(f"the window must be 1 px or more (got {window_px} px)")
     return window_px or card.patch_px

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import model_spec
-from glacierseg.predict.members import Ensemble
+from glacierseg.predict.ensemble import Ensemble
 from glacierseg.predict.stream import blended_strips
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.tiling import Tiling
-
-HALO_WINDOW_PX = 512
-"""Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
+from glacierseg.settings.predict import THRESHOLD, PredictSettings
 
 _PLACES = 9
 _MOST_OF_SCENE = 0.1
@@ -63,56 +61,44 @@ def check_halo(ensemble: Ensemble, window_px: int, halo_px: int) -> None:
         RequestError: The halo leaves no core; or a network sees more, or nothing is known of it.
     """
     if not 0 <= 2 * halo_px < window_px:
-        raise RequestError(
-            f"a halo of {halo_px} px in a window of {window_px} px makes no sense; give less than half of it"
-        )
+        raise RequestError(f"the halo must be less than half the window of {window_px} px (got {halo_px} px)")
     for card in ensemble.cards:
         if card is not None and not model_spec(card.architecture).convolutional:
             raise RequestError(
-                f"{card.architecture} looks at whole windows of the size that it was trained on, so a halo "
-                "is not offered for it; leave halo_px out"
+                f"{card.architecture} looks at whole windows of the size that it was trained on, so it takes "
+                "no halo; leave halo_px out"
             )
 
 
-def halo_agreement(
-    ensemble: Ensemble,
-    scene: Scene,
-    *,
-    halo_px: int,
-    window_px: int | None = None,
-    blend_window_px: int | None = None,
-    overlap: float = 0.5,
-    batch_size: int = 16,
-    threshold: float = 0.5,
-    **options: Any,
-) -> Agreement:
-    """Predicts samples of a scene in both ways.
+def halo_agreement(ensemble: Ensemble, scene: Scene, settings: PredictSettings) -> Agreement:
+    """Predicts samples of a scene with a halo, and blended in windows of the training patch's size.
 
     The samples are squares, evenly spread, that together take up to a tenth of the scene, but at least one.
 
     Args:
         ensemble: The networks.
         scene: From `Ensemble.matching_scene`.
-        halo_px: The rim of a window that does not count.
-        window_px: Side of the windows with a halo; `HALO_WINDOW_PX` when None.
-        blend_window_px: Side of the windows that are blended; the training patch when None.
-        overlap: Of those.
-        batch_size: Windows of the blend per pass.
-        threshold: Probability from which a pixel is glacier.
-        options: As in `Ensemble.predictors`.
+        settings: How it is predicted, with a halo.
 
     Raises:
         RequestError: As `check_halo`.
     """
-    window_px = window_px or HALO_WINDOW_PX
-    check_halo(ensemble, window_px, halo_px)
-    halo, blend = Tiling(window_px, 0.0, halo_px), Tiling(blend_window_px or ensemble.window_px, overlap)
+    ways = [
+        ensemble.resolved(settings),
+        ensemble.resolved(settings.replaced(halo_px=0, window_px=None)),
+    ]
+    tilings = [
+        Tiling(way.window_px or ensemble.window_px, 0.0 if way.halo_px else way.overlap, way.halo_px)
+        for way in ways
+    ]
+    halo, blend = tilings
+    check_halo(ensemble, halo.window_px, halo.halo_px)
     side = max(2 * blend.window_px, halo.core_px)
     maps = []
-    for tiling in (halo, blend):
-        members = ensemble.predictors(scene, window_px=tiling.window_px, **options)
+    for way, tiling in zip(ways, tilings, strict=True):
+        members = ensemble.predictors(scene, way)
         # As many pixels at once with either window.
-        count = max(1, batch_size * blend.window_px**2 // tiling.window_px**2)
+        count = max(1, way.batch_size * blend.window_px**2 // tiling.window_px**2)
         maps.append(
             np.concatenate(
                 [
@@ -125,7 +111,7 @@ def halo_agreement(
     one, other = (probability[~np.isnan(probability)] for probability in maps)
     if not one.size:
         return Agreement(0, 1.0, None, 0.0)
-    return _compare(one, other, threshold)
+    return _compare(one, other, ways[0].threshold or THRESHOLD)
 
 
 def _compare(one: NDArray[np.float32], other: NDArray[np.float32], threshold: float) -> Agreement:

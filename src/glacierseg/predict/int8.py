@@ -21,6 +21,7 @@ from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, TruthError
 from glacierseg.models.transformer import MapTransformer
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan
+from glacierseg.predict.ensemble import matching_scene
 from glacierseg.predict.export import (
     checked_window,
     facts_of,
@@ -29,7 +30,6 @@ from glacierseg.predict.export import (
     target_path,
     write_openvino,
 )
-from glacierseg.predict.members import matching_scene
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outputs import writes

@@ -1,59 +1,166 @@
 """Predicting whole scenes to georeferenced files."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
-from glacierseg.choices import Engine, Precision, ProbabilityType
-from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
+from glacierseg._version import __version__
+from glacierseg.errors import GlaciersegWarning, RasterError
+from glacierseg.log import Progress
 from glacierseg.predict.calibration import LogitScale
-from glacierseg.predict.files import PLACE_TAG, SOURCE_TAG, ScenePrediction, tags_of, write_files
-from glacierseg.predict.job import Job, files_of, plan, strips_folder
-from glacierseg.predict.members import Ensemble, load_ensemble
-from glacierseg.predict.stream import Predictor, blended_strips, bounded_cache
-from glacierseg.predict.strips_folder import StripsFolder, runs_of
-from glacierseg.raster.open import open_raster
+from glacierseg.predict.engines import int8_fingerprint
+from glacierseg.predict.ensemble import Ensemble, layer_facts, load_ensemble
+from glacierseg.predict.files import (
+    INT8_TAG,
+    NETWORKS_TAG,
+    PLACE_TAG,
+    SOURCE_TAG,
+    ScenePrediction,
+    are_made_so,
+    content_of,
+    place_of,
+    refuse_maps_of_others,
+    write_files,
+)
+from glacierseg.predict.halo import check_halo
+from glacierseg.predict.stream import Predictor, StripsFolder, blended_strips, bounded_cache, runs_of
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling
-from glacierseg.training.checkpoint import ModelCard
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.training.checkpoint import ModelCard, fingerprint
 from glacierseg.weights.fitting import Fitted
-from glacierseg.weights.own import fit_own
 from glacierseg.weights.shelf import Weights
 
 if TYPE_CHECKING:
     from torch import nn
 
-Progress = Callable[[float], None]
-_GDALS_TAG = "AREA_OR_POINT"
+
+@dataclass(frozen=True)
+class Job:
+    """One scene to predict.
+
+    Attributes:
+        scene: Its bands in the order of the networks.
+        members: The networks, each with its scaling; more than one give a second band, their standard
+            deviation.
+        files: What comes out.
+        tiling: Windows and their weights.
+        settings: How it is predicted.
+        windows_at_once: Windows per call of a network.
+        facts: All that the result depends on, for the tags of the files. Finished strips of an interrupted
+            prediction are used again when all of them are the same.
+    """
+
+    scene: Scene
+    members: Sequence[Predictor]
+    files: ScenePrediction
+    tiling: Tiling
+    settings: PredictSettings = field(default_factory=PredictSettings)
+    windows_at_once: int = 1
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tops(self) -> tuple[int, ...]:
+        """First row of every strip."""
+        return self.tiling.core_starts(self.scene.grid.height)
+
+    def folder(self) -> StripsFolder:
+        """Opens the folder of its strips; those that depend on anything else are removed.
+
+        Raises:
+            OutputError: It cannot be made.
+        """
+        # The threshold is applied when all is done.
+        known = {key: value for key, value in self.facts.items() if key not in {"threshold", PLACE_TAG}}
+        key = {**known, "tiling": asdict(self.tiling), "layers": len(self.members)}
+        path = self.files.probability
+        return StripsFolder(path.with_name(f".{path.stem}.strips"), key)
 
 
+def plan(
+    ensemble: Ensemble,
+    scene: Scene,
+    out_dir: Path,
+    settings: PredictSettings,
+    *,
+    tags: Mapping[str, str] | None = None,
+    source: str | None = None,
+) -> Job:
+    """Plans the prediction of a scene.
+
+    Args:
+        ensemble: The networks.
+        scene: The scene.
+        out_dir: Where the results go.
+        settings: How it is predicted.
+        tags: More facts to store in the files.
+        source: The word for the scene where it is known, so that not every process has to read it all.
+
+    Raises:
+        BandError: The scene lacks bands.
+        RasterError: A band holds complex numbers.
+        RequestError: The halo does not fit, or the engine cannot be used.
+    """
+    scene, settings = ensemble.matching_scene(scene), ensemble.resolved(settings)
+    window_px, halo_px = settings.window_px, settings.halo_px
+    assert window_px is not None  # noqa: S101  (resolved)
+    if imaginary := [band for band in scene.bands if np.dtype(band.dtype).kind == "c"]:
+        raise RasterError(
+            f"{imaginary[0].path}: band {imaginary[0].name} holds complex numbers; give its amplitude"
+        )
+    if halo_px:
+        check_halo(ensemble, window_px, halo_px)
+    members = ensemble.predictors(scene, settings)
+    int8_model = settings.int8_model if settings.precision == "int8" else None
+    facts = {
+        "software": f"glacierseg {__version__}",
+        "model": ensemble.name,
+        NETWORKS_TAG: ",".join(
+            fingerprint(network, own.scaling if own else None)
+            for network, own in zip(ensemble.networks, ensemble.cards, strict=True)
+        ),
+        "bands": ",".join(scene.band_names),
+        "window_px": str(window_px),
+        **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{settings.overlap:g}"}),
+        "threshold": f"{settings.threshold:g}",
+        "engine": ensemble.computed_by(settings),
+        SOURCE_TAG: source or content_of(scene),
+        PLACE_TAG: place_of(scene),
+        **({INT8_TAG: int8_fingerprint(int8_model)} if int8_model else {}),
+        **layer_facts(len(members), len(ensemble.networks), symmetries=bool(settings.symmetries)),
+        **ensemble.tags,
+        **(tags or {}),
+    }
+    # As many pixels as a batch of training patches.
+    at_once = settings.batch_size * ensemble.largest_patch_px**2 // window_px**2
+    return Job(
+        scene,
+        members,
+        ScenePrediction.of(out_dir, scene.name),
+        Tiling(window_px, 0.0 if halo_px else settings.overlap, halo_px),
+        settings,
+        max(1, min(settings.batch_size, at_once)),
+        facts,
+    )
+
+
+@fields_as_keywords(settings=PredictSettings)
 @writes(out_dir=None)
 def predict_scene(
     model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble | Weights",
     scene: Scene | Path | str | Sequence[Path | str],
     out_dir: Path | str,
+    settings: PredictSettings | None = None,
     *,
     card: ModelCard | None = None,
-    window_px: int | None = None,
-    overlap: float = 0.5,
-    halo_px: int = 0,
-    batch_size: int = 16,
-    threshold: float | None = None,
-    symmetries: bool | None = None,
-    engine: Engine = "auto",
-    precision: Precision = "auto",
-    int8_model: Path | None = None,
-    dtype: ProbabilityType = "float32",
-    calibration: LogitScale | None = None,
-    name: str | None = None,
     tags: Mapping[str, str] | None = None,
     again: bool = False,
     progress: Progress | None = None,
@@ -64,30 +171,15 @@ def predict_scene(
     on after an interruption, and the result is that of an uninterrupted one.
 
     Args:
-        model: A model folder; several, whose mean is predicted and whose spread becomes a second band; an
-            `Ensemble`; `Weights` (`glacierseg.find_weights`), which look at the scene first and warn of what
-            is unlike their training; or a network together with its `card`. A network without a card gets the
-            scene's bands as they are, unscaled.
+        model: A model folder; several, whose mean is predicted and whose spread becomes a second band;
+            `Weights` (`glacierseg.find_weights`); an `Ensemble`; or a network together with its `card`.
+            Folders and weights look at the scene first and warn of what is unlike their training. A network
+            without a card gets the scene's bands as they are, unscaled.
         scene: A scene, or its file or files; a virtual mosaic (VRT) is a file like any other.
-        out_dir: Folder for `<name>_probability.tif` and `<name>_mask.tif`.
+        out_dir: Folder for `<name>_probability.tif` and `<name>_mask.tif`, by the scene's name.
+        settings: How it is predicted (docs/settings.md); its fields may be given as keywords instead, such
+            as `overlap=0.75`.
         card: Bands, scaling and patch size of a network that is given as a module.
-        window_px: Side of a window; the patch size of the training or what the card of `Weights` says when
-            None, 512 with a halo.
-        overlap: Share of a window that the next one covers too.
-        halo_px: Instead of blending, use only what lies so far inside a window. Cheaper with large windows,
-            and another answer: see `glacierseg.predict.halo`.
-        batch_size: Windows of the training patch's size per forward pass; of larger ones so many that they
-            have as many pixels.
-        threshold: Probability from which a pixel is glacier, before any calibration; 0.5 when None, or what
-            the card of `Weights` says.
-        symmetries: Predict every window in its eight flips and turns, and take the mean; not when None, or
-            what the card of `Weights` says.
-        engine: What computes; see `glacierseg.predict.engines`.
-        precision: What it computes in.
-        int8_model: A quantised network, for the precision ``int8``.
-        dtype: Of the probability file.
-        calibration: Store calibrated probabilities. The mask stays that of the network's own ones.
-        name: What the files start with; the scene's name when None.
         tags: More facts to store in the files.
         again: Replace also maps of another scene of the same name.
         progress: Called with the share done.
@@ -98,59 +190,35 @@ def predict_scene(
     Raises:
         BandError: The scene lacks bands that the network needs.
         ValuesError: The scene's values are in another unit or range than the card of the `Weights` or of a
-            model folder tells. A network that is given with its card is not asked.
+            model folder tells.
         RasterError: The scene cannot be read.
-        RequestError: Window, overlap, batch size or threshold cannot be, the engine cannot be used, or maps
-            of another scene of the same name lie there.
+        RequestError: A setting is out of its bounds, the engine cannot be used, there is no calibration, or
+            maps of another scene of the same name lie there.
         OutputError: The folder cannot be written to.
     """
+    settings = settings or PredictSettings()
     scene = scene if isinstance(scene, Scene) else open_scene(scene)
-    if isinstance(model, Weights):
-        scene, threshold = _told(model.fit(scene)), model.card.threshold if threshold is None else threshold
-        window_px = model.window_px if window_px is None and not halo_px else window_px
-        symmetries = model.card.symmetries if symmetries is None else symmetries
-        tags = {**model.tags, **(tags or {})}
-    ensemble = _ensemble_of(model, card)
-    if isinstance(model, Path | str | Sequence):
-        folders = [model] if isinstance(model, Path | str) else model
-        scene = _told(fit_own(ensemble.known(folders), ensemble.matching_scene(scene)))
-    threshold = 0.5 if threshold is None else threshold
-    job = plan(
-        ensemble,
-        scene,
-        Path(out_dir),
-        window_px=window_px,
-        overlap=overlap,
-        halo_px=halo_px,
-        batch_size=batch_size,
-        threshold=threshold,
-        symmetries=bool(symmetries),
-        engine=engine,
-        precision=precision,
-        int8_model=int8_model,
-        name=name,
-        tags=tags,
-    )
+    if isinstance(model, Path | str | Sequence | Weights):
+        ensemble = load_ensemble(model, prune_level=settings.prune_level)
+        scene = _told(ensemble.fit(scene))
+    else:
+        ensemble = model if isinstance(model, Ensemble) else Ensemble((model,), (card,))
+    job = plan(ensemble, scene, Path(out_dir), settings, tags=tags)
+    calibration = _calibration(ensemble, job.settings)
     for path in (job.files.probability, job.files.mask):
         require_output(path)
     if not again:
-        _refuse_maps_of_others(job)
-    return write_prediction(
-        job.scene,
-        job.members,
-        job.files,
-        job.tiling,
-        batch_size=job.windows_at_once(batch_size),
-        threshold=threshold,
-        dtype=dtype,
-        calibration=calibration,
-        tags=job.facts,
-        progress=progress,
-    )
+        refuse_maps_of_others(job.files, job.facts, job.scene)
+    return write_prediction(job, calibration, progress)
 
 
 def finished_files(
-    ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any
+    ensemble: Ensemble,
+    scene: Scene,
+    out_dir: Path,
+    settings: PredictSettings,
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> ScenePrediction | None:
     """Returns the files of a scene if they are there and say that they were made of it, just so.
 
@@ -158,63 +226,27 @@ def finished_files(
         ensemble: The networks.
         scene: The scene.
         out_dir: Where the results go.
-        settings: As in `predict_scene`.
+        settings: How it is predicted.
+        tags: As in `predict_scene`.
 
     Raises:
         RequestError: They were made of another scene of the same name.
     """
-    files = files_of(out_dir, settings.get("name") or scene.name)
-    both = files.probability, files.mask
-    if not any(path.is_file() for path in both):
+    files = ScenePrediction.of(out_dir, scene.name)
+    if not (files.probability.is_file() or files.mask.is_file()):
         return None
-    job = plan(ensemble, scene, out_dir, **settings)
-    _refuse_maps_of_others(job)
-    if not all(path.is_file() for path in both):
-        return None
-    told = tags_of(job.facts, settings.get("calibration"))
-    for path, wanted in zip(both, (told, job.facts), strict=True):
-        try:
-            with open_raster(path) as dataset:
-                tags = dataset.tags()
-                kind = dataset.dtypes[0]
-                # What was cut short lacks its last tile.
-                dataset.read(window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
-        except (RasterError, RasterioError):
-            return None
-        if _that_matter(tags) != _that_matter(wanted) or (
-            path == both[0] and kind != settings.get("dtype", "float32")
-        ):
-            return None
-    return files
+    job = plan(ensemble, scene, out_dir, settings, tags=tags)
+    refuse_maps_of_others(files, job.facts, scene)
+    made_so = are_made_so(files, job.facts, settings.dtype, _calibration(ensemble, job.settings))
+    return files if made_so else None
 
 
-def _that_matter(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: text for key, text in tags.items() if key not in {_GDALS_TAG, PLACE_TAG}}
-
-
-def _refuse_maps_of_others(job: Job) -> None:
-    """Raises RequestError when maps lie there that were made neither of these pixels nor of this file.
-
-    A scene that was written anew in its place gets a new map; one of the same name from another folder does
-    not take the place of the first one's map without being told to.
-    """
-    for path in (job.files.probability, job.files.mask):
-        if not path.is_file():
-            continue
-        try:
-            with open_raster(path) as dataset:
-                tags = dataset.tags()
-        except RasterError:  # cut short: nothing to lose
-            continue
-        if all(tags.get(key) != job.facts[key] for key in (SOURCE_TAG, PLACE_TAG)):
-            raise RequestError(
-                f"{path}: exists and was not made from {job.scene.paths[0]}; give another --out, or --again "
-                "to replace it"
-            )
+def _calibration(ensemble: Ensemble, settings: PredictSettings) -> LogitScale | None:
+    return ensemble.calibration(settings).scale if settings.calibrated else None
 
 
 def begin_strips(
-    ensemble: Ensemble, scene: Scene, out_dir: Path, **settings: Any
+    ensemble: Ensemble, scene: Scene, out_dir: Path, settings: PredictSettings
 ) -> tuple[StripsFolder, int, str]:
     """Makes the folder of a scene's strips, for several processes to write to, and counts the strips.
 
@@ -222,17 +254,24 @@ def begin_strips(
         ensemble: The networks.
         scene: The scene.
         out_dir: Where the results will go.
-        settings: As in `predict_scene`.
+        settings: How it is predicted.
 
     Returns:
         The folder, the number of strips, and the word for the scene that `predict_strips` takes as `source`.
     """
-    job = plan(ensemble, scene, out_dir, **settings)
+    job = plan(ensemble, scene, out_dir, settings)
     return job.folder(), len(job.tops), job.facts[SOURCE_TAG]
 
 
 def predict_strips(
-    ensemble: Ensemble, scene: Scene, out_dir: Path, first: int, last: int, **settings: Any
+    ensemble: Ensemble,
+    scene: Scene,
+    out_dir: Path,
+    settings: PredictSettings,
+    numbers: range,
+    *,
+    tags: Mapping[str, str] | None = None,
+    source: str | None = None,
 ) -> None:
     """Predicts those of some strips that are missing, and leaves the rest to `predict_scene`.
 
@@ -240,88 +279,62 @@ def predict_strips(
         ensemble: The networks.
         scene: The scene.
         out_dir: Where the results will go.
-        first: Number of the first strip.
-        last: Number of the last strip.
-        settings: As in `predict_scene`, and `source`; what only concerns the finished files has no effect.
+        settings: How it is predicted.
+        numbers: Of the strips.
+        tags: As in `predict_scene`.
+        source: The word for the scene, from `begin_strips`.
     """
-    job = plan(ensemble, scene, out_dir, **settings)
+    job = plan(ensemble, scene, out_dir, settings, tags=tags, source=source)
     folder = job.folder()
-    missing = [number for number in folder.missing(len(job.tops)) if first <= number <= last]
-    at_once = job.windows_at_once(settings.get("batch_size", 16))
-    _finish(folder, missing, job.scene, job.members, job.tiling, batch_size=at_once)
+    _finish(job, folder, [number for number in folder.missing(len(job.tops)) if number in numbers])
 
 
 def write_prediction(
-    scene: Scene,
-    members: Sequence[Predictor],
-    files: ScenePrediction,
-    tiling: Tiling,
-    *,
-    batch_size: int,
-    threshold: float,
-    tags: Mapping[str, str],
-    dtype: ProbabilityType = "float32",
-    calibration: LogitScale | None = None,
-    progress: Progress | None = None,
+    job: Job, calibration: LogitScale | None = None, progress: Progress | None = None
 ) -> ScenePrediction:
     """Streams the prediction of a scene into two cloud-optimised GeoTIFFs.
 
     Args:
-        scene: The bands that the networks want, in their order.
-        members: The networks; more than one give a second band, their standard deviation.
-        files: The two files.
-        tiling: Windows and their weights.
-        batch_size: Windows per call of a network.
-        threshold: Probability from which a pixel is glacier.
-        tags: Facts to store in the files. Finished strips of an interrupted prediction are used again when
-            all of them are the same.
-        dtype: Of the probability.
-        calibration: Store calibrated probabilities.
+        job: From `plan`.
+        calibration: Store calibrated probabilities. The mask stays that of the network's own ones.
         progress: Called with the share done.
 
     Returns:
         The files.
     """
-    tops = tiling.core_starts(scene.grid.height)
-    folder = strips_folder(len(members), files, tiling, tags)
+    folder, total = job.folder(), len(job.tops)
     try:
-        missing = folder.missing(len(tops))
-        _finish(folder, missing, scene, members, tiling, batch_size=batch_size, progress=progress)
+        _finish(job, folder, folder.missing(total), progress)
         write_files(
-            (folder.read(number) for number in range(len(tops))),
-            scene.grid,
-            files,
-            layers=min(len(members), 2),
-            threshold=threshold,
-            dtype=dtype,
+            (folder.read(number) for number in range(total)),
+            job.scene.grid,
+            job.files,
+            job.settings,
+            layers=min(len(job.members), 2),
+            tags=job.facts,
             calibration=calibration,
-            tags=tags,
         )
     finally:
         folder.remove_if_empty()
     folder.remove()
-    return files
+    return job.files
 
 
-def _finish(
-    folder: StripsFolder,
-    missing: Sequence[int],
-    scene: Scene,
-    members: Sequence[Predictor],
-    tiling: Tiling,
-    *,
-    batch_size: int,
-    progress: Progress | None = None,
-) -> None:
-    total = len(tiling.core_starts(scene.grid.height))
+def _finish(job: Job, folder: StripsFolder, missing: Sequence[int], progress: Progress | None = None) -> None:
+    total = len(job.tops)
     done = total - len(missing)
     for first, last in runs_of(missing):
         count = last - first + 1
-        part = _part_of(progress, done / total, count / total)
         strips = blended_strips(
-            scene, members, tiling, batch_size=batch_size, first=first, last=last, progress=part
+            job.scene,
+            job.members,
+            job.tiling,
+            batch_size=job.windows_at_once,
+            first=first,
+            last=last,
+            progress=_part_of(progress, done / total, count / total),
         )
-        with bounded_cache(scene), closing(strips):
+        with bounded_cache(job.scene), closing(strips):
             for number, _, layers in strips:
                 folder.write(number, _summary(layers))
         done += count
@@ -340,19 +353,5 @@ def _part_of(progress: Progress | None, start: float, share: float) -> Progress 
 
 def _told(fitted: Fitted) -> Scene:
     for line in fitted.warnings:
-        warnings.warn(line, GlaciersegWarning, stacklevel=3)
+        warnings.warn(line, GlaciersegWarning, stacklevel=5)  # whoever called predict_scene
     return fitted.scene
-
-
-def _ensemble_of(
-    model: "Path | str | Sequence[Path | str] | nn.Module | Ensemble | Weights", card: ModelCard | None
-) -> Ensemble:
-    if isinstance(model, Ensemble):
-        return model
-    if isinstance(model, Weights):
-        return load_ensemble(model.folders)
-    if isinstance(model, Path | str):
-        return load_ensemble([model])
-    if isinstance(model, Sequence):
-        return load_ensemble(model)
-    return Ensemble((model,), (card,))

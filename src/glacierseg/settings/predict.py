@@ -1,35 +1,58 @@
 """How scenes are predicted."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from glacierseg.choices import Engine, FloatPrecision
+from glacierseg.choices import Engine, Precision, ProbabilityType
 from glacierseg.settings.base import RARE, Settings
+
+THRESHOLD = 0.5
+"""Probability from which a pixel is glacier where nobody says another one."""
 
 
 class PredictSettings(Settings):
-    """How scenes are predicted."""
+    """How scenes are predicted; a run takes none of calibrated, confidence, int8_model and prune_level."""
 
     section: ClassVar[str | None] = "prediction"
 
     regions: Annotated[Literal["all", "scored"], RARE] = "all"
     """In a run: all regions, or scored for those that validate or test."""
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of a window that the next one covers too, 0-1."""
     window_px: Annotated[int, Field(ge=8)] | None = None
-    """Side of a window; null for the training patch, or 512 with a halo."""
+    """Side of a window in pixels; null for that of the training, or 512 with a halo."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Overlap of neighbouring windows, as a share of 0-1."""
+    halo_px: Annotated[int, RARE, Field(ge=0)] = 0
+    """Rim of a window that is left out, in pixels, instead of blending (docs/scale.md)."""
     batch_size: Annotated[int, RARE, Field(ge=1)] = 16
     """Windows of the training patch's size in one pass."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Probability from which a pixel is glacier, 0-1."""
-    symmetries: bool = False
-    """Mean over the eight flips and turns; their spread is a second band."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Probability from which a pixel is glacier, 0-1; null for 0.5 or the weights' own."""
+    symmetries: bool | None = None
+    """Mean over the eight flips and turns, up to 8 times slower; null for the weights' own, else no."""
     engine: Engine = "auto"
-    """Library that runs the network; auto for torch."""
-    precision: FloatPrecision = "auto"
-    """Number format: float32 or bfloat16; auto for bfloat16 where the hardware has it."""
-    halo_px: Annotated[int, Field(ge=0)] = 0
-    """Use what lies so far inside large windows instead of blending, for the networks that can
-    (docs/scale.md).
+    """Library that runs the network: torch, openvino or onnx; auto for torch."""
+    precision: Precision = "auto"
+    """Number format: float32, bfloat16 or int8; auto for bfloat16 where the hardware has it."""
+    int8_model: Annotated[Path | None, RARE] = None
+    """Quantised network for precision int8; null for model_int8.xml in the model folder, or <name>_int8.xml
+    here for weights.
     """
+    dtype: ProbabilityType = "float32"
+    """Data type of the probability: float32, or uint8 with 254 levels."""
+    calibrated: bool = False
+    """Calibrate the probabilities, not the mask."""
+    confidence: Annotated[float, RARE, Field(gt=0, lt=1)] = 0.9
+    """Confidence level of the bounds of the glacier area, 0-1."""
+    prune_level: Annotated[int | None, RARE, Field(ge=1, le=4)] = None
+    """Steps of a unetplusplus that was trained with deep supervision: fewer are faster."""
+
+    @model_validator(mode="after")
+    def _int8_has_one_window(self) -> "PredictSettings":
+        if self.precision == "int8" and self.halo_px:
+            raise ValueError(
+                "int8 takes windows of one size, and a halo is compared with a blend of smaller ones; leave "
+                "halo_px or precision int8 out"
+            )
+        return self

@@ -309,6 +309,7 @@ class RunConfig(Settings):
             )
         if self.split.method == "random" and self.prediction.regions == "scored":
             yield "prediction.regions is scored, but under the random split every region is; set it to all"
+        yield from self._of_the_command_alone()
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
             yield "a recipe reads nodata from the files; declare it there, and leave `nodata` out here"
         flat = [region.name for region in self.regions if region.dem is None]
@@ -319,6 +320,14 @@ class RunConfig(Settings):
             )
         if not any("train" in region.roles for region in self.regions):
             yield "no region has the role train; give at least one `roles: train`"
+
+    def _of_the_command_alone(self) -> Iterator[str]:
+        usual = PredictSettings()
+        for key in ("calibrated", "confidence", "int8_model", "prune_level"):
+            if getattr(self.prediction, key) != getattr(usual, key):
+                yield f"prediction.{key} is for `glacierseg predict` and not for a run; leave it out"
+        if self.prediction.precision == "int8":
+            yield "prediction.precision must be auto, float32 or bfloat16 in a run (got int8)"
 
 
 def doubled_in_words(kind: str, names: Sequence[str]) -> list[str]:

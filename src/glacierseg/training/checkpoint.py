@@ -1,6 +1,8 @@
 """What is kept of a trained network: weights as safetensors and a card that says what they need."""
 
 import json
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,3 +167,31 @@ def load_model(folder: Path | str, *, prune_level: int | None = None) -> tuple["
             )
         network.prune_level = prune_level  # type: ignore[assignment]
     return network.eval(), card
+
+
+def fingerprint(network: "nn.Module", scaling: Scaling | None) -> str:
+    """Returns a word that changes with the weights, the scaling and the level of pruning.
+
+    Of a network without a scaling, which is not ours, nothing is known but its class, its settings in words
+    and its weights; two that differ in none of them are taken for the same.
+    """
+    mean, std, floor = (scaling.mean, scaling.std, scaling.floor) if scaling else ((), (), ())
+    digest = sha256(json.dumps([mean, std, getattr(network, "prune_level", None)]).encode())
+    if scaling is None:
+        digest.update(f"{type(network).__module__}.{type(network).__qualname__} {network}".encode())
+    if any(floor):
+        digest.update(json.dumps(floor).encode())
+    for key, tensor in network.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def fingerprints(folders: Sequence[Path]) -> str:
+    """Returns the words of the networks in some model folders, as the tags of what they predict have them.
+
+    Raises:
+        CheckpointError: One is no model folder.
+    """
+    loaded = [load_model(folder) for folder in folders]
+    return ",".join(fingerprint(network, card.scaling) for network, card in loaded)

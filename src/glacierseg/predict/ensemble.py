@@ -1,40 +1,54 @@
 """What predicts together: networks of an ensemble, and the eight ways to look at a window."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.choices import Engine, Precision
+from glacierseg.choices import Precision
 from glacierseg.data.augment import Directions, Symmetry
 from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
 from glacierseg.models.registry import is_of
+from glacierseg.predict.calibration import Calibration, calibration_of, read_calibration
 from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
+from glacierseg.settings.predict import THRESHOLD, PredictSettings
+from glacierseg.settings.scene import InputSettings
 from glacierseg.training.checkpoint import ModelCard, load_model
+from glacierseg.weights.fitting import Fitted
+from glacierseg.weights.own import fit_own
+from glacierseg.weights.shelf import Weights
 
 if TYPE_CHECKING:
     from torch import nn
 
 
+HALO_WINDOW_PX = 512
+"""Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
+
+
 @dataclass(frozen=True)
 class Ensemble:
-    """One network or several.
+    """One network or several that predict together.
 
     Attributes:
         networks: The networks.
         cards: Their cards; None for a network that takes a scene's bands as they are.
+        folders: The model folders that they were loaded from; none of networks that were given as modules.
+        weights: The weights by name that they are, if so.
     """
 
     networks: "tuple[nn.Module, ...]"
     cards: tuple[ModelCard | None, ...]
+    folders: tuple[Path, ...] = ()
+    weights: Weights | None = None
 
     @property
     def name(self) -> str:
@@ -76,44 +90,110 @@ class Ensemble:
         # A network without a card takes all bands in their own order.
         return scene if None in self.cards else matching
 
-    def known(self, folders: Sequence[Path | str]) -> list[tuple[Path | str, ModelCard]]:
-        """Returns the cards of its networks with the folders that they were loaded from."""
-        return [(folder, card) for folder, card in zip(folders, self.cards, strict=True) if card is not None]
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a map of theirs says of them."""
+        return self.weights.tags if self.weights else {}
 
-    def computed_by(self, engine: Engine, precision: Precision) -> str:
+    def fit(self, scene: Scene, settings: InputSettings | None = None) -> Fitted:
+        """Returns the bands that the networks want, and looks whether their values are like the training's.
+
+        Networks that were given as modules are not asked about values.
+
+        Args:
+            scene: The scene.
+            settings: How it is brought to what they were trained on.
+
+        Raises:
+            BandError: The scene lacks bands, or they are ambiguous.
+            RequestError: The sensor is unknown, or a scale concerns none of its bands.
+            ValuesError: Its values are in another unit or range than in training.
+        """
+        if self.weights:
+            fitted = self.weights.fit(scene, settings)
+            return replace(fitted, scene=self.matching_scene(fitted.scene))
+        known = zip(self.folders, self.cards, strict=False)
+        return fit_own(
+            [(folder, card) for folder, card in known if card], self.matching_scene(scene), settings
+        )
+
+    def resolved(self, settings: PredictSettings) -> PredictSettings:
+        """Returns settings that leave nothing open: what they do not say is what weights or training say.
+
+        Raises:
+            RequestError: No window is given, and the networks were trained on patches of several sizes.
+        """
+        card, int8_model = self.weights and self.weights.card, settings.int8_model
+        if settings.precision == "int8" and self.folders and int8_model is None:
+            # Where `export` writes it. The package's own folder is no place for results.
+            name = f"{self.weights.name}_int8.xml" if self.weights else "model_int8.xml"
+            int8_model = Path(name) if self.weights else self.folders[0] / name
+        return settings.replaced(
+            window_px=settings.window_px or self._window_px(settings),
+            threshold=settings.threshold or (card.threshold if card else THRESHOLD),
+            symmetries=bool(card and card.symmetries) if settings.symmetries is None else settings.symmetries,
+            int8_model=int8_model,
+        )
+
+    def _window_px(self, settings: PredictSettings) -> int:
+        if settings.halo_px:
+            return HALO_WINDOW_PX
+        return self.weights.window_px if self.weights else self.window_px
+
+    def calibration(self, settings: PredictSettings) -> Calibration:
+        """Returns the calibration of what they predict with some settings (`resolved`).
+
+        It is for what they predict by themselves, in the way that was calibrated.
+
+        Raises:
+            RequestError: There is none.
+            CheckpointError: It is damaged.
+        """
+        known = None
+        if settings.prune_level is None:
+            if self.weights:
+                known = read_calibration(self.weights)
+            elif len(self.cards) == 1 and self.cards[0]:
+                known = calibration_of(self.cards[0], self.folders[0] if self.folders else Path(self.name))
+        lacking = None
+        if known is None:
+            lacking = (
+                "has no calibration for this; a run makes one on validation pixels, for a single network; "
+                "predict that one alone"
+            )
+        elif known.symmetries != settings.symmetries:
+            kinds, cure = ("with", "--symmetries") if known.symmetries else ("without", "--no-symmetries")
+            lacking = f"its calibration is of predictions {kinds} symmetries; add {cure}"
+        elif settings.halo_px or settings.precision == "int8":
+            lacking = "its calibration is of blended predictions not in int8; leave halo_px and int8 out"
+        if known is None or lacking:
+            name = self.weights.name if self.weights else ", ".join(map(str, self.folders)) or self.name
+            raise RequestError(f"{name}: {lacking}, or leave --calibrated out")
+        return known
+
+    def computed_by(self, settings: PredictSettings) -> str:
         """Returns what ``auto`` means here, for the tags of a file.
 
         Raises:
-            RequestError: As `resolved`.
+            RequestError: As `glacierseg.predict.engines.resolved`.
         """
-        found = [resolved(engine, _precision_for(card, precision)) for card in self.cards]
-        return ",".join(dict.fromkeys(" ".join(each) for each in found))
+        precisions = [_precision_for(card, settings.precision) for card in self.cards]
+        found = [" ".join(resolved(settings.engine, precision)) for precision in precisions]
+        return ",".join(dict.fromkeys(found))
 
-    def predictors(
-        self,
-        scene: Scene,
-        *,
-        window_px: int,
-        engine: Engine = "auto",
-        precision: Precision = "auto",
-        int8_model: Path | None = None,
-        symmetries: bool = False,
-    ) -> list[Predictor]:
+    def predictors(self, scene: Scene, settings: PredictSettings) -> list[Predictor]:
         """Makes what predicts windows of a scene, one for each layer to blend.
 
         Args:
             scene: From `matching_scene`.
-            window_px: Side of a window.
-            engine: What computes.
-            precision: What it computes in.
-            int8_model: A quantised network, see `make_predictor`.
-            symmetries: Look at every window in the eight ways. A single network gets a layer for each of
-                them, and of several each takes their mean.
+            settings: From `resolved`. With symmetries a single network gets a layer for each of the eight
+                ways to look at a window, and of several each takes their mean.
 
         Raises:
             RequestError: As `make_predictor`, or several networks are asked for in int8.
         """
-        if precision == "int8" and len(self.networks) > 1:
+        window_px = settings.window_px or self._window_px(settings)
+        if settings.precision == "int8" and len(self.networks) > 1:
             raise RequestError(
                 f"int8 is for a single network, and these are {len(self.networks)}; give one of them, or "
                 "another --precision"
@@ -123,19 +203,20 @@ class Ensemble:
             channels = len(scene.bands)
             scaling = card.scaling if card else Scaling((0.0,) * channels, (1.0,) * channels)
             predictor = make_predictor(
-                engine,
+                settings.engine,
                 network,
                 scaling,
                 window_px=window_px,
-                precision=_precision_for(card, precision),
-                int8_model=int8_model,
+                precision=_precision_for(card, settings.precision),
+                int8_model=settings.int8_model,
                 as_it_is=card is None or not is_of(network, card.architecture),
             )
             predictor = _north_up(predictor, scene.grid)
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
             dtypes = [scene.bands[place].dtype for place in places]
-            ways = _ways(predictor, Directions.among(names, dtypes)) if symmetries else [predictor]
+            directions = Directions.among(names, dtypes) if settings.symmetries else None
+            ways = _ways(predictor, directions) if directions else [predictor]
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
         return made[0] if len(made) == 1 else [ways[0] if len(ways) == 1 else _mean(ways) for ways in made]
@@ -161,19 +242,25 @@ def matching_scene(scene: Scene, bands: Sequence[str]) -> Scene:
     return scene.select(bands)
 
 
-def load_ensemble(folders: Sequence[Path | str], *, prune_level: int | None = None) -> Ensemble:
+def load_ensemble(
+    model: Weights | Path | str | Sequence[Path | str], *, prune_level: int | None = None
+) -> Ensemble:
     """Loads networks to predict together.
 
     Args:
-        folders: Model folders.
+        model: Weights, a model folder, or several.
         prune_level: See `load_model`.
 
     Raises:
         CheckpointError: One is no model folder.
         RequestError: A network cannot be pruned.
     """
-    loaded = [load_model(folder, prune_level=prune_level) for folder in folders]
-    return Ensemble(tuple(network for network, _ in loaded), tuple(card for _, card in loaded))
+    weights = model if isinstance(model, Weights) else None
+    given = model.folders if isinstance(model, Weights) else model
+    listed = [given] if isinstance(given, Path | str) else given
+    loaded = [load_model(folder, prune_level=prune_level) for folder in listed]
+    networks, cards = zip(*loaded, strict=True)
+    return Ensemble(networks, cards, tuple(Path(folder) for folder in listed), weights)
 
 
 def layer_facts(layers: int, networks: int, *, symmetries: bool) -> Mapping[str, str]:
