@@ -258,11 +258,6 @@ def test_wrong_requests_are_one_clear_line() -> None:
         pass
 
 
-def test_without_a_request_there_is_no_cluster() -> None:
-    with connected(None, None) as client:
-        assert client is None
-
-
 def test_two_commands_may_have_workers_of_their_own_at_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,6 +1,7 @@
 """The command that predicts scenes."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from glacierseg.predict.calibration import Calibration
+    from glacierseg.predict.cluster import Shares
     from glacierseg.predict.ensemble import Ensemble
     from glacierseg.raster.scene import Scene
 
@@ -53,7 +55,6 @@ def predict(
     ] = None,
 ) -> None:
     """Predict whole scenes: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
-    from glacierseg.predict.cluster import connected, submitted  # noqa: PLC0415
     from glacierseg.predict.ensemble import load_ensemble  # noqa: PLC0415
     from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
@@ -80,10 +81,12 @@ def predict(
         return
     if settings.halo_px:
         _say_agreement(ensemble, opened, settings)
-    with (
-        connected(dask, workers) as cluster,
-        submitted(cluster, ensemble, opened, out, settings) as shares,
-    ):
+    sharing: AbstractContextManager[tuple[Shares, ...]] = nullcontext(())
+    if dask or workers is not None:
+        from glacierseg.predict.cluster import shared_out  # noqa: PLC0415
+
+        sharing = shared_out(dask, workers, ensemble, opened, out, settings)
+    with sharing as shares:
         for number, scene in enumerate(opened):
             with log.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:
                 if shares:
@@ -91,13 +94,8 @@ def predict(
                 files = predict_scene(ensemble, scene, out, settings, again=again, progress=progress)
             _log.info(str(files.probability))
             _log.info(str(files.mask))
-            if calibration and scene.name in unlike:
-                _log.info(
-                    "no bounds of its glacier area: the scene is unlike the ground of the calibration (see "
-                    "the warnings above)"
-                )
-            elif calibration:
-                _say_area(calibration, files.probability, settings.confidence)
+            if calibration:
+                _say_area(calibration, files.probability, settings, unlike=scene.name in unlike)
 
 
 def _refuse_namesakes(scenes: list[Path]) -> None:
@@ -158,12 +156,20 @@ def _say_agreement(ensemble: "Ensemble", scenes: "list[Scene]", settings: Predic
         _log.info(f"{scene.name}: {halo_agreement(ensemble, scene, settings)}")
 
 
-def _say_area(calibration: "Calibration", probability: Path, confidence: float) -> None:
+def _say_area(
+    calibration: "Calibration", probability: Path, settings: PredictSettings, *, unlike: bool
+) -> None:
     from glacierseg.errors import RasterError  # noqa: PLC0415
     from glacierseg.evaluate.reliability import predicted_area  # noqa: PLC0415
 
+    if unlike:
+        _log.info(
+            "no bounds of its glacier area: the scene is unlike the ground of the calibration (see the "
+            "warnings above)"
+        )
+        return
     try:
-        bounds = predicted_area(probability, calibration, confidence)
+        bounds = predicted_area(probability, calibration, settings.confidence)
     except RasterError as error:
         # The map itself is whole and right, so this is no failure.
         _log.info(f"no bounds of its glacier area: {error}")

@@ -38,19 +38,34 @@ _LOOK_FOR_WORKERS_EVERY_S = 5.0
 
 
 @contextmanager
+def shared_out(
+    address: str | None,
+    workers: int | None,
+    ensemble: Ensemble,
+    scenes: Sequence[Scene],
+    out_dir: Path,
+    settings: PredictSettings,
+) -> Iterator[tuple["Shares", ...]]:
+    """Has a cluster predict the strips of scenes, see `connected` and `submitted`."""
+    with (
+        connected(address, workers) as client,
+        submitted(client, ensemble, scenes, out_dir, settings) as shares,
+    ):
+        yield shares
+
+
+@contextmanager
 def connected(address: str | None, workers: int | None) -> Iterator[Any]:
-    """Connects with a cluster, or starts one on this machine; gives None when neither is asked for.
+    """Connects with a cluster, or starts one on this machine.
 
     Args:
         address: Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``.
         workers: Processes to start on this machine; its cores are shared out among them.
 
     Raises:
-        RequestError: Both are asked for, Dask is not installed, or nothing answers at the address.
+        RequestError: Both are given, there would be no worker, Dask is not installed, or nothing answers at
+            the address.
     """
-    if address is None and workers is None:
-        yield None
-        return
     if address is not None and workers is not None:
         raise RequestError("a cluster and workers of this machine exclude each other; give one of the two")
     if workers is not None and workers < 1:
@@ -71,7 +86,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         with silence_logging_cmgr(logging.CRITICAL), client:
             if not client.scheduler_info()["workers"]:
                 line = f"{address}: has no workers yet; waiting for some"
-                warnings.warn(line, GlaciersegWarning, stacklevel=3)
+                warnings.warn(line, GlaciersegWarning, stacklevel=5)
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
@@ -195,7 +210,7 @@ def submitted(
     """Has a cluster predict the strips of scenes, in their order; no worker waits while there is work of any.
 
     Args:
-        client: A `distributed.Client`; without one (None) nothing is submitted.
+        client: A `distributed.Client`.
         ensemble: Networks from model folders.
         scenes: The scenes.
         out_dir: Where the results will go.
@@ -207,9 +222,6 @@ def submitted(
     Raises:
         GlaciersegError: As `predict_scene`.
     """
-    if client is None:
-        yield ()
-        return
     models = tuple(str(folder.resolve()) for folder in ensemble.folders)
     # What is automatic could be something else there.
     engine, precision = resolved(settings.engine, settings.precision)
