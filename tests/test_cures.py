@@ -250,7 +250,7 @@ def test_the_line_for_pip_brings_the_package_that_is_missing(
     ("line", "steps"),
     [
         (
-            "export model --to onnx --mask mask.tif --window-px 64",
+            "export model --to onnx --truth mask.tif --window-px 64",
             {
                 "give --int8-with SCENE too": "--int8-with scene.tif",
                 "give --to openvino": "--to openvino",
@@ -261,7 +261,7 @@ def test_the_line_for_pip_brings_the_package_that_is_missing(
             "export model --to openvino --cost-on scene.tif",
             {
                 "goes with --int8-with SCENE": "--int8-with scene.tif",
-                "give the truth with --mask": "--mask mask.tif",
+                "give the --truth": "--truth mask.tif",
             },
         ),
     ],
@@ -310,7 +310,7 @@ def test_the_command_that_quantises_is_printed_as_it_has_to_be(
 
     def quantise(words: str) -> str:
         printed = typed = refused(words)
-        for name, file in (("MODEL_DIR", model), ("SCENE", "scene.tif"), ("MASK", "mask.tif")):
+        for name, file in (("MODEL_DIR", model), ("SCENE", "scene.tif"), ("TRUTH", "mask.tif")):
             typed = typed.replace(name, file)
         done = glacierseg(*shlex.split(typed))
         assert done.returncode == 0, done.stderr

@@ -468,12 +468,14 @@ def test_export_writes_the_file_and_never_hides_what_int8_costs(
     assert shown.startswith(f"{model / 'model_int8.xml'}\n")
     assert "change class" in shown
     assert "UNKNOWN" in shown
-    status, shown, error = export("--to", "openvino", "--int8-with", scene, "--mask", str(basin / "mask.tif"))
+    status, shown, error = export(
+        "--to", "openvino", "--int8-with", scene, "--truth", str(basin / "mask.tif")
+    )
     assert (status, error) == (0, "")
     assert re.search(r"float32 +0\.\d{4}\nint8 +0\.\d{4}\ndifference +[+-]0\.\d{4}", shown)
     for wrong, message in (
         (("--to", "onnx", "--int8-with", scene), "int8 is for OpenVINO"),
-        (("--to", "onnx", "--mask", scene), "give --int8-with SCENE too"),
+        (("--to", "onnx", "--truth", scene), "give --int8-with SCENE too"),
         (("--to", "onnx", "--out", "net.pt"), r"net\.pt: an export to onnx ends in \.onnx"),
     ):
         status, _, error = export(*wrong)

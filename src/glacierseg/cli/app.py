@@ -37,7 +37,7 @@ _VALUES, _RASTER, _OUTLINES = (
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "predict": {"MODEL_DIR": ("model",), "SCENE": _SCENE},
     "bands": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "truth": _TRUTH},
-    "export": {"model_dir": ("model",), "int8_with": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "export": {"model_dir": ("model",), "int8_with": _SCENE, "cost_on": _SCENE, "truth": _TRUTH},
     "pack-weights": {"model_dirs": ("model",)},
     "evaluate": {"predicted": _MASK, "truth": _TRUTH, "dem": _VALUES, "probability": _VALUES},
     "compare": {"a": _MASK, "b": _MASK, "truth": _TRUTH},

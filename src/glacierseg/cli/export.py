@@ -21,33 +21,35 @@ def add_export_command(app: typer.Typer) -> None:
 
 @writes(out=())
 def export(
-    to: Annotated[ExportFormat, typer.Option(help="One .onnx file, or .xml with .bin.")],
+    to: Annotated[ExportFormat, typer.Option(help="Format: one .onnx file, or .xml with .bin.")],
     model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
     weights: WeightsName = None,
     member: Member = None,
     out: Annotated[
-        Path | None, typer.Option(help="The file; in the model folder, or here for --weights, by default.")
+        Path | None,
+        typer.Option(help="File of the result. Default: in the model folder, or here."),
     ] = None,
     int8_with: Annotated[
         Path | None,
-        typer.Option(metavar="SCENE", help="Quantise to 8-bit integers, calibrated on a scene (openvino)."),
+        typer.Option(metavar="SCENE", help="Scene to quantise to 8-bit integers with (openvino)."),
     ] = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="Truth of that scene: tells what quantising costs in IoU.")
+    truth: Annotated[
+        Path | None, typer.Option(help="Truth of that scene, which tells the cost in IoU.")
     ] = None,
     cost_on: Annotated[
         Path | None,
         typer.Option(
-            metavar="SCENE", help="Tell the cost on this scene, of which --mask then is: one for validation."
+            metavar="SCENE",
+            help="Scene that tells the cost instead, with --truth; one for validation.",
         ),
     ] = None,
-    truth_layer: Annotated[str | None, typer.Option(help="Layer of that truth, of several.")] = None,
+    truth_layer: Annotated[str | None, typer.Option(help="Layer of a truth with several.")] = None,
     window_px: Annotated[
-        int | None, typer.Option(help="Side of the windows it takes; the training patch or the weights' own.")
+        int | None, typer.Option(help="Side of the windows it takes. Default: that of the training.")
     ] = None,
     prune_level: Annotated[
         int | None,
-        typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision: fewer are faster."),
+        typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision; fewer are faster."),
     ] = None,
 ) -> None:
     """Write a network for other programs: band values in, class probabilities out."""
@@ -66,8 +68,8 @@ def export(
         stem = f"{named.name}-{member}" if member else named.name
         out = Path(f"{stem}{'_int8' if int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
     if int8_with is None:
-        if mask is not None:
-            raise RequestError("--mask tells what int8 costs; give --int8-with SCENE too, or leave it out")
+        if truth is not None:
+            raise RequestError("--truth tells what int8 costs; give --int8-with SCENE too, or leave it out")
         if cost_on is not None:
             raise RequestError("--cost-on goes with --int8-with SCENE; give that too, or leave it out")
         _log.info(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
@@ -86,7 +88,7 @@ def export(
     path, cost = quantize_model(
         folder,
         scene,
-        mask,
+        truth,
         out,
         cost_scene=others[0] if others else None,
         window_px=window_px,
@@ -99,7 +101,7 @@ def export(
         f"{1 - cost.agreement:.3%} change class"
     )
     if cost.iou_float32 is None or cost.iou_int8 is None:
-        _log.info("what int8 costs in IoU is UNKNOWN: give the truth with --mask to learn it")
+        _log.info("what int8 costs in IoU is UNKNOWN: give the --truth to learn it")
         return
     _log.info(
         log.table(

@@ -126,7 +126,7 @@ def read_int8(path: Path | None, network: nn.Module, scaling: Scaling, window_px
     from glacierseg.predict.export import require  # noqa: PLC0415
 
     openvino = require("openvino", "openvino")
-    words = ["export", "MODEL_DIR", "--to", "openvino", "--int8-with", "SCENE", "--mask", "MASK"]
+    words = ["export", "MODEL_DIR", "--to", "openvino", "--int8-with", "SCENE", "--truth", "TRUTH"]
     asked = {"--prune-level": getattr(network, "prune_level", None), "--window-px": window_px, "--out": path}
     words += [str(word) for option in asked.items() if option[1] is not None for word in option]
     cure = f"make one with `{shlex.join(['glacierseg', *words])}`"

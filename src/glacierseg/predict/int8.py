@@ -68,7 +68,7 @@ class QuantizationCost:
 def quantize_model(
     model_dir: Path | str,
     scene: Scene | Path | str | Sequence[Path | str],
-    mask: Path | None = None,
+    truth: Path | None = None,
     out: Path | str | None = None,
     *,
     cost_scene: Scene | Path | str | Sequence[Path | str] | None = None,
@@ -83,9 +83,9 @@ def quantize_model(
 
     Args:
         model_dir: A model folder.
-        scene: A scene with the network's bands, or its files. Best one of the training: what has shaped a
-            network can no longer test it.
-        mask: Truth of the scene that tells the cost: a mask on its grid, or outlines.
+        scene: A scene with the network's bands, or its files. Best one of the training: a scene that sets
+            the ranges can no longer test the network.
+        truth: Of the scene that tells the cost: a mask on its grid, or outlines.
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
         cost_scene: Another scene that tells the cost, such as one for validation; where it lies elsewhere,
             with all its windows.
@@ -101,7 +101,7 @@ def quantize_model(
         CheckpointError: The folder is not a model folder.
         OutputError: The file cannot be written.
         RasterError: The scene cannot be read, or has less than two windows with data.
-        RequestError: The window makes no sense, or a package is not installed.
+        RequestError: The window is smaller than 1 px, or a package is not installed.
         TruthError: The truth cannot be used, or shows no glacier where the cost is measured.
     """
     path = target_path(model_dir, "openvino", out, INT8_STEM)
@@ -117,7 +117,7 @@ def quantize_model(
         warn_of_values(model_dir, card, scored)
         if _ground(scored.grid) != _ground(scene.grid):
             scoring = [cell for colour in checkerboard(scored.grid, window_px) for cell in colour]
-    truth = None if mask is None else load_truth(mask, scored.grid, layer=truth_layer)
+    known = None if truth is None else load_truth(truth, scored.grid, layer=truth_layer)
     samples = [missing_as_nan(*pixels) for _, *pixels in windows_with_data(scene, calibrating, window_px)]
     if not samples:
         raise _too_small(scene, window_px)
@@ -126,7 +126,7 @@ def quantize_model(
         OpenVinoPredictor(openvino_model(network, card.scaling, window_px), "float32"),
         OpenVinoPredictor(model, "int8"),
     )
-    cost = _compare(predictors, scored, scoring, window_px, truth, mask)
+    cost = _compare(predictors, scored, scoring, window_px, known, truth)
     facts = {
         "int8_calibration": f"{len(samples)} windows of {scene.name}",
         "int8_ground": _ground(scene.grid),
@@ -204,7 +204,7 @@ def _compare(
     cells: Sequence[Cell],
     window_px: int,
     truth: NDArray[np.uint8] | None,
-    mask: Path | None,
+    path: Path | None,
 ) -> QuantizationCost:
     windows = same = pixels = 0
     # Rows: float32, int8. Columns: pixels in both prediction and truth, pixels in either.
@@ -232,7 +232,7 @@ def _compare(
         return QuantizationCost(windows, pixels, same / pixels)
     if not overlap[:, 1].all():
         raise TruthError(
-            f"{mask}: shows no glacier in the windows that tell the cost; take a scene with more glacier"
+            f"{path}: shows no glacier in the windows that tell the cost; take a scene with more glacier"
         )
     exact_iou, rough_iou = (float(both / either) for both, either in overlap)
     return QuantizationCost(windows, pixels, same / pixels, exact_iou, rough_iou)
