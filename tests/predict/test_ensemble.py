@@ -6,12 +6,76 @@ import pytest
 import rasterio
 from affine import Affine
 
+from glacierseg.errors import RequestError
+from glacierseg.predict.calibration import store_calibration
+from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.write import write_raster
+from glacierseg.settings import PredictSettings
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid
+from tests.weights.shelves import calibration, model_folder, packed
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Ensemble:
+    """Two networks under a name, whose card has a threshold, symmetries and a window of its own."""
+    return load_ensemble(packed(tmp_path, members=2, threshold=0.6, symmetries=True, window_px=48).weights)
+
+
+def test_what_is_left_open_is_what_weights_or_training_say(tmp_path: Path, weights: Ensemble) -> None:
+    own = load_ensemble(model_folder(tmp_path / "own"))
+    left_open = PredictSettings(overlap=0.25)
+    for ensemble, expected in ((weights, (48, 0.6, True)), (own, (32, 0.5, False))):
+        found = ensemble.resolved(left_open)
+        assert (found.window_px, found.threshold, found.symmetries) == expected
+        assert (found.overlap, found.int8_model) == (0.25, None)
+        assert ensemble.resolved(found) == found
+    assert weights.tags["trained_weights"] == "valley-s2"
+    assert own.tags == {}
+
+
+def test_what_is_asked_for_goes_before_what_weights_say(weights: Ensemble) -> None:
+    asked = PredictSettings(window_px=64, threshold=0.5, symmetries=False)
+    assert weights.resolved(asked) == asked
+    assert weights.resolved(PredictSettings(halo_px=16)).window_px == 512
+
+
+def test_a_quantised_network_lies_where_export_writes_it(tmp_path: Path, weights: Ensemble) -> None:
+    int8 = PredictSettings(precision="int8")
+    folder = model_folder(tmp_path / "own")
+    assert weights.resolved(int8).int8_model == Path("valley-s2_int8.xml")
+    assert load_ensemble(folder).resolved(int8).int8_model == folder / "model_int8.xml"
+    assert weights.resolved(int8.replaced(int8_model=Path("my.xml"))).int8_model == Path("my.xml")
+
+
+def test_networks_of_several_patch_sizes_want_a_window(tmp_path: Path) -> None:
+    folders = [model_folder(tmp_path / str(side), patch_px=side) for side in (32, 64)]
+    ensemble = load_ensemble(folders)
+    with pytest.raises(RequestError, match="patches of 32, 64 px; choose one size for all with window_px"):
+        ensemble.resolved(PredictSettings())
+    assert ensemble.resolved(PredictSettings(window_px=40)).window_px == 40
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"symmetries": True}, "without symmetries; add --no-symmetries, or leave --calibrated out"),
+        ({"halo_px": 8}, "blended predictions not in int8"),
+        ({"prune_level": 1}, "has no calibration for this"),
+    ],
+)
+def test_a_calibration_is_for_what_was_calibrated(tmp_path: Path, asked: dict[str, Any], words: str) -> None:
+    folder = model_folder(tmp_path / "own")
+    store_calibration(folder, calibration())
+    ensemble, settings = load_ensemble(folder), PredictSettings()
+    assert ensemble.calibration(ensemble.resolved(settings)) == calibration()
+    with pytest.raises(RequestError, match=words):
+        ensemble.calibration(ensemble.resolved(settings.replaced(**asked)))
+    with pytest.raises(RequestError, match="has no calibration for this"):
+        load_ensemble([folder, folder]).calibration(ensemble.resolved(settings))
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,18 @@ def test_the_eight_symmetries_are_averaged_and_spread(tmp_path: Path) -> None:
     np.testing.assert_allclose(spread, np.std(ways, 0), atol=1e-5)
 
 
+def test_calibrated_probabilities_need_a_calibration_and_leave_the_mask(tmp_path: Path) -> None:
+    path = scene(tmp_path)
+    with pytest.raises(RequestError, match="m_landsnet: has no calibration"):
+        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, calibrated=True)
+    card = CARD.model_copy(update={"calibration": calibration().to_dict()})
+    plain = predict_scene(Sigmoid(), path, tmp_path / "plain", card=card)
+    stored = predict_scene(Sigmoid(), path, tmp_path / "stored", card=card, calibrated=True)
+    own = rasterio.open(plain.probability).read(1)
+    np.testing.assert_array_equal(rasterio.open(stored.probability).read(1), calibration().apply(own))
+    assert stored.mask.read_bytes() == plain.mask.read_bytes()
+
+
 def test_eight_bits_hold_the_probability_to_half_a_level(tmp_path: Path) -> None:
     path = scene(tmp_path)
     fine = rasterio.open(predict_scene(Sigmoid(), path, tmp_path / "a", card=CARD).probability).read(1)

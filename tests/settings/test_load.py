@@ -36,6 +36,21 @@ def test_paths_are_relative_to_the_file_and_defaults_are_spelled_out() -> None:
     assert parse_config(dumped, Path("/elsewhere/x.yaml")) == config
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("calibrated", True),
+        ("confidence", 0.8),
+        ("int8_model", "a.xml"),
+        ("prune_level", 2),
+        ("precision", "int8"),
+    ],
+)
+def test_what_concerns_predict_alone_is_refused_in_a_run(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"prediction\.{key} (is for `glacierseg predict`|must be auto,)"):
+        parse_config(BASE | {"prediction": {key: value}}, FILE)
+
+
 def test_networks_of_the_zoo_are_known_by_their_form() -> None:
     models = [
         {"name": "smp:Unet/resnet34", "options": {"encoder_weights": "imagenet"}},

@@ -46,7 +46,7 @@ class PredictSettings(Settings):
     confidence: Annotated[float, RARE, Field(gt=0, lt=1)] = 0.9
     """Confidence level of the bounds of the glacier area, 0-1."""
     prune_level: Annotated[int | None, RARE, Field(ge=1, le=4)] = None
-    """Steps of a unetplusplus that was trained with deep supervision: fewer are faster."""
+    """Steps of a unetplusplus with deep supervision, of which fewer are faster; null for all."""
 
     @model_validator(mode="after")
     def _int8_has_one_window(self) -> "PredictSettings":
