@@ -8,9 +8,9 @@ import typer
 
 from glacierseg import log
 from glacierseg.cli.options import with_settings
-from glacierseg.cli.prepare import split_names
 from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
 from glacierseg.raster.outputs import writes
+from glacierseg.settings.scene import InputSettings, SceneSettings
 from glacierseg.settings.score import ScoreSettings
 
 _log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def evaluate(
         _log.info(log.table(title, columns, [[log.plain(cell) for cell in row] for row in rows]))
 
 
+@with_settings
 @writes(out=(".csv",), plot=())
 def bands(
     paths: Annotated[
@@ -79,11 +80,9 @@ def bands(
         list[Path], typer.Option(help="Truth of each scene in their order: a mask on its grid, or outlines.")
     ],
     out: Out,
+    reading: SceneSettings,
     truth_layer: Annotated[
         list[str] | None, typer.Option(help="Layer of outlines with several: one for all, or one for each.")
-    ] = None,
-    band_names: Annotated[
-        str | None, typer.Option(help="Names of the bands in file order, separated by commas.")
     ] = None,
     measure: Annotated[
         Literal["gradient", "permutation"],
@@ -111,7 +110,6 @@ def bands(
     )
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.settings.scene import InputSettings  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
     model_dir, scenes = split_model(paths, weights)
@@ -125,7 +123,7 @@ def bands(
         from glacierseg.report.save import require_picture  # noqa: PLC0415
 
         require_picture(plot)
-    opened = [open_scene(path, bands=split_names(band_names)) for path in scenes]
+    opened = [open_scene(path, bands=reading.band_names, nodata=reading.nodata) for path in scenes]
     if weights is not None:
         fitted = [find_weights(weights).fit(scene, InputSettings(force=True)) for scene in opened]
         opened = [own.scene for own in fitted]

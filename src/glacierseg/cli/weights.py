@@ -9,10 +9,11 @@ import typer
 
 from glacierseg import log
 from glacierseg.choices import Storage
+from glacierseg.cli.options import with_settings
 from glacierseg.cli.output import show
-from glacierseg.cli.prepare import split_names
 from glacierseg.raster.outputs import writes
 from glacierseg.runs.layout import ModelFolder
+from glacierseg.settings.scene import SceneSettings
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ WeightsName = Annotated[
 ]
 Member = Annotated[
     int | None,
-    typer.Option(min=1, help="Which network, where the weights have several."),
+    typer.Option(min=1, help="Number of the network, where weights have several."),
 ]
 
 
@@ -100,29 +101,28 @@ def models(
         show(line)
 
 
+@with_settings
 @writes(out=None)
 def pack(
     model_dirs: Annotated[
         list[Path],
         typer.Argument(metavar="MODEL_DIR...", help="One trained model, or several on the same bands."),
     ],
-    name: Annotated[str, typer.Option(help="What the weights are called by.")],
-    facts: Annotated[Path, typer.Option(help="What people know about them (YAML); see docs/models.md.")],
+    name: Annotated[str, typer.Option(help="Name of the weights.")],
+    facts: Annotated[Path, typer.Option(help="Facts about them that people know (YAML, docs/models.md).")],
     scenes: Annotated[
         list[str],
         typer.Option(help="Training scenes: files, folders of .tif, or 'patterns' in quotes."),
     ],
     out: Annotated[Path, typer.Option(help="Folder that gets the folder NAME.")],
-    band_names: Annotated[
-        str | None, typer.Option(help="Names of the scenes' bands in file order, separated by commas.")
-    ] = None,
+    reading: SceneSettings,
     storage: Annotated[Storage, typer.Option(help="Data type of the kernels in the file.")] = "float16",
 ) -> None:
     """Pack trained models as weights under a name: small, checked, with a card."""
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
     from glacierseg.weights.pack import pack_weights, read_facts  # noqa: PLC0415
 
-    opened = [open_scene(path, bands=split_names(band_names)) for path in _files(scenes)]
+    opened = [open_scene(path, bands=reading.band_names, nodata=reading.nodata) for path in _files(scenes)]
     packed = pack_weights(model_dirs, name, read_facts(facts), opened, out, storage=storage)
     _log.info(
         f"{packed.weights.folder}: {packed.weights.megabytes:.1f} MB; stored as {storage}, a probability "
