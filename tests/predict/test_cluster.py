@@ -20,7 +20,7 @@ from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_scene
 from glacierseg.predict.stream import StripsFolder
 from glacierseg.raster.scene import open_scene
-from glacierseg.settings import PredictSettings
+from glacierseg.settings.predict import ClusterSettings, PredictSettings
 from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
@@ -64,7 +64,7 @@ def test_a_cluster_names_a_damaged_scene_and_gives_the_bytes_of_one_process_thou
     alone = predict_scene(model, scene, tmp_path / "alone", SETTINGS)
     out, lost = tmp_path / "out", tmp_path / "lost"
     ensemble, opened, damaged = load_ensemble(model), open_scene(scene), open_scene(damaged_copy(scene))
-    with connected(None, 2) as client:
+    with connected(ClusterSettings(workers=2)) as client:
         twice = [damaged, replace(damaged, name="other")]
         with (
             pytest.raises(RasterError, match=r"damaged\.tif: .*truncated or damaged"),
@@ -128,7 +128,10 @@ def test_workers_that_die_again_and_again_are_one_clear_line(
         time.sleep(delay_s)
         os._exit(137)
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), connected(None, 1) as client:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        connected(ClusterSettings(workers=1)) as client,
+    ):
         tasks = [client.submit(die, delay_s, pure=False) for delay_s in (0.0, 0.2)]
         with pytest.raises(RequestError, match=r"valley: .*workers died.*take fewer workers"):
             Shares("valley", tasks, folder, client).wait()
@@ -252,14 +255,15 @@ def test_a_result_that_went_with_the_last_worker_is_not_waited_for(
 
 
 def test_wrong_requests_are_one_clear_line() -> None:
-    with pytest.raises(RequestError, match="give one of the two"), connected("tcp://127.0.0.1:1", 2):
-        pass
-    with pytest.raises(RequestError, match="nonsense: no Dask scheduler"), connected("nonsense", None):
+    with pytest.raises(RequestError, match="give one of the two"):
+        ClusterSettings(dask="tcp://127.0.0.1:1", workers=2)
+    nowhere = ClusterSettings(dask="nonsense")
+    with pytest.raises(RequestError, match="nonsense: no Dask scheduler"), connected(nowhere):
         pass
 
 
 def test_two_commands_may_have_workers_of_their_own_at_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with connected(None, 1) as one, connected(None, 1) as other:
+        with connected(ClusterSettings(workers=1)) as one, connected(ClusterSettings(workers=1)) as other:
             assert one.scheduler.address != other.scheduler.address

@@ -248,14 +248,14 @@ def test_wrong_requests_are_one_clear_line(tmp_path, monkeypatch):
         export_model(folder, "onnx", "net.pt")
     with pytest.raises(RequestError, match="cannot export to 'tflite'"):
         export_model(folder, "tflite")
-    with pytest.raises(RequestError, match=r"window must be 1 px or more \(got 0 px"):
+    with pytest.raises(RequestError, match=r"window_px must be greater than or equal to 1 \(got 0\)"):
         export_model(folder, "onnx", window_px=0)
     with pytest.raises(CheckpointError, match="is no model folder"):
         export_model(tmp_path / "nothing", "onnx")
     for package, to in (("onnx", "onnx"), ("openvino", "openvino")):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
-            with pytest.raises(RequestError, match=rf"^{package} is not installed.*glacierseg\[{to}\]'$"):
+            with pytest.raises(RequestError, match=rf"^{package} is not installed.*glacierseg\[{to}\]\"`$"):
                 export_model(folder, to)
     assert not list(folder.glob("*.onnx"))
 

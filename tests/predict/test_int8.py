@@ -79,7 +79,7 @@ def trained(request, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made(trained) -> tuple[Path, QuantizationCost]:
     """The network in int8, calibrated on its own basin."""
-    return quantize_model(trained, trained / "s4.tif", trained / "m4.tif")
+    return quantize_model(trained, trained / "s4.tif", truth=trained / "m4.tif")
 
 
 # What does not depend on the architecture is tested with the quicker one.
@@ -125,7 +125,7 @@ def test_int8_keeps_the_masks_and_its_cost_is_the_truth(trained, made):
 @with_one_network
 def test_the_cost_elsewhere_is_measured_on_the_whole_scene(trained, made, tmp_path):
     elsewhere = {"cost_scene": trained / "s2.tif", "out": tmp_path / "there.xml"}
-    _, there = quantize_model(trained, trained / "s4.tif", trained / "m2.tif", **elsewhere)
+    _, there = quantize_model(trained, trained / "s4.tif", truth=trained / "m2.tif", **elsewhere)
     assert made[1].windows == 8, "the other half was calibrated on"
     assert there.windows in {15, 16}, "on another basin; one window may hold no data"
     assert there.iou_int8 == pytest.approx(there.iou_float32, abs=0.05)
@@ -144,7 +144,7 @@ def test_a_ruined_int8_network_is_found_out(trained, tmp_path):
     _, fine = quantize_model(trained, flat, out=tmp_path / "bad.xml")
     assert fine.agreement > 0.9, "on its own ground nothing shows"
     settings = {"out": tmp_path / "bad.xml", "cost_scene": trained / "s4.tif"}
-    _, cost = quantize_model(trained, flat, trained / "m4.tif", **settings)
+    _, cost = quantize_model(trained, flat, truth=trained / "m4.tif", **settings)
     assert cost.iou_int8 < cost.iou_float32 - 0.05
     assert cost.agreement < 0.98
 
@@ -184,7 +184,7 @@ def test_scenes_that_cannot_tell_are_refused_and_nothing_is_written(trained, tmp
     values = np.full((3, SIDE, SIDE), -50, np.float32)
     values[1] = 100
     with pytest.raises(TruthError, match=r"empty\.tif: .*(no glacier|holds no glacier)"):
-        quantize_model(trained, write_scene(tmp_path / "s.tif", values, BANDS), empty, out)
+        quantize_model(trained, write_scene(tmp_path / "s.tif", values, BANDS), out, truth=empty)
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(RequestError, match=r"^nncf is not installed.*glacierseg\[int8\]\"`$"):
         quantize_model(trained, trained / "s4.tif", out=out)

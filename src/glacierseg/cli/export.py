@@ -8,8 +8,11 @@ import typer
 
 from glacierseg import log
 from glacierseg.choices import ExportFormat
+from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import Member, WeightsName, one_model
 from glacierseg.raster.outputs import writes
+from glacierseg.settings.predict import ExportSettings
+from glacierseg.settings.scene import InputSettings
 
 _log = logging.getLogger(__name__)
 
@@ -19,60 +22,47 @@ def add_export_command(app: typer.Typer) -> None:
     app.command()(export)
 
 
+@with_settings
 @writes(out=())
 def export(
     to: Annotated[ExportFormat, typer.Option(help="Format: one .onnx file, or .xml with .bin.")],
+    settings: ExportSettings,
     model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
     weights: WeightsName = None,
     member: Member = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="File of the result. Default: in the model folder, or here."),
+        typer.Option(metavar="PATH", help="File of the result. Default: in the model folder, or here."),
     ] = None,
     int8_with: Annotated[
         Path | None,
         typer.Option(metavar="SCENE", help="Scene to quantise to 8-bit integers with (openvino)."),
     ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Truth of that scene, which tells the cost in IoU.")
-    ] = None,
     cost_on: Annotated[
         Path | None,
-        typer.Option(
-            metavar="SCENE",
-            help="Scene that tells the cost instead, with --truth; one for validation.",
-        ),
-    ] = None,
-    truth_layer: Annotated[str | None, typer.Option(help="Layer of a truth with several.")] = None,
-    window_px: Annotated[
-        int | None, typer.Option(help="Side of the windows it takes. Default: that of the training.")
-    ] = None,
-    prune_level: Annotated[
-        int | None,
-        typer.Option(min=1, max=4, help="Steps of a unetplusplus with deep supervision; fewer are faster."),
+        typer.Option(metavar="SCENE", help="Scene of --truth, such as one for validation, if another one."),
     ] = None,
 ) -> None:
     """Write a network for other programs: band values in, class probabilities out."""
     from glacierseg.errors import RequestError  # noqa: PLC0415
     from glacierseg.predict.export import export_model  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.settings.scene import InputSettings  # noqa: PLC0415
     from glacierseg.weights import find_weights  # noqa: PLC0415
 
     folder = one_model(model_dir, weights, member)
     named = None if weights is None else find_weights(weights)
-    if named and window_px is None:
-        window_px = named.window_px
+    if named and settings.window_px is None:
+        settings = settings.replaced(window_px=named.window_px)
     if named and out is None:
         # The package's own folder is no place for results.
         stem = f"{named.name}-{member}" if member else named.name
         out = Path(f"{stem}{'_int8' if int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
     if int8_with is None:
-        if truth is not None:
-            raise RequestError("--truth tells what int8 costs; give --int8-with SCENE too, or leave it out")
+        if settings.truth is not None:
+            raise RequestError("--truth shows what int8 costs; give --int8-with SCENE too, or leave it out")
         if cost_on is not None:
             raise RequestError("--cost-on goes with --int8-with SCENE; give that too, or leave it out")
-        _log.info(str(export_model(folder, to, out, window_px=window_px, prune_level=prune_level)))
+        _log.info(str(export_model(folder, to, out, settings)))
         return
     if to != "openvino":
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
@@ -85,16 +75,7 @@ def export(
             _log.warning(line)
         opened = [one.scene for one in fitted]
     scene, *others = opened
-    path, cost = quantize_model(
-        folder,
-        scene,
-        truth,
-        out,
-        cost_scene=others[0] if others else None,
-        window_px=window_px,
-        prune_level=prune_level,
-        truth_layer=truth_layer,
-    )
+    path, cost = quantize_model(folder, scene, out, settings, cost_scene=others[0] if others else None)
     _log.info(str(path))
     _log.info(
         f"compared on {cost.pixels} pixels of {cost.windows} windows that it was not calibrated on: "

@@ -11,7 +11,7 @@ from glacierseg import log
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
-from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.predict import ClusterSettings, PredictSettings
 from glacierseg.settings.scene import InputSettings
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
+    cluster: ClusterSettings,
     reading: InputSettings,
     settings: PredictSettings,
     weights: WeightsName = None,
@@ -48,11 +49,6 @@ def predict(
     again: Annotated[
         bool, typer.Option("--again", metavar="", help="Replace maps that are there already.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes that share the work.")] = None,
-    dask: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Address of a Dask cluster that shares the work."),
-    ] = None,
 ) -> None:
     """Predict whole scenes: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
     from glacierseg.predict.ensemble import load_ensemble  # noqa: PLC0415
@@ -82,10 +78,10 @@ def predict(
     if settings.halo_px:
         _say_agreement(ensemble, opened, settings)
     sharing: AbstractContextManager[tuple[Shares, ...]] = nullcontext(())
-    if dask or workers is not None:
+    if cluster.asked_for:
         from glacierseg.predict.cluster import shared_out  # noqa: PLC0415
 
-        sharing = shared_out(dask, workers, ensemble, opened, out, settings)
+        sharing = shared_out(cluster, ensemble, opened, out, settings)
     with sharing as shares:
         for number, scene in enumerate(opened):
             with log.bar(f"predicting {scene.name}", scene.grid.height * scene.grid.width) as progress:

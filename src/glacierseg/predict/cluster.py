@@ -26,7 +26,7 @@ from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_strips
 from glacierseg.predict.stream import StripsFolder
 from glacierseg.raster.scene import Scene
-from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.predict import ClusterSettings, PredictSettings
 
 # A task starts with the strips above it that reach into its own, so longer tasks waste less.
 _STRIPS_PER_TASK = 16
@@ -39,8 +39,7 @@ _LOOK_FOR_WORKERS_EVERY_S = 5.0
 
 @contextmanager
 def shared_out(
-    address: str | None,
-    workers: int | None,
+    cluster: ClusterSettings,
     ensemble: Ensemble,
     scenes: Sequence[Scene],
     out_dir: Path,
@@ -48,28 +47,23 @@ def shared_out(
 ) -> Iterator[tuple["Shares", ...]]:
     """Has a cluster predict the strips of scenes, see `connected` and `submitted`."""
     with (
-        connected(address, workers) as client,
+        connected(cluster) as client,
         submitted(client, ensemble, scenes, out_dir, settings) as shares,
     ):
         yield shares
 
 
 @contextmanager
-def connected(address: str | None, workers: int | None) -> Iterator[Any]:
-    """Connects with a cluster, or starts one on this machine.
+def connected(settings: ClusterSettings) -> Iterator[Any]:
+    """Connects with a cluster, or starts processes on this machine and shares its cores out among them.
 
     Args:
-        address: Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``.
-        workers: Processes to start on this machine; its cores are shared out among them.
+        settings: The address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, or a number of processes.
 
     Raises:
-        RequestError: Both are given, there would be no worker, Dask is not installed, or nothing answers at
-            the address.
+        RequestError: Dask is not installed, or nothing answers at the address.
     """
-    if address is not None and workers is not None:
-        raise RequestError("a cluster and workers of this machine exclude each other; give one of the two")
-    if workers is not None and workers < 1:
-        raise RequestError(f"the number of workers must be 1 or more (got {workers})")
+    address, workers = settings.dask, settings.workers
     try:
         from distributed import Client, LocalCluster  # noqa: PLC0415
         from distributed.utils import silence_logging_cmgr  # noqa: PLC0415
@@ -185,7 +179,7 @@ class Shares:
             yield 1 - len(waiting) / len(self.tasks)
 
     def _without_workers(self) -> None:
-        """Nobody starts workers on this machine again; on a cluster some may come, so that is told once."""
+        """Nobody starts workers on this machine again; on a cluster some may come, so it warns once."""
         if self.client.cluster is None:
             line = f"{self.scene}: the cluster has no workers; waiting for some"
             warnings.warn(line, GlaciersegWarning, stacklevel=2)

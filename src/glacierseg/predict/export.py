@@ -25,6 +25,8 @@ from glacierseg.errors import RequestError
 from glacierseg.models.transformer import PositionalEmbedding
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.predict import ExportSettings
 from glacierseg.training.checkpoint import ModelCard, fingerprint, load_model
 
 SUFFIX: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -204,14 +206,13 @@ def target_path(model_dir: Path | str, to: ExportFormat, out: Path | str | None,
     return path
 
 
+@fields_as_keywords(settings=ExportSettings)
 @writes(out=())
 def export_model(
     model_dir: Path | str,
     to: ExportFormat = "onnx",
     out: Path | str | None = None,
-    *,
-    window_px: int | None = None,
-    prune_level: int | None = None,
+    settings: ExportSettings | None = None,
 ) -> Path:
     """Writes a trained network as ONNX (one file) or OpenVINO (.xml and .bin), in float32.
 
@@ -219,8 +220,7 @@ def export_model(
         model_dir: A model folder.
         to: ``onnx`` or ``openvino``.
         out: The file; `model.onnx` or `model.xml` in the model folder when None.
-        window_px: Side of the windows that the file takes; the patch size of the training when None.
-        prune_level: Steps of a unetplusplus with deep supervision.
+        settings: Window and pruning; its fields may be given as keywords instead.
 
     Returns:
         Path of the file.
@@ -228,11 +228,12 @@ def export_model(
     Raises:
         CheckpointError: The folder is not a model folder.
         OutputError: The file cannot be written.
-        RequestError: The format is unknown, window or level is out of bounds, or a package is not installed.
+        RequestError: The format is unknown, a setting is out of its bounds, or a package is not installed.
     """
     path = target_path(model_dir, to, out)
-    network, card = load_model(model_dir, prune_level=prune_level)
-    window_px = checked_window(window_px, card)
+    settings = settings or ExportSettings()
+    network, card = load_model(model_dir, prune_level=settings.prune_level)
+    window_px = settings.window_px or card.patch_px
     facts = facts_of(network, card, window_px)
     if to == "openvino":
         write_openvino(openvino_model(network, card.scaling, window_px), path, facts)
@@ -242,14 +243,3 @@ def export_model(
     with atomic_path(path) as part:
         part.write_bytes(model.SerializeToString())
     return path
-
-
-def checked_window(window_px: int | None, card: ModelCard) -> int:
-    """Returns the window asked for, or the patch size of the training.
-
-    Raises:
-        RequestError: The window is smaller than 1 px.
-    """
-    if window_px is not None and window_px < 1:
-        raise RequestError(f"the window must be 1 px or more (got {window_px} px)")
-    return window_px or card.patch_px

@@ -23,7 +23,6 @@ from glacierseg.models.transformer import MapTransformer
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan
 from glacierseg.predict.ensemble import matching_scene
 from glacierseg.predict.export import (
-    checked_window,
     facts_of,
     openvino_model,
     require,
@@ -35,6 +34,8 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.predict import ExportSettings
 from glacierseg.training.checkpoint import load_model
 from glacierseg.weights.own import warn_of_values
 
@@ -64,34 +65,30 @@ class QuantizationCost:
     iou_int8: float | None = None
 
 
+@fields_as_keywords(settings=ExportSettings)
 @writes(out=())
 def quantize_model(
     model_dir: Path | str,
     scene: Scene | Path | str | Sequence[Path | str],
-    truth: Path | None = None,
     out: Path | str | None = None,
+    settings: ExportSettings | None = None,
     *,
     cost_scene: Scene | Path | str | Sequence[Path | str] | None = None,
-    window_px: int | None = None,
-    prune_level: int | None = None,
-    truth_layer: str | None = None,
 ) -> tuple[Path, QuantizationCost]:
     """Writes a network in int8 for OpenVINO and measures what that costs.
 
     The scene is cut into a checkerboard of windows: up to 128 of the one colour calibrate, up to 128 of the
-    other one tell the cost.
+    other one show the cost.
 
     Args:
         model_dir: A model folder.
         scene: A scene with the network's bands, or its files. Best one of the training: a scene that sets
             the ranges can no longer test the network.
-        truth: Of the scene that tells the cost: a mask on its grid, or outlines.
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
-        cost_scene: Another scene that tells the cost, such as one for validation; where it lies elsewhere,
+        settings: Window, pruning, and the truth of the scene that shows the cost; its fields may be given as
+            keywords instead.
+        cost_scene: Another scene that shows the cost, such as one for validation; where it lies elsewhere,
             with all its windows.
-        window_px: Side of the windows; the patch size of the training when None.
-        prune_level: Steps of a unetplusplus with deep supervision.
-        truth_layer: Of outlines in a file with several layers.
 
     Returns:
         Path of the file, and the cost.
@@ -101,12 +98,13 @@ def quantize_model(
         CheckpointError: The folder is not a model folder.
         OutputError: The file cannot be written.
         RasterError: The scene cannot be read, or has less than two windows with data.
-        RequestError: The window is smaller than 1 px, or a package is not installed.
+        RequestError: A setting is out of its bounds, or a package is not installed.
         TruthError: The truth cannot be used, or shows no glacier where the cost is measured.
     """
     path = target_path(model_dir, "openvino", out, INT8_STEM)
-    network, card = load_model(model_dir, prune_level=prune_level)
-    window_px = checked_window(window_px, card)
+    settings = settings or ExportSettings()
+    network, card = load_model(model_dir, prune_level=settings.prune_level)
+    window_px = settings.window_px or card.patch_px
     scene = matching_scene(scene if isinstance(scene, Scene) else open_scene(scene), card.bands)
     warn_of_values(model_dir, card, scene)
     calibrating, scoring = checkerboard(scene.grid, window_px)
@@ -117,7 +115,9 @@ def quantize_model(
         warn_of_values(model_dir, card, scored)
         if _ground(scored.grid) != _ground(scene.grid):
             scoring = [cell for colour in checkerboard(scored.grid, window_px) for cell in colour]
-    known = None if truth is None else load_truth(truth, scored.grid, layer=truth_layer)
+    truth = None
+    if settings.truth:
+        truth = load_truth(settings.truth, scored.grid, layer=settings.truth_layer)
     samples = [missing_as_nan(*pixels) for _, *pixels in windows_with_data(scene, calibrating, window_px)]
     if not samples:
         raise _too_small(scene, window_px)
@@ -126,7 +126,7 @@ def quantize_model(
         OpenVinoPredictor(openvino_model(network, card.scaling, window_px), "float32"),
         OpenVinoPredictor(model, "int8"),
     )
-    cost = _compare(predictors, scored, scoring, window_px, known, truth)
+    cost = _compare(predictors, scored, scoring, window_px, truth, settings.truth)
     facts = {
         "int8_calibration": f"{len(samples)} windows of {scene.name}",
         "int8_ground": _ground(scene.grid),
@@ -232,7 +232,7 @@ def _compare(
         return QuantizationCost(windows, pixels, same / pixels)
     if not overlap[:, 1].all():
         raise TruthError(
-            f"{path}: shows no glacier in the windows that tell the cost; take a scene with more glacier"
+            f"{path}: shows no glacier in the windows that show the cost; take a scene with more glacier"
         )
     exact_iou, rough_iou = (float(both / either) for both, either in overlap)
     return QuantizationCost(windows, pixels, same / pixels, exact_iou, rough_iou)

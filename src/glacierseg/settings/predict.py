@@ -56,3 +56,36 @@ class PredictSettings(Settings):
                 "halo_px or precision int8 out"
             )
         return self
+
+
+class ClusterSettings(Settings):
+    """Who shares the work of a prediction (docs/scale.md, extra `cluster`)."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Processes that share the work."""
+    dask: str | None = None
+    """Address of a Dask cluster that shares the work."""
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> "ClusterSettings":
+        if self.workers and self.dask:
+            raise ValueError("workers and dask exclude each other; give one of the two")
+        return self
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether work is to be shared at all."""
+        return self.workers is not None or self.dask is not None
+
+
+class ExportSettings(Settings):
+    """How a network becomes a file for other programs (docs/engines.md)."""
+
+    window_px: Annotated[int, Field(ge=1)] | None = None
+    """Side of the windows that the file takes; null for that of the training."""
+    prune_level: Annotated[int, Field(ge=1, le=4)] | None = None
+    """Steps of a unetplusplus with deep supervision, of which fewer are faster; null for all."""
+    truth: Path | None = None
+    """Truth of the scene that shows the cost of int8: a raster on its grid, or outlines."""
+    truth_layer: str | None = None
+    """Layer of a truth with several."""
