@@ -29,7 +29,8 @@ from predict_scene import BANDS, make_scene
 from glacierseg.data.scaling import Scaling
 from glacierseg.models.registry import create_model
 from glacierseg.predict.engines import make_predictor
-from glacierseg.predict.scene import ScenePrediction, write_prediction
+from glacierseg.predict.files import ScenePrediction
+from glacierseg.predict.scene import Job, write_prediction
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling, window_starts
 from glacierseg.raster.write import write_raster
@@ -49,7 +50,7 @@ def ours(scene: Scene, network, out: Path, *, precision: str = "auto", tiling: T
     batch = max(1, 16 * WINDOW_PX**2 // tiling.window_px**2)
     predictor = make_predictor("torch", network, SCALING, window_px=tiling.window_px, precision=precision)
     files = ScenePrediction(out / "p.tif", out / "m.tif")
-    write_prediction(scene, [predictor], files, tiling, batch_size=batch, threshold=0.5, tags={})
+    write_prediction(Job(scene, [predictor], files, tiling, windows_at_once=batch))
 
 
 def whole(scene: Scene) -> np.ndarray:

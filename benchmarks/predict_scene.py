@@ -58,19 +58,13 @@ def null_network(values, valid):
 
 
 def strips(scene_path: Path, out: Path) -> None:
-    from glacierseg.predict.scene import ScenePrediction, write_prediction
+    from glacierseg.predict.files import ScenePrediction
+    from glacierseg.predict.scene import Job, write_prediction
     from glacierseg.raster.scene import open_scene
     from glacierseg.raster.tiling import Tiling
 
-    write_prediction(
-        open_scene(scene_path),
-        [null_network],
-        ScenePrediction(out / "p.tif", out / "m.tif"),
-        Tiling(WINDOW_PX, OVERLAP),
-        batch_size=BATCH,
-        threshold=0.5,
-        tags={},
-    )
+    files, tiling = ScenePrediction(out / "p.tif", out / "m.tif"), Tiling(WINDOW_PX, OVERLAP)
+    write_prediction(Job(open_scene(scene_path), [null_network], files, tiling, windows_at_once=BATCH))
 
 
 def whole_array(scene_path: Path, out: Path) -> None:
@@ -121,7 +115,8 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
     from glacierseg.data.scaling import Scaling
     from glacierseg.models.registry import MODELS, create_model
     from glacierseg.predict.engines import make_predictor
-    from glacierseg.predict.scene import ScenePrediction, write_prediction
+    from glacierseg.predict.files import ScenePrediction
+    from glacierseg.predict.scene import Job, write_prediction
     from glacierseg.raster.scene import open_scene
     from glacierseg.raster.tiling import Tiling
 
@@ -154,7 +149,7 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
             predictor.network = timed = Timed(predictor.network)
             ready = time.perf_counter() - started[0]
             tiling = Tiling(window, OVERLAP)
-            write_prediction(opened, [predictor], files, tiling, batch_size=batch, threshold=0.5, tags={})
+            write_prediction(Job(opened, [predictor], files, tiling, windows_at_once=batch))
             whole = np.array([time.perf_counter(), time.process_time()]) - started
         rest = whole - timed.seconds
         shares = {"wall clock": 0} if threads > 1 else {"wall clock": 0, "processor": 1}

@@ -16,12 +16,13 @@ from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
+from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
 from glacierseg.runs.layout import ModelFolder, folder_name
-from glacierseg.settings import RefineSettings, TuneSettings
+from glacierseg.settings import PredictSettings, RefineSettings, TuneSettings
 
 NETWORKS = "networks"
 
@@ -108,7 +109,8 @@ def _as_shipped(study: Study, fold: int, name: str, chip: str, plan: WeightsPlan
     if not path.exists():
         network = study.model_folder(NETWORKS, fold, name).path
         scene = next(own.scene for own in study.chips if own.name == chip)
-        predict_scene(network, scene, folder, name=chip, window_px=plan.window_px, symmetries=plan.symmetries)
+        settings = PredictSettings(window_px=plan.window_px, symmetries=plan.symmetries)
+        predict_scene(network, replace(open_scene(scene), name=chip), folder, settings)
     return path
 
 

@@ -1,6 +1,7 @@
 """The recipes of the real benchmarks: what they ask for, what they count, what they see of a pixel."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
             folder = study.run_folder("networks", fold) / name / "all"
             save_model(folder, card.build(), card)
             for chip in study.chips:
-                predict_scene(folder, chip.scene, folder, name=chip.name)
+                predict_scene(folder, replace(open_scene(chip.scene), name=chip.name), folder)
     models = [dict(model) for model in study.sets["networks"]["models"]]
     costs = {"m_landsnet": Costs(1, 0.0, 3.0), "glavitu": Costs(10, 0.0, 2.0)}
     stored = study.out / "shipped" / "calibration.json"
