@@ -324,7 +324,7 @@ def test_what_a_message_asks_for_instead_is_enough(
         ("refine mask.tif --dem dem.tif --out r.tif", "for --max-hole-slope-deg", "--max-hole-slope-deg 30"),
         ("vectorize mask.tif --probability probability.tif --out v.gpkg", "--contour adds", "--contour"),
         (f"{STACK} zeros.tif --recipe blue,nir", "stack again with --nodata 0", "--nodata 0"),
-        ("predict model scene.tif --out maps", "--again predicts it anew", "--again"),
+        ("predict model scene.tif --out maps", "--again predicts it again", "--again"),
     ],
 )
 def test_a_hint_that_is_followed_is_not_given_again(
