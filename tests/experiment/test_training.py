@@ -6,7 +6,7 @@ import pytest
 
 from glacierseg.errors import BandError
 from glacierseg.experiment import train_one
-from glacierseg.experiment.training import augmentation, check_named_bands, training_plan
+from glacierseg.experiment.training import augmentation, check_named_bands
 from glacierseg.settings import PatchConfig, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
@@ -22,7 +22,7 @@ def test_a_model_wins_over_the_section_and_the_section_over_the_networks_default
         },
         Path("/data/run.yaml"),
     )
-    plain, changed = (training_plan(config, model, 4) for model in config.models)
+    plain, changed = (model.training_plan(config.training, 4) for model in config.models)
     assert (plain.epochs, plain.monitor, plain.learning_rate, plain.loss) == (
         9,
         "val_loss",

@@ -18,9 +18,10 @@ from glacierseg.data.split import Part, roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.fit import fit
-from glacierseg.training.plan import EpochRecord, TrainingPlan
 from glacierseg.training.processes import Processes
+from glacierseg.training.states import EpochRecord
 from glacierseg.training.task import SegmentationTask
 from tests.helpers import blobs, easy_scene, forks, utm_grid, write_scene
 

@@ -10,7 +10,7 @@ from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
 from glacierseg.data.pixels import train_pixels
 from glacierseg.data.scaling import measure_scaling
-from glacierseg.models.heads import weighted_heads
+from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth

@@ -27,19 +27,19 @@ from glacierseg.data.split import ROLE_CODES
 from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
 from glacierseg.errors import BandError, did_you_mean
 from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
-from glacierseg.models.registry import count_parameters, create_model
+from glacierseg.models.registry import count_parameters, create_model, option_names
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_results
 from glacierseg.settings import Logarithm, ModelConfig, RunConfig
+from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.checkpoint import ModelCard, read_card, save_model
 from glacierseg.training.finetune import start_from
-from glacierseg.training.fit import fit, resolved_precision
-from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
+from glacierseg.training.fit import FitResult, fit, resolved_precision
 from glacierseg.training.processes import find_processes, join, wait_for_others
-from glacierseg.training.states import remove_states, states_folder
+from glacierseg.training.states import EpochRecord, remove_states, states_folder
 from glacierseg.weights.own import facts_of_scenes, unlike_training
 from glacierseg.weights.shelf import model_folder
 
@@ -47,36 +47,6 @@ _log = logging.getLogger(__name__)
 
 _SAMPLED_PX = 200_000
 """So many training pixels tell what values a network has seen."""
-
-
-def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
-    """Merges a network's own defaults, the training section and the model's section, the last winning.
-
-    Args:
-        config: The run's configuration.
-        model: The network's section.
-        bands: Number of input bands; some networks train on few bands with another batch size.
-    """
-    spec, training = model.spec, config.training
-    own_batch = spec.batch_size_six_bands if bands <= 6 else spec.batch_size
-    return TrainingPlan(
-        loss=model.loss or spec.loss,
-        learning_rate=model.learning_rate or spec.learning_rate,
-        batch_size=model.batch_size or training.batch_size or own_batch,
-        epochs=model.epochs or training.epochs,
-        patience=training.patience,
-        monitor=model.monitor or training.monitor,
-        clip_norm=training.clip_norm or spec.clip_norm,
-        schedule=training.schedule,
-        weight_decay=training.weight_decay,
-        label_smoothing=training.label_smoothing,
-        precision=training.precision,
-        tensorboard=training.tensorboard,
-        patches_per_epoch=model.patches_per_epoch or training.patches_per_epoch,
-        glacier_share=config.patch.glacier_share,
-        workers=training.workers,
-        seed=training.seed,
-    )
 
 
 def try_options(model: ModelConfig, bands: int) -> None:
@@ -118,7 +88,7 @@ def train(
     started = time.monotonic()
     if is_first:
         forget_results(folder)
-    plan = training_plan(config, model, len(bands))
+    plan = model.training_plan(config.training, len(bands), config.patch.glacier_share)
     torch.manual_seed(plan.seed)
     options = network_options(config, model, bands)
     network = create_model(model.name, len(bands), 2, model.width, **options)
@@ -320,7 +290,7 @@ def check_named_bands(config: RunConfig, bands: Sequence[str]) -> None:
 
 
 def network_options(config: RunConfig, model: ModelConfig, bands: Sequence[str]) -> dict[str, Any]:
-    """Returns a network's options; `glavitu_global` gets a branch for each modality.
+    """Returns a network's options; one that takes `groups` of bands gets the modalities.
 
     Args:
         config: The run's configuration.
@@ -328,7 +298,7 @@ def network_options(config: RunConfig, model: ModelConfig, bands: Sequence[str])
         bands: Names of its bands; those in no modality form one more group.
     """
     options = dict(model.options)
-    if model.name == "glavitu_global" and config.bands.modalities and "groups" not in options:
+    if config.bands.modalities and "groups" in option_names(model.name) and "groups" not in options:
         known = augmentation(config, model, bands).modalities.values()
         grouped = {position for group in known for position in group}
         rest = [position for position in range(len(bands)) if position not in grouped]
@@ -354,7 +324,7 @@ def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: 
         "loss": plan.loss,
         "learning_rate": plan.learning_rate,
         "batch_size": plan.batch_size,
-        "precision": resolved_precision(plan),
+        "precision": resolved_precision(plan.precision),
         "seed": plan.seed,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,

@@ -20,7 +20,7 @@ from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
-from glacierseg.settings.train import TrainSettings
+from glacierseg.settings.train import TrainingPlan, TrainSettings
 
 Logarithm = Literal["all"] | tuple[str, ...]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -145,6 +145,30 @@ class ModelConfig(Settings):
     def resolved_patch_px(self) -> int:
         """Side of its patches."""
         return self.patch_px or self.spec.default_patch_px
+
+    def training_plan(
+        self, training: TrainSettings, bands: int, glacier_share: float | None = None
+    ) -> TrainingPlan:
+        """Merges the network's own defaults, the training section and this one, the last winning.
+
+        Args:
+            training: The training section.
+            bands: Number of input bands; some networks train on few bands with another batch size.
+            glacier_share: As in `PatchConfig`.
+        """
+        spec = self.spec
+        own_batch = spec.batch_size_six_bands if bands <= 6 else spec.batch_size
+        chosen = {
+            "loss": self.loss or spec.loss,
+            "learning_rate": self.learning_rate or spec.learning_rate,
+            "batch_size": self.batch_size or training.batch_size or own_batch,
+            "epochs": self.epochs or training.epochs,
+            "monitor": self.monitor or training.monitor,
+            "clip_norm": training.clip_norm or spec.clip_norm,
+            "patches_per_epoch": self.patches_per_epoch or training.patches_per_epoch,
+            "glacier_share": glacier_share,
+        }
+        return TrainingPlan(**{**dict(training), **chosen})
 
 
 class BandsConfig(Settings):

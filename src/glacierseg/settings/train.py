@@ -1,10 +1,10 @@
 """How networks are trained."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from glacierseg.choices import Monitor, Schedule, TrainPrecision
+from glacierseg.choices import LossName, Monitor, Schedule, TrainPrecision
 from glacierseg.settings.base import Settings
 
 
@@ -39,3 +39,23 @@ class TrainSettings(Settings):
     """Processes that read patches besides the main one."""
     seed: Annotated[int, Field(ge=0)] = 100
     """Seed of weights, order and augmentation."""
+
+
+class TrainingPlan(TrainSettings):
+    """How one network is trained: the same settings without a choice left open."""
+
+    section: ClassVar[str | None] = None
+
+    loss: LossName
+    """Loss that training minimises."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """Learning rate of Adam."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Patches in a step, over all processes."""
+    glacier_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of drawn patches with glacier, 0-1; null for patches as they come."""
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether more or less of what is monitored is better."""
+        return "min" if self.monitor == "val_loss" else "max"
