@@ -22,7 +22,8 @@ from predict_scene import BANDS, make_scene
 from glacierseg.choices import Cache
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
+from glacierseg.data.regions import Region
 from glacierseg.data.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 

@@ -21,7 +21,8 @@ import torch
 from predict_scene import BANDS, make_scene
 
 from glacierseg.data.augment import Augmentation
-from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
+from glacierseg.data.regions import Region
 from glacierseg.data.scaling import Scaling
 from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.registry import MODELS, create_model

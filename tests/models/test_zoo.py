@@ -276,5 +276,5 @@ def test_several_processes_look_for_unused_weights_and_refuse_other_batch_norms(
         pass
 
     network.network.encoder.bn2 = BatchNormAct2d(8)
-    with pytest.raises(RequestError, match="BatchNormAct2d cannot look at the patches of several processes"):
+    with pytest.raises(RequestError, match="BatchNormAct2d cannot be synchronised over several processes"):
         _check_norms(network)

@@ -1,4 +1,4 @@
-"""What is done to patches while training: the eight symmetries of a square, and changes of the values."""
+"""What is done to patches while training: the eight symmetries of a square, and changes of values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

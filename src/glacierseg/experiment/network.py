@@ -2,63 +2,74 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glacierseg import log
-from glacierseg.experiment.regions import StudyRegion
+from glacierseg.data.regions import Region
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_region
-from glacierseg.settings import ModelConfig, RunConfig
+from glacierseg.settings import ModelConfig, PredictSettings
 from glacierseg.training.checkpoint import load_model
 
 _log = logging.getLogger(__name__)
 
 
 def predict_regions(
-    config: RunConfig, model: ModelConfig, studied: Sequence[StudyRegion], folder: ModelFolder
+    model: ModelConfig,
+    regions: Sequence[Region],
+    folder: ModelFolder,
+    settings: PredictSettings,
+    tags: Mapping[str, str],
 ) -> None:
-    """Predicts the whole scene of every region that has no prediction yet."""
+    """Predicts the whole scene of every region that has no prediction yet.
+
+    Args:
+        model: The network's section.
+        regions: The regions.
+        folder: Holds the network; the maps go there too.
+        settings: How scenes are predicted.
+        tags: What the maps keep besides.
+    """
     wanted = [
-        s for s in studied if not (folder.mask(s.name).exists() and folder.probability(s.name).exists())
+        s for s in regions if not (folder.mask(s.name).exists() and folder.probability(s.name).exists())
     ]
     if not wanted:
         _log.debug("every region is predicted already")
         return
     network, card = load_model(folder.path, prune_level=model.prune_level)
     spent = read_json(folder.timings) if folder.timings.exists() else {"prediction_s": 0.0, "predicted_px": 0}
-    for study in wanted:
+    for region in wanted:
         started = time.monotonic()
-        forget_region(folder, study.name)
-        grid = study.region.scene.grid
-        asked = config.prediction
+        forget_region(folder, region.name)
+        grid = region.scene.grid
         # Transformers look at whole windows of the size they know; they are blended as ever.
-        halo_px = asked.halo_px if model.spec.convolutional else 0
+        halo_px = settings.halo_px if model.spec.convolutional else 0
         how: dict[str, Any] = {
-            "window_px": asked.window_px,
-            "overlap": asked.overlap,
+            "window_px": settings.window_px,
+            "overlap": settings.overlap,
             "halo_px": halo_px,
-            "batch_size": asked.batch_size,
-            "threshold": asked.threshold,
-            "symmetries": asked.symmetries,
-            "engine": asked.engine,
-            "precision": asked.precision,
+            "batch_size": settings.batch_size,
+            "threshold": settings.threshold,
+            "symmetries": settings.symmetries,
+            "engine": settings.engine,
+            "precision": settings.precision,
         }
         if halo_px:
-            scene = study.region.scene.select(card.bands)
-            _log.info(f"{study.name}: {halo_agreement(Ensemble((network,), (card,)), scene, **how)}")
-        with log.bar(f"predicting {study.name}", grid.height * grid.width) as progress:
+            scene = region.scene.select(card.bands)
+            _log.info(f"{region.name}: {halo_agreement(Ensemble((network,), (card,)), scene, **how)}")
+        with log.bar(f"predicting {region.name}", grid.height * grid.width) as progress:
             predict_scene(
                 network,
-                study.region.scene,
+                region.scene,
                 folder.path,
                 card=card,
-                name=study.name,
-                tags={"run": config.name},
+                name=region.name,
+                tags=tags,
                 again=True,
                 progress=progress,
                 **how,

@@ -99,6 +99,12 @@ class RegionConfig(Settings):
             raise ValueError("give a part (x, y or polygon) for every role of the region, or for none")
         return value
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it names: the scene's first, then truth, elevation and polygons."""
+        polygons = [part.polygon for part in self.roles.values() if part is not None]
+        return (*self.scene, *(path for path in (self.truth, self.dem, *polygons) if path is not None))
+
 
 class ModelConfig(Settings):
     """A network, and where its training differs from its own defaults."""
@@ -303,6 +309,11 @@ class RunConfig(Settings):
     outputs: OutputsConfig = OutputsConfig()
     notices: tuple[str, ...] = ()
     """Sentences that a reader of the report must know first, such as: synthetic data."""
+
+    @property
+    def largest_patch_px(self) -> int:
+        """Side of the largest training patch of all networks."""
+        return max(model.resolved_patch_px for model in self.models)
 
     @field_validator("models", mode="before")
     @classmethod
