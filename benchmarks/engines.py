@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from predict_scene import BANDS
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import MODELS, create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import make_predictor
 
 WAYS = (

@@ -24,7 +24,7 @@ from glacierseg.data.augment import Augmentation
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
-from glacierseg.data.scaling import Scaling
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 
 PATCH_PX, SIDE_PX, BATCH = 256, 2048, 8

@@ -23,9 +23,9 @@ from predict_scene import BANDS, make_scene
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
-from glacierseg.data.scaling import Scaling
 from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.registry import MODELS, create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.fit import fit, resolved_precision

@@ -20,8 +20,8 @@ from glacierseg.data.patches import (
     place_patches,
 )
 from glacierseg.data.regions import Region
-from glacierseg.data.scaling import Scaling
 from glacierseg.data.split import roles_by_part
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings import PartConfig as Part
 from tests.helpers import blobs, write_scene

@@ -12,7 +12,7 @@ from glacierseg.errors import DownloadError, RequestError, UnknownModelError
 from glacierseg.models import create_model, model_spec
 from glacierseg.models import zoo as zoo_module
 from glacierseg.models.blocks import band_readers
-from glacierseg.training.checkpoint import ModelCard, load_model, save_model
+from glacierseg.models.card import ModelCard, load_model, save_model
 from glacierseg.training.finetune import Inherited, start_from
 from glacierseg.training.fit import _check_norms, _strategy
 from glacierseg.training.processes import Processes

@@ -6,11 +6,11 @@ import pytest
 import rasterio
 from affine import Affine
 
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.write import write_raster
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid
 
 

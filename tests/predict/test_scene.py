@@ -15,11 +15,11 @@ from rio_cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, OutputError, RasterError, RequestError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import ScenePrediction, finished_files, predict_scene
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
 
 CARD = ModelCard(

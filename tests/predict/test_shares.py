@@ -14,13 +14,13 @@ import torch
 from distributed import CancelledError, KilledWorker
 
 from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.cluster import connected
 from glacierseg.predict.members import load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_scene
 from glacierseg.predict.shares import Shares, submitted
 from glacierseg.predict.strips_folder import StripsFolder
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
 CARD = ModelCard(

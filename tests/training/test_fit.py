@@ -14,10 +14,10 @@ from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.data.sampler import EpochSampler, SharedBatches
-from glacierseg.data.scaling import Scaling
 from glacierseg.data.split import roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings import PartConfig as Part
 from glacierseg.settings.train import TrainingPlan

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glacierseg.data.scaling import Scaling
+from glacierseg.models.scaling import Scaling
 
 TORCH_TYPES = {np.dtype(name) for name in ("uint8", "int16", "int32", "float32", "float64")}
 """Types of band values that torch computes with; others have to become float32 first."""

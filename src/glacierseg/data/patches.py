@@ -17,8 +17,8 @@ from glacierseg.data.augment import SYMMETRIES, Augmentation, Directions, Symmet
 from glacierseg.data.batches import TORCH_TYPES
 from glacierseg.data.pixel_store import PixelStore
 from glacierseg.data.regions import Region
-from glacierseg.data.scaling import Scaling
 from glacierseg.data.split import NO_ROLE, ROLE_CODES
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.tiling import stride_of, window_starts
 from glacierseg.raster.truth import GLACIER, IGNORE
 

@@ -28,10 +28,10 @@ from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.errors import RequestError
+from glacierseg.models.card import ModelCard, load_model
 from glacierseg.raster.scene import Scene
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import BandsConfig
-from glacierseg.training.checkpoint import ModelCard, load_model
 
 _log = logging.getLogger(__name__)
 

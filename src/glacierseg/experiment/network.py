@@ -7,6 +7,7 @@ from typing import Any
 
 from glacierseg import log
 from glacierseg.data.regions import Region
+from glacierseg.models.card import load_model
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.members import Ensemble
 from glacierseg.predict.scene import predict_scene
@@ -14,7 +15,6 @@ from glacierseg.raster.write import read_json, write_json
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_region
 from glacierseg.settings import ModelConfig, PredictSettings
-from glacierseg.training.checkpoint import load_model
 
 _log = logging.getLogger(__name__)
 

@@ -15,17 +15,18 @@ from glacierseg import log
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.patches import PatchDataset, PatchReader
 from glacierseg.data.regions import Region, count_train_pixels, thinned, train_pixels
-from glacierseg.data.scaling import (
+from glacierseg.data.split import ROLE_CODES
+from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
+from glacierseg.errors import BandError, did_you_mean
+from glacierseg.experiment.regions import SplitPatches, leak_share, split_patches
+from glacierseg.models.card import ModelCard, read_card, save_model
+from glacierseg.models.registry import count_parameters, create_model, option_names
+from glacierseg.models.scaling import (
     Scaling,
     logarithmic_floor,
     measure_logarithmic_scaling,
     measure_scaling,
 )
-from glacierseg.data.split import ROLE_CODES
-from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
-from glacierseg.errors import BandError, did_you_mean
-from glacierseg.experiment.regions import SplitPatches, leak_share, split_patches
-from glacierseg.models.registry import count_parameters, create_model, option_names
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
@@ -33,7 +34,6 @@ from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_results
 from glacierseg.settings import BandsConfig, Logarithm, ModelConfig, PatchConfig, SplitConfig, TrainSettings
 from glacierseg.settings.train import TrainingPlan
-from glacierseg.training.checkpoint import ModelCard, read_card, save_model
 from glacierseg.training.finetune import start_from
 from glacierseg.training.fit import FitResult, fit, resolved_precision
 from glacierseg.training.processes import find_processes, join, wait_for_others

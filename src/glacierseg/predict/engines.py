@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.choices import Engine, Precision
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.stream import Predictor
 
 if TYPE_CHECKING:

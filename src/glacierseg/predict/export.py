@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from glacierseg._version import __version__
 from glacierseg.choices import ExportFormat
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
+from glacierseg.models.card import ModelCard, load_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.models.transformer import PositionalEmbedding
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
-from glacierseg.training.checkpoint import ModelCard, load_model
 
 SUFFIX: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml"}
 # The oldest that has layer norm as one operator: programs in the field carry old runtimes.

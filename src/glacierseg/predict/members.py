@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Engine, Precision
 from glacierseg.data.augment import Directions, Symmetry
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
+from glacierseg.models.card import ModelCard, load_model
 from glacierseg.models.registry import is_of
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
-from glacierseg.training.checkpoint import ModelCard, load_model
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 from glacierseg.choices import Engine, Precision, ProbabilityType
 from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
+from glacierseg.models.card import ModelCard
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.files import PLACE_TAG, SOURCE_TAG, ScenePrediction, tags_of, write_files
 from glacierseg.predict.job import Job, files_of, plan, strips_folder
@@ -23,7 +24,6 @@ from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling
-from glacierseg.training.checkpoint import ModelCard
 from glacierseg.weights.fitting import Fitted
 from glacierseg.weights.own import fit_own
 from glacierseg.weights.shelf import Weights

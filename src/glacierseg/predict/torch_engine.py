@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glacierseg.data.batches import TORCH_TYPES, InputScaling
-from glacierseg.data.scaling import Scaling
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.fused import fused
 
 _CPU_PIXELS = 4 * 128**2

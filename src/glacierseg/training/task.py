@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.scaling import Scaling
 from glacierseg.models.blocks import weighted_heads
+from glacierseg.models.scaling import Scaling
 from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.losses import IGNORE, make_loss
 from glacierseg.training.processes import Processes, alone, global_sum, process_count

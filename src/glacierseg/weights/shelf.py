@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from glacierseg.errors import CheckpointError, RequestError, did_you_mean
+from glacierseg.models.card import CARD, ModelCard, read_card
 from glacierseg.raster.scene import Scene
-from glacierseg.training.checkpoint import CARD, ModelCard, read_card
 from glacierseg.weights.card import CARD_FILE, WeightsCard
 from glacierseg.weights.fitting import Fitted, fit_scene
 

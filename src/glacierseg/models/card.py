@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
 from glacierseg.choices import Storage
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, RequestError, UnknownModelError
 from glacierseg.models.registry import create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.samples import BandValues
 from glacierseg.raster.write import atomic_path, write_text
 from glacierseg.runs.layout import ModelFolder
