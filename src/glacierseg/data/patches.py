@@ -273,7 +273,7 @@ class PatchDataset(Dataset[PatchTensors]):
     def __getitems__(self, draws: Sequence[int]) -> PatchTensors:
         """Makes a whole batch at once, `(B, ...)`, which spares collating it; see `as_batch`."""
         shape = len(draws), self.reader.patch_px, self.reader.patch_px
-        # Of large arrays from numpy the system makes huge pages, which are there several times sooner.
+        # Large arrays of numpy get huge pages, ready several times sooner than memory of torch.
         values = np.empty((*shape, len(self.scaling.mean)), self._dtype)
         valid, target = np.empty(shape, bool), np.empty(shape, np.uint8)
         for number, draw in enumerate(draws):

@@ -139,8 +139,8 @@ def checkerboard(
 ) -> NDArray[np.uint8]:
     """Divides a scene into square blocks and gives them to the roles in a regular pattern.
 
-    Each held-out role gets every so manieth block of a row, shifted from row to row, so that held-out blocks
-    lie as far from each other as they can. With two roles and a share of a half it is a chessboard.
+    Each held-out role gets every n-th block of a row, shifted from row to row, so that held-out blocks lie as
+    far from each other as they can. With two roles and a share of a half it is a chessboard.
 
     Args:
         shape: Height and width in pixels.
@@ -376,8 +376,8 @@ def _centres(grids: Sequence[Grid]) -> tuple[NDArray[np.float64], float]:
         points = move_points(np.array(corners), grid.crs, first)
         if not np.isfinite(points).all():
             raise GridMismatchError(
-                f"a region in {name_of_crs(grid.crs)} has no position in {name_of_crs(first)}, so places "
-                "cannot be told; bring all regions into one CRS, or set split.fold_over to regions"
+                f"a region in {name_of_crs(grid.crs)} has no position in {name_of_crs(first)}, so its place "
+                "is unknown; bring all regions into one CRS, or set split.fold_over to regions"
             )
         centres[number] = points[0]
         sides[number] = 2 * np.linalg.norm(points[1:] - points[0], axis=1)

@@ -79,7 +79,7 @@ class ModelCard(BaseModel):
 
 
 def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: Storage = "float32") -> None:
-    """Writes `model.json` and then `model.safetensors`; when the weights are there, the folder is whole.
+    """Writes `model.json` and then `model.safetensors`; once the weights are there, the folder is complete.
 
     Args:
         folder: The model folder, made when missing.
@@ -101,7 +101,7 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
             dtype = getattr(torch, storage)
             kernels = {key: value.to(dtype) for key, value in tensors.items() if value.ndim > 1}
             tensors |= kernels
-        # Facts stand in the card alone: in this file their order, and so its bytes, would be left to chance.
+        # Facts stand in the card alone: as metadata of this file their order varies, and with it the bytes.
         # Written here, as its own writing would hide the file from the group that a cluster shares it with.
         part.write_bytes(save(tensors))
 

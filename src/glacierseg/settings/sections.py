@@ -228,7 +228,7 @@ class PatchConfig(Settings):
     """How training patches are cut."""
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share that neighbouring training patches have in common, 0-1."""
+    """Overlap of neighbouring training patches, as a share of 0-1."""
     augment: bool = True
     """Flips, quarter turns and shifts; aspect bands turn along."""
     zoom: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -236,17 +236,17 @@ class PatchConfig(Settings):
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Brightness curve of a band, exponent from 1/(1+gamma) to 1+gamma."""
     brightness: Annotated[float, Field(ge=0)] = 0.0
-    """All bands of a patch together lighter or darker, in standard deviations."""
+    """Brightness change of all bands of a patch together, in standard deviations."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Normal noise, in standard deviations of a band."""
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Chance of each band to be blanked in a patch, 0-1."""
+    """Probability that a band is blanked in a patch, 0-1."""
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Chance of each modality to be blanked in a patch, never all of them, 0-1."""
+    """Probability that a modality is blanked in a patch, never all of them, 0-1."""
     glacier_share: Share | None = None
     """Share of drawn patches with glacier, 0-1; null for patches as they come."""
     cache: Cache = "auto"
-    """Where pixels wait: memory, disk or none; auto for memory up to 2 GiB, else none."""
+    """Where pixels are kept: memory, disk or none; auto for memory up to 2 GiB, else none."""
 
 
 class SplitConfig(Settings):

@@ -142,6 +142,7 @@ def global_sum_through(values: Tensor) -> Tensor:
 
 
 class _OwnShare(torch.autograd.Function):
+    # The gradient is passed on as it is: DDP adds up those of all processes afterwards.
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
         summed = values.clone()
@@ -154,6 +155,7 @@ class _OwnShare(torch.autograd.Function):
 
 
 class _Everywhere(torch.autograd.Function):
+    # Inside a network the sum enters the loss of every process, so the gradients of all come back to each.
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
         summed = values.clone()

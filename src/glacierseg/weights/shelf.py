@@ -180,7 +180,7 @@ def model_folder(model: Path | str) -> Path:
 def _card_files() -> Iterator[Path]:
     own = os.environ.get(OWN_FOLDER)
     if own and not Path(own).is_dir():
-        raise RequestError(f"{own}: is no folder, and {OWN_FOLDER} names it; mend or unset the variable")
+        raise RequestError(f"{own}: is no folder, and {OWN_FOLDER} names it; correct or unset the variable")
     for shelf in (SHIPPED, *([Path(own)] if own else [])):
         yield from sorted(shelf.glob(f"[!.]*/{CARD_FILE}"))
 
