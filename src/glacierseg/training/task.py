@@ -12,8 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from glacierseg.data.batches import InputScaling
 from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.scaling import Scaling
+from glacierseg.raster.truth import IGNORE
 from glacierseg.settings.train import TrainingPlan
-from glacierseg.training.losses import IGNORE, make_loss
+from glacierseg.training.losses import make_loss
 from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
 Batch = tuple[Tensor, Tensor, Tensor]
