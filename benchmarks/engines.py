@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from predict_scene import BANDS
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import MODELS, create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import make_predictor
 
 WAYS = (
@@ -32,9 +32,9 @@ WAYS = (
 
 def int8_file(network: torch.nn.Module, scaling: Scaling, values: np.ndarray, folder: Path) -> Path:
     """Quantises with the windows to come: speed is what counts here."""
+    from glacierseg.models.card import fingerprint
     from glacierseg.predict.export import write_openvino
     from glacierseg.predict.int8 import quantised
-    from glacierseg.training.checkpoint import fingerprint
 
     model = quantised(network, scaling, list(values))
     write_openvino(model, folder / "int8.xml", {"fingerprint": fingerprint(network, scaling)})

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from glacierseg.bands import MEASURES, BandImportance, agreement_message, measure_scenes
 from glacierseg.experiment import train_one
+from glacierseg.models.card import load_model
 from glacierseg.settings import parse_config
 from glacierseg.synthetic import NOISE_BANDS
 from glacierseg.synthetic.demo import synthetic_scenes, synthetic_settings
-from glacierseg.training.checkpoint import load_model
 
 
 def verdict(result: tuple[BandImportance, ...]) -> str:

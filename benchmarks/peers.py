@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from predict_scene import BANDS, make_scene
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.models.registry import create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import make_predictor
 from glacierseg.predict.files import ScenePrediction
 from glacierseg.predict.scene import Job, write_prediction

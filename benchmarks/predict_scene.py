@@ -112,8 +112,8 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
     import numpy as np
     import torch
 
-    from glacierseg.data.scaling import Scaling
     from glacierseg.models.registry import MODELS, create_model
+    from glacierseg.models.scaling import Scaling
     from glacierseg.predict.engines import make_predictor
     from glacierseg.predict.files import ScenePrediction
     from glacierseg.predict.scene import Job, write_prediction

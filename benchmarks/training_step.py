@@ -21,14 +21,16 @@ import torch
 from predict_scene import BANDS, make_scene
 
 from glacierseg.data.augment import Augmentation
-from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.data.scaling import Scaling
-from glacierseg.models.heads import weighted_heads
+from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
+from glacierseg.data.regions import Region
+from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.registry import MODELS, create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.fit import fit, resolved_precision
 from glacierseg.training.losses import make_loss
-from glacierseg.training.plan import EpochRecord, TrainingPlan
+from glacierseg.training.states import EpochRecord
 
 
 def make_datasets(folder: Path, patch_px: int, count: int) -> tuple[PatchDataset, PatchDataset]:
@@ -52,7 +54,7 @@ def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, pl
     target = torch.randint(0, 2, (batch, patch_px, patch_px))
     optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0, fused=ours)
     loss_of = make_loss(plan.loss)
-    bf16 = ours and resolved_precision(plan) == "bfloat16"
+    bf16 = ours and resolved_precision(plan.precision) == "bfloat16"
     for step in range(steps + 1):
         if step == 1:
             started = time.perf_counter()
@@ -129,7 +131,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args()
-    best = resolved_precision(TrainingPlan("focal", 1.0))
+    best = resolved_precision("auto")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {best}")
     if arguments.full:
         full_size(arguments.batch, arguments.steps)

@@ -28,9 +28,9 @@ import glacierseg as package
 from glacierseg.cli.app import app
 from glacierseg.errors import RequestError
 from glacierseg.models import create_model
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.settings import RunConfig
 from glacierseg.training import fit
-from glacierseg.training.checkpoint import ModelCard, save_model
 from glacierseg.weights.card import WeightsFacts
 from tests.cli.test_writes import commands
 from tests.helpers import blobs, easy_scene, write_mask, write_scene

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glacierseg.evaluate.evaluation import evaluate_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.inventory.files import make_inventory
+    from glacierseg.models.card import load_model
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
     from glacierseg.predict.scene import predict_scene
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from glacierseg.refine.search import tune_refinement
     from glacierseg.report import write_report
     from glacierseg.settings import load_config
-    from glacierseg.training.checkpoint import load_model
     from glacierseg.vectors.polygons import vectorize_mask
     from glacierseg.weights import find_weights, list_weights
 
@@ -45,7 +45,7 @@ _HOMES = {
     "find_weights": "weights",
     "list_weights": "weights",
     "load_config": "settings",
-    "load_model": "training.checkpoint",
+    "load_model": "models.card",
     "make_inventory": "inventory.files",
     "open_scene": "raster.scene",
     "predict_scene": "predict.scene",

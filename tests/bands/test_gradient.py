@@ -19,7 +19,7 @@ from glacierseg.bands import (
 from glacierseg.bands.importance import mix, use_of_bands
 from glacierseg.errors import DataError, RequestError
 from glacierseg.models import create_model
-from glacierseg.training.checkpoint import ModelCard
+from glacierseg.models.card import ModelCard
 from tests.bands.networks import Linear
 from tests.helpers import blobs, write_mask, write_scene
 

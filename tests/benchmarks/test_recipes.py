@@ -26,6 +26,7 @@ from scipy.ndimage import generic_filter
 from sklearn import metrics
 from tests.helpers import blobs, easy_scene
 
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.calibration import Calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.grid import Grid
@@ -33,7 +34,6 @@ from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
 from glacierseg.raster.write import write_raster
 from glacierseg.settings import parse_config
-from glacierseg.training.checkpoint import ModelCard, save_model
 
 ROOT = Path(__file__).parents[2]
 SIDE, STEP = 48, 32

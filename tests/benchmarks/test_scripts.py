@@ -31,7 +31,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
         "onnx float32",
     ),
     "halo": ("model scene.tif --ways 64/8", {}, "64 px, halo 8 px: IoU"),
-    "noise_bands": ("--models m_landsnet --epochs 1 --patches 2 --run run", {}, "rank correlation of all bands"),
+    "noise_bands": ("--models m_landsnet --epochs 1 --patches 2 --run run", {}, "correlation of all bands"),
     "original_way": (
         f"{sys.executable} --models m_landsnet --size-px 128 --rounds 1", {}, "has no TensorFlow"
     ),

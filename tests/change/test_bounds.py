@@ -12,10 +12,10 @@ from glacierseg.change.bounds import bound_change, bound_changes, read_dated
 from glacierseg.change.files import change_between_files, write_change
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaSums
+from glacierseg.models.card import ModelCard
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, store_calibration
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
-from glacierseg.training.checkpoint import ModelCard
 from tests.helpers import utm_grid, write_mask
 
 SCALE = LogitScale(1.5, -0.2)

@@ -446,7 +446,7 @@ def test_builds_of_torch_that_do_not_fit_are_one_line(
 def test_export_writes_the_file_and_never_hides_what_int8_costs(
     basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from glacierseg.training.checkpoint import ModelCard, save_model
+    from glacierseg.models.card import ModelCard, save_model
 
     card = ModelCard(
         architecture="m_landsnet", width=0.125, bands=("red", "nir"), band_mean=(100, 100),

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from rasterio.rio.main import main_group
 from shapely.geometry import box
 
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.settings import load_config
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.cli.test_writes import type_in
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 from tests.weights.shelves import reflectances

@@ -16,8 +16,8 @@ from distributed import LocalCluster
 from scipy.special import expit, logit
 from scipy.stats import t
 
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, store_calibration
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

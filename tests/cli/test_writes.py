@@ -15,7 +15,7 @@ import typer
 from shapely.geometry import box
 
 from glacierseg import cli
-from glacierseg.training.checkpoint import ModelCard, save_model
+from glacierseg.models.card import ModelCard, save_model
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 OUTPUTS = {"out", "map_out", "plot"}

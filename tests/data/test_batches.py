@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.scaling import Scaling
+from glacierseg.models.scaling import Scaling
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])

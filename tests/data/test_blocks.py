@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_cdt
 
-from glacierseg.data.blocks import checkerboard, deal_folds, fold_role, leave_gap, roles_by_folds
-from glacierseg.data.split import ROLE_CODES
+from glacierseg.data.split import ROLE_CODES, checkerboard, deal_folds, fold_role, leave_gap, roles_by_folds
 from tests.helpers import blobs
 
 

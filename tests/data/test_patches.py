@@ -15,14 +15,15 @@ from glacierseg.data.patches import (
     PatchDataset,
     PatchReader,
     PatchTensors,
-    Region,
     as_batch,
     covered_pixels,
     place_patches,
 )
-from glacierseg.data.scaling import Scaling
-from glacierseg.data.split import Part, roles_by_part
+from glacierseg.data.regions import Region
+from glacierseg.data.split import roles_by_part
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings import PartConfig as Part
 from tests.helpers import blobs, write_scene
 
 PLAIN = Scaling((0.0, 0.0), (1.0, 1.0))
@@ -33,7 +34,11 @@ def region(tmp_path: Path) -> Region:
     """Band 1 counts pixels, band 2 is its own code of the role: 10 train, 20 validate, 30 test."""
     height, width = 70, 90
     scene_path = tmp_path / "scene.tif"
-    parts = {"train": Part(x=(0.5, 1.0)), "validate": Part(x=(0.3, 0.5)), "test": Part(x=(0.0, 0.3))}
+    parts = {
+        "train": Part(x=(0.5, 1.0)),
+        "validate": Part(x=(0.3, 0.5)),
+        "test": Part(x=(0.0, 0.3)),
+    }
     from tests.helpers import utm_grid
 
     roles = roles_by_part(utm_grid(height, width), parts)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from glacierseg.data.places import find_places, give_way, roles_by_places
-from glacierseg.data.split import ELSEWHERE, ROLE_CODES
+from glacierseg.data.split import ELSEWHERE, ROLE_CODES, find_places, give_way, roles_by_places
 from glacierseg.errors import GridMismatchError
 from glacierseg.raster.grid import Grid
 

@@ -6,15 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from glacierseg.data.split import ROLE_CODES, Part, random_holdout, roles_by_blocks, roles_by_part
+from glacierseg.data.split import ROLE_CODES, random_holdout, roles_by_blocks, roles_by_part
 from glacierseg.errors import RequestError, TruthError
+from glacierseg.settings import PartConfig as Part
 from tests.helpers import blobs, utm_grid
 
 
 def test_parts_by_fraction_meet_without_gap_or_overlap() -> None:
     roles = roles_by_part(
         utm_grid(10, 800),
-        {"test": Part(x=(0, 0.4)), "validate": Part(x=(0.4, 0.5)), "train": Part(x=(0.5, 1))},
+        {
+            "test": Part(x=(0, 0.4)),
+            "validate": Part(x=(0.4, 0.5)),
+            "train": Part(x=(0.5, 1)),
+        },
     )
     assert (roles[:, :320] == ROLE_CODES["test"]).all()
     assert (roles[:, 320:400] == ROLE_CODES["validate"]).all()

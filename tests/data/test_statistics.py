@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glacierseg.data.patches import PatchReader, Region, place_patches
-from glacierseg.data.scaling import Scaling
-from glacierseg.data.split import Part, roles_by_part
+from glacierseg.data.patches import PatchReader, place_patches
+from glacierseg.data.regions import Region
+from glacierseg.data.split import roles_by_part
 from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings import PartConfig as Part
 from tests.helpers import blobs, easy_scene, utm_grid, write_scene
 
 SCALING = Scaling((1.0, 2.0), (3.0, 4.0))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from glacierseg.data.zoom import draw_side_px, resample, widest_px
+from glacierseg.data.patches import draw_side_px, resample, widest_px
 
 
 def known_square(side_px: int, bands: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

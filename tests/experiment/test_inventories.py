@@ -12,7 +12,7 @@ from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask
 
 
 @pytest.fixture
-def studied(tmp_path):
+def inventories(tmp_path):
     """Refined masks of regions with and without elevation; returns what writes their inventories."""
     elevation, mask, _ = two_valleys()
     grid = grid_of(*mask.shape)
@@ -35,14 +35,15 @@ def studied(tmp_path):
         }
         if "inventory" not in outputs:
             data["bands"] = {"recipe": "terrain"}
-        write_inventories(parse_config(data, tmp_path / "c.yaml"), folder)
+        config = parse_config(data, tmp_path / "c.yaml")
+        write_inventories(config.regions, config.outputs, config.inventory, folder)
         return folder
 
     return write
 
 
-def test_regions_with_elevation_get_an_inventory(studied):
-    folder = studied(inventory=True)
+def test_regions_with_elevation_get_an_inventory(inventories):
+    folder = inventories(inventory=True)
     high, plain = (gpd.read_file(folder.inventory(name), layer="glaciers") for name in ("high", "plain"))
     assert high["divides"].tolist() == ["terrain", "terrain"]
     assert high["probability_mean"].min() > 0.95
@@ -51,12 +52,12 @@ def test_regions_with_elevation_get_an_inventory(studied):
     assert "zmin_m" not in plain
     assert len(gpd.read_file(folder.inventory("plain"), layer="links")) == 1
     written = folder.inventory("high").stat().st_mtime_ns
-    studied(inventory=True)
+    inventories(inventory=True)
     assert folder.inventory("high").stat().st_mtime_ns == written
 
 
-def test_settings_of_the_run_count(studied):
-    folder = studied({"divides": "existing", "prefix": "x", "buffer_m": 3}, inventory=True)
+def test_settings_of_the_run_count(inventories):
+    folder = inventories({"divides": "existing", "prefix": "x", "buffer_m": 3}, inventory=True)
     high = gpd.read_file(folder.inventory("high"), layer="glaciers")
     assert high["divides"].tolist() == ["none"]
     assert high["inv_id"].str.startswith("x-G").all()
@@ -64,5 +65,5 @@ def test_settings_of_the_run_count(studied):
     assert facts["uncertainty_buffer_m"] == "3"
 
 
-def test_without_inventories_elevation_still_serves_the_scores(studied):
-    assert not studied(inventory=False).inventory("high").exists()
+def test_without_inventories_elevation_still_serves_the_scores(inventories):
+    assert not inventories(inventory=False).inventory("high").exists()

@@ -11,20 +11,20 @@ from scipy.ndimage import distance_transform_cdt
 from shapely.geometry import box
 
 from glacierseg.data.patches import Patch, place_patches
+from glacierseg.data.regions import Region
 from glacierseg.errors import ConfigError, DataError, TruthError
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.regions import (
-    Patches,
-    StudyRegion,
+    SplitPatches,
     choose_bands,
     leak_share,
+    load_regions,
     open_sources,
     split_patches,
-    study_regions,
     tuning_truths,
 )
 from glacierseg.runs.layout import RunFolder
-from glacierseg.settings import parse_config
+from glacierseg.settings import RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 MODELS = [{"name": "m_landsnet", "patch_px": 16}]
@@ -38,9 +38,14 @@ def write_region(folder: Path, name: str = "r", seed: int = 4, **changes: Any) -
     return {"name": name, "scene": f"{name}.tif", "truth": f"{name}_mask.tif", "roles": "train", **changes}
 
 
-def study(
+def load(config: RunConfig, run: RunFolder) -> tuple[Region, ...]:
+    scenes = choose_bands(config.regions, config.bands, open_sources(config.regions), run)
+    return load_regions(config.regions, config.split, config.largest_patch_px, scenes, run)
+
+
+def prepare(
     folder: Path, *regions: dict[str, Any], **changes: Any
-) -> tuple[Any, RunFolder, tuple[StudyRegion, ...]]:
+) -> tuple[RunConfig, RunFolder, tuple[Region, ...]]:
     settings = {
         "name": "t",
         "regions": list(regions),
@@ -49,7 +54,7 @@ def study(
     }
     config = parse_config(settings, folder / "c.yaml")
     run = RunFolder(folder / "out")
-    return config, run, study_regions(config, run, choose_bands(config, open_sources(config), run))
+    return config, run, load(config, run)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +67,11 @@ def study(
     ids=str,
 )
 def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Path, roles: object) -> None:
-    config, _, studied = study(tmp_path, write_region(tmp_path, roles=roles))
-    patches = split_patches(config, studied, 16)
+    config, _, regions = prepare(tmp_path, write_region(tmp_path, roles=roles))
+    patches = split_patches(regions, 16, config.patch, config.split)
     assert patches.train
     assert patches.validate
-    assert leak_share(patches, studied, 16, reach_px=0, blanked=True) == 0
+    assert leak_share(patches, regions, 16, reach_px=0) == 0
 
 
 @pytest.mark.parametrize(
@@ -81,11 +86,11 @@ def test_regions_that_lie_apart_leak_nothing(tmp_path: Path, split: dict[str, An
         for name in ("{}.tif", "{}_mask.tif"):
             with rasterio.open(tmp_path / name.format("abc"[number]), "r+") as file:
                 file.transform = file.transform @ Affine.translation(500 * number, 0)
-    config, _, studied = study(tmp_path, *given, split=split)
-    patches = split_patches(config, studied, 16)
+    config, _, regions = prepare(tmp_path, *given, split=split)
+    patches = split_patches(regions, 16, config.patch, config.split)
     assert patches.train
     assert patches.validate
-    assert leak_share(patches, studied, 16, reach_px=0, blanked=True) == 0
+    assert leak_share(patches, regions, 16, reach_px=0) == 0
 
 
 def test_ground_that_regions_share_leaks(tmp_path: Path) -> None:
@@ -97,22 +102,22 @@ def test_ground_that_regions_share_leaks(tmp_path: Path) -> None:
             file.transform = file.transform @ Affine.translation(64, 0)
     east = {"name": "east", "scene": "east.tif", "truth": "east_mask.tif", "roles": "train"}
     whole = write_region(tmp_path, roles="validate")
-    config, _, studied = study(tmp_path, whole, east)
-    patches = split_patches(config, studied, 16)
-    assert leak_share(patches, studied, 16, reach_px=0, blanked=True) == pytest.approx(0.5)
+    config, _, regions = prepare(tmp_path, whole, east)
+    patches = split_patches(regions, 16, config.patch, config.split)
+    assert leak_share(patches, regions, 16, reach_px=0) == pytest.approx(0.5)
 
 
 def test_what_training_sees_beside_its_patches_leaks_too(tmp_path: Path) -> None:
     given = [write_region(tmp_path, "a"), write_region(tmp_path, "b", roles="validate")]
-    _, _, studied = study(tmp_path, *given)
-    validate = place_patches([one.region for one in studied], "validate", 16, overlap=0)
-    patches = Patches((Patch(0, 32, 32),), validate)
-    labelled = studied[1].region.truth != 255
+    _, _, regions = prepare(tmp_path, *given)
+    validate = place_patches(regions, "validate", 16, overlap=0)
+    patches = SplitPatches((Patch(0, 32, 32),), validate)
+    labelled = regions[1].truth != 255
     for reach_px in (0, 4):
         seen = np.zeros(labelled.shape, bool)
         seen[32 - reach_px : 48 + reach_px, 32 - reach_px : 48 + reach_px] = True
         share = (seen & labelled).sum() / labelled.sum()
-        assert leak_share(patches, studied, 16, reach_px=reach_px, blanked=True) == pytest.approx(share)
+        assert leak_share(patches, regions, 16, reach_px=reach_px) == pytest.approx(share)
 
 
 def distance_between(one: np.ndarray, other: np.ndarray) -> float:
@@ -127,8 +132,8 @@ def test_blocks_and_folds_leave_a_gap_of_one_patch(
 ) -> None:
     region = write_region(tmp_path, roles=roles)
     models = [{"name": "m_landsnet", "patch_px": 8}]
-    config, _, studied = study(tmp_path, region, split=split, models=models)
-    areas = studied[0].areas
+    config, _, regions = prepare(tmp_path, region, split=split, models=models)
+    areas = regions[0].areas
     assert "validate" in areas
     assert ("test" in areas) == (split["method"] == "kfold" or "test" in roles)
     for held in set(areas) - {"train"}:
@@ -136,9 +141,9 @@ def test_blocks_and_folds_leave_a_gap_of_one_patch(
         assert areas[held].any()
     if "test" in areas:
         assert distance_between(areas["validate"], areas["test"]) > 8
-    patches = split_patches(config, studied, 8)
+    patches = split_patches(regions, 8, config.patch, config.split)
     assert patches.train
-    assert leak_share(patches, studied, 8, reach_px=0, blanked=True) == 0
+    assert leak_share(patches, regions, 8, reach_px=0) == 0
 
 
 def test_folds_test_every_pixel_once(tmp_path: Path) -> None:
@@ -153,9 +158,9 @@ def test_folds_test_every_pixel_once(tmp_path: Path) -> None:
             {"name": "t", "regions": [region], "models": models, "split": split}, tmp_path / "c.yaml"
         )
         run = RunFolder(folder / "out")
-        studied = study_regions(config, run, choose_bands(config, open_sources(config), run))
-        tested += studied[0].areas["test"]
-        validated += studied[0].areas["validate"]
+        regions = load(config, run)
+        tested += regions[0].areas["test"]
+        validated += regions[0].areas["validate"]
     assert (tested == 1).all()
     assert (validated <= 1).all()
 
@@ -164,8 +169,8 @@ def test_folds_over_regions(tmp_path: Path) -> None:
     regions = [write_region(tmp_path, name, seed) for seed, name in enumerate("abc")]
     regions.append(write_region(tmp_path, "d", 7, roles="test"))
     split = {"method": "kfold", "folds": 3, "fold_over": "regions", "fold": 2}
-    _, _, studied = study(tmp_path, *regions, split=split)
-    roles = {one.name: set(one.areas) for one in studied}
+    _, _, regions = prepare(tmp_path, *regions, split=split)
+    roles = {one.name: set(one.areas) for one in regions}
     assert roles["d"] == {"test"}
     assert sorted(map(sorted, (roles[name] for name in "abc"))) == [["test"], ["train"], ["validate"]]
 
@@ -191,17 +196,17 @@ def test_folds_over_places_leak_nothing_where_folds_over_regions_warn(tmp_path: 
             {"name": "t", "regions": chips, "models": MODELS, "split": split}, tmp_path / "c.yaml"
         )
         run = RunFolder(folder)
-        studied = study_regions(config, run, choose_bands(config, open_sources(config), run))
-        check_inputs(config, studied, run)
+        regions = load(config, run)
+        check_inputs(config.regions, config.largest_patch_px, regions, run)
         overlap = json.loads((folder / "checks.json").read_text())["all regions"][0]["status"]
-        patches = split_patches(config, studied, 16)
+        patches = split_patches(regions, 16, config.patch, config.split)
         assert patches.train
         assert patches.validate
-        found[fold_over] = overlap, leak_share(patches, studied, 16, reach_px=0, blanked=True) > 0
-        again = study_regions(config, run, choose_bands(config, open_sources(config), run))
-        assert [set(one.areas) for one in again] == [set(one.areas) for one in studied]
+        found[fold_over] = overlap, leak_share(patches, regions, 16, reach_px=0) > 0
+        again = load(config, run)
+        assert [set(one.areas) for one in again] == [set(one.areas) for one in regions]
     assert found == {"regions": ("warning", True), "places": ("passed", False)}
-    tests = [one for one in studied if "test" in one.areas]
+    tests = [one for one in regions if "test" in one.areas]
     assert tests
     assert all(one.areas["test"].all() for one in tests)
 
@@ -229,14 +234,14 @@ def test_a_split_that_cannot_be_is_one_line(
     tmp_path: Path, changes: dict[str, Any], split: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        study(tmp_path, write_region(tmp_path, **changes), split=split)
+        prepare(tmp_path, write_region(tmp_path, **changes), split=split)
 
 
 def test_the_random_split_leaks_and_tunes_on_its_held_out_patches_only(tmp_path: Path) -> None:
-    config, _, studied = study(tmp_path, write_region(tmp_path), split={"method": "random"})
-    patches = split_patches(config, studied, 16)
-    assert leak_share(patches, studied, 16, reach_px=0, blanked=False) > 0.9
-    truth = tuning_truths(config, studied, patches, 16)["r"]
+    config, _, regions = prepare(tmp_path, write_region(tmp_path), split={"method": "random"})
+    patches = split_patches(regions, 16, config.patch, config.split)
+    assert leak_share(patches, regions, 16, reach_px=0) > 0.9
+    truth = tuning_truths(regions, 16, config.patch, config.split)["r"]
     held = np.zeros(truth.shape, bool)
     for patch in patches.validate:
         held[patch.row : patch.row + 16, patch.column : patch.column + 16] = True
@@ -247,10 +252,10 @@ def test_a_polygon_in_another_crs_bounds_a_part(tmp_path: Path) -> None:
     polygon = gpd.GeoDataFrame(geometry=[box(700_000, 3_599_500, 700_400, 3_600_000)], crs="EPSG:32643")
     polygon.to_crs(4326).to_file(tmp_path / "part.geojson")
     roles = {"test": {"polygon": "part.geojson"}, "train": {}}
-    _, _, studied = study(tmp_path, write_region(tmp_path, roles=roles))
-    np.testing.assert_array_equal(studied[0].areas["test"][:49, :39], True)
-    assert not studied[0].areas["test"][52:].any()
-    assert not (studied[0].areas["test"] & studied[0].areas["train"]).any()
+    _, _, regions = prepare(tmp_path, write_region(tmp_path, roles=roles))
+    np.testing.assert_array_equal(regions[0].areas["test"][:49, :39], True)
+    assert not regions[0].areas["test"][52:].any()
+    assert not (regions[0].areas["test"] & regions[0].areas["train"]).any()
 
 
 def test_a_train_part_without_glacier_is_refused(tmp_path: Path) -> None:
@@ -260,7 +265,7 @@ def test_a_train_part_without_glacier_is_refused(tmp_path: Path) -> None:
     write_mask(tmp_path / "r_mask.tif", mask)
     region["roles"] = {"train": {"x": [0, 0.5]}, "test": {"x": [0.5, 1]}}
     with pytest.raises(ConfigError, match="the train parts hold no glacier"):
-        study(tmp_path, region)
+        prepare(tmp_path, region)
 
 
 def test_a_recipe_makes_bands_and_terrain_for_every_region(tmp_path: Path) -> None:
@@ -268,12 +273,12 @@ def test_a_recipe_makes_bands_and_terrain_for_every_region(tmp_path: Path) -> No
         tmp_path / "dem.tif", np.fromfunction(lambda _, r, c: 3000 + 3 * r + 4 * c, (1, 96, 128)), ["z"]
     )
     recipe = ["red", "nir", "ndwi", "slope"]
-    config, run, studied = study(
+    config, run, regions = prepare(
         tmp_path,
         write_region(tmp_path, dem="dem.tif"),
         bands={"recipe": recipe, "use": ["slope", "red", "ndwi"]},
     )
-    assert studied[0].region.scene.band_names == ("slope", "red", "ndwi")
+    assert regions[0].scene.band_names == ("slope", "red", "ndwi")
     with rasterio.open(run.scene("r")) as made, rasterio.open(tmp_path / "r.tif") as given:
         assert made.descriptions == tuple(recipe)
         green, nir = given.read(2).astype(float), given.read(4).astype(float)
@@ -281,19 +286,19 @@ def test_a_recipe_makes_bands_and_terrain_for_every_region(tmp_path: Path) -> No
         # 3 m down and 4 m across on 10 m pixels: half a metre per metre.
         assert made.read(4)[50, 60] == pytest.approx(np.degrees(np.arctan(0.5)), rel=1e-5)
     # The rim has no slope, so it has no label.
-    assert (studied[0].region.truth[0] == 255).all()
+    assert (regions[0].truth[0] == 255).all()
     assert config.bands.recipe == tuple(recipe)
 
 
 def test_numbers_choose_bands_too(tmp_path: Path) -> None:
-    _, _, studied = study(tmp_path, write_region(tmp_path), bands={"use": [4, "green"]})
-    assert studied[0].region.scene.band_names == ("nir", "green")
+    _, _, regions = prepare(tmp_path, write_region(tmp_path), bands={"use": [4, "green"]})
+    assert regions[0].scene.band_names == ("nir", "green")
 
 
 def test_checks_are_stored_and_name_regions_that_share_ground(tmp_path: Path) -> None:
     regions = [write_region(tmp_path, "a"), write_region(tmp_path, "b", roles="test")]
-    config, run, studied = study(tmp_path, *regions)
-    check_inputs(config, studied, run)
+    config, run, regions = prepare(tmp_path, *regions)
+    check_inputs(config.regions, config.largest_patch_px, regions, run)
     stored = json.loads((run.path / "checks.json").read_text())
     assert set(stored) == {"a", "b", "all regions"}
     overlap = stored["all regions"][0]
@@ -302,10 +307,10 @@ def test_checks_are_stored_and_name_regions_that_share_ground(tmp_path: Path) ->
 
 
 def test_a_failed_check_stops_the_run_in_one_line(tmp_path: Path) -> None:
-    config, run, studied = study(tmp_path, write_region(tmp_path))
+    config, run, regions = prepare(tmp_path, write_region(tmp_path))
     write_scene(tmp_path / "r.tif", np.ones((4, 96, 128), np.int64), BANDS)
     with pytest.raises(DataError, match="region r: data type") as caught:
-        check_inputs(config, studied, run)
+        check_inputs(config.regions, config.largest_patch_px, regions, run)
     assert "\n" not in str(caught.value)
 
 
@@ -315,11 +320,11 @@ def test_a_part_without_a_labelled_pixel_is_refused_by_name(tmp_path: Path) -> N
     mask[:, 70:] = 255
     write_mask(tmp_path / "r_mask.tif", mask)
     with pytest.raises(ConfigError, match="region r: its validate part holds no pixel"):
-        study(tmp_path, region)
+        prepare(tmp_path, region)
 
 
 def test_a_mask_of_0_and_255_gets_the_right_advice(tmp_path: Path) -> None:
     region = write_region(tmp_path)
     write_mask(tmp_path / "r_mask.tif", blobs(96, 128, 4) * 255)
     with pytest.raises(TruthError, match="if 255 is the glacier, bring it to 1 with"):
-        study(tmp_path, region)
+        prepare(tmp_path, region)

@@ -6,8 +6,8 @@ import pytest
 
 from glacierseg.errors import BandError
 from glacierseg.experiment import train_one
-from glacierseg.experiment.training import augmentation, check_named_bands, training_plan
-from glacierseg.settings import PatchConfig, RunConfig, parse_config
+from glacierseg.experiment.training import augmentation, check_named_bands
+from glacierseg.settings import ModelConfig, PatchConfig, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 
@@ -22,7 +22,7 @@ def test_a_model_wins_over_the_section_and_the_section_over_the_networks_default
         },
         Path("/data/run.yaml"),
     )
-    plain, changed = (training_plan(config, model, 4) for model in config.models)
+    plain, changed = (model.training_plan(config.training, 4) for model in config.models)
     assert (plain.epochs, plain.monitor, plain.learning_rate, plain.loss) == (
         9,
         "val_loss",
@@ -58,15 +58,14 @@ def test_a_model_may_have_another_light_than_the_rest(
     tmp_path: Path, own: dict[str, Any], expected: float
 ) -> None:
     config = small_config(tmp_path, {"name": "m_landsnet", **own})
-    config = config.model_copy(update={"patch": PatchConfig(brightness=0.3)})
-    assert augmentation(config, config.models[0], ("a", "b", "c")).brightness == expected
+    found = augmentation(config.models[0], PatchConfig(brightness=0.3), {}, ("a", "b", "c"))
+    assert found.brightness == expected
 
 
-def test_what_shall_happen_to_patches_does(tmp_path: Path) -> None:
-    config = small_config(tmp_path, {"name": "m_landsnet"})
+def test_what_shall_happen_to_patches_does() -> None:
     asked = {"zoom": 0.11, "gamma": 0.12, "noise": 0.13, "band_dropout": 0.14, "modality_dropout": 0.15}
-    config = config.model_copy(update={"patch": PatchConfig(augment=False, **asked)})
-    found = augmentation(config, config.models[0], ("a", "b", "c"))
+    model = ModelConfig(name="m_landsnet")
+    found = augmentation(model, PatchConfig(augment=False, **asked), {}, ("a", "b", "c"))
     assert {name: getattr(found, name) for name in asked} == asked
     assert not found.symmetries
 
@@ -86,7 +85,7 @@ def test_a_model_may_see_other_logarithms_than_the_rest(
 def test_logarithms_of_bands_that_are_not_there_are_refused(tmp_path: Path) -> None:
     config = small_config(tmp_path, {"name": "m_landsnet", "logarithm": ["nirr"]})
     with pytest.raises(BandError, match=r"logarithm of m_landsnet names band 'nirr'.*did you mean 'nir'"):
-        check_named_bands(config, ("red", "nir"))
+        check_named_bands(config.bands, config.models, ("red", "nir"))
 
 
 @pytest.mark.parametrize(("patch", "reach_px"), [({}, 4), ({"augment": False}, 0)])

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from glacierseg.errors import RequestError
+from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.glavitu_global import Fusion, GlaViTUGlobal
-from glacierseg.models.heads import weighted_heads
 
 
 @torch.inference_mode()

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from glacierseg.errors import RequestError
 from glacierseg.models import MODELS, create_model
-from glacierseg.models.blocks import band_readers
-from glacierseg.models.heads import weighted_heads
+from glacierseg.models.blocks import band_readers, weighted_heads
 
 # Every network as it comes, and with each option that changes its graph.
 VARIANTS = [

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from glacierseg.errors import RequestError
-from glacierseg.models.heads import weighted_heads
+from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.unetplusplus import UNetPlusPlus
 
 

@@ -12,7 +12,7 @@ from glacierseg.errors import DownloadError, RequestError, UnknownModelError
 from glacierseg.models import create_model, model_spec
 from glacierseg.models import zoo as zoo_module
 from glacierseg.models.blocks import band_readers
-from glacierseg.training.checkpoint import ModelCard, load_model, save_model
+from glacierseg.models.card import ModelCard, load_model, save_model
 from glacierseg.training.finetune import Inherited, start_from
 from glacierseg.training.fit import _check_norms, _strategy
 from glacierseg.training.processes import Processes
@@ -276,5 +276,5 @@ def test_several_processes_look_for_unused_weights_and_refuse_other_batch_norms(
         pass
 
     network.network.encoder.bn2 = BatchNormAct2d(8)
-    with pytest.raises(RequestError, match="BatchNormAct2d cannot look at the patches of several processes"):
+    with pytest.raises(RequestError, match="BatchNormAct2d cannot be synchronised over several processes"):
         _check_norms(network)

@@ -9,6 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
 from glacierseg.errors import CheckpointError, TruthError
+from glacierseg.models.card import ModelCard, read_card, save_model
 from glacierseg.predict.calibration import (
     TEMPERATURES,
     Calibration,
@@ -18,7 +19,6 @@ from glacierseg.predict.calibration import (
     read_calibration,
     store_calibration,
 )
-from glacierseg.training.checkpoint import ModelCard, read_card, save_model
 
 STORED = Calibration(
     LogitScale(1.7, -0.3), 4711, ("a", "b"), 0.5, 0.4, 0.1, 0.02, Dispersion(12.5, 64, 9.5, 7.5, 1234.5)

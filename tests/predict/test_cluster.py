@@ -15,13 +15,13 @@ import torch
 from distributed import CancelledError, KilledWorker
 
 from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.cluster import Shares, connected, submitted
 from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.predict.scene import begin_strips, predict_scene
 from glacierseg.predict.stream import StripsFolder
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings.predict import ClusterSettings, PredictSettings
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
 CARD = ModelCard(

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from glacierseg.errors import RequestError
+from glacierseg.models.card import load_model
 from glacierseg.predict.engines import PRECISIONS, int8_fingerprint, make_predictor, of_last_class
 from glacierseg.predict.files import ScenePrediction
 from glacierseg.predict.scene import Job, write_prediction
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.tiling import Tiling
-from glacierseg.training.checkpoint import load_model
 from tests.helpers import write_scene
 from tests.predict.test_export import BANDS, by_definition, model_folder, windows
 

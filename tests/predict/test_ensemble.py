@@ -7,6 +7,7 @@ import rasterio
 from affine import Affine
 
 from glacierseg.errors import RequestError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.calibration import store_calibration
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.scene import predict_scene
@@ -14,7 +15,6 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.write import write_raster
 from glacierseg.settings import PredictSettings
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid
 from tests.weights.shelves import calibration, model_folder, packed
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.models.registry import create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import TorchPredictor
 from glacierseg.predict.stream import blended_strips
 from glacierseg.raster.scene import open_scene

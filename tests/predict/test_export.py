@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, OutputError, RequestError
 from glacierseg.models import MODELS, create_model
+from glacierseg.models.card import ModelCard, load_model, save_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.export import (
     RawGraph,
     deepness_facts,
@@ -19,7 +20,6 @@ from glacierseg.predict.export import (
     fingerprint,
     raw_graph,
 )
-from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 
 MEAN, STD = (120.0, 5000.0, 0.1, -3.0, 40.0), (40.0, 300.0, 0.2, 1.5, 9.0)
 BANDS = ("red", "elevation", "ndsi", "slope", "b 5, odd")

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.models import MODELS, create_model
 from glacierseg.models.blocks import ResidualBlock
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict import fused as fused_module
 from glacierseg.predict.engines import TorchPredictor
 from glacierseg.predict.fused import fused

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from glacierseg.errors import RequestError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.settings import PredictSettings
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import write_scene
 
 WAYS = PredictSettings(halo_px=16, window_px=64, batch_size=4)

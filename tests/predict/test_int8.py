@@ -14,6 +14,7 @@ from sklearn.metrics import jaccard_score
 
 from glacierseg.errors import RasterError, RequestError, TruthError
 from glacierseg.models import create_model
+from glacierseg.models.card import ModelCard, load_model, save_model
 from glacierseg.predict.engines import make_predictor
 from glacierseg.predict.int8 import (
     QuantizationCost,
@@ -21,7 +22,6 @@ from glacierseg.predict.int8 import (
     quantize_model,
 )
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 from tests.helpers import blobs, easy_scene, utm_grid, write_mask, write_scene
 
 SIDE, WINDOW = 128, 32

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glacierseg.training.checkpoint import ModelCard, save_model
+from glacierseg.models.card import ModelCard, save_model
 from tests.helpers import forks, write_scene
 
 

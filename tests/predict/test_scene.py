@@ -15,12 +15,12 @@ from rio_cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, OutputError, RasterError, RequestError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.ensemble import Ensemble
 from glacierseg.predict.files import ScenePrediction
 from glacierseg.predict.scene import finished_files, predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings import PredictSettings
-from glacierseg.training.checkpoint import ModelCard, save_model
 from tests.helpers import utm_grid, write_scene
 from tests.weights.shelves import calibration
 

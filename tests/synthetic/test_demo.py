@@ -6,7 +6,7 @@ import pytest
 
 from glacierseg.errors import DownloadError
 from glacierseg.evaluate.evaluation import evaluate_masks
-from glacierseg.experiment.regions import choose_bands, open_sources, study_regions
+from glacierseg.experiment.regions import choose_bands, load_regions, open_sources
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.raster.truth import read_mask
 from glacierseg.runs.layout import RunFolder
@@ -53,12 +53,12 @@ def test_everest_split_and_threshold_are_as_known(
     monkeypatch.setenv("GLACIERSEG_DATA_DIR", str(data_dir))
     config = demo.demo_config("everest", tmp_path)
     folder = RunFolder(tmp_path)
-    scenes = choose_bands(config, open_sources(config), folder)
-    studied = study_regions(config, folder, scenes)
-    region = studied[0].region
+    scenes = choose_bands(config.regions, config.bands, open_sources(config.regions), folder)
+    regions = load_regions(config.regions, config.split, config.largest_patch_px, scenes, folder)
+    region = regions[0]
     assert region.scene.band_names == ("red", "green", "blue", "nir")
     assert region.truth.shape == (655, 800)
-    test = studied[0].truth_of("test")
+    test = regions[0].truth_of("test")
     assert not (region.roles[:, :320] == 1).any()
     assert (test[:, 320:] == 255).all()
     glacier = (test == 1).sum() / (test != 255).sum()
@@ -66,7 +66,7 @@ def test_everest_split_and_threshold_are_as_known(
     assert glacier == pytest.approx(0.42, abs=0.01)
     east = region.truth[:, 400:]
     assert (east == 1).mean() == pytest.approx(0.66, abs=0.01)
-    threshold_masks(studied, folder.model("threshold", "all"))
+    threshold_masks(regions, folder.model("threshold", "all"))
     facts = json.loads((folder.path / "threshold/all/threshold.json").read_text())
     assert facts["rule"]
     mask = read_mask(folder.model("threshold", "all").mask("khumbu"))

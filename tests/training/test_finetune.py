@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from glacierseg.errors import CheckpointError
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.models.registry import create_model
-from glacierseg.training.checkpoint import ModelCard, save_model
 from glacierseg.training.finetune import Inherited, start_from
 
 OLD = ("blue", "red", "slope")

@@ -11,16 +11,19 @@ from torch import nn
 
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
+from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
+from glacierseg.data.regions import Region
 from glacierseg.data.sampler import EpochSampler, SharedBatches
-from glacierseg.data.scaling import Scaling
-from glacierseg.data.split import Part, roles_by_part
+from glacierseg.data.split import roles_by_part
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings import PartConfig as Part
+from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.fit import fit
-from glacierseg.training.plan import EpochRecord, TrainingPlan
 from glacierseg.training.processes import Processes
+from glacierseg.training.states import EpochRecord
 from glacierseg.training.task import SegmentationTask
 from tests.helpers import blobs, easy_scene, forks, utm_grid, write_scene
 
@@ -373,5 +376,5 @@ def test_a_loss_that_is_no_number_is_one_line(tmp_path: Path) -> None:
     net = network()
     with torch.no_grad():
         next(net.parameters()).fill_(float("nan"))
-    with pytest.raises(RequestError, match="the loss is no number any more in epoch 1"):
+    with pytest.raises(RequestError, match="the loss is not finite in epoch 1"):
         fit(net, train, validate, plan(), tmp_path / "r")

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.patches import PatchDataset, PatchReader, Region, place_patches
-from glacierseg.data.pixels import train_pixels
-from glacierseg.data.scaling import measure_scaling
-from glacierseg.models.heads import weighted_heads
+from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
+from glacierseg.data.regions import Region, train_pixels
+from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.registry import MODELS, create_model
+from glacierseg.models.scaling import measure_scaling
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
 from glacierseg.training.losses import LOSSES

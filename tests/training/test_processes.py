@@ -13,8 +13,13 @@ from torch import nn
 
 from glacierseg.errors import RequestError
 from glacierseg.training.fit import fit
-from glacierseg.training.processes import Processes, find_processes, global_sum, process_count
-from glacierseg.training.sync_norm import SynchronisedBatchNorm
+from glacierseg.training.processes import (
+    Processes,
+    SynchronisedBatchNorm,
+    find_processes,
+    global_sum,
+    process_count,
+)
 from tests.training.test_fit import datasets, network, plan
 
 CASES = [("m_landsnet", "dice_focal"), ("m_landsnet", "cross_entropy")]
@@ -145,3 +150,17 @@ def test_synchronised_norm_alone_is_batch_norm() -> None:
     torch.testing.assert_close(other.running_var, plain.running_var)
     torch.testing.assert_close(other.eval()(x), plain.eval()(x))
     assert torch.autograd.gradcheck(other.train(), (x[:, :, :2, :2].clone().requires_grad_(),))
+
+
+def test_synchronised_norms_take_the_place_of_all_others() -> None:
+    net = network().double()
+    kept, x = net.state_dict(), torch.randn(2, 2, 32, 32, dtype=torch.float64)
+    learned = {id(parameter) for parameter in net.parameters()}
+    before = net.eval()(x)
+    SynchronisedBatchNorm.replace_in(net)
+    kinds = {type(module) for module in net.modules() if isinstance(module, nn.BatchNorm2d)}
+    assert kinds == {SynchronisedBatchNorm}
+    assert not any(module.training for module in net.modules())
+    assert {id(parameter) for parameter in net.parameters()} == learned
+    assert all(torch.equal(values, kept[key]) for key, values in net.state_dict().items())
+    assert torch.equal(net(x), before)

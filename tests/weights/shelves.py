@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.training.checkpoint import ModelCard, save_model
 from glacierseg.weights.card import WeightsFacts
 from glacierseg.weights.pack import Packed, pack_weights
 from tests.helpers import write_scene

@@ -8,11 +8,11 @@ import yaml
 from safetensors.torch import load_file
 
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
+from glacierseg.models.card import WEIGHTS, load_model, read_card
 from glacierseg.models.registry import count_parameters
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.checkpoint import WEIGHTS, load_model, read_card
 from glacierseg.weights import pack
 from glacierseg.weights.pack import pack_weights, read_facts
 from glacierseg.weights.shelf import megabytes

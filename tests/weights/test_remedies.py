@@ -13,8 +13,8 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+from glacierseg.models.card import save_model
 from glacierseg.raster.scene import open_scene
-from glacierseg.training.checkpoint import save_model
 from glacierseg.weights.pack import pack_weights
 from tests.helpers import write_scene
 from tests.weights.shelves import facts, model_folder, packed, reflectances

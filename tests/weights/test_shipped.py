@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from glacierseg.models.card import load_model, read_card
 from glacierseg.models.registry import count_parameters
 from glacierseg.predict.calibration import read_calibration
-from glacierseg.training.checkpoint import load_model, read_card
 from glacierseg.weights import Weights
 from glacierseg.weights.pack import MOST_MEGABYTES
 from glacierseg.weights.shelf import SHIPPED, list_weights

@@ -15,14 +15,14 @@ from glacierseg.bands.importance import (
     spread_evenly,
 )
 from glacierseg.bands.ranking import BandImportance, Measure, Measures
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
+from glacierseg.models.card import ModelCard, load_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.ensemble import matching_scene
 from glacierseg.raster.outlines import one_layer_each
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import window_starts
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
-from glacierseg.training.checkpoint import ModelCard, load_model
 from glacierseg.weights.own import warn_of_values
 
 if TYPE_CHECKING:

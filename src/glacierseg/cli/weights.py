@@ -1,9 +1,10 @@
 """Commands about weights that come with the package, and the option that names them."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,9 @@ from glacierseg.raster.outputs import writes
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.scene import SceneSettings
 
+if TYPE_CHECKING:
+    from glacierseg.weights import Weights
+
 _log = logging.getLogger(__name__)
 
 WeightsName = Annotated[
@@ -25,6 +29,12 @@ Member = Annotated[
     int | None,
     typer.Option(min=1, help="Number of the network, where weights have several."),
 ]
+
+_COLUMNS = ("name", "network", "parameters", "MB", "bands", "sensor", "pixel")
+_NONE = (
+    "no weights come with this version; train a network (`glacierseg run`), or name a folder of packed "
+    "weights with GLACIERSEG_WEIGHTS_DIR"
+)
 
 
 def add_weights_commands(app: typer.Typer) -> None:
@@ -75,30 +85,96 @@ def models(
     from json import dumps  # noqa: PLC0415
 
     from glacierseg.weights import find_weights, list_weights  # noqa: PLC0415
-    from glacierseg.weights.words import (  # noqa: PLC0415
-        COLUMNS,
-        NONE,
-        as_dict,
-        card_lines,
-        summary_lines,
-        table_rows,
-    )
 
     found = [find_weights(name)] if name else list(list_weights())
     if json:
-        entries = [as_dict(weights) for weights in found]
+        entries = [_as_dict(weights) for weights in found]
         typer.echo(dumps(entries[0] if name else entries, indent=2, ensure_ascii=False))
         return
     if name:
-        lines = card_lines(found[0])
+        lines = _card_lines(found[0])
     elif found:
-        show(log.table(None, COLUMNS, table_rows(found)))
-        lines = [line for weights in found for line in summary_lines(weights)]
+        show(log.table(None, _COLUMNS, _table_rows(found)))
+        lines = [line for weights in found for line in _summary_lines(weights)]
         lines.append("`glacierseg models NAME` shows a whole card")
     else:
-        lines = [NONE]
+        lines = [_NONE]
     for line in lines:
         show(line)
+
+
+def _table_rows(found: "Sequence[Weights]") -> list[list[str]]:
+    """Returns one row per weights for `_COLUMNS`."""
+    return [
+        [
+            weights.name,
+            _network(weights),
+            _parameters(weights),
+            f"{weights.megabytes:.1f}",
+            ", ".join(band.in_words for band in weights.card.bands),
+            weights.card.sensor,
+            f"{weights.card.pixel_m:g} m",
+        ]
+        for weights in found
+    ]
+
+
+def _summary_lines(weights: "Weights") -> list[str]:
+    """Returns what the table has no room for."""
+    card = weights.card
+    return [
+        f"{weights.name}: {card.summary}",
+        f"  trained on {card.trained_on}; data: {card.data_licence}",
+        *(f"  {score.in_words}" for score in card.scores),
+        *(f"  expected elsewhere: {line}" for line in card.expected),
+    ]
+
+
+def _card_lines(weights: "Weights") -> list[str]:
+    """Returns the whole card, a line for each fact."""
+    card = weights.card
+    ways = ", the mean over eight symmetries" if card.symmetries else ""
+    lines = [
+        f"{weights.name}: {card.summary}",
+        f"network: {_network(weights)}, {_parameters(weights)} parameters, {weights.megabytes:.1f} MB",
+        f"windows of {weights.window_px} px{ways}; glacier from a probability of {card.threshold:g}",
+        f"trained on: {card.trained_on}",
+        f"sensor: {card.sensor}, pixels of {card.pixel_m:g} m",
+        f"data licence: {card.data_licence}",
+        f"attribution: {card.attribution}",
+        "bands, in this order or by name (nearly all values in training, and their median):",
+    ]
+    lines += [f"  {band.in_words}: {band.unit}, {band.values.in_words}" for band in card.bands]
+    lines += ["scores, with 90 % intervals where they were made:"]
+    lines += [f"  {score.in_words}" for score in card.scores]
+    if card.expected:
+        lines += ["expected elsewhere, not measured:", *(f"  {line}" for line in card.expected)]
+    lines += ["limits:", *(f"  {limit}" for limit in card.limits)]
+    lines += [f"folder: {weights.folder} (packed by glacierseg {card.version})"]
+    return lines
+
+
+def _as_dict(weights: "Weights") -> dict[str, Any]:
+    """Returns the card for JSON, with the networks and the size."""
+    return {
+        **weights.card.model_dump(mode="json"),
+        "window_px": weights.window_px,
+        "members": [
+            {"network": model.architecture, "width": model.width, "patch_px": model.patch_px}
+            for model in weights.model_cards
+        ],
+        "megabytes": round(weights.megabytes, 3),
+        "folder": str(weights.folder),
+    }
+
+
+def _network(weights: "Weights") -> str:
+    counts = Counter(model.architecture for model in weights.model_cards)
+    return " + ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
+
+
+def _parameters(weights: "Weights") -> str:
+    return f"{weights.card.parameters / 1e6:.2f} M"
 
 
 @with_settings

@@ -1,4 +1,4 @@
-"""What is done to patches while training: the eight symmetries of a square, and changes of the values."""
+"""What is done to patches while training: the eight symmetries of a square, and changes of values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,8 +130,8 @@ class Augmentation:
         brightness: Light over a whole patch: all bands are shifted by one normal number of spreads with this
             standard deviation, and stretched by one factor, whose logarithm has half of it.
         noise: Standard deviation of normal noise, in spreads of a band.
-        band_dropout: Chance of each band to become zero, its mean.
-        modality_dropout: Chance of each modality to become zero; never all of them.
+        band_dropout: Probability that a band becomes zero, its mean.
+        modality_dropout: Probability that a modality becomes zero; never all of them.
         modalities: Positions of the bands of each modality.
     """
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glacierseg.data.scaling import Scaling
+from glacierseg.models.scaling import Scaling
 
 TORCH_TYPES = {np.dtype(name) for name in ("uint8", "int16", "int32", "float32", "float64")}
 """Types of band values that torch computes with; others have to become float32 first."""
@@ -48,7 +48,7 @@ class InputScaling(nn.Module):
             for band, floor in self.floor:
                 target[..., band].clamp_(min=floor).log_()
             target.flatten(-2).sub_(mean).mul_(factor)
-        # To look first spares a pass over the batch, but makes a GPU wait.
+        # Looking first may spare a pass over the batch, but would make a GPU wait.
         if scaled.is_cuda or not valid.all():
             scaled.masked_fill_(~valid[..., None], 0)
         return scaled.permute(0, 3, 1, 2)
@@ -56,8 +56,8 @@ class InputScaling(nn.Module):
     def _lines(self, width_px: int) -> tuple[Tensor, Tensor]:
         """Mean and factor of a line of pixels by bands `(width_px * C,)`.
 
-        With the bands alone as the last axis, loops would be too short; and to make the lines takes a quarter
-        of what they are made for.
+        Over the bands alone the innermost loops would be too short. The lines are kept, as making them takes
+        a quarter of the time of scaling.
         """
         mean, factor = self._last_lines
         if len(mean) != width_px * len(self.mean) or (mean.device, mean.dtype) != (
@@ -70,5 +70,5 @@ class InputScaling(nn.Module):
     def _fresh(self, values: Tensor) -> Tensor:
         if values.is_cuda or self.mean.dtype != torch.float32:
             return torch.empty_like(values, dtype=self.mean.dtype)
-        # Of large arrays from numpy the system makes huge pages, which are there several times sooner.
+        # Large arrays of numpy get huge pages, ready several times sooner than memory of torch.
         return torch.from_numpy(np.empty(tuple(values.shape), np.float32))

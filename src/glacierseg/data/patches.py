@@ -1,11 +1,12 @@
-"""Training patches."""
+"""Training patches: where they lie, reading them, and how they are zoomed and made into batches."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,29 +16,11 @@ from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import SYMMETRIES, Augmentation, Directions, Symmetry
 from glacierseg.data.batches import TORCH_TYPES
 from glacierseg.data.pixel_store import PixelStore
-from glacierseg.data.scaling import Scaling
+from glacierseg.data.regions import Region
 from glacierseg.data.split import NO_ROLE, ROLE_CODES
-from glacierseg.data.zoom import draw_side_px, resample, widest_px
-from glacierseg.raster.scene import Scene
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.tiling import stride_of, window_starts
 from glacierseg.raster.truth import GLACIER, IGNORE
-
-
-@dataclass(frozen=True)
-class Region:
-    """A scene with its truth and the role of each of its pixels.
-
-    Attributes:
-        name: The region's name.
-        scene: Its bands.
-        truth: `(H, W)` of 0, 1 and 255; 255 wherever a band has no data.
-        roles: `(H, W)` of role codes.
-    """
-
-    name: str
-    scene: Scene
-    truth: NDArray[np.uint8] = field(repr=False)
-    roles: NDArray[np.uint8] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +95,55 @@ def covered_pixels(
             )
             covered[rows, columns] = True
     return covered
+
+
+def widest_px(patch_px: int, zoom: float) -> int:
+    """Returns the side of the largest square of ground that a patch may show."""
+    return max(round(patch_px * (1 + zoom)), patch_px)
+
+
+def draw_side_px(patch_px: int, zoom: float, rng: np.random.Generator) -> int:
+    """Draws the side of the square of ground that a patch shows.
+
+    Args:
+        patch_px: Side of the patch.
+        zoom: The ground's side is drawn between `1 / (1 + zoom)` and `1 + zoom` times that, each ratio as
+            likely as its inverse.
+        rng: Decides.
+    """
+    most = np.log1p(zoom)
+    return max(round(patch_px * float(np.exp(rng.uniform(-most, most)))), 1)
+
+
+def resample(
+    values: NDArray[Any], valid: NDArray[np.bool_], target: NDArray[np.uint8], side_px: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
+    """Brings a square of ground to another number of pixels.
+
+    What is shrunk is averaged over area, what grows is interpolated between pixel centres; pixels without
+    data have no weight in it. A pixel has data, or a label, where at least half of that weight has, and the
+    label of the greater part.
+
+    Args:
+        values: `(S, S, C)`; whatever stands where nothing is valid.
+        valid: `(S, S)`.
+        target: `(S, S)` of 0, 1 and 255.
+        side_px: Its new side P.
+
+    Returns:
+        Values `(P, P, C)`, 0 where nothing is valid; valid `(P, P)`; target `(P, P)`, 255 there.
+    """
+    how = cv2.INTER_AREA if side_px < len(values) else cv2.INTER_LINEAR
+    known = target != IGNORE
+    layers = np.dstack([np.where(valid[..., None], values, 0), valid, known, target == GLACIER])
+    # OpenCV averages no more than four layers at once.
+    parts = np.split(layers.astype(np.float32), range(4, layers.shape[2], 4), axis=2)
+    found = np.dstack([cv2.resize(part, (side_px, side_px), interpolation=how) for part in parts])
+    shown, labelled, glacier = found[..., -3], found[..., -2], found[..., -1]
+    seen = shown >= 0.5
+    scaled = np.where(seen[..., None], found[..., :-3] / np.maximum(shown, 0.5)[..., None], np.float32(0))
+    labels = np.where(glacier * 2 >= labelled, np.uint8(GLACIER), np.uint8(0))
+    return scaled, seen, np.where(seen & (labelled >= 0.5), labels, np.uint8(IGNORE))
 
 
 class PatchReader:
@@ -241,7 +273,7 @@ class PatchDataset(Dataset[PatchTensors]):
     def __getitems__(self, draws: Sequence[int]) -> PatchTensors:
         """Makes a whole batch at once, `(B, ...)`, which spares collating it; see `as_batch`."""
         shape = len(draws), self.reader.patch_px, self.reader.patch_px
-        # Of large arrays from numpy the system makes huge pages, which are there several times sooner.
+        # Large arrays of numpy get huge pages, ready several times sooner than memory of torch.
         values = np.empty((*shape, len(self.scaling.mean)), self._dtype)
         valid, target = np.empty(shape, bool), np.empty(shape, np.uint8)
         for number, draw in enumerate(draws):

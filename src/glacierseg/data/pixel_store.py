@@ -95,7 +95,7 @@ class PixelStore:
         return values, valid
 
     def _mapped(self, index: int) -> Pixels:
-        assert self._folder is not None  # noqa: S101  (checked at the start)
+        assert self._folder is not None  # noqa: S101  (checked in __init__)
         scene = self.scenes[index]
         stem = f"{scene.name}-{_fingerprint(scene)}"
         paths = self._folder / f"{stem}.values.npy", self._folder / f"{stem}.valid.npy"

@@ -10,9 +10,9 @@ from torch.utils.data import Sampler
 class EpochSampler(Sampler[int]):
     """Draws patches in an order that depends on seed and epoch only.
 
-    The number drawn is ``turn * count + index``: the dataset takes it apart again and augments a patch
-    differently in every turn, in whichever process it is read. Of several processes, each gets every so
-    manieth draw, so that together they see the batches that one process would see.
+    The number drawn is ``turn * count + index``. It seeds the augmentation: a patch is changed anew in
+    every turn, and alike in whichever process it is read. Of ``world`` processes each takes every
+    ``world``-th draw: batch by batch they see together what one process would see alone.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        # Every pool goes round as often as the smallest one must, so that turns never repeat over epochs.
+        # Each epoch takes as many turns as the pool that repeats most, so that no turn comes again later.
         rounds = max(-(-drawn // len(pool)) for pool, drawn in self._pools)
         draws = []
         for pool, drawn in self._pools:

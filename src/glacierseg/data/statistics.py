@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Role
 from glacierseg.data.patches import Patch, PatchReader
-from glacierseg.data.scaling import Scaling
 from glacierseg.data.split import ROLE_CODES
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.truth import GLACIER, IGNORE
 
 _SAMPLED_PATCHES = 64

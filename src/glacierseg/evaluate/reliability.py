@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import STRIP_PX, AreaBounds, AreaSums, bound_area, sum_area
+from glacierseg.models.card import fingerprints
 from glacierseg.predict.calibration import LARGEST_LOGIT, Calibration, sigmoid
 from glacierseg.predict.files import CALIBRATION_TAG, NETWORKS_TAG, SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.raster.grid import Grid, require_one_shape
@@ -23,7 +24,6 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import BACKGROUND, GLACIER
-from glacierseg.training.checkpoint import fingerprints
 from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 DIAGRAM_BINS = 15

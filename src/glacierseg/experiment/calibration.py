@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.data.regions import Region
 from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
@@ -25,7 +26,6 @@ from glacierseg.evaluate.reliability import (
     known_pixels,
     reliability_of,
 )
-from glacierseg.experiment.regions import StudyRegion
 from glacierseg.predict.calibration import (
     Calibration,
     LogitScale,
@@ -110,7 +110,7 @@ def measure_calibration(
 
 
 def probability_scores(
-    study: StudyRegion, folder: ModelFolder
+    region: Region, folder: ModelFolder
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Scores a region's probabilities under each of its roles.
 
@@ -119,16 +119,16 @@ def probability_scores(
         without area where its temperature is at a bound; and the rows of its reliability diagrams, see
         `RELIABILITY_COLUMNS`. Both empty when there is no probability, as of the threshold rule.
     """
-    path = folder.probability(study.name)
+    path = folder.probability(region.name)
     if not path.exists():
         return {}, []
-    calibration, grid = read_calibration(folder.path), study.region.scene.grid
+    calibration, grid = read_calibration(folder.path), region.scene.grid
     records: dict[str, dict[str, Any]] = {}
     diagrams: list[dict[str, Any]] = []
-    for role in study.areas:
-        found = evaluate_probability(path, study.truth_of(role), grid, calibration)
+    for role in region.areas:
+        found = evaluate_probability(path, region.truth_of(role), grid, calibration)
         for kind, bars in (("raw", found.bars), ("calibrated", found.calibrated_bars)):
-            head = {"region": study.name, "role": role, "kind": kind}
+            head = {"region": region.name, "role": role, "kind": kind}
             diagrams += [head | asdict(bar) for bar in bars if bar.pixels]
         if not found.scores.pixels:
             continue

@@ -8,24 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg import log
+from glacierseg.data.regions import Region
 from glacierseg.errors import DataError
-from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.check import check_overlap, check_scene
 from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_json
 from glacierseg.runs.layout import RunFolder
-from glacierseg.settings import RunConfig
+from glacierseg.settings import RegionConfig
 
 _log = logging.getLogger(__name__)
 
 
-def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunFolder) -> None:
+def check_inputs(
+    sections: Sequence[RegionConfig], patch_px: int, regions: Sequence[Region], folder: RunFolder
+) -> None:
     """Checks every scene and its truth, says what is doubtful and stores it, unless that is done.
 
     Args:
-        config: The run's configuration.
-        studied: The regions.
+        sections: The regions of the configuration.
+        patch_px: Side of the largest patch of all networks.
+        regions: The same, loaded.
         folder: Where the results are stored.
 
     Raises:
@@ -35,9 +38,8 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
     if stored.exists():
         _log.debug("the regions are checked already")
         return
-    patch_px = max(model.resolved_patch_px for model in config.models)
     found: dict[str, tuple[CheckResult, ...]] = {}
-    for region in config.regions:
+    for region in sections:
         with log.bar(f"checking {region.name}") as progress:
             found[region.name] = check_scene(
                 region.scene,
@@ -48,7 +50,7 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
                 layer=region.truth_layer,
                 progress=progress,
             )
-    found["all regions"] = (check_overlap(*_role_grounds(studied)),)
+    found["all regions"] = (check_overlap(*_role_grounds(regions)),)
     for name, results in found.items():
         for result in results:
             # Ground that is all glacier is no use alone, but may well be one region of several.
@@ -63,17 +65,17 @@ def check_inputs(config: RunConfig, studied: Sequence[StudyRegion], folder: RunF
 
 
 def _role_grounds(
-    studied: Sequence[StudyRegion],
+    regions: Sequence[Region],
 ) -> tuple[list[tuple[str, str, Grid]], list[NDArray[np.bool_]]]:
     """Returns the ground of each role of each region: the smallest rectangle around its pixels, and these."""
     grids: list[tuple[str, str, Grid]] = []
     areas = []
-    for study in studied:
-        for role, area in study.areas.items():
+    for region in regions:
+        for role, area in region.areas.items():
             rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
             height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
             top, left = int(rows[0]), int(columns[0])
-            grid = study.region.scene.grid.crop(top, left, height, width)
-            grids.append((study.name, role, grid))
+            grid = region.scene.grid.crop(top, left, height, width)
+            grids.append((region.name, role, grid))
             areas.append(area[top : top + height, left : left + width])
     return grids, areas

@@ -26,12 +26,12 @@ from glacierseg.bands.importance import mix, spread_evenly
 from glacierseg.choices import Role
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
+from glacierseg.data.regions import Region
 from glacierseg.errors import RequestError
-from glacierseg.experiment.regions import StudyRegion
+from glacierseg.models.card import ModelCard, load_model
 from glacierseg.raster.scene import Scene
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import BandsConfig
-from glacierseg.training.checkpoint import ModelCard, load_model
 
 _log = logging.getLogger(__name__)
 
@@ -44,25 +44,25 @@ BATCH = 8
 
 
 def choose_top_bands(
-    config: BandsConfig, network: str, studied: Sequence[StudyRegion], folder: ModelFolder
+    config: BandsConfig, network: str, regions: Sequence[Region], folder: ModelFolder
 ) -> tuple[str, ...]:
     """Measures band importance, unless that is done, and returns the bands to train on again.
 
     Args:
         config: How many, by which measure, or which ones.
         network: The network's name.
-        studied: The regions.
+        regions: The regions.
         folder: Folder of the network that was trained on all bands.
 
     Raises:
         BandError: A preset names bands that are not there.
     """
-    scene = studied[0].region.scene
+    scene = regions[0].scene
     bands, preset = scene.band_names, bands_of_preset(config, network, scene)
     if folder.importance.exists():
         _log.debug("band importance is measured already")
     else:
-        write_importance(folder.importance, _measure(config, studied, folder))
+        write_importance(folder.importance, _measure(config, regions, folder))
     measures = read_measures(folder.importance)
     measured = next(iter(measures.values()))
     _draw(measures, config.top, network, folder)
@@ -104,24 +104,24 @@ def bands_of_preset(config: BandsConfig, network: str, scene: Scene) -> tuple[st
     return tuple(band for band in scene.band_names if band in chosen)
 
 
-def _measure(config: BandsConfig, studied: Sequence[StudyRegion], folder: ModelFolder) -> Measures:
+def _measure(config: BandsConfig, regions: Sequence[Region], folder: ModelFolder) -> Measures:
     """Measures on training pixels what chooses the bands, and the other measure as a check if asked for."""
     network, card = load_model(folder.path)
-    places = _places(card, studied, "train", config.measure)
+    places = _places(card, regions, "train", config.measure)
     if not places:
         raise RequestError(
             "band importance needs train patches with glacier, and there are none; set `bands: {top: 0}`"
         )
-    found = {config.measure: _by(config.measure, network, card, studied, "train", places)}
+    found = {config.measure: _by(config.measure, network, card, regions, "train", places)}
     if not config.check:
         return found
     (other,) = (measure for measure in MEASURES if measure != config.measure)
     # Validation pixels show what a band contributes on ground that the network has not learned by heart.
     for role in ("validate", "train"):
-        places = _places(card, studied, role, other)
+        places = _places(card, regions, role, other)
         if len(places) > 1:
             _log.info(f"checking band importance by {other} on {len(places)} patches of {role} pixels")
-            return found | {other: _by(other, network, card, studied, role, places)}
+            return found | {other: _by(other, network, card, regions, role, places)}
     _log.info("too few patches with glacier to check band importance")
     return found
 
@@ -130,25 +130,24 @@ def _by(
     measure: Measure,
     network: nn.Module,
     card: ModelCard,
-    studied: Sequence[StudyRegion],
+    regions: Sequence[Region],
     role: Role,
     places: Sequence[Patch],
 ) -> tuple[BandImportance, ...]:
     # Gradients compare patches of a batch, permutation swaps bands between all of them.
     places = mix(places, BATCH) if measure == "gradient" else places
-    batches, regions = _batches(card, studied, role, places), [patch.region for patch in places]
+    batches, numbers = _batches(card, regions, role, places), [patch.region for patch in places]
     if measure == "gradient":
         # A batch at a time: so many patches of a large network need not fit into memory together.
-        return gradient_importance(network, batches, card.bands, regions)
-    sample = PatchSample.collect(batches, regions, BATCH)
+        return gradient_importance(network, batches, card.bands, numbers)
+    sample = PatchSample.collect(batches, numbers, BATCH)
     return permutation_importance(network, sample, card.bands, repeats=REPEATS)
 
 
-def _places(card: ModelCard, studied: Sequence[StudyRegion], role: Role, measure: Measure) -> list[Patch]:
+def _places(card: ModelCard, regions: Sequence[Region], role: Role, measure: Measure) -> list[Patch]:
     """Places as many patches with glacier of a role as a measure may take, evenly over all regions."""
     passes = 1 + len(card.bands) * REPEATS
     most = PATCHES if measure == "gradient" else max(4, min(PATCHES, PASSES // passes))
-    regions = [study.region for study in studied]
     placed = place_patches(regions, role, card.patch_px, overlap=0.0)
     holds = PatchDataset(PatchReader(regions, card.patch_px, "none"), placed, role, card.scaling)
     fit = [patch for patch, held in zip(placed, holds.hold_glacier(), strict=True) if held]
@@ -156,10 +155,10 @@ def _places(card: ModelCard, studied: Sequence[StudyRegion], role: Role, measure
 
 
 def _batches(
-    card: ModelCard, studied: Sequence[StudyRegion], role: Role, places: Sequence[Patch]
+    card: ModelCard, regions: Sequence[Region], role: Role, places: Sequence[Patch]
 ) -> Iterator[BatchOfPatches]:
     """Reads patches as network input; only pixels of the role have a label."""
-    reader = PatchReader([study.region for study in studied], card.patch_px, "none")
+    reader = PatchReader(regions, card.patch_px, "none")
     dataset = PatchDataset(reader, places, role, card.scaling)
     scale = InputScaling(card.scaling)
     for first in range(0, len(places), BATCH):

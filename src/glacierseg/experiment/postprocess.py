@@ -1,14 +1,15 @@
 """The stages after prediction: refinement tuned on validation pixels, and outlines."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.experiment.regions import StudyRegion, split_patches, tuning_truths
+from glacierseg.data.regions import Region
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
@@ -18,19 +19,24 @@ from glacierseg.refine.ground import slope_on_grid
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
 from glacierseg.runs.layout import ModelFolder
-from glacierseg.settings import ModelConfig, RunConfig
-from glacierseg.settings.outlines import InventoryInputs
+from glacierseg.settings import OutputsConfig, RegionConfig, TuneSettings
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings
 from glacierseg.settings.refine import RefineSettings
 from glacierseg.vectors.polygons import vectorize_mask
 
 _log = logging.getLogger(__name__)
 
 
+Truths = Mapping[str, NDArray[np.uint8]]
+"""Truth `(H, W)` of regions by name, 255 where it may not be used."""
+
+
 def refine_regions(
-    config: RunConfig,
-    studied: Sequence[StudyRegion],
+    regions: Sequence[Region],
+    truths: Callable[[], Truths],
     folder: ModelFolder,
-    model: ModelConfig | None,
+    settings: TuneSettings,
+    dems: Mapping[str, Path | None],
 ) -> None:
     """Tunes the refinement on validation pixels and applies it to every region, unless that is done.
 
@@ -38,115 +44,114 @@ def refine_regions(
     only, on test pixels: these never have a say in the choice.
 
     Args:
-        config: The run's configuration.
-        studied: The regions.
+        regions: The regions.
+        truths: Returns the truth on validation pixels (`regions.tuning_truths`).
         folder: Holds the predicted masks.
-        model: The network, whose patch size decides on the validation pixels of the random split; None for
-            the threshold rule.
+        settings: The values to try.
+        dems: Elevation of the regions by name, None of those without.
     """
-    patch_px = (model or config.models[0]).resolved_patch_px
     if folder.refinement.exists():
         _log.debug("refinement is tuned already")
         record = read_json(folder.refinement)
     else:
-        truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
-        tuned = _tune(config, studied, folder, truths)
+        used = truths()
+        tuned = _tune(regions, used, folder, settings, dems)
         record = tune_record(tuned) | {
-            "tuned_on": list(truths),
+            "tuned_on": list(used),
             "table": tuned.table,
         }
         write_json(folder.refinement, record)
     best = RefineSettings(**record["best"])
     changes = record.setdefault("changes", {})
-    dems = {region.name: region.dem for region in config.regions}
-    missing = [s for s in studied if not folder.refined(s.name).exists() or s.name not in changes]
-    for study in missing:
-        done = refine_file(folder.mask(study.name), folder.refined(study.name), best, dem=dems[study.name])
-        changes[study.name] = [asdict(change) for change in done]
+    missing = [s for s in regions if not folder.refined(s.name).exists() or s.name not in changes]
+    for region in missing:
+        done = refine_file(folder.mask(region.name), folder.refined(region.name), best, dem=dems[region.name])
+        changes[region.name] = [asdict(change) for change in done]
         # They were drawn from what the mask was refined to before.
-        folder.outlines(study.name).unlink(missing_ok=True)
+        folder.outlines(region.name).unlink(missing_ok=True)
     if missing:
         # Once for all regions: the search's table in it is long. What is cut off before is refined again.
         record.pop("gains", None)
         write_json(folder.refinement, record)
     if "gains" not in record:
-        truths = tuning_truths(config, studied, split_patches(config, studied, patch_px), patch_px)
-        gains = _gains(studied, folder, truths)
+        gains = _gains(regions, folder, truths())
         record["gains"] = [gain.to_dict() for gain in gains]
         write_json(folder.refinement, record)
         _log.info(f"refinement: validation IoU {record['raw_iou']:.4f} raw, {record['best_iou']:.4f} refined")
-        for line in verdict(gains, config.refinement.objective):
+        for line in verdict(gains, settings.objective):
             _log.info(f"refinement: {line}")
 
 
 def _tune(
-    config: RunConfig,
-    studied: Sequence[StudyRegion],
+    regions: Sequence[Region],
+    truths: Truths,
     folder: ModelFolder,
-    truths: Mapping[str, NDArray[np.uint8]],
+    settings: TuneSettings,
+    dems: Mapping[str, Path | None],
 ) -> TuneResult:
-    grids = {study.name: study.region.scene.grid for study in studied}
-    dems = {region.name: region.dem for region in config.regions}
+    grids = {region.name: region.scene.grid for region in regions}
     slopes = None
-    if config.refinement.max_hole_slope_deg is not None:
+    if settings.max_hole_slope_deg is not None:
         slopes = [slope_on_grid(dem, grids[name]) for name in truths if (dem := dems[name]) is not None]
     # On whole masks, though only validation pixels count: what is a hole or a fragment depends on all.
     return tune_refinement(
         [read_mask(folder.mask(name)) for name in truths],
         list(truths.values()),
         [grids[name].pixel_size_m for name in truths],
-        config.refinement,
+        settings,
         slope_deg=slopes,
     )
 
 
-def _gains(
-    studied: Sequence[StudyRegion], folder: ModelFolder, truths: Mapping[str, NDArray[np.uint8]]
-) -> list[RegionGain]:
+def _gains(regions: Sequence[Region], folder: ModelFolder, truths: Truths) -> list[RegionGain]:
     """Compares raw and refined masks with the truth, on what was tuned on and on what tests."""
     gains = []
-    for study in studied:
-        tests = {"test": study.truth_of("test")} if "test" in study.areas else {}
-        own = ({"tuned": truths[study.name]} if study.name in truths else {}) | tests
+    for region in regions:
+        tests = {"test": region.truth_of("test")} if "test" in region.areas else {}
+        own = ({"tuned": truths[region.name]} if region.name in truths else {}) | tests
         if own:
-            raw, refined = read_mask(folder.mask(study.name)), read_mask(folder.refined(study.name))
+            raw, refined = read_mask(folder.mask(region.name)), read_mask(folder.refined(region.name))
         for use, truth in own.items():
-            size_m = study.region.scene.grid.pixel_size_m
-            gains.append(region_gain(study.name, cast("Use", use), raw, refined, truth, size_m))
+            size_m = region.scene.grid.pixel_size_m
+            gains.append(region_gain(region.name, cast("Use", use), raw, refined, truth, size_m))
     return gains
 
 
-def write_outlines(studied: Sequence[StudyRegion], folder: ModelFolder) -> None:
+def write_outlines(regions: Sequence[Region], folder: ModelFolder) -> None:
     """Writes the outlines of raw and refined masks of every region that has none yet."""
-    for study in studied:
-        if not folder.outlines(study.name).exists():
+    for region in regions:
+        if not folder.outlines(region.name).exists():
             vectorize_mask(
-                folder.mask(study.name),
-                folder.outlines(study.name),
-                refined_path=folder.refined(study.name),
+                folder.mask(region.name),
+                folder.outlines(region.name),
+                refined_path=folder.refined(region.name),
             )
 
 
-def write_inventories(config: RunConfig, folder: ModelFolder, names: Collection[str] | None = None) -> None:
+def write_inventories(
+    sections: Sequence[RegionConfig],
+    outputs: OutputsConfig,
+    inventory: InventorySettings,
+    folder: ModelFolder,
+) -> None:
     """Writes the inventory of the refined mask of every region that shall have one and has none yet.
 
     Truth in the form of outlines is what its glaciers are linked to. Divides follow the terrain, or the truth
     where there is no elevation model, unless the section `inventory` says otherwise.
 
     Args:
-        config: The run's configuration.
+        sections: The regions of the configuration that have a mask.
+        outputs: Whether inventories are wanted.
+        inventory: How they are made.
         folder: Holds the refined masks.
-        names: Of the regions that have a mask; all when None.
     """
-    for region in config.regions:
-        wanted = config.outputs.inventory
+    for region in sections:
+        wanted = outputs.inventory
         if wanted is None:
-            wanted = region.dem is not None and config.outputs.outlines != "none"
-        if names is not None and region.name not in names:
-            continue
+            wanted = region.dem is not None and outputs.outlines != "none"
         if not wanted or folder.inventory(region.name).exists():
             continue
-        settings = config.inventory
+        settings = inventory
         if settings.divides == "auto" and region.dem is not None:
             settings = settings.replaced(divides="terrain")
         probability = folder.probability(region.name)

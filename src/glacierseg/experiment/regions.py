@@ -1,6 +1,6 @@
 """The first stage: scenes and truth of the configuration become regions with a role for every pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from glacierseg import log
-from glacierseg.choices import Role
-from glacierseg.data.patches import Patch, Region, covered_pixels, place_patches
+from glacierseg.data.patches import Patch, covered_pixels, place_patches
+from glacierseg.data.regions import Region
 from glacierseg.data.split import NO_ROLE, ROLE_CODES, random_holdout
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
@@ -23,40 +23,25 @@ from glacierseg.raster.stack import stack_rasters
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.runs.layout import RunFolder
-from glacierseg.settings import RegionConfig, RunConfig
+from glacierseg.settings import BandsConfig, PatchConfig, RegionConfig, SplitConfig
 
 
 @dataclass(frozen=True)
-class StudyRegion:
-    """A region and the pixels that are scored under each of its roles.
+class SplitPatches:
+    """Training and validation patches of one size.
 
     Attributes:
-        region: Scene, truth and role of each pixel.
-        areas: Pixels `(H, W)` of each role. Under the random split they overlap.
+        train: Training patches.
+        validate: Validation patches.
+        from_train: Whether validation patches are held out of those on training pixels: the random split.
     """
-
-    region: Region
-    areas: dict[Role, NDArray[np.bool_]]
-
-    @property
-    def name(self) -> str:
-        """The region's name."""
-        return self.region.name
-
-    def truth_of(self, role: Role) -> NDArray[np.uint8]:
-        """Returns truth `(H, W)` with 255 outside a role's pixels."""
-        return np.where(self.areas[role], self.region.truth, np.uint8(IGNORE))
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Training and validation patches of one patch size."""
 
     train: tuple[Patch, ...]
     validate: tuple[Patch, ...]
+    from_train: bool = False
 
 
-def open_sources(config: RunConfig) -> dict[str, Scene]:
+def open_sources(sections: Sequence[RegionConfig]) -> dict[str, Scene]:
     """Opens the files of every region.
 
     Raises:
@@ -64,16 +49,18 @@ def open_sources(config: RunConfig) -> dict[str, Scene]:
         BandError: Band names are doubled or of another number than the bands.
     """
     return {
-        region.name: open_scene(region.scene, bands=region.bands, nodata=region.nodata)
-        for region in config.regions
+        region.name: open_scene(region.scene, bands=region.bands, nodata=region.nodata) for region in sections
     }
 
 
-def choose_bands(config: RunConfig, sources: dict[str, Scene], folder: RunFolder) -> dict[str, Scene]:
-    """Makes the bands of a recipe, takes those that are asked for, and makes sure that all regions have them.
+def choose_bands(
+    sections: Sequence[RegionConfig], bands: BandsConfig, sources: Mapping[str, Scene], folder: RunFolder
+) -> dict[str, Scene]:
+    """Makes the bands of a recipe, selects those that are asked for, and checks that all regions have them.
 
     Args:
-        config: The run's configuration.
+        sections: The regions of the configuration.
+        bands: Which bands the networks see.
         sources: From `open_sources`.
         folder: Where the bands of a recipe are stored.
 
@@ -82,56 +69,64 @@ def choose_bands(config: RunConfig, sources: dict[str, Scene], folder: RunFolder
         RequestError: The recipe or the sensor is unknown.
     """
     scenes: dict[str, Scene] = {}
-    for region in config.regions:
+    for region in sections:
         scene = sources[region.name]
-        if config.bands.recipe is not None:
+        if bands.recipe is not None:
             made = folder.scene(region.name)
             if not made.exists():
                 with log.bar(f"making bands of {region.name}") as progress:
                     stack_rasters(
                         region.scene,
                         made,
-                        recipe=config.bands.recipe,
+                        recipe=bands.recipe,
                         dem=region.dem,
                         like=region.scene[0],
                         sensor=region.sensor,
                         names=region.bands,
-                        scale=config.bands.scale,
-                        offset=config.bands.offset,
+                        scale=bands.scale,
+                        offset=bands.offset,
                         nodata=region.nodata,
                         progress=progress,
                     )
             scene = open_scene(made)
-        if config.bands.use != "all":
-            scene = scene.select(config.bands.use)
+        if bands.use != "all":
+            scene = scene.select(bands.use)
         first = next(iter(scenes.values()), scene)
         if set(scene.band_names) != set(first.band_names):
             odd = sorted(set(scene.band_names) ^ set(first.band_names))
             raise BandError(
                 f"{scene.paths[0]}: region {region.name} has {len(scene.bands)} bands and region "
-                f"{config.regions[0].name} has {len(first.bands)}; they differ in {', '.join(odd[:6])}: "
+                f"{sections[0].name} has {len(first.bands)}; they differ in {', '.join(odd[:6])}: "
                 "give all regions the same bands, or name those in common under `bands: use:`"
             )
         scenes[region.name] = scene.select(first.band_names)
     return scenes
 
 
-def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]) -> tuple[StudyRegion, ...]:
+def load_regions(
+    sections: Sequence[RegionConfig],
+    split: SplitConfig,
+    patch_px: int,
+    scenes: Mapping[str, Scene],
+    folder: RunFolder,
+) -> tuple[Region, ...]:
     """Loads truth and roles of every region, or reads back what an earlier call stored.
 
     Args:
-        config: The run's configuration.
-        folder: Where truth and roles are stored as GeoTIFFs.
+        sections: The regions of the configuration.
+        split: How pixels are shared out.
+        patch_px: Side of the largest patch of all networks.
         scenes: From `choose_bands`.
+        folder: Where truth and roles are stored as GeoTIFFs.
 
     Raises:
         TruthError: Truth cannot be used, or holds no glacier.
         RasterError: A scene holds no data.
         ConfigError: Nothing is left to train on.
     """
-    regions = [_load(region, scenes[region.name], folder) for region in config.regions]
+    regions = [_load(one, scenes[one.name], folder) for one in sections]
     if not all(folder.roles(region.name).exists() for region in regions):
-        regions = share_out(config, regions)
+        regions = share_out(sections, split, patch_px, regions)
         for region in regions:
             write_raster(
                 folder.roles(region.name),
@@ -157,96 +152,109 @@ def study_regions(config: RunConfig, folder: RunFolder, scenes: dict[str, Scene]
                 f"the train parts hold no {what} ({value}); give the role train to ground with {what}, or "
                 "look at the truth: what is nodata there is ignored, and is no background"
             )
-    studied = tuple(
-        StudyRegion(region, _areas(config, wanted, region))
-        for wanted, region in zip(config.regions, regions, strict=True)
-    )
+    if split.method == "random":
+        # Without parts the original protocol trains on and scores the same pixels.
+        regions = [
+            replace(region, whole_roles=tuple(role for role, part in one.roles.items() if part is None))
+            for one, region in zip(sections, regions, strict=True)
+        ]
     write_json(
         folder.regions,
         [
             {
-                "name": study.name,
-                "scene_paths": [str(path) for path in study.region.scene.paths],
-                "bands": list(study.region.scene.band_names),
-                "roles": list(study.areas),
-                "pixel_size_m": list(study.region.scene.grid.pixel_size_m),
-                "crs": name_of_crs(study.region.scene.grid.crs),
+                "name": region.name,
+                "scene_paths": [str(path) for path in region.scene.paths],
+                "bands": list(region.scene.band_names),
+                "roles": list(region.areas),
+                "pixel_size_m": list(region.scene.grid.pixel_size_m),
+                "crs": name_of_crs(region.scene.grid.crs),
             }
-            for study in studied
+            for region in regions
         ],
     )
-    return studied
+    return tuple(regions)
 
 
-def split_patches(config: RunConfig, studied: Sequence[StudyRegion], patch_px: int) -> Patches:
-    """Places training and validation patches of one size."""
-    regions = [study.region for study in studied]
-    train = place_patches(regions, "train", patch_px, overlap=config.patch.overlap)
-    if config.split.method != "random":
-        return Patches(train, place_patches(regions, "validate", patch_px, overlap=0.0))
-    held = random_holdout(len(train), config.split.holdout_share, config.split.seed)
-    return Patches(
-        tuple(patch for patch, out in zip(train, held, strict=True) if not out),
-        tuple(patch for patch, out in zip(train, held, strict=True) if out),
+def split_patches(
+    regions: Sequence[Region], patch_px: int, patch: PatchConfig, split: SplitConfig
+) -> SplitPatches:
+    """Places training and validation patches of one size.
+
+    Args:
+        regions: The regions.
+        patch_px: Side of a patch.
+        patch: How patches are cut.
+        split: How pixels are shared out.
+    """
+    train = place_patches(regions, "train", patch_px, overlap=patch.overlap)
+    if split.method != "random":
+        return SplitPatches(train, place_patches(regions, "validate", patch_px, overlap=0.0))
+    held = random_holdout(len(train), split.holdout_share, split.seed)
+    return SplitPatches(
+        tuple(place for place, out in zip(train, held, strict=True) if not out),
+        tuple(place for place, out in zip(train, held, strict=True) if out),
+        from_train=True,
     )
 
 
 def tuning_truths(
-    config: RunConfig, studied: Sequence[StudyRegion], patches: Patches, patch_px: int
+    regions: Sequence[Region], patch_px: int, patch: PatchConfig, split: SplitConfig
 ) -> dict[str, NDArray[np.uint8]]:
     """Returns the truth that refinement may be tuned on: validation pixels only, 255 elsewhere.
 
+    Under the random split these are the pixels of its held-out patches.
+
     Args:
-        config: The run's configuration.
-        studied: The regions.
-        patches: The split; under the random split its held-out patches are the validation pixels.
+        regions: The regions.
         patch_px: Side of a patch.
+        patch: How patches are cut.
+        split: How pixels are shared out.
 
     Returns:
         `(H, W)` by region, for regions that hold any such pixel.
     """
-    if config.split.method != "random":
-        return {study.name: study.truth_of("validate") for study in studied if "validate" in study.areas}
+    if split.method != "random":
+        return {region.name: region.truth_of("validate") for region in regions if "validate" in region.areas}
+    validate = split_patches(regions, patch_px, patch, split).validate
     truths = {}
-    for index, study in enumerate(studied):
-        held = covered_pixels(study.region, index, patches.validate, patch_px)
+    for index, region in enumerate(regions):
+        held = covered_pixels(region, index, validate, patch_px)
         if held.any():
-            truths[study.name] = np.where(held, study.region.truth, np.uint8(IGNORE))
+            truths[region.name] = np.where(held, region.truth, np.uint8(IGNORE))
     return truths
 
 
-def leak_share(
-    patches: Patches, studied: Sequence[StudyRegion], patch_px: int, *, reach_px: int, blanked: bool
-) -> float:
+def leak_share(patches: SplitPatches, regions: Sequence[Region], patch_px: int, *, reach_px: int) -> float:
     """Returns the share of validation pixels whose ground training shows to the network.
 
     Ground that two regions share counts as shown by both.
 
     Args:
         patches: The split.
-        studied: The regions.
+        regions: The regions.
         patch_px: Side of a patch.
         reach_px: How far training looks beyond its patches.
-        blanked: Whether training patches hide pixels of other roles (they do unless the split is random).
     """
+    # Training patches hide pixels of other roles; under the random split none of those validates.
+    hides = not patches.from_train
     shown = []
-    for index, study in enumerate(studied):
-        train = covered_pixels(study.region, index, patches.train, patch_px, margin_px=reach_px)
-        if blanked:
-            train &= np.isin(study.region.roles, (NO_ROLE, ROLE_CODES["train"]))
+    for index, region in enumerate(regions):
+        train = covered_pixels(region, index, patches.train, patch_px, margin_px=reach_px)
+        if hides:
+            train &= np.isin(region.roles, (NO_ROLE, ROLE_CODES["train"]))
         shown.append(train)
     total = seen = 0
-    for index, study in enumerate(studied):
-        validated = covered_pixels(study.region, index, patches.validate, patch_px)
-        validated &= study.region.truth != IGNORE
-        if blanked:
-            validated &= study.region.roles == ROLE_CODES["validate"]
+    for index, region in enumerate(regions):
+        validated = covered_pixels(region, index, patches.validate, patch_px)
+        validated &= region.truth != IGNORE
+        if hides:
+            validated &= region.roles == ROLE_CODES["validate"]
         if not validated.any():
             continue
         train = shown[index].copy()
-        for other, elsewhere in zip(studied, shown, strict=True):
-            own, far = study.region.scene.grid, other.region.scene.grid
-            if other is not study and may_meet(far, own) and elsewhere.any():
+        for other, elsewhere in zip(regions, shown, strict=True):
+            own, far = region.scene.grid, other.scene.grid
+            if other is not region and may_meet(far, own) and elsewhere.any():
                 train |= area_on_grid(elsewhere, far, own)
         total += int(validated.sum())
         seen += int((validated & train).sum())
@@ -272,18 +280,6 @@ def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
         )
     write_raster(stored, truth, scene.grid, bands=["glacier"], nodata=IGNORE)
     return Region(wanted.name, scene, truth, no_roles)
-
-
-def _areas(config: RunConfig, wanted: RegionConfig, region: Region) -> dict[Role, NDArray[np.bool_]]:
-    areas: dict[Role, NDArray[np.bool_]] = {}
-    for role, code in ROLE_CODES.items():
-        area = region.roles == code
-        if config.split.method == "random" and role in wanted.roles and wanted.roles[role] is None:
-            # Without parts the original protocol trains on and scores the same pixels.
-            area = np.ones(region.truth.shape, bool)
-        if area.any():
-            areas[role] = area
-    return areas
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

@@ -1,50 +1,66 @@
 """Which pixels of the regions train, validate and test, by the method of the configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.choices import Role
-from glacierseg.data.blocks import checkerboard, deal_folds, fold_role, leave_gap, roles_by_folds
-from glacierseg.data.patches import Region
-from glacierseg.data.places import find_places, give_way, roles_by_places
-from glacierseg.data.split import NO_ROLE, ROLE_CODES, Part, roles_by_blocks, roles_by_part
+from glacierseg.data.regions import Region
+from glacierseg.data.split import (
+    NO_ROLE,
+    ROLE_CODES,
+    checkerboard,
+    deal_folds,
+    find_places,
+    fold_role,
+    give_way,
+    leave_gap,
+    roles_by_blocks,
+    roles_by_folds,
+    roles_by_part,
+    roles_by_places,
+)
 from glacierseg.errors import ConfigError
 from glacierseg.raster.truth import GLACIER, IGNORE
-from glacierseg.settings import RegionConfig, RunConfig
+from glacierseg.settings import RegionConfig, SplitConfig
 
 
-def share_out(config: RunConfig, regions: list[Region]) -> list[Region]:
+def share_out(
+    sections: Sequence[RegionConfig], split: SplitConfig, patch_px: int, regions: Sequence[Region]
+) -> list[Region]:
     """Gives every pixel of every region its role.
 
     Args:
-        config: The run's configuration.
-        regions: In its order; their roles are replaced.
+        sections: The regions of the configuration.
+        split: How pixels are shared out.
+        patch_px: Side of the largest patch of all networks.
+        regions: In the same order; their roles are replaced.
 
     Raises:
         ConfigError: The method and the regions do not go together, or no ground is left to train on.
         RequestError: A part holds no pixel.
     """
-    patch_px = max(model.resolved_patch_px for model in config.models)
     ways = {
-        "spatial": lambda: _spatial(config, regions, config.split.block_px or 2 * patch_px),
-        "random": lambda: _random(config, regions),
-        "regions": lambda: _whole_regions(config, regions),
-        "blocks": lambda: _checkerboards(config, regions, patch_px),
-        "kfold": lambda: _folds(config, regions, patch_px),
+        "spatial": lambda: _spatial(sections, split, patch_px, regions),
+        "random": lambda: _random(sections, regions),
+        "regions": lambda: _whole_regions(sections, regions),
+        "blocks": lambda: _checkerboards(sections, split, patch_px, regions),
+        "kfold": lambda: _folds(sections, split, patch_px, regions),
     }
-    roles = ways[config.split.method]()
-    if config.split.method in {"blocks", "kfold"}:
+    roles = ways[split.method]()
+    if split.method in {"blocks", "kfold"}:
         _with_gap(roles, patch_px)
     return [replace(region, roles=own) for region, own in zip(regions, roles, strict=True)]
 
 
-def _spatial(config: RunConfig, regions: list[Region], block_px: int) -> list[NDArray[np.uint8]]:
-    share = config.split.holdout_share
+def _spatial(
+    sections: Sequence[RegionConfig], split: SplitConfig, patch_px: int, regions: Sequence[Region]
+) -> list[NDArray[np.uint8]]:
+    block_px, share = split.block_px or 2 * patch_px, split.holdout_share
     roles = []
-    for wanted, region in zip(config.regions, regions, strict=True):
+    for wanted, region in zip(sections, regions, strict=True):
         if any(wanted.roles.values()):
             roles.append(_by_parts(wanted, region))
         elif len(wanted.roles) == 1:
@@ -62,36 +78,38 @@ def _spatial(config: RunConfig, regions: list[Region], block_px: int) -> list[ND
     return roles
 
 
-def _random(config: RunConfig, regions: list[Region]) -> list[NDArray[np.uint8]]:
+def _random(sections: Sequence[RegionConfig], regions: Sequence[Region]) -> list[NDArray[np.uint8]]:
     """The random split draws patches from all that trains; what only tests stays apart."""
     roles = []
-    for wanted, region in zip(config.regions, regions, strict=True):
+    for wanted, region in zip(sections, regions, strict=True):
         own = _by_parts(wanted, region) if any(wanted.roles.values()) else _whole(wanted, region)
         own[own == ROLE_CODES["validate"]] = ROLE_CODES["train"]
         roles.append(own)
     return roles
 
 
-def _whole_regions(config: RunConfig, regions: list[Region]) -> list[NDArray[np.uint8]]:
-    for wanted in config.regions:
+def _whole_regions(sections: Sequence[RegionConfig], regions: Sequence[Region]) -> list[NDArray[np.uint8]]:
+    for wanted in sections:
         if len(wanted.roles) > 1:
             raise ConfigError(
                 f"region {wanted.name} has the roles {', '.join(wanted.roles)}, but split.method is regions; "
                 "give it one role, or set the method to spatial"
             )
-    if not any("validate" in wanted.roles for wanted in config.regions):
+    if not any("validate" in wanted.roles for wanted in sections):
         raise ConfigError(
             "split.method is regions, but no region has the role validate; give one that role, or set the "
             "method to blocks"
         )
-    return [_whole(wanted, region) for wanted, region in zip(config.regions, regions, strict=True)]
+    return [_whole(wanted, region) for wanted, region in zip(sections, regions, strict=True)]
 
 
-def _checkerboards(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDArray[np.uint8]]:
-    block_px, share = config.split.block_px or 4 * patch_px, config.split.holdout_share
-    validates = any("validate" in wanted.roles for wanted in config.regions)
+def _checkerboards(
+    sections: Sequence[RegionConfig], split: SplitConfig, patch_px: int, regions: Sequence[Region]
+) -> list[NDArray[np.uint8]]:
+    block_px, share = split.block_px or 4 * patch_px, split.holdout_share
+    validates = any("validate" in wanted.roles for wanted in sections)
     roles = []
-    for wanted, region in zip(config.regions, regions, strict=True):
+    for wanted, region in zip(sections, regions, strict=True):
         if any(wanted.roles.values()):
             own = _by_parts(wanted, region)
         else:
@@ -111,15 +129,16 @@ def _checkerboards(config: RunConfig, regions: list[Region], patch_px: int) -> l
     return roles
 
 
-def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDArray[np.uint8]]:
-    split = config.split
-    for wanted in config.regions:
+def _folds(
+    sections: Sequence[RegionConfig], split: SplitConfig, patch_px: int, regions: Sequence[Region]
+) -> list[NDArray[np.uint8]]:
+    for wanted in sections:
         if any(wanted.roles.values()):
             raise ConfigError(
                 f"region {wanted.name} gives parts for its roles, but split.method is kfold, which shares "
                 "out ground itself; give it `roles: train`"
             )
-    dealt = [i for i, wanted in enumerate(config.regions) if set(wanted.roles) != {"test"}]
+    dealt = [i for i, wanted in enumerate(sections) if set(wanted.roles) != {"test"}]
     if split.fold_over != "blocks":
         if len(dealt) < split.folds:
             raise ConfigError(
@@ -131,7 +150,7 @@ def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDAr
             for i in dealt
         ]
         if split.fold_over == "places":
-            wants = _by_places(config, [regions[i] for i in dealt], areas)
+            wants = _by_places(split, [regions[i] for i in dealt], areas)
         else:
             wants = [fold_role(own, split.fold, split.folds) for own in deal_folds(areas, split.folds)]
         found = {
@@ -148,15 +167,14 @@ def _folds(config: RunConfig, regions: list[Region], patch_px: int) -> list[NDAr
                     f"the scenes are too small for {split.folds} folds with blocks of {block_px} px; "
                     "give a smaller split.block_px or fewer folds"
                 )
-    roles = [_found_or_whole(found, i, config.regions[i], region) for i, region in enumerate(regions)]
+    roles = [found[i] if i in found else _whole(sections[i], region) for i, region in enumerate(regions)]
     if split.fold_over == "places":
         _share_ground(roles, regions)
     return roles
 
 
-def _by_places(config: RunConfig, regions: Sequence[Region], areas: Sequence[float]) -> list[Role]:
+def _by_places(split: SplitConfig, regions: Sequence[Region], areas: Sequence[float]) -> list[Role]:
     """Returns what each region is for; about four places for each fold, where the regions are that many."""
-    split = config.split
     most = max(len(regions) // (4 * split.folds), 1)
     places = find_places([region.scene.grid for region in regions], most)
     if len(places) < split.folds:
@@ -183,12 +201,6 @@ def _share_ground(roles: list[NDArray[np.uint8]], regions: Sequence[Region]) -> 
             )
 
 
-def _found_or_whole(
-    found: Mapping[int, NDArray[np.uint8]], index: int, wanted: RegionConfig, region: Region
-) -> NDArray[np.uint8]:
-    return found[index] if index in found else _whole(wanted, region)
-
-
 def _with_gap(roles: list[NDArray[np.uint8]], patch_px: int) -> None:
     before = {role for role, code in ROLE_CODES.items() if any((own == code).any() for own in roles)}
     for own in roles:
@@ -203,10 +215,7 @@ def _with_gap(roles: list[NDArray[np.uint8]], patch_px: int) -> None:
 
 def _by_parts(wanted: RegionConfig, region: Region) -> NDArray[np.uint8]:
     parts = {role: part for role, part in wanted.roles.items() if part is not None}
-    return roles_by_part(
-        region.scene.grid,
-        {role: Part(part.x, part.y, part.polygon, part.polygon_layer) for role, part in parts.items()},
-    )
+    return roles_by_part(region.scene.grid, parts)
 
 
 def _whole(wanted: RegionConfig, region: Region) -> NDArray[np.uint8]:

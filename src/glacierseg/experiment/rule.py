@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glacierseg.data.pixels import train_pixels
-from glacierseg.experiment.regions import StudyRegion
+from glacierseg.data.regions import Region, train_pixels
 from glacierseg.models.threshold import ThresholdRule, find_threshold
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import read_json, write_json, write_raster
@@ -13,12 +12,12 @@ from glacierseg.runs.layout import ModelFolder
 
 
 def threshold_masks(
-    studied: Sequence[StudyRegion], folder: ModelFolder, shown: Sequence[StudyRegion] | None = None
+    regions: Sequence[Region], folder: ModelFolder, shown: Sequence[Region] | None = None
 ) -> str:
     """Finds the best threshold on training pixels and applies it to every region, unless that is done.
 
     Args:
-        studied: All regions.
+        regions: All regions.
         folder: Where the rule and its masks go.
         shown: The regions it is applied to; all when None.
 
@@ -26,18 +25,17 @@ def threshold_masks(
         The rule in words.
     """
     stored = folder.rule
-    bands = studied[0].region.scene.band_names
+    bands = regions[0].scene.band_names
     if not stored.exists():
-        regions = [study.region for study in studied]
         rule = find_threshold(lambda: train_pixels(regions), bands)
         write_json(stored, rule.to_dict())
     facts = read_json(stored)
     facts.pop("rule")
     rule = ThresholdRule(**facts)
-    for study in studied if shown is None else shown:
-        if folder.mask(study.name).exists():
+    for region in regions if shown is None else shown:
+        if folder.mask(region.name).exists():
             continue
-        scene = study.region.scene.select(rule.bands)
+        scene = region.scene.select(rule.bands)
         grid = scene.grid
         mask = np.empty(grid.shape, np.uint8)
         with scene.open() as reader:
@@ -45,6 +43,6 @@ def threshold_masks(
                 mask[rows] = np.where(rule.apply(values), np.uint8(GLACIER), np.uint8(0))
                 mask[rows][~valid] = IGNORE
         write_raster(
-            folder.mask(study.name), mask, grid, bands=["glacier"], nodata=IGNORE, tags={"rule": str(rule)}
+            folder.mask(region.name), mask, grid, bands=["glacier"], nodata=IGNORE, tags={"rule": str(rule)}
         )
     return str(rule)

@@ -3,34 +3,33 @@
 import logging
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from glacierseg import log
+from glacierseg.data.regions import Region
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.network import predict_regions
 from glacierseg.experiment.postprocess import refine_regions, write_inventories, write_outlines
-from glacierseg.experiment.regions import (
-    StudyRegion,
-    choose_bands,
-    open_sources,
-    split_patches,
-    study_regions,
-    tuning_truths,
-)
+from glacierseg.experiment.regions import choose_bands, load_regions, open_sources, tuning_truths
 from glacierseg.experiment.rule import threshold_masks
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.runs.layout import ALL_BANDS, THRESHOLD, TOP_BANDS, ModelFolder, RunFolder
 from glacierseg.runs.results import SCORES
 from glacierseg.runs.write import begin, forget_beginning, locked
-from glacierseg.settings import ModelConfig, RunConfig, is_missing
+from glacierseg.settings import ModelConfig, PredictSettings, RegionConfig, RunConfig, is_missing
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 _log = logging.getLogger(__name__)
@@ -62,40 +61,33 @@ def run_experiment(config: RunConfig, out_dir: Path) -> Path:
 
 
 def _run(config: RunConfig, folder: RunFolder) -> Path:
-    studied, every_band = _begin(config, folder)
+    regions = _begin(config, folder)
+    every_band = regions[0].scene.band_names
     _write_notices(config, folder, every_band)
-    shown = _shown(config, studied)
+    shown = _shown(config.prediction, regions)
     scored: list[tuple[str, str, Rows]] = []
     rule = folder.model(THRESHOLD, ALL_BANDS)
     with log.about(THRESHOLD):
-        _log.info(f"best rule on training pixels: {threshold_masks(studied, rule, shown)}")
-        scored.append((THRESHOLD, ALL_BANDS, _finish(config, shown, rule, None)))
+        _log.info(f"best rule on training pixels: {threshold_masks(regions, rule, shown)}")
+        scored.append((THRESHOLD, ALL_BANDS, _finish(config, shown, rule, config.models[0])))
     for model in config.models:
         best: tuple[str, ...] = ()
         for bands in (ALL_BANDS, TOP_BANDS):
             if bands == TOP_BANDS and not best:
                 continue
             own = folder.model(model.name, bands)
-            selected = every_band if bands == ALL_BANDS else best
             with log.about(f"{model.name} {bands}"):
-                train(config, model, studied, own, bands=selected)
-                predict_regions(config, model, shown, own)
+                _train(config, model, every_band if bands == ALL_BANDS else best, regions, own)
+                predict_regions(model, shown, own, config.prediction, {"run": config.name})
                 if not own.scores.exists():
-                    patch_px = model.resolved_patch_px
-                    patches = split_patches(config, studied, patch_px)
-                    truths = tuning_truths(config, studied, patches, patch_px)
-                    calibrate(truths, own, symmetries=bool(config.prediction.symmetries))
+                    truths = _tuning_truths(config, regions, model)
+                    calibrate(truths(), own, symmetries=bool(config.prediction.symmetries))
                 if bands == ALL_BANDS and 0 < config.bands.top < len(every_band):
-                    best = choose_top_bands(config.bands, model.name, studied, own)
+                    best = choose_top_bands(config.bands, model.name, regions, own)
                 scored.append((model.name, bands, _finish(config, shown, own, model)))
         # Written after every network, so that an unfinished run shows what it has.
         write_tables(folder, scored)
-    # Of many regions nobody reads a line each; metrics.csv has them.
-    table = "metrics" if len(shown) <= _MOST_LINES else "pooled"
-    rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own[table]]
-    columns = ("model", "bands", "region", "stage", *SCORES)
-    role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
-    _log.info(log.table(f"Scores on {role} pixels", columns, comparison(rows, role)))
+    _log_scores(scored, lines=len(shown))
     if config.outputs.report:
         from glacierseg.report import write_report  # noqa: PLC0415  (brings matplotlib)
 
@@ -103,11 +95,47 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
     return folder.path
 
 
-def _shown(config: RunConfig, studied: Sequence[StudyRegion]) -> tuple[StudyRegion, ...]:
+def _train(
+    config: RunConfig,
+    model: ModelConfig,
+    bands: tuple[str, ...],
+    regions: Sequence[Region],
+    folder: ModelFolder,
+) -> None:
+    train(
+        model,
+        bands,
+        regions,
+        folder,
+        inputs=config.bands,
+        patch=config.patch,
+        split=config.split,
+        training=config.training,
+    )
+
+
+def _tuning_truths(
+    config: RunConfig, regions: Sequence[Region], model: ModelConfig
+) -> Callable[[], dict[str, NDArray[np.uint8]]]:
+    """Returns what makes the truth on validation pixels, which a finished stage does not ask for."""
+    # Under the random split the size of its patches decides which these are.
+    return partial(tuning_truths, regions, model.resolved_patch_px, config.patch, config.split)
+
+
+def _log_scores(scored: Sequence[tuple[str, str, Rows]], lines: int) -> None:
+    # Of many regions nobody reads a line each; metrics.csv has them.
+    table = "metrics" if lines <= _MOST_LINES else "pooled"
+    rows = [{"model": model, "bands": bands, **row} for model, bands, own in scored for row in own[table]]
+    columns = ("model", "bands", "region", "stage", *SCORES)
+    role = next(role for role in ("test", "validate", "train") if any(row["role"] == role for row in rows))
+    _log.info(log.table(f"Scores on {role} pixels", columns, comparison(rows, role)))
+
+
+def _shown(prediction: PredictSettings, regions: Sequence[Region]) -> tuple[Region, ...]:
     """Returns the regions that are predicted, refined and scored."""
-    if config.prediction.regions == "all":
-        return tuple(studied)
-    return tuple(study for study in studied if {"validate", "test"} & set(study.areas))
+    if prediction.regions == "all":
+        return tuple(regions)
+    return tuple(region for region in regions if {"validate", "test"} & set(region.areas))
 
 
 def train_one(config: RunConfig, name: str, bands: Sequence[str] | None, out_dir: Path) -> Path:
@@ -134,16 +162,15 @@ def train_one(config: RunConfig, name: str, bands: Sequence[str] | None, out_dir
     with locked(folder) if processes.is_first else log.muted(), keeping(config.regions):
         # The first process checks and stores everything; the others read what it stored.
         if processes.is_first:
-            studied, every_band = _begin(config, folder)
+            regions = _begin(config, folder)
         wait_for_others()
         if not processes.is_first:
-            scenes = choose_bands(config, open_sources(config), folder)
-            studied = study_regions(config, folder, scenes)
-            every_band = studied[0].region.scene.band_names
-        chosen = studied[0].region.scene.select(bands).band_names if bands else every_band
-        own = folder.model(name, ALL_BANDS if chosen == every_band else _folder_name(chosen))
+            regions = _load(config, open_sources(config.regions), folder)
+        scene = regions[0].scene
+        chosen = scene.select(bands).band_names if bands else scene.band_names
+        own = folder.model(name, ALL_BANDS if chosen == scene.band_names else _folder_name(chosen))
         with log.about(name):
-            train(config, model, studied, own, bands=chosen)
+            _train(config, model, chosen, regions, own)
         _log.info(f"model folder: {own.path}")
     return own.path
 
@@ -154,50 +181,47 @@ def _folder_name(bands: Sequence[str]) -> str:
     return plain if len(plain) <= 100 else f"bands_{zlib.crc32(','.join(bands).encode()):08x}"
 
 
-def _begin(config: RunConfig, folder: RunFolder) -> tuple[tuple[StudyRegion, ...], tuple[str, ...]]:
-    """Opens and checks everything; gives the regions and the names of all bands."""
-    _require_files(config)
-    sources = open_sources(config)
+def _load(config: RunConfig, sources: Mapping[str, Scene], folder: RunFolder) -> tuple[Region, ...]:
+    scenes = choose_bands(config.regions, config.bands, sources, folder)
+    return load_regions(config.regions, config.split, config.largest_patch_px, scenes, folder)
+
+
+def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
+    """Opens and checks everything."""
+    _require_files(config.regions)
+    sources = open_sources(config.regions)
     inputs = [path for scene in sources.values() for path in scene.files]
-    for region in config.regions:
-        parts = [part.polygon for part in region.roles.values() if part is not None]
-        for path in (region.truth, region.dem, *parts):
-            if path is not None:
-                # A Shapefile is several files.
-                inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
+    for section in config.regions:
+        for path in section.files[len(section.scene) :]:
+            # A Shapefile is several files.
+            inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
     continued = begin(folder, config, inputs)
     _log.info(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
     try:
-        scenes = choose_bands(config, sources, folder)
-        studied = study_regions(config, folder, scenes)
-        check_inputs(config, studied, folder)
-        check_named_bands(config, studied[0].region.scene.band_names)
-        for study in studied:
+        regions = _load(config, sources, folder)
+        check_inputs(config.regions, config.largest_patch_px, regions, folder)
+        check_named_bands(config.bands, config.models, regions[0].scene.band_names)
+        for region in regions:
             # Refinement would refuse such a grid after all the training.
-            scene = study.region.scene
-            even_pixel_m(scene.grid, f"region {study.name}", scene.paths)
+            even_pixel_m(region.scene.grid, f"region {region.name}", region.scene.paths)
         for model in config.models:
-            try_options(model, len(studied[0].region.scene.bands))
-            bands_of_preset(config.bands, model.name, studied[0].region.scene)
+            try_options(model, len(regions[0].scene.bands))
+            bands_of_preset(config.bands, model.name, regions[0].scene)
     except GlaciersegError:
         if not continued:
             forget_beginning(folder)
         raise
-    for study in studied:
-        shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in study.areas.items())
-        glacier = (study.region.truth == 1).sum() / max((study.region.truth != 255).sum(), 1)
-        height, width = study.region.truth.shape
-        _log.info(f"region {study.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
-    return studied, studied[0].region.scene.band_names
+    for region in regions:
+        shares = ", ".join(f"{role} {area.mean():.0%}" for role, area in region.areas.items())
+        glacier = (region.truth == 1).sum() / max((region.truth != 255).sum(), 1)
+        height, width = region.truth.shape
+        _log.info(f"region {region.name}: {width} x {height} px, {glacier:.0%} glacier, {shares}")
+    return regions
 
 
-def _require_files(config: RunConfig) -> None:
+def _require_files(sections: Sequence[RegionConfig]) -> None:
     """Names all files that are missing, not the first one alone."""
-    missing = []
-    for region in config.regions:
-        parts = [part.polygon for part in region.roles.values() if part is not None]
-        given = (*region.scene, region.truth, region.dem, *parts)
-        missing += [(path, region.name) for path in given if path is not None and is_missing(path)]
+    missing = [(path, section.name) for section in sections for path in section.files if is_missing(path)]
     if len(missing) == 1:
         raise DataError(f"{missing[0][0]}: no such file; check the path in region {missing[0][1]}")
     if missing:
@@ -205,20 +229,20 @@ def _require_files(config: RunConfig) -> None:
         raise DataError(f"{len(missing)} files are missing: {named}; check their paths")
 
 
-def _finish(
-    config: RunConfig,
-    studied: Sequence[StudyRegion],
-    folder: ModelFolder,
-    model: ModelConfig | None,
-) -> Rows:
+def _finish(config: RunConfig, regions: Sequence[Region], folder: ModelFolder, model: ModelConfig) -> Rows:
     """Refines, outlines and scores what a network or the rule predicted."""
-    refine_regions(config, studied, folder, model)
+    truths = _tuning_truths(config, regions, model)
+    refine_regions(
+        regions, truths, folder, config.refinement, {section.name: section.dem for section in config.regions}
+    )
     if config.outputs.outlines != "none":
-        write_outlines(studied, folder)
-    write_inventories(config, folder, {study.name for study in studied})
+        write_outlines(regions, folder)
+    names = {region.name for region in regions}
+    sections = [section for section in config.regions if section.name in names]
+    write_inventories(sections, config.outputs, config.inventory, folder)
     # A run of an earlier version stored scores of another kind, which are made again.
     if (scores := read_scores(folder)) is None:
-        scores = score_regions(config.regions, studied, folder)
+        scores = score_regions(sections, regions, folder)
         write_json(folder.scores, scores)
     return scores
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.data.regions import Region
 from glacierseg.evaluate.counts import Counts, scores_of
 from glacierseg.evaluate.detail import Zoning, evaluate_in_detail, size_zones
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
 from glacierseg.evaluate.glaciers import TrueGlaciers
 from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
-from glacierseg.experiment.regions import StudyRegion
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import finite_only, read_json
@@ -59,17 +59,15 @@ ALL_REGIONS = "all"
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def score_regions(
-    regions: Sequence[RegionConfig], studied: Sequence[StudyRegion], folder: ModelFolder
-) -> Rows:
+def score_regions(sections: Sequence[RegionConfig], regions: Sequence[Region], folder: ModelFolder) -> Rows:
     """Scores raw and refined masks of every region under each of its roles, and all regions together.
 
     Scores of probabilities stand with the raw stage; refinement works on masks and has none. Their
     reliability diagrams go to `reliability.csv` in the model folder.
 
     Args:
-        regions: Where the truth and the elevation of each region are from.
-        studied: The regions to score.
+        sections: Where the truth and the elevation of each region are from.
+        regions: The regions to score.
         folder: Holds the masks and probabilities.
 
     Returns:
@@ -78,17 +76,17 @@ def score_regions(
     rows: Rows = {name: [] for name in TABLES}
     pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]] = defaultdict(list)
     diagrams: list[dict[str, Any]] = []
-    wanted = {region.name: region for region in regions}
-    for study in studied:
-        glaciers, zonings = _divided(wanted[study.name], study)
-        probability, bars = probability_scores(study, folder)
+    wanted = {section.name: section for section in sections}
+    for region in regions:
+        glaciers, zonings = _divided(wanted[region.name], region)
+        probability, bars = probability_scores(region, folder)
         diagrams += bars
-        masks = {stage: read_mask(folder.mask(study.name, stage)) for stage in STAGES}
-        for role in study.areas:
-            truth = study.truth_of(role)
+        masks = {stage: read_mask(folder.mask(region.name, stage)) for stage in STAGES}
+        for role in region.areas:
+            truth = region.truth_of(role)
             for stage in STAGES:
-                whose = {"region": study.name, "role": role, "stage": stage}
-                grid = study.region.scene.grid
+                whose = {"region": region.name, "role": role, "stage": stage}
+                grid = region.scene.grid
                 detail = evaluate_in_detail(masks[stage], truth, grid, SETTINGS, glaciers, zonings)
                 _add(rows, whose, detail.to_dict())
                 if stage == "raw":
@@ -126,10 +124,10 @@ def read_scores(folder: ModelFolder) -> Rows | None:
     return stored if isinstance(stored, dict) and set(stored) == set(TABLES) else None
 
 
-def _divided(wanted: RegionConfig, study: StudyRegion) -> tuple[TrueGlaciers, list[Zoning]]:
+def _divided(wanted: RegionConfig, region: Region) -> tuple[TrueGlaciers, list[Zoning]]:
     """Returns the true glaciers of a region, and its size classes and elevation bands."""
-    grid = study.region.scene.grid
-    glaciers = true_glaciers(wanted.truth, study.region.truth, grid, wanted.truth_layer)
+    grid = region.scene.grid
+    glaciers = true_glaciers(wanted.truth, region.truth, grid, wanted.truth_layer)
     zonings = [size_zones(glaciers)]
     if wanted.dem is not None:
         zonings.append(read_elevation_zones(wanted.dem, grid, SETTINGS.elevation_band_m))

@@ -3,43 +3,41 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from glacierseg import log
 from glacierseg.data.augment import Augmentation
-from glacierseg.data.patches import PatchDataset, PatchReader, Region
-from glacierseg.data.pixels import count_train_pixels, thinned, train_pixels
-from glacierseg.data.scaling import (
+from glacierseg.data.patches import PatchDataset, PatchReader
+from glacierseg.data.regions import Region, count_train_pixels, thinned, train_pixels
+from glacierseg.data.split import ROLE_CODES
+from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
+from glacierseg.errors import BandError, did_you_mean
+from glacierseg.experiment.regions import SplitPatches, leak_share, split_patches
+from glacierseg.models.card import ModelCard, read_card, save_model
+from glacierseg.models.registry import count_parameters, create_model, option_names
+from glacierseg.models.scaling import (
     Scaling,
     logarithmic_floor,
     measure_logarithmic_scaling,
     measure_scaling,
 )
-from glacierseg.data.split import ROLE_CODES
-from glacierseg.data.statistics import DatasetStatistics, dataset_statistics
-from glacierseg.errors import BandError, did_you_mean
-from glacierseg.experiment.regions import StudyRegion, leak_share, split_patches
-from glacierseg.models.registry import count_parameters, create_model
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_results
-from glacierseg.settings import Logarithm, ModelConfig, RunConfig
-from glacierseg.training.checkpoint import ModelCard, read_card, save_model
+from glacierseg.settings import BandsConfig, Logarithm, ModelConfig, PatchConfig, SplitConfig, TrainSettings
+from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.finetune import start_from
-from glacierseg.training.fit import fit, resolved_precision
-from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
+from glacierseg.training.fit import FitResult, fit, resolved_precision
 from glacierseg.training.processes import find_processes, join, wait_for_others
-from glacierseg.training.states import remove_states, states_folder
+from glacierseg.training.states import EpochRecord, remove_states, states_folder
 from glacierseg.weights.own import facts_of_scenes, unlike_training
 from glacierseg.weights.shelf import model_folder
 
@@ -47,36 +45,6 @@ _log = logging.getLogger(__name__)
 
 _SAMPLED_PX = 200_000
 """So many training pixels tell what values a network has seen."""
-
-
-def training_plan(config: RunConfig, model: ModelConfig, bands: int) -> TrainingPlan:
-    """Merges a network's own defaults, the training section and the model's section, the last winning.
-
-    Args:
-        config: The run's configuration.
-        model: The network's section.
-        bands: Number of input bands; some networks train on few bands with another batch size.
-    """
-    spec, training = model.spec, config.training
-    own_batch = spec.batch_size_six_bands if bands <= 6 else spec.batch_size
-    return TrainingPlan(
-        loss=model.loss or spec.loss,
-        learning_rate=model.learning_rate or spec.learning_rate,
-        batch_size=model.batch_size or training.batch_size or own_batch,
-        epochs=model.epochs or training.epochs,
-        patience=training.patience,
-        monitor=model.monitor or training.monitor,
-        clip_norm=training.clip_norm or spec.clip_norm,
-        schedule=training.schedule,
-        weight_decay=training.weight_decay,
-        label_smoothing=training.label_smoothing,
-        precision=training.precision,
-        tensorboard=training.tensorboard,
-        patches_per_epoch=model.patches_per_epoch or training.patches_per_epoch,
-        glacier_share=config.patch.glacier_share,
-        workers=training.workers,
-        seed=training.seed,
-    )
 
 
 def try_options(model: ModelConfig, bands: int) -> None:
@@ -90,12 +58,15 @@ def try_options(model: ModelConfig, bands: int) -> None:
 
 
 def train(
-    config: RunConfig,
     model: ModelConfig,
-    studied: Sequence[StudyRegion],
+    bands: tuple[str, ...],
+    regions: Sequence[Region],
     folder: ModelFolder,
     *,
-    bands: tuple[str, ...],
+    inputs: BandsConfig,
+    patch: PatchConfig,
+    split: SplitConfig,
+    training: TrainSettings,
 ) -> None:
     """Trains a network, unless its weights are already there.
 
@@ -103,11 +74,14 @@ def train(
     `torchrun` or SLURM every process calls this; the first one writes.
 
     Args:
-        config: The run's configuration.
         model: The network's section.
-        studied: The regions.
-        folder: Where the network goes.
         bands: Names of its bands.
+        regions: The regions.
+        folder: Where the network goes.
+        inputs: What networks see of the bands.
+        patch: How patches are cut and changed.
+        split: How pixels are shared out.
+        training: How networks are trained.
     """
     if folder.weights.exists():
         _log.info("trained already")
@@ -118,11 +92,24 @@ def train(
     started = time.monotonic()
     if is_first:
         forget_results(folder)
-    plan = training_plan(config, model, len(bands))
+    plan = model.training_plan(training, len(bands), patch.glacier_share)
     torch.manual_seed(plan.seed)
-    options = network_options(config, model, bands)
+    changes = augmentation(model, patch, inputs.modalities, bands)
+    options = network_options(model, changes.modalities, len(bands))
     network = create_model(model.name, len(bands), 2, model.width, **options)
-    data = _prepare(config, model, studied, bands, states_folder(folder.path))
+    patch_px = model.resolved_patch_px
+    data = _prepare(
+        PatchReader(
+            [replace(region, scene=region.scene.select(bands)) for region in regions],
+            patch_px,
+            patch.cache,
+            states_folder(folder.path),
+        ),
+        split_patches(regions, patch_px, patch, split),
+        changes,
+        inputs.logarithm if model.logarithm is None else model.logarithm,
+        plan.seed,
+    )
     if model.start_from is not None:
         inherited = start_from(network, bands, model_folder(model.start_from), model.name)
         fresh = f", fresh for {', '.join(inherited.fresh)}" if inherited.fresh else ""
@@ -132,7 +119,7 @@ def train(
             _log.warning(f"the scenes are unlike those that {model.start_from} was trained on: {unlike}")
     _log.info(
         f"training {count_parameters(network) / 1e6:.2f} M parameters on {len(data.train)} patches, "
-        f"validating on {len(data.validate)} patches of {model.resolved_patch_px} px "
+        f"validating on {len(data.validate)} patches of {patch_px} px "
         f"(training sees {data.leak:.0%} of their pixels)"
     )
     for line in data.statistics.lines():
@@ -151,7 +138,9 @@ def train(
     # The other processes have read the best state before the first one removes it.
     wait_for_others()
     if is_first:
-        facts = _facts(network, data, plan, result) | {"seconds": round(time.monotonic() - started, 1)}
+        trained_on = [region.name for region in regions if "train" in region.areas]
+        facts = {"parameters": count_parameters(network), "regions": trained_on}
+        facts |= _facts(data, plan, result) | {"seconds": round(time.monotonic() - started, 1)}
         card = ModelCard(
             architecture=model.name,
             width=model.width,
@@ -160,10 +149,10 @@ def train(
             band_mean=data.scaling.mean,
             band_std=data.scaling.std,
             band_log_floor=data.scaling.floor if any(data.scaling.floor) else (),
-            patch_px=model.resolved_patch_px,
+            patch_px=patch_px,
             **facts_of_scenes(data.scenes, data.values),
             training=facts
-            | {"split": config.split.method, "started_from": model.start_from and str(model.start_from)},
+            | {"split": split.method, "started_from": model.start_from and str(model.start_from)},
         )
         draw_curves(folder, model.name, result.best_epoch)
         save_model(folder.path, network, card)
@@ -181,55 +170,38 @@ class _TrainingData:
     scaling: Scaling
     leak: float
     statistics: DatasetStatistics
-    regions: tuple[str, ...]
     values: tuple[BandValues, ...]
     scenes: tuple[Scene, ...]
 
 
 def _prepare(
-    config: RunConfig,
-    model: ModelConfig,
-    studied: Sequence[StudyRegion],
-    bands: tuple[str, ...],
-    cache_folder: Path,
+    reader: PatchReader, patches: SplitPatches, changes: Augmentation, logarithm: Logarithm, seed: int
 ) -> _TrainingData:
-    regions = [
-        Region(study.name, study.region.scene.select(bands), study.region.truth, study.region.roles)
-        for study in studied
-    ]
-    patch_px = model.resolved_patch_px
-    patches = split_patches(config, studied, patch_px)
-    reader = PatchReader(regions, patch_px, config.patch.cache, cache_folder)
     if find_processes().is_first:
         reader.store.fill()
     wait_for_others()
+    regions = reader.regions
     kept: list[NDArray[np.float32]] = []
     step = max(1, count_train_pixels(regions) // _SAMPLED_PX)
     plain = measure_scaling(thinned((pixels for pixels, _ in train_pixels(regions)), step, kept))
-    logarithm = config.bands.logarithm if model.logarithm is None else model.logarithm
-    scaling = _with_logarithms(logarithm, regions, bands, plain)
-    spatial = config.split.method != "random"
-    changes = augmentation(config, model, bands)
-    train = PatchDataset(
-        reader, patches.train, "train", scaling, augmentation=changes, seed=config.training.seed
-    )
+    scaling = _with_logarithms(logarithm, regions, plain)
+    train = PatchDataset(reader, patches.train, "train", scaling, augmentation=changes, seed=seed)
     return _TrainingData(
         train=train,
-        # Under the random split validation patches lie among training pixels.
-        validate=PatchDataset(reader, patches.validate, "validate" if spatial else "train", scaling),
+        validate=PatchDataset(
+            reader, patches.validate, "train" if patches.from_train else "validate", scaling
+        ),
         scaling=scaling,
         statistics=dataset_statistics(reader, patches.train, patches.validate, plain),
-        leak=leak_share(patches, studied, patch_px, reach_px=train.reach_px, blanked=spatial),
-        regions=tuple(study.name for study in studied if "train" in study.areas),
+        leak=leak_share(patches, regions, reader.patch_px, reach_px=train.reach_px),
         values=tuple(measure_values(np.concatenate(kept, axis=1)) or ()),
         scenes=tuple(region.scene for region in regions if (region.roles == ROLE_CODES["train"]).any()),
     )
 
 
-def _with_logarithms(
-    wanted: Logarithm, regions: Sequence[Region], bands: tuple[str, ...], plain: Scaling
-) -> Scaling:
+def _with_logarithms(wanted: Logarithm, regions: Sequence[Region], plain: Scaling) -> Scaling:
     """Measures the scaling again where logarithms of some bands are wanted."""
+    bands = regions[0].scene.band_names
     places = range(len(bands)) if wanted == "all" else [bands.index(band) for band in wanted if band in bands]
     if not places:
         return plain
@@ -238,8 +210,8 @@ def _with_logarithms(
     except ValueError as error:
         name = bands[error.args[0]]
         raise BandError(
-            f"logarithm takes in {name}, whose mean is not positive; name only bands that measure "
-            "light, such as logarithm: [red, nir]"
+            f"logarithm includes {name}, whose mean is not positive; name only bands of light, such as "
+            "logarithm: [red, nir]"
         ) from error
     return measure_logarithmic_scaling((pixels for pixels, _ in train_pixels(regions)), floor)
 
@@ -269,46 +241,48 @@ def draw_curves(folder: ModelFolder, name: str, best_epoch: int) -> None:
         figure_training_curves([result]).savefig(part, dpi=120)
 
 
-def augmentation(config: RunConfig, model: ModelConfig, bands: Sequence[str]) -> Augmentation:
+def augmentation(
+    model: ModelConfig, patch: PatchConfig, modalities: Mapping[str, Sequence[str]], bands: Sequence[str]
+) -> Augmentation:
     """Returns what may happen to a network's training patches of some bands.
 
     Args:
-        config: The run's configuration.
         model: The network's section.
+        patch: The patch section.
+        modalities: Names of the bands of each.
         bands: Names of the bands; those of a modality that are not among them are left out.
     """
-    patch = config.patch
-    brightness = patch.brightness if model.brightness is None else model.brightness
     places = {band: position for position, band in enumerate(bands)}
-    modalities = {
+    groups = {
         name: tuple(places[band] for band in members if band in places)
-        for name, members in config.bands.modalities.items()
+        for name, members in modalities.items()
     }
     return Augmentation(
         symmetries=patch.augment,
         zoom=patch.zoom,
         gamma=patch.gamma,
-        brightness=brightness,
+        brightness=patch.brightness if model.brightness is None else model.brightness,
         noise=patch.noise,
         band_dropout=patch.band_dropout,
         modality_dropout=patch.modality_dropout,
-        modalities={name: positions for name, positions in modalities.items() if positions},
+        modalities={name: positions for name, positions in groups.items() if positions},
     )
 
 
-def check_named_bands(config: RunConfig, bands: Sequence[str]) -> None:
-    """Makes sure that the bands of every modality, and those that become logarithms, exist.
+def check_named_bands(inputs: BandsConfig, models: Sequence[ModelConfig], bands: Sequence[str]) -> None:
+    """Checks that the bands of every modality, and those that become logarithms, exist.
 
     Args:
-        config: The run's configuration.
+        inputs: Modalities, and the logarithms of all networks.
+        models: The networks, some perhaps with logarithms of their own.
         bands: Names of all bands.
 
     Raises:
         BandError: One does not.
     """
-    groups = {f"modality {name!r}": members for name, members in config.bands.modalities.items()}
-    logarithms = {"bands.logarithm": config.bands.logarithm}
-    logarithms |= {f"logarithm of {model.name}": model.logarithm or () for model in config.models}
+    groups = {f"modality {name!r}": members for name, members in inputs.modalities.items()}
+    logarithms = {"bands.logarithm": inputs.logarithm}
+    logarithms |= {f"logarithm of {model.name}": model.logarithm or () for model in models}
     groups |= {name: members for name, members in logarithms.items() if members != "all"}
     for name, members in groups.items():
         for band in members:
@@ -319,20 +293,21 @@ def check_named_bands(config: RunConfig, bands: Sequence[str]) -> None:
                 )
 
 
-def network_options(config: RunConfig, model: ModelConfig, bands: Sequence[str]) -> dict[str, Any]:
-    """Returns a network's options; `glavitu_global` gets a branch for each modality.
+def network_options(
+    model: ModelConfig, modalities: Mapping[str, Sequence[int]], bands: int
+) -> dict[str, Any]:
+    """Returns a network's options; one that takes `groups` of bands gets the modalities.
 
     Args:
-        config: The run's configuration.
         model: The network's section.
-        bands: Names of its bands; those in no modality form one more group.
+        modalities: Positions of the bands of each; those in none form one more group.
+        bands: Number of its bands.
     """
     options = dict(model.options)
-    if model.name == "glavitu_global" and config.bands.modalities and "groups" not in options:
-        known = augmentation(config, model, bands).modalities.values()
-        grouped = {position for group in known for position in group}
-        rest = [position for position in range(len(bands)) if position not in grouped]
-        options["groups"] = [list(group) for group in (*known, rest) if group]
+    if modalities and "groups" not in options and "groups" in option_names(model.name):
+        grouped = {position for positions in modalities.values() for position in positions}
+        rest = [position for position in range(bands) if position not in grouped]
+        options["groups"] = [list(group) for group in (*modalities.values(), rest) if group]
     return options
 
 
@@ -343,10 +318,8 @@ def _epoch_line(record: EpochRecord) -> str:
     )
 
 
-def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: FitResult) -> dict[str, Any]:
+def _facts(data: _TrainingData, plan: TrainingPlan, result: FitResult) -> dict[str, Any]:
     return {
-        "parameters": count_parameters(network),
-        "regions": list(data.regions),
         "dataset_fingerprint": data.statistics.fingerprint,
         "patches": len(data.train),
         "validation_patches": len(data.validate),
@@ -354,7 +327,7 @@ def _facts(network: nn.Module, data: _TrainingData, plan: TrainingPlan, result: 
         "loss": plan.loss,
         "learning_rate": plan.learning_rate,
         "batch_size": plan.batch_size,
-        "precision": resolved_precision(plan),
+        "precision": resolved_precision(plan.precision),
         "seed": plan.seed,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,

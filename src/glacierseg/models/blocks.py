@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -236,3 +237,30 @@ def initialise(network: nn.Module) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@runtime_checkable
+class DeeplySupervised(Protocol):
+    """A network with several heads. Its `forward` still gives the logits of one, the best."""
+
+    @property
+    def head_weights(self) -> tuple[float, ...]:
+        """Weight of each head in the training loss; they sum to one."""
+
+    def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`(B, C, H, W)` to the logits `(B, classes, H, W)` of each head, the one of `forward` last."""
+
+
+def weighted_heads(network: nn.Module, x: Tensor) -> tuple[tuple[float, Tensor], ...]:
+    """Runs any network for training: the pairs of weight and logits over which the loss is summed.
+
+    A network with one head gives `((1.0, logits),)`.
+    """
+    if isinstance(network, DeeplySupervised):
+        return tuple(zip(network.head_weights, network.forward_heads(x), strict=True))
+    return ((1.0, network(x)),)
+
+
+def may_leave_weights_unused(network: nn.Module) -> bool:
+    """Whether a training step may leave some weights without a gradient, as the network itself says."""
+    return bool(getattr(network, "may_leave_weights_unused", False))

@@ -106,7 +106,7 @@ class GlaViTUGlobal(nn.Module):
     """Fused bands, plus what a transformer makes of them, plus what a residual U-Net makes of that sum.
 
     Built from the papers' description alone. With `deep_supervision` a second head judges the sum after the
-    transformer while training, at half the weight of the first (`glacierseg.models.heads.weighted_heads`).
+    transformer while training, at half the weight of the first (`glacierseg.models.blocks.weighted_heads`).
 
     Args:
         in_channels: bands.

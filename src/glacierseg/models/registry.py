@@ -163,14 +163,8 @@ def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         UnknownModelError: no network has that name.
         RequestError: an option that the network does not have, or a value of another type.
     """
-    spec = model_spec(name)
-    builder = _builder(spec)
-    known = [
-        option
-        for option in signature(builder).parameters
-        if option not in {"in_channels", "classes", "width", *spec.parts}
-    ]
-    types = get_type_hints(builder.__init__)
+    known = option_names(name)
+    types = get_type_hints(_builder(model_spec(name)).__init__)
     checked = {}
     for option, value in options.items():
         if option not in known:
@@ -184,6 +178,17 @@ def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
             problem = error.errors()[0]
             raise RequestError(f"option {option} of {name} is {value!r}: {problem['msg']}") from error
     return checked
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """Returns the names of the options that a network takes.
+
+    Raises:
+        UnknownModelError: no network has that name.
+    """
+    spec = model_spec(name)
+    given = {"in_channels", "classes", "width", *spec.parts}
+    return tuple(option for option in signature(_builder(spec)).parameters if option not in given)
 
 
 def _builder(spec: ModelSpec) -> "type[nn.Module]":

@@ -27,7 +27,7 @@ class UNetPlusPlus(nn.Module):
     X(i + 1, j - 1). The logits come from a head on X(0, 4).
 
     With `deep_supervision` X(0, 1) to X(0, 4) each have a head, and training sums their losses
-    (`glacierseg.models.heads.weighted_heads`). Such a network can afterwards be cut to a smaller
+    (`glacierseg.models.blocks.weighted_heads`). Such a network can afterwards be cut to a smaller
     `prune_level`: it then computes only the nodes that X(0, prune_level) needs. `forward` always gives the
     logits of that one head, in training and in evaluation alike.
 
@@ -84,6 +84,11 @@ class UNetPlusPlus(nn.Module):
             why = "" if len(self.heads) > 1 else "; train with deep_supervision to prune"
             raise RequestError(f"prune_level is {level}: this unetplusplus has heads at {known} only{why}")
         self._prune_level = level
+
+    @property
+    def may_leave_weights_unused(self) -> bool:
+        """Whether training leaves weights without a gradient: those behind `prune_level`."""
+        return self.prune_level != DEPTH
 
     @property
     def head_weights(self) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from glacierseg.models.blocks import INPUT_GAIN, check_sizes, crop_like, pad_to_
 PROBE_PX = 128
 # Pools a map of stride 16 three times more.
 _PAN_MULTIPLE_PX = 128
-_LONELY = "Expected more than 1 value per channel"
+_ONE_VALUE = "Expected more than 1 value per channel"
 
 
 class ZooNetwork(nn.Module):
@@ -33,6 +33,9 @@ class ZooNetwork(nn.Module):
             do not go together; or the network cannot read maps of any size, or mixes bands as it reads them.
         DownloadError: the encoder's weights could not be fetched.
     """
+
+    may_leave_weights_unused = True
+    """Some encoders have layers that no decoder reads."""
 
     def __init__(
         self,
@@ -140,7 +143,7 @@ class ZooNetwork(nn.Module):
         try:
             logits: Tensor = self.network(pad_to_multiple(x, self.multiple_px))
         except ValueError as error:
-            if not str(error).startswith(_LONELY):
+            if not str(error).startswith(_ONE_VALUE):
                 raise
             raise RequestError(
                 f"{self.title}: its batch norm cannot learn from one patch at a time; "

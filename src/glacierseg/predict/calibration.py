@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import CheckpointError, DataError, TruthError
+from glacierseg.models.card import CARD, ModelCard, read_card
 from glacierseg.raster.write import write_text
-from glacierseg.training.checkpoint import CARD, ModelCard, read_card
 from glacierseg.weights.card import CARD_FILE
 from glacierseg.weights.shelf import Weights, find_weights, model_folder, weights_name
 

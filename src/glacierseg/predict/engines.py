@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from glacierseg.choices import Engine, Precision
 from glacierseg.data.batches import TORCH_TYPES, InputScaling
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
+from glacierseg.models.card import fingerprint
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.fused import fused
 from glacierseg.predict.stream import Predictor
-from glacierseg.training.checkpoint import fingerprint
 from glacierseg.training.precision import has_native_bf16
 
 PRECISIONS: dict[str, tuple[Precision, ...]] = {

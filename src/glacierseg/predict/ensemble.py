@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Precision
 from glacierseg.data.augment import Directions, Symmetry
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import BandError, RequestError
+from glacierseg.models.card import ModelCard, load_model
 from glacierseg.models.registry import is_of
+from glacierseg.models.scaling import Scaling
 from glacierseg.predict.calibration import Calibration, calibration_of, read_calibration
 from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
@@ -21,7 +22,6 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
 from glacierseg.settings.predict import THRESHOLD, PredictSettings
 from glacierseg.settings.scene import InputSettings
-from glacierseg.training.checkpoint import ModelCard, load_model
 from glacierseg.weights.fitting import Fitted
 from glacierseg.weights.own import fit_own
 from glacierseg.weights.shelf import Weights

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from glacierseg._version import __version__
 from glacierseg.choices import ExportFormat
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RequestError
+from glacierseg.models.card import ModelCard, fingerprint, load_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.models.transformer import PositionalEmbedding
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.predict import ExportSettings
-from glacierseg.training.checkpoint import ModelCard, fingerprint, load_model
 
 SUFFIX: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml"}
 # The oldest that has layer norm as one operator: programs in the field carry old runtimes.

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import RasterError, TruthError
+from glacierseg.models.card import load_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.models.transformer import MapTransformer
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan
 from glacierseg.predict.ensemble import matching_scene
@@ -36,7 +37,6 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.predict import ExportSettings
-from glacierseg.training.checkpoint import load_model
 from glacierseg.weights.own import warn_of_values
 
 INT8_STEM = "model_int8"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from glacierseg._version import __version__
 from glacierseg.errors import GlaciersegWarning, RasterError
 from glacierseg.log import Progress
+from glacierseg.models.card import ModelCard, fingerprint
 from glacierseg.predict.calibration import LogitScale
 from glacierseg.predict.engines import int8_fingerprint
 from glacierseg.predict.ensemble import Ensemble, layer_facts, load_ensemble
@@ -35,7 +36,6 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.predict import PredictSettings
-from glacierseg.training.checkpoint import ModelCard, fingerprint
 from glacierseg.weights.fitting import Fitted
 from glacierseg.weights.shelf import Weights
 

@@ -20,7 +20,7 @@ from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
-from glacierseg.settings.train import TrainSettings
+from glacierseg.settings.train import TrainingPlan, TrainSettings
 
 Logarithm = Literal["all"] | tuple[str, ...]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,6 +99,12 @@ class RegionConfig(Settings):
             raise ValueError("give a part (x, y or polygon) for every role of the region, or for none")
         return value
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it names: the scene's first, then truth, elevation and polygons."""
+        polygons = [part.polygon for part in self.roles.values() if part is not None]
+        return (*self.scene, *(path for path in (self.truth, self.dem, *polygons) if path is not None))
+
 
 class ModelConfig(Settings):
     """A network, and where its training differs from its own defaults."""
@@ -145,6 +151,30 @@ class ModelConfig(Settings):
     def resolved_patch_px(self) -> int:
         """Side of its patches."""
         return self.patch_px or self.spec.default_patch_px
+
+    def training_plan(
+        self, training: TrainSettings, bands: int, glacier_share: float | None = None
+    ) -> TrainingPlan:
+        """Merges the network's own defaults, the training section and this one, the last winning.
+
+        Args:
+            training: The training section.
+            bands: Number of input bands; some networks train on few bands with another batch size.
+            glacier_share: As in `PatchConfig`.
+        """
+        spec = self.spec
+        own_batch = spec.batch_size_six_bands if bands <= 6 else spec.batch_size
+        chosen = {
+            "loss": self.loss or spec.loss,
+            "learning_rate": self.learning_rate or spec.learning_rate,
+            "batch_size": self.batch_size or training.batch_size or own_batch,
+            "epochs": self.epochs or training.epochs,
+            "monitor": self.monitor or training.monitor,
+            "clip_norm": training.clip_norm or spec.clip_norm,
+            "patches_per_epoch": self.patches_per_epoch or training.patches_per_epoch,
+            "glacier_share": glacier_share,
+        }
+        return TrainingPlan(**{**dict(training), **chosen})
 
 
 class BandsConfig(Settings):
@@ -198,7 +228,7 @@ class PatchConfig(Settings):
     """How training patches are cut."""
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share that neighbouring training patches have in common, 0-1."""
+    """Overlap of neighbouring training patches, as a share of 0-1."""
     augment: bool = True
     """Flips, quarter turns and shifts; aspect bands turn along."""
     zoom: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -206,17 +236,17 @@ class PatchConfig(Settings):
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Brightness curve of a band, exponent from 1/(1+gamma) to 1+gamma."""
     brightness: Annotated[float, Field(ge=0)] = 0.0
-    """All bands of a patch together lighter or darker, in standard deviations."""
+    """Brightness change of all bands of a patch together, in standard deviations."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Normal noise, in standard deviations of a band."""
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Chance of each band to be blanked in a patch, 0-1."""
+    """Probability that a band is blanked in a patch, 0-1."""
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Chance of each modality to be blanked in a patch, never all of them, 0-1."""
+    """Probability that a modality is blanked in a patch, never all of them, 0-1."""
     glacier_share: Share | None = None
     """Share of drawn patches with glacier, 0-1; null for patches as they come."""
     cache: Cache = "auto"
-    """Where pixels wait: memory, disk or none; auto for memory up to 2 GiB, else none."""
+    """Where pixels are kept: memory, disk or none; auto for memory up to 2 GiB, else none."""
 
 
 class SplitConfig(Settings):
@@ -279,6 +309,11 @@ class RunConfig(Settings):
     outputs: OutputsConfig = OutputsConfig()
     notices: tuple[str, ...] = ()
     """Sentences that a reader of the report must know first, such as: synthetic data."""
+
+    @property
+    def largest_patch_px(self) -> int:
+        """Side of the largest training patch of all networks."""
+        return max(model.resolved_patch_px for model in self.models)
 
     @field_validator("models", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from torch import nn
 
 from glacierseg.errors import CheckpointError
 from glacierseg.models.blocks import band_readers
-from glacierseg.training.checkpoint import load_model
+from glacierseg.models.card import load_model
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,19 +15,24 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
+from glacierseg.choices import TrainPrecision
 from glacierseg.data.patches import PatchDataset, PatchTensors, as_batch
 from glacierseg.data.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import RequestError
-from glacierseg.models.unetplusplus import DEPTH
-from glacierseg.models.zoo import ZooNetwork
+from glacierseg.models.blocks import may_leave_weights_unused
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.runs.layout import ModelFolder
-from glacierseg.training.epochs import EpochTable
-from glacierseg.training.plan import EpochRecord, FitResult, TrainingPlan
+from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.precision import has_native_bf16
-from glacierseg.training.processes import Processes, find_processes, join
-from glacierseg.training.states import last_state, load_best, state_writers, states_folder
-from glacierseg.training.sync_norm import synchronised_norms
+from glacierseg.training.processes import Processes, SynchronisedBatchNorm, find_processes, join
+from glacierseg.training.states import (
+    EpochRecord,
+    EpochTable,
+    last_state,
+    load_best,
+    state_writers,
+    states_folder,
+)
 from glacierseg.training.task import SegmentationTask
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
@@ -34,6 +40,27 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "bfloat16": "bf16-mixed",
     "float64": "64-true",
 }
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training came to.
+
+    Attributes:
+        epochs: Epochs run.
+        best_epoch: The 1-based epoch whose weights were kept.
+        best_iou: Its validation IoU.
+        train_iou: Its training IoU, as in `EpochRecord`.
+        best_loss: Its validation loss.
+        stopped_early: Whether patience ran out before the last epoch.
+    """
+
+    epochs: int
+    best_epoch: int
+    best_iou: float
+    train_iou: float
+    best_loss: float
+    stopped_early: bool
 
 
 def fit(
@@ -63,7 +90,7 @@ def fit(
 
     Raises:
         RequestError: There are no patches, the batch does not share out among the processes, TensorBoard is
-            not installed, the network trains in one process only, or the loss stopped being a number.
+            not installed, the network trains in one process only, or the loss is not finite.
         KeyboardInterrupt: The user interrupted.
     """
     for dataset, role in ((train, "train"), (validate, "validate")):
@@ -79,8 +106,11 @@ def fit(
             f"batch_size is {plan.batch_size}, which {processes.count} processes cannot share out evenly; "
             "give a multiple"
         )
+    on_gpu = torch.cuda.is_available()
     if processes.count > 1:
         _check_norms(network)
+        if not on_gpu:
+            SynchronisedBatchNorm.replace_in(network)
     table = EpochTable(ModelFolder(folder).epochs, on_epoch if processes.is_first else None)
     stopping = _stopping(plan)
     shown = progress and processes.is_first
@@ -90,9 +120,9 @@ def fit(
         devices=processes.per_node,
         num_nodes=processes.nodes,
         strategy=_strategy(network, processes),
-        sync_batchnorm=torch.cuda.is_available() and processes.count > 1,
+        sync_batchnorm=on_gpu and processes.count > 1,
         use_distributed_sampler=False,
-        precision=_PRECISIONS[resolved_precision(plan)],
+        precision=_PRECISIONS[resolved_precision(plan.precision)],
         gradient_clip_val=plan.clip_norm,
         callbacks=[
             table,
@@ -115,7 +145,7 @@ def fit(
         processes,
     )
     states_folder(folder).mkdir(parents=True, exist_ok=True)
-    with full_disk_refused(states_folder(folder)), _interruption_told(trainer), synchronised_norms(network):
+    with full_disk_refused(states_folder(folder)), _interruption_raised(trainer):
         trainer.fit(task, train_loader, val_loader, ckpt_path=last_state(folder))
     winner = _winner(table.records, plan)
     load_best(network, folder, winner.epoch)
@@ -145,19 +175,19 @@ def _winner(records: Sequence[EpochRecord], plan: TrainingPlan) -> EpochRecord:
     return min(records, key=lambda r: -r.val_iou if plan.monitor == "val_iou" else r.val_loss)
 
 
-def resolved_precision(plan: TrainingPlan) -> str:
+def resolved_precision(precision: TrainPrecision) -> str:
     """Returns what `auto` means on this machine, or what was asked for."""
-    if plan.precision != "auto":
-        return plan.precision
+    if precision != "auto":
+        return precision
     return "bfloat16" if has_native_bf16() else "float32"
 
 
 def _check_norms(network: nn.Module) -> None:
-    """Refuses batch norms that would look at each process's maps alone, or lose the ReLU they hold (timm)."""
+    """Refuses batch norms of other classes: timm's hold a ReLU, which would be lost with them."""
     kinds = {type(module) for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
-    if odd := kinds - {nn.BatchNorm2d}:
+    if odd := kinds - {nn.BatchNorm2d, SynchronisedBatchNorm}:
         raise RequestError(
-            f"this network's {odd.pop().__name__} cannot look at the patches of several processes; "
+            f"this network's {odd.pop().__name__} cannot be synchronised over several processes; "
             "train it in one"
         )
 
@@ -165,10 +195,8 @@ def _check_norms(network: nn.Module) -> None:
 def _strategy(network: nn.Module, processes: Processes) -> str:
     if processes.count == 1:
         return "auto"
-    # Looking for weights that no gradient reaches takes time: only a network cut at `prune_level` and those
-    # of the zoo may have some.
-    unused = isinstance(network, ZooNetwork) or getattr(network, "prune_level", DEPTH) != DEPTH
-    return "ddp_find_unused_parameters_true" if unused else "ddp"
+    # To look in every step for weights without a gradient takes time, so only where there may be some.
+    return "ddp_find_unused_parameters_true" if may_leave_weights_unused(network) else "ddp"
 
 
 def _loaders(
@@ -188,7 +216,7 @@ def _loaders(
         glacier_share=plan.glacier_share,
     )
     # Batch norm cannot learn from a last batch of one.
-    lonely = len(sampler) > own_batch and len(sampler) % own_batch == 1
+    single = len(sampler) > own_batch and len(sampler) % own_batch == 1
     shared = SharedBatches(len(validate), plan.batch_size, processes.rank, processes.count)
     many = plan.workers > 0
     pinned = torch.cuda.is_available()
@@ -199,7 +227,7 @@ def _loaders(
             sampler=sampler,
             collate_fn=as_batch,
             num_workers=plan.workers,
-            drop_last=lonely,
+            drop_last=single,
             persistent_workers=many,
             pin_memory=pinned,
         ),
@@ -225,7 +253,7 @@ def _tensorboard(folder: Path) -> TensorBoardLogger:
 
 
 @contextmanager
-def _interruption_told(trainer: pl.Trainer) -> Iterator[None]:
+def _interruption_raised(trainer: pl.Trainer) -> Iterator[None]:
     """Raises KeyboardInterrupt where Lightning would swallow it or turn it into an exit of its own."""
     try:
         yield

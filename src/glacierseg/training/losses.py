@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glacierseg.errors import RequestError
+from glacierseg.raster.truth import IGNORE
 from glacierseg.training.processes import global_sum
 
-IGNORE = 255
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -1,4 +1,8 @@
-"""Several processes that train one network together, under `torchrun` or SLURM."""
+"""Several processes that train one network together, under `torchrun` or SLURM.
+
+The result shall be that of one process with the whole batch. A loss and batch norm depend on sums over all
+patches of a batch, so these sums go over all processes, and so do their gradients.
+"""
 
 import atexit
 import os
@@ -11,12 +15,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from glacierseg.errors import RequestError
 
-# The first process may prepare large scenes while the others wait.
-_PATIENCE = timedelta(hours=12)
+# So long the other processes wait while the first one prepares large scenes.
+_TIMEOUT = timedelta(hours=12)
 _ALONE = ContextVar("alone", default=False)
 
 
@@ -41,7 +45,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes the files and talks."""
+        """Whether this process writes the files and logs."""
         return self.rank == 0
 
 
@@ -72,13 +76,13 @@ def join(processes: Processes) -> None:
     """Connects this process with the others; nothing to do when it is alone or connected."""
     if processes.count == 1 or dist.is_initialized():
         return
-    # A connection that is still open when Python ends takes the whole process down now and then.
+    # A connection still open when Python ends may crash the interpreter on its way out.
     atexit.register(leave)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group(backend, timeout=_PATIENCE)
+        dist.init_process_group(backend, timeout=_TIMEOUT)
         return
     # Lightning knows how to find the first node of a SLURM job.
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: PLC0415
@@ -92,7 +96,7 @@ def join(processes: Processes) -> None:
         "nccl" if torch.cuda.is_available() else "gloo",
         rank=processes.rank,
         world_size=processes.count,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
     )
 
 
@@ -138,6 +142,7 @@ def global_sum_through(values: Tensor) -> Tensor:
 
 
 class _OwnShare(torch.autograd.Function):
+    # The gradient is passed on as it is: DDP adds up those of all processes afterwards.
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
         summed = values.clone()
@@ -150,6 +155,7 @@ class _OwnShare(torch.autograd.Function):
 
 
 class _Everywhere(torch.autograd.Function):
+    # Inside a network the sum enters the loss of every process, so the gradients of all come back to each.
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
         summed = values.clone()
@@ -166,3 +172,47 @@ class _Everywhere(torch.autograd.Function):
 def _together() -> bool:
     connected = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     return connected and not _ALONE.get()
+
+
+class SynchronisedBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the maps `(B, C, H, W)` of all processes, where torch's own needs GPUs: on processors.
+
+    In evaluation, and in a single process, it is `nn.BatchNorm2d`.
+    """
+
+    @classmethod
+    def replace_in(cls, network: nn.Module) -> None:
+        """Puts one in the place of every batch norm of a network, with the same parameters and buffers."""
+        for parent in list(network.modules()):
+            for name, norm in parent.named_children():
+                if type(norm) is nn.BatchNorm2d:
+                    synchronised = cls(norm.num_features, norm.eps, norm.momentum)
+                    synchronised.train(norm.training)
+                    for key, values in (*norm.named_parameters(), *norm.named_buffers()):
+                        setattr(synchronised, key, values)
+                    setattr(parent, name, synchronised)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises each channel; `(B, C, H, W)` to the same."""
+        if not self.training:
+            return super().forward(x)
+        wide = x if x.dtype == torch.float64 else x.float()
+        own_count = wide.new_full((1,), x.numel() // x.shape[1])
+        sums = global_sum_through(torch.cat([own_count, wide.sum((0, 2, 3))]))
+        count, mean = sums[0], sums[1:] / sums[0]
+        centred = wide - mean[:, None, None]
+        # Squares of what is centred, in a second sum: the mean of squares less the squared mean would cancel.
+        variance = global_sum_through(centred.square().sum((0, 2, 3))) / count
+        self._track(mean.detach(), variance.detach(), count.detach())
+        factor = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * factor[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        assert self.running_mean is not None  # noqa: S101  (our networks track theirs)
+        assert self.running_var is not None  # noqa: S101
+        assert self.num_batches_tracked is not None  # noqa: S101
+        self.num_batches_tracked.add_(1)
+        momentum = 0.1 if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.scaling import Scaling
-from glacierseg.models.heads import weighted_heads
-from glacierseg.training.losses import IGNORE, make_loss
-from glacierseg.training.plan import TrainingPlan
+from glacierseg.models.blocks import weighted_heads
+from glacierseg.models.scaling import Scaling
+from glacierseg.raster.truth import IGNORE
+from glacierseg.settings.train import TrainingPlan
+from glacierseg.training.losses import make_loss
 from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -60,7 +61,7 @@ class SegmentationTask(pl.LightningModule):
         self._plateau_state: dict[str, Any] | None = None
         # Lightning reduces a logged loss only after validation, too late for the table.
         self._train_sum, self._train_count = torch.zeros(()), 0
-        # No buffer, which DDP would overwrite with the first process's in every step.
+        # Not a buffer: DDP overwrites these with the first process's in every step.
         self._train_counts = torch.zeros(4, dtype=torch.int64)
         self._val_sum = torch.zeros(2)
 
@@ -77,7 +78,7 @@ class SegmentationTask(pl.LightningModule):
         self._train_counts = torch.zeros(4, device=self.device, dtype=torch.int64)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002  (Lightning's signature)
-        """Returns the loss of a batch, as much of it as this process's gradient has to carry."""
+        """Returns the loss of the whole batch, scaled so that DDP's mean of gradients becomes their sum."""
         values, valid, target = batch
         target = target.long()
         heads = weighted_heads(self.network, self.scale(values, valid))
@@ -85,7 +86,7 @@ class SegmentationTask(pl.LightningModule):
         self._train_counts += _counts(heads[-1][1].detach(), target)
         self._train_sum += loss.detach().double() * len(target)
         self._train_count += len(target)
-        # DDP takes the mean of the processes' gradients; `processes.global_sum` makes their sum the true one.
+        # The gradient of the whole batch is the sum over processes (see `global_sum`); DDP takes the mean.
         return loss * process_count()
 
     def on_validation_epoch_start(self) -> None:
@@ -118,7 +119,7 @@ class SegmentationTask(pl.LightningModule):
             "val_f1": 2 * tp / max(2 * tp + fp + fn, 1),
         }
         # In double: rounded scores could tie where the true ones differ.
-        # The epoch table tells the loggers, with all else that it knows.
+        # Loggers get them from the epoch table.
         exact = {key: torch.tensor(value, dtype=torch.float64) for key, value in scores.items()}
         self.log_dict(exact, logger=False)
         if self._plateau:

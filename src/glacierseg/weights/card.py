@@ -28,7 +28,7 @@ def _known_role(value: str) -> str:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Sensor = Annotated[str, AfterValidator(_known_sensor)]
-Role = Annotated[str, AfterValidator(_known_role)]
+BandRole = Annotated[str, AfterValidator(_known_role)]
 Words = Annotated[str, Field(min_length=1)]
 
 
@@ -48,7 +48,7 @@ class WeightsBand(_Section):
     """
 
     name: Words
-    role: Role | None = None
+    role: BandRole | None = None
     unit: Words
     values: BandValues
 
@@ -127,7 +127,7 @@ class WeightsFacts(_Section):
     sensor: Sensor
     unit: Words
     units: dict[str, Words] = Field(default_factory=dict)
-    roles: dict[str, Role] = Field(default_factory=dict)
+    roles: dict[str, BandRole] = Field(default_factory=dict)
     data_licence: Words
     attribution: Words
     scores: Annotated[tuple[Score, ...], Field(min_length=1)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
+from glacierseg.models.card import ModelCard
 from glacierseg.raster.normalize import BRIGHTEST, DARKEST, read_ranges_tag
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
@@ -16,7 +17,6 @@ from glacierseg.raster.sensors import role_of
 from glacierseg.raster.units import find_left_offset, reflected_bands, unit_of
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.training.checkpoint import ModelCard
 from glacierseg.weights.card import WeightsBand
 from glacierseg.weights.fitting import Fitted, look
 from glacierseg.weights.values import LEVELS_UNIT, strangeness

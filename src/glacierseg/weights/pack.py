@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from glacierseg.choices import Storage
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
+from glacierseg.models.card import ModelCard, load_model, read_card, save_model
 from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outputs import writes
@@ -23,7 +24,6 @@ from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.write import full_disk_refused, write_text
-from glacierseg.training.checkpoint import ModelCard, load_model, read_card, save_model
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
 from glacierseg.weights.shelf import Weights, megabytes
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from glacierseg.errors import CheckpointError, RequestError, did_you_mean
+from glacierseg.models.card import CARD, ModelCard, read_card
 from glacierseg.raster.scene import Scene
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.training.checkpoint import CARD, ModelCard, read_card
 from glacierseg.weights.card import CARD_FILE, WeightsCard
 from glacierseg.weights.fitting import Fitted, fit_scene
 
@@ -172,7 +172,7 @@ def model_folder(model: Path | str) -> Path:
 def _card_files() -> Iterator[Path]:
     own = os.environ.get(OWN_FOLDER)
     if own and not Path(own).is_dir():
-        raise RequestError(f"{own}: is no folder, and {OWN_FOLDER} names it; mend or unset the variable")
+        raise RequestError(f"{own}: is no folder, and {OWN_FOLDER} names it; correct or unset the variable")
     for shelf in (SHIPPED, *([Path(own)] if own else [])):
         yield from sorted(shelf.glob(f"[!.]*/{CARD_FILE}"))
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacierseg.data.batches import InputScaling
-from glacierseg.data.scaling import (
+from glacierseg.models.scaling import (
     Scaling,
     logarithmic_floor,
     measure_logarithmic_scaling,

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
 from glacierseg.choices import Storage
-from glacierseg.data.scaling import Scaling
 from glacierseg.errors import CheckpointError, RequestError, UnknownModelError
 from glacierseg.models.registry import create_model
+from glacierseg.models.scaling import Scaling
 from glacierseg.raster.samples import BandValues
 from glacierseg.raster.write import atomic_path, write_text
 from glacierseg.runs.layout import ModelFolder
@@ -81,7 +81,7 @@ class ModelCard(BaseModel):
 
 
 def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: Storage = "float32") -> None:
-    """Writes `model.json` and then `model.safetensors`; when the weights are there, the folder is whole.
+    """Writes `model.json` and then `model.safetensors`; once the weights are there, the folder is complete.
 
     Args:
         folder: The model folder, made when missing.
@@ -103,7 +103,7 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
             dtype = getattr(torch, storage)
             kernels = {key: value.to(dtype) for key, value in tensors.items() if value.ndim > 1}
             tensors |= kernels
-        # Facts stand in the card alone: in this file their order, and so its bytes, would be left to chance.
+        # Facts stand in the card alone: as metadata of this file their order varies, and with it the bytes.
         # Written here, as its own writing would hide the file from the group that a cluster shares it with.
         part.write_bytes(save(tensors))
 

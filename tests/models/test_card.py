@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from glacierseg.errors import CheckpointError, RequestError
+from glacierseg.models.card import ModelCard, load_model, save_model
 from glacierseg.models.registry import create_model
-from glacierseg.training.checkpoint import ModelCard, load_model, save_model
 
 CARD = ModelCard(
     architecture="m_landsnet",

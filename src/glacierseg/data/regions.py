@@ -1,14 +1,49 @@
-"""Single training pixels: for what is measured over all of them, without patches."""
+"""Regions: scenes with their truth and the role of every pixel, and the pixels that train."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.data.patches import Region
+from glacierseg.choices import Role
 from glacierseg.data.split import ROLE_CODES
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import GLACIER, IGNORE
+
+
+@dataclass(frozen=True)
+class Region:
+    """A scene with its truth and the role of each of its pixels.
+
+    Attributes:
+        name: The region's name.
+        scene: Its bands.
+        truth: `(H, W)` of 0, 1 and 255; 255 wherever a band has no data.
+        roles: `(H, W)` of role codes.
+        whole_roles: Roles under which all pixels are scored whatever their code: under the random split.
+    """
+
+    name: str
+    scene: Scene
+    truth: NDArray[np.uint8] = field(repr=False)
+    roles: NDArray[np.uint8] = field(repr=False)
+    whole_roles: tuple[Role, ...] = ()
+
+    @cached_property
+    def areas(self) -> dict[Role, NDArray[np.bool_]]:
+        """Pixels `(H, W)` that are scored under each role, for the roles that have any."""
+        areas: dict[Role, NDArray[np.bool_]] = {
+            role: np.ones(self.truth.shape, bool) if role in self.whole_roles else self.roles == code
+            for role, code in ROLE_CODES.items()
+        }
+        return {role: area for role, area in areas.items() if area.any()}
+
+    def truth_of(self, role: Role) -> NDArray[np.uint8]:
+        """Returns truth `(H, W)` with 255 outside a role's pixels."""
+        return np.where(self.areas[role], self.truth, np.uint8(IGNORE))
 
 
 def train_pixels(
