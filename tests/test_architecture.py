@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "template": set(),
     "models": RASTER,
     "info": RASTER | {"torch"},
-    "check scene.tif --mask mask.tif": RASTER,
+    "check scene.tif --truth mask.tif": RASTER,
     "prepare align mask.tif --like scene.tif --out out.tif": RASTER,
     "prepare normalize scene.tif --ranges ranges.json --out out.tif": RASTER,
     "prepare select scene.tif --bands b1 --out out.tif": RASTER,

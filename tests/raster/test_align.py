@@ -146,7 +146,7 @@ def test_classes_take_their_nearest_pixel_and_none_is_invented(make_raster, make
     coarse = make_raster("scl.tif", classes.repeat(4, 0).repeat(4, 1), make_grid(80, 120, size=3.1))
     aligned, _ = read(align_raster(coarse, like, tmp_path / "out.tif"))
     assert set(np.unique(aligned)) <= {0, 3, 5, 9, 11}
-    stacked, _ = read(stack_rasters([like, coarse], tmp_path / "stack.tif", names=["like", "scl"]))
+    stacked, _ = read(stack_rasters([like, coarse], tmp_path / "stack.tif", band_names=["like", "scl"]))
     assert set(np.unique(stacked[1][np.isfinite(stacked[1])])) <= {0, 3, 5, 9, 11}
     with pytest.raises(RequestError, match="holds classes, and bilinear would mix them"):
         align_raster(coarse, like, tmp_path / "other.tif", resampling="bilinear")

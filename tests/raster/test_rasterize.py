@@ -83,7 +83,7 @@ def test_rim_of_a_glacier_beside_the_scene(like, tmp_path):
 
 @pytest.mark.parametrize("option", ["min_area_km2", "ignore_rim_m"])
 def test_negative_sizes_are_refused(outlines, like, tmp_path, option):
-    with pytest.raises(RequestError, match="must not be negative"):
+    with pytest.raises(RequestError, match="must be greater than or equal to 0"):
         rasterize_file(outlines, like, tmp_path / "out.tif", **{option: -1})
 
 

@@ -46,7 +46,7 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "vectorize": {"mask": _MASK, "refined": _MASK, "probability": _VALUES},
     "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},
     "change": {"old": _TRUTH, "new": _TRUTH, "dem": _VALUES, "centre_lines": _OUTLINES},
-    "check": {"scenes": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "check": {"scenes": _SCENE, "truth": _TRUTH},
     "align": {"source": _RASTER, "like": _RASTER},
     "rasterize": {"outlines": _OUTLINES, "like": _RASTER},
     "normalize": {"scene": _SCENE},

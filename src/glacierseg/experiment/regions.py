@@ -24,6 +24,7 @@ from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import BandsConfig, PatchConfig, RegionConfig, SplitConfig
+from glacierseg.settings.prepare import StackSettings, recipe_as_text
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,16 @@ def choose_bands(
                     stack_rasters(
                         region.scene,
                         made,
-                        recipe=bands.recipe,
+                        StackSettings(
+                            recipe=recipe_as_text(bands.recipe),
+                            sensor=region.sensor,
+                            band_names=region.bands,
+                            scale=bands.scale,
+                            offset=bands.offset,
+                            nodata=region.nodata,
+                        ),
                         dem=region.dem,
                         like=region.scene[0],
-                        sensor=region.sensor,
-                        names=region.bands,
-                        scale=bands.scale,
-                        offset=bands.offset,
-                        nodata=region.nodata,
                         progress=progress,
                     )
             scene = open_scene(made)

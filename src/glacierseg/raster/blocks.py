@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from rasterio.windows import Window
 from glacierseg.errors import OutputError
 from glacierseg.log import Progress
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.values import Band, FileReader, as_stored
 from glacierseg.raster.write import atomic_path, create_raster, tiff_profile
@@ -115,19 +114,14 @@ class LayerReader:
 
 
 @contextmanager
-def open_layers(scene: Scene, *, stored: bool = False) -> Iterator[LayerReader]:
+def open_layers(scene: Scene) -> Iterator[LayerReader]:
     """Opens a scene for reading band by band.
-
-    Args:
-        scene: The scene.
-        stored: Whether to read values as they are stored, instead of what they mean.
 
     Raises:
         RasterError: A file cannot be opened.
     """
-    with ExitStack() as stack:
-        datasets = {path: stack.enter_context(open_raster(path)) for path in scene.paths}
-        yield LayerReader(as_stored(scene.bands) if stored else scene.bands, datasets)
+    with scene.open_files() as datasets:
+        yield LayerReader(scene.bands, datasets)
 
 
 def common_storage(reader: LayerReader) -> tuple[str, float | None]:
@@ -151,6 +145,12 @@ class LayerWriter:
 
     def __init__(self, path: Path, dataset: Any, *, masked: bool) -> None:
         self._path, self._dataset, self._masked = path, dataset, masked
+
+    def describe(self, bands: Sequence[Band]) -> None:
+        """Stores scale, offset and unit of bands whose values are written as they are stored."""
+        self._dataset.scales = tuple(band.scale for band in bands)
+        self._dataset.offsets = tuple(band.offset for band in bands)
+        self._dataset.units = tuple(band.unit for band in bands)
 
     def write(self, block: Block, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Writes one block.
@@ -186,7 +186,6 @@ def open_writer(
     compress: bool = True,
     masked: bool = False,
     tags: Mapping[str, str] | None = None,
-    meaning: Sequence[Band] | None = None,
 ) -> Iterator[LayerWriter]:
     """Opens a tiled GeoTIFF for writing by blocks; it is whole or absent.
 
@@ -199,8 +198,6 @@ def open_writer(
         compress: Deflate, else uncompressed, which reads faster in training.
         masked: Mark pixels without data by an internal mask, for data that leave no value free.
         tags: More facts to store in the file.
-        meaning: The bands whose stored values are written as they are; their scales, offsets and units go
-            along.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -213,8 +210,38 @@ def open_writer(
     with atomic_path(path) as part, create_raster(part, profile) as dataset:
         dataset.descriptions = tuple(names)
         dataset.update_tags(**(tags or {}))
-        if meaning is not None:
-            dataset.scales = tuple(band.scale for band in meaning)
-            dataset.offsets = tuple(band.offset for band in meaning)
-            dataset.units = tuple(band.unit for band in meaning)
         yield LayerWriter(path, dataset, masked=masked)
+
+
+def copy_bands(
+    bands: Sequence[Band],
+    datasets: Mapping[Path, Any],
+    grid: Grid,
+    out: Path,
+    *,
+    compress: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Writes bands as they are stored, with their names, scales, offsets and units.
+
+    Args:
+        bands: The bands.
+        datasets: Their open files on the grid, by path.
+        grid: Where the pixels lie.
+        out: The GeoTIFF to write.
+        compress: As for `open_writer`.
+        progress: Told the share done.
+
+    Raises:
+        RasterError: The bands cannot be read.
+        OutputError: The result cannot be written.
+    """
+    reader = LayerReader(as_stored(bands), datasets)
+    dtype, nodata = common_storage(reader)
+    masked = nodata is None and reader.has_masks
+    names = [band.name for band in bands]
+    with open_writer(out, grid, names, dtype, nodata, compress=compress, masked=masked) as writer:
+        writer.describe(bands)
+        for block in iterate_blocks(grid.shape, progress):
+            values, valid = reader.read(block)
+            writer.write(block, values.astype(dtype, copy=False), valid)

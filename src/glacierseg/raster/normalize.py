@@ -1,8 +1,9 @@
 """Scenes as 8-bit rasters whose levels mean the same in every scene."""
 
 import json
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from glacierseg.raster.ranges import (
     read_ranges,
     write_ranges,
 )
-from glacierseg.raster.recipes import PHYSICAL_RANGES
 from glacierseg.raster.samples import LEAST_PIXELS, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
@@ -33,7 +33,10 @@ from glacierseg.raster.units import (
     mending,
     reflected_bands,
 )
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.prepare import NormalizeSettings
 
+_log = logging.getLogger(__name__)
 NODATA = 0
 DARKEST, BRIGHTEST = 1, 255
 RANGES_TAG = "GLACIERSEG_RANGES"
@@ -42,25 +45,22 @@ _MOST_OUTSIDE = 0.5
 _NAMED = 3
 
 
+@fields_as_keywords(settings=NormalizeSettings)
 @writes(out=TIFF)
 def normalize_scene(
     scene: Scene,
     out: Path | str,
     ranges: Path | str,
+    settings: NormalizeSettings | None = None,
     *,
     measure_on: Sequence[Scene] = (),
-    low_percentile: float = LOW_PERCENTILE,
-    high_percentile: float = HIGH_PERCENTILE,
-    physical: bool = False,
-    compress: bool = True,
     progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Writes a scene as 8-bit levels by per-band ranges.
 
     The ranges are measured and stored when their file is absent, and reused as they are when it is present:
     normalize a training scene first, then all others with the same file, so that a level means the same in
-    each.
+    each. How much of a scene lies outside of stored ranges is logged.
 
     Level 0 is nodata, in each band on its own; data are 1 to 255. One level of 256 is a small price: a
     nodata value goes through every GIS, whereas a mask inside the file is often lost.
@@ -69,14 +69,9 @@ def normalize_scene(
         scene: The scene.
         out: The GeoTIFF to write.
         ranges: The JSON file of ranges.
+        settings: Or its fields as keywords.
         measure_on: When measured, the training scenes to measure on together; this scene when left out.
-        low_percentile: What becomes the darkest level, when measured.
-        high_percentile: What becomes the brightest level, when measured.
-        physical: When measured, take the bounds that a band has by definition (an index from -1 to 1, slope
-            from 0 to 90 degrees) instead of its percentiles.
-        compress: Deflate, else uncompressed.
         progress: Told the share done.
-        say: Told in one line how much of the scene lies outside of stored ranges.
 
     Returns:
         The path of the result.
@@ -89,7 +84,7 @@ def normalize_scene(
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
-    out, ranges = Path(out), Path(ranges)
+    settings, out, ranges = settings or NormalizeSettings(), Path(out), Path(ranges)
     if ranges.suffix.lower() != ".json":
         raise RequestError(f"{ranges}: is no name for a file of ranges; end it in .json")
     measuring = not ranges.exists()
@@ -105,9 +100,7 @@ def normalize_scene(
         require_output(ranges)
         measured = measure_ranges(
             measure_on or [scene],
-            low_percentile=low_percentile,
-            high_percentile=high_percentile,
-            fixed=PHYSICAL_RANGES if physical else None,
+            settings,
             progress=None if progress is None else lambda share: progress(share / 2),
         )
         write_ranges(ranges, measured)
@@ -125,7 +118,7 @@ def normalize_scene(
             scene.band_names,
             "uint8",
             NODATA,
-            compress=compress,
+            compress=settings.compress,
             tags={RANGES_TAG: _as_tag(scene.band_names, bounds)},
         ) as writer,
     ):
@@ -142,8 +135,7 @@ def normalize_scene(
             shares = outside / np.maximum(found, 1)
             # Of a few pixels nearly all may well lie outside.
             _refuse_another_unit(scene, bounds, np.where(found < LEAST_PIXELS, 0, shares), str(ranges))
-            if say:
-                say(_shares_in_words(scene.band_names, shares))
+            _log.info(f"{out}: {_shares_in_words(scene.band_names, shares)}")
     return out
 
 

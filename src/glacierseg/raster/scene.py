@@ -122,14 +122,24 @@ class Scene:
         )
 
     @contextmanager
+    def open_files(self) -> Iterator[dict[Path, Any]]:
+        """Opens the files; gives rasterio datasets by path.
+
+        Raises:
+            RasterError: A file cannot be opened.
+        """
+        with ExitStack() as stack:
+            yield {path: stack.enter_context(open_raster(path)) for path in self.paths}
+
+    @contextmanager
     def open(self) -> Iterator["SceneReader"]:
         """Opens the files for reading; one reader belongs to one process and one thread.
 
         Raises:
             RasterError: A file cannot be opened.
         """
-        with ExitStack() as stack:
-            yield SceneReader(self, {path: stack.enter_context(open_raster(path)) for path in self.paths})
+        with self.open_files() as datasets:
+            yield SceneReader(self, datasets)
 
 
 class SceneReader:

@@ -229,7 +229,7 @@ def mending(scene: Scene, options: str) -> str:
     if "brightness" in names or ("--offset" in options and any(name in INDICES for name in names)):
         return f"its indices are wrong too: stack it anew from the files of its bands, with {options}"
     if any(map(is_unnamed, names)):
-        return f"say what its bands are when they are stacked (--names, --recipe), and {options}"
+        return f"say what its bands are when they are stacked (--band-names, --recipe), and {options}"
     unclear = any(band_number(name) in HEAT_NUMBERS and role_of(name) is None for name in names)
     sensor = "--sensor SENSOR " if unclear else ""
     files = shlex.join(map(str, scene.paths))
@@ -265,7 +265,7 @@ def light_among(
     if not found:
         raise RequestError(
             f"{source}: scale and offset are for reflected light, and none of {', '.join(names)} is known as "
-            "that; say what the bands are with --names (blue, nir, ...), or leave scale and offset out"
+            "that; say what the bands are with --band-names (blue, nir, ...), or leave scale and offset out"
         )
     return found
 

@@ -79,7 +79,7 @@ def test_files_on_two_grids(make_raster, make_grid, values):
 
 def test_bands_without_or_with_doubled_names(make_raster, values):
     result = only(check(make_raster("a.tif", values)), "bands", "warning")
-    assert "--names" in result.fix
+    assert "--band-names" in result.fix
     assert check(make_raster("a.tif", values), bands=["a", "b", "c"]) == {}
     only(check(make_raster("a.tif", values, names=["x", "x", "y"])), "bands", "failed")
 
@@ -190,13 +190,13 @@ def test_constant_and_doubled_bands(make_raster, values):
 
 def test_mask_on_another_grid(make_raster, make_grid, values, truth):
     mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=300010))
-    result = only(check(scene_of(make_raster, values), mask), "mask grid", "failed")
+    result = only(check(scene_of(make_raster, values), mask), "truth grid", "failed")
     assert result.fix.startswith(f"glacierseg prepare align {mask} --like")
 
 
 def test_mask_of_another_place(make_raster, make_grid, values, truth):
     mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=900000))
-    result = only(check(scene_of(make_raster, values), mask), "mask grid", "failed")
+    result = only(check(scene_of(make_raster, values), mask), "truth grid", "failed")
     assert "wholly outside the scene" in result.message
     assert result.fix == "check that both are of the same place"
 
@@ -204,14 +204,14 @@ def test_mask_of_another_place(make_raster, make_grid, values, truth):
 def test_mask_with_other_values(make_raster, values, truth):
     truth[0, :3] = 2
     result = only(
-        check(scene_of(make_raster, values), make_raster("mask.tif", truth)), "mask values", "failed"
+        check(scene_of(make_raster, values), make_raster("mask.tif", truth)), "truth values", "failed"
     )
     assert "holds 2 in 3 pixels" in result.message
 
 
 def test_mask_that_declares_its_background_nodata(make_raster, values, truth):
     mask = make_raster("mask.tif", truth, nodata=0)
-    result = only(check(scene_of(make_raster, values), mask), "mask nodata", "warning")
+    result = only(check(scene_of(make_raster, values), mask), "truth nodata", "warning")
     assert result.fix == f"rio edit-info --unset-nodata {mask}"
 
 
@@ -300,7 +300,7 @@ def test_traps_in_the_real_data(data_dir):
             (zanskar / "tile_02_08.tif", zanskar / "tile_02_08_label.tif"),
             {"nodata", "saturation", "truth on nodata"},
         ),
-        ((chip, alps / "masks" / chip.name), {"mask nodata", "size"}),
+        ((chip, alps / "masks" / chip.name), {"truth nodata", "size"}),
     ]
     for arguments, names in expected:
         found = check(*arguments, patch_px=256)

@@ -44,7 +44,7 @@ from glacierseg.raster.warp import read_grid
 
 def check_scene(
     scene_paths: Path | str | Sequence[Path | str],
-    mask: Path | str | None = None,
+    truth: Path | str | None = None,
     *,
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
@@ -59,7 +59,7 @@ def check_scene(
 
     Args:
         scene_paths: One file, or several on one grid.
-        mask: A mask raster, or outlines.
+        truth: A mask raster, or outlines.
         bands: Names for all bands.
         nodata: Value of pixels without data where the files declare none.
         patch_px: Side of the patches that the scene will be cut into.
@@ -78,27 +78,29 @@ def check_scene(
         scene = open_scene(scene_paths, bands=bands, nodata=nodata)
     except GlaciersegError as error:
         return (_failed("readable", error),)
-    if mask is None:
+    if truth is None:
         return _check(scene, None, patch_px, progress)
-    mask = Path(mask)
-    refuse_layer_of_raster(mask, layer)
-    if not is_vector(mask):
-        return _check(scene, mask, patch_px, progress)
+    truth = Path(truth)
+    refuse_layer_of_raster(truth, layer)
+    if not is_vector(truth):
+        return _check(scene, truth, patch_px, progress)
     with TemporaryDirectory() as folder:
         burned, notes = Path(folder) / "mask.tif", list[str]()
         try:
-            outlines = read_shapes(mask, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT, notes=notes)
-            near = outlines_near(outlines, scene.grid, mask)
+            outlines = read_shapes(
+                truth, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT, notes=notes
+            )
+            near = outlines_near(outlines, scene.grid, truth)
             burn_outlines(near, scene.grid, burned)
         except GlaciersegError as error:
-            return (*_check(scene, None, patch_px, progress), _failed("mask", error))
+            return (*_check(scene, None, patch_px, progress), _failed("truth", error))
         of_outlines = (
             check_outlines_shapes(outlines, notes),
             check_outlines_crs(outlines, scene.grid),
             check_outlines_extent(near, scene.grid),
         )
         results = _check(scene, burned, patch_px, progress)
-    made_here = {"mask grid", "mask values", "mask nodata"}
+    made_here = {"truth grid", "truth values", "truth nodata"}
     return (*(result for result in results if result.name not in made_here), *of_outlines)
 
 
@@ -114,7 +116,7 @@ def _check(
         try:
             own, classes = read_grid(mask), scan_mask(mask)
         except GlaciersegError as error:
-            of_mask.append(_failed("mask", error))
+            of_mask.append(_failed("truth", error))
         else:
             of_mask += [
                 check_mask_grid(own, scene, mask),

@@ -51,7 +51,7 @@ def check_bands(scene: Scene) -> CheckResult:
             "bands",
             "warning",
             f"{count} without names in the file ({names}); their order must then be the same everywhere",
-            _stack(scene, "--names", "NAME,NAME,...", "--out", "NAMED.tif"),
+            _stack(scene, "--band-names", "NAME,NAME,...", "--out", "NAMED.tif"),
         )
     return CheckResult("bands", "passed", f"{count}: {names}")
 
