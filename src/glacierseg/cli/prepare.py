@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from glacierseg import log
+from glacierseg.choices import Resampling
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.output import show
-from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, Resampling, StackSettings
+from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
 
 _log = logging.getLogger(__name__)
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from glacierseg.choices import Resampling, require_choice
 from glacierseg.errors import RequestError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import LayerReader, copy_bands, iterate_blocks, open_writer
@@ -21,7 +22,6 @@ from glacierseg.raster.warp import (
     on_grid,
     read_grid,
     require_overlap,
-    require_resampling,
 )
 
 
@@ -63,7 +63,7 @@ def align_raster(
         OutputError: The result cannot be written.
     """
     if resampling is not None:
-        require_resampling(resampling)
+        require_choice("resampling", resampling, get_args(Resampling))
     source, out = Path(source), Path(out)
     grid = read_grid(Path(like))
     with bounded_gdal(), open_raster(source) as dataset:

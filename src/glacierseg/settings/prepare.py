@@ -1,13 +1,13 @@
 """How rasters are prepared: stacked, normalized, and made of outlines."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from glacierseg.choices import Resampling
 from glacierseg.settings.base import Cli, Settings
 
-Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 Compress = Annotated[bool, Cli(name="--compress/--uncompressed")]
 
 

@@ -247,8 +247,8 @@ def test_paths_may_be_strings(make_raster, values, truth):
 
 
 def test_missing_mask(make_raster, values, tmp_path):
-    only(check(scene_of(make_raster, values), tmp_path / "none.tif"), "mask", "failed")
-    only(check(scene_of(make_raster, values), tmp_path / "none.gpkg"), "mask", "failed")
+    only(check(scene_of(make_raster, values), tmp_path / "none.tif"), "truth", "failed")
+    only(check(scene_of(make_raster, values), tmp_path / "none.gpkg"), "truth", "failed")
 
 
 def test_outlines_beyond_the_scene(make_raster, values, tmp_path):
@@ -274,7 +274,7 @@ def test_what_prepare_makes_passes(make_raster, make_grid, tmp_path):
     )
     names = ["blue", "green", "red", "nir", "swir1"]
     recipe = "blue,green,red,nir,ndsi,ndwi,s3,elevation,slope,aspect_sin,curvature_profile"
-    stack = stack_rasters([source], tmp_path / "stack.tif", names=names, recipe=recipe, dem=dem)
+    stack = stack_rasters([source], tmp_path / "stack.tif", band_names=names, recipe=recipe, dem=dem)
     levels = normalize_scene(open_scene(stack), tmp_path / "levels.tif", tmp_path / "ranges.json")
     few = select_bands(open_scene(levels), ["slope", "ndsi"], tmp_path / "few.tif")
     for path in (stack, levels, few):
