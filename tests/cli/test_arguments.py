@@ -83,7 +83,7 @@ def test_the_other_way_round_is_told_with_the_command_that_works(
         ("prepare align mask.tif --like outlines.gpkg --out r.tif", "is a file of outlines; a scene or a ra"),
         ("refine dem.tif --out r.tif", "dem.tif: mask holds"),  # its reader says more
         ("evaluate mask.tif missing.tif --out s.json", "missing.tif: "),
-        ("prepare normalize scene.tif --ranges scene.tif --out n.tif", "is no name for a file of ranges; "),
+        ("prepare normalize scene.tif --ranges scene.tif --out n.tif", "must end in .json; "),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_named_for_what_it_is(

@@ -136,7 +136,9 @@ def test_another_unit_than_that_of_the_ranges_is_refused_and_the_cure_works(
         normalize_scene(open_scene(path), out, tmp_path / "r.json")
     assert "\n" not in str(caught.value)
     assert not out.exists()
-    typed = str(caught.value).partition("another: glacierseg ")[2].replace("MENDED.tif", f"{tmp_path}/m.tif")
+    typed = (
+        str(caught.value).partition("another: glacierseg ")[2].replace("CONVERTED.tif", f"{tmp_path}/m.tif")
+    )
     assert CliRunner().invoke(app, shlex.split(typed)).exit_code == 0
     normalize_scene(open_scene(tmp_path / "m.tif"), out, tmp_path / "r.json")
     assert np.abs(read(out)[0].astype(int) - read(tmp_path / "1.tif")[0]).max() <= 1

@@ -91,7 +91,7 @@ def test_crossing_outline_is_still_burned(like, tmp_path):
     path = tmp_path / "bow.gpkg"
     bow = Polygon([(300200, 3399200), (300800, 3399800), (300800, 3399200), (300200, 3399800)])
     gpd.GeoDataFrame(geometry=[bow], crs="EPSG:32644").to_file(path)
-    with pytest.warns(match="1 invalid outline mended"):
+    with pytest.warns(match="1 invalid outline repaired"):
         mask = read(rasterize_file(path, like, tmp_path / "out.tif", ignore_rim_m=20))
     assert {1, 255} <= set(np.unique(mask))
 

@@ -1,4 +1,4 @@
-"""Bringing rasters onto the grid of a scene."""
+"""Rasters on the grid of another one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def align_raster(
         resampling: ``nearest``, ``bilinear``, ``cubic``, ``average`` or ``mode``; without it ``nearest`` for
             masks and classes, ``bilinear`` for data.
         compress: Deflate, else uncompressed.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.

@@ -50,7 +50,7 @@ def iterate_blocks(
 
     Args:
         shape: Rows and columns of the raster.
-        progress: Told the share of pixels done after each block.
+        progress: Called with the share of pixels done, 0-1, after each block.
         height_px: Rows of a block; fewer at the lower rim.
         width_px: Columns of a block; fewer at the right rim.
     """
@@ -230,7 +230,7 @@ def copy_bands(
         grid: Where the pixels lie.
         out: The GeoTIFF to write.
         compress: As for `open_writer`.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Raises:
         RasterError: The bands cannot be read.

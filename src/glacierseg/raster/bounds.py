@@ -44,7 +44,7 @@ def boxes_in(grid: Grid, crs: CRS) -> tuple[Box, ...]:
 
     In degrees there are several, because people write one meridian in different ways: a box from 170 to 190
     degrees is also one from -190 to -170. A grid around a pole holds all longitudes. In a projection that has
-    no place for some of the ground the box has no end, since nobody can say where the rest would lie.
+    no place for some of the ground the box has no end, since the rest has no known place.
 
     Args:
         grid: Any grid.
@@ -95,7 +95,7 @@ def overlap(one: Any, other: Any) -> bool:
 
 
 def near_boxes(bounds: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[np.bool_]:
-    """Says which of many boxes `(N, 4)`, such as a table's `bounds`, touch one of a few."""
+    """Returns which of many boxes `(N, 4)`, such as a table's `bounds`, touch one of a few."""
     near = np.zeros(len(bounds), bool)
     for west, south, east, north in boxes:
         near |= (
@@ -137,7 +137,7 @@ def crs_towards(grid: Grid, wanted: Grid) -> CRS:
     """Returns a grid's CRS so that positions of another grid are found on it across 180 degrees.
 
     GDAL gives longitudes from -180 to 180, and has no pixels for them where a raster runs on from 170 to 190.
-    So a CRS in degrees is told to count around the raster's own middle, where that makes a difference.
+    So a CRS in degrees counts around the raster's own middle, where that makes a difference.
     """
     if not counts_degrees(grid.crs):
         return grid.crs

@@ -29,8 +29,8 @@ from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
     Conversion,
     best_conversion,
+    conversion_cure,
     look_for_left_offset,
-    mending,
     reflected_bands,
 )
 from glacierseg.settings.base import fields_as_keywords
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 NODATA = 0
 DARKEST, BRIGHTEST = 1, 255
 RANGES_TAG = "GLACIERSEG_RANGES"
-"""Where a normalized scene tells its ranges, by band."""
+"""Tag of a normalized scene with its ranges by band."""
 _MOST_OUTSIDE = 0.5
 _NAMED = 3
 
@@ -71,7 +71,7 @@ def normalize_scene(
         ranges: The JSON file of ranges.
         settings: Or its fields as keywords.
         measure_on: When measured, the training scenes to measure on together; this scene when left out.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
@@ -86,13 +86,13 @@ def normalize_scene(
     """
     settings, out, ranges = settings or NormalizeSettings(), Path(out), Path(ranges)
     if ranges.suffix.lower() != ".json":
-        raise RequestError(f"{ranges}: is no name for a file of ranges; end it in .json")
+        raise RequestError(f"{ranges}: a file of ranges must end in .json; choose another --ranges")
     measuring = not ranges.exists()
     for own in dict.fromkeys((scene, *measure_on) if measuring else (scene,)):
         if left := look_for_left_offset(own):
             warnings.warn(
                 f"{own.paths[0]}: {left.in_words}; take the offset off before ranges are measured or used: "
-                f"{mending(own, left.unit.cures[0])}",
+                f"{conversion_cure(own, left.unit.cures[0])}",
                 GlaciersegWarning,
                 stacklevel=2,
             )
@@ -140,15 +140,15 @@ def normalize_scene(
 
 
 def read_ranges_tag(path: Path) -> Mapping[str, tuple[float, float]] | None:
-    """Returns the ranges by which a scene was normalized, by band; None where its file does not tell.
+    """Returns the ranges by which a scene was normalized, by band; None where its file does not say.
 
     Raises:
         RasterError: The file cannot be read.
     """
     with open_raster(path) as dataset:
-        told = dataset.tags().get(RANGES_TAG, "")
+        stored = dataset.tags().get(RANGES_TAG, "")
     try:
-        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(told).items()}
+        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(stored).items()}
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -178,7 +178,7 @@ def _refuse_another_unit(
     known = reflected_bands(scene.band_names)
     light = [i for i, name in enumerate(scene.band_names) if name in known and bounds[i].high > bounds[i].low]
     cure = (
-        "look at the unit of these bands; where it is right, measure ranges anew on all scenes together, "
+        "look at the unit of these bands; where it is right, measure ranges again on all scenes together, "
         "with --measure-on for each and another --ranges"
     )
     if (shares[light] > _MOST_OUTSIDE).any():
@@ -195,7 +195,7 @@ def _refuse_another_unit(
             return float(np.mean([gap / (r.high - r.low) for gap, (_, r) in zip(gaps, ends, strict=True)]))
 
         if values.size and (found := best_conversion(misfit)):
-            cure = f"the unit of reflected light is another: {mending(scene, found.options)}"
+            cure = f"the unit of reflected light is another: {conversion_cure(scene, found.options)}"
     raise ValuesError(f"{line}; {cure}")
 
 

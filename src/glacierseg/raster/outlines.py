@@ -6,9 +6,9 @@ Accepted: every format that GDAL reads, GeoParquet, zip archives with one vector
 Shapefiles; any CRS with a place on Earth; holes wound either way; curves (straightened), heights and
 measures (dropped).
 
-Corrected, and said in one sentence that counts it (a `GlaciersegWarning`): polygons are taken out of
-GeometryCollections; outlines that cross or overlap themselves are mended before any area is taken; what is
-NULL, empty, of other shapes or without area is left out. Of glaciers besides: GLIMS files
+Corrected, and counted in one warning (a `GlaciersegWarning`): polygons are taken out of
+GeometryCollections; outlines that cross or overlap themselves are repaired before any area is taken; what is
+NULL, empty, of other shapes or without area is left out. For glaciers also: GLIMS files
 (`mend.glacier_boundaries`), rows that are parts of one glacier and ids that are none (`mend.join_parts`),
 ground that lies in two outlines (`mend.count_once`).
 
@@ -40,7 +40,7 @@ from glacierseg.raster.vector_files import (
 )
 
 Shapes = Literal["glaciers", "polygons", "lines"]
-"""Glaciers are polygons that are told apart; other polygons are areas, such as a zone or part of a scene."""
+"""Glaciers are polygons with ids of their own; other polygons are areas, such as a zone."""
 PIXEL_EXACT = ("raw",)
 """The layer of this package's own files that gives back the very pixels it was drawn from."""
 OUTLINE_ID = "_outline_id"

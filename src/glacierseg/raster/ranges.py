@@ -58,7 +58,7 @@ class Ranges:
         if name not in self.bands:
             raise BandError(
                 f"{source}: has no range for band {name!r} (it has {', '.join(self.bands)}); "
-                "give a scene with the same bands, or measure ranges anew into another file"
+                "give a scene with the same bands, or measure ranges again into another file"
             )
         return self.bands[name]
 
@@ -79,7 +79,7 @@ def measure_ranges(
     Args:
         scenes: Scenes with the same bands.
         settings: Or its fields as keywords.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Raises:
         RequestError: There is no scene.
@@ -140,7 +140,7 @@ def read_ranges(path: Path | str) -> Ranges:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: holds no band ranges; expected "
-            '{"bands": {"NAME": {"low": 0, "high": 1}}}, so delete it to measure them anew'
+            '{"bands": {"NAME": {"low": 0, "high": 1}}}, so delete it to measure them again'
         ) from error
     for name, bounds in bands.items():
         if not bounds.low <= bounds.high or not math.isfinite(bounds.high - bounds.low):

@@ -42,7 +42,7 @@ def rasterize_file(
         like: A raster on the wanted grid.
         out: The GeoTIFF to write: 0 background, 1 glacier, 255 ignore (also declared as its nodata).
         settings: Or its fields as keywords.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.

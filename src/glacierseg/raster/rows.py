@@ -80,7 +80,7 @@ class RowWriter:
         self._file.close()
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Adds rows `(bands, rows, W)` below those that are there."""
+        """Adds rows `(bands, rows, W)` below the earlier ones."""
         self._file.write(np.ascontiguousarray(rows.transpose(1, 0, 2), self._dtype).data)
 
     def to_cog(self, target: Path, *, resampling: str) -> None:

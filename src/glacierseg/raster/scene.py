@@ -243,7 +243,7 @@ def open_scene(
         raise RasterError("a scene needs at least one file")
     grid, found, alphas = _bands_of_files(files, nodata)
     if bands is not None and alphas and len(bands) == len(found) + len(alphas):
-        # Whoever names it takes it for data.
+        # A band that is given a name is data.
         for place, band in alphas.items():
             found.insert(place, band)
     if bands is not None:

@@ -29,7 +29,7 @@ def select_bands(
         bands: Names, or 1-based numbers.
         out: The GeoTIFF to write.
         compress: Deflate, else uncompressed.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.

@@ -89,14 +89,14 @@ def stack_rasters(
         dem: Elevation in metres, any CRS and resolution; its first band is used.
         like: A raster on the wanted grid; without it the first file's, and where that is in degrees, a grid
             of square pixels in its UTM zone.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
 
     Raises:
         RasterError: A file cannot be read.
-        GridMismatchError: A file lies elsewhere.
+        GridMismatchError: A file does not overlap the grid.
         BandError: A band that the recipe needs is missing, a name stands twice, or one given by hand
             contradicts the file's own.
         ValuesError: Indices are asked for, and values of reflected light are in a unit that makes them wrong.
@@ -133,8 +133,8 @@ def stack_rasters(
             makes = [name for name in wanted if name in INDICES and name not in inputs]
             shown = [band for band in used if band.name in {inputs[name] for name in light}]
             found = _sample(shown, datasets, grid) if shown else None
-            if told := require_unit(found, scale, offset, makes, str(sources[0])):
-                _say(told)
+            if warning := require_unit(found, scale, offset, makes, str(sources[0])):
+                _warn(warning)
             used = [_in_kelvin(band, inputs, datasets, grid) for band in used]
         reader = _RecipeReader(
             LayerReader(used, datasets) if used else None, inputs, light, scale or 1.0, offset or 0.0
@@ -150,7 +150,7 @@ def stack_rasters(
             values = np.stack([_make(name, layers) for name in wanted])
             writer.write(block, values, np.isfinite(values))
     if reader.zeros > _ALL_ZERO * grid.height * grid.width:
-        _say(
+        _warn(
             f"{sources[0]}: {reader.zeros / (grid.height * grid.width):.1%} of the pixels are 0 in every "
             "spectral band, and the files declare no value for missing data; if these have none, stack again "
             "with --nodata 0"
@@ -238,16 +238,14 @@ def _input_bands(files: Sequence[Path], settings: StackSettings) -> list[Band]:
         bands = [replace(band, name=name) for band, name in zip(bands, names, strict=True)]
     found = [band.name for band in bands]
     if doubled := sorted({name for name in found if found.count(name) > 1}):
-        raise BandError(
-            f"{files[0]}: input band {doubled[0]!r} is there twice; name all bands (--band-names)"
-        )
+        raise BandError(f"{files[0]}: input band {doubled[0]!r} occurs twice; name all bands (--band-names)")
     return bands
 
 
 def _called_by_file(band: Band, count: int) -> Band:
-    """Returns a band under its file's name where that tells what it is, and its own does not."""
-    told = count == 1 and role_of(band.path.stem) is not None and role_of(band.name) is None
-    return replace(band, name=band.path.stem) if told and band_number(band.name) is None else band
+    """Returns a band under its file's name where that says what it is, and its own does not."""
+    is_named = count == 1 and role_of(band.path.stem) is not None and role_of(band.name) is None
+    return replace(band, name=band.path.stem) if is_named and band_number(band.name) is None else band
 
 
 def _declared(band: Band, nodata: float) -> Band:
@@ -255,38 +253,38 @@ def _declared(band: Band, nodata: float) -> Band:
 
 
 def _named_sensor(files: Sequence[Path], sensor: str | None) -> str | None:
-    """Returns the sensor that the files' names tell.
+    """Returns the sensor by the names of the files.
 
     Raises:
         RequestError: Another one is given by hand.
     """
-    told = {found: path for path in reversed(files) if (found := sensor_of(path.stem))}
+    named = {found: path for path in reversed(files) if (found := sensor_of(path.stem))}
     given = parse_sensor(sensor) if sensor else None
-    if given and (others := [found for found in told if SENSORS[found] != SENSORS[given]]):
+    if given and (others := [found for found in named if SENSORS[found] != SENSORS[given]]):
         raise RequestError(
-            f"{told[others[0]]}: is of {others[0]} by its name, and --sensor says {given}; leave --sensor out"
+            f"{named[others[0]]}: is of {others[0]} by its name, not {given}; leave --sensor out"
         )
-    return given or (next(iter(told)) if len(told) == 1 else None)
+    return given or (next(iter(named)) if len(named) == 1 else None)
 
 
 def _in_kelvin(band: Band, inputs: Mapping[str, str], datasets: Mapping[Path, Any], grid: Grid) -> Band:
     """Returns Landsat's surface temperature in kelvin where it is in digital numbers."""
-    told = is_surface_temperature(band.name) or is_surface_temperature(band.path.stem)
+    is_known = is_surface_temperature(band.name) or is_surface_temperature(band.path.stem)
     wanted = next(wanted for wanted, name in inputs.items() if name == band.name)
-    if not told and not wanted.startswith("thermal"):
+    if not is_known and not wanted.startswith("thermal"):
         return band
     found = _sample([band], datasets, grid)
     if not found or found[0].median < HOTTEST_K:
         return band
-    if not told:
-        _say(
+    if not is_known:
+        _warn(
             f"{band.path}: {wanted} is in digital numbers and not in kelvin (median "
             f"{short(found[0].median)}); it stays as it is, since only files named ST_B10 or ST_B6 are "
             "known to convert"
         )
         return band
-    _say(
-        f"{band.path}: {wanted} is brought from digital numbers to kelvin, times {HEAT_SCALE} plus "
+    _warn(
+        f"{band.path}: {wanted} is converted from digital numbers to kelvin, times {HEAT_SCALE} plus "
         f"{HEAT_OFFSET:g} as in Landsat Collection 2"
     )
     return replace(
@@ -313,7 +311,7 @@ def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling
         require_overlap(dataset, grid, path)
         nodata = next(band.nodata for band in bands if band.path == path)
         if dataset.nodata is None and nodata is not None:
-            # What was not declared must not be mixed into its neighbours by interpolation either.
+            # Undeclared nodata must not be mixed into its neighbours by interpolation either.
             dataset = stack.enter_context(declaring(dataset, nodata))
         how = "nearest" if holds_classes(dataset, path) else resampling
         datasets[path] = stack.enter_context(on_grid(dataset, grid, how))
@@ -328,11 +326,11 @@ def _sample(bands: Sequence[Band], datasets: Mapping[Path, Any], grid: Grid) -> 
         values, valid = reader.read(Block(row, column, height, width))
         return values, np.all(valid, axis=0)
 
-    # Windows of compressed products take long to read, and so few tell the unit.
+    # Windows of compressed products are slow to read, and a few show the unit.
     return measure_values(sample_windows(read, grid.shape, _WINDOWS, apart_from_zeros=True))
 
 
-def _say(line: str) -> None:
+def _warn(line: str) -> None:
     warnings.warn(line, GlaciersegWarning, stacklevel=3)
 
 

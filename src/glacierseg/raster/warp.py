@@ -85,7 +85,7 @@ def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
     if not may_meet(grid_of(dataset), grid):
         left, bottom, right, top = grid.bounds
         raise GridMismatchError(
-            f"{path}: lies elsewhere than the wanted grid ({name_of_crs(grid.crs)}, "
+            f"{path}: does not overlap the wanted grid ({name_of_crs(grid.crs)}, "
             f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
         )
 
@@ -95,7 +95,7 @@ def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
     """Gives an open raster as it looks on a grid, computed as it is read.
 
     The result does not depend on the blocks it is read in: positions are exact, and the width of the
-    interpolation kernel is fixed by the ratio of pixel sizes (GDAL would guess it anew for every block).
+    interpolation kernel is fixed by the ratio of pixel sizes (GDAL would guess it for every block).
 
     Args:
         dataset: An open rasterio dataset.

@@ -197,7 +197,7 @@ def test_mask_on_another_grid(make_raster, make_grid, values, truth):
 def test_mask_of_another_place(make_raster, make_grid, values, truth):
     mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=900000))
     result = only(check(scene_of(make_raster, values), mask), "truth grid", "failed")
-    assert "wholly outside the scene" in result.message
+    assert "entirely outside the scene" in result.message
     assert result.fix == "check that both are of the same place"
 
 
@@ -337,12 +337,12 @@ def test_an_offset_left_in_reflected_light(make_raster, reflectance, tmp_path, s
     found = only(check(path), "values", "warning")
     assert "the unit is wrong" in found.message
     assert options in found.fix
-    typed = found.fix.removeprefix("glacierseg ").replace("MENDED.tif", f"{tmp_path}/m.tif")
+    typed = found.fix.removeprefix("glacierseg ").replace("CONVERTED.tif", f"{tmp_path}/m.tif")
     assert CliRunner().invoke(app, shlex.split(typed)).exit_code == 0
     assert check(tmp_path / "m.tif") == {}
     # Indices that were made of it cannot be mended.
     spoiled = make_raster("b.tif", np.concatenate([values, values[:1]]), names=[*LIGHT, "ndsi"])
-    assert "stack it anew from the files of its bands" in check(spoiled)["values"].fix
+    assert "stack it again from the files of its bands" in check(spoiled)["values"].fix
     unnamed = make_raster("c.tif", np.rint(values).astype(np.uint16))
     assert ("values" in check(unnamed)) == (scale > 1)
 

@@ -64,7 +64,7 @@ def check_scene(
         nodata: Value of pixels without data where the files declare none.
         patch_px: Side of the patches that the scene will be cut into.
         layer: Of a vector file with several, see `glacierseg.raster.outlines`.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         One result per check. `is_usable` tells whether none failed.

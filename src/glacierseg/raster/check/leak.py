@@ -1,4 +1,4 @@
-"""Regions of different roles that share ground, so that a model is judged on pixels it has learned."""
+"""Regions of different roles that share ground, so that a model is scored on pixels it was trained on."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -21,7 +21,7 @@ def check_overlap(
 ) -> CheckResult:
     """Checks that regions of different roles share no ground.
 
-    Parts of one region are not compared: they are told apart pixel by pixel, and their frames may overlap.
+    Parts of one region are not compared: their roles differ by pixel, and their frames may overlap.
 
     Args:
         regions: Name, role (``train``, ``validate`` or ``test``) and grid of each region.

@@ -27,7 +27,7 @@ def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
         return CheckResult(
             "truth grid",
             "failed",
-            f"mask lies wholly outside the scene: {difference}",
+            f"mask lies entirely outside the scene: {difference}",
             "check that both are of the same place",
         )
     return CheckResult(
@@ -55,7 +55,7 @@ def check_mask_values(counts: MaskCounts, path: Path) -> CheckResult:
 
 
 def check_mask_nodata(nodata: float | None, path: Path) -> CheckResult:
-    """The trap of a mask that declares its background to be nodata."""
+    """Whether a mask declares its background to be nodata."""
     if nodata == 0:
         return CheckResult(
             "truth nodata",
@@ -101,9 +101,9 @@ def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
 
 
 def check_outlines_shapes(outlines: Any, notes: Sequence[str]) -> CheckResult:
-    """What of the outlines was left out, mended or counted once."""
+    """Whether outlines were left out, repaired or counted once."""
     if notes:
-        return CheckResult("truth outlines", "warning", "; ".join(notes), "see that this is what you meant")
+        return CheckResult("truth outlines", "warning", "; ".join(notes), "check that this is what you want")
     return CheckResult("truth outlines", "passed", f"{len(outlines)} outlines, used as they are")
 
 
@@ -112,7 +112,7 @@ def check_outlines_crs(outlines: Any, grid: Grid) -> CheckResult:
     name, own = name_of_crs(grid.crs), CRS.from_user_input(outlines.crs)
     if own == grid.crs:
         return CheckResult("truth CRS", "passed", f"outlines are in {name} like the scene")
-    message = f"outlines are in {name_of_crs(own)}, and are brought to {name} where they are used"
+    message = f"outlines are in {name_of_crs(own)}, and are reprojected to {name} where they are used"
     return CheckResult("truth CRS", "passed", message)
 
 
@@ -130,7 +130,7 @@ def check_outlines_extent(outlines: Any, grid: Grid) -> CheckResult:
             "warning",
             f"{beyond} of {len(shapes)} outlines reach beyond the scene, with {100 * (1 - inside):.3g} % of "
             "their area; do not compare those glaciers' areas with an inventory",
-            "use a larger scene, or judge pixels instead of whole glaciers",
+            "use a larger scene, or score pixels instead of whole glaciers",
         )
     return CheckResult("truth extent", "passed", f"all {len(shapes)} outlines lie inside the scene")
 
