@@ -167,10 +167,10 @@ def test_each_command_imports_only_what_it_needs(
 # Who opens files, and who writes them: everybody else asks these, and so gets what they know of the traps.
 DOORS = {
     r"rasterio\.open\(": {"raster/open.py", "raster/write.py"},
-    r"\b(gpd|geopandas)\.read_|\bpyogrio\.(read|list|open|detect)_": {"raster/vector_files.py"},
+    r"\b(gpd|geopandas)\.read_|\bpyogrio\.(read|list|open|detect)_": {"raster/outlines/files.py"},
     r"\bpyogrio\.write|\.to_file\(|\.to_parquet\(": {"vectors/layers.py"},
     r"\bWarpedVRT\(": {"raster/warp.py"},
-    r"\breproject\(": {"raster/footprint.py"},
+    r"\breproject\(": {"raster/bounds.py"},
 }
 
 

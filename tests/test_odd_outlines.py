@@ -18,7 +18,7 @@ from glacierseg.evaluate.files import evaluate_files
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.write import write_raster
 
 X, Y = 440000, 5140000

@@ -87,7 +87,7 @@ def align(
     compress: Compress = True,
 ) -> None:
     """Bring a raster onto the grid of another one."""
-    from glacierseg.raster.align import align_raster  # noqa: PLC0415
+    from glacierseg.raster.prepare.align import align_raster  # noqa: PLC0415
 
     with log.bar("aligning") as progress:
         align_raster(source, like, out, resampling=resampling, compress=compress, progress=progress)
@@ -103,7 +103,7 @@ def rasterize(
     settings: RasterizeSettings,
 ) -> None:
     """Burn outlines into a mask."""
-    from glacierseg.raster.rasterize import rasterize_file  # noqa: PLC0415
+    from glacierseg.raster.prepare.rasterize import rasterize_file  # noqa: PLC0415
 
     with log.bar("rasterizing") as progress:
         rasterize_file(outlines, like, out, settings, progress=progress)
@@ -124,7 +124,7 @@ def normalize(
     band_names: BandNames = None,
 ) -> None:
     """Bring every band to 0-255 by ranges measured once."""
-    from glacierseg.raster.normalize import normalize_scene  # noqa: PLC0415
+    from glacierseg.raster.prepare.normalize import normalize_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
     given = split_names(band_names)
@@ -150,8 +150,8 @@ def select(
     compress: Compress = True,
 ) -> None:
     """Write some bands as a scene of their own."""
+    from glacierseg.raster.prepare.select import select_bands  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.raster.select import select_bands  # noqa: PLC0415
 
     chosen, source = split_names(bands) or [], open_scene(scene, bands=split_names(band_names))
     with log.bar("selecting") as progress:
@@ -171,7 +171,7 @@ def stack(
     ] = None,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
-    from glacierseg.raster.stack import stack_rasters  # noqa: PLC0415
+    from glacierseg.raster.prepare.stack import stack_rasters  # noqa: PLC0415
 
     with log.bar("stacking") as progress:
         stack_rasters(files, out, settings, dem=dem, like=like, progress=progress)

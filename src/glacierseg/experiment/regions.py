@@ -14,12 +14,11 @@ from glacierseg.data.regions import Region
 from glacierseg.data.split import NO_ROLE, ROLE_CODES, random_holdout
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.bounds import may_meet
-from glacierseg.raster.footprint import area_on_grid
+from glacierseg.raster.bounds import area_on_grid, may_meet
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.raster.stack import stack_rasters
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.runs.layout import RunFolder

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import ProbabilityType
 from glacierseg.predict.calibration import LogitScale
+from glacierseg.raster.blocks import RowWriter
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import atomic_path
 

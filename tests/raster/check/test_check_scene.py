@@ -14,10 +14,10 @@ from glacierseg.cli import app
 from glacierseg.errors import RequestError
 from glacierseg.raster.check import check_scene, is_usable
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.normalize import normalize_scene
+from glacierseg.raster.prepare.normalize import normalize_scene
+from glacierseg.raster.prepare.select import select_bands
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
-from glacierseg.raster.select import select_bands
-from glacierseg.raster.stack import stack_rasters
 
 SIDE = 128
 

@@ -7,19 +7,9 @@ from tempfile import TemporaryDirectory
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RequestError
 from glacierseg.log import Progress
 from glacierseg.raster.check.leak import check_overlap
-from glacierseg.raster.check.mask_checks import (
-    check_glacier_share,
-    check_mask_grid,
-    check_mask_nodata,
-    check_mask_values,
-    check_outlines_crs,
-    check_outlines_extent,
-    check_outlines_shapes,
-    check_truth_missing,
-)
 from glacierseg.raster.check.result import CheckResult, Status, is_usable
 from glacierseg.raster.check.scan import scan_mask, scan_scene
-from glacierseg.raster.check.scene_checks import (
+from glacierseg.raster.check.scene import (
     check_bands,
     check_crs,
     check_data_type,
@@ -30,6 +20,16 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
+from glacierseg.raster.check.truth import (
+    check_glacier_share,
+    check_mask_grid,
+    check_mask_nodata,
+    check_mask_values,
+    check_outlines_crs,
+    check_outlines_extent,
+    check_outlines_shapes,
+    check_truth_missing,
+)
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -37,7 +37,7 @@ from glacierseg.raster.outlines import (
     read_shapes,
     refuse_layer_of_raster,
 )
-from glacierseg.raster.rasterize import burn_outlines
+from glacierseg.raster.prepare.rasterize import burn_outlines
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.warp import read_grid
 

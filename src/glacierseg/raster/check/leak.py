@@ -6,9 +6,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.bounds import may_meet
+from glacierseg.raster.bounds import area_on_grid, frame_polygon, may_meet
 from glacierseg.raster.check.result import CheckResult
-from glacierseg.raster.footprint import area_on_grid, frame_polygon
 from glacierseg.raster.grid import Grid
 
 Area = NDArray[np.bool_]

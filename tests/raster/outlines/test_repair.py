@@ -19,7 +19,7 @@ from shapely import (
     from_wkt,
 )
 
-from glacierseg.raster.mend import (
+from glacierseg.raster.outlines.repair import (
     about_shapes,
     areas_km2,
     count_once,

@@ -1,7 +1,13 @@
 import pytest
 
 from glacierseg.errors import BandError, RequestError
-from glacierseg.raster.recipes import PHYSICAL_RANGES, RECIPES, find_inputs, parse_recipe, sensor_of_recipe
+from glacierseg.raster.prepare.recipes import (
+    PHYSICAL_RANGES,
+    RECIPES,
+    find_inputs,
+    parse_recipe,
+    sensor_of_recipe,
+)
 from glacierseg.settings.prepare import recipe_as_text
 
 SENTINEL = ("B02", "B03", "B04", "B08", "B11", "B12")

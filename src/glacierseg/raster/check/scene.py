@@ -9,7 +9,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import TOLERANCE, name_of_crs, stated_m, unevenness
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
-from glacierseg.raster.recipes import PHYSICAL_RANGES
+from glacierseg.raster.prepare.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import is_unnamed, role_of
 from glacierseg.raster.units import conversion_cure, look_for_left_offset, reflected_bands

@@ -52,7 +52,7 @@ def rasterize_file(
         TruthError: The outlines cannot be used, or none is left.
         OutputError: The result cannot be written.
     """
-    from glacierseg.raster.mend import areas_km2  # noqa: PLC0415  (with geopandas, half a second)
+    from glacierseg.raster.outlines.repair import areas_km2  # noqa: PLC0415  (with geopandas, half a second)
 
     settings, outlines, out = settings or RasterizeSettings(), Path(outlines), Path(out)
     grid = read_grid(Path(like))

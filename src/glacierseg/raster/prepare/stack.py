@@ -25,7 +25,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
-from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
+from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
     SENSORS,

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError, ValuesError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import ndsi
-from glacierseg.raster.recipes import RECIPES
-from glacierseg.raster.stack import stack_rasters
+from glacierseg.raster.prepare.recipes import RECIPES
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.terrain import TERRAIN
 
 SENTINEL = ["B02", "B03", "B04", "B08", "B11", "B12"]

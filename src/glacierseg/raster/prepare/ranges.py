@@ -14,7 +14,7 @@ from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import iterate_blocks, open_layers
 from glacierseg.raster.environment import bounded_gdal
-from glacierseg.raster.recipes import PHYSICAL_RANGES
+from glacierseg.raster.prepare.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import write_json
 from glacierseg.settings.base import fields_as_keywords

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import BandError, DataError, GlaciersegWarning, ValuesError
-from glacierseg.raster.normalize import normalize_scene, read_ranges_tag, to_levels
-from glacierseg.raster.ranges import BandRange, read_ranges
+from glacierseg.raster.prepare.normalize import normalize_scene, read_ranges_tag, to_levels
+from glacierseg.raster.prepare.ranges import BandRange, read_ranges
 from glacierseg.raster.scene import open_scene
 
 numbers = st.floats(-1e9, 1e9)

@@ -7,7 +7,7 @@ from shapely.geometry import Polygon, box
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.outlines import read_outlines
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.truth import rasterize_outlines
 from glacierseg.raster.warp import read_grid
 
@@ -35,7 +35,7 @@ def read(path):
 
 
 def test_mask_is_that_of_the_whole_grid_at_once(outlines, like, tmp_path, monkeypatch):
-    monkeypatch.setattr("glacierseg.raster.rasterize._BLOCK_PX", 17)
+    monkeypatch.setattr("glacierseg.raster.prepare.rasterize._BLOCK_PX", 17)
     grid = read_grid(like)
     for all_touched in (False, True):
         out = rasterize_file(outlines, like, tmp_path / "out.tif", all_touched=all_touched)

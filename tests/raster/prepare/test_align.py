@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
-from glacierseg.raster.align import align_raster
-from glacierseg.raster.stack import stack_rasters
+from glacierseg.raster.prepare.align import align_raster
+from glacierseg.raster.prepare.stack import stack_rasters
 
 
 def read(path):

@@ -16,7 +16,7 @@ from glacierseg.raster.blocks import iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, require_output, writes
-from glacierseg.raster.ranges import (
+from glacierseg.raster.prepare.ranges import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,
     BandRange,

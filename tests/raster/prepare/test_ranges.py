@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from glacierseg.errors import BandError, DataError, RequestError
-from glacierseg.raster.ranges import BandRange, Ranges, measure_ranges, read_ranges, write_ranges
+from glacierseg.raster.prepare.ranges import BandRange, Ranges, measure_ranges, read_ranges, write_ranges
 from glacierseg.raster.scene import open_scene
 
 
