@@ -230,7 +230,7 @@ def more_scenes() -> None:
     ("typed", "cure", "more"),
     [
         ("refine mask.tif --out r.tif --max-hole-slope-deg 30", "--dem", "--dem dem.tif"),
-        ("bands model scene.tif copy.tif --mask mask.tif --out b.csv", "give one --mask", "--mask mask.tif"),
+        ("bands model scene.tif copy.tif --truth mask.tif --out b.csv", "one --truth", "--truth mask.tif"),
         (f"{TUNE} --test-mask mask.tif", "one --test-truth", "--test-truth mask.tif"),
         (f"{STACK} numbers.tif --recipe B2,B10 --scale 2", "mean with --sensor", "--sensor landsat8"),
         (f"{STACK} radar.tif --recipe velocity", "'velocity,' for one alone", "--recipe velocity,"),
