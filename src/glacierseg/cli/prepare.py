@@ -165,9 +165,14 @@ def stack(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rasters in band order.")],
     out: Out,
     settings: StackSettings,
-    dem: Annotated[Path | None, typer.Option(help="Elevation model.")] = None,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation model, in metres or a unit that it names.")
+    ] = None,
     like: Annotated[
-        Path | None, typer.Option(help="Raster on the wanted grid; else the first file's.")
+        Path | None,
+        typer.Option(
+            help="Raster on the wanted grid; without it the first file's, in UTM if that is in degrees."
+        ),
     ] = None,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""

@@ -252,7 +252,8 @@ def open_scene(
         found = [replace(band, name=name) for band, name in zip(found, bands, strict=True)]
     if doubled := _doubled([band.name for band in found]):
         raise BandError(
-            f"{files[0]}: band {doubled!r} is named twice; give every band a name of its own with `bands:`"
+            f"{files[0]}: band {doubled!r} is named twice; name every band, with --band-names or, in a "
+            "configuration, `bands:`"
         )
     scene = Scene(files[0].stem, grid, tuple(found))
     _refuse_cut_tiles(scene)

@@ -282,7 +282,7 @@ def require_unit(
     Args:
         found: Its values as they are read, before scale and offset.
         scale: Asked for.
-        offset: Asked for; who gives one, be it 0, knows the unit.
+        offset: Asked for; giving one, even 0, says that the unit is known.
         makes: The indices that will be made.
         source: What to call the input.
 

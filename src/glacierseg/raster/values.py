@@ -149,7 +149,7 @@ def alpha_of(dataset: Any) -> int | None:
 
 
 class FileReader:
-    """Reads some bands of one open file: stored numbers, and where the file itself hides them."""
+    """Reads some bands of one open file: stored numbers, and where the file itself masks them."""
 
     def __init__(self, dataset: Any, path: Path, bands: Sequence[Band]) -> None:
         self._dataset, self._path = dataset, path
@@ -191,8 +191,8 @@ class FileReader:
             out: `(C, h, w)` to read into.
 
         Returns:
-            Stored values `(C, h, w)`; and `(h, w)` or `(C, h, w)` False where the file hides them, None where
-            it hides nothing.
+            Stored values `(C, h, w)`; and `(h, w)` or `(C, h, w)` False where the file masks them, None where
+            it masks nothing.
 
         Raises:
             RasterError: The pixels cannot be read.

@@ -217,7 +217,7 @@ def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> di
 
 
 def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
-    """Opens a raster for writing; the one place that does, so that who calls it thinks of `atomic_path`."""
+    """Opens a raster for writing; the one place that does, so that callers think of `atomic_path`."""
     keep_environment()
     return rasterio.open(path, "w", **profile)
 

@@ -24,14 +24,14 @@ class StackSettings(Settings):
 
     recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
     """Bands to write: sentinel2-18, landsat-18, or names of bands, indices and terrain layers, separated by
-    commas; null for the input bands, and all terrain layers where there is an elevation model.
+    commas; without it the input bands, and all terrain layers if there is an elevation model.
     """
     sensor: str | None = None
-    """Meaning of band numbers (B2): sentinel2, landsat5, landsat7, landsat8 or landsat9; null where bands or
-    files have telling names.
+    """Sensor whose band numbers (B2) are meant: sentinel2, landsat5, landsat7, landsat8 or landsat9; without
+    it the one that file names show.
     """
     band_names: tuple[str, ...] | None = None
-    """Names of all input bands in file order, instead of those in the files."""
+    """Names of all input bands in file order, separated by commas, instead of those in the files."""
     pixel_size_m: Annotated[float, Field(gt=0)] | None = None
     """Side of the pixels, in metres, of a grid in the UTM zone of the first file."""
     resampling: Resampling = "bilinear"
@@ -39,7 +39,7 @@ class StackSettings(Settings):
     scale: float | None = None
     """Factor for the recipe's bands of reflected light, before the offset."""
     offset: float | None = None
-    """Summand for the recipe's bands of reflected light; 0 for values that are right as they are."""
+    """Number added to the recipe's bands of reflected light after the scale; 0 if the values are right."""
     nodata: Annotated[float | None, Field(allow_inf_nan=True)] = None
     """Value of pixels without data where the files declare none; 0 for products of Sentinel-2 and Landsat."""
     compress: Compress = True

@@ -52,10 +52,10 @@ def check_scene(
     layer: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[CheckResult, ...]:
-    """Checks whether a scene, and truth for it, can be used, and says what to do where not.
+    """Checks whether a scene, and truth for it, can be used; each result says what to do if not.
 
-    Every pixel is read, so a truncated file is found. Nothing is raised for faulty data: what is wrong stands
-    in the results, and checks that cannot be made any more are left out.
+    Every pixel is read, so a truncated file is found. Nothing is raised for faulty data: faults are
+    results, and checks that are then impossible are left out.
 
     Args:
         scene_paths: One file, or several on one grid.

@@ -19,7 +19,7 @@ _TRUTH_MISSING = 0.01
 
 
 def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
-    """Whether a mask lies on the scene's very grid."""
+    """Whether a mask lies on the scene's grid."""
     difference = scene.grid.difference(own)
     if difference is None:
         return CheckResult("truth grid", "passed", "same CRS, pixels and extent as the scene")

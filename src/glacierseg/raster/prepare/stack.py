@@ -97,7 +97,7 @@ def stack_rasters(
     Raises:
         RasterError: A file cannot be read.
         GridMismatchError: A file does not overlap the grid.
-        BandError: A band that the recipe needs is missing, a name stands twice, or one given by hand
+        BandError: A band that the recipe needs is missing, a name occurs twice, or one given by hand
             contradicts the file's own.
         ValuesError: Indices are asked for, and values of reflected light are in a unit that makes them wrong.
         RequestError: The recipe or the sensor is unknown, the grid is asked for in two ways, there is no
