@@ -49,7 +49,7 @@ class StackSettings(Settings):
 class NormalizeSettings(Settings):
     """How the ranges of bands are measured and scenes brought to 8-bit levels."""
 
-    percentiles: tuple[float, float] = (0.5, 99.5)
+    percentiles: Annotated[tuple[float, float], Cli(metavar="LOW HIGH")] = (0.5, 99.5)
     """Percentiles that become the darkest and the brightest level, 0-100."""
     physical: bool = False
     """Ranges by definition where bands have one (index -1 to 1, slope 0 to 90 degrees), not percentiles."""
