@@ -259,7 +259,7 @@ def test_outlines_beyond_the_scene(make_raster, values, tmp_path):
     result = only(check(scene, path), "truth extent", "warning")
     assert "1 of 2 outlines reach beyond the scene" in result.message
     named = {result.name: result for result in check_scene(scene, path)}
-    assert "EPSG:4326, and are brought to EPSG:32644" in named["truth CRS"].message
+    assert "EPSG:4326, and are reprojected to EPSG:32644" in named["truth CRS"].message
     gpd.GeoDataFrame(geometry=shapes[:1], crs="EPSG:32644").to_file(path)
     assert check(scene, path) == {}
 
