@@ -19,14 +19,14 @@ import rasterio
 from affine import Affine
 from shapely.geometry import Point
 
-from glacierseg.raster.align import align_raster
 from glacierseg.raster.check import check_scene
-from glacierseg.raster.normalize import normalize_scene
-from glacierseg.raster.ranges import BandRange, Ranges, write_ranges
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.align import align_raster
+from glacierseg.raster.prepare.normalize import normalize_scene
+from glacierseg.raster.prepare.ranges import BandRange, Ranges, write_ranges
+from glacierseg.raster.prepare.rasterize import rasterize_file
+from glacierseg.raster.prepare.select import select_bands
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
-from glacierseg.raster.select import select_bands
-from glacierseg.raster.stack import stack_rasters
 
 BANDS = ["blue", "green", "red", "nir", "swir1", "swir2"]
 

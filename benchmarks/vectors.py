@@ -19,9 +19,9 @@ import rasterio.features
 import shapely
 from affine import Affine
 
+from glacierseg.raster.blocks import RowWriter
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.truth import mask_strips
 from glacierseg.vectors.polygons import draw_outlines
 from glacierseg.vectors.smoothing import smooth_outlines

@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "template": set(),
     "models": RASTER,
     "info": RASTER | {"torch"},
-    "check scene.tif --mask mask.tif": RASTER,
+    "check scene.tif --truth mask.tif": RASTER,
     "prepare align mask.tif --like scene.tif --out out.tif": RASTER,
     "prepare normalize scene.tif --ranges ranges.json --out out.tif": RASTER,
     "prepare select scene.tif --bands b1 --out out.tif": RASTER,
@@ -167,10 +167,10 @@ def test_each_command_imports_only_what_it_needs(
 # Who opens files, and who writes them: everybody else asks these, and so gets what they know of the traps.
 DOORS = {
     r"rasterio\.open\(": {"raster/open.py", "raster/write.py"},
-    r"\b(gpd|geopandas)\.read_|\bpyogrio\.(read|list|open|detect)_": {"raster/vector_files.py"},
+    r"\b(gpd|geopandas)\.read_|\bpyogrio\.(read|list|open|detect)_": {"raster/outlines/files.py"},
     r"\bpyogrio\.write|\.to_file\(|\.to_parquet\(": {"vectors/layers.py"},
     r"\bWarpedVRT\(": {"raster/warp.py"},
-    r"\breproject\(": {"raster/footprint.py"},
+    r"\breproject\(": {"raster/bounds.py"},
 }
 
 

@@ -118,7 +118,7 @@ COMMANDS = {
     "scene.vrt": ["prepare stack @ --out %.tif", "check @"],
     "scene.zip": ["check @", "prepare stack /vsizip/@/scene.tif --out %.tif"],
     "mask.tif": [
-        "check scene.tif --mask @",
+        "check scene.tif --truth @",
         "refine @ --out %.tif",
         "vectorize @ --out %.gpkg",
         "inventory @ --out %.gpkg",
@@ -140,7 +140,7 @@ COMMANDS = {
         "inventory @ --out %.gpkg",
         "change @ mask.tif --out %.gpkg",
     ],
-    "outlines.shp": ["prepare rasterize @ --like scene.tif --out %.tif", "check scene.tif --mask @"],
+    "outlines.shp": ["prepare rasterize @ --like scene.tif --out %.tif", "check scene.tif --truth @"],
     "outlines.geojson": [
         "prepare rasterize @ --like scene.tif --out %.tif",
         "inventory mask.tif --existing @ --out %.gpkg",

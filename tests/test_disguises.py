@@ -233,7 +233,7 @@ def results(files: dict[str, Path], like: Path, ranges: Path, folder: Path) -> d
     }
     shapes, inventory, scores = folder / "shapes.gpkg", folder / "inventory.gpkg", folder / "scores.json"
     tuned, changed = folder / "tuned.json", folder / "change.gpkg"
-    glacierseg("check", files["scene"], "--mask", files["truth"], "--patch-px", 32)
+    glacierseg("check", files["scene"], "--truth", files["truth"], "--patch-px", 32)
     glacierseg("prepare", "align", files["scene"], "--like", like, "--out", out["aligned"])
     glacierseg(
         *("prepare", "stack", files["scene"], "--recipe", RECIPE, "--dem", files["dem"], "--like", like),

@@ -18,7 +18,7 @@ from glacierseg.evaluate.files import evaluate_files
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.write import write_raster
 
 X, Y = 440000, 5140000
@@ -41,7 +41,7 @@ RIM = LineString([(X, Y), (X + 9000, Y)])
 # Name: shapes, columns, what is said.
 DISGUISES = {
     "heights": ([shapely.force_3d(one, 2500.0) for one in PLAIN], {}, None),
-    "a bow-tie and a hole wound like its shell": ([same_wound(LARGE), BOW], {}, "1 invalid outline mended"),
+    "a bow-tie and a hole wound like its shell": ([same_wound(LARGE), BOW], {}, "1 invalid outline repaired"),
     "collections": (
         [GeometryCollection([LARGE, RIM]), SMALL],
         {},

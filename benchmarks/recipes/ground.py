@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Role
 from glacierseg.data.split import ROLE_CODES
-from glacierseg.raster.footprint import area_on_grid, may_meet
+from glacierseg.raster.bounds import area_on_grid, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.truth import IGNORE, read_mask

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 
 from glacierseg.errors import RequestError, did_you_mean
 
+Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
+"""How values between pixels are found."""
 Role = Literal["train", "validate", "test"]
 """What ground is for."""
 Cache = Literal["auto", "memory", "disk", "none"]

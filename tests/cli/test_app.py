@@ -256,7 +256,7 @@ def test_info_names_versions_device_and_precision(
 def test_check_exit_status_tells_whether_usable(
     basin: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["check", str(basin / "scene.tif"), "--mask", str(basin / "mask.tif"), "--patch-px", "32"]
+    command = ["check", str(basin / "scene.tif"), "--truth", str(basin / "mask.tif"), "--patch-px", "32"]
     assert glacierseg(command, monkeypatch) == 0
     capfd.readouterr()
     fill("mask.tif", 9)(basin)

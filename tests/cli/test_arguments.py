@@ -50,8 +50,8 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "evaluate outlines.gpkg mask.tif --out s.json --draws 0",
         "prepare rasterize scene.tif --like outlines.gpkg --out r.tif",
         "inventory dem.tif --dem mask.tif --out i.gpkg",
-        "check outlines.gpkg --mask scene.tif",
-        "check mask.tif --mask scene.tif",
+        "check outlines.gpkg --truth scene.tif",
+        "check mask.tif --truth scene.tif",
         "tune outlines.gpkg --truth mask.tif --out t.json --iterations 0 --min-area-km2 0 --max-hole-km2 0",
         "vectorize probability.tif --probability mask.tif --out v.gpkg",
     ],
@@ -83,7 +83,7 @@ def test_the_other_way_round_is_told_with_the_command_that_works(
         ("prepare align mask.tif --like outlines.gpkg --out r.tif", "is a file of outlines; a scene or a ra"),
         ("refine dem.tif --out r.tif", "dem.tif: mask holds"),  # its reader says more
         ("evaluate mask.tif missing.tif --out s.json", "missing.tif: "),
-        ("prepare normalize scene.tif --ranges scene.tif --out n.tif", "is no name for a file of ranges; "),
+        ("prepare normalize scene.tif --ranges scene.tif --out n.tif", "must end in .json; "),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_named_for_what_it_is(
@@ -197,7 +197,7 @@ def test_a_printed_command_works_as_it_stands(
     assert found, told
     assert type_in(shlex.split(found[1].replace("SCENE", scene)), monkeypatch) == 0
     status = type_in(shlex.split(mended), monkeypatch)
-    assert status == 0 or "mask grid" not in capsys.readouterr().out
+    assert status == 0 or "truth grid" not in capsys.readouterr().out
 
 
 STACK = "prepare stack --out s.tif"
@@ -234,9 +234,12 @@ def more_scenes() -> None:
         (f"{TUNE} --test-mask mask.tif", "one --test-truth", "--test-truth mask.tif"),
         (f"{STACK} numbers.tif --recipe B2,B10 --scale 2", "mean with --sensor", "--sensor landsat8"),
         (f"{STACK} radar.tif --recipe velocity", "'velocity,' for one alone", "--recipe velocity,"),
-        (f"{STACK} radar.tif --recipe velocity, --scale 2", "with --names", "--names blue,x --recipe blue"),
-        (f"{STACK} radar.tif --recipe red", "what they are in file order with --names", "--names red,nir"),
-        (f"{STACK} reds.tif --recipe red", "say which is which with --names", "--names red,other"),
+        (
+            f"{STACK} radar.tif --recipe velocity, --scale 2",
+            "with --band-names", "--band-names blue,x --recipe blue",
+        ),
+        (f"{STACK} radar.tif --recipe red", "in file order with --band-names", "--band-names red,nir"),
+        (f"{STACK} reds.tif --recipe red", "say which is which with --band-names", "--band-names red,other"),
         (f"{LIGHT} --scale 0.0001 --offset -1000", "--offset -0.1\n", "--scale 0.0001 --offset -0.1"),
         (f"{STACK} lifted.tif --recipe ndwi", "add --offset -1000 or", "--offset -1000"),
         (f"{STACK} lifted.tif --recipe ndwi", "--scale 0.0001 --offset", "--scale 0.0001 --offset -0.1"),
@@ -246,7 +249,7 @@ def more_scenes() -> None:
         ("change mask.tif mask.tif --out c.gpkg --old-date 2000", "--new-date", "--new-date 2020"),
         ("prepare stack scene.tif --out s.tif --scale 2", "--recipe B2,B3", "--recipe red,nir"),
         ("prepare stack scene.tif --out s.tif --recipe red,slope", "give one with --dem", "--dem dem.tif"),
-        ("prepare stack scene.tif mask.tif mask.tif --out s.tif", "(--names)", "--names a,b,c,d,e,f"),
+        (f"{STACK} scene.tif mask.tif mask.tif", "(--band-names)", "--band-names a,b,c,d,e,f"),
         ("compare mask.tif mask.tif --truth two.gpkg --draws 20", "--truth-layer", "--truth-layer one"),
         ("prepare rasterize two.gpkg --like scene.tif --out r.tif", "say which with --layer", "--layer two"),
         ("inventory two.gpkg --out i.gpkg", "say which with --layer", "--layer one"),
@@ -289,8 +292,8 @@ def test_an_option_that_a_message_asks_for_is_enough(
             f"{STACK} {S2}_B02_10m.tif --recipe blue",
         ),
         (
-            f"{STACK} {S2}_B02_10m.tif {S2}_B03_10m.tif --names green,blue", "in the order of the files",
-            f"{STACK} {S2}_B02_10m.tif {S2}_B03_10m.tif --names blue,green",
+            f"{STACK} {S2}_B02_10m.tif {S2}_B03_10m.tif --band-names green,blue", "in the order of the files",
+            f"{STACK} {S2}_B02_10m.tif {S2}_B03_10m.tif --band-names blue,green",
         ),
         (
             "inventory mask.tif --out i.gpkg --layer one", "leave --layer one out",

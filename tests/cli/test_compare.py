@@ -97,7 +97,7 @@ def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
         ["evaluate", "b.tif", "two.gpkg", "--out", "s.json"],
         ["compare", "a.tif", "b.tif", "--truth", "two.gpkg", "--out", "s.json"],
         ["tune", "b.tif", "--truth", "two.gpkg", "--out", "s.json", "--iterations", "0"],
-        ["check", "dem.tif", "--mask", "two.gpkg", "--bands", "elevation"],
+        ["check", "dem.tif", "--truth", "two.gpkg", "--band-names", "elevation"],
         ["prepare", "rasterize", "two.gpkg", "--like", "a.tif", "--out", "s.tif"],
     ],
 )

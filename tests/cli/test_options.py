@@ -22,6 +22,8 @@ class SawSettings(Settings):
     """Kind of wood; as the trunk has it when left out."""
     cuts_m: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Cli("--cut-m")] = (1, 2)
     """Where to cut."""
+    span_m: tuple[float, float] = (0.5, 4.5)
+    """Shortest and longest plank."""
     marks: tuple[str, ...] = ("a", "b")
     """Marks of the planks."""
     dry: bool = False
@@ -53,7 +55,8 @@ def asked(*words: str) -> tuple[str, SawSettings]:
 def test_options_come_from_the_settings() -> None:
     assert asked("t") == ("t", SawSettings())
     words = (
-        "t --length-m 1 --wood oak --cut-m 3 --cut-m 4 --marks x,y --marks z --dry --no-plane --log a,b.txt"
+        "t --length-m 1 --wood oak --cut-m 3 --cut-m 4 --span-m 1 2 --marks x,y --marks z --dry "
+        "--no-plane --log a,b.txt"
     )
     assert asked(*words.split()) == (
         "t",
@@ -61,6 +64,7 @@ def test_options_come_from_the_settings() -> None:
             length_m=1,
             wood="oak",
             cuts_m=(3, 4),
+            span_m=(1, 2),
             marks=("x", "y", "z"),
             dry=True,
             plane=False,

@@ -46,7 +46,7 @@ def test_ranges_of_several_scenes_by_percentiles(tmp_path, type_in, capsys):
     first, second = (rng.integers(1, 5000, (2, 30, 40)).astype(np.uint16) for _ in range(2))
     paths = write(tmp_path / "a.tif", first), write(tmp_path / "b.tif", 2 * second)
     ranges, out = tmp_path / "ranges.json", tmp_path / "out.tif"
-    given = ("--ranges", ranges, "--out", out, "--names", "red,nir")
+    given = ("--ranges", ranges, "--out", out, "--band-names", "red,nir")
     training = [word for path in paths for word in ("--measure-on", path)]
     assert type_in("prepare", "normalize", paths[0], *given, *training, "--percentiles", 2, 98) == 0
     assert "measured and stored in" in capsys.readouterr().out.replace("\n", "")
@@ -64,7 +64,17 @@ def test_ranges_of_several_scenes_by_percentiles(tmp_path, type_in, capsys):
 def test_bands_by_given_names_and_by_number(tmp_path, type_in):
     values = np.random.default_rng(0).integers(0, 9, (3, 20, 30)).astype(np.uint8)
     scene, out = write(tmp_path / "a.tif", values), tmp_path / "out.tif"
-    command = ["prepare", "select", scene, "--out", out, "--names", "red,green,blue", "--bands", "blue,1"]
+    command = [
+        "prepare",
+        "select",
+        scene,
+        "--out",
+        out,
+        "--band-names",
+        "red,green,blue",
+        "--bands",
+        "blue,1",
+    ]
     assert type_in(*command, "--uncompressed") == 0
     with rasterio.open(out) as dataset:
         np.testing.assert_array_equal(dataset.read(), values[[2, 0]])
@@ -76,10 +86,10 @@ def test_bands_by_given_names_and_by_number(tmp_path, type_in):
     ("words", "status"),
     [
         (("check", "a.tif", "--patch-px", "0"), 2),
-        (("prepare", "rasterize", "a.gpkg", "--like", "a.tif", "--out", "b.tif", "--ignore-rim-m", "-1"), 2),
+        (("prepare", "rasterize", "a.gpkg", "--like", "a.tif", "--out", "b.tif", "--ignore-rim-m", "-1"), 1),
         (("prepare", "select", "a.tif", "--bands", "", "--out", "b.tif"), 1),
         (("prepare", "stack", "a.tif", "--pixel-size-m", "0", "--out", "b.tif"), 1),
-        (("prepare", "stack", "a.tif", "--resampling", "lanczos", "--out", "b.tif"), 1),
+        (("prepare", "stack", "a.tif", "--resampling", "lanczos", "--out", "b.tif"), 2),
     ],
 )
 def test_senseless_requests_are_one_line(tmp_path, type_in, monkeypatch, capsys, words, status):
@@ -101,7 +111,7 @@ def test_layer_of_the_truth(tmp_path, type_in, capsys):
         shape = box(300000, 3399200, right, 3400000)
         gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32644").to_file(tmp_path / "t.gpkg", layer=layer)
     for layer, share in (("raw", "50 %"), ("smooth", "25 %")):
-        assert type_in("check", scene, "--mask", tmp_path / "t.gpkg", "--layer", layer, "--json") == 0
+        assert type_in("check", scene, "--truth", tmp_path / "t.gpkg", "--layer", layer, "--json") == 0
         results = {result["name"]: result for result in json.loads(capsys.readouterr().out)}
         assert results["glacier share"]["message"].startswith(share)
         assert set(results["values"]["per_band"]) == {"band_1", "band_2"}

@@ -6,7 +6,7 @@ import pytest
 import shapely
 
 from glacierseg.inventory.files import make_inventory
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.rasterize import rasterize_file
 
 pytestmark = pytest.mark.real
 # Published elevations are above the geoid, some 30 to 40 m below the ellipsoid; the model's are above the

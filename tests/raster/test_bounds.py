@@ -13,6 +13,8 @@ from glacierseg.raster.blocks import Block
 from glacierseg.raster.bounds import (
     boxes_in,
     degree_box,
+    footprint_on_grid,
+    frame_polygon,
     may_meet,
     middle_of,
     middle_of_shapes,
@@ -21,10 +23,9 @@ from glacierseg.raster.bounds import (
     wrap_towards,
 )
 from glacierseg.raster.elevation import open_terrain
-from glacierseg.raster.footprint import footprint_on_grid, frame_polygon
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.warp import metric_grid, on_grid, utm_crs
 from tests.raster.test_ground import GEOD, degrees, grid_at, way
 

@@ -54,7 +54,7 @@ def test_a_raw_file_that_is_cut_short_is_not_read_as_zeros(
     with open_raster(envi) as dataset:
         assert (dataset.read() == 7).all()
     envi.write_bytes(whole[:-missing_bytes])
-    words = rf"valley\.img: has {len(whole) - missing_bytes} bytes where its header tells of {len(whole)}"
+    words = rf"valley\.img: has {len(whole) - missing_bytes} bytes, and its header promises {len(whole)}"
     with pytest.raises(RasterError, match=words):
         open_scene(envi)
 

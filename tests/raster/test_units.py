@@ -8,10 +8,10 @@ from glacierseg.raster.units import (
     UNITS,
     Conversion,
     best_conversion,
+    conversion_cure,
     find_left_offset,
     light_among,
     look_for_left_offset,
-    mending,
     reflected_bands,
     require_unit,
     unit_of,
@@ -84,10 +84,10 @@ def test_what_mends_a_scene(make_raster, reflectance):
     names = ["blue", "green", "red", "nir", "swir1", "swir2"]
     scene = open_scene(make_raster("a b.tif", values, names=names))
     assert look_for_left_offset(scene) is not None
-    assert "prepare stack '" in mending(scene, "--offset -1000")
+    assert "prepare stack '" in conversion_cure(scene, "--offset -1000")
     numbered = open_scene(make_raster("b.tif", values[:2], names=["B4", "B6"]))
-    assert "--sensor SENSOR" in mending(numbered, "--offset -1000")
+    assert "--sensor SENSOR" in conversion_cure(numbered, "--offset -1000")
     made = open_scene(make_raster("c.tif", values[:2], names=["blue", "ndsi"]))
-    assert "stack it anew" in mending(made, "--offset -1000")
-    assert "--recipe blue,ndsi --scale 2" in mending(made, "--scale 2")
+    assert "stack it again" in conversion_cure(made, "--offset -1000")
+    assert "--recipe blue,ndsi --scale 2" in conversion_cure(made, "--scale 2")
     assert look_for_left_offset(open_scene(make_raster("d.tif", values[:1], names=["velocity"]))) is None

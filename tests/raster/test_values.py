@@ -10,11 +10,11 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 
 from glacierseg.errors import RasterError
-from glacierseg.raster.align import align_raster
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.prepare.align import align_raster
+from glacierseg.raster.prepare.select import select_bands
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
-from glacierseg.raster.select import select_bands
-from glacierseg.raster.stack import stack_rasters
 from glacierseg.raster.values import alpha_of, bands_of
 
 H, W = 40, 50

@@ -48,7 +48,7 @@ def test_shifted_and_coarser_truth_gives_its_nearest_pixels_and_ignore_beyond(tm
 
 def test_truth_of_another_place_or_with_other_values_is_refused(tmp_path):
     far = Grid(UTM, Affine(10, 0, 7e5, 0, -10, 36e5), 20, 20)
-    with pytest.raises(GridMismatchError, match="lies elsewhere"):
+    with pytest.raises(GridMismatchError, match="does not overlap"):
         align_truth(write_mask(tmp_path / "far.tif", np.ones((20, 20), np.uint8), far), GRID)
     near = Grid(UTM, Affine(20, 0, 5e5, 0, -20, 36e5), 20, 20)
     with pytest.raises(TruthError, match="mask holds 7"):

@@ -46,7 +46,7 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "vectorize": {"mask": _MASK, "refined": _MASK, "probability": _VALUES},
     "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},
     "change": {"old": _TRUTH, "new": _TRUTH, "dem": _VALUES, "centre_lines": _OUTLINES},
-    "check": {"scenes": _SCENE, "mask": _TRUTH, "truth": _TRUTH},
+    "check": {"scenes": _SCENE, "truth": _TRUTH},
     "align": {"source": _RASTER, "like": _RASTER},
     "rasterize": {"outlines": _OUTLINES, "like": _RASTER},
     "normalize": {"scene": _SCENE},
@@ -58,7 +58,7 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "run": {"config": ("configuration",)},
     "train": {"config": ("configuration",)},
 }
-"""What kind of file each parameter takes (`raster.kinds`), the usual one first."""
+"""What kind of file each parameter takes (`cli.kinds`), the usual one first."""
 
 app = typer.Typer(
     name="glacierseg",
@@ -228,7 +228,7 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _refuse_misfits(name: str, given: dict[str, Any], cause: Exception | None = None) -> None:
     from shlex import join  # noqa: PLC0415
 
-    from glacierseg.raster.kinds import misfit  # noqa: PLC0415
+    from glacierseg.cli.kinds import misfit  # noqa: PLC0415
 
     if "paths" in given:
         first = [] if given.get("weights") else given["paths"][:1]

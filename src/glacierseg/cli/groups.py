@@ -10,7 +10,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "models": "models",
     },
     "Prepare": {
-        "check": "check scene.tif --mask outlines.gpkg",
+        "check": "check scene.tif --truth outlines.gpkg",
         "prepare": "",
         "align": "prepare align dem.tif --like scene.tif --out dem_aligned.tif",
         "rasterize": "prepare rasterize outlines.gpkg --like scene.tif --out truth.tif",

@@ -19,7 +19,8 @@ R = TypeVar("R")
 def with_settings(function: Callable[..., R]) -> Callable[..., R]:
     """Replaces each parameter whose type is a settings class by one option for each of its fields.
 
-    Tuples are options that may be given several times; words may also be separated by commas.
+    Tuples are options that may be given several times (words also separated by commas), or that take so many
+    values where their length is fixed.
     Settings with rare fields also get `--config FILE`, a configuration whose section sets what is not given.
 
     Args:
@@ -84,7 +85,8 @@ def _option(name: str, field: FieldInfo) -> Parameter:
         flag += f"/--no-{flag.removeprefix('--')}"
     declared: Any = kind
     if get_origin(kind) is tuple:
-        declared = list[str if _is_words(kind) else _element(kind)]  # type: ignore[misc]
+        several: Any = list[str if _is_words(kind) else _element(kind)]  # type: ignore[misc]
+        declared = several if Ellipsis in get_args(kind) else kind
     option = typer.Option(
         flag,
         help=_help(field),

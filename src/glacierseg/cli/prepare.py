@@ -10,14 +10,21 @@ from typing import Annotated
 import typer
 
 from glacierseg import log
+from glacierseg.choices import Resampling
+from glacierseg.cli.options import with_settings
 from glacierseg.cli.output import show
+from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
 
 _log = logging.getLogger(__name__)
 
-Out = Annotated[Path, typer.Option("--out", help="The GeoTIFF to write.")]
-Like = Annotated[Path, typer.Option(help="A raster on the wanted grid.")]
-Names = Annotated[str | None, typer.Option(help="Names of all input bands, separated by commas.")]
-Uncompressed = Annotated[bool, typer.Option("--uncompressed", help="Faster to read, larger.")]
+Out = Annotated[Path, typer.Option("--out", help="GeoTIFF to write.")]
+Like = Annotated[Path, typer.Option(help="Raster on the wanted grid.")]
+BandNames = Annotated[
+    str | None, typer.Option(help="Names of all input bands in file order, separated by commas.")
+]
+Compress = Annotated[
+    bool, typer.Option("--compress/--uncompressed", help="Uncompressed files are larger and faster to read.")
+]
 
 prepare = typer.Typer(
     help="Prepare rasters: align, rasterize, normalize, select, stack.", no_args_is_help=True
@@ -31,10 +38,12 @@ def add_data_commands(app: typer.Typer) -> None:
 
 
 def check(
-    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="A scene: one file, or several.")],
-    mask: Annotated[Path | None, typer.Option(help="Its truth: a mask, or outlines.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of all bands, separated by commas.")] = None,
-    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data.")] = None,
+    scenes: Annotated[list[Path], typer.Argument(metavar="SCENE...", help="Scene: one file, or several.")],
+    truth: Annotated[Path | None, typer.Option(help="Its truth: a mask, or outlines.")] = None,
+    band_names: BandNames = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Value of pixels without data where the files declare none.")
+    ] = None,
     patch_px: Annotated[int, typer.Option(min=1, help="Side of the training patches.")] = 256,
     layer: Annotated[
         str | None, typer.Option("--truth-layer", "--layer", help="Layer of outlines with several.")
@@ -47,8 +56,8 @@ def check(
     with log.bar("checking") as progress:
         results = check_scene(
             scenes,
-            mask,
-            bands=split_names(bands),
+            truth,
+            bands=split_names(band_names),
             nodata=nodata,
             patch_px=patch_px,
             layer=layer,
@@ -68,164 +77,109 @@ def check(
 
 @prepare.command()
 def align(
-    source: Annotated[Path, typer.Argument(help="The raster to move.")],
+    source: Annotated[Path, typer.Argument(help="Raster to move.")],
     like: Like,
     out: Out,
     resampling: Annotated[
-        str | None,
-        typer.Option(help="nearest, bilinear, cubic, average or mode; by kind of raster when left out."),
+        Resampling | None,
+        typer.Option(help="Interpolation; nearest for masks and classes and bilinear for data if left out."),
     ] = None,
-    uncompressed: Uncompressed = False,
+    compress: Compress = True,
 ) -> None:
     """Bring a raster onto the grid of another one."""
-    from glacierseg.raster.align import align_raster  # noqa: PLC0415
+    from glacierseg.raster.prepare.align import align_raster  # noqa: PLC0415
 
     with log.bar("aligning") as progress:
-        align_raster(source, like, out, resampling=resampling, compress=not uncompressed, progress=progress)
+        align_raster(source, like, out, resampling=resampling, compress=compress, progress=progress)
     _log.info(str(out))
 
 
 @prepare.command()
+@with_settings
 def rasterize(
     outlines: Annotated[Path, typer.Argument(help="Polygons in any format and CRS.")],
     like: Like,
     out: Out,
-    layer: Annotated[str | None, typer.Option(help="Layer of a file with several.")] = None,
-    all_touched: Annotated[
-        bool, typer.Option("--all-touched", help="Every pixel that an outline touches.")
-    ] = False,
-    min_area_km2: Annotated[float, typer.Option(min=0, help="Leave smaller polygons out.")] = 0.0,
-    ignore_rim_m: Annotated[
-        float, typer.Option(min=0, help="Ignore so many metres along the boundary.")
-    ] = 0.0,
+    settings: RasterizeSettings,
 ) -> None:
     """Burn outlines into a mask."""
-    from glacierseg.raster.rasterize import rasterize_file  # noqa: PLC0415
+    from glacierseg.raster.prepare.rasterize import rasterize_file  # noqa: PLC0415
 
     with log.bar("rasterizing") as progress:
-        rasterize_file(
-            outlines,
-            like,
-            out,
-            layer=layer,
-            all_touched=all_touched,
-            min_area_km2=min_area_km2,
-            ignore_rim_m=ignore_rim_m,
-            progress=progress,
-        )
+        rasterize_file(outlines, like, out, settings, progress=progress)
     _log.info(str(out))
 
 
 @prepare.command()
+@with_settings
 def normalize(
-    scene: Annotated[Path, typer.Argument(help="The scene.")],
+    scene: Annotated[Path, typer.Argument(help="Scene to bring to 0-255.")],
     out: Out,
     ranges: Annotated[Path, typer.Option(help="JSON of band ranges: measured when absent, else reused.")],
+    settings: NormalizeSettings,
     measure_on: Annotated[
         list[Path] | None,
-        typer.Option(metavar="SCENE", help="Measure on this training scene instead; may be given again."),
+        typer.Option(metavar="SCENE", help="Training scene to measure on instead; may be given again."),
     ] = None,
-    percentiles: Annotated[
-        tuple[float, float], typer.Option(metavar="LOW HIGH", help="What becomes darkest and brightest.")
-    ] = (0.5, 99.5),
-    physical: Annotated[bool, typer.Option("--physical", help="Fixed ranges by band name.")] = False,
-    names: Names = None,
-    uncompressed: Uncompressed = False,
+    band_names: BandNames = None,
 ) -> None:
     """Bring every band to 0-255 by ranges measured once."""
-    from glacierseg.raster.normalize import normalize_scene  # noqa: PLC0415
+    from glacierseg.raster.prepare.normalize import normalize_scene  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
 
-    given = split_names(names)
-    outside: list[str] = []
+    given = split_names(band_names)
     how = "reused as stored in" if ranges.exists() else "measured and stored in"
     with log.bar("normalizing") as progress:
         normalize_scene(
             open_scene(scene, bands=given),
             out,
             ranges,
+            settings,
             measure_on=[open_scene(path, bands=given) for path in measure_on or ()],
-            low_percentile=percentiles[0],
-            high_percentile=percentiles[1],
-            physical=physical,
-            compress=not uncompressed,
             progress=progress,
-            say=outside.append,
         )
-    _log.info("; ".join([f"{out}, ranges {how} {ranges}", *outside]))
+    _log.info(f"{out}, ranges {how} {ranges}")
 
 
 @prepare.command()
 def select(
-    scene: Annotated[Path, typer.Argument(help="The scene.")],
+    scene: Annotated[Path, typer.Argument(help="Scene to choose from.")],
     bands: Annotated[str, typer.Option(help="Band names or 1-based numbers, separated by commas.")],
     out: Out,
-    names: Names = None,
-    uncompressed: Uncompressed = False,
+    band_names: BandNames = None,
+    compress: Compress = True,
 ) -> None:
     """Write some bands as a scene of their own."""
+    from glacierseg.raster.prepare.select import select_bands  # noqa: PLC0415
     from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.raster.select import select_bands  # noqa: PLC0415
 
+    chosen, source = split_names(bands) or [], open_scene(scene, bands=split_names(band_names))
     with log.bar("selecting") as progress:
-        select_bands(
-            open_scene(scene, bands=split_names(names)),
-            split_names(bands) or [],
-            out,
-            compress=not uncompressed,
-            progress=progress,
-        )
+        select_bands(source, chosen, out, compress=compress, progress=progress)
     _log.info(str(out))
 
 
 @prepare.command()
+@with_settings
 def stack(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The rasters, in band order.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rasters in band order.")],
     out: Out,
-    recipe: Annotated[
-        str | None, typer.Option(help="sentinel2-18, landsat-18, or names separated by commas.")
+    settings: StackSettings,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation model, in metres or a unit that it names.")
     ] = None,
-    dem: Annotated[Path | None, typer.Option(help="Elevation in metres.")] = None,
-    like: Annotated[Path | None, typer.Option(help="A raster on the wanted grid.")] = None,
-    sensor: Annotated[
-        str | None, typer.Option(help="What B2 means: sentinel2, landsat5, landsat7, landsat8 or landsat9.")
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Raster on the wanted grid; without it the first file's, in UTM if that is in degrees."
+        ),
     ] = None,
-    names: Names = None,
-    pixel_size_m: Annotated[
-        float | None, typer.Option(help="Bring the first file to its UTM zone, with such pixels.")
-    ] = None,
-    resampling: Annotated[str, typer.Option(help="nearest, bilinear, cubic, average or mode.")] = "bilinear",
-    scale: Annotated[
-        float | None, typer.Option(help="Multiply the recipe's bands of reflected light by this.")
-    ] = None,
-    offset: Annotated[
-        float | None, typer.Option(help="Then add this; 0 says that the values are right as they are.")
-    ] = None,
-    nodata: Annotated[
-        float | None, typer.Option(help="Value of pixels without data where the files declare none.")
-    ] = None,
-    uncompressed: Uncompressed = False,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
-    from glacierseg.raster.stack import stack_rasters  # noqa: PLC0415
+    from glacierseg.raster.prepare.stack import stack_rasters  # noqa: PLC0415
 
     with log.bar("stacking") as progress:
-        stack_rasters(
-            files,
-            out,
-            recipe=recipe,
-            dem=dem,
-            like=like,
-            sensor=sensor,
-            names=split_names(names),
-            pixel_size_m=pixel_size_m,
-            resampling=resampling,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            compress=not uncompressed,
-            progress=progress,
-        )
+        stack_rasters(files, out, settings, dem=dem, like=like, progress=progress)
     _log.info(str(out))
 
 

@@ -96,7 +96,7 @@ def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str |
     """
     if not is_vector(path):
         return glaciers_by_part(truth, grid.pixel_area_km2)
-    from glacierseg.raster.mend import areas_km2  # noqa: PLC0415  (with pandas, a third of a second)
+    from glacierseg.raster.outlines.repair import areas_km2  # noqa: PLC0415  (with pandas, a third of a second)
 
     # What was corrected has been said when the mask was read.
     outlines = read_outlines(path, grid, layer=layer, notes=[])

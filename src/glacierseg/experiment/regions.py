@@ -14,16 +14,16 @@ from glacierseg.data.regions import Region
 from glacierseg.data.split import NO_ROLE, ROLE_CODES, random_holdout
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
-from glacierseg.raster.bounds import may_meet
-from glacierseg.raster.footprint import area_on_grid
+from glacierseg.raster.bounds import area_on_grid, may_meet
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import Scene, open_scene
-from glacierseg.raster.stack import stack_rasters
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, load_truth
 from glacierseg.raster.write import write_json, write_raster
 from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import BandsConfig, PatchConfig, RegionConfig, SplitConfig
+from glacierseg.settings.prepare import StackSettings, recipe_as_text
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,16 @@ def choose_bands(
                     stack_rasters(
                         region.scene,
                         made,
-                        recipe=bands.recipe,
+                        StackSettings(
+                            recipe=recipe_as_text(bands.recipe),
+                            sensor=region.sensor,
+                            band_names=region.bands,
+                            scale=bands.scale,
+                            offset=bands.offset,
+                            nodata=region.nodata,
+                        ),
                         dem=region.dem,
                         like=region.scene[0],
-                        sensor=region.sensor,
-                        names=region.bands,
-                        scale=bands.scale,
-                        offset=bands.offset,
-                        nodata=region.nodata,
                         progress=progress,
                     )
             scene = open_scene(made)

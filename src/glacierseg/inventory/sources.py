@@ -20,9 +20,9 @@ from glacierseg.raster.elevation import open_elevation
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import counts_degrees, even_pixel_m, unevenness
-from glacierseg.raster.mend import INVENTORY_IDS
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
+from glacierseg.raster.outlines.repair import INVENTORY_IDS
 from glacierseg.raster.probability import open_probability, require_probabilities
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.values import bands_of

@@ -40,7 +40,7 @@ class ModelCard(BaseModel):
         unit: Of the bands of reflected light in training, in words; empty where their values did not tell.
         band_values: Percentiles of each band over the training pixels; empty in cards of earlier versions.
         ranges: By band, the values that became the darkest and brightest level where training scenes were
-            normalized (`glacierseg.raster.normalize`); empty where they were not.
+            normalized (`glacierseg.raster.prepare.normalize`); empty where they were not.
         pixel_m: Side of the training scenes' pixels on the ground.
         training: Facts of the training, for people.
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None

@@ -14,9 +14,9 @@ from rasterio.windows import Window
 from glacierseg.choices import ProbabilityType
 from glacierseg.errors import RasterError, RequestError
 from glacierseg.predict.calibration import LogitScale
+from glacierseg.raster.blocks import RowWriter
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import files_behind, open_raster
-from glacierseg.raster.rows import RowWriter
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import atomic_path, digest_of

@@ -1,11 +1,13 @@
-"""Walking over rasters of any size block by block, so that memory stays bounded."""
+"""Rasters of any size read and written in parts, so that memory stays bounded."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +17,15 @@ from rasterio.windows import Window
 from glacierseg.errors import OutputError
 from glacierseg.log import Progress
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.values import Band, FileReader, as_stored
-from glacierseg.raster.write import atomic_path, create_raster, tiff_profile
+from glacierseg.raster.write import atomic_path, create_raster, tiff_profile, to_cog
 
 # As high as a tile of our own files, and wide: many scenes are stored in rows, and a row that is cut into
 # many blocks is decoded once for each of them.
 BLOCK_HEIGHT_PX, BLOCK_WIDTH_PX = 256, 2048
+# ENVI's numbers and GDAL's names of the types that we write.
+_TYPES = {"uint8": (1, "Byte"), "float32": (4, "Float32")}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def iterate_blocks(
 
     Args:
         shape: Rows and columns of the raster.
-        progress: Told the share of pixels done after each block.
+        progress: Called with the share of pixels done, 0-1, after each block.
         height_px: Rows of a block; fewer at the lower rim.
         width_px: Columns of a block; fewer at the right rim.
     """
@@ -115,19 +118,14 @@ class LayerReader:
 
 
 @contextmanager
-def open_layers(scene: Scene, *, stored: bool = False) -> Iterator[LayerReader]:
+def open_layers(scene: Scene) -> Iterator[LayerReader]:
     """Opens a scene for reading band by band.
-
-    Args:
-        scene: The scene.
-        stored: Whether to read values as they are stored, instead of what they mean.
 
     Raises:
         RasterError: A file cannot be opened.
     """
-    with ExitStack() as stack:
-        datasets = {path: stack.enter_context(open_raster(path)) for path in scene.paths}
-        yield LayerReader(as_stored(scene.bands) if stored else scene.bands, datasets)
+    with scene.open_files() as datasets:
+        yield LayerReader(scene.bands, datasets)
 
 
 def common_storage(reader: LayerReader) -> tuple[str, float | None]:
@@ -151,6 +149,12 @@ class LayerWriter:
 
     def __init__(self, path: Path, dataset: Any, *, masked: bool) -> None:
         self._path, self._dataset, self._masked = path, dataset, masked
+
+    def describe(self, bands: Sequence[Band]) -> None:
+        """Stores scale, offset and unit of bands whose values are written as they are stored."""
+        self._dataset.scales = tuple(band.scale for band in bands)
+        self._dataset.offsets = tuple(band.offset for band in bands)
+        self._dataset.units = tuple(band.unit for band in bands)
 
     def write(self, block: Block, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Writes one block.
@@ -186,7 +190,6 @@ def open_writer(
     compress: bool = True,
     masked: bool = False,
     tags: Mapping[str, str] | None = None,
-    meaning: Sequence[Band] | None = None,
 ) -> Iterator[LayerWriter]:
     """Opens a tiled GeoTIFF for writing by blocks; it is whole or absent.
 
@@ -199,8 +202,6 @@ def open_writer(
         compress: Deflate, else uncompressed, which reads faster in training.
         masked: Mark pixels without data by an internal mask, for data that leave no value free.
         tags: More facts to store in the file.
-        meaning: The bands whose stored values are written as they are; their scales, offsets and units go
-            along.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -213,8 +214,121 @@ def open_writer(
     with atomic_path(path) as part, create_raster(part, profile) as dataset:
         dataset.descriptions = tuple(names)
         dataset.update_tags(**(tags or {}))
-        if meaning is not None:
-            dataset.scales = tuple(band.scale for band in meaning)
-            dataset.offsets = tuple(band.offset for band in meaning)
-            dataset.units = tuple(band.unit for band in meaning)
         yield LayerWriter(path, dataset, masked=masked)
+
+
+def copy_bands(
+    bands: Sequence[Band],
+    datasets: Mapping[Path, Any],
+    grid: Grid,
+    out: Path,
+    *,
+    compress: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Writes bands as they are stored, with their names, scales, offsets and units.
+
+    Args:
+        bands: The bands.
+        datasets: Their open files on the grid, by path.
+        grid: Where the pixels lie.
+        out: The GeoTIFF to write.
+        compress: As for `open_writer`.
+        progress: Called with the share done, 0-1.
+
+    Raises:
+        RasterError: The bands cannot be read.
+        OutputError: The result cannot be written.
+    """
+    reader = LayerReader(as_stored(bands), datasets)
+    dtype, nodata = common_storage(reader)
+    masked = nodata is None and reader.has_masks
+    names = [band.name for band in bands]
+    with open_writer(out, grid, names, dtype, nodata, compress=compress, masked=masked) as writer:
+        writer.describe(bands)
+        for block in iterate_blocks(grid.shape, progress):
+            values, valid = reader.read(block)
+            writer.write(block, values.astype(dtype, copy=False), valid)
+
+
+class RowWriter:
+    """Writes rows from top to bottom, and makes a cloud-optimised GeoTIFF of them in one pass.
+
+    They wait in a plain file with a header, which GDAL copies from: compressing once takes half the time of
+    writing a compressed GeoTIFF first.
+    """
+
+    def __init__(
+        self,
+        stem: Path,
+        grid: Grid,
+        *,
+        bands: Sequence[str],
+        dtype: str,
+        nodata: float,
+        scale: float = 1.0,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Opens the file.
+
+        Args:
+            stem: Path without ending of what is written until `to_cog`.
+            grid: Where the pixels lie.
+            bands: One description per band.
+            dtype: ``uint8`` or ``float32``.
+            nodata: Value of pixels without data.
+            scale: What values are multiplied with to get what they mean.
+            tags: More facts to store in the file.
+        """
+        self._raw, self._vrt = stem.with_suffix(".raw"), stem.with_suffix(".vrt")
+        self._dtype = dtype
+        envi, name = _TYPES[dtype]
+        stem.with_suffix(".hdr").write_text(
+            f"ENVI\nsamples = {grid.width}\nlines = {grid.height}\nbands = {len(bands)}\nheader offset = 0\n"
+            f"file type = ENVI Standard\ndata type = {envi}\ninterleave = bil\nbyte order = 0\n"
+        )
+        facts = "".join(
+            f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in (tags or {}).items()
+        )
+        layers = "".join(
+            f'<VRTRasterBand dataType="{name}" band="{number}"><Description>{escape(band)}</Description>'
+            f"<NoDataValue>{nodata}</NoDataValue>"
+            + (f"<Scale>{scale!r}</Scale>" if scale != 1 else "")
+            + f'<SimpleSource><SourceFilename relativeToVRT="1">{escape(self._raw.name)}</SourceFilename>'
+            f"<SourceBand>{number}</SourceBand></SimpleSource></VRTRasterBand>"
+            for number, band in enumerate(bands, start=1)
+        )
+        corners = ", ".join(repr(float(value)) for value in grid.transform.to_gdal())
+        self._vrt.write_text(
+            f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">'
+            f"<SRS>{escape(grid.crs.to_wkt())}</SRS><GeoTransform>{corners}</GeoTransform>"
+            f"<Metadata>{facts}</Metadata>{layers}</VRTDataset>",
+            encoding="utf-8",
+        )
+        self._file = self._raw.open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Adds rows `(bands, rows, W)` below the earlier ones."""
+        self._file.write(np.ascontiguousarray(rows.transpose(1, 0, 2), self._dtype).data)
+
+    def to_cog(self, target: Path, *, resampling: str) -> None:
+        """Makes the GeoTIFF and removes what it is made from.
+
+        Args:
+            target: Its path.
+            resampling: How overviews are made.
+        """
+        # GDAL takes a file of very few bytes for none of ENVI's; what lies beyond the last row is not read.
+        self._file.write(bytes(16))
+        self._file.close()
+        to_cog(self._vrt, target, resampling=resampling)
+        for path in (self._raw, self._vrt, self._raw.with_suffix(".hdr")):
+            path.unlink()

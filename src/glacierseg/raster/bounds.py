@@ -1,13 +1,16 @@
-"""Where on Earth a grid lies: boxes in degrees or another CRS, also across 180 degrees and around a pole."""
+"""Where on Earth a grid lies: boxes and footprints in any CRS, also across 180 degrees and around a pole."""
 
 import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import rasterio.features
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import counts_degrees, degrees_of
@@ -16,6 +19,8 @@ from glacierseg.raster.ground import counts_degrees, degrees_of
 _POINTS = 33
 # UTM is defined to these latitudes; beyond them lies the universal polar stereographic projection.
 _UTM_NORTH, _UTM_SOUTH = 84.0, -80.0
+# Frames shrink by this share of a pixel, so that grids edge to edge do not touch by a rounding error.
+_RIM_PX = 1e-3
 
 Box = tuple[float, float, float, float]
 Points = NDArray[np.float64]
@@ -44,7 +49,7 @@ def boxes_in(grid: Grid, crs: CRS) -> tuple[Box, ...]:
 
     In degrees there are several, because people write one meridian in different ways: a box from 170 to 190
     degrees is also one from -190 to -170. A grid around a pole holds all longitudes. In a projection that has
-    no place for some of the ground the box has no end, since nobody can say where the rest would lie.
+    no place for some of the ground the box has no end, since the rest has no known place.
 
     Args:
         grid: Any grid.
@@ -95,7 +100,7 @@ def overlap(one: Any, other: Any) -> bool:
 
 
 def near_boxes(bounds: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[np.bool_]:
-    """Says which of many boxes `(N, 4)`, such as a table's `bounds`, touch one of a few."""
+    """Returns which of many boxes `(N, 4)`, such as a table's `bounds`, touch one of a few."""
     near = np.zeros(len(bounds), bool)
     for west, south, east, north in boxes:
         near |= (
@@ -137,7 +142,7 @@ def crs_towards(grid: Grid, wanted: Grid) -> CRS:
     """Returns a grid's CRS so that positions of another grid are found on it across 180 degrees.
 
     GDAL gives longitudes from -180 to 180, and has no pixels for them where a raster runs on from 170 to 190.
-    So a CRS in degrees is told to count around the raster's own middle, where that makes a difference.
+    So a CRS in degrees counts around the raster's own middle, where that makes a difference.
     """
     if not counts_degrees(grid.crs):
         return grid.crs
@@ -184,6 +189,85 @@ def utm_at(longitude: float, latitude: float) -> CRS:
     return CRS.from_epsg((32600 if latitude >= 0 else 32700) + zone)
 
 
+def frame_polygon(grid: Grid, target: Grid) -> Any:
+    """Returns a grid's ground as a polygon in the CRS of another one, empty where it has no place there.
+
+    In degrees it lies within 180 degrees of the middle of the other grid, around a pole as a cap.
+    """
+    import shapely  # noqa: PLC0415
+
+    points = move_points(frame_points(grid), grid.crs, target.crs)
+    # A place too far away for the projection has no position there.
+    if not np.isfinite(points).all():
+        return shapely.Polygon()
+    if not counts_degrees(target.crs):
+        return _valid(shapely.Polygon(points))
+    west, south, east, north = degree_box(grid)
+    if east - west >= 360 and (south == -90 or north == 90):
+        pole = 90.0 if north == 90 else -90.0
+        around = np.append(points, points[:1], axis=0)
+        around[:, 0] = np.unwrap(around[:, 0], period=360)
+        points = np.concatenate([around, [[around[-1, 0], pole], [around[0, 0], pole]]])
+    else:
+        points[:, 0] = np.unwrap(points[:, 0], period=360)
+    middle = (target.transform * (target.width / 2, target.height / 2))[0]
+    turn = 360 * np.rint((middle - points[:, 0].mean()) / 360)
+    window = shapely.box(middle - 180, -90, middle + 180, 90)
+    copies = [_valid(shapely.Polygon(points + np.array([turn + by, 0]))) for by in (-360, 0, 360)]
+    return shapely.union_all([copy.intersection(window) for copy in copies])
+
+
+def footprint_on_grid(grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
+    """Returns the pixels of a grid that hold any ground of another one.
+
+    Where the other one's frame has no whole image in the CRS of this grid, their centres decide.
+
+    Args:
+        grid: Whose ground.
+        wanted: On whose pixels.
+
+    Returns:
+        `(H, W)` of `wanted`; pixels that only touch the ground along an edge are not in it.
+    """
+    a, b, _, d, e, _ = wanted.transform[:6]
+    side = min(abs(complex(a, d)), abs(complex(b, e)))
+    polygon = frame_polygon(grid, wanted)
+    if polygon.is_empty:
+        return area_on_grid(np.ones(grid.shape, bool), grid, wanted)
+    polygon = polygon.buffer(-_RIM_PX * side, join_style="mitre")
+    if polygon.is_empty:
+        return np.zeros(wanted.shape, bool)
+    burned = rasterio.features.rasterize(
+        [polygon], out_shape=wanted.shape, transform=wanted.transform, all_touched=True, dtype="uint8"
+    )
+    return np.asarray(burned.astype(bool))
+
+
+def area_on_grid(area: NDArray[np.bool_], grid: Grid, wanted: Grid) -> NDArray[np.bool_]:
+    """Returns the pixels of a grid whose centres lie on an area of another one.
+
+    Args:
+        area: `(H, W)` of `grid`.
+        grid: Where the area lies.
+        wanted: On whose pixels.
+
+    Returns:
+        `(H, W)` of `wanted`, all False when the grids do not meet.
+    """
+    moved = np.zeros(wanted.shape, np.uint8)
+    if may_meet(grid, wanted):
+        reproject(
+            area.astype(np.uint8),
+            moved,
+            src_transform=grid.transform,
+            src_crs=crs_towards(grid, wanted),
+            dst_transform=wanted.transform,
+            dst_crs=wanted.crs,
+            resampling=Resampling.nearest,
+        )
+    return moved.astype(bool)
+
+
 @lru_cache(maxsize=64)
 def _way(source: str, target: str) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
@@ -202,3 +286,8 @@ def _box_of(points: Points) -> Box:
         return -math.inf, -math.inf, math.inf, math.inf
     (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
     return float(west), float(south), float(east), float(north)
+
+
+def _valid(polygon: Any) -> Any:
+    """The polygon, or an empty one where it crosses itself, as if torn apart over the ends of a map."""
+    return polygon if polygon.is_valid else type(polygon)()

@@ -2,7 +2,7 @@
 
 Accepted are heights in any unit of length that the file names (metres when it names none), scaled and offset
 as it says; feet and the like become metres. Left out as voids, counted and said in one warning, are heights
-below -500 or above 9000 m, which no land has (-32768, -9999, -3.4e38, 32767 and whatever else was not
+below -500 or above 9000 m, which are impossible (-32768, -9999, -3.4e38, 32767 and whatever else was not
 declared), and areas of exactly 0 whose rim lies far above, such as missing tiles; the sea stays. Refused is a
 model whose heights go beyond 9000 m in many pixels of many values, since these are feet or decimetres that
 the file does not name.
@@ -33,7 +33,7 @@ from glacierseg.raster.write import create_raster, tiff_profile
 
 LOWEST_M, HIGHEST_M = -500.0, 9000.0
 """No land is lower or higher."""
-# The highest mountain in feet; beyond that the unit is another one.
+# The highest mountain in feet; higher numbers are in another unit.
 _HIGHEST_FEET = 29_100
 _FEW_VALUES, _FEW_SHARE = 3, 0.01
 # Land at the rim of the sea is lower than this, in the median.
@@ -91,7 +91,7 @@ def open_terrain(path: Path, grid: Grid) -> Iterator[TerrainReader]:
 
     Raises:
         RasterError: The file cannot be read.
-        GridMismatchError: It lies elsewhere.
+        GridMismatchError: It does not overlap the grid.
     """
     widened = grid.crop(-HALO_PX, -HALO_PX, grid.height + 2 * HALO_PX, grid.width + 2 * HALO_PX)
     with open_elevation(path, around=widened) as dataset:
@@ -102,11 +102,11 @@ def open_terrain(path: Path, grid: Grid) -> Iterator[TerrainReader]:
 
 @dataclass
 class _Heights:
-    """What a look at all heights found.
+    """Counts of all heights of a model.
 
     Attributes:
         pixels: With data.
-        voids: Pixels that no land can have, by value; of many values only some are kept.
+        voids: Pixels of impossible heights, by value; of many values only some are kept.
         odd: All of these.
         too_high: Of these the ones above the highest land.
         zeros: Pixels that are stored as 0.
@@ -147,7 +147,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
 
     Raises:
         RasterError: The file cannot be read, or its heights are not in a unit that it names.
-        GridMismatchError: It lies elsewhere.
+        GridMismatchError: It does not overlap the grid.
     """
     path = Path(path)
     with open_raster(path) as dataset:
@@ -184,7 +184,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
             zero[rows, columns] = valid[0] & (stored_as.read(block)[0][0] == 0)
         empty = _missing_tiles(zero, heights, zero_m) if judge_zeros else np.zeros_like(zero)
         heights[empty] = np.nan
-        _say(found, int(np.count_nonzero(empty)), to_metres, band.unit, path)
+        _warn(found, int(np.count_nonzero(empty)), to_metres, band.unit, path)
         if to_metres == 1.0 and not found.odd and not empty.any():
             yield dataset
             return
@@ -271,25 +271,25 @@ def _missing_tiles(zero: NDArray[np.bool_], heights: NDArray[np.float32], zero_m
     return found
 
 
-def _say(found: _Heights, empty: int, to_metres: float, unit: str, path: Path) -> None:
+def _warn(found: _Heights, empty: int, to_metres: float, unit: str, path: Path) -> None:
     parts = []
     if found.odd:
         values = ", ".join(f"{value:g}" for value in sorted(found.voids)[:_FEW_VALUES])
         more = ", ..." if len(found.voids) > _FEW_VALUES else ""
-        parts.append(f"{found.odd} px that no land can have ({values}{more})")
+        parts.append(f"{found.odd} px of impossible heights ({values}{more})")
     if empty:
         parts.append(f"{empty} px of 0 in areas between much higher ground")
     if parts:
         share = 100 * (found.odd + empty) / max(found.pixels, 1)
         warnings.warn(
-            f"{path}: elevation leaves out {' and '.join(parts)}, {share:.3g} % of its pixels here; declare "
+            f"{path}: elevation ignores {' and '.join(parts)}, {share:.3g} % of its pixels here; declare "
             "them as nodata",
             GlaciersegWarning,
             stacklevel=4,
         )
     if to_metres != 1.0:
         warnings.warn(
-            f"{path}: heights are in {unit or 'the unit of the CRS'} and are brought to metres, times "
+            f"{path}: heights are in {unit or 'the unit of the CRS'} and are converted to metres, times "
             f"{to_metres:g}",
             GlaciersegWarning,
             stacklevel=4,

@@ -8,7 +8,7 @@ from rasterio.env import hasenv
 from rasterio.errors import EnvError
 
 CACHE_MB = 128
-"""What GDAL keeps of files by itself would grow to 5 % of the machine's memory."""
+"""Size of GDAL's block cache, whose default is 5 % of the machine's memory."""
 
 
 def keep_environment() -> None:
@@ -27,8 +27,8 @@ def bounded_gdal(cache_mb: int = CACHE_MB) -> Iterator[None]:
     """Keeps GDAL's block cache small, masks inside their GeoTIFF, and overviews plain until they are written.
 
     rasterio's environments must end in the reverse order of their beginning. A generator that holds an open
-    raster and is given up ends whenever Python collects it, and takes the environment away from whoever works
-    by then. The settings are then lost, which costs memory but no pixel; so that is no error.
+    raster and is given up ends whenever Python collects it, and takes the environment away from the code that
+    runs then. The settings are then lost, which costs memory but no pixel; so that is no error.
 
     Args:
         cache_mb: Size of the cache.

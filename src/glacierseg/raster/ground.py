@@ -172,7 +172,7 @@ def width_and_height_m(pixel_size_m: float | tuple[float, float]) -> tuple[float
 def even_pixel_m(grid: "Grid", name: str, files: Sequence[Any] | None = None) -> tuple[float, float]:
     """Returns width and height of a grid's pixels, when that is one size for all of them.
 
-    It is the size in the middle. Whoever multiplies numbers of pixels by one size asks here.
+    It is the size in the middle. For callers that multiply numbers of pixels by one size.
 
     Args:
         grid: The grid.
@@ -215,7 +215,7 @@ def pixel_axes(
     5 degrees of north, as in UTM; else those of the ground.
 
     Args:
-        grid: The grid, turned and mirrored as it likes.
+        grid: The grid, in any orientation.
         row: First row of the block.
         column: First column.
         height: Rows.
@@ -229,7 +229,7 @@ def pixel_axes(
         a, b, _, d, e, _ = (part * float(grid.crs.linear_units_factor[1]) for part in grid.transform[:6])
         return PixelAxes(a, d, b, e)
     if counts_degrees(grid.crs) and not (grid.transform.b or grid.transform.d):
-        # Along a parallel nothing changes, so that one pixel tells of a whole row.
+        # Along a parallel nothing changes, so that one pixel stands for a whole row.
         column, width = 0, 1
     nodes = [_nodes(grid, size) for size in grid.shape]
     rows, columns = (axis + np.zeros((len(nodes[0]), len(nodes[1]))) for axis in np.ix_(*nodes))

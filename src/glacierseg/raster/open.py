@@ -1,4 +1,4 @@
-"""Opening rasters: the one place that does, and that says in one line what a thing is that cannot be used.
+"""The one place that opens rasters, and says in one line what cannot be used, and why.
 
 Accepted is whatever GDAL reads: GeoTIFF, JPEG 2000, virtual mosaics (VRT), a member of an archive
 (`/vsizip/scene.zip/b4.tif`) or one raster of a file of several (`NETCDF:scene.nc:red`). Rows may run
@@ -127,12 +127,12 @@ def grid_of(dataset: Any) -> Grid:
     points, _ = dataset.gcps
     if points and dataset.transform.is_identity:
         raise RasterError(
-            f"{name}: lies on {len(points)} ground control points and has no geotransform; warp it first, "
+            f"{name}: has {len(points)} ground control points instead of a geotransform; warp it first, "
             f"for example with `{_warp(name)}`"
         )
     if dataset.transform.is_identity and dataset.rpcs is not None:
         raise RasterError(
-            f"{name}: lies by rational polynomials (RPCs) and has no geotransform; orthorectify it first, "
+            f"{name}: has rational polynomials (RPCs) instead of a geotransform; orthorectify it first, "
             "for example with GDAL's `gdalwarp -rpc` or in QGIS"
         )
     if dataset.transform.is_identity:
@@ -142,7 +142,7 @@ def grid_of(dataset: Any) -> Grid:
             "upper left corner"
         )
     if not dataset.transform.determinant:
-        raise RasterError(f"{name}: its geotransform gives pixels no area; write it anew")
+        raise RasterError(f"{name}: its geotransform gives pixels no area; write it again")
     if dataset.crs is None:
         raise RasterError(
             f"{name}: has no CRS; assign the right one, for example with "
@@ -196,7 +196,7 @@ def edit_info(dataset: Any, *words: str) -> str:
     """Returns a command that changes what a file says of itself: in place where that is safe, else in a copy.
 
     GDAL refuses to edit a cloud-optimised GeoTIFF and cannot edit many other formats, and what it would write
-    beside them or into a mosaic others do not read.
+    beside them or into a mosaic other programs do not read.
 
     Args:
         dataset: An open rasterio dataset.
@@ -221,7 +221,7 @@ def _is_gdal_name(name: str) -> bool:
 
 
 def _gdal_name(path: Path | str) -> str:
-    """Returns a name as GDAL wants it: paths lose one of two slashes that follow one another."""
+    """Returns a name as GDAL wants it: paths lose one of two slashes in a row."""
     name = str(path)
     handler = re.match(r"/vsi\w+/", name)
     if handler is None:
@@ -364,5 +364,5 @@ def _refuse_cut_envi(dataset: Any, path: Path | str) -> None:
     found = Path(path).stat().st_size
     if found < promised:
         raise RasterError(
-            f"{path}: has {found} bytes where its header tells of {promised}; it is cut short, copy it again"
+            f"{path}: has {found} bytes, and its header promises {promised}; it is cut short, copy it again"
         )

@@ -107,7 +107,7 @@ def require_output(
     Args:
         path: The file.
         suffixes: What its name may end in; none for anything.
-        tables: Of a GeoPackage that is there, the layers and tables that may be replaced; None for all.
+        tables: Of an existing GeoPackage, the layers and tables that may be replaced; None for all.
 
     Raises:
         RequestError: The suffix is another one, the file is an input or belongs to one, or it holds layers of
@@ -164,7 +164,7 @@ def refuse_inputs(paths: Iterable[Path]) -> None:
 
 
 def belongings(path: Path) -> list[Path]:
-    """Returns the files that are there beside a file and belong to it, such as indices and statistics."""
+    """Returns the existing files that belong to a file, such as indices and statistics."""
     whole, bare = _BESIDE.get(path.suffix.lower(), ((), ()))
     named = {f"{path.name}{more}".lower() for more in whole} | {f"{path.stem}{more}".lower() for more in bare}
     if not named or not path.parent.is_dir():
@@ -241,7 +241,7 @@ def _members(path: Path) -> Iterator[Path]:
 def _files_of_raster(path: Path) -> list[Path]:
     from glacierseg.raster.open import open_raster  # noqa: PLC0415  (brings GDAL)
 
-    # What cannot be opened consists of one file as far as one knows; its reader says what is wrong with it.
+    # A file that cannot be opened counts as one file; its reader says what is wrong with it.
     with suppress(GlaciersegError), open_raster(path) as dataset:
         return [Path(name) for name in dataset.files]
     return []
@@ -253,7 +253,7 @@ def _require_own(path: Path, tables: Collection[str] | None) -> None:
     address = f"file:{pathname2url(str(path.absolute()))}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=0)) as database:
-            # Whoever reads or writes it keeps this lock from us; a journal that a crash left does not.
+            # Readers and writers keep this lock from us; a journal that a crash left does not.
             database.execute("PRAGMA locking_mode=EXCLUSIVE")
             database.execute("BEGIN EXCLUSIVE")
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
@@ -265,7 +265,7 @@ def _require_own(path: Path, tables: Collection[str] | None) -> None:
                 f"{path}: is open in another program; close it there (in QGIS, remove its layers), or give "
                 "another --out"
             ) from error
-        # What is no database has no layers of anybody.
+        # A file that is no database has no layers of others.
     others = [] if tables is None else [name for name in found if name not in tables]
     if others:
         shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")

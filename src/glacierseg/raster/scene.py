@@ -122,14 +122,24 @@ class Scene:
         )
 
     @contextmanager
+    def open_files(self) -> Iterator[dict[Path, Any]]:
+        """Opens the files; gives rasterio datasets by path.
+
+        Raises:
+            RasterError: A file cannot be opened.
+        """
+        with ExitStack() as stack:
+            yield {path: stack.enter_context(open_raster(path)) for path in self.paths}
+
+    @contextmanager
     def open(self) -> Iterator["SceneReader"]:
         """Opens the files for reading; one reader belongs to one process and one thread.
 
         Raises:
             RasterError: A file cannot be opened.
         """
-        with ExitStack() as stack:
-            yield SceneReader(self, {path: stack.enter_context(open_raster(path)) for path in self.paths})
+        with self.open_files() as datasets:
+            yield SceneReader(self, datasets)
 
 
 class SceneReader:
@@ -233,7 +243,7 @@ def open_scene(
         raise RasterError("a scene needs at least one file")
     grid, found, alphas = _bands_of_files(files, nodata)
     if bands is not None and alphas and len(bands) == len(found) + len(alphas):
-        # Whoever names it takes it for data.
+        # A band that is given a name is data.
         for place, band in alphas.items():
             found.insert(place, band)
     if bands is not None:
@@ -242,7 +252,8 @@ def open_scene(
         found = [replace(band, name=name) for band, name in zip(found, bands, strict=True)]
     if doubled := _doubled([band.name for band in found]):
         raise BandError(
-            f"{files[0]}: band {doubled!r} is named twice; give every band a name of its own with `bands:`"
+            f"{files[0]}: band {doubled!r} is named twice; name every band, with --band-names or, in a "
+            "configuration, `bands:`"
         )
     scene = Scene(files[0].stem, grid, tuple(found))
     _refuse_cut_tiles(scene)

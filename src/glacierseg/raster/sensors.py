@@ -104,7 +104,7 @@ def parse_sensor(name: str) -> str:
 
 
 def sensor_of(name: str) -> str | None:
-    """Returns the sensor that a product's file name tells, or None.
+    """Returns the sensor by the name of a product's file, or None.
 
     Sentinel-2 (`T45RVL_20240930T045659_B02_10m`, `S2A_...`), Landsat (`LC08_L2SP_...`) and both of HLS.
     """
@@ -130,7 +130,7 @@ def is_surface_temperature(name: str) -> bool:
 def role_of(band: str, sensor: str | None = None) -> str | None:
     """Returns the role of a band by its name, or None.
 
-    A product's file name tells by itself. Of other names, a word that is a role decides (`B2 blue`, `Red`);
+    The file name of a product says it. Of other names, a word that is a role decides (`B2 blue`, `Red`);
     names of indices and terrain, and those with the words of two roles, are no role (`red_swir1`). Otherwise
     the band's number does, if the sensor is known; `B02` with its zero is written for Sentinel-2 only.
 

@@ -3,7 +3,7 @@
 A mask raster holds 0 (background), 1 (glacier) and 255 (ignore) in one band. Ignored besides are NaN,
 whatever an internal mask, a mask beside the file or an alpha band hides, and a declared nodata value, except
 0: many files declare ``nodata=0`` although their 0 is background, and believing them would hide every pixel
-that is not glacier. A scale and offset of the file are applied. Refused, with the command that mends it, are
+that is not glacier. A scale and offset of the file are applied. Refused, with the command that fixes it, are
 other values, a mask whose glacier is 255 or is declared to be nodata, and several bands.
 """
 

@@ -86,7 +86,7 @@ UNITS = (
         ("--scale 0.00002 --offset -0.1",),
     ),
 )
-"""Units that are told apart; the first that fits counts."""
+"""Known units; the first that fits counts."""
 
 HEAT_SCALE, HEAT_OFFSET = 0.00341802, 149.0
 """Digital numbers of Landsat's Collection 2 surface temperature times this plus that are kelvin."""
@@ -114,7 +114,7 @@ class LeftOffset:
 
 
 def find_left_offset(found: Sequence[BandValues]) -> LeftOffset | None:
-    """Tells whether values of reflected light have an offset that makes indices and ranges wrong.
+    """Finds out whether values of reflected light have an offset that makes indices and ranges wrong.
 
     Args:
         found: Of the bands of reflected light.
@@ -133,7 +133,7 @@ def find_left_offset(found: Sequence[BandValues]) -> LeftOffset | None:
 
 
 def unit_of(found: Sequence[BandValues]) -> str:
-    """Names the unit of bands of reflected light, as far as their values tell it; empty where not."""
+    """Names the unit of bands of reflected light, by their values; empty where unclear."""
     left = find_left_offset(found)
     if left or not found:
         return left.unit.name if left else ""
@@ -217,7 +217,7 @@ def best_conversion(misfit: Callable[[Conversion], float]) -> Conversion | None:
     return best if least < float("inf") else None
 
 
-def mending(scene: Scene, options: str) -> str:
+def conversion_cure(scene: Scene, options: str) -> str:
     """Returns what to type, or to do, so that a scene's reflected light is converted.
 
     Args:
@@ -227,14 +227,14 @@ def mending(scene: Scene, options: str) -> str:
     names = scene.band_names
     # Of what is only multiplied, indices are the same; brightness alone has a unit itself.
     if "brightness" in names or ("--offset" in options and any(name in INDICES for name in names)):
-        return f"its indices are wrong too: stack it anew from the files of its bands, with {options}"
+        return f"its indices are wrong too: stack it again from the files of its bands, with {options}"
     if any(map(is_unnamed, names)):
-        return f"say what its bands are when they are stacked (--names, --recipe), and {options}"
+        return f"say what its bands are when they are stacked (--band-names, --recipe), and {options}"
     unclear = any(band_number(name) in HEAT_NUMBERS and role_of(name) is None for name in names)
     sensor = "--sensor SENSOR " if unclear else ""
     files = shlex.join(map(str, scene.paths))
     recipe = shlex.quote(",".join(names))
-    return f"glacierseg prepare stack {files} --recipe {recipe} {sensor}{options} --out MENDED.tif"
+    return f"glacierseg prepare stack {files} --recipe {recipe} {sensor}{options} --out CONVERTED.tif"
 
 
 def light_among(
@@ -265,7 +265,7 @@ def light_among(
     if not found:
         raise RequestError(
             f"{source}: scale and offset are for reflected light, and none of {', '.join(names)} is known as "
-            "that; say what the bands are with --names (blue, nir, ...), or leave scale and offset out"
+            "that; say what the bands are with --band-names (blue, nir, ...), or leave scale and offset out"
         )
     return found
 
@@ -282,12 +282,12 @@ def require_unit(
     Args:
         found: Its values as they are read, before scale and offset.
         scale: Asked for.
-        offset: Asked for; who gives one, be it 0, knows the unit.
+        offset: Asked for; giving one, even 0, says that the unit is known.
         makes: The indices that will be made.
         source: What to call the input.
 
     Returns:
-        What a user should know although the work goes on.
+        A warning for the user, if any.
 
     Raises:
         ValuesError: Values are negative all over after scale and offset; or an offset is still in them,

@@ -95,7 +95,7 @@ def bands_of(
         if not (np.isfinite(scale) and scale and np.isfinite(offset)):
             raise RasterError(
                 f"{path}: its band {index} declares scale {scale:g} and offset {offset:g}, which leave no "
-                "values; write the file anew with the right ones"
+                "values; write the file again with the right ones"
             )
         declared = dataset.nodatavals[index - 1]
         plain = (scale, offset) == (1.0, 0.0)
@@ -117,7 +117,7 @@ def bands_of(
 
 
 def as_stored(bands: Sequence[Band]) -> list[Band]:
-    """Returns bands whose values are read as they are stored, for who writes them again with their scale."""
+    """Returns bands that are read as they are stored, for callers that write them again with their scale."""
     return [replace(band, dtype=band.stored_dtype or band.dtype, scale=1.0, offset=0.0) for band in bands]
 
 
@@ -149,7 +149,7 @@ def alpha_of(dataset: Any) -> int | None:
 
 
 class FileReader:
-    """Reads some bands of one open file: stored numbers, and where the file itself hides them."""
+    """Reads some bands of one open file: stored numbers, and where the file itself masks them."""
 
     def __init__(self, dataset: Any, path: Path, bands: Sequence[Band]) -> None:
         self._dataset, self._path = dataset, path
@@ -191,8 +191,8 @@ class FileReader:
             out: `(C, h, w)` to read into.
 
         Returns:
-            Stored values `(C, h, w)`; and `(h, w)` or `(C, h, w)` False where the file hides them, None where
-            it hides nothing.
+            Stored values `(C, h, w)`; and `(h, w)` or `(C, h, w)` False where the file masks them, None where
+            it masks nothing.
 
         Raises:
             RasterError: The pixels cannot be read.

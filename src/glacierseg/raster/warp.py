@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from glacierseg.errors import GridMismatchError, RasterError, RequestError, did_you_mean
+from glacierseg.errors import GridMismatchError, RasterError
 from glacierseg.raster.bounds import boxes_in, crs_towards, may_meet, middle_of, move_points, utm_at
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs, sides_m
@@ -22,7 +22,6 @@ from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.values import Band, FileReader, alpha_of, bands_of
 from glacierseg.raster.write import create_raster, tiff_profile
 
-RESAMPLINGS = ("nearest", "bilinear", "cubic", "average", "mode")
 # Largest error of a reprojected position, in pixels. GDAL's usual 0.125 depends on where a block begins.
 _TOLERANCE_PX = 1e-6
 # Below this ratio of pixel sizes the interpolation kernel is widened so that finer pixels are averaged.
@@ -41,19 +40,6 @@ def read_grid(path: Path) -> Grid:
     """
     with open_raster(path) as dataset:
         return grid_of(dataset)
-
-
-def require_resampling(name: str) -> None:
-    """Checks that a resampling is one of `RESAMPLINGS`.
-
-    Raises:
-        RequestError: It is not.
-    """
-    if name not in RESAMPLINGS:
-        raise RequestError(
-            f"resampling {name!r} is unknown{did_you_mean(name, RESAMPLINGS)}; "
-            f"choose one of {', '.join(RESAMPLINGS)}"
-        )
 
 
 def holds_classes(dataset: Any, path: Path) -> bool:
@@ -99,7 +85,7 @@ def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
     if not may_meet(grid_of(dataset), grid):
         left, bottom, right, top = grid.bounds
         raise GridMismatchError(
-            f"{path}: lies elsewhere than the wanted grid ({name_of_crs(grid.crs)}, "
+            f"{path}: does not overlap the wanted grid ({name_of_crs(grid.crs)}, "
             f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
         )
 
@@ -109,12 +95,12 @@ def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
     """Gives an open raster as it looks on a grid, computed as it is read.
 
     The result does not depend on the blocks it is read in: positions are exact, and the width of the
-    interpolation kernel is fixed by the ratio of pixel sizes (GDAL would guess it anew for every block).
+    interpolation kernel is fixed by the ratio of pixel sizes (GDAL would guess it for every block).
 
     Args:
         dataset: An open rasterio dataset.
         grid: The wanted grid.
-        resampling: One of `RESAMPLINGS`.
+        resampling: A name of `choices.Resampling`.
 
     Yields:
         The dataset itself when it lies on that grid, else a `WarpedVRT` of its stored values. Where the

@@ -42,7 +42,7 @@ def atomic_path(final: Path, *, tables: Collection[str] | None = ()) -> Iterator
 
     Args:
         final: Where the finished file shall stand. Its folder is made when missing.
-        tables: Of a GeoPackage that is there, the layers and tables that may be replaced; None for all.
+        tables: Of an existing GeoPackage, the layers and tables that may be replaced; None for all.
 
     Raises:
         RequestError: An input would be lost (see `raster.outputs.keeping`), or layers of others would.
@@ -63,7 +63,7 @@ def atomic_path(final: Path, *, tables: Collection[str] | None = ()) -> Iterator
     try:
         with full_disk_refused(folder):
             yield folder / final.name
-        require_output(final, tables=tables)  # Meanwhile somebody may have opened it.
+        require_output(final, tables=tables)  # Another program may have opened it meanwhile.
         _move(
             sorted(folder.iterdir(), key=lambda path: (bool(belongings(path)), path.name == final.name)),
             final,
@@ -75,8 +75,8 @@ def atomic_path(final: Path, *, tables: Collection[str] | None = ()) -> Iterator
 def _move(written: Sequence[Path], final: Path) -> None:
     """Moves files to their names; the last one is that of which the others are parts.
 
-    While it is missing, nobody takes the rest for whole: so where there are several, old or new ones, it goes
-    first and comes last.
+    Without it the rest does not look whole: so where there are several files, old or new, it is removed first
+    and written last.
     """
     targets = [final.parent / path.name for path in written]
     stale = {path for target in targets for path in belongings(target)} - set(targets)
@@ -217,7 +217,7 @@ def tiff_profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> di
 
 
 def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
-    """Opens a raster for writing; the one place that does, so that who calls it thinks of `atomic_path`."""
+    """Opens a raster for writing; the one place that does, so that callers think of `atomic_path`."""
     keep_environment()
     return rasterio.open(path, "w", **profile)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard
-from glacierseg.raster.normalize import BRIGHTEST, DARKEST, read_ranges_tag
+from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, read_ranges_tag
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of

@@ -14,10 +14,10 @@ from glacierseg.cli import app
 from glacierseg.errors import RequestError
 from glacierseg.raster.check import check_scene, is_usable
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.normalize import normalize_scene
+from glacierseg.raster.prepare.normalize import normalize_scene
+from glacierseg.raster.prepare.select import select_bands
+from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
-from glacierseg.raster.select import select_bands
-from glacierseg.raster.stack import stack_rasters
 
 SIDE = 128
 
@@ -79,7 +79,7 @@ def test_files_on_two_grids(make_raster, make_grid, values):
 
 def test_bands_without_or_with_doubled_names(make_raster, values):
     result = only(check(make_raster("a.tif", values)), "bands", "warning")
-    assert "--names" in result.fix
+    assert "--band-names" in result.fix
     assert check(make_raster("a.tif", values), bands=["a", "b", "c"]) == {}
     only(check(make_raster("a.tif", values, names=["x", "x", "y"])), "bands", "failed")
 
@@ -190,28 +190,28 @@ def test_constant_and_doubled_bands(make_raster, values):
 
 def test_mask_on_another_grid(make_raster, make_grid, values, truth):
     mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=300010))
-    result = only(check(scene_of(make_raster, values), mask), "mask grid", "failed")
+    result = only(check(scene_of(make_raster, values), mask), "truth grid", "failed")
     assert result.fix.startswith(f"glacierseg prepare align {mask} --like")
 
 
 def test_mask_of_another_place(make_raster, make_grid, values, truth):
     mask = make_raster("mask.tif", truth, make_grid(SIDE, SIDE, left=900000))
-    result = only(check(scene_of(make_raster, values), mask), "mask grid", "failed")
-    assert "wholly outside the scene" in result.message
+    result = only(check(scene_of(make_raster, values), mask), "truth grid", "failed")
+    assert "entirely outside the scene" in result.message
     assert result.fix == "check that both are of the same place"
 
 
 def test_mask_with_other_values(make_raster, values, truth):
     truth[0, :3] = 2
     result = only(
-        check(scene_of(make_raster, values), make_raster("mask.tif", truth)), "mask values", "failed"
+        check(scene_of(make_raster, values), make_raster("mask.tif", truth)), "truth values", "failed"
     )
     assert "holds 2 in 3 pixels" in result.message
 
 
 def test_mask_that_declares_its_background_nodata(make_raster, values, truth):
     mask = make_raster("mask.tif", truth, nodata=0)
-    result = only(check(scene_of(make_raster, values), mask), "mask nodata", "warning")
+    result = only(check(scene_of(make_raster, values), mask), "truth nodata", "warning")
     assert result.fix == f"rio edit-info --unset-nodata {mask}"
 
 
@@ -247,8 +247,8 @@ def test_paths_may_be_strings(make_raster, values, truth):
 
 
 def test_missing_mask(make_raster, values, tmp_path):
-    only(check(scene_of(make_raster, values), tmp_path / "none.tif"), "mask", "failed")
-    only(check(scene_of(make_raster, values), tmp_path / "none.gpkg"), "mask", "failed")
+    only(check(scene_of(make_raster, values), tmp_path / "none.tif"), "truth", "failed")
+    only(check(scene_of(make_raster, values), tmp_path / "none.gpkg"), "truth", "failed")
 
 
 def test_outlines_beyond_the_scene(make_raster, values, tmp_path):
@@ -259,7 +259,7 @@ def test_outlines_beyond_the_scene(make_raster, values, tmp_path):
     result = only(check(scene, path), "truth extent", "warning")
     assert "1 of 2 outlines reach beyond the scene" in result.message
     named = {result.name: result for result in check_scene(scene, path)}
-    assert "EPSG:4326, and are brought to EPSG:32644" in named["truth CRS"].message
+    assert "EPSG:4326, and are reprojected to EPSG:32644" in named["truth CRS"].message
     gpd.GeoDataFrame(geometry=shapes[:1], crs="EPSG:32644").to_file(path)
     assert check(scene, path) == {}
 
@@ -274,7 +274,7 @@ def test_what_prepare_makes_passes(make_raster, make_grid, tmp_path):
     )
     names = ["blue", "green", "red", "nir", "swir1"]
     recipe = "blue,green,red,nir,ndsi,ndwi,s3,elevation,slope,aspect_sin,curvature_profile"
-    stack = stack_rasters([source], tmp_path / "stack.tif", names=names, recipe=recipe, dem=dem)
+    stack = stack_rasters([source], tmp_path / "stack.tif", band_names=names, recipe=recipe, dem=dem)
     levels = normalize_scene(open_scene(stack), tmp_path / "levels.tif", tmp_path / "ranges.json")
     few = select_bands(open_scene(levels), ["slope", "ndsi"], tmp_path / "few.tif")
     for path in (stack, levels, few):
@@ -300,7 +300,7 @@ def test_traps_in_the_real_data(data_dir):
             (zanskar / "tile_02_08.tif", zanskar / "tile_02_08_label.tif"),
             {"nodata", "saturation", "truth on nodata"},
         ),
-        ((chip, alps / "masks" / chip.name), {"mask nodata", "size"}),
+        ((chip, alps / "masks" / chip.name), {"truth nodata", "size"}),
     ]
     for arguments, names in expected:
         found = check(*arguments, patch_px=256)
@@ -337,12 +337,12 @@ def test_an_offset_left_in_reflected_light(make_raster, reflectance, tmp_path, s
     found = only(check(path), "values", "warning")
     assert "the unit is wrong" in found.message
     assert options in found.fix
-    typed = found.fix.removeprefix("glacierseg ").replace("MENDED.tif", f"{tmp_path}/m.tif")
+    typed = found.fix.removeprefix("glacierseg ").replace("CONVERTED.tif", f"{tmp_path}/m.tif")
     assert CliRunner().invoke(app, shlex.split(typed)).exit_code == 0
     assert check(tmp_path / "m.tif") == {}
     # Indices that were made of it cannot be mended.
     spoiled = make_raster("b.tif", np.concatenate([values, values[:1]]), names=[*LIGHT, "ndsi"])
-    assert "stack it anew from the files of its bands" in check(spoiled)["values"].fix
+    assert "stack it again from the files of its bands" in check(spoiled)["values"].fix
     unnamed = make_raster("c.tif", np.rint(values).astype(np.uint16))
     assert ("values" in check(unnamed)) == (scale > 1)
 

@@ -106,7 +106,7 @@ def test_zeros_that_are_not_declared(scene, levels, mend):
     ("check", "driver"),
     [
         *(("undeclared nodata", driver) for driver in ("GTiff", "COG", "VRT", "ENVI", "HFA")),
-        *(("mask nodata", driver) for driver in ("GTiff", "COG", "VRT", "HFA")),
+        *(("truth nodata", driver) for driver in ("GTiff", "COG", "VRT", "HFA")),
         *(("bands", driver) for driver in ("GTiff", "COG", "VRT")),  # others know no transparency
     ],
 )
@@ -116,7 +116,7 @@ def test_what_is_edited_is_a_plain_geotiff(scene, make_raster, levels, truth, me
     if check == "bands":
         with rasterio.open(path, "r+") as dataset:
             dataset.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
-    mask = make_raster("my mask.tif", truth, nodata=0) if check == "mask nodata" else None
+    mask = make_raster("my mask.tif", truth, nodata=0) if check == "truth nodata" else None
     source = mask or path
     other = tmp_path / f"other one{'.vrt' if driver == 'VRT' else '.tif' if driver == 'COG' else '.img'}"
     if driver != "GTiff":
@@ -162,23 +162,23 @@ def test_band_that_says_nothing(scene, levels, mend, tmp_path, check, fill, opti
 def test_mask_elsewhere(scene, make_raster, make_grid, levels, truth, mend, tmp_path):
     mask = make_raster("my mask.tif", truth, make_grid(SIDE, SIDE, left=300010))
     path = scene(levels)
-    mend(path, "mask grid", mask)
-    assert results_of(path, tmp_path / "ALIGNED.tif")["mask grid"].status == "passed"
+    mend(path, "truth grid", mask)
+    assert results_of(path, tmp_path / "ALIGNED.tif")["truth grid"].status == "passed"
 
 
 def test_mask_that_hides_its_background(scene, make_raster, levels, truth, mend):
     mask, path = make_raster("my mask.tif", truth, nodata=0), scene(levels)
-    mend(path, "mask nodata", mask)
-    assert results_of(path, mask)["mask nodata"].status == "passed"
+    mend(path, "truth nodata", mask)
+    assert results_of(path, mask)["truth nodata"].status == "passed"
 
 
-@pytest.mark.parametrize(("glacier", "check"), [(2, "mask values"), (255, "glacier share")])
+@pytest.mark.parametrize(("glacier", "check"), [(2, "truth values"), (255, "glacier share")])
 def test_mask_with_another_number_for_glacier(
     scene, make_raster, levels, truth, mend, tmp_path, glacier, check
 ):
     mask, path = make_raster("my mask.tif", truth * np.uint8(glacier)), scene(levels)
     mend(path, check, mask)
     results = results_of(path, tmp_path / "MASK.tif")
-    assert {results[name].status for name in ("mask grid", "mask values", "glacier share")} == {"passed"}
+    assert {results[name].status for name in ("truth grid", "truth values", "glacier share")} == {"passed"}
     with rasterio.open(tmp_path / "MASK.tif") as dataset:
         np.testing.assert_array_equal(dataset.read(1), truth)

@@ -7,19 +7,9 @@ from tempfile import TemporaryDirectory
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RequestError
 from glacierseg.log import Progress
 from glacierseg.raster.check.leak import check_overlap
-from glacierseg.raster.check.mask_checks import (
-    check_glacier_share,
-    check_mask_grid,
-    check_mask_nodata,
-    check_mask_values,
-    check_outlines_crs,
-    check_outlines_extent,
-    check_outlines_shapes,
-    check_truth_missing,
-)
 from glacierseg.raster.check.result import CheckResult, Status, is_usable
 from glacierseg.raster.check.scan import scan_mask, scan_scene
-from glacierseg.raster.check.scene_checks import (
+from glacierseg.raster.check.scene import (
     check_bands,
     check_crs,
     check_data_type,
@@ -30,6 +20,16 @@ from glacierseg.raster.check.scene_checks import (
     check_undeclared,
     check_values,
 )
+from glacierseg.raster.check.truth import (
+    check_glacier_share,
+    check_mask_grid,
+    check_mask_nodata,
+    check_mask_values,
+    check_outlines_crs,
+    check_outlines_extent,
+    check_outlines_shapes,
+    check_truth_missing,
+)
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -37,14 +37,14 @@ from glacierseg.raster.outlines import (
     read_shapes,
     refuse_layer_of_raster,
 )
-from glacierseg.raster.rasterize import burn_outlines
+from glacierseg.raster.prepare.rasterize import burn_outlines
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.warp import read_grid
 
 
 def check_scene(
     scene_paths: Path | str | Sequence[Path | str],
-    mask: Path | str | None = None,
+    truth: Path | str | None = None,
     *,
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
@@ -52,19 +52,19 @@ def check_scene(
     layer: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[CheckResult, ...]:
-    """Checks whether a scene, and truth for it, can be used, and says what to do where not.
+    """Checks whether a scene, and truth for it, can be used; each result says what to do if not.
 
-    Every pixel is read, so a truncated file is found. Nothing is raised for faulty data: what is wrong stands
-    in the results, and checks that cannot be made any more are left out.
+    Every pixel is read, so a truncated file is found. Nothing is raised for faulty data: faults are
+    results, and checks that are then impossible are left out.
 
     Args:
         scene_paths: One file, or several on one grid.
-        mask: A mask raster, or outlines.
+        truth: A mask raster, or outlines.
         bands: Names for all bands.
         nodata: Value of pixels without data where the files declare none.
         patch_px: Side of the patches that the scene will be cut into.
         layer: Of a vector file with several, see `glacierseg.raster.outlines`.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         One result per check. `is_usable` tells whether none failed.
@@ -78,27 +78,29 @@ def check_scene(
         scene = open_scene(scene_paths, bands=bands, nodata=nodata)
     except GlaciersegError as error:
         return (_failed("readable", error),)
-    if mask is None:
+    if truth is None:
         return _check(scene, None, patch_px, progress)
-    mask = Path(mask)
-    refuse_layer_of_raster(mask, layer)
-    if not is_vector(mask):
-        return _check(scene, mask, patch_px, progress)
+    truth = Path(truth)
+    refuse_layer_of_raster(truth, layer)
+    if not is_vector(truth):
+        return _check(scene, truth, patch_px, progress)
     with TemporaryDirectory() as folder:
         burned, notes = Path(folder) / "mask.tif", list[str]()
         try:
-            outlines = read_shapes(mask, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT, notes=notes)
-            near = outlines_near(outlines, scene.grid, mask)
+            outlines = read_shapes(
+                truth, layer=layer, option="--truth-layer", prefer=PIXEL_EXACT, notes=notes
+            )
+            near = outlines_near(outlines, scene.grid, truth)
             burn_outlines(near, scene.grid, burned)
         except GlaciersegError as error:
-            return (*_check(scene, None, patch_px, progress), _failed("mask", error))
+            return (*_check(scene, None, patch_px, progress), _failed("truth", error))
         of_outlines = (
             check_outlines_shapes(outlines, notes),
             check_outlines_crs(outlines, scene.grid),
             check_outlines_extent(near, scene.grid),
         )
         results = _check(scene, burned, patch_px, progress)
-    made_here = {"mask grid", "mask values", "mask nodata"}
+    made_here = {"truth grid", "truth values", "truth nodata"}
     return (*(result for result in results if result.name not in made_here), *of_outlines)
 
 
@@ -114,7 +116,7 @@ def _check(
         try:
             own, classes = read_grid(mask), scan_mask(mask)
         except GlaciersegError as error:
-            of_mask.append(_failed("mask", error))
+            of_mask.append(_failed("truth", error))
         else:
             of_mask += [
                 check_mask_grid(own, scene, mask),

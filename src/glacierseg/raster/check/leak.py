@@ -1,4 +1,4 @@
-"""Regions of different roles that share ground, so that a model is judged on pixels it has learned."""
+"""Regions of different roles that share ground, so that a model is scored on pixels it was trained on."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -6,9 +6,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.bounds import may_meet
+from glacierseg.raster.bounds import area_on_grid, frame_polygon, may_meet
 from glacierseg.raster.check.result import CheckResult
-from glacierseg.raster.footprint import area_on_grid, frame_polygon
 from glacierseg.raster.grid import Grid
 
 Area = NDArray[np.bool_]
@@ -21,7 +20,7 @@ def check_overlap(
 ) -> CheckResult:
     """Checks that regions of different roles share no ground.
 
-    Parts of one region are not compared: they are told apart pixel by pixel, and their frames may overlap.
+    Parts of one region are not compared: their roles differ by pixel, and their frames may overlap.
 
     Args:
         regions: Name, role (``train``, ``validate`` or ``test``) and grid of each region.

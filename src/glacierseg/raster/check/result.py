@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ class CheckResult:
 
 
 def command(*words: str | Path) -> str:
-    """Returns a command line that can be typed as it stands, also where a path has blanks in it."""
+    """Returns a command line for a shell, with blanks in paths quoted."""
     return shlex.join(str(word) for word in words)
 
 

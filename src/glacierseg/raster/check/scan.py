@@ -119,7 +119,7 @@ def scan_scene(
         scene: The scene.
         patch_px: Side of the patches that the scene will be cut into.
         mask: A mask on the scene's grid.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Raises:
         RasterError: Pixels cannot be read.

@@ -3,8 +3,8 @@ import pytest
 import rasterio
 
 from glacierseg.errors import BandError
+from glacierseg.raster.prepare.select import select_bands
 from glacierseg.raster.scene import open_scene
-from glacierseg.raster.select import select_bands
 
 
 def test_bands_by_name_and_number(make_raster, tmp_path):

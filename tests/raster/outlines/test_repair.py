@@ -19,7 +19,7 @@ from shapely import (
     from_wkt,
 )
 
-from glacierseg.raster.mend import (
+from glacierseg.raster.outlines.repair import (
     about_shapes,
     areas_km2,
     count_once,
@@ -102,14 +102,14 @@ def test_areas_of_odd_shapes(wkt, area):
     assert (found if found is None else found.area) == area
 
 
-def test_what_one_mending_leaves_invalid_is_mended_again():
+def test_what_one_repair_leaves_invalid_is_repaired_again():
     corners = [(10, 13), (20, 18), (25, 9), (30, 14), (29, 5), (20, 6), (36, 16), (25, 38), (23, 7), (34, 18)]
     crossing = Polygon([(100 * x, 100 * y) for x, y in [*corners, (4, 6)]])
     (found,) = polygons_of([crossing])
     assert found.is_valid
 
 
-def test_what_was_left_out_taken_and_mended_is_counted():
+def test_what_was_left_out_taken_and_repaired_is_counted():
     given_shapes = np.array(
         [
             box(0, 0, 1, 1),
@@ -128,7 +128,7 @@ def test_what_was_left_out_taken_and_mended_is_counted():
     assert about_shapes(given_shapes, found, "polygons") == [
         "2 rows without a shape, 2 points, 1 line and 1 shape without polygons left out",
         "polygons taken out of 1 collection (2 parts of another kind left out)",
-        "1 invalid outline mended (lines that cross, parts that overlap)",
+        "1 invalid outline repaired (lines that cross, parts that overlap)",
     ]
     assert about_shapes(given_shapes[:1], found[:1], "polygons") == []
 
@@ -308,7 +308,7 @@ def test_ground_in_two_outlines_counts_once_for_the_earlier():
     # What is lost: half of the second, all of the third, and all of the last.
     assert " ".join(said) == (
         "1.01 km2 where 4 pairs of outlines overlap count once, for the earlier row, "
-        "and 2 outlines wholly inside others left out"
+        "and 2 outlines entirely inside others left out"
     )
 
 
@@ -343,4 +343,4 @@ def test_slivers_are_no_overlap(second):
 def test_an_outline_smaller_than_a_sliver_counts_once_too():
     found, said = count_once(moved(box(0, 0, 1000, 1000), box(10, 10, 15, 15)))
     assert len(found) == 1
-    assert "1 outline wholly inside" in said[0]
+    assert "1 outline entirely inside" in said[0]

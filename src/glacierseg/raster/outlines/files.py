@@ -1,7 +1,7 @@
 """Opening vector files: which files they are, which layer of them is read, and its table as it is.
 
 A layer that is named is taken. Without a name a file with one layer of the wanted shapes is taken as it is,
-whatever tables, styles and layers of other shapes it holds besides. Of several such layers none is taken
+whatever tables, styles and layers of other shapes it also holds. Of several such layers none is taken
 unasked, except where a command has names that it prefers; the error lists them and the option to say which.
 """
 
@@ -279,4 +279,4 @@ def _may_hold(kind: str, shapes: str) -> bool:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: cannot be read as outlines; remove it and run again to write it anew")
+    return DataError(f"{path}: cannot be read as outlines; remove it and run again to write it again")

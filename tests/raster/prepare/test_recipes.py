@@ -1,7 +1,14 @@
 import pytest
 
 from glacierseg.errors import BandError, RequestError
-from glacierseg.raster.recipes import PHYSICAL_RANGES, RECIPES, find_inputs, parse_recipe, sensor_of_recipe
+from glacierseg.raster.prepare.recipes import (
+    PHYSICAL_RANGES,
+    RECIPES,
+    find_inputs,
+    parse_recipe,
+    sensor_of_recipe,
+)
+from glacierseg.settings.prepare import recipe_as_text
 
 SENTINEL = ("B02", "B03", "B04", "B08", "B11", "B12")
 
@@ -14,7 +21,8 @@ def test_shipped_recipes_have_eighteen_different_bands(name):
 def test_recipe_by_name_by_commas_and_as_a_list():
     assert parse_recipe("sentinel2-18") == RECIPES["sentinel2-18"]
     assert parse_recipe("red, ndvi,slope") == ("red", "ndvi", "slope")
-    assert parse_recipe(["B8A", "ndsi"]) == ("B8A", "ndsi")
+    assert parse_recipe(recipe_as_text(["B8A", "ndsi"])) == ("B8A", "ndsi")
+    assert parse_recipe(recipe_as_text(["velocity"])) == ("velocity",)
     assert parse_recipe("ndsi") == ("ndsi",)
 
 
@@ -23,7 +31,7 @@ def test_recipe_by_name_by_commas_and_as_a_list():
     [
         ("sentinel-18", "did you mean 'sentinel2-18'"),
         ("red,ndvi,red", "names band 'red' twice"),
-        ([], "names no band"),
+        (",", "names no band"),
     ],
 )
 def test_unusable_recipe(recipe, words):
@@ -55,7 +63,7 @@ def test_exact_names_win_over_making():
         (["thermal"], SENTINEL, "has no band for thermal"),
         (["ndsi"], ("B02", "B03"), "no band for swir1, which ndsi is made from"),
         (["brightnes"], SENTINEL, "knows no band 'brightnes' .did you mean 'brightness'"),
-        (["thermal"], SENTINEL, "say what they are in file order with --names, or leave thermal out"),
+        (["thermal"], SENTINEL, "say what they are in file order with --band-names, or leave thermal out"),
         (["red"], ("red", "B04 red"), None),
         (["ndvi"], ("red 1", "red 2", "nir"), "'red 1' and 'red 2' both look like red"),
     ],
@@ -71,7 +79,7 @@ def test_inputs_that_are_missing_or_ambiguous(wanted, available, words):
 def test_an_exact_name_wins_over_a_part_of_one():
     available = ("nir_swir1", "red 1", "Red", "nir", "red_swir1")
     assert find_inputs(["ndvi"], available, sensor=None, source="a") == {"nir": "nir", "red": "Red"}
-    with pytest.raises(BandError, match="with --sensor, or what they are in file order with --names"):
+    with pytest.raises(BandError, match="with --sensor, or what they are in file order with --band-names"):
         find_inputs(["ndvi"], ("nir_swir1", "red_swir1"), sensor=None, source="a")
 
 

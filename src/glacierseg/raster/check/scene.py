@@ -9,10 +9,10 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import TOLERANCE, name_of_crs, stated_m, unevenness
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
-from glacierseg.raster.recipes import PHYSICAL_RANGES
+from glacierseg.raster.prepare.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import is_unnamed, role_of
-from glacierseg.raster.units import look_for_left_offset, mending, reflected_bands
+from glacierseg.raster.units import conversion_cure, look_for_left_offset, reflected_bands
 from glacierseg.raster.values import Band
 from glacierseg.raster.warp import utm_crs
 
@@ -51,7 +51,7 @@ def check_bands(scene: Scene) -> CheckResult:
             "bands",
             "warning",
             f"{count} without names in the file ({names}); their order must then be the same everywhere",
-            _stack(scene, "--names", "NAME,NAME,...", "--out", "NAMED.tif"),
+            _stack(scene, "--band-names", "NAME,NAME,...", "--out", "NAMED.tif"),
         )
     return CheckResult("bands", "passed", f"{count}: {names}")
 
@@ -91,15 +91,15 @@ def check_values(scene: Scene, counts: SceneCounts) -> CheckResult:
 
 
 def _wrong_unit(scene: Scene, counts: SceneCounts) -> tuple[str, str] | None:
-    """Says which values cannot be right, and what mends them."""
+    """Returns which values cannot be right, and what fixes them."""
     if left := look_for_left_offset(scene):
-        return left.in_words, mending(scene, left.unit.cures[0])
+        return left.in_words, conversion_cure(scene, left.unit.cures[0])
     light = reflected_bands(scene.band_names)
     found = {band.name: own for band, own in _pairs(scene, counts) if own.valid}
     own = [found[name] for name in light if name in found]
     if own and all(band.greatest < 0 for band in own):
         what = f"reflected light is {own[0].least:g} to {own[0].greatest:g}, and it cannot be negative"
-        return what, "stack it anew with another --offset (it is added after the scale)"
+        return what, "stack it again with another --offset (it is added after the scale)"
     high = found.get("elevation")
     if high and scene.dtype != "uint8" and high.greatest > _HIGHEST_M:
         what = f"elevation reaches {high.greatest:g}, and no ground is higher than {_HIGHEST_M} m"
@@ -107,7 +107,7 @@ def _wrong_unit(scene: Scene, counts: SceneCounts) -> tuple[str, str] | None:
     heat = [name for name in found if (role_of(name) or "").startswith("thermal") and not is_unnamed(name)]
     if heat and found[heat[0]].greatest < 2:
         what = f"{heat[0]} is {found[heat[0]].least:g} to {found[heat[0]].greatest:g}, and heat is in kelvin"
-        return what, "stack it anew from its files: their scale and offset are not for heat"
+        return what, "stack it again from its files: their scale and offset are not for heat"
     return None
 
 
@@ -275,7 +275,7 @@ def check_distinct(scene: Scene, counts: SceneCounts) -> CheckResult:
             "warning",
             f"all bands of reflected light ({', '.join(light)}) have one value everywhere: the unit is wrong",
             "bring the scene to the unit of its ranges (--scale, --offset of `glacierseg prepare stack`) and "
-            "normalize it anew",
+            "normalize it again",
         )
     if constant:
         return CheckResult(
@@ -300,7 +300,7 @@ def check_distinct(scene: Scene, counts: SceneCounts) -> CheckResult:
 def _lost_at_greatest(scene: Scene) -> str:
     fix = "bright snow and ice look alike there; a low-gain scene or a shortwave-infrared band helps"
     if scene.dtype == "uint8":
-        return f"{fix}; if it was normalized with ranges of other scenes, see that it is in their unit"
+        return f"{fix}; if it was normalized with ranges of other scenes, check that it is in their unit"
     return fix
 
 

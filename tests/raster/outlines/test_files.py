@@ -10,7 +10,7 @@ from shapely.geometry import box
 
 from glacierseg.errors import TruthError
 from glacierseg.raster.outlines import read_shapes
-from glacierseg.raster.vector_files import is_vector
+from glacierseg.raster.outlines.files import is_vector
 
 TABLE = gpd.GeoDataFrame(
     {"k": ["a", "b"]},

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from glacierseg.errors import RequestError, TruthError
+from glacierseg.errors import TruthError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import iterate_blocks, open_writer
 from glacierseg.raster.bounds import wrap_towards
@@ -18,22 +18,21 @@ from glacierseg.raster.outlines import read_outlines
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE
 from glacierseg.raster.warp import read_grid, utm_crs
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.prepare import RasterizeSettings
 
 # A mask has one small layer: larger blocks mean fewer searches among the outlines.
 _BLOCK_PX = 2048
 
 
+@fields_as_keywords(settings=RasterizeSettings)
 @writes(out=TIFF)
 def rasterize_file(
     outlines: Path | str,
     like: Path | str,
     out: Path | str,
+    settings: RasterizeSettings | None = None,
     *,
-    layer: str | None = None,
-    all_touched: bool = False,
-    min_area_km2: float = 0.0,
-    ignore_rim_m: float = 0.0,
-    compress: bool = True,
     progress: Progress | None = None,
 ) -> Path:
     """Burns outlines of any format and CRS into a mask on the grid of a raster.
@@ -42,14 +41,8 @@ def rasterize_file(
         outlines: A vector file.
         like: A raster on the wanted grid.
         out: The GeoTIFF to write: 0 background, 1 glacier, 255 ignore (also declared as its nodata).
-        layer: Layer of a vector file with several.
-        all_touched: Count every pixel that an outline touches, not only those whose centre lies inside.
-        min_area_km2: Leave out outlines with a smaller area on the ellipsoid (their whole area, also where
-            they reach beyond the scene).
-        ignore_rim_m: Ignore pixels whose centre lies within so many metres of the boundary, on either side.
-            The line between two glaciers that touch is no boundary.
-        compress: Deflate, else uncompressed.
-        progress: Told the share done.
+        settings: Or its fields as keywords.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
@@ -57,82 +50,66 @@ def rasterize_file(
     Raises:
         RasterError: The raster cannot be read.
         TruthError: The outlines cannot be used, or none is left.
-        RequestError: The least area or the rim is negative.
         OutputError: The result cannot be written.
     """
-    from glacierseg.raster.mend import areas_km2  # noqa: PLC0415  (with geopandas, half a second)
+    from glacierseg.raster.outlines.repair import areas_km2  # noqa: PLC0415  (with geopandas, half a second)
 
-    if min_area_km2 < 0 or ignore_rim_m < 0:
-        raise RequestError("least area and ignored rim must not be negative; leave them out for none")
-    outlines, out = Path(outlines), Path(out)
+    settings, outlines, out = settings or RasterizeSettings(), Path(outlines), Path(out)
     grid = read_grid(Path(like))
     # The rim of a glacier beside the scene may reach into it.
-    margin_px = math.ceil(ignore_rim_m / min(grid.pixel_size_m))
+    margin_px = math.ceil(settings.ignore_rim_m / min(grid.pixel_size_m))
     around = grid.crop(-margin_px, -margin_px, grid.height + 2 * margin_px, grid.width + 2 * margin_px)
-    table = read_outlines(outlines, around, layer=layer, option="--layer")
-    if min_area_km2 > 0:
+    table = read_outlines(outlines, around, layer=settings.layer, option="--layer")
+    if (least_km2 := settings.min_area_km2) > 0:
         areas = areas_km2(table.geometry, table.crs)
-        table = table[areas >= min_area_km2]
+        table = table[areas >= least_km2]
         if table.empty:
             raise TruthError(
-                f"{outlines}: no outline in the scene has {min_area_km2:g} km2 or more (the largest has "
+                f"{outlines}: no outline in the scene has {least_km2:g} km2 or more (the largest has "
                 f"{areas.max():.3g} km2); lower the least area"
             )
-    return burn_outlines(
-        table,
-        grid,
-        out,
-        all_touched=all_touched,
-        ignore_rim_m=ignore_rim_m,
-        compress=compress,
-        progress=progress,
-    )
+    burn_outlines(table, grid, out, settings, progress=progress)
+    return out
 
 
 def burn_outlines(
     table: Any,
     grid: Grid,
     out: Path,
+    settings: RasterizeSettings | None = None,
     *,
-    all_touched: bool = False,
-    ignore_rim_m: float = 0.0,
-    compress: bool = True,
     progress: Progress | None = None,
-) -> Path:
+) -> None:
     """Burns outlines into a mask file block by block.
 
     Args:
         table: GeoDataFrame of polygons in the grid's CRS.
         grid: Where the mask shall lie.
         out: As for `rasterize_file`.
-        all_touched: As for `rasterize_file`.
-        ignore_rim_m: As for `rasterize_file`.
-        compress: As for `rasterize_file`.
+        settings: How; all outlines of the table count.
         progress: As for `rasterize_file`.
-
-    Returns:
-        The path of the result.
 
     Raises:
         OutputError: The result cannot be written.
     """
     import shapely  # noqa: PLC0415
 
+    settings = settings or RasterizeSettings()
     shapes = table.geometry.to_numpy()
-    rim = _rim(table, grid, ignore_rim_m) if ignore_rim_m > 0 else np.empty(0, object)
+    rim = _rim(table, grid, settings.ignore_rim_m) if settings.ignore_rim_m > 0 else np.empty(0, object)
     trees = shapely.STRtree(shapes), shapely.STRtree(rim)
     with (
         bounded_gdal(),
-        open_writer(out, grid, ["mask"], "uint8", IGNORE, compress=compress) as writer,
+        open_writer(out, grid, ["mask"], "uint8", IGNORE, compress=settings.compress) as writer,
     ):
         for block in iterate_blocks(grid.shape, progress, height_px=_BLOCK_PX, width_px=_BLOCK_PX):
             part = grid.crop(block.row, block.column, block.height, block.width)
             box = shapely.box(*part.bounds)
             mask = np.full(part.shape, BACKGROUND, np.uint8)
-            _burn(mask, part, shapes[np.sort(trees[0].query(box))], GLACIER, all_touched=all_touched)
+            inside = shapes[np.sort(trees[0].query(box))]
+            _burn(mask, part, inside, GLACIER, all_touched=settings.all_touched)
             _burn(mask, part, rim[np.sort(trees[1].query(box))], IGNORE, all_touched=False)
             writer.write(block, mask[None], np.ones((1, *mask.shape), bool))
-    return out
 
 
 def _burn(mask: NDArray[np.uint8], grid: Grid, shapes: Any, value: int, *, all_touched: bool) -> None:

@@ -4,12 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glacierseg.log import Progress
-from glacierseg.raster.blocks import (
-    common_storage,
-    iterate_blocks,
-    open_layers,
-    open_writer,
-)
+from glacierseg.raster.blocks import copy_bands
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.scene import Scene
@@ -34,7 +29,7 @@ def select_bands(
         bands: Names, or 1-based numbers.
         out: The GeoTIFF to write.
         compress: Deflate, else uncompressed.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
@@ -45,19 +40,6 @@ def select_bands(
         OutputError: The result cannot be written.
     """
     out, chosen = Path(out), scene.select(bands)
-    with bounded_gdal(), open_layers(chosen, stored=True) as reader:
-        dtype, nodata = common_storage(reader)
-        with open_writer(
-            out,
-            scene.grid,
-            chosen.band_names,
-            dtype,
-            nodata,
-            compress=compress,
-            masked=nodata is None and reader.has_masks,
-            meaning=chosen.bands,
-        ) as writer:
-            for block in iterate_blocks(scene.grid.shape, progress):
-                values, valid = reader.read(block)
-                writer.write(block, values.astype(dtype, copy=False), valid)
+    with bounded_gdal(), chosen.open_files() as datasets:
+        copy_bands(chosen.bands, datasets, scene.grid, out, compress=compress, progress=progress)
     return out

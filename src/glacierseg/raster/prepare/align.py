@@ -1,27 +1,27 @@
-"""Bringing rasters onto the grid of a scene."""
+"""Rasters on the grid of another one."""
 
-import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from glacierseg.choices import Resampling, require_choice
 from glacierseg.errors import RequestError
 from glacierseg.log import Progress
-from glacierseg.raster.blocks import LayerReader, common_storage, iterate_blocks, open_writer
+from glacierseg.raster.blocks import LayerReader, copy_bands, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, open_mask, plain_mask
-from glacierseg.raster.values import Band, as_stored, bands_of
+from glacierseg.raster.values import Band, bands_of
 from glacierseg.raster.warp import (
     CLASS_RESAMPLINGS,
     holds_classes,
     on_grid,
     read_grid,
     require_overlap,
-    require_resampling,
 )
 
 
@@ -50,7 +50,7 @@ def align_raster(
         resampling: ``nearest``, ``bilinear``, ``cubic``, ``average`` or ``mode``; without it ``nearest`` for
             masks and classes, ``bilinear`` for data.
         compress: Deflate, else uncompressed.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
@@ -63,7 +63,7 @@ def align_raster(
         OutputError: The result cannot be written.
     """
     if resampling is not None:
-        require_resampling(resampling)
+        require_choice("resampling", resampling, get_args(Resampling))
     source, out = Path(source), Path(out)
     grid = read_grid(Path(like))
     with bounded_gdal(), open_raster(source) as dataset:
@@ -76,10 +76,13 @@ def align_raster(
             resampling = resampling or "nearest"
         if mask:
             _align_mask(source, grid, out, resampling or "nearest", compress=compress, progress=progress)
-        else:
-            _align_data(
-                dataset, source, grid, out, resampling or "bilinear", compress=compress, progress=progress
-            )
+            return out
+        bands = [
+            replace(band, name=dataset.descriptions[band.index - 1] or f"band_{number}")
+            for number, band in enumerate(bands_of(dataset, source), start=1)
+        ]
+        with on_grid(dataset, grid, resampling or "bilinear") as aligned:
+            copy_bands(bands, {source: aligned}, grid, out, compress=compress, progress=progress)
     return out
 
 
@@ -112,36 +115,3 @@ def _align_mask(
         reader = LayerReader([Band("mask", source, 1, "uint8", IGNORE)], {source: aligned})
         for block in iterate_blocks(grid.shape, progress):
             writer.write(block, *reader.read(block))
-
-
-def _align_data(
-    dataset: Any,
-    source: Path,
-    grid: Grid,
-    out: Path,
-    resampling: str,
-    *,
-    compress: bool,
-    progress: Progress | None,
-) -> None:
-    bands = bands_of(dataset, source)
-    stored = as_stored(bands)
-    names = [dataset.descriptions[band.index - 1] or f"band_{i}" for i, band in enumerate(bands, start=1)]
-    with on_grid(dataset, grid, resampling) as aligned:
-        reader = LayerReader(stored, {source: aligned})
-        dtype, nodata = common_storage(reader)
-        if nodata is None and np.dtype(dtype).kind == "f":
-            nodata = math.nan
-        with open_writer(
-            out,
-            grid,
-            names,
-            dtype,
-            nodata,
-            compress=compress,
-            masked=nodata is None and reader.has_masks,
-            meaning=bands,
-        ) as writer:
-            for block in iterate_blocks(grid.shape, progress):
-                values, valid = reader.read(block)
-                writer.write(block, values.astype(dtype, copy=False), valid)

@@ -19,19 +19,19 @@ _TRUTH_MISSING = 0.01
 
 
 def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
-    """Whether a mask lies on the scene's very grid."""
+    """Whether a mask lies on the scene's grid."""
     difference = scene.grid.difference(own)
     if difference is None:
-        return CheckResult("mask grid", "passed", "same CRS, pixels and extent as the scene")
+        return CheckResult("truth grid", "passed", "same CRS, pixels and extent as the scene")
     if not shared_share(scene.grid, own):
         return CheckResult(
-            "mask grid",
+            "truth grid",
             "failed",
-            f"mask lies wholly outside the scene: {difference}",
+            f"mask lies entirely outside the scene: {difference}",
             "check that both are of the same place",
         )
     return CheckResult(
-        "mask grid",
+        "truth grid",
         "failed",
         f"mask lies on another grid than the scene: {difference}",
         command("glacierseg", "prepare", "align", path, "--like", scene.paths[0], "--out", "ALIGNED.tif"),
@@ -43,7 +43,7 @@ def check_mask_values(counts: MaskCounts, path: Path) -> CheckResult:
     if counts.strange:
         value, number = max(counts.strange.items(), key=lambda item: item[1])
         return CheckResult(
-            "mask values",
+            "truth values",
             "failed",
             f"mask holds {value:g} in {number} pixels"
             + (f", and {len(counts.strange) - 1} more values" if len(counts.strange) > 1 else "")
@@ -51,20 +51,20 @@ def check_mask_values(counts: MaskCounts, path: Path) -> CheckResult:
             f"if {value:g} is the glacier, bring it to 1",
             make_glacier(value, path),
         )
-    return CheckResult("mask values", "passed", "only 0 (background), 1 (glacier) and 255 (ignore)")
+    return CheckResult("truth values", "passed", "only 0 (background), 1 (glacier) and 255 (ignore)")
 
 
 def check_mask_nodata(nodata: float | None, path: Path) -> CheckResult:
-    """The trap of a mask that declares its background to be nodata."""
+    """Whether a mask declares its background to be nodata."""
     if nodata == 0:
         return CheckResult(
-            "mask nodata",
+            "truth nodata",
             "warning",
             "mask declares nodata=0, which hides its background in other tools; taken for background here",
             edit_file(path, "--unset-nodata"),
         )
     message = "declares none" if nodata is None else f"nodata {nodata:g} is ignored"
-    return CheckResult("mask nodata", "passed", message)
+    return CheckResult("truth nodata", "passed", message)
 
 
 def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
@@ -101,9 +101,9 @@ def check_glacier_share(counts: MaskCounts, path: Path) -> CheckResult:
 
 
 def check_outlines_shapes(outlines: Any, notes: Sequence[str]) -> CheckResult:
-    """What of the outlines was left out, mended or counted once."""
+    """Whether outlines were left out, repaired or counted once."""
     if notes:
-        return CheckResult("truth outlines", "warning", "; ".join(notes), "see that this is what you meant")
+        return CheckResult("truth outlines", "warning", "; ".join(notes), "check that this is what you want")
     return CheckResult("truth outlines", "passed", f"{len(outlines)} outlines, used as they are")
 
 
@@ -112,7 +112,7 @@ def check_outlines_crs(outlines: Any, grid: Grid) -> CheckResult:
     name, own = name_of_crs(grid.crs), CRS.from_user_input(outlines.crs)
     if own == grid.crs:
         return CheckResult("truth CRS", "passed", f"outlines are in {name} like the scene")
-    message = f"outlines are in {name_of_crs(own)}, and are brought to {name} where they are used"
+    message = f"outlines are in {name_of_crs(own)}, and are reprojected to {name} where they are used"
     return CheckResult("truth CRS", "passed", message)
 
 
@@ -130,7 +130,7 @@ def check_outlines_extent(outlines: Any, grid: Grid) -> CheckResult:
             "warning",
             f"{beyond} of {len(shapes)} outlines reach beyond the scene, with {100 * (1 - inside):.3g} % of "
             "their area; do not compare those glaciers' areas with an inventory",
-            "use a larger scene, or judge pixels instead of whole glaciers",
+            "use a larger scene, or score pixels instead of whole glaciers",
         )
     return CheckResult("truth extent", "passed", f"all {len(shapes)} outlines lie inside the scene")
 

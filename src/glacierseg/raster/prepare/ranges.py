@@ -14,11 +14,14 @@ from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import iterate_blocks, open_layers
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.prepare.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import write_json
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.prepare import NormalizeSettings
 
 # Snow is bright and rare in a scene of rock, ice lies between: a tight cut would merge them.
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
+LOW_PERCENTILE, HIGH_PERCENTILE = NormalizeSettings().percentiles
 _HALF = 1 << 16
 
 
@@ -55,17 +58,16 @@ class Ranges:
         if name not in self.bands:
             raise BandError(
                 f"{source}: has no range for band {name!r} (it has {', '.join(self.bands)}); "
-                "give a scene with the same bands, or measure ranges anew into another file"
+                "give a scene with the same bands, or measure ranges again into another file"
             )
         return self.bands[name]
 
 
+@fields_as_keywords(settings=NormalizeSettings)
 def measure_ranges(
     scenes: Sequence[Scene],
+    settings: NormalizeSettings | None = None,
     *,
-    low_percentile: float = LOW_PERCENTILE,
-    high_percentile: float = HIGH_PERCENTILE,
-    fixed: Mapping[str, tuple[float, float]] | None = None,
     progress: Progress | None = None,
 ) -> Ranges:
     """Measures the ranges of bands over all valid pixels of the training scenes together.
@@ -76,21 +78,15 @@ def measure_ranges(
 
     Args:
         scenes: Scenes with the same bands.
-        low_percentile: 0 to 100.
-        high_percentile: 0 to 100, greater.
-        fixed: Ranges by band name that are known and not measured; other names in it are ignored.
-        progress: Told the share done.
+        settings: Or its fields as keywords.
+        progress: Called with the share done, 0-1.
 
     Raises:
-        RequestError: The percentiles are not in order, or there is no scene.
+        RequestError: There is no scene.
         BandError: The scenes have different bands, or a band has no data.
         RasterError: A scene cannot be read.
     """
-    if not 0 <= low_percentile < high_percentile <= 100:
-        raise RequestError(
-            f"percentiles {low_percentile:g} and {high_percentile:g} are not in order; "
-            "give two numbers from 0 to 100, the lower one first"
-        )
+    settings = settings or NormalizeSettings()
     if not scenes:
         raise RequestError("ranges are measured on scenes; give at least one")
     names = scenes[0].band_names
@@ -100,17 +96,17 @@ def measure_ranges(
                 f"{scene.paths[0]}: has bands {', '.join(scene.band_names)} instead of {', '.join(names)}; "
                 "ranges need scenes with the same bands"
             )
-    known = {name: BandRange(*bounds) for name, bounds in (fixed or {}).items() if name in names}
+    fixed = PHYSICAL_RANGES if settings.physical else {}
+    known = {name: BandRange(*bounds) for name, bounds in fixed.items() if name in names}
     wanted = [name for name in names if name not in known]
     if wanted:
         chosen = [scene.select(wanted) for scene in scenes]
-        shares = (low_percentile / 100, high_percentile / 100)
+        shares = (settings.percentiles[0] / 100, settings.percentiles[1] / 100)
         known |= dict(zip(wanted, _percentiles(chosen, shares, progress), strict=True))
     return Ranges(
         {name: known[name] for name in names},
-        low_percentile,
-        high_percentile,
-        tuple(scene.name for scene in scenes),
+        *settings.percentiles,
+        scenes=tuple(scene.name for scene in scenes),
     )
 
 
@@ -144,7 +140,7 @@ def read_ranges(path: Path | str) -> Ranges:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: holds no band ranges; expected "
-            '{"bands": {"NAME": {"low": 0, "high": 1}}}, so delete it to measure them anew'
+            '{"bands": {"NAME": {"low": 0, "high": 1}}}, so delete it to measure them again'
         ) from error
     for name, bounds in bands.items():
         if not bounds.low <= bounds.high or not math.isfinite(bounds.high - bounds.low):

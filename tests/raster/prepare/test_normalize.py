@@ -1,3 +1,4 @@
+import logging
 import shlex
 
 import numpy as np
@@ -9,8 +10,8 @@ from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import BandError, DataError, GlaciersegWarning, ValuesError
-from glacierseg.raster.normalize import normalize_scene, read_ranges_tag, to_levels
-from glacierseg.raster.ranges import BandRange, read_ranges
+from glacierseg.raster.prepare.normalize import normalize_scene, read_ranges_tag, to_levels
+from glacierseg.raster.prepare.ranges import BandRange, read_ranges
 from glacierseg.raster.scene import open_scene
 
 numbers = st.floats(-1e9, 1e9)
@@ -52,7 +53,7 @@ def test_measured_ranges_are_stored_and_give_the_same_again(scene, tmp_path):
     ranges = tmp_path / "ranges.json"
     first, names = read(normalize_scene(scene, tmp_path / "1.tif", ranges, progress=shares.append))
     stored = ranges.read_bytes()
-    again, _ = read(normalize_scene(scene, tmp_path / "2.tif", ranges, low_percentile=10))
+    again, _ = read(normalize_scene(scene, tmp_path / "2.tif", ranges, percentiles=(10, 99.5)))
     np.testing.assert_array_equal(first, again)
     assert ranges.read_bytes() == stored
     assert names == ("ndsi", "elevation")
@@ -98,7 +99,7 @@ def test_ranges_measured_on_several_training_scenes_together(scene, make_raster,
     bright = np.full((2, 50, 40), 9000, np.float32)
     other = open_scene(make_raster("b.tif", bright, names=["ndsi", "elevation"]))
     normalize_scene(
-        scene, tmp_path / "1.tif", tmp_path / "r.json", measure_on=[scene, other], high_percentile=98
+        scene, tmp_path / "1.tif", tmp_path / "r.json", measure_on=[scene, other], percentiles=(0.5, 98)
     )
     stored = read_ranges(tmp_path / "r.json")
     assert stored.scenes == ("a", "b")
@@ -135,23 +136,26 @@ def test_another_unit_than_that_of_the_ranges_is_refused_and_the_cure_works(
         normalize_scene(open_scene(path), out, tmp_path / "r.json")
     assert "\n" not in str(caught.value)
     assert not out.exists()
-    typed = str(caught.value).partition("another: glacierseg ")[2].replace("MENDED.tif", f"{tmp_path}/m.tif")
+    typed = (
+        str(caught.value).partition("another: glacierseg ")[2].replace("CONVERTED.tif", f"{tmp_path}/m.tif")
+    )
     assert CliRunner().invoke(app, shlex.split(typed)).exit_code == 0
     normalize_scene(open_scene(tmp_path / "m.tif"), out, tmp_path / "r.json")
     assert np.abs(read(out)[0].astype(int) - read(tmp_path / "1.tif")[0]).max() <= 1
 
 
-def test_the_share_outside_of_stored_ranges_is_told(scene, make_raster, tmp_path):
-    told = []
-    normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", say=told.append)
-    assert told == []
+def test_the_share_outside_of_stored_ranges_is_told(scene, make_raster, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "glacierseg")
+    normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json")
+    assert caplog.messages == []
     bounds = read_ranges(tmp_path / "r.json").bands["elevation"]
     values = np.zeros((2, 20, 20), np.float32)
     values[1] = bounds.low
     values[1, :8] = bounds.high + 1
     other = open_scene(make_raster("b.tif", values, names=["ndsi", "elevation"]))
-    normalize_scene(other, tmp_path / "2.tif", tmp_path / "r.json", say=told.append)
-    assert told == ["outside of the stored ranges: elevation 40.0%, ndsi 0.0%"]
+    normalize_scene(other, tmp_path / "2.tif", tmp_path / "r.json")
+    words = "outside of the stored ranges: elevation 40.0%, ndsi 0.0%"
+    assert caplog.messages == [f"{tmp_path / '2.tif'}: {words}"]
     values[1, :12] = bounds.high + 1
     more = open_scene(make_raster("c.tif", values, names=["ndsi", "elevation"]))
     with pytest.raises(ValuesError, match=r"elevation 60\.0%.*--measure-on"):

@@ -15,7 +15,7 @@ from glacierseg.log import Progress
 from glacierseg.raster.blocks import (
     Block,
     LayerReader,
-    common_storage,
+    copy_bands,
     iterate_blocks,
     open_writer,
 )
@@ -25,7 +25,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
-from glacierseg.raster.recipes import find_inputs, parse_recipe, sensor_of_recipe
+from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
     SENSORS,
@@ -44,7 +44,7 @@ from glacierseg.raster.units import (
     light_among,
     require_unit,
 )
-from glacierseg.raster.values import Band, as_stored, bands_of
+from glacierseg.raster.values import Band, bands_of
 from glacierseg.raster.warp import (
     declaring,
     holds_classes,
@@ -52,29 +52,23 @@ from glacierseg.raster.warp import (
     on_grid,
     read_grid,
     require_overlap,
-    require_resampling,
 )
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.prepare import StackSettings
 
 _WINDOWS = 6
 _ALL_ZERO = 0.001
 
 
+@fields_as_keywords(settings=StackSettings)
 @writes(out=TIFF)
 def stack_rasters(
     files: Path | str | Sequence[Path | str],
     out: Path | str,
+    settings: StackSettings | None = None,
     *,
-    recipe: str | Sequence[str] | None = None,
     dem: Path | str | None = None,
     like: Path | str | None = None,
-    sensor: str | None = None,
-    names: Sequence[str] | None = None,
-    pixel_size_m: float | None = None,
-    resampling: str = "bilinear",
-    scale: float | None = None,
-    offset: float | None = None,
-    nodata: float | None = None,
-    compress: bool = True,
     progress: Progress | None = None,
 ) -> Path:
     """Stacks rasters on one grid, and makes spectral indices and terrain from them.
@@ -91,44 +85,31 @@ def stack_rasters(
     Args:
         files: The rasters, in band order.
         out: The GeoTIFF to write.
-        recipe: A key of `RECIPES`, or names of bands, indices and terrain layers, as a sequence or separated
-            by commas.
+        settings: Or its fields as keywords; a recipe may then be a sequence of names.
         dem: Elevation in metres, any CRS and resolution; its first band is used.
         like: A raster on the wanted grid; without it the first file's, and where that is in degrees, a grid
             of square pixels in its UTM zone.
-        sensor: A key of `SENSORS`, where bands are named by number only (`B2`) and no file is named as a
-            product's are (`T45RVL_20240930T045659_B02_10m.jp2`).
-        names: Names of all input bands, instead of those in the files.
-        pixel_size_m: Side of the pixels of a grid in the UTM zone of the first file, which is made also where
-            that file is not in degrees.
-        resampling: How values between pixels are found.
-        scale: Bands of reflected light of a recipe are multiplied by this first, ...
-        offset: ... and this is added, so that indices are made from reflectance. Giving it, be it 0, says
-            that the values are known to be right so.
-        nodata: Value of pixels without data where a file declares none; 0 in the products of Sentinel-2 and
-            Landsat without saying so.
-        compress: Deflate, else uncompressed.
-        progress: Told the share done.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
 
     Raises:
         RasterError: A file cannot be read.
-        GridMismatchError: A file lies elsewhere.
-        BandError: A band that the recipe needs is missing, a name stands twice, or one given by hand
+        GridMismatchError: A file does not overlap the grid.
+        BandError: A band that the recipe needs is missing, a name occurs twice, or one given by hand
             contradicts the file's own.
         ValuesError: Indices are asked for, and values of reflected light are in a unit that makes them wrong.
-        RequestError: The recipe, the sensor or the resampling is unknown, the grid is asked for in two ways,
-            the pixel size is not positive, there is no file, or a scale without a recipe.
+        RequestError: The recipe or the sensor is unknown, the grid is asked for in two ways, there is no
+            file, or a scale without a recipe.
         OutputError: The result cannot be written.
     """
     sources = [Path(files)] if isinstance(files, Path | str) else [Path(path) for path in files]
     if not sources:
         raise RequestError("a stack needs at least one file")
-    require_resampling(resampling)
-    out = Path(out)
-    bands = _input_bands(sources, names, sensor, nodata)
+    settings, out = settings or StackSettings(), Path(out)
+    recipe, sensor, scale, offset = settings.recipe, settings.sensor, settings.scale, settings.offset
+    bands = _input_bands(sources, settings)
     available = [band.name for band in bands]
     if recipe is None:
         _refuse_scale(scale, offset, out)
@@ -139,12 +120,12 @@ def stack_rasters(
         sensor = sensor_of_recipe(recipe, _named_sensor(sources, sensor))
         inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]))
     made = _made_terrain(wanted, inputs, dem, out)
-    grid = _target_grid(sources[0], None if like is None else Path(like), pixel_size_m)
+    grid = _target_grid(sources[0], None if like is None else Path(like), settings.pixel_size_m)
     used = [band for band in bands if band.name in inputs.values()]
     with bounded_gdal(), ExitStack() as stack:
-        datasets = _open_inputs(stack, used, grid, resampling)
+        datasets = _open_inputs(stack, used, grid, settings.resampling)
         if recipe is None and not made:
-            _copy(used, datasets, grid, out, wanted, compress=compress, progress=progress)
+            copy_bands(used, datasets, grid, out, compress=settings.compress, progress=progress)
             return out
         light: tuple[str, ...] = ()
         if recipe is not None:
@@ -152,14 +133,16 @@ def stack_rasters(
             makes = [name for name in wanted if name in INDICES and name not in inputs]
             shown = [band for band in used if band.name in {inputs[name] for name in light}]
             found = _sample(shown, datasets, grid) if shown else None
-            if told := require_unit(found, scale, offset, makes, str(sources[0])):
-                _say(told)
+            if warning := require_unit(found, scale, offset, makes, str(sources[0])):
+                _warn(warning)
             used = [_in_kelvin(band, inputs, datasets, grid) for band in used]
         reader = _RecipeReader(
             LayerReader(used, datasets) if used else None, inputs, light, scale or 1.0, offset or 0.0
         )
         terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
-        writer = stack.enter_context(open_writer(out, grid, wanted, "float32", np.nan, compress=compress))
+        writer = stack.enter_context(
+            open_writer(out, grid, wanted, "float32", np.nan, compress=settings.compress)
+        )
         for block in iterate_blocks(grid.shape, progress):
             layers = reader.read(block)
             if terrain:
@@ -167,7 +150,7 @@ def stack_rasters(
             values = np.stack([_make(name, layers) for name in wanted])
             writer.write(block, values, np.isfinite(values))
     if reader.zeros > _ALL_ZERO * grid.height * grid.width:
-        _say(
+        _warn(
             f"{sources[0]}: {reader.zeros / (grid.height * grid.width):.1%} of the pixels are 0 in every "
             "spectral band, and the files declare no value for missing data; if these have none, stack again "
             "with --nodata 0"
@@ -191,27 +174,6 @@ def _refuse_scale(scale: float | None, offset: float | None, out: Path) -> None:
         f"{out}: scale and offset are for the spectral bands of a recipe, and none is given; name the "
         "bands in one (--recipe B2,B3), or leave them out"
     )
-
-
-def _copy(
-    bands: Sequence[Band],
-    datasets: dict[Path, Any],
-    grid: Grid,
-    out: Path,
-    names: Sequence[str],
-    *,
-    compress: bool,
-    progress: Progress | None,
-) -> None:
-    reader = LayerReader(as_stored(bands), datasets)
-    dtype, nodata = common_storage(reader)
-    masked = nodata is None and reader.has_masks
-    with open_writer(
-        out, grid, names, dtype, nodata, compress=compress, masked=masked, meaning=bands
-    ) as writer:
-        for block in iterate_blocks(grid.shape, progress):
-            values, valid = reader.read(block)
-            writer.write(block, values.astype(dtype, copy=False), valid)
 
 
 class _RecipeReader:
@@ -250,9 +212,8 @@ class _RecipeReader:
         return layers
 
 
-def _input_bands(
-    files: Sequence[Path], names: Sequence[str] | None, sensor: str | None, nodata: float | None
-) -> list[Band]:
+def _input_bands(files: Sequence[Path], settings: StackSettings) -> list[Band]:
+    names, nodata = settings.band_names, settings.nodata
     bands: list[Band] = []
     for path in files:
         with open_raster(path) as dataset:
@@ -265,28 +226,26 @@ def _input_bands(
             raise BandError(
                 f"{files[0]}: the inputs have {len(bands)} bands, but {len(names)} names are given"
             )
-        sensor = parse_sensor(sensor) if sensor else None
+        sensor = parse_sensor(settings.sensor) if settings.sensor else None
         for band, name in zip(bands, names, strict=True):
             wrong = contradiction(name, band.name, sensor)
             if sensor_of(band.path.stem):
                 wrong = contradiction(name, band.path.stem) or wrong
             if wrong:
                 raise BandError(
-                    f"{band.path}: {wrong}; give --names in the order of the files, or leave them out"
+                    f"{band.path}: {wrong}; give --band-names in the order of the files, or leave them out"
                 )
         bands = [replace(band, name=name) for band, name in zip(bands, names, strict=True)]
     found = [band.name for band in bands]
     if doubled := sorted({name for name in found if found.count(name) > 1}):
-        raise BandError(
-            f"{files[0]}: input band {doubled[0]!r} is there twice; give all bands names (--names)"
-        )
+        raise BandError(f"{files[0]}: input band {doubled[0]!r} occurs twice; name all bands (--band-names)")
     return bands
 
 
 def _called_by_file(band: Band, count: int) -> Band:
-    """Returns a band under its file's name where that tells what it is, and its own does not."""
-    told = count == 1 and role_of(band.path.stem) is not None and role_of(band.name) is None
-    return replace(band, name=band.path.stem) if told and band_number(band.name) is None else band
+    """Returns a band under its file's name where that says what it is, and its own does not."""
+    is_named = count == 1 and role_of(band.path.stem) is not None and role_of(band.name) is None
+    return replace(band, name=band.path.stem) if is_named and band_number(band.name) is None else band
 
 
 def _declared(band: Band, nodata: float) -> Band:
@@ -294,38 +253,38 @@ def _declared(band: Band, nodata: float) -> Band:
 
 
 def _named_sensor(files: Sequence[Path], sensor: str | None) -> str | None:
-    """Returns the sensor that the files' names tell.
+    """Returns the sensor by the names of the files.
 
     Raises:
         RequestError: Another one is given by hand.
     """
-    told = {found: path for path in reversed(files) if (found := sensor_of(path.stem))}
+    named = {found: path for path in reversed(files) if (found := sensor_of(path.stem))}
     given = parse_sensor(sensor) if sensor else None
-    if given and (others := [found for found in told if SENSORS[found] != SENSORS[given]]):
+    if given and (others := [found for found in named if SENSORS[found] != SENSORS[given]]):
         raise RequestError(
-            f"{told[others[0]]}: is of {others[0]} by its name, and --sensor says {given}; leave --sensor out"
+            f"{named[others[0]]}: is of {others[0]} by its name, not {given}; leave --sensor out"
         )
-    return given or (next(iter(told)) if len(told) == 1 else None)
+    return given or (next(iter(named)) if len(named) == 1 else None)
 
 
 def _in_kelvin(band: Band, inputs: Mapping[str, str], datasets: Mapping[Path, Any], grid: Grid) -> Band:
     """Returns Landsat's surface temperature in kelvin where it is in digital numbers."""
-    told = is_surface_temperature(band.name) or is_surface_temperature(band.path.stem)
+    is_known = is_surface_temperature(band.name) or is_surface_temperature(band.path.stem)
     wanted = next(wanted for wanted, name in inputs.items() if name == band.name)
-    if not told and not wanted.startswith("thermal"):
+    if not is_known and not wanted.startswith("thermal"):
         return band
     found = _sample([band], datasets, grid)
     if not found or found[0].median < HOTTEST_K:
         return band
-    if not told:
-        _say(
+    if not is_known:
+        _warn(
             f"{band.path}: {wanted} is in digital numbers and not in kelvin (median "
             f"{short(found[0].median)}); it stays as it is, since only files named ST_B10 or ST_B6 are "
             "known to convert"
         )
         return band
-    _say(
-        f"{band.path}: {wanted} is brought from digital numbers to kelvin, times {HEAT_SCALE} plus "
+    _warn(
+        f"{band.path}: {wanted} is converted from digital numbers to kelvin, times {HEAT_SCALE} plus "
         f"{HEAT_OFFSET:g} as in Landsat Collection 2"
     )
     return replace(
@@ -337,8 +296,6 @@ def _in_kelvin(band: Band, inputs: Mapping[str, str], datasets: Mapping[Path, An
 
 
 def _target_grid(first: Path, like: Path | None, pixel_size_m: float | None) -> Grid:
-    if pixel_size_m is not None and not pixel_size_m > 0:
-        raise RequestError(f"a pixel cannot be {pixel_size_m:g} m wide; give a positive number")
     if like is not None:
         if pixel_size_m is not None:
             raise RequestError(f"{like} gives the grid and with it the pixel size; leave one of the two out")
@@ -354,7 +311,7 @@ def _open_inputs(stack: ExitStack, bands: Sequence[Band], grid: Grid, resampling
         require_overlap(dataset, grid, path)
         nodata = next(band.nodata for band in bands if band.path == path)
         if dataset.nodata is None and nodata is not None:
-            # What was not declared must not be mixed into its neighbours by interpolation either.
+            # Undeclared nodata must not be mixed into its neighbours by interpolation either.
             dataset = stack.enter_context(declaring(dataset, nodata))
         how = "nearest" if holds_classes(dataset, path) else resampling
         datasets[path] = stack.enter_context(on_grid(dataset, grid, how))
@@ -369,11 +326,11 @@ def _sample(bands: Sequence[Band], datasets: Mapping[Path, Any], grid: Grid) -> 
         values, valid = reader.read(Block(row, column, height, width))
         return values, np.all(valid, axis=0)
 
-    # Windows of compressed products take long to read, and so few tell the unit.
+    # Windows of compressed products are slow to read, and a few show the unit.
     return measure_values(sample_windows(read, grid.shape, _WINDOWS, apart_from_zeros=True))
 
 
-def _say(line: str) -> None:
+def _warn(line: str) -> None:
     warnings.warn(line, GlaciersegWarning, stacklevel=3)
 
 

@@ -7,7 +7,7 @@ from shapely.geometry import Polygon, box
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.outlines import read_outlines
-from glacierseg.raster.rasterize import rasterize_file
+from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.truth import rasterize_outlines
 from glacierseg.raster.warp import read_grid
 
@@ -35,7 +35,7 @@ def read(path):
 
 
 def test_mask_is_that_of_the_whole_grid_at_once(outlines, like, tmp_path, monkeypatch):
-    monkeypatch.setattr("glacierseg.raster.rasterize._BLOCK_PX", 17)
+    monkeypatch.setattr("glacierseg.raster.prepare.rasterize._BLOCK_PX", 17)
     grid = read_grid(like)
     for all_touched in (False, True):
         out = rasterize_file(outlines, like, tmp_path / "out.tif", all_touched=all_touched)
@@ -83,7 +83,7 @@ def test_rim_of_a_glacier_beside_the_scene(like, tmp_path):
 
 @pytest.mark.parametrize("option", ["min_area_km2", "ignore_rim_m"])
 def test_negative_sizes_are_refused(outlines, like, tmp_path, option):
-    with pytest.raises(RequestError, match="must not be negative"):
+    with pytest.raises(RequestError, match="must be greater than or equal to 0"):
         rasterize_file(outlines, like, tmp_path / "out.tif", **{option: -1})
 
 
@@ -91,7 +91,7 @@ def test_crossing_outline_is_still_burned(like, tmp_path):
     path = tmp_path / "bow.gpkg"
     bow = Polygon([(300200, 3399200), (300800, 3399800), (300800, 3399200), (300200, 3399800)])
     gpd.GeoDataFrame(geometry=[bow], crs="EPSG:32644").to_file(path)
-    with pytest.warns(match="1 invalid outline mended"):
+    with pytest.warns(match="1 invalid outline repaired"):
         mask = read(rasterize_file(path, like, tmp_path / "out.tif", ignore_rim_m=20))
     assert {1, 255} <= set(np.unique(mask))
 

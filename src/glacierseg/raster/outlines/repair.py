@@ -1,6 +1,6 @@
-"""Polygons as people deliver them, made fit to be measured: mended, told apart and counted once.
+"""Polygons as people deliver them, made fit to be measured: repaired, identified and counted once.
 
-Nothing is changed in silence: each function also returns clauses of the sentence that the reader says.
+Each function also returns what it changed, as clauses of the sentence that the reader warns with.
 """
 
 from collections.abc import Iterable, Sequence
@@ -73,8 +73,8 @@ def polygons_of(shapes: Any) -> NDArray[Any]:
         broken = ~shapely.is_valid(found) & ~shapely.is_missing(found)
         if not broken.any():
             break
-        mended = shapely.make_valid(found[broken], method="structure", keep_collapsed=False)
-        found[broken] = _only(mended, _POLYGONS)
+        repaired = shapely.make_valid(found[broken], method="structure", keep_collapsed=False)
+        found[broken] = _only(repaired, _POLYGONS)
     found[~(shapely.area(found) > 0)] = None
     return np.asarray(shapely.orient_polygons(found), object)
 
@@ -105,7 +105,7 @@ def _simple(shapes: NDArray[Any]) -> NDArray[Any]:
 
 
 def about_shapes(given: NDArray[Any], found: NDArray[Any], wanted: str) -> list[str]:
-    """Counts what `polygons_of` or `lines_of` left out, took out of collections and mended.
+    """Counts what `polygons_of` or `lines_of` left out, took out of collections and repaired.
 
     Args:
         given: `(N,)` as read.
@@ -140,7 +140,7 @@ def about_shapes(given: NDArray[Any], found: NDArray[Any], wanted: str) -> list[
         given_areal[left_out | ~np.isin(kinds, _POLYGONS)] = None
         if broken := int((~shapely.is_valid(given_areal) & ~shapely.is_missing(given_areal)).sum()):
             broken_ones = count_of(broken, "invalid outline")
-            clauses.append(f"{broken_ones} mended (lines that cross, parts that overlap)")
+            clauses.append(f"{broken_ones} repaired (lines that cross, parts that overlap)")
     return clauses
 
 
@@ -150,7 +150,7 @@ def glacier_boundaries(table: Any) -> tuple[Any, list[str]]:
     Of its `line_type` only `glac_bound` is ice; `intrnl_rock` is cut out of it; debris (which is part of the
     glacier already), lakes, snow lines and others are left out. Of several analyses (`anlys_id`) of a glacier
     (`glac_id`) the newest counts, by `src_date`, then `anlys_time`, then `release_dt`; analyses that no date
-    tells apart stay, and become one glacier by their common id (`join_parts`).
+    separates stay, and become one glacier by their common id (`join_parts`).
 
     Args:
         table: GeoDataFrame of polygons from `polygons_of`.
@@ -230,9 +230,9 @@ def _without(shapes: NDArray[Any], holes: NDArray[Any]) -> NDArray[Any]:
 
 
 def join_parts(table: Any, column: Any | None = None) -> tuple[Any, NDArray[Any], list[str]]:
-    """Tells the glaciers of a table apart: one row and one id for each.
+    """Finds the glaciers of a table: one row and one id for each.
 
-    The ids are those of the first column of `INVENTORY_IDS`, then `id`, that is not wholly empty, else of
+    The ids are those of the first column of `INVENTORY_IDS`, then `id`, that is not entirely empty, else of
     `name` where every row has one of its own. Rows that share an id with a letter in it, in a column of
     `INVENTORY_IDS` or in the column asked for, are parts of one glacier where each lies within 1 km of
     another. A row whose id is NULL, 0, empty or shared otherwise gets its row number instead, and where such
@@ -329,7 +329,7 @@ def count_once(table: Any) -> tuple[Any, list[str]]:
         table: GeoDataFrame of polygons from `polygons_of`.
 
     Returns:
-        The table without outlines that earlier ones cover wholly, and what was done.
+        The table without outlines that earlier ones cover entirely, and what was done.
     """
     shapes = table.geometry.to_numpy()
     left, right = shapely.STRtree(shapes).query(shapes, predicate="intersects")
@@ -360,7 +360,7 @@ def count_once(table: Any) -> tuple[Any, list[str]]:
         "count once, for the earlier row"
     )
     if gone := int(shapely.is_missing(result).sum()):
-        clause += f", and {count_of(gone, 'outline')} wholly inside others left out"
+        clause += f", and {count_of(gone, 'outline')} entirely inside others left out"
     return table.set_geometry(result, crs=table.crs)[~shapely.is_missing(result)], [clause]
 
 

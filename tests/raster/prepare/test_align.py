@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
-from glacierseg.raster.align import align_raster
-from glacierseg.raster.stack import stack_rasters
+from glacierseg.raster.prepare.align import align_raster
+from glacierseg.raster.prepare.stack import stack_rasters
 
 
 def read(path):
@@ -124,7 +124,7 @@ def test_requests_that_cannot_be_met(make_raster, make_grid, like, tmp_path):
     with pytest.raises(RequestError, match="is a mask, and cubic would mix them"):
         align_raster(mask, like, tmp_path / "out.tif", resampling="cubic")
     far = make_raster("far.tif", np.ones((5, 5)), make_grid(5, 5, left=700000))
-    with pytest.raises(GridMismatchError, match="lies elsewhere"):
+    with pytest.raises(GridMismatchError, match="does not overlap"):
         align_raster(far, like, tmp_path / "out.tif")
     assert not (tmp_path / "out.tif").exists()
 
@@ -146,7 +146,7 @@ def test_classes_take_their_nearest_pixel_and_none_is_invented(make_raster, make
     coarse = make_raster("scl.tif", classes.repeat(4, 0).repeat(4, 1), make_grid(80, 120, size=3.1))
     aligned, _ = read(align_raster(coarse, like, tmp_path / "out.tif"))
     assert set(np.unique(aligned)) <= {0, 3, 5, 9, 11}
-    stacked, _ = read(stack_rasters([like, coarse], tmp_path / "stack.tif", names=["like", "scl"]))
+    stacked, _ = read(stack_rasters([like, coarse], tmp_path / "stack.tif", band_names=["like", "scl"]))
     assert set(np.unique(stacked[1][np.isfinite(stacked[1])])) <= {0, 3, 5, 9, 11}
     with pytest.raises(RequestError, match="holds classes, and bilinear would mix them"):
         align_raster(coarse, like, tmp_path / "other.tif", resampling="bilinear")

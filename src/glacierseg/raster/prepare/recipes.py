@@ -43,34 +43,31 @@ PHYSICAL_RANGES: Mapping[str, tuple[float, float]] = {
 """Least and greatest value of the made bands that have bounds by definition."""
 
 
-def parse_recipe(recipe: str | Sequence[str]) -> tuple[str, ...]:
+def parse_recipe(recipe: str) -> tuple[str, ...]:
     """Returns the bands of a recipe.
 
     Args:
-        recipe: A key of `RECIPES`, band names separated by commas, or a sequence of band names. A single
-            name that means nothing by itself ends in a comma.
+        recipe: A key of `RECIPES`, or band names separated by commas. A single name that means nothing by
+            itself ends in a comma.
 
     Raises:
         RequestError: The recipe is unknown, empty, or names a band twice.
     """
-    if isinstance(recipe, str):
-        if recipe in RECIPES:
-            return RECIPES[recipe]
-        wanted = tuple(name.strip() for name in recipe.split(",") if name.strip())
-        if "," not in recipe and recipe not in {*INDICES, *TERRAIN, *ROLES}:
-            raise RequestError(
-                f"recipe {recipe!r} is unknown{did_you_mean(recipe, RECIPES)}; choose one of "
-                f"{', '.join(RECIPES)}, or give band names separated by commas ('{recipe},' for one alone)"
-            )
-    else:
-        wanted = tuple(recipe)
+    if recipe in RECIPES:
+        return RECIPES[recipe]
+    wanted = tuple(name.strip() for name in recipe.split(",") if name.strip())
+    if "," not in recipe and recipe not in {*INDICES, *TERRAIN, *ROLES}:
+        raise RequestError(
+            f"recipe {recipe!r} is unknown{did_you_mean(recipe, RECIPES)}; choose one of "
+            f"{', '.join(RECIPES)}, or give band names separated by commas ('{recipe},' for one alone)"
+        )
     doubled = sorted({name for name in wanted if wanted.count(name) > 1})
     if doubled or not wanted:
         raise RequestError(f"recipe names band {doubled[0]!r} twice" if doubled else "recipe names no band")
     return wanted
 
 
-def sensor_of_recipe(recipe: str | Sequence[str] | None, sensor: str | None) -> str | None:
+def sensor_of_recipe(recipe: str | None, sensor: str | None) -> str | None:
     """Returns the sensor to read band numbers by: the given one, else the one that the recipe is made for."""
     if sensor is not None:
         return parse_sensor(sensor)
@@ -118,7 +115,7 @@ def _only_one(role: str, found: Sequence[str], source: str) -> str:
     if len(chosen) > 1:
         raise BandError(
             f"{source}: {chosen[0]!r} and {chosen[1]!r} both look like {role}; leave one of them out, or say "
-            "which is which with --names"
+            "which is which with --band-names"
         )
     return chosen[0]
 
@@ -132,5 +129,5 @@ def _missing(name: str, need: str, available: Sequence[str], sensor: str | None,
         )
     purpose = f"{need}, which {name} is made from" if name != need else need
     numbers = "" if sensor else "what their numbers mean with --sensor, or "
-    cure = f"say {numbers}what they are in file order with --names, or leave {name} out of the recipe"
+    cure = f"say {numbers}what they are in file order with --band-names, or leave {name} out of the recipe"
     return f"{source}: has no band for {purpose} (its bands are {', '.join(available)}); {cure}"

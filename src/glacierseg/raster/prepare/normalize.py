@@ -1,8 +1,9 @@
 """Scenes as 8-bit rasters whose levels mean the same in every scene."""
 
 import json
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from glacierseg.raster.blocks import iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, require_output, writes
-from glacierseg.raster.ranges import (
+from glacierseg.raster.prepare.ranges import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,
     BandRange,
@@ -23,44 +24,43 @@ from glacierseg.raster.ranges import (
     read_ranges,
     write_ranges,
 )
-from glacierseg.raster.recipes import PHYSICAL_RANGES
 from glacierseg.raster.samples import LEAST_PIXELS, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
     Conversion,
     best_conversion,
+    conversion_cure,
     look_for_left_offset,
-    mending,
     reflected_bands,
 )
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.prepare import NormalizeSettings
 
+_log = logging.getLogger(__name__)
 NODATA = 0
 DARKEST, BRIGHTEST = 1, 255
 RANGES_TAG = "GLACIERSEG_RANGES"
-"""Where a normalized scene tells its ranges, by band."""
+"""Tag of a normalized scene with its ranges by band."""
 _MOST_OUTSIDE = 0.5
 _NAMED = 3
 
 
+@fields_as_keywords(settings=NormalizeSettings)
 @writes(out=TIFF)
 def normalize_scene(
     scene: Scene,
     out: Path | str,
     ranges: Path | str,
+    settings: NormalizeSettings | None = None,
     *,
     measure_on: Sequence[Scene] = (),
-    low_percentile: float = LOW_PERCENTILE,
-    high_percentile: float = HIGH_PERCENTILE,
-    physical: bool = False,
-    compress: bool = True,
     progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Writes a scene as 8-bit levels by per-band ranges.
 
     The ranges are measured and stored when their file is absent, and reused as they are when it is present:
     normalize a training scene first, then all others with the same file, so that a level means the same in
-    each.
+    each. How much of a scene lies outside of stored ranges is logged.
 
     Level 0 is nodata, in each band on its own; data are 1 to 255. One level of 256 is a small price: a
     nodata value goes through every GIS, whereas a mask inside the file is often lost.
@@ -69,14 +69,9 @@ def normalize_scene(
         scene: The scene.
         out: The GeoTIFF to write.
         ranges: The JSON file of ranges.
+        settings: Or its fields as keywords.
         measure_on: When measured, the training scenes to measure on together; this scene when left out.
-        low_percentile: What becomes the darkest level, when measured.
-        high_percentile: What becomes the brightest level, when measured.
-        physical: When measured, take the bounds that a band has by definition (an index from -1 to 1, slope
-            from 0 to 90 degrees) instead of its percentiles.
-        compress: Deflate, else uncompressed.
-        progress: Told the share done.
-        say: Told in one line how much of the scene lies outside of stored ranges.
+        progress: Called with the share done, 0-1.
 
     Returns:
         The path of the result.
@@ -89,15 +84,15 @@ def normalize_scene(
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
-    out, ranges = Path(out), Path(ranges)
+    settings, out, ranges = settings or NormalizeSettings(), Path(out), Path(ranges)
     if ranges.suffix.lower() != ".json":
-        raise RequestError(f"{ranges}: is no name for a file of ranges; end it in .json")
+        raise RequestError(f"{ranges}: a file of ranges must end in .json; choose another --ranges")
     measuring = not ranges.exists()
     for own in dict.fromkeys((scene, *measure_on) if measuring else (scene,)):
         if left := look_for_left_offset(own):
             warnings.warn(
                 f"{own.paths[0]}: {left.in_words}; take the offset off before ranges are measured or used: "
-                f"{mending(own, left.unit.cures[0])}",
+                f"{conversion_cure(own, left.unit.cures[0])}",
                 GlaciersegWarning,
                 stacklevel=2,
             )
@@ -105,9 +100,7 @@ def normalize_scene(
         require_output(ranges)
         measured = measure_ranges(
             measure_on or [scene],
-            low_percentile=low_percentile,
-            high_percentile=high_percentile,
-            fixed=PHYSICAL_RANGES if physical else None,
+            settings,
             progress=None if progress is None else lambda share: progress(share / 2),
         )
         write_ranges(ranges, measured)
@@ -125,7 +118,7 @@ def normalize_scene(
             scene.band_names,
             "uint8",
             NODATA,
-            compress=compress,
+            compress=settings.compress,
             tags={RANGES_TAG: _as_tag(scene.band_names, bounds)},
         ) as writer,
     ):
@@ -142,21 +135,20 @@ def normalize_scene(
             shares = outside / np.maximum(found, 1)
             # Of a few pixels nearly all may well lie outside.
             _refuse_another_unit(scene, bounds, np.where(found < LEAST_PIXELS, 0, shares), str(ranges))
-            if say:
-                say(_shares_in_words(scene.band_names, shares))
+            _log.info(f"{out}: {_shares_in_words(scene.band_names, shares)}")
     return out
 
 
 def read_ranges_tag(path: Path) -> Mapping[str, tuple[float, float]] | None:
-    """Returns the ranges by which a scene was normalized, by band; None where its file does not tell.
+    """Returns the ranges by which a scene was normalized, by band; None where its file does not say.
 
     Raises:
         RasterError: The file cannot be read.
     """
     with open_raster(path) as dataset:
-        told = dataset.tags().get(RANGES_TAG, "")
+        stored = dataset.tags().get(RANGES_TAG, "")
     try:
-        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(told).items()}
+        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(stored).items()}
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -186,7 +178,7 @@ def _refuse_another_unit(
     known = reflected_bands(scene.band_names)
     light = [i for i, name in enumerate(scene.band_names) if name in known and bounds[i].high > bounds[i].low]
     cure = (
-        "look at the unit of these bands; where it is right, measure ranges anew on all scenes together, "
+        "look at the unit of these bands; where it is right, measure ranges again on all scenes together, "
         "with --measure-on for each and another --ranges"
     )
     if (shares[light] > _MOST_OUTSIDE).any():
@@ -203,7 +195,7 @@ def _refuse_another_unit(
             return float(np.mean([gap / (r.high - r.low) for gap, (_, r) in zip(gaps, ends, strict=True)]))
 
         if values.size and (found := best_conversion(misfit)):
-            cure = f"the unit of reflected light is another: {mending(scene, found.options)}"
+            cure = f"the unit of reflected light is another: {conversion_cure(scene, found.options)}"
     raise ValuesError(f"{line}; {cure}")
 
 

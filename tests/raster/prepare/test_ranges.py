@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from glacierseg.errors import BandError, DataError, RequestError
-from glacierseg.raster.ranges import BandRange, Ranges, measure_ranges, read_ranges, write_ranges
+from glacierseg.raster.prepare.ranges import BandRange, Ranges, measure_ranges, read_ranges, write_ranges
 from glacierseg.raster.scene import open_scene
 
 
@@ -28,7 +28,7 @@ def test_percentiles_are_exact(make_raster, values, low, high):
         with pytest.raises(BandError, match="no data"):
             measure_ranges([scene])
         return
-    found = measure_ranges([scene], low_percentile=low, high_percentile=high).bands["band_1"]
+    found = measure_ranges([scene], percentiles=(low, high)).bands["band_1"]
     expected = np.percentile(numbers, [low, high], method="inverted_cdf")
     assert [found.low, found.high] == pytest.approx(expected.tolist(), rel=1e-12)
 
@@ -41,7 +41,7 @@ def test_several_scenes_and_bands_together(make_raster):
     names = ["index", "elevation"]
     shares = []
     scenes = [open_scene(make_raster(f"{i}.tif", v, names=names)) for i, v in enumerate((first, second))]
-    ranges = measure_ranges(scenes, low_percentile=2, high_percentile=98, progress=shares.append)
+    ranges = measure_ranges(scenes, percentiles=(2, 98), progress=shares.append)
     for band, name in enumerate(names):
         together = np.concatenate([first[band].ravel(), second[band].ravel()])
         low, high = np.percentile(together[np.isfinite(together)], [2, 98], method="inverted_cdf")
@@ -53,7 +53,7 @@ def test_several_scenes_and_bands_together(make_raster):
 
 def test_fixed_ranges_are_not_measured(make_raster):
     scene = open_scene(make_raster("a.tif", np.ones((2, 4, 4), np.float32), names=["ndsi", "red"]))
-    ranges = measure_ranges([scene], fixed={"ndsi": (-1, 1), "slope": (0, 90)})
+    ranges = measure_ranges([scene], physical=True)
     assert ranges.bands == {"ndsi": BandRange(-1, 1), "red": BandRange(1, 1)}
 
 
@@ -92,6 +92,6 @@ def test_requests_that_cannot_be_met(make_raster):
     one = open_scene(make_raster("a.tif", np.ones((4, 4)), names=["red"]))
     other = open_scene(make_raster("b.tif", np.ones((4, 4)), names=["nir"]))
     with pytest.raises(RequestError, match="not in order"):
-        measure_ranges([one], low_percentile=98, high_percentile=2)
+        measure_ranges([one], percentiles=(98, 2))
     with pytest.raises(BandError, match="has bands nir instead of red"):
         measure_ranges([one, other])

@@ -1,16 +1,16 @@
 """The one reader of vector files: outlines of glaciers, other polygons, and lines.
 
-`vector_files` opens them and says which layer is read.
+`outlines.files` opens them and says which layer is read.
 
 Accepted: every format that GDAL reads, GeoParquet, zip archives with one vector file in them, folders of
 Shapefiles; any CRS with a place on Earth; holes wound either way; curves (straightened), heights and
 measures (dropped).
 
-Corrected, and said in one sentence that counts it (a `GlaciersegWarning`): polygons are taken out of
-GeometryCollections; outlines that cross or overlap themselves are mended before any area is taken; what is
-NULL, empty, of other shapes or without area is left out. Of glaciers besides: GLIMS files
-(`mend.glacier_boundaries`), rows that are parts of one glacier and ids that are none (`mend.join_parts`),
-ground that lies in two outlines (`mend.count_once`).
+Corrected, and counted in one warning (a `GlaciersegWarning`): polygons are taken out of
+GeometryCollections; outlines that cross or overlap themselves are repaired before any area is taken; what is
+NULL, empty, of other shapes or without area is left out. For glaciers also: GLIMS files
+(`repair.glacier_boundaries`), rows that are parts of one glacier and ids that are none (`repair.join_parts`),
+ground that lies in two outlines (`repair.count_once`).
 
 Refused, in one line: what is no vector file; a CRS that is missing or only a name; coordinates that cannot be
 of the CRS; a file without the wanted shapes.
@@ -28,7 +28,7 @@ from glacierseg.errors import GlaciersegWarning, RequestError, TruthError, did_y
 from glacierseg.raster.bounds import boxes_in, near_boxes, wrap_towards
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
-from glacierseg.raster.vector_files import (
+from glacierseg.raster.outlines.files import (
     VECTOR_SUFFIXES,
     Kind,
     is_vector,
@@ -40,7 +40,7 @@ from glacierseg.raster.vector_files import (
 )
 
 Shapes = Literal["glaciers", "polygons", "lines"]
-"""Glaciers are polygons that are told apart; other polygons are areas, such as a zone or part of a scene."""
+"""Glaciers are polygons with ids of their own; other polygons are areas, such as a zone."""
 PIXEL_EXACT = ("raw",)
 """The layer of this package's own files that gives back the very pixels it was drawn from."""
 OUTLINE_ID = "_outline_id"
@@ -66,7 +66,7 @@ def read_shapes(
         shapes: Which shapes are wanted.
         option: Where the user says which layer, for the error.
         prefer: Of several layers the first of these names is taken when none is asked for.
-        id_column: Of glaciers the column of ids; see `mend.join_parts` when None.
+        id_column: Of glaciers the column of ids; see `repair.join_parts` when None.
         grid: Only what meets this one, in its CRS.
         notes: Where the sentence about what was corrected goes; it is a warning when None.
 
@@ -81,34 +81,34 @@ def read_shapes(
     """
     import numpy as np  # noqa: PLC0415
 
-    from glacierseg.raster import mend  # noqa: PLC0415  (takes half a second)
+    from glacierseg.raster.outlines import repair  # noqa: PLC0415  (takes half a second)
 
     path = Path(path)
     kind: Kind = "lines" if shapes == "lines" else "polygons"
     table, said, call = read_table(path, layer, kind, option, prefer)
     given = table.geometry.to_numpy()
-    found = mend.lines_of(given) if kind == "lines" else mend.polygons_of(given)
-    said += mend.about_shapes(given, found, kind)
+    found = repair.lines_of(given) if kind == "lines" else repair.polygons_of(given)
+    said += repair.about_shapes(given, found, kind)
     table = table.set_geometry(found, crs=table.crs)[[shape is not None for shape in found]]
     if table.empty:
         what = "outlines, not points or lines" if kind == "polygons" else "lines, not points or outlines"
         raise TruthError(f"{path}: holds no {kind}; give {what}")
     table = _with_place(table, path, call)
     if shapes == "glaciers":
-        table, clauses = mend.glacier_boundaries(table)
+        table, clauses = repair.glacier_boundaries(table)
         said += clauses
         if table.empty:
             raise TruthError(
                 f"{path}: none of its GLIMS line types is glac_bound, the boundary of a glacier; give the "
                 "file that holds the boundaries"
             )
-        table, ids, clauses = mend.join_parts(table, _asked_column(path, table, id_column))
+        table, ids, clauses = repair.join_parts(table, _asked_column(path, table, id_column))
         table = table.assign(**{OUTLINE_ID: np.asarray(ids, object)})
         said += clauses
     if grid is not None:
         table = outlines_near(table, grid, path)
     if shapes == "glaciers":
-        table, clauses = mend.count_once(table)
+        table, clauses = repair.count_once(table)
         said += clauses
     if said:
         sentence = f"{path}: {'; '.join(said)}"

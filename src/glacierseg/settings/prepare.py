@@ -1,0 +1,84 @@
+"""How rasters are prepared: stacked, normalized, and made of outlines."""
+
+from collections.abc import Sequence
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from glacierseg.choices import Resampling
+from glacierseg.settings.base import Cli, Settings
+
+Compress = Annotated[bool, Cli(name="--compress/--uncompressed")]
+
+
+def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
+    """Returns a recipe that may be a sequence of band names as one text.
+
+    Of a single name the comma behind it says that it is a band and not a recipe's name.
+    """
+    return recipe if recipe is None or isinstance(recipe, str) else "".join(f"{name}," for name in recipe)
+
+
+class StackSettings(Settings):
+    """How rasters are stacked, and which bands are made from them."""
+
+    recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
+    """Bands to write: sentinel2-18, landsat-18, or names of bands, indices and terrain layers, separated by
+    commas; without it the input bands, and all terrain layers if there is an elevation model.
+    """
+    sensor: str | None = None
+    """Sensor whose band numbers (B2) are meant: sentinel2, landsat5, landsat7, landsat8 or landsat9; without
+    it the one that file names show.
+    """
+    band_names: tuple[str, ...] | None = None
+    """Names of all input bands in file order, separated by commas, instead of those in the files."""
+    pixel_size_m: Annotated[float, Field(gt=0)] | None = None
+    """Side of the pixels, in metres, of a grid in the UTM zone of the first file."""
+    resampling: Resampling = "bilinear"
+    """Interpolation: nearest, bilinear, cubic, average or mode."""
+    scale: float | None = None
+    """Factor for the recipe's bands of reflected light, before the offset."""
+    offset: float | None = None
+    """Number added to the recipe's bands of reflected light after the scale; 0 if the values are right."""
+    nodata: Annotated[float | None, Field(allow_inf_nan=True)] = None
+    """Value of pixels without data where the files declare none; 0 for products of Sentinel-2 and Landsat."""
+    compress: Compress = True
+    """Deflate compression; uncompressed files are larger and faster to read."""
+
+
+class NormalizeSettings(Settings):
+    """How the ranges of bands are measured and scenes brought to 8-bit levels."""
+
+    percentiles: Annotated[tuple[float, float], Cli(metavar="LOW HIGH")] = (0.5, 99.5)
+    """Percentiles that become the darkest and the brightest level, 0-100."""
+    physical: bool = False
+    """Ranges by definition where bands have one (index -1 to 1, slope 0 to 90 degrees), not percentiles."""
+    compress: Compress = True
+    """Deflate compression; uncompressed files are larger and faster to read."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(
+                f"percentiles {low:g} and {high:g} are not in order; "
+                "give two numbers from 0 to 100, the lower one first"
+            )
+        return self
+
+
+class RasterizeSettings(Settings):
+    """How outlines become a mask."""
+
+    layer: str | None = None
+    """Layer of a vector file with several."""
+    all_touched: bool = False
+    """Count every pixel that an outline touches, not only those whose centre lies inside."""
+    min_area_km2: Annotated[float, Field(ge=0)] = 0.0
+    """Area on the ellipsoid, in km2, below which outlines are left out, ground beyond the scene included."""
+    ignore_rim_m: Annotated[float, Field(ge=0)] = 0.0
+    """Distance from the boundary, in metres, within which pixels are ignored, on either side; the line
+    between two glaciers that touch is no boundary.
+    """
+    compress: Compress = True
+    """Deflate compression; uncompressed files are larger and faster to read."""
