@@ -16,10 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from glacierseg.bands import MEASURES, BandImportance, agreement_message, measure_scenes
+from glacierseg.bands import BandImportance, agreement_message, measure_scenes
 from glacierseg.experiment import train_one
 from glacierseg.models.card import load_model
 from glacierseg.settings import parse_config
+from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.synthetic import NOISE_BANDS
 from glacierseg.synthetic.demo import synthetic_scenes, synthetic_settings
 
@@ -56,7 +57,9 @@ def main() -> None:
         for model in given.models:
             train_one(config, model, None, run)
             facts = load_model(run / model / "all")[1].training
-            found = measure_scenes(run / model / "all", truth, measures=MEASURES, patches=given.patches)
+            found = measure_scenes(
+                run / model / "all", truth, ImportanceSettings(check=True, patches=given.patches)
+            )
             epoch = f"epoch {facts['best_epoch']} of {facts['epochs']}"
             print(f"\n== {model}: {epoch}, val IoU {facts['best_val_iou']:.3f}")
             print(f"{'band':12}" + "".join(f"{measure:>28}" for measure in found))

@@ -44,6 +44,10 @@ OUTLINE_LAYERS: tuple[OutlineLayer, ...] = get_args(OutlineLayer)
 Divides = Literal["auto", "terrain", "existing", "none"]
 """Where divides between glaciers are from."""
 
+Measure = Literal["gradient", "permutation"]
+"""A measure of band importance."""
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
 
 def require_choice(kind: str, name: str, known: Collection[str]) -> None:
     """Checks a name that types cannot: one from a file or a notebook.

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from glacierseg.bands import (
-    MEASURES,
     PatchSample,
     band_importance,
     gradient_importance,
@@ -17,6 +16,7 @@ from glacierseg.bands import (
     write_importance,
 )
 from glacierseg.bands.importance import mix, use_of_bands
+from glacierseg.choices import MEASURES
 from glacierseg.errors import DataError, RequestError
 from glacierseg.models import create_model
 from glacierseg.models.card import ModelCard

@@ -4,8 +4,9 @@ import torch
 from scipy import stats
 from sklearn.metrics import jaccard_score
 
-from glacierseg.bands import MEASURES, PatchSample, measure_patches, permutation_importance
+from glacierseg.bands import PatchSample, measure_patches, permutation_importance
 from glacierseg.bands.importance import draw_donors
+from glacierseg.choices import MEASURES
 from glacierseg.errors import RequestError
 from glacierseg.models import MODELS, create_model
 from tests.bands.networks import Linear

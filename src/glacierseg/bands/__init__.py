@@ -8,9 +8,7 @@ from glacierseg.bands.importance import (
     permutation_importance,
 )
 from glacierseg.bands.ranking import (
-    MEASURES,
     BandImportance,
-    Measure,
     Measures,
     agreement_message,
     preset_bands,
@@ -22,10 +20,8 @@ from glacierseg.bands.scene import band_importance, measure_scenes
 from glacierseg.bands.table import read_measures, write_importance
 
 __all__ = [
-    "MEASURES",
     "BandImportance",
     "BatchOfPatches",
-    "Measure",
     "Measures",
     "PatchSample",
     "agreement_message",

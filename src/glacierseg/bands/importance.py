@@ -24,15 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.bands.ranking import (
-    MEASURES,
     BandImportance,
-    Measure,
     Measures,
     chance_of_none,
     leave_one_out_means,
     rank_bands,
     spread_over_regions,
 )
+from glacierseg.choices import MEASURES, Measure
 from glacierseg.errors import RequestError
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ Patches count as independent. Neighbours look alike, so measure on as many place
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.choices import Measure
 from glacierseg.errors import BandError
 from glacierseg.evaluate.intervals import student_tail
 from glacierseg.models.registry import model_spec
@@ -74,8 +74,6 @@ class BandImportance:
         return bounds if self.rank_low == self.rank_high else f"{self.rank} ({bounds})"
 
 
-Measure = Literal["gradient", "permutation"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 Measures = Mapping[Measure, tuple[BandImportance, ...]]
 """Results by measure; the first is the one that bands are chosen by."""
 

@@ -14,7 +14,8 @@ from glacierseg.bands.importance import (
     measure_patches,
     spread_evenly,
 )
-from glacierseg.bands.ranking import BandImportance, Measure, Measures
+from glacierseg.bands.ranking import BandImportance, Measures
+from glacierseg.choices import MEASURES
 from glacierseg.errors import BandError, RequestError
 from glacierseg.models.card import ModelCard, load_model
 from glacierseg.models.scaling import Scaling
@@ -23,6 +24,8 @@ from glacierseg.raster.outlines import one_layer_each
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import window_starts
 from glacierseg.raster.truth import GLACIER, IGNORE, load_truth
+from glacierseg.settings.bands import ImportanceSettings
+from glacierseg.settings.base import fields_as_keywords
 from glacierseg.weights.own import warn_of_values
 
 if TYPE_CHECKING:
@@ -31,17 +34,14 @@ if TYPE_CHECKING:
 AnyScene = Scene | Path | str | Sequence[Path | str]
 
 
+@fields_as_keywords(settings=ImportanceSettings)
 def band_importance(
     model: "Path | str | nn.Module",
     scene: AnyScene,
     truth: Path | str,
+    settings: ImportanceSettings | None = None,
     *,
     card: ModelCard | None = None,
-    measure: Measure = "gradient",
-    patches: int = 64,
-    batch_size: int = 8,
-    seed: int = 0,
-    truth_layer: str | None = None,
 ) -> tuple[BandImportance, ...]:
     """Measures band importance of a network on a scene with truth.
 
@@ -49,12 +49,8 @@ def band_importance(
         model: A model folder, or a network; without a `card` it gets the bands as they are.
         scene: A scene, or its file or files.
         truth: Its truth: a mask on the same grid, or outlines.
+        settings: How it is measured; its fields are keywords, too.
         card: Bands, scaling and patch size of a network that is given as a module.
-        measure: `gradient` or `permutation`.
-        patches: Most patches to measure on, spread evenly over those with glacier.
-        batch_size: Patches per pass.
-        seed: Of the permutation.
-        truth_layer: Of outlines in a file with several layers.
 
     Returns:
         One entry per band, the most important first.
@@ -64,48 +60,35 @@ def band_importance(
         TruthError: The truth cannot be used.
         RequestError: The truth has no glacier where the scene has data.
     """
-    found = measure_scenes(
-        model,
-        [(scene, truth)],
-        card=card,
-        measures=[measure],
-        patches=patches,
-        batch_size=batch_size,
-        seed=seed,
-        truth_layers=[truth_layer],
-    )
-    return found[measure]
+    settings = (settings or ImportanceSettings()).replaced(check=False)
+    return measure_scenes(model, [(scene, truth)], settings, card=card)[settings.measure]
 
 
 def measure_scenes(
     model: "Path | str | nn.Module",
     scenes: Sequence[tuple[AnyScene, Path | str]],
+    settings: ImportanceSettings,
     *,
     card: ModelCard | None = None,
-    measures: Sequence[Measure] = ("gradient",),
-    patches: int = 64,
-    batch_size: int = 8,
-    seed: int = 0,
-    truth_layers: Sequence[str | None] | None = None,
 ) -> Measures:
     """Measures band importance of a network on one or several scenes, each of which counts as a region.
 
     Args:
         model: As for `band_importance`.
         scenes: Scenes with their truth.
+        settings: How it is measured. Its patches are those of all scenes together, in memory at once.
         card: As for `band_importance`.
-        measures: Which measures; the first is the one that bands are chosen by.
-        patches: Most patches of all scenes together, in memory at once.
-        batch_size: Patches per pass.
-        seed: Of the permutation.
-        truth_layers: Of outlines in files with several layers: one for all of them, or one for each scene.
+
+    Returns:
+        The result of each measure; the first is the one that bands are chosen by.
 
     Raises:
         BandError: A scene lacks bands.
         TruthError: The truth cannot be used.
         RequestError: No truth has glacier where its scene has data.
     """
-    layers = one_layer_each([Path(truth) for _, truth in scenes], truth_layers)
+    layers = one_layer_each([Path(truth) for _, truth in scenes], settings.truth_layers or None)
+    others = [measure for measure in MEASURES if settings.check and measure != settings.measure]
     network = model
     if isinstance(network, Path | str):
         network, card = load_model(network)
@@ -136,7 +119,8 @@ def measure_scenes(
             for column in window_starts(scene.grid.width, size, size)
             if (truth[row : row + size, column : column + size] == GLACIER).any()
         ]
-        share = -(-patches * (number + 1) // len(opened)) - -(-patches * number // len(opened))
+        most = settings.patches
+        share = -(-most * (number + 1) // len(opened)) - -(-most * number // len(opened))
         own = [starts[i] for i in spread_evenly(len(starts), max(1, share))] if starts else []
         chosen.append((scene, truth, own))
         regions += [number] * len(own)
@@ -145,8 +129,8 @@ def measure_scenes(
     batches = (
         patch for scene, truth, starts in chosen for patch in _patches(scene, truth, starts, scaling, size)
     )
-    sample = PatchSample.collect(batches, regions, batch_size)
-    return measure_patches(network, sample, bands, measures, seed=seed)
+    sample = PatchSample.collect(batches, regions, settings.batch_size)
+    return measure_patches(network, sample, bands, [settings.measure, *others], seed=settings.seed)
 
 
 def _patches(

@@ -5,7 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from glacierseg.bands.ranking import MEASURES, BandImportance, Measure, Measures
+from glacierseg.bands.ranking import BandImportance, Measures
+from glacierseg.choices import MEASURES, Measure
 from glacierseg.errors import DataError
 from glacierseg.raster.write import write_text
 

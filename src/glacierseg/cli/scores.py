@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from glacierseg import log
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
 from glacierseg.raster.outputs import writes
+from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.scene import InputSettings, SceneSettings
 from glacierseg.settings.score import ScoreSettings
 
@@ -81,26 +82,13 @@ def bands(
     ],
     out: Out,
     reading: SceneSettings,
-    truth_layer: Annotated[
-        list[str] | None, typer.Option(help="Layer of outlines with several: one for all, or one for each.")
-    ] = None,
-    measure: Annotated[
-        Literal["gradient", "permutation"],
-        typer.Option(help="Measure that ranks the bands: size of the gradient, or IoU lost by permutation."),
-    ] = "gradient",
-    check: Annotated[
-        bool, typer.Option("--check", help="Check by the other measure, and how far the two agree.")
-    ] = False,
-    top: Annotated[int, typer.Option(min=1, help="Number of best bands to name.")] = 6,
-    patches: Annotated[int, typer.Option(min=1, help="Most patches to measure on, of all scenes.")] = 64,
+    settings: ImportanceSettings,
     plot: Annotated[Path | None, typer.Option(help="Figure of the importance (.png, .svg or .pdf).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the permutation.")] = 0,
     weights: WeightsName = None,
     member: Member = None,
 ) -> None:
     """Measure band importance and write it as CSV."""
     from glacierseg.bands import (  # noqa: PLC0415
-        MEASURES,
         agreement_message,
         measure_scenes,
         tie_message,
@@ -129,14 +117,8 @@ def bands(
         opened = [own.scene for own in fitted]
         for line in (line for own in fitted for line in own.warnings):
             _log.warning(line)
-    found = measure_scenes(
-        folder,
-        list(zip(opened, truth, strict=True)),
-        measures=[measure, *(other for other in MEASURES if check and other != measure)],
-        patches=patches,
-        seed=seed,
-        truth_layers=truth_layer,
-    )
+    found = measure_scenes(folder, list(zip(opened, truth, strict=True)), settings)
+    measure, top = settings.measure, settings.top
     write_importance(out, found)
     ranked = found[measure]
     others = {other: {e.band: e for e in found[other]} for other in found if other != measure}

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from glacierseg.bands import (
-    MEASURES,
     BandImportance,
     BatchOfPatches,
-    Measure,
     Measures,
     PatchSample,
     agreement_message,
@@ -23,7 +21,7 @@ from glacierseg.bands import (
     write_importance,
 )
 from glacierseg.bands.importance import mix, spread_evenly
-from glacierseg.choices import Role
+from glacierseg.choices import MEASURES, Measure, Role
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from glacierseg.choices import Cache, LossName, Monitor, Role
+from glacierseg.choices import Cache, LossName, Measure, Monitor, Role
 from glacierseg.errors import RequestError, UnknownModelError
 from glacierseg.models.registry import ModelSpec, checked_options, model_spec
 from glacierseg.runs.layout import folder_name
@@ -184,7 +184,7 @@ class BandsConfig(Settings):
     """all, or a list of names or numbers."""
     top: Annotated[int, Field(ge=0)] = 6
     """Train again on so many of the most important bands; 0 for not."""
-    measure: Literal["gradient", "permutation"] = "gradient"
+    measure: Measure = "gradient"
     """Measure of importance that chooses them: gradient or permutation."""
     check: bool = True
     """Measure importance by the other one too and print how far they agree."""
