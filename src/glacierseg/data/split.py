@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Role
 from glacierseg.errors import GridMismatchError, RequestError
-from glacierseg.raster.bounds import may_meet, move_points
-from glacierseg.raster.footprint import footprint_on_grid
+from glacierseg.raster.bounds import footprint_on_grid, may_meet, move_points
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.outlines import read_outlines
