@@ -100,8 +100,8 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole main job on a small basin."""
-    from glacierseg.experiment import run_experiment  # noqa: PLC0415
-    from glacierseg.synthetic.demo import demo_config  # noqa: PLC0415
+    from glacierseg.experiment import run_experiment
+    from glacierseg.synthetic.demo import demo_config
 
     folder = out or Path("runs") / f"demo-{data}"
     run_experiment(demo_config(data, folder), folder)
@@ -116,8 +116,8 @@ def run(
     fold: Fold = None,
 ) -> None:
     """Run every stage for every model; run it again to continue after an interruption."""
-    from glacierseg.experiment import run_experiment  # noqa: PLC0415
-    from glacierseg.settings import load_config  # noqa: PLC0415
+    from glacierseg.experiment import run_experiment
+    from glacierseg.settings import load_config
 
     parsed = load_config(config, fold=fold)
     run_experiment(parsed, _run_folder(parsed, out, fold))
@@ -131,7 +131,7 @@ def _run_folder(config: "RunConfig", out: Path | None, fold: int | None) -> Path
 @app.command()
 def template() -> None:
     """Print a commented configuration to start from."""
-    from glacierseg.settings.template import template as commented  # noqa: PLC0415
+    from glacierseg.settings.template import template as commented
 
     show(commented().removesuffix("\n"))
 
@@ -139,7 +139,7 @@ def template() -> None:
 @app.command()
 def info() -> None:
     """Show versions, processor, GPU, precision, engines and the data folder."""
-    from glacierseg.cli.info import machine_facts  # noqa: PLC0415
+    from glacierseg.cli.info import machine_facts
 
     show(log.table(None, ("what", "found"), list(machine_facts().items())))
 
@@ -155,8 +155,8 @@ def train(
     fold: Fold = None,
 ) -> None:
     """Train one network of a configuration; also under torchrun or SLURM, in several processes."""
-    from glacierseg.experiment import train_one  # noqa: PLC0415
-    from glacierseg.settings import load_config  # noqa: PLC0415
+    from glacierseg.experiment import train_one
+    from glacierseg.settings import load_config
 
     parsed = load_config(config, fold=fold)
     chosen = None if bands == "all" else [name.strip() for name in bands.split(",")]
@@ -166,7 +166,7 @@ def train(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from glacierseg._version import __version__  # noqa: PLC0415
+        from glacierseg._version import __version__
 
         typer.echo(f"glacierseg {__version__}")
         raise typer.Exit
@@ -226,9 +226,9 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refuse_misfits(name: str, given: dict[str, Any], cause: Exception | None = None) -> None:
-    from shlex import join  # noqa: PLC0415
+    from shlex import join
 
-    from glacierseg.cli.kinds import misfit  # noqa: PLC0415
+    from glacierseg.cli.kinds import misfit
 
     if "paths" in given:
         first = [] if given.get("weights") else given["paths"][:1]

@@ -40,10 +40,10 @@ def compare(
     ] = None,
 ) -> None:
     """Say whether mask B is better than mask A by more than noise."""
-    from glacierseg.evaluate.paired import CHANGES, change_map, compare_masks  # noqa: PLC0415
-    from glacierseg.raster.truth import IGNORE, load_truth, read_mask  # noqa: PLC0415
-    from glacierseg.raster.warp import read_grid  # noqa: PLC0415
-    from glacierseg.raster.write import write_json, write_raster  # noqa: PLC0415
+    from glacierseg.evaluate.paired import CHANGES, change_map, compare_masks
+    from glacierseg.raster.truth import IGNORE, load_truth, read_mask
+    from glacierseg.raster.warp import read_grid
+    from glacierseg.raster.write import write_json, write_raster
 
     grid = read_grid(a)
     masks = read_mask(a), read_mask(b, grid), load_truth(truth, grid, layer=truth_layer)
@@ -71,8 +71,8 @@ def benchmark(
     out: Annotated[Path | None, typer.Option(help="JSON file of the differences.")] = None,
 ) -> None:
     """Say whether run B is better than run A by more than noise, on the test pixels of both."""
-    from glacierseg.experiment.benchmark import compare_runs  # noqa: PLC0415
-    from glacierseg.raster.write import write_json  # noqa: PLC0415
+    from glacierseg.experiment.benchmark import compare_runs
+    from glacierseg.raster.write import write_json
 
     differences = compare_runs(run_a, run_b, settings, model_a=model_a, model_b=model_b, role=role)
     if out is not None:
@@ -117,7 +117,7 @@ def change(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
-    from glacierseg.change.files import change_between_files, change_path  # noqa: PLC0415
+    from glacierseg.change.files import change_between_files, change_path
 
     found = change_between_files(old, new, out, settings, inputs, overwrite=overwrite)
     for note in found.notes:

@@ -44,10 +44,10 @@ def export(
     ] = None,
 ) -> None:
     """Write a network for other programs: band values in, class probabilities out."""
-    from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.predict.export import export_model  # noqa: PLC0415
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.weights import find_weights  # noqa: PLC0415
+    from glacierseg.errors import RequestError
+    from glacierseg.predict.export import export_model
+    from glacierseg.raster.scene import open_scene
+    from glacierseg.weights import find_weights
 
     folder = one_model(model_dir, weights, member)
     named = None if weights is None else find_weights(weights)
@@ -66,7 +66,7 @@ def export(
         return
     if to != "openvino":
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
-    from glacierseg.predict.int8 import quantize_model  # noqa: PLC0415
+    from glacierseg.predict.int8 import quantize_model
 
     opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
     if named:

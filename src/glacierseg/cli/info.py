@@ -13,8 +13,8 @@ ENGINES = {"torch": "torch", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvin
 
 def machine_facts() -> dict[str, str]:
     """Returns versions, processor, GPU, precision, engines and the data folder, in words."""
-    from glacierseg._version import __version__  # noqa: PLC0415
-    from glacierseg.training.precision import has_native_bf16  # noqa: PLC0415
+    from glacierseg._version import __version__
+    from glacierseg.training.precision import has_native_bf16
 
     gibibytes = psutil.virtual_memory().total / 1024**3
     facts = {
@@ -27,7 +27,7 @@ def machine_facts() -> dict[str, str]:
     }
     for name in ("torch", "pytorch-lightning", "rasterio", "geopandas", "numpy"):
         facts[name] = importlib.metadata.version(name)
-    import rasterio  # noqa: PLC0415
+    import rasterio
 
     facts["GDAL"] = rasterio.__gdal_version__
     found = [name for name, module in ENGINES.items() if importlib.util.find_spec(module)]
@@ -48,7 +48,7 @@ def _processor() -> str:
 
 
 def _gpus() -> str:
-    import torch  # noqa: PLC0415
+    import torch
 
     if torch.cuda.is_available():
         listed = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -58,8 +58,8 @@ def _gpus() -> str:
 
 
 def _weights() -> str:
-    from glacierseg.errors import GlaciersegError  # noqa: PLC0415
-    from glacierseg.weights import list_weights  # noqa: PLC0415
+    from glacierseg.errors import GlaciersegError
+    from glacierseg.weights import list_weights
 
     try:
         names = ", ".join(weights.name for weights in list_weights())

@@ -45,14 +45,14 @@ def refine(
     ] = None,
 ) -> None:
     """Refine a mask: merge, smooth, fill holes, remove fragments."""
-    from glacierseg.refine.files import load_parameters, refine_file  # noqa: PLC0415
+    from glacierseg.refine.files import load_parameters, refine_file
 
     if parameters is not None:
         settings = load_parameters(parameters).replaced(**settings.model_dump(exclude_unset=True))
     if dem is not None and settings.max_hole_slope_deg is None:
         _log.info("note: --dem was not used; it is for --max-hole-slope-deg")
     if plot is not None:
-        from glacierseg.report.figures.refinement import draw_refinement_steps  # noqa: PLC0415
+        from glacierseg.report.figures.refinement import draw_refinement_steps
 
         draw_refinement_steps(mask, plot, settings, dem=dem)
     _print_changes(refine_file(mask, out, settings, dem=dem))
@@ -74,12 +74,12 @@ def tune(
     ] = None,
 ) -> None:
     """Search refinement parameters; repeat an option to try several values."""
-    from glacierseg.raster.outlines import one_layer_each  # noqa: PLC0415
-    from glacierseg.raster.write import write_json  # noqa: PLC0415
-    from glacierseg.refine.files import tune_files  # noqa: PLC0415
+    from glacierseg.raster.outlines import one_layer_each
+    from glacierseg.raster.write import write_json
+    from glacierseg.refine.files import tune_files
 
     if plot is not None:
-        from glacierseg.report.save import require_picture  # noqa: PLC0415
+        from glacierseg.report.save import require_picture
 
         require_picture(plot)
     layers = one_layer_each([*truth, *inputs.test_truth], inputs.truth_layer)
@@ -91,7 +91,7 @@ def tune(
     report = tune_files(tuned, tests, settings)
     write_json(out, report.to_dict())
     if plot is not None:
-        from glacierseg.report.figures.refinement import draw_tuning_surface  # noqa: PLC0415
+        from glacierseg.report.figures.refinement import draw_tuning_surface
 
         draw_tuning_surface(report.result, plot)
     _print_tuning(report)
@@ -105,8 +105,8 @@ def _pairs(
     mask_name: str,
     truth_name: str,
 ) -> "list[Pair]":
-    from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.refine.files import Pair  # noqa: PLC0415
+    from glacierseg.errors import RequestError
+    from glacierseg.refine.files import Pair
 
     if len(masks) != len(truths):
         raise RequestError(
@@ -134,7 +134,7 @@ def _print_changes(changes: "Sequence[StepChange]") -> None:
 
 
 def _print_tuning(report: "TuneReport") -> None:
-    from glacierseg.refine.transfer import verdict  # noqa: PLC0415
+    from glacierseg.refine.transfer import verdict
 
     result = report.result
     for line in report.moved:

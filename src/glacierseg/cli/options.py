@@ -159,6 +159,6 @@ def _config_option(sections: list[str]) -> Parameter:
 
 
 def _from_file(path: Path, kind: type[Settings]) -> dict[str, Any]:
-    from glacierseg.settings.load import read_section  # noqa: PLC0415  (brings YAML)
+    from glacierseg.settings.load import read_section  # brings YAML
 
     return {} if kind.section is None else read_section(path, kind.section)

@@ -39,7 +39,7 @@ def vectorize(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw the outlines of a mask: layers `raw` and `smooth`, and others on request."""
-    from glacierseg.vectors.polygons import draw_outlines  # noqa: PLC0415
+    from glacierseg.vectors.polygons import draw_outlines
 
     totals = draw_outlines(
         mask, out, settings, refined_path=refined, probability_path=probability, overwrite=overwrite
@@ -61,7 +61,7 @@ def inventory(
     overwrite: Overwrite = False,
 ) -> None:
     """Divide ice bodies into glaciers and write their inventory: attributes, hypsometry, links."""
-    from glacierseg.inventory.files import make_inventory  # noqa: PLC0415
+    from glacierseg.inventory.files import make_inventory
 
     made = make_inventory(source, out, settings, inputs, overwrite=overwrite)
     table = made.glaciers

@@ -129,7 +129,7 @@ def _write(line: str, stream: TextIO) -> None:
 
 @contextmanager
 def _terminal_bar(label: str, pixels: int | None) -> Iterator[log.Progress]:
-    from glacierseg.cli.bars import rich_bar  # noqa: PLC0415
+    from glacierseg.cli.bars import rich_bar
 
     with rich_bar(log.prefix() + label, pixels) as (progress, above):
         token = _above_bar.set(above)

@@ -51,9 +51,9 @@ def predict(
     ] = False,
 ) -> None:
     """Predict whole scenes: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
-    from glacierseg.predict.ensemble import load_ensemble  # noqa: PLC0415
-    from glacierseg.predict.scene import predict_scene  # noqa: PLC0415
-    from glacierseg.weights import find_weights  # noqa: PLC0415
+    from glacierseg.predict.ensemble import load_ensemble
+    from glacierseg.predict.scene import predict_scene
+    from glacierseg.weights import find_weights
 
     model_dir, scenes = split_model(paths, weights)
     if model_dir and reading.sensor is not None:
@@ -79,7 +79,7 @@ def predict(
         _say_agreement(ensemble, opened, settings)
     sharing: AbstractContextManager[tuple[Shares, ...]] = nullcontext(())
     if cluster.asked_for:
-        from glacierseg.predict.cluster import shared_out  # noqa: PLC0415
+        from glacierseg.predict.cluster import shared_out
 
         sharing = shared_out(cluster, ensemble, opened, out, settings)
     with sharing as shares:
@@ -95,7 +95,7 @@ def predict(
 
 
 def _refuse_namesakes(scenes: list[Path]) -> None:
-    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.errors import RequestError
 
     stems = [scene.stem for scene in scenes]
     if doubled := next((stem for stem in stems if stems.count(stem) > 1), None):
@@ -109,7 +109,7 @@ def _opened(
     ensemble: "Ensemble", paths: list[Path], reading: InputSettings
 ) -> "tuple[list[Scene], set[str]]":
     """Returns the scenes as the networks know them, and the names of those that gave warnings."""
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene
 
     scenes = [open_scene(path, bands=reading.band_names, nodata=reading.nodata) for path in paths]
     fitted = [ensemble.fit(scene, reading) for scene in scenes]
@@ -119,7 +119,7 @@ def _opened(
 
 
 def _calibration(ensemble: "Ensemble", settings: PredictSettings) -> "Calibration | None":
-    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.errors import RequestError
 
     try:
         return ensemble.calibration(settings)
@@ -133,7 +133,7 @@ def _unfinished(
     ensemble: "Ensemble", scenes: "list[Scene]", out: Path, settings: PredictSettings
 ) -> "list[Scene]":
     """Leaves out scenes whose maps are there already, just as they would be made."""
-    from glacierseg.predict.scene import finished_files  # noqa: PLC0415
+    from glacierseg.predict.scene import finished_files
 
     left = []
     for scene in scenes:
@@ -146,7 +146,7 @@ def _unfinished(
 
 
 def _say_agreement(ensemble: "Ensemble", scenes: "list[Scene]", settings: PredictSettings) -> None:
-    from glacierseg.predict.halo import halo_agreement  # noqa: PLC0415
+    from glacierseg.predict.halo import halo_agreement
 
     for scene in scenes:
         _log.info(f"{scene.name}: {halo_agreement(ensemble, scene, settings)}")
@@ -155,8 +155,8 @@ def _say_agreement(ensemble: "Ensemble", scenes: "list[Scene]", settings: Predic
 def _say_area(
     calibration: "Calibration", probability: Path, settings: PredictSettings, *, unlike: bool
 ) -> None:
-    from glacierseg.errors import RasterError  # noqa: PLC0415
-    from glacierseg.evaluate.reliability import predicted_area  # noqa: PLC0415
+    from glacierseg.errors import RasterError
+    from glacierseg.evaluate.reliability import predicted_area
 
     if unlike:
         _log.info(

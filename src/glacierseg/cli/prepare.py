@@ -51,7 +51,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check whether a scene and its truth can be used; exit status 0 when they can, 1 when not."""
-    from glacierseg.raster.check import check_scene, is_usable  # noqa: PLC0415
+    from glacierseg.raster.check import check_scene, is_usable
 
     with log.bar("checking") as progress:
         results = check_scene(
@@ -87,7 +87,7 @@ def align(
     compress: Compress = True,
 ) -> None:
     """Bring a raster onto the grid of another one."""
-    from glacierseg.raster.prepare.align import align_raster  # noqa: PLC0415
+    from glacierseg.raster.prepare.align import align_raster
 
     with log.bar("aligning") as progress:
         align_raster(source, like, out, resampling=resampling, compress=compress, progress=progress)
@@ -103,7 +103,7 @@ def rasterize(
     settings: RasterizeSettings,
 ) -> None:
     """Burn outlines into a mask."""
-    from glacierseg.raster.prepare.rasterize import rasterize_file  # noqa: PLC0415
+    from glacierseg.raster.prepare.rasterize import rasterize_file
 
     with log.bar("rasterizing") as progress:
         rasterize_file(outlines, like, out, settings, progress=progress)
@@ -124,8 +124,8 @@ def normalize(
     band_names: BandNames = None,
 ) -> None:
     """Bring every band to 0-255 by ranges measured once."""
-    from glacierseg.raster.prepare.normalize import normalize_scene  # noqa: PLC0415
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.raster.prepare.normalize import normalize_scene
+    from glacierseg.raster.scene import open_scene
 
     given = split_names(band_names)
     how = "reused as stored in" if ranges.exists() else "measured and stored in"
@@ -150,8 +150,8 @@ def select(
     compress: Compress = True,
 ) -> None:
     """Write some bands as a scene of their own."""
-    from glacierseg.raster.prepare.select import select_bands  # noqa: PLC0415
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
+    from glacierseg.raster.prepare.select import select_bands
+    from glacierseg.raster.scene import open_scene
 
     chosen, source = split_names(bands) or [], open_scene(scene, bands=split_names(band_names))
     with log.bar("selecting") as progress:
@@ -176,7 +176,7 @@ def stack(
     ] = None,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
-    from glacierseg.raster.prepare.stack import stack_rasters  # noqa: PLC0415
+    from glacierseg.raster.prepare.stack import stack_rasters
 
     with log.bar("stacking") as progress:
         stack_rasters(files, out, settings, dem=dem, like=like, progress=progress)

@@ -19,7 +19,7 @@ def add_report_commands(app: typer.Typer) -> None:
 
 def report(run_dir: RunDir) -> None:
     """Write the report of a run again."""
-    from glacierseg.report import write_report  # noqa: PLC0415
+    from glacierseg.report import write_report
 
     _log.info(f"report: {write_report(run_dir)}")
 
@@ -32,7 +32,7 @@ def figures(
     ] = "png",
 ) -> None:
     """Write the figures of a run, for papers and talks."""
-    from glacierseg.report.figures import write_figures  # noqa: PLC0415
+    from glacierseg.report.figures import write_figures
 
     for path in write_figures(run_dir, out, kind=format_):
         _log.info(f"figure: {path}")

@@ -47,10 +47,10 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a mask against the truth."""
-    from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.evaluate.detail import detail_tables  # noqa: PLC0415
-    from glacierseg.evaluate.files import evaluate_files  # noqa: PLC0415
-    from glacierseg.raster.write import write_json  # noqa: PLC0415
+    from glacierseg.errors import RequestError
+    from glacierseg.evaluate.detail import detail_tables
+    from glacierseg.evaluate.files import evaluate_files
+    from glacierseg.raster.write import write_json
 
     named = {}
     for given in zones or ():
@@ -88,7 +88,7 @@ def bands(
     member: Member = None,
 ) -> None:
     """Measure band importance and write it as CSV."""
-    from glacierseg.bands import (  # noqa: PLC0415
+    from glacierseg.bands import (
         agreement_message,
         measure_scenes,
         tie_message,
@@ -96,9 +96,9 @@ def bands(
         unmeasured_message,
         write_importance,
     )
-    from glacierseg.errors import RequestError  # noqa: PLC0415
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.weights import find_weights  # noqa: PLC0415
+    from glacierseg.errors import RequestError
+    from glacierseg.raster.scene import open_scene
+    from glacierseg.weights import find_weights
 
     model_dir, scenes = split_model(paths, weights)
     folder = one_model(model_dir, weights, member)
@@ -108,7 +108,7 @@ def bands(
             f"{len(truth)} truths)"
         )
     if plot is not None:
-        from glacierseg.report.save import require_picture  # noqa: PLC0415
+        from glacierseg.report.save import require_picture
 
         require_picture(plot)
     opened = [open_scene(path, bands=reading.band_names, nodata=reading.nodata) for path in scenes]
@@ -139,7 +139,7 @@ def bands(
     if agreement := agreement_message(found, top):
         _log.info(agreement)
     if plot is not None:
-        from glacierseg.report.figures.bands import figure_importance_measures  # noqa: PLC0415
-        from glacierseg.report.save import save_figure  # noqa: PLC0415
+        from glacierseg.report.figures.bands import figure_importance_measures
+        from glacierseg.report.save import save_figure
 
         save_figure(figure_importance_measures(found, top), plot)

@@ -72,7 +72,7 @@ def one_model(model_dir: Path | None, weights: str | None, member: int | None) -
         if member is not None:
             raise typer.BadParameter("--member goes with --weights")
         return model_dir
-    from glacierseg.weights import find_weights  # noqa: PLC0415
+    from glacierseg.weights import find_weights
 
     return find_weights(weights or "").member(member)
 
@@ -82,9 +82,9 @@ def models(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the trained weights that `predict --weights NAME` takes."""
-    from json import dumps  # noqa: PLC0415
+    from json import dumps
 
-    from glacierseg.weights import find_weights, list_weights  # noqa: PLC0415
+    from glacierseg.weights import find_weights, list_weights
 
     found = [find_weights(name)] if name else list(list_weights())
     if json:
@@ -195,8 +195,8 @@ def pack(
     storage: Annotated[Storage, typer.Option(help="Data type of the kernels in the file.")] = "float16",
 ) -> None:
     """Pack trained models as weights under a name: small, checked, with a card."""
-    from glacierseg.raster.scene import open_scene  # noqa: PLC0415
-    from glacierseg.weights.pack import pack_weights, read_facts  # noqa: PLC0415
+    from glacierseg.raster.scene import open_scene
+    from glacierseg.weights.pack import pack_weights, read_facts
 
     opened = [open_scene(path, bands=reading.band_names, nodata=reading.nodata) for path in _files(scenes)]
     packed = pack_weights(model_dirs, name, read_facts(facts), opened, out, storage=storage)
@@ -209,9 +209,9 @@ def pack(
 
 
 def _files(asked: Sequence[str]) -> list[Path]:
-    from glob import glob  # noqa: PLC0415
+    from glob import glob
 
-    from glacierseg.errors import RequestError  # noqa: PLC0415
+    from glacierseg.errors import RequestError
 
     files: list[Path] = []
     for entry in asked:

@@ -91,7 +91,7 @@ def _pass(
 
 
 @compiled
-def _decide(
+def _decide(  # noqa: PLR0913  (compiled code takes arrays, no objects)
     a1: NDArray[np.uint64],
     b1: NDArray[np.uint64],
     c1: NDArray[np.uint64],

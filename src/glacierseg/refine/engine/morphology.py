@@ -169,7 +169,7 @@ def _dilate(
 
 
 @compiled
-def _close(
+def _close(  # noqa: PLR0913  (compiled code takes arrays, no objects)
     words: NDArray[np.uint64],
     width: int,
     flip: np.uint64,
