@@ -12,9 +12,8 @@ from rasterio.transform import from_origin
 from scipy import stats
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.counts import Counts, count, count_blocks, scores_of
+from glacierseg.evaluate.counts import SCORE_NAMES, Counts, count, count_blocks, scores_of
 from glacierseg.evaluate.intervals import (
-    SCORE_NAMES,
     BlockTable,
     bootstrap_scores,
     draw_sums,

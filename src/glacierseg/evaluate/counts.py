@@ -4,9 +4,9 @@ Counts are exact whole numbers, so they add up over tiles and regions.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import clean_mask
 
 _CACHE_BYTES = 2**17
+Number = TypeVar("Number", int, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -178,30 +179,56 @@ class Scores:
     mcc: float
 
 
-def scores_of(counts: Counts) -> Scores:
-    """Returns the scores of confusion counts.
+SCORE_NAMES = tuple(field.name for field in fields(Scores))
 
-    All sums and products are of whole numbers, so large scenes lose no digits. Kappa is written without
-    its expected agreement: `2 (tp tn - fp fn) / ((tp + fp)(fp + tn) + (tp + fn)(fn + tn))`.
-    """
-    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+
+def scores_of(counts: Counts) -> Scores:
+    """Returns the scores of confusion counts; sums and products are whole numbers, so no digit is lost."""
     if counts.total == 0:
-        return Scores(*[math.nan] * 9)
-    iou, iou_background = ratio_or_zero(tp, tp + fp + fn), ratio_or_zero(tn, tn + fp + fn)
-    covariance = tp * tn - fp * fn
-    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
-    spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+        return Scores(*[math.nan] * len(SCORE_NAMES))
     return Scores(
-        overall_accuracy=(tp + tn) / counts.total,
-        iou=iou,
-        f1=ratio_or_zero(2 * tp, 2 * tp + fp + fn),
-        precision=ratio_or_zero(tp, tp + fp),
-        recall=ratio_or_zero(tp, tp + fn),
-        kappa=ratio_or_zero(2 * covariance, chance),
-        iou_background=iou_background,
-        mean_iou=(iou + iou_background) / 2,
-        mcc=ratio_or_zero(covariance, spread),
+        **score_formulas(counts.tp, counts.fp, counts.fn, counts.tn, ratio_or_zero, _root_of_product)
     )
+
+
+def score_formulas(
+    tp: Number,
+    fp: Number,
+    fn: Number,
+    tn: Number,
+    ratio: Callable[[Any, Any], Any],
+    root_of_product: Callable[..., Any],
+) -> dict[str, Any]:
+    """The formula of each field of `Scores`, for whole numbers and for arrays of many counts alike.
+
+    Kappa is written without its expected agreement: `2 (tp tn - fp fn) / ((tp + fp)(fp + tn) + (tp + fn)(fn +
+    tn))`.
+
+    Args:
+        tp: Glacier in both, as a number or an array.
+        fp: Glacier in the prediction only.
+        fn: Glacier in the truth only.
+        tn: Glacier in neither.
+        ratio: Divides, and gives 0 where the denominator is 0.
+        root_of_product: Square root of the product of its arguments.
+    """
+    iou, iou_background = ratio(tp, tp + fp + fn), ratio(tn, tn + fp + fn)
+    covariance = tp * tn - fp * fn
+    return {
+        "overall_accuracy": ratio(tp + tn, tp + fp + fn + tn),
+        "iou": iou,
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "kappa": ratio(2 * covariance, (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
+        "iou_background": iou_background,
+        "mean_iou": (iou + iou_background) / 2,
+        "mcc": ratio(covariance, root_of_product(tp + fp, tp + fn, tn + fp, tn + fn)),
+    }
+
+
+def _root_of_product(*factors: int) -> float:
+    return math.sqrt(math.prod(factors))
 
 
 def ratio_or_zero(part: float, whole: float) -> float:

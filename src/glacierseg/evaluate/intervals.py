@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from glacierseg.evaluate.counts import count_blocks
+from glacierseg.evaluate.counts import SCORE_NAMES, count_blocks, score_formulas
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import IGNORE
 from glacierseg.settings.base import fields_as_keywords
@@ -29,9 +29,6 @@ from glacierseg.settings.score import BootstrapSettings
 
 UNIT_PX = 16
 ENOUGH_BLOCKS = 24
-SCORE_NAMES = (
-    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "iou_background", "mean_iou", "mcc",
-)  # fmt: skip
 # More blocks than this change nothing but the time that a draw takes.
 _MOST_BLOCKS = 16384
 _AT_ONCE = 2**22
@@ -138,23 +135,16 @@ def score_arrays(counts: NDArray[np.integer | np.floating]) -> dict[str, NDArray
         `(...)` by name.
     """
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    total = tp + fp + fn + tn
-    iou, iou_background = _ratio(tp, tp + fp + fn), _ratio(tn, tn + fp + fn)
-    covariance = tp * tn - fp * fn
+    found = score_formulas(tp, fp, fn, tn, _ratio, _root_of_product)
+    return {name: np.where(tp + fp + fn + tn > 0, values, np.nan) for name, values in found.items()}
+
+
+def _root_of_product(*factors: NDArray[np.float64]) -> NDArray[np.float64]:
     # Roots one by one: the product of four counts of a large scene is beyond the digits of a float.
-    spread = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
-    found = {
-        "overall_accuracy": _ratio(tp + tn, total),
-        "iou": iou,
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
-        "kappa": _ratio(2 * covariance, (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
-        "iou_background": iou_background,
-        "mean_iou": (iou + iou_background) / 2,
-        "mcc": _ratio(covariance, spread),
-    }
-    return {name: np.where(total > 0, values, np.nan) for name, values in found.items()}
+    first, *others = (np.sqrt(factor) for factor in factors)
+    for other in others:
+        first = first * other
+    return first
 
 
 @fields_as_keywords(settings=BootstrapSettings)

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.counts import clean_pair
+from glacierseg.evaluate.counts import SCORE_NAMES, clean_pair
 from glacierseg.evaluate.intervals import (
-    SCORE_NAMES,
     Interval,
     draw_sums,
     percentile_interval,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.data.regions import Region
-from glacierseg.evaluate.counts import Counts, scores_of
+from glacierseg.evaluate.counts import SCORE_NAMES, Counts, scores_of
 from glacierseg.evaluate.detail import Zoning, evaluate_in_detail, size_zones
 from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
 from glacierseg.evaluate.glaciers import TrueGlaciers
@@ -24,12 +24,17 @@ from glacierseg.runs.write import write_table
 from glacierseg.settings import RegionConfig
 from glacierseg.settings.score import ScoreSettings
 
-INTERVAL_SCORES = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
-INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))
+_FIRST = ("overall_accuracy", "iou", "f1", "precision", "recall", "kappa")
+_NEXT = ("mcc", "iou_background", "mean_iou")
 _SCORES = (
-    "overall_accuracy", "iou", "f1", "precision", "recall", "kappa", "tp", "fp", "fn", "tn",
-    "mcc", "iou_background", "mean_iou",
+    *_FIRST, "tp", "fp", "fn", "tn", *_NEXT, *(name for name in SCORE_NAMES if name not in (*_FIRST, *_NEXT)),
 )  # fmt: skip
+_WITH_INTERVAL = ("iou", "f1", "precision", "recall", "kappa", "mcc", "mean_iou", "overall_accuracy")
+INTERVAL_SCORES = (
+    *_WITH_INTERVAL,
+    *(name for name in SCORE_NAMES if name not in (*_WITH_INTERVAL, "iou_background")),
+)
+INTERVAL_COLUMNS = tuple(f"{name}_{side}" for name in INTERVAL_SCORES for side in ("low", "high"))
 _BLOCKS = ("interval_confidence", "interval_block_px", "interval_blocks")
 METRIC_COLUMNS = (
     *KEYS, *_SCORES, "predicted_km2", "truth_km2", *PROBABILITY_COLUMNS, *INTERVAL_COLUMNS, *_BLOCKS,
