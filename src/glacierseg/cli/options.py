@@ -47,7 +47,7 @@ def with_settings(function: Callable[..., R]) -> Callable[..., R]:
         for name, parameter in known.parameters.items()
         if name not in kinds
     ]
-    options = [_option(name, field) for name, (_, field) in fields.items()]
+    options = [_option(name, field, kinds[owner].panel) for name, (owner, field) in fields.items()]
     in_file = {owner: kind for owner, kind in kinds.items() if _has_rare(kind)}
     if in_file:
         options.append(_config_option([kind.section for kind in in_file.values() if kind.section]))
@@ -77,7 +77,7 @@ def _has_rare(kind: type[Settings]) -> bool:
     return kind.section is not None and any(_cli_of(field).rare for field in kind.model_fields.values())
 
 
-def _option(name: str, field: FieldInfo) -> Parameter:
+def _option(name: str, field: FieldInfo, panel: str | None) -> Parameter:
     """Returns the option of a field. Its own default is None, so that one sees whether it was given."""
     cli, kind = _cli_of(field), _without_none(field.annotation)
     flag = cli.name or f"--{name.replace('_', '-')}"
@@ -91,7 +91,7 @@ def _option(name: str, field: FieldInfo) -> Parameter:
         flag,
         help=_help(field),
         show_default=False,
-        rich_help_panel=cli.panel,
+        rich_help_panel=panel,
         metavar=cli.metavar or _metavar(kind),
     )
     return Parameter(

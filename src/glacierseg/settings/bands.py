@@ -1,6 +1,6 @@
 """How the importance of bands is measured."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from glacierseg.settings.base import RARE, Cli, Settings
 
 class ImportanceSettings(Settings):
     """How band importance is measured on scenes with truth."""
+
+    panel: ClassVar[str | None] = "Importance"
 
     measure: Measure = "gradient"
     """Measure that ranks the bands: size of the gradient, or IoU lost by permutation."""

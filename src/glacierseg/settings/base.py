@@ -22,13 +22,11 @@ class Cli:
 
     Attributes:
         name: Its name there, such as `--buffer-m` for a field `buffers_m` that is given several times.
-        panel: The heading that it stands under in the help text.
         metavar: What stands for its value in the help text, where its sentence lists the choices.
         rare: It has no option of its own; `--config FILE` sets it.
     """
 
     name: str | None = None
-    panel: str | None = None
     metavar: str | None = None
     rare: bool = False
 
@@ -76,6 +74,8 @@ class Settings(_Base):
     )
     section: ClassVar[str | None] = None
     """The section of a configuration that sets it."""
+    panel: ClassVar[str | None] = None
+    """The heading of its options in the help of a command; None for those of the command itself."""
 
     def replaced(self, **fields: Any) -> Self:
         """Returns the same settings with other values, checked like new ones.

@@ -15,6 +15,8 @@ FromZero = Annotated[float, Field(ge=0)]
 class VectorizeSettings(Settings):
     """Which outlines of a mask are drawn."""
 
+    panel: ClassVar[str | None] = "Outlines"
+
     layers: tuple[OutlineLayer, ...] = ()
     """Layers to write, of raw, smooth, refined, refined_smooth and contour; without it, all but contour
     whose raster is given.
@@ -34,6 +36,7 @@ class InventorySettings(Settings):
     """
 
     section: ClassVar[str | None] = "inventory"
+    panel: ClassVar[str | None] = "Glaciers"
 
     divides: Annotated[Divides, Cli(metavar="<word>")] = "auto"
     """Origin of divides: terrain, existing (inventory), none, or auto for existing where it knows
@@ -70,6 +73,8 @@ class InventorySettings(Settings):
 class InventoryInputs(Settings):
     """What an inventory is made from besides the mask or the outlines."""
 
+    panel: ClassVar[str | None] = "Inputs"
+
     layer: str | None = None
     """Layer of the outlines."""
     dem: Path | None = None
@@ -94,6 +99,8 @@ def _as_date(text: str) -> date:
 
 class ChangeSettings(Settings):
     """How two dates are compared."""
+
+    panel: ClassVar[str | None] = "Comparison"
 
     old_date: str | None = None
     """Earlier date, such as 2000-10-30 or 2000."""
@@ -134,6 +141,8 @@ class ChangeSettings(Settings):
 
 class ChangeInputs(Settings):
     """What a comparison of two dates uses besides the masks or outlines."""
+
+    panel: ClassVar[str | None] = "Inputs"
 
     old_layer: str | None = None
     """Layer of the old outlines."""

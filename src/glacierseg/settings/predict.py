@@ -16,6 +16,7 @@ class PredictSettings(Settings):
     """How scenes are predicted; a run takes none of calibrated, confidence, int8_model and prune_level."""
 
     section: ClassVar[str | None] = "prediction"
+    panel: ClassVar[str | None] = "Prediction"
 
     regions: Annotated[Literal["all", "scored"], RARE] = "all"
     """In a run: all regions, or scored for those that validate or test."""
@@ -60,6 +61,8 @@ class PredictSettings(Settings):
 
 class ClusterSettings(Settings):
     """Who shares the work of a prediction (docs/scale.md, extra `cluster`)."""
+
+    panel: ClassVar[str | None] = "Sharing the work"
 
     workers: Annotated[int, Field(ge=1)] | None = None
     """Processes that share the work."""

@@ -1,7 +1,7 @@
 """How rasters are prepared: stacked, normalized, and made of outlines."""
 
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -21,6 +21,8 @@ def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
 
 class StackSettings(Settings):
     """How rasters are stacked, and which bands are made from them."""
+
+    panel: ClassVar[str | None] = "Bands"
 
     recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
     """Bands to write: sentinel2-18, landsat-18, or names of bands, indices and terrain layers, separated by
@@ -48,6 +50,8 @@ class StackSettings(Settings):
 
 class NormalizeSettings(Settings):
     """How the ranges of bands are measured and scenes brought to 8-bit levels."""
+
+    panel: ClassVar[str | None] = "Ranges"
 
     percentiles: Annotated[tuple[float, float], Cli(metavar="LOW HIGH")] = (0.5, 99.5)
     """Percentiles that become the darkest and the brightest level, 0-100."""

@@ -69,6 +69,8 @@ KeepCut = Annotated[
 class RefineSettings(Settings):
     """How a mask is refined; with all numbers 0 it stays as it is."""
 
+    panel: ClassVar[str | None] = "Refinement"
+
     min_area_km2: AsGiven = 0.03
     """Smallest fragment that stays, in km2."""
     merge_distance_m: AsGiven = 20.0
@@ -101,6 +103,7 @@ class TuneSettings(Settings):
     """The values that the search tries on validation pixels; the best are used everywhere."""
 
     section: ClassVar[str | None] = "refinement"
+    panel: ClassVar[str | None] = "Values to try"
 
     objective: Objective = "iou"
     """Score to maximise: iou, f1, or area (total area only)."""
@@ -138,6 +141,8 @@ class TuneSettings(Settings):
 
 class TuneInputs(Settings):
     """Files that a search uses besides the masks to tune on and their truth."""
+
+    panel: ClassVar[str | None] = "Inputs"
 
     dem: tuple[Path, ...] = ()
     """Elevation of each mask, in metres; of test masks last."""

@@ -1,6 +1,6 @@
 """How scenes are read, and brought to what networks were trained on."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -9,6 +9,8 @@ from glacierseg.settings.base import Settings
 
 class SceneSettings(Settings):
     """How the files of a scene are read, where they do not say it themselves."""
+
+    panel: ClassVar[str | None] = "Scene"
 
     band_names: tuple[str, ...] | None = None
     """Names of all bands in file order."""

@@ -1,6 +1,6 @@
 """How masks are scored, against the truth and against each other."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -9,6 +9,8 @@ from glacierseg.settings.base import Cli, Settings
 
 class BootstrapSettings(Settings):
     """How blocks of ground are drawn for the intervals of scores."""
+
+    panel: ClassVar[str | None] = "Intervals"
 
     draws: Annotated[int, Field(ge=20)] = 1000
     """Bootstrap draws, at least 20."""
@@ -22,6 +24,8 @@ class BootstrapSettings(Settings):
 
 class ScoreSettings(BootstrapSettings):
     """How a mask is scored against the truth."""
+
+    panel: ClassVar[str | None] = "Scores"
 
     draws: int = 1000
     """Bootstrap draws, at least 20; 0 for none."""
