@@ -66,7 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def again(finished: Path, asked: RunConfig | None = None) -> None:
-    """Continues a finished run. Its page is drawn anew each time, which takes longer than all the rest."""
+    """Continues a finished run. Its page is drawn again each time, which takes longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("glacierseg.report.write_report", lambda run: run / "report.html")
         run_experiment(asked or _same(finished), finished)

@@ -190,9 +190,9 @@ def test_outlines_that_touch_stay_as_they_are_unless_asked(ground):
     assert again.glaciers["inv_id"].tolist() == first.glaciers["inv_id"].tolist()
     assert set(again.glaciers["divides"]) == {"kept"}
     assert any("3 of 3 outlines" in note for note in again.notes)
-    anew = make_inventory(first.path, ground / "anew.gpkg", dem=ground / "dem.tif", divides="terrain")
-    assert anew.bodies == 2
-    assert len(anew.glaciers) == 3
+    again = make_inventory(first.path, ground / "again.gpkg", dem=ground / "dem.tif", divides="terrain")
+    assert again.bodies == 2
+    assert len(again.glaciers) == 3
 
 
 def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhere(ground):

@@ -165,7 +165,7 @@ def test_sectors_begin_half_way_between_directions():
 
 
 def test_a_glacier_at_the_date_line_has_the_terrain_of_both_ends_of_a_model(tmp_path):
-    """A model from -180 to 180 degrees ends in the middle of the glacier and begins anew there."""
+    """A model from -180 to 180 degrees ends in the middle of the glacier and begins again there."""
     grid = Grid(rasterio.CRS.from_epsg(4326), Affine(0.02, 0, -180, 0, -0.01, 71.1), 20, 18_000)
     east = (np.arange(18_000) + 0.5) * 0.02 - 180
     east = np.where(east < 0, east + 180, east - 180)  # degrees from the date line

@@ -215,11 +215,11 @@ def test_levels_are_made_by_the_ranges_of_the_training(
     assert told(normalize("raw")) == (0, "")
     status, said = told(normalize("raw", "other.json"))
     assert (status, said.count("\n")) == (1, 1)
-    assert "normalize it anew with the --ranges of the training; or go on" in said
+    assert "normalize it again with the --ranges of the training; or go on" in said
     assert told(normalize("raw")) == (0, "")
     status, said = told(normalize("lifted"))
     assert status == 0
-    found = re.search(r"stack it anew with (--\S+ \S+) and normalize that", said)
+    found = re.search(r"stack it again with (--\S+ \S+) and normalize that", said)
     assert found, said
     stack = ("prepare", "stack", "lifted.tif", "--recipe", ",".join(OWN_BANDS), *found[1].split())
     assert glacierseg(*stack, "--out", "taken.tif").returncode == 0

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 class EpochSampler(Sampler[int]):
     """Draws patches in an order that depends on seed and epoch only.
 
-    The number drawn is ``turn * count + index``. It seeds the augmentation: a patch is changed anew in
+    The number drawn is ``turn * count + index``. It seeds the augmentation: a patch is changed again in
     every turn, and alike in whichever process it is read. Of ``world`` processes each takes every
     ``world``-th draw: batch by batch they see together what one process would see alone.
     """

@@ -284,7 +284,7 @@ def _predict_share(
     tags: dict[str, str],
     source: str,
 ) -> GlaciersegError | None:
-    """Predicts some strips; returns what was wrong with data or request, anew and without its causes.
+    """Predicts some strips; returns what was wrong with data or request as a new error without causes.
 
     Raised, an error would take its causes along, and those of GDAL cannot travel.
     """

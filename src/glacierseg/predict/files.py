@@ -165,7 +165,7 @@ def _that_matter(tags: Mapping[str, str]) -> dict[str, str]:
 def refuse_maps_of_others(files: ScenePrediction, tags: Mapping[str, str], scene: Scene) -> None:
     """Raises RequestError when maps lie there that were made neither of these pixels nor of this file.
 
-    A scene that was written anew in its place gets a new map; one of the same name from another folder does
+    A scene that was written again in its place gets a new map; one of the same name from another folder does
     not take the place of the first one's map without being told to.
     """
     for path in (files.probability, files.mask):

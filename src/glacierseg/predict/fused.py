@@ -206,7 +206,7 @@ def fused(network: nn.Module, example: Tensor, *, bf16: bool) -> nn.Module:
     """
     if not any(_replaceable(module) for module in network.modules()):
         return network
-    # Layers are copied, weights are not: all that change are made anew.
+    # Layers are copied, weights are not: all that change are new ones.
     made = copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers())})
     seen = _Seen(made, example)
     convs = _replace_convs(made, seen)

@@ -1,7 +1,7 @@
 """Networks in 8-bit integers for OpenVINO, and what that costs.
 
-Quantisation is calibrated on windows of a scene and changes outlines, so nobody gets it unasked, and every
-quantised file is compared with the network it came from: on windows that it was not calibrated on.
+Quantisation is calibrated on windows of a scene and changes outlines. So it is used only on request, and
+every quantised file is compared with its network on windows that it was not calibrated on.
 """
 
 import io
@@ -87,8 +87,8 @@ def quantize_model(
         out: The .xml file; `model_int8.xml` in the model folder when None, where prediction looks for it.
         settings: Window, pruning, and the truth of the scene that shows the cost; its fields may be given as
             keywords instead.
-        cost_scene: Another scene that shows the cost, such as one for validation; where it lies elsewhere,
-            with all its windows.
+        cost_scene: Another scene that shows the cost, such as one for validation; all its windows where
+            it covers other ground.
 
     Returns:
         Path of the file, and the cost.

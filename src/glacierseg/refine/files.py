@@ -156,7 +156,7 @@ def tune_files(
 
     Raises:
         RasterError: A file cannot be read, or has pixels of very different sizes.
-        GridMismatchError: A truth lies elsewhere than its mask.
+        GridMismatchError: A truth does not overlap its mask.
         TruthError: A mask or truth has other values, or the two share no known pixel.
         RequestError: The slope is needed and there is no elevation model.
     """

@@ -26,7 +26,7 @@ def slope_on_grid(dem: Path, grid: Grid) -> NDArray[np.float32]:
 
     Raises:
         RasterError: The file cannot be read.
-        GridMismatchError: It lies elsewhere.
+        GridMismatchError: It does not overlap the mask.
     """
     with open_terrain(dem, grid) as terrain:
         return terrain.read(Block(0, 0, grid.height, grid.width), ["slope"])["slope"]
@@ -48,7 +48,7 @@ def align_truth(path: Path, grid: Grid, *, layer: str | None = None) -> tuple[ND
 
     Raises:
         RasterError: The mask cannot be read.
-        GridMismatchError: It lies elsewhere.
+        GridMismatchError: It does not overlap the mask.
         TruthError: It has values other than 0, 1 and ignore, or no outline meets the grid.
     """
     if is_vector(path):

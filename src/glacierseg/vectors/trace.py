@@ -163,7 +163,7 @@ def _in_order(found: list[_Rings]) -> PixelOutlines:
     if not len(areas):
         none = np.zeros(1, np.int64)
         return PixelOutlines(points, none, none, none[:0])
-    # Glaciers are named by numbers that begin anew in every strip.
+    # Glaciers are named by numbers that begin again in every strip.
     bases = np.cumsum([0, *(rings.glaciers.max(initial=-1) + 1 for rings in found[:-1])])
     names = np.concatenate([rings.glaciers + base for rings, base in zip(found, bases, strict=True)])
     # They stand in `points` now, and would take as much memory again.

@@ -170,7 +170,7 @@ def _of_ranges(card: ModelCard, expected: OwnExpectation, scene: Scene) -> str |
             return (
                 f"{scene.paths[0]}: was normalized by other ranges than what {expected.name} was trained on: "
                 f"{band} by {low} to {high}, and by {short(known[0])} to {short(known[1])} in training; "
-                "normalize it anew with the --ranges of the training"
+                "normalize it again with the --ranges of the training"
             )
     return None
 
@@ -190,7 +190,7 @@ def _lifted_levels(card: ModelCard, scene: Scene) -> str | None:
         return None
     return (
         f"{scene.paths[0]}: before it was normalized, {left.in_words}, which the training scenes lack; "
-        f"stack it anew with {left.unit.cures[0]} and normalize that"
+        f"stack it again with {left.unit.cures[0]} and normalize that"
     )
 
 

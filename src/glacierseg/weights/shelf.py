@@ -53,7 +53,7 @@ class Weights:
             return (self.folder,)
         members = sorted(self.folder.glob("member-*"), key=lambda path: (len(path.name), path.name))
         if not members:
-            raise CheckpointError(f"{self.folder}: holds no network; install glacierseg again, or pack anew")
+            raise CheckpointError(f"{self.folder}: holds no network; install glacierseg again, or pack again")
         return tuple(members)
 
     @property
@@ -182,7 +182,7 @@ def _read(path: Path) -> Weights:
         card = WeightsCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValidationError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: is not a card of weights; install glacierseg again, or pack the weights anew"
+            f"{path}: is not a card of weights; install glacierseg again, or pack the weights again"
         ) from error
     if card.name != path.parent.name:
         raise CheckpointError(f"{path}: names {card.name!r}, its folder another; give both the same name")

@@ -1,8 +1,8 @@
 """Opening vector files: which files they are, which layer of them is read, and its table as it is.
 
 A layer that is named is taken. Without a name a file with one layer of the wanted shapes is taken as it is,
-whatever tables, styles and layers of other shapes it also holds. Of several such layers none is taken
-unasked, except where a command has names that it prefers; the error lists them and the option to say which.
+whatever tables, styles and layers of other shapes it also holds. Of several such layers one
+must be named, except where a command has names that it prefers; the error lists them and the option.
 """
 
 import json

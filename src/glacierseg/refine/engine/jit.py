@@ -18,7 +18,7 @@ def compiled(function: Function) -> Function:
     """Compiles a function at its first call and keeps the machine code for the next process.
 
     Numba stores the code beside the source, or in the user's cache when that folder is read-only, or in
-    NUMBA_CACHE_DIR. When it can write to none of them, or the disk is full, every process compiles anew:
+    NUMBA_CACHE_DIR. When it can write to none of them, or the disk is full, every process compiles again:
     slower by some seconds, but no reason to stop.
     """
     try:
