@@ -7,7 +7,14 @@ from typing import Any, get_args
 import yaml
 from pydantic.fields import FieldInfo
 
+from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.base import Settings
+from glacierseg.settings.outlines import ChangeSettings, VectorizeSettings
+from glacierseg.settings.predict import ClusterSettings, ExportSettings
+from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
+from glacierseg.settings.refine import RefineSettings
+from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.score import BootstrapSettings, ScoreSettings
 from glacierseg.settings.sections import RunConfig
 
 _COMMENT_AT, _WIDTH = 36, 110
@@ -19,6 +26,20 @@ each. The options of a command are the same, with dashes for underscores (`--win
 `settings=PredictSettings(overlap=0.75)`, or its fields as keywords, `overlap=0.75`.
 
 This page is written by `python -m glacierseg.settings.template > docs/settings.md`."""
+
+_OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
+    "predict": (InputSettings, ClusterSettings),
+    "prepare stack": (StackSettings,),
+    "prepare normalize": (NormalizeSettings,),
+    "prepare rasterize": (RasterizeSettings,),
+    "refine": (RefineSettings,),
+    "vectorize": (VectorizeSettings,),
+    "evaluate": (ScoreSettings,),
+    "compare, benchmark": (BootstrapSettings,),
+    "change": (ChangeSettings,),
+    "bands": (ImportanceSettings,),
+    "export": (ExportSettings,),
+}
 
 
 def template() -> str:
@@ -48,17 +69,24 @@ def sections() -> dict[str, type[Settings]]:
 
 
 def settings_page() -> str:
-    """Returns `docs/settings.md`: a table of the options of each section."""
+    """Returns `docs/settings.md`: a table for each section, then for single commands."""
     parts = [_PAGE]
     for name, kind in sections().items():
-        rows = [
-            f"| `{key}` | `{_in_yaml(field.get_default(call_default_factory=True))}` | {_bounds(field)} "
-            f"| {sentence_of(field)} |"
-            for key, field in kind.model_fields.items()
-        ]
-        table = ["| option | default | bounds | what it is |", "|---|---|---|---|", *rows]
-        parts += [f"## {name}: `{kind.__name__}`", summary_of(kind), "\n".join(table)]
+        parts += [f"## {name}: `{kind.__name__}`", summary_of(kind), _table(kind)]
+    parts.append("# Of single commands")
+    for command, kinds in _OF_COMMANDS.items():
+        for kind in kinds:
+            parts += [f"## {command}: `{kind.__name__}`", summary_of(kind), _table(kind)]
     return "\n\n".join(parts) + "\n"
+
+
+def _table(kind: type[Settings]) -> str:
+    rows = [
+        f"| `{key}` | `{_in_yaml(field.get_default(call_default_factory=True))}` | {_bounds(field)} "
+        f"| {sentence_of(field)} |"
+        for key, field in kind.model_fields.items()
+    ]
+    return "\n".join(["| option | default | bounds | what it is |", "|---|---|---|---|", *rows])
 
 
 def sentence_of(field: FieldInfo) -> str:
