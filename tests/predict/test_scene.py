@@ -516,3 +516,17 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RasterError, match=r"radar\.tif: band red holds complex numbers"):
         predict_scene(Sigmoid(), tmp_path / "radar.tif", tmp_path / "out", card=CARD)
     assert not (tmp_path / "out").exists()
+
+
+def test_maps_made_with_another_value_of_a_new_option_are_not_taken(tmp_path: Path) -> None:
+    class Later(PredictSettings):
+        margin: float = 0.0
+
+    path = open_scene(scene(tmp_path))
+    ensemble = Ensemble((Sigmoid(),), (CARD,))
+    files = predict_scene(ensemble, path, tmp_path / "out", Later(margin=0.25))
+    with rasterio.open(files.mask) as dataset:
+        assert dataset.tags()["margin"] == "0.25"
+    assert finished_files(ensemble, path, tmp_path / "out", Later(margin=0.25)) == files
+    for other in (Later(margin=0.5), Later(), PredictSettings()):
+        assert finished_files(ensemble, path, tmp_path / "out", other) is None

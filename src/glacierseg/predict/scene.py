@@ -42,6 +42,12 @@ from glacierseg.weights.shelf import Weights
 if TYPE_CHECKING:
     from torch import nn
 
+# The tags tell these in words of their own, or they change no pixel of a run's maps.
+_TOLD_OTHERWISE = {
+    "regions", "window_px", "overlap", "halo_px", "batch_size", "threshold", "symmetries", "engine",
+    "precision", "int8_model", "dtype", "calibrated", "confidence", "prune_level",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Job:
@@ -135,6 +141,11 @@ def plan(
         SOURCE_TAG: source or content_of(scene),
         PLACE_TAG: place_of(scene),
         **({INT8_TAG: int8_fingerprint(int8_model)} if int8_model else {}),
+        # An option that is new is a fact without being listed, or maps made without it would be kept.
+        **{
+            name: str(value)
+            for name, value in settings.model_dump(exclude=_TOLD_OTHERWISE, exclude_defaults=True).items()
+        },
         **layer_facts(len(members), len(ensemble.networks), symmetries=bool(settings.symmetries)),
         **ensemble.tags,
         **(tags or {}),
