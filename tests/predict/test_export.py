@@ -26,8 +26,10 @@ BANDS = ("red", "elevation", "ndsi", "slope", "b 5, odd")
 
 
 def lively(network: nn.Module) -> nn.Module:
-    """Statistics and heads as after a training, not the neutral ones they start from."""
+    """Statistics, heads and first weights as after a training, not the neutral ones they start from."""
     for module in network.modules():
+        if hasattr(module, "bands_read"):
+            module.weight.data *= 3
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
