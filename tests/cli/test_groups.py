@@ -1,4 +1,6 @@
+import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,12 @@ def leaves(group: Any, *path: str) -> dict[tuple[str, ...], Any]:
 
 
 COMMANDS = leaves(typer.main.get_command(app))
+ROOT = Path(__file__).parents[2]
+PAGES = (
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "src/glacierseg/settings/template.yaml",
+)
 
 
 def test_each_command_has_a_heading() -> None:
@@ -32,3 +40,22 @@ def test_each_example_is_a_call_that_the_command_takes(path: tuple[str, ...]) ->
     words = shlex.split(example)
     assert tuple(words[: len(path)]) == path
     COMMANDS[path].make_context(path[-1], words[len(path) :])  # SystemExit or a usage error if it does not
+
+
+def test_options_of_commands_in_the_documentation_exist() -> None:
+    known = {
+        " ".join(path): {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+        for path, command in COMMANDS.items()
+    }
+    seen, unknown = set(), []
+    for page in PAGES:
+        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+        for line, own in re.findall(r"glacierseg ((prepare )?[a-z][^`\n#|>]*)", text):
+            command = " ".join(line.split()[: 2 if own else 1])
+            if command not in known:
+                continue
+            options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", line)) - {"--json", "--help"}
+            seen |= options
+            unknown += [f"{page.name}: {command} {option}" for option in options - known[command]]
+    assert not unknown
+    assert len(seen) > 10
