@@ -32,6 +32,8 @@ class SawSettings(Settings):
     """Plane the planks."""
     log: tuple[Path, ...] = ()
     """Logs of the planks."""
+    plan: Path | None = None
+    """Drawing of the planks."""
     teeth: Annotated[int, RARE] = 8
     """Teeth of the saw."""
 
@@ -89,8 +91,10 @@ def test_help_has_sentences_and_defaults_and_no_rare_option(monkeypatch: pytest.
 
 
 def test_bounds_are_those_of_the_settings() -> None:
-    with pytest.raises(RequestError, match="length_m must be less than 5"):
+    with pytest.raises(RequestError, match="--length-m must be less than 5"):
         asked("t", "--length-m", "7")
+    with pytest.raises(RequestError, match="--cut-m must be greater than or equal to 0"):
+        asked("t", "--cut-m", "-1")
 
 
 def test_a_configuration_sets_what_is_not_given(tmp_path: Path) -> None:
@@ -99,10 +103,22 @@ def test_a_configuration_sets_what_is_not_given(tmp_path: Path) -> None:
     _, found = asked("t", "--config", str(file), "--wood", "oak")
     assert found == SawSettings(teeth=12, length_m=4, wood="oak")
     file.write_text("saw: {tooth: 12}")
-    with pytest.raises(RequestError, match="unknown key 'tooth' \\(did you mean 'teeth'"):
+    with pytest.raises(RequestError, match=r"c.yaml: unknown key 'saw.tooth' \(did you mean 'teeth'"):
+        asked("t", "--config", str(file))
+    file.write_text("saw: {length_m: 7, cuts_m: [1, -1]}")
+    with pytest.raises(RequestError, match=r"c.yaml: saw.length_m must be less.*c.yaml: saw.cuts_m.1 must"):
         asked("t", "--config", str(file))
     file.write_text("saw: 3")
     with pytest.raises(ConfigError, match="saw must hold keys with values"):
         asked("t", "--config", str(file))
-    file.write_text("other: {a: 1}")
+    file.write_text("saw: {plan: oak.svg}")
+    assert asked("t", "--config", str(file)) == ("t", SawSettings(plan=tmp_path / "oak.svg"))
+
+
+def test_a_configuration_that_changes_nothing_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("swa: {teeth: 12}")
     assert asked("t", "--config", str(file)) == ("t", SawSettings())
+    assert "sets nothing in a section `saw`" in caplog.text

@@ -211,7 +211,7 @@ def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
         (("--dask", "tcp://127.0.0.1:1", "--workers", "2"), "give one of the two"),
         (("--workers", "0"), "workers must be greater than or equal to 1 (got 0)"),
         (("--precision", "int8"), "does not predict in int8"),
-        (("--window-px", "0"), "window_px must be greater than or equal to 8 (got 0)"),
+        (("--window-px", "0"), "--window-px must be greater than or equal to 8 (got 0)"),
         ((("confidence", 90),), "confidence must be less than 1 (got 90)"),
         (("--engine", "openvino", "--precision", "int8", ("halo_px", 8)), "int8 takes windows of one size"),
         (("--window-px", "64", ("halo_px", 40)), "less than half"),

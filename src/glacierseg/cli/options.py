@@ -1,5 +1,6 @@
 """Options of a command, made from the settings of its stage: no command declares them again."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
@@ -8,12 +9,15 @@ from types import NoneType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from glacierseg.errors import RequestError
 from glacierseg.raster.outputs import keeping
-from glacierseg.settings.base import Cli, Settings
+from glacierseg.settings.base import Cli, Settings, fault_in_words
 
 R = TypeVar("R")
+_log = logging.getLogger(__name__)
 
 
 def with_settings(function: Callable[..., R]) -> Callable[..., R]:
@@ -55,18 +59,41 @@ def with_settings(function: Callable[..., R]) -> Callable[..., R]:
     @wraps(function)
     def command(**values: Any) -> R:
         file: Path | None = values.pop("config", None) if in_file else None
-        chosen = {owner: _from_file(file, kind) if file else {} for owner, kind in kinds.items()}
+        chosen: dict[str, dict[str, Any]] = {owner: {} for owner in kinds}
         for name, (owner, field) in fields.items():
             if (value := values.pop(name)) is not None:
                 chosen[owner][name] = _as_field(value, field)
         # The file is read here, so the stage does not know it as an input that no result may replace.
         with keeping(file):
-            return function(**values, **{owner: kind(**chosen[owner]) for owner, kind in kinds.items()})
+            return function(
+                **values, **{owner: _settings(kind, chosen[owner], file) for owner, kind in kinds.items()}
+            )
 
     parameters = [*plain, *options]
     command.__signature__ = known.replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
+
+
+def _settings(kind: type[Settings], given: dict[str, Any], file: Path | None) -> Settings:
+    """Returns the settings of some options and a file; what is wrong is named as the user wrote it."""
+    in_file = _from_file(file, kind) if file else {}
+    try:
+        return kind(**{**in_file, **given})
+    except RequestError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        faults = []
+        for problem in error.__cause__.errors():
+            name, *more = problem["loc"] or ("",)
+            if name in given:
+                faults.append(fault_in_words(problem, kind, _flag(str(name), kind.model_fields[str(name)])))
+            elif name in in_file:
+                where = ".".join(map(str, (kind.section, name, *more)))
+                faults.append(f"{file}: {fault_in_words(problem, kind, where)}")
+            else:
+                faults.append(fault_in_words(problem, kind))
+        raise RequestError("; ".join(faults)) from error.__cause__
 
 
 def _cli_of(field: FieldInfo) -> Cli:
@@ -80,7 +107,7 @@ def _has_rare(kind: type[Settings]) -> bool:
 def _option(name: str, field: FieldInfo, panel: str | None) -> Parameter:
     """Returns the option of a field. Its own default is None, so that one sees whether it was given."""
     cli, kind = _cli_of(field), _without_none(field.annotation)
-    flag = cli.name or f"--{name.replace('_', '-')}"
+    flag = _flag(name, field)
     if kind is bool and field.default is not False and "/" not in flag:
         flag += f"/--no-{flag.removeprefix('--')}"
     declared: Any = kind
@@ -97,6 +124,10 @@ def _option(name: str, field: FieldInfo, panel: str | None) -> Parameter:
     return Parameter(
         name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[declared | None, option]
     )
+
+
+def _flag(name: str, field: FieldInfo) -> str:
+    return _cli_of(field).name or f"--{name.replace('_', '-')}"
 
 
 def _metavar(kind: Any) -> str:
@@ -161,4 +192,13 @@ def _config_option(sections: list[str]) -> Parameter:
 def _from_file(path: Path, kind: type[Settings]) -> dict[str, Any]:
     from glacierseg.settings.load import read_section  # brings YAML
 
-    return {} if kind.section is None else read_section(path, kind.section)
+    if kind.section is None:
+        return {}
+    found = read_section(path, kind.section)
+    for name, value in found.items():
+        field = kind.model_fields.get(name)
+        if field and isinstance(value, str) and _without_none(field.annotation) is Path:
+            found[name] = path.parent / Path(value).expanduser()  # as all paths in a configuration
+    if not found:
+        _log.warning(f"{path}: sets nothing in a section `{kind.section}`, so --config changes nothing here")
+    return found
