@@ -136,6 +136,10 @@ def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch,
             ["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--zones", "debris.tif"],
             "be a file and a name",
         ),
+        (
+            ["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--zones", "a.tif=z", "--zones", "b.tif=z"],
+            "two --zones are called z",
+        ),
         (["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--model", "m"], "give --probability too"),
         (
             ["evaluate", "a.tif", "truth.tif", "--out", "s.json", "--confidence", "95"],

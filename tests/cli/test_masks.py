@@ -166,11 +166,13 @@ def test_tuning_takes_masks_without_an_outline(files, monkeypatch, mask, truth, 
     [
         (f"{TUNE} a.tif --truth nodata.tif", "a.tif: no pixel is known in both"),
         (f"{TUNE} nodata.tif --truth a.tif", "nodata.tif: no pixel is known in both"),
-        (f"{TUNE} a.tif --truth a.tif --smoothing open", "smoothing.0 must be 'majority'"),
+        (f"{TUNE} a.tif --truth a.tif --smoothing open", "--smoothing must be 'majority'"),
         (f"{TUNE} a.tif --truth a.tif --smoothing majority --smoothing opning", "did you mean 'opening'"),
-        (f"{TUNE} a.tif --truth a.tif --iterations -1", "iterations.0 must be"),
+        (f"{TUNE} a.tif --truth a.tif --iterations -1", "--iterations must be"),
         (f"{TUNE} a.tif --truth a.tif --plot s.gif", ".png, .svg, .pdf"),
         (f"{TUNE} a.tif --truth a.tif --max-hole-slope-deg 40", "with --dem"),
+        (f"{TUNE} a.tif --truth a.tif --dem b.tif --dem b.tif", "give one --dem for each mask"),
+        (f"{TUNE} a.tif --truth a.tif --preset rgi --min-area-km2 1", "give one of them"),
         (f"{REFINE} a.tif --max-hole-slope-deg 40", "with --dem"),
         (f"{REFINE} a.tif --steps merge,fil", "did you mean 'fill'"),
         (f"{REFINE} a.tif --preset rgi --min-area-km2 1", "give one of them"),
@@ -215,6 +217,11 @@ def test_steep_holes_stay_open(files, monkeypatch):
 def test_an_option_without_use_is_said_so(files, monkeypatch, capfd):
     mask = files / "a.tif"
     assert call(monkeypatch, "refine", mask, "--out", files / "r.tif", "--dem", files / "b.tif") == 0
+    assert "--dem was not used; it is for --max-hole-slope-deg" in capfd.readouterr().out
+    sought = ["tune", mask, "--truth", mask, "--out", files / "t.json", "--dem", files / "b.tif"]
+    assert (
+        call(monkeypatch, *sought, *["--iterations", "0", "--merge-distance-m", "0", "--preset", "rgi"]) == 0
+    )
     assert "--dem was not used; it is for --max-hole-slope-deg" in capfd.readouterr().out
     drawn = ["vectorize", mask, "--out", files / "o.gpkg", "--probability", files / "b.tif"]
     assert call(monkeypatch, *drawn) == 0

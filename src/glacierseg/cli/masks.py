@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glacierseg.refine.pipeline import StepChange
 
 SHOWN_ROWS = 10
+DEM_UNUSED = "note: --dem was not used; it is for --max-hole-slope-deg"
 
 
 def add_mask_commands(app: typer.Typer) -> None:
@@ -50,7 +51,7 @@ def refine(
     if parameters is not None:
         settings = load_parameters(parameters).replaced(**settings.model_dump(exclude_unset=True))
     if dem is not None and settings.max_hole_slope_deg is None:
-        _log.info("note: --dem was not used; it is for --max-hole-slope-deg")
+        _log.info(DEM_UNUSED)
     if plot is not None:
         from glacierseg.report.figures.refinement import draw_refinement_steps
 
@@ -74,6 +75,7 @@ def tune(
     ] = None,
 ) -> None:
     """Search refinement parameters; repeat an option to try several values."""
+    from glacierseg.errors import RequestError
     from glacierseg.raster.outlines import one_layer_each
     from glacierseg.raster.write import write_json
     from glacierseg.refine.files import tune_files
@@ -82,6 +84,12 @@ def tune(
         from glacierseg.report.save import require_picture
 
         require_picture(plot)
+    if len(inputs.dem) > (masks := len(mask) + len(inputs.test_mask)):
+        raise RequestError(
+            f"there are {len(inputs.dem)} x --dem and {masks} masks; give one --dem for each mask, in order"
+        )
+    if inputs.dem and settings.max_hole_slope_deg is None:
+        _log.info(DEM_UNUSED)
     layers = one_layer_each([*truth, *inputs.test_truth], inputs.truth_layer)
     tuned = _pairs(mask, truth, inputs.dem, layers, "mask", "--truth")
     tests = _pairs(

@@ -59,6 +59,8 @@ def evaluate(
             raise RequestError(
                 f"--zones must be a file and a name, such as debris.tif=debris-covered (got {given})"
             )
+        if name in named:
+            raise RequestError(f"two --zones are called {name}; give each a name of its own")
         named[name] = Path(path)
     if model is not None and probability is None:
         raise RequestError("--model needs the probabilities that it calibrates; give --probability too")

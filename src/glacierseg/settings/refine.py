@@ -138,6 +138,13 @@ class TuneSettings(Settings):
             raise ValueError("is empty; give at least one value to try")
         return value
 
+    @model_validator(mode="after")
+    def _one_smallest_fragment(self) -> "TuneSettings":
+        # A run's own config.yaml spells every default out, so these do not count as given.
+        if self.preset and self.min_areas_km2 != type(self).model_fields["min_areas_km2"].default:
+            raise ValueError("preset and min_areas_km2 both set the smallest fragment; give one of them")
+        return self
+
 
 class TuneInputs(Settings):
     """Files that a search uses besides the masks to tune on and their truth."""
