@@ -216,6 +216,9 @@ def test_export_and_bands_take_weights(place: Path, scene: Path, capsys: pytest.
     assert glacierseg("export", "model", "--weights", "valley-s2", "--to", "onnx") == 2
     assert glacierseg("export", "--to", "onnx") == 2
     capsys.readouterr()
+    for option in (("--cost-on", scene), ("--band-names", "a,b"), ("--nodata", 0)):
+        assert glacierseg("export", "--weights", "valley-s2", "--member", 2, "--to", "onnx", *option) == 1
+        assert f"{option[0]} goes with --int8-with SCENE" in capsys.readouterr().err
     mask = write_mask(place / "mask.tif", blobs(70, 50))
     asked = ("bands", "--weights", "valley-s2", scene, "--truth", mask, "--out", "bands.csv")
     assert glacierseg(*asked) == 1
@@ -224,6 +227,18 @@ def test_export_and_bands_take_weights(place: Path, scene: Path, capsys: pytest.
     assert {line.split(",")[0] for line in table[1:]} | {line.split(",")[1] for line in table[1:]} >= set(
         BANDS
     )
+
+
+def test_int8_takes_the_band_names_that_a_scene_lacks(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed(place)
+    nameless = write_scene(place / "nameless.tif", reflectances(64, 64, 4), nodata=0)
+    asked = ("export", "--weights", "valley-s2", "--to", "openvino", "--int8-with", nameless)
+    assert glacierseg(*asked) == 1
+    assert "such as --band-names" in capsys.readouterr().err
+    assert glacierseg(*asked, "--band-names", ",".join(BANDS)) == 0
+    assert (place / "valley-s2_int8.xml").is_file()
 
 
 def test_an_export_takes_the_windows_of_the_weights(place: Path) -> None:

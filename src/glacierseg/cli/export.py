@@ -11,7 +11,7 @@ from glacierseg.choices import ExportFormat
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import Member, WeightsName, one_model
 from glacierseg.raster.outputs import writes
-from glacierseg.settings.predict import ExportSettings
+from glacierseg.settings.predict import ExportSettings, Int8Inputs
 from glacierseg.settings.scene import InputSettings
 
 _log = logging.getLogger(__name__)
@@ -27,20 +27,13 @@ def add_export_command(app: typer.Typer) -> None:
 def export(
     to: Annotated[ExportFormat, typer.Option(help="Format: one .onnx file, or .xml with .bin.")],
     settings: ExportSettings,
+    inputs: Int8Inputs,
     model_dir: Annotated[Path | None, typer.Argument(help="Folder of a trained model.")] = None,
     weights: WeightsName = None,
     member: Member = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="File of the result. Default: in the model folder, or here."),
-    ] = None,
-    int8_with: Annotated[
-        Path | None,
-        typer.Option(metavar="SCENE", help="Scene to quantise to 8-bit integers with (openvino)."),
-    ] = None,
-    cost_on: Annotated[
-        Path | None,
-        typer.Option(metavar="SCENE", help="Scene of --truth, such as one for validation, if another one."),
     ] = None,
 ) -> None:
     """Write a network for other programs: band values in, class probabilities out."""
@@ -56,19 +49,24 @@ def export(
     if named and out is None:
         # The package's own folder is no place for results.
         stem = f"{named.name}-{member}" if member else named.name
-        out = Path(f"{stem}{'_int8' if int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
-    if int8_with is None:
+        out = Path(f"{stem}{'_int8' if inputs.int8_with else ''}{'.onnx' if to == 'onnx' else '.xml'}")
+    if inputs.int8_with is None:
         if settings.truth is not None:
             raise RequestError("--truth shows what int8 costs; give --int8-with SCENE too, or leave it out")
-        if cost_on is not None:
-            raise RequestError("--cost-on goes with --int8-with SCENE; give that too, or leave it out")
+        for name in sorted(inputs.model_fields_set):
+            option = f"--{name.replace('_', '-')}"
+            raise RequestError(f"{option} goes with --int8-with SCENE; give that too, or leave it out")
         _log.info(str(export_model(folder, to, out, settings)))
         return
     if to != "openvino":
         raise RequestError("int8 is for OpenVINO; give --to openvino, or leave --int8-with out")
     from glacierseg.predict.int8 import quantize_model
 
-    opened = [open_scene(path) for path in (int8_with, cost_on) if path is not None]
+    opened = [
+        open_scene(path, bands=inputs.band_names, nodata=inputs.nodata)
+        for path in (inputs.int8_with, inputs.cost_on)
+        if path is not None
+    ]
     if named:
         fitted = [named.fit(one, InputSettings(force=True)) for one in opened]
         for line in (line for one in fitted for line in one.warnings):

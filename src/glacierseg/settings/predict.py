@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from glacierseg.choices import Engine, Precision, ProbabilityType
-from glacierseg.settings.base import RARE, Settings
+from glacierseg.settings.base import RARE, Cli, Settings
+from glacierseg.settings.scene import SceneSettings
 
 THRESHOLD = 0.5
 """Probability from which a pixel is glacier where nobody says another one."""
@@ -92,3 +93,14 @@ class ExportSettings(Settings):
     """Truth of the scene that shows the cost of int8: a raster on its grid, or outlines."""
     truth_layer: str | None = None
     """Layer of a truth with several."""
+
+
+class Int8Inputs(SceneSettings):
+    """Scenes that a network is quantised with, and how their files are read."""
+
+    panel: ClassVar[str | None] = "8-bit integers"
+
+    int8_with: Annotated[Path | None, Cli(metavar="SCENE")] = None
+    """Scene to quantise to 8-bit integers with (openvino)."""
+    cost_on: Annotated[Path | None, Cli(metavar="SCENE")] = None
+    """Scene of --truth, such as one for validation, if another one."""

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import ChangeSettings, VectorizeSettings
-from glacierseg.settings.predict import ClusterSettings, ExportSettings
+from glacierseg.settings.predict import ClusterSettings, ExportSettings, Int8Inputs
 from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
 from glacierseg.settings.refine import RefineSettings
 from glacierseg.settings.scene import InputSettings
@@ -38,7 +38,7 @@ _OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
     "compare, benchmark": (BootstrapSettings,),
     "change": (ChangeSettings,),
     "bands": (ImportanceSettings,),
-    "export": (ExportSettings,),
+    "export": (ExportSettings, Int8Inputs),
 }
 
 
