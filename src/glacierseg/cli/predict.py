@@ -101,7 +101,7 @@ def _refuse_namesakes(scenes: list[Path]) -> None:
     if doubled := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise RequestError(
             f"two scenes are called {doubled}, so their maps would overwrite one another; predict each into "
-            "an --out of its own"
+            "a different --out"
         )
 
 

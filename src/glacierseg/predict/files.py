@@ -28,7 +28,7 @@ CALIBRATION_TAG = "calibration"
 INT8_TAG = "int8"
 """Tells which quantised file predicted."""
 NETWORKS_TAG = "weights"
-"""Has a word for each network that predicted, made from its weights (`training.checkpoint.fingerprint`)."""
+"""Has a word for each network that predicted, made from its weights (`models.card.fingerprint`)."""
 SOURCE_TAG = "source"
 """Has a word for the scene: the content of its files, bands, their scale and nodata, and the grid."""
 PLACE_TAG = "source_place"
@@ -134,7 +134,7 @@ def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
 def are_made_so(
     files: ScenePrediction, tags: Mapping[str, str], dtype: ProbabilityType, calibration: LogitScale | None
 ) -> bool:
-    """Whether both files are there, whole, and say that they were made just so.
+    """Whether both files exist, are whole and were made with these settings.
 
     Args:
         files: The files.

@@ -231,7 +231,7 @@ def finished_files(
     *,
     tags: Mapping[str, str] | None = None,
 ) -> ScenePrediction | None:
-    """Returns the files of a scene if they are there and say that they were made of it, just so.
+    """Returns the files of a scene if they exist and were made from it with these settings.
 
     Args:
         ensemble: The networks.
@@ -241,7 +241,7 @@ def finished_files(
         tags: As in `predict_scene`.
 
     Raises:
-        RequestError: They were made of another scene of the same name.
+        RequestError: They were made from another scene of the same name.
     """
     files = ScenePrediction.of(out_dir, scene.name)
     if not (files.probability.is_file() or files.mask.is_file()):

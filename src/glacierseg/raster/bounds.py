@@ -34,9 +34,9 @@ def move_points(points: Points, crs: CRS, target: CRS) -> Points:
     return np.column_stack(_way(crs.to_wkt(), target.to_wkt()).transform(points[:, 0], points[:, 1]))
 
 
-def frame_points(grid: Grid, points: int = _POINTS) -> Points:
+def frame_points(grid: Grid) -> Points:
     """Returns points `(N, 2)` along the four sides of a grid in its CRS, the first one not repeated."""
-    steps = np.linspace(0, 1, points)[:-1]
+    steps = np.linspace(0, 1, _POINTS)[:-1]
     zeros, ones = np.zeros_like(steps), np.ones_like(steps)
     columns = np.concatenate([steps, ones, 1 - steps, zeros]) * grid.width
     rows = np.concatenate([zeros, steps, ones, 1 - steps]) * grid.height

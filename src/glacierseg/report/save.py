@@ -87,10 +87,10 @@ def figure_to_svg(figure: Figure) -> str:
     return _data_uri(text.encode(), "image/svg+xml")
 
 
-def figure_to_webp(figure: Figure, dpi: int = 140) -> str:
+def figure_to_webp(figure: Figure) -> str:
     """Returns a figure with images in it as a data URI."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 82, "method": 4})
+    figure.savefig(buffer, format="webp", dpi=140, pil_kwargs={"quality": 82, "method": 4})
     return _data_uri(buffer.getvalue(), "image/webp")
 
 

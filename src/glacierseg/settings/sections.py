@@ -183,7 +183,7 @@ class BandsConfig(Settings):
     use: Literal["all"] | tuple[str | int, ...] = "all"
     """all, or a list of names or numbers."""
     top: Annotated[int, Field(ge=0)] = 6
-    """Train again on so many of the most important bands; 0 for not."""
+    """Number of the most important bands to train again on; 0 trains on all bands only."""
     measure: Measure = "gradient"
     """Measure of importance that chooses them: gradient or permutation."""
     check: bool = True

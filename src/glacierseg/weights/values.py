@@ -48,7 +48,7 @@ def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
     pairs = list(zip(card.bands, found, strict=True))
     outside = [(band, own) for band, own in pairs if _distance(band, own) > _allowed(band, own)]
     if outside:
-        # What no scale of light mends comes first: its cure is another.
+        # Faults that no scale of light repairs come first: their cure is another.
         return _of_band(*max(outside, key=lambda pair: (not _is_strict(pair[0]), _distance(*pair))))
     reflected = [(band, own) for band, own in pairs if band.is_reflected_light] or pairs
     if all(own.low == own.high and band.values.low < band.values.high for band, own in reflected):

@@ -142,18 +142,15 @@ def refuse_layer_of_raster(path: Path, layer: str | None, option: str = "--truth
         _refuse_layer(path, layer, "is a raster", option)
 
 
-def one_layer_each(
-    paths: Sequence[Path], layers: Sequence[str | None] | None, option: str = "--truth-layer"
-) -> list[str | None]:
+def one_layer_each(paths: Sequence[Path], layers: Sequence[str | None] | None) -> list[str | None]:
     """Shares out layers among files: one for all vector files, or one for each of all files in their order.
 
     Args:
         paths: The files, rasters among them.
         layers: None, one, or as many as there are files.
-        option: Where the user says which, for the error.
 
     Raises:
-        RequestError: There are others, or one for rasters alone.
+        RequestError: Their number is another, or there is one and all files are rasters.
     """
     if not layers:
         return [None] * len(paths)
@@ -161,10 +158,11 @@ def one_layer_each(
         return list(layers)
     if len(layers) != 1:
         raise RequestError(
-            f"{len(layers)} x {option} for {len(paths)} files; give one for all, or one for each in order"
+            f"{len(layers)} x --truth-layer for {len(paths)} files; give one for all, or one for each in "
+            "order"
         )
     if paths and not any(is_vector(path) for path in paths):
-        refuse_layer_of_raster(paths[0], layers[0], option)
+        refuse_layer_of_raster(paths[0], layers[0])
     return [layers[0] if is_vector(path) else None for path in paths]
 
 
