@@ -107,6 +107,8 @@ def test_a_raster_is_scored_like_its_array_with_and_without_calibration(tmp_path
     assert found.calibrated == reliability_of(count_reliability(scale.apply(values), truth))
     known = (truth != 255) & ~np.isnan(values)
     assert found.scores.brier == pytest.approx(((values[known] - truth[known]) ** 2).mean(), abs=1e-6)
+    # A pixel is 10 m wide.
+    assert found.area.expected_km2 == pytest.approx(float(scale.apply(values)[known].sum()) * 1e-4, rel=1e-5)
     assert found.area.lower_km2 < found.area.expected_km2 < found.area.upper_km2
     assert sum(bar.pixels for bar in found.bars) == known.sum()
     assert evaluate_probability(path, truth, utm_grid(600, 40)).calibrated is None
