@@ -404,3 +404,18 @@ def test_a_cloud_optimised_file_is_not_edited_in_place(
             assert type_in(words, monkeypatch) == 0
     assert type_in(shlex.split(typed.format("'EDITED_my cog.tif'")), monkeypatch) == 0
     assert Path("my cog.tif").read_bytes() == before
+
+
+def test_a_crs_that_is_no_place_on_earth_is_replaced_by_the_printed_command(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with rasterio.open("mask.tif") as dataset:
+        profile, values = dataset.profile | {"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, dataset.read()
+    with rasterio.open("site.tif", "w", **profile) as dataset:
+        dataset.write(values)
+    assert type_in(["refine", "site.tif", "--out", "r.tif"], monkeypatch) == 1
+    cure = re.search("`(rio edit-info --crs [^`]*)`", said := capsys.readouterr().err)
+    assert cure, said
+    words = shlex.split(cure[1].replace("FILE", "site.tif"))
+    assert CliRunner().invoke(main_group, words[1:]).exit_code == 0
+    assert type_in(["refine", "site.tif", "--out", "r.tif"], monkeypatch) == 0

@@ -2,6 +2,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -359,8 +360,11 @@ def test_a_changed_input_is_refused(tmp_path: Path, digests: bool) -> None:
         content = bytearray(inputs[0].read_bytes())
         content[-1] ^= 1
         inputs[0].write_bytes(content)
-    with pytest.raises(RequestError, match=r"s0\.tif: changed since"):
+    with pytest.raises(RequestError, match=r"s0\.tif: changed since .* another --out, or remove that"):
         begin(folder, asked, inputs)
+    assert begin(RunFolder(tmp_path / "other"), asked, inputs) is False
+    shutil.rmtree(folder.path)
+    assert begin(folder, asked, inputs) is False
 
 
 def test_an_input_that_cannot_be_read_is_named_and_leaves_no_run(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_whole_run(page):
     rows = [attrs["data-role"] for attrs in page.all("tr") if "data-role" in attrs]
     assert rows == ["test"] * 10 + ["validate"] * 10 + ["train"] * 10
     assert (
-        "UNet++, top bands (refined) was chosen by its validate scores. On the test part it reaches IoU"
+        "UNet++, top bands (refined) was chosen by its validation scores. On the test part it reaches IoU"
         in page.text
     )
     assert "red / swir1 > 1.23" in page.text

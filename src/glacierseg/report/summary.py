@@ -246,7 +246,7 @@ def summarise(results: RunResults) -> Summary:
     if best:
         facts.append(Fact(score_text(best.iou), f"IoU on the {role} part"))
         text = (
-            f"{_name(best)} was chosen by its validate scores. On the test part it reaches "
+            f"{_name(best)} was chosen by its validation scores. On the test part it reaches "
             if chosen
             else f"{_name(best)} agrees best with the truth on the {role} part, with "
         )
@@ -300,7 +300,7 @@ def _chosen(results: RunResults, test: Sequence[Pooled]) -> Pooled | None:
 
 def _about_the_choice(chosen: Pooled | None, highest: Pooled) -> str:
     if chosen is None:
-        return "Without validate scores the test scores chose the network, so they are optimistic."
+        return "Without validation scores the test scores chose the network, so they are optimistic."
     if chosen.variant == highest.variant:
         return "No other network scores higher on the test part."
     return (
