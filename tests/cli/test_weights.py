@@ -296,7 +296,7 @@ def test_maps_of_weights_are_scored_and_compared_with_their_calibration(
     write_mask(place / "truth.tif", blobs(70, 50))
     scored = (
         "evaluate", "maps/old_mask.tif", "truth.tif", "--out", "s.json", "--probability",
-        "maps/old_probability.tif", "--model", "weights:valley-s2",
+        "maps/old_probability.tif", "--weights", "valley-s2",
     )  # fmt: skip
     assert glacierseg(*scored) == 0
     found = json.loads((place / "s.json").read_text())["probability"]
@@ -304,7 +304,7 @@ def test_maps_of_weights_are_scored_and_compared_with_their_calibration(
     assert f"{found['area']['expected_km2']:.4g}" == told[0]
     assert found["calibrated"]["ece"] != found["ece"]
     changed = (
-        "change", "maps/old_mask.tif", "maps/new_mask.tif", "--out", "c", "--old-model", "weights:valley-s2",
+        "change", "maps/old_mask.tif", "maps/new_mask.tif", "--out", "c", "--old-weights", "valley-s2",
         "--old-probability", "maps/old_probability.tif", "--new-probability", "maps/new_probability.tif",
     )  # fmt: skip
     assert glacierseg(*changed) == 0
@@ -328,11 +328,13 @@ def test_maps_of_weights_are_scored_and_compared_with_their_calibration(
     assert glacierseg(*scored) == 1
     assert "predicted in another way" in " ".join(capsys.readouterr().err.split())
     store_calibration(lone, own)
-    assert glacierseg(*scored[:-1], lone) == 0
+    assert glacierseg(*scored[:-2], "--model", lone) == 0
     other = model_folder(place / "other", 8)
     store_calibration(other, own)
     capsys.readouterr()
-    assert glacierseg(*scored[:-1], other) == 1
+    assert glacierseg(*scored[:-2], "--model", other) == 1
     assert "is for the network alone with symmetries" in " ".join(capsys.readouterr().err.split())
-    assert glacierseg(*scored[:-1], "weights:vally-s2") == 1
+    assert glacierseg(*scored[:-1], "vally-s2") == 1
     assert "did you mean 'valley-s2'?" in capsys.readouterr().err
+    assert glacierseg(*scored, "--model", lone) == 1
+    assert "model and weights exclude each other" in capsys.readouterr().err

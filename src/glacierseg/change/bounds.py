@@ -100,15 +100,16 @@ def read_dates(inputs: ChangeInputs) -> tuple[DatedProbability, DatedProbability
         RequestError: Something that bounds need is not given.
         GlaciersegError: See `read_dated`.
     """
-    old, new, model = inputs.old_probability, inputs.new_probability, inputs.old_model
-    if not (old or new or model or inputs.new_model):
+    old, new, model = inputs.old_probability, inputs.new_probability, inputs.model_of_old
+    if not (old or new or inputs.model_of_new):
         return None
     if not (old and new and model):
         raise RequestError(
             "bounds need the probabilities of both dates and the network that predicted them; give "
-            "--old-probability, --new-probability and --old-model (and --new-model where it is another)"
+            "--old-probability, --new-probability, and --old-model or --old-weights (--new-model or "
+            "--new-weights where it is another)"
         )
-    return read_dated(old, model), read_dated(new, inputs.new_model or model)
+    return read_dated(old, model), read_dated(new, inputs.model_of_new or model)
 
 
 def read_dated(path: Path, model_dir: Path | str) -> DatedProbability:

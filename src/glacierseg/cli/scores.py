@@ -12,7 +12,7 @@ from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.scene import InputSettings, SceneSettings
-from glacierseg.settings.score import ScoreSettings
+from glacierseg.settings.score import ScoreInputs, ScoreSettings
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ def evaluate(
     predicted: Annotated[Path, typer.Argument(help="Predicted mask.")],
     truth: Annotated[Path, typer.Argument(help="Outlines, or a raster on the grid of the mask.")],
     out: Annotated[Path, typer.Option(help="JSON file of the scores.")],
+    inputs: ScoreInputs,
     settings: ScoreSettings,
     zones: Annotated[
         list[str] | None,
@@ -38,12 +39,6 @@ def evaluate(
             metavar="FILE=NAME",
             help="Ground to score alone; repeatable.",
         ),
-    ] = None,
-    dem: Annotated[Path | None, typer.Option(help="Elevation model, for scores by band.")] = None,
-    probability: Annotated[Path | None, typer.Option(help="Probability raster.")] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Model folder or weights:NAME, for its calibration."),
     ] = None,
 ) -> None:
     """Score a mask against the truth."""
@@ -62,10 +57,14 @@ def evaluate(
         if name in named:
             raise RequestError(f"two --zones are called {name}; give each a name of its own")
         named[name] = Path(path)
-    if model is not None and probability is None:
-        raise RequestError("--model needs the probabilities that it calibrates; give --probability too")
     detail = evaluate_files(
-        predicted, truth, settings, zones=named, dem=dem, probability=probability, model=model
+        predicted,
+        truth,
+        settings,
+        zones=named,
+        dem=inputs.dem,
+        probability=inputs.probability,
+        model=inputs.calibrated_by,
     )
     write_json(out, detail.to_dict())
     for title, columns, rows in detail_tables(detail):

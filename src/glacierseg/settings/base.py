@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -85,6 +86,22 @@ class Settings(_Base):
         """
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**given, **fields})
+
+
+def model_or_weights(model: Path | None, weights: str | None, options: str) -> Path | None:
+    """Returns what stages take for a model: its folder, or `weights:NAME`.
+
+    Args:
+        model: A model folder.
+        weights: Weights by name instead.
+        options: The two options, for the message.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if model is not None and weights is not None:
+        raise ValueError(f"{options} exclude each other; give one of the two")
+    return model if weights is None else Path(f"weights:{weights}")
 
 
 def fields_as_keywords(**kinds: type[Settings]) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from glacierseg.choices import Divides, OutlineLayer
-from glacierseg.settings.base import RARE, Cli, Settings
+from glacierseg.settings.base import RARE, Cli, Settings, model_or_weights
 
 FromZero = Annotated[float, Field(ge=0)]
 
@@ -159,6 +159,28 @@ class ChangeInputs(Settings):
     new_probability: Path | None = None
     """New probability raster, same grid."""
     old_model: Path | None = None
-    """Model folder, or weights:NAME, of the old probabilities."""
+    """Model folder of the old probabilities."""
+    old_weights: str | None = None
+    """Weights by name, of the old probabilities."""
     new_model: Path | None = None
-    """Model folder, or weights:NAME, of the new ones where it is another."""
+    """Model folder of the new ones, if another."""
+    new_weights: str | None = None
+    """Weights by name of the new ones, if others."""
+
+    @model_validator(mode="after")
+    def _one_model_for_a_date(self) -> "ChangeInputs":
+        _ = self.model_of_old, self.model_of_new
+        return self
+
+    @property
+    def model_of_old(self) -> Path | None:
+        """The model of the old probabilities, a folder or `weights:NAME`."""
+        return model_or_weights(self.old_model, self.old_weights, "old_model and old_weights")
+
+    @property
+    def model_of_new(self) -> Path | None:
+        """The model of the new probabilities, by default that of the old ones."""
+        return (
+            model_or_weights(self.new_model, self.new_weights, "new_model and new_weights")
+            or self.model_of_old
+        )

@@ -1,10 +1,11 @@
 """How masks are scored, against the truth and against each other."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from glacierseg.settings.base import Cli, Settings
+from glacierseg.settings.base import Cli, Settings, model_or_weights
 
 
 class BootstrapSettings(Settings):
@@ -20,6 +21,32 @@ class BootstrapSettings(Settings):
     """Confidence level of the intervals, 0-1."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draws."""
+
+
+class ScoreInputs(Settings):
+    """What scores use besides the mask and its truth."""
+
+    panel: ClassVar[str | None] = "Inputs"
+
+    dem: Path | None = None
+    """Elevation model, for scores by band."""
+    probability: Path | None = None
+    """Probability raster on the grid of the mask."""
+    model: Path | None = None
+    """Model folder, for its calibration of the probability."""
+    weights: str | None = None
+    """Weights by name, for theirs."""
+
+    @model_validator(mode="after")
+    def _calibration_of_something(self) -> "ScoreInputs":
+        if self.calibrated_by is not None and self.probability is None:
+            raise ValueError("a calibration needs its probabilities; give --probability too")
+        return self
+
+    @property
+    def calibrated_by(self) -> Path | None:
+        """The model of the probability, a folder or `weights:NAME`."""
+        return model_or_weights(self.model, self.weights, "model and weights")
 
 
 class ScoreSettings(BootstrapSettings):
