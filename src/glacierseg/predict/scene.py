@@ -42,8 +42,8 @@ from glacierseg.weights.shelf import Weights
 if TYPE_CHECKING:
     from torch import nn
 
-# The tags tell these in words of their own, or they change no pixel of a run's maps.
-_TOLD_OTHERWISE = {
+# These have tags of their own below, or change no pixel of a map.
+_WITHOUT_PLAIN_TAG = {
     "regions", "window_px", "overlap", "halo_px", "batch_size", "threshold", "symmetries", "engine",
     "precision", "int8_model", "dtype", "calibrated", "confidence", "prune_level",
 }  # fmt: skip
@@ -144,7 +144,7 @@ def plan(
         # An option that is new is a fact without being listed, or maps made without it would be kept.
         **{
             name: str(value)
-            for name, value in settings.model_dump(exclude=_TOLD_OTHERWISE, exclude_defaults=True).items()
+            for name, value in settings.model_dump(exclude=_WITHOUT_PLAIN_TAG, exclude_defaults=True).items()
         },
         **layer_facts(len(members), len(ensemble.networks), symmetries=bool(settings.symmetries)),
         **ensemble.tags,
