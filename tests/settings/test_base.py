@@ -16,6 +16,8 @@ class SawSettings(Settings):
     """Length of a plank."""
     wood: Literal["oak", "pine"] = "pine"
     """Kind of wood."""
+    cuts_m: tuple[float, ...] = ()
+    """Where to cut."""
     teeth: Annotated[int, RARE] = 8
     """Teeth of the saw."""
 
@@ -38,6 +40,7 @@ def test_sentences_stand_below_the_fields() -> None:
         ({"wood": "pin"}, "wood must be 'oak' or 'pine' (got 'pin') (did you mean 'pine'?)"),
         ({"lenth_m": 1.0}, "unknown key 'lenth_m' (did you mean 'length_m'?)"),
         ({"wood": "elm", "length_m": -1}, "; "),
+        ({"cuts_m": 3}, "cuts_m must be a list, such as [3] (got 3)"),
     ],
 )
 def test_wrong_values_are_one_line(wrong: dict[str, object], said: str) -> None:

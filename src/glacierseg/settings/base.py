@@ -152,6 +152,8 @@ def fault_in_words(problem: ErrorDetails, kind: type[BaseModel] | None, where: s
         hint = did_you_mean(str(problem["loc"][-1]), known)
         return f"unknown key {where!r}" + (hint or (f"; known keys are {', '.join(known)}" if known else ""))
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":  # in YAML a tuple is written as a list
+        message = f"Input should be a list, such as [{problem['input']}]"
     if message.startswith("Input should be"):
         choices = re.findall("'([^']*)'", message) if isinstance(problem["input"], str) else []
         found = f"(got {_short(problem['input'])}){did_you_mean(str(problem['input']), choices)}"
