@@ -57,6 +57,8 @@ def evaluate(
         if name in named:
             raise RequestError(f"two --zones are called {name}; give each a name of its own")
         named[name] = Path(path)
+    if inputs.calibrated_by is not None and inputs.probability is None:
+        raise RequestError("a calibration needs its probabilities; give --probability too")
     detail = evaluate_files(
         predicted,
         truth,
