@@ -1,4 +1,6 @@
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,9 @@ def test_synthetic_demo_says_synthetic_and_does_not_write_its_data_twice(
 
 
 def test_everest_without_data_or_network_names_the_other_demo(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    glacierseg: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     monkeypatch.delenv("GLACIERSEG_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -44,6 +48,12 @@ def test_everest_without_data_or_network_names_the_other_demo(
     with pytest.raises(DownloadError, match="demo --data synthetic") as caught:
         demo.demo_config("everest", tmp_path)
     assert "\n" not in str(caught.value)
+    asked: list[str] = []
+    monkeypatch.setattr("glacierseg.synthetic.write_demo", lambda folder: folder.mkdir(parents=True))
+    monkeypatch.setattr("glacierseg.experiment.run_experiment", lambda config, _: asked.append(config.name))
+    _, command, _ = str(caught.value).split("`")
+    assert glacierseg(*command.split()[1:], "--out", tmp_path / "out").returncode == 0
+    assert asked == ["demo-synthetic"]
 
 
 @pytest.mark.real
