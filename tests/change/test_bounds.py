@@ -113,6 +113,17 @@ def test_areas_of_each_glacier_by_hand(tmp_path, dates):
     assert stored["glaciers"][0]["old_expected_km2"] == found.bounds.glaciers[0].old.expected_km2
 
 
+def test_each_date_may_have_a_model_of_its_own(tmp_path, dates):
+    (old, new), masks, values = dates
+    first, second = model(tmp_path / "first"), model(tmp_path / "second", LogitScale(1.0))
+    before, after = (write_probability(tmp_path / f"p{number}.tif", values[number]) for number in (0, 1))
+    found = change_between_files(
+        old, new, old_probability=before, new_probability=after, old_model=first, new_model=second
+    )
+    known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
+    assert found.bounds.total.new.expected_km2 == pytest.approx(values[1][known].sum() * 1e-4, rel=1e-5)
+
+
 def test_calibrated_files_are_not_calibrated_again(tmp_path, dates):
     _, _, values = dates
     folder = model(tmp_path / "model")

@@ -197,3 +197,15 @@ def test_layers_of_others_stay_until_overwriting_is_asked_for(
     assert out.read_bytes() == before
     assert type_in([*typed, "--overwrite"], monkeypatch) == 0
     assert {name for name, _ in pyogrio.list_layers(out)} == own
+
+
+def test_a_configuration_that_a_command_reads_is_kept(
+    ground: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # An output of another suffix would be refused for that alone.
+    file = tmp_path / "settings.gpkg"
+    file.write_text("inventory: {min_area_km2: 0}")
+    typed = ["inventory", str(ground / "mask.tif"), "--config", str(file), "--out", str(file)]
+    assert type_in(typed, monkeypatch) == 1
+    assert "settings.gpkg: is an input of the same command" in capsys.readouterr().err
+    assert file.read_text() == "inventory: {min_area_km2: 0}"

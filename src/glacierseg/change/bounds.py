@@ -101,7 +101,7 @@ def read_dates(inputs: ChangeInputs) -> tuple[DatedProbability, DatedProbability
         GlaciersegError: See `read_dated`.
     """
     old, new, model = inputs.old_probability, inputs.new_probability, inputs.model_of_old
-    if not (old or new or inputs.model_of_new):
+    if not (old or new or model or inputs.model_of_new):
         return None
     if not (old and new and model):
         raise RequestError(

@@ -179,8 +179,5 @@ class ChangeInputs(Settings):
 
     @property
     def model_of_new(self) -> Path | None:
-        """The model of the new probabilities, by default that of the old ones."""
-        return (
-            model_or_weights(self.new_model, self.new_weights, "new_model and new_weights")
-            or self.model_of_old
-        )
+        """The model of the new probabilities, where it is not that of the old ones."""
+        return model_or_weights(self.new_model, self.new_weights, "new_model and new_weights")
