@@ -19,9 +19,9 @@ from tests.weights.shelves import calibration, model_folder
 ROOT = Path(glacierseg.__file__).parent
 # A module may import from its own part and from the parts before it.
 ORDER = [
-    "_version", "errors", "choices", "log", "runs.layout", "models.registry", "settings", "raster", "models",
-    "data", "training", "weights", "predict", "refine", "vectors", "inventory", "evaluate", "change", "bands",
-    "synthetic", "runs", "report", "experiment", "cli", "__main__",
+    "_version", "errors", "choices", "log", "runs.layout", "models.registry", "settings", "raster",
+    "products", "models", "data", "training", "weights", "predict", "refine", "vectors", "inventory",
+    "evaluate", "change", "bands", "synthetic", "runs", "report", "experiment", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""From the products that agencies deliver to scenes."""

@@ -1,0 +1,56 @@
+"""What every product is to the stage that makes a scene of it, whichever agency made it."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ProductBand:
+    """One band of a product, with what makes its digital numbers a physical value.
+
+    Attributes:
+        role: Part of the spectrum that it sees, a value of `raster.sensors.SENSORS`.
+        path: Name by which GDAL opens it; of an archive's member it begins with `/vsizip/` or `/vsitar/`.
+        scale: Digital numbers times this ...
+        offset: ... plus this are reflectance x 10000, or kelvin for heat.
+        saturated: Digital number of a saturated pixel; None where no number means that.
+    """
+
+    role: str
+    path: str
+    scale: float
+    offset: float
+    saturated: int | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as its own metadata describe it.
+
+    Attributes:
+        source: The path that was given.
+        name: The product's own name, without suffix.
+        sensor: Key of `raster.sensors.SENSORS`.
+        acquired: Day of the image, UTC.
+        baseline: Processing baseline (`05.11`) or collection (`02`).
+        tile: Tile (`T45RVL`) or path and row (`140041`).
+        bands: Its bands, at their finest resolution.
+        classes: Name by which GDAL opens the raster of classes.
+        classes_kind: `scl` for Sentinel-2's scene classification, `qa_pixel` for Landsat's bits.
+        saturation: Name by which GDAL opens Landsat's `QA_RADSAT`; None where there is none.
+        nodata: Digital number of pixels without data, in all bands.
+    """
+
+    source: Path
+    name: str
+    sensor: str
+    acquired: date
+    baseline: str
+    tile: str
+    bands: tuple[ProductBand, ...]
+    classes: str
+    classes_kind: Literal["scl", "qa_pixel"]
+    saturation: str | None = None
+    nodata: int = 0
