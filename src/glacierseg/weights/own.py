@@ -14,12 +14,12 @@ from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, read_ranges_
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
-from glacierseg.raster.units import find_left_offset, reflected_bands, unit_of
+from glacierseg.raster.units import LEVELS_UNIT, find_left_offset, reflected_bands, unit_of
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand
 from glacierseg.weights.fitting import Fitted, look
-from glacierseg.weights.values import LEVELS_UNIT, strangeness
+from glacierseg.weights.values import strangeness
 
 
 @dataclass(frozen=True)

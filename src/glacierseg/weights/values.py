@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from glacierseg.raster.samples import BandValues, short
-from glacierseg.raster.units import LEVELS, Conversion, best_conversion, find_left_offset, is_made
+from glacierseg.raster.units import (
+    LEVELS,
+    LEVELS_UNIT,
+    Conversion,
+    best_conversion,
+    find_left_offset,
+    is_made,
+)
 from glacierseg.weights.card import WeightsBand
-
-LEVELS_UNIT = "8-bit levels"
 
 
 class Expectation(Protocol):
