@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import date
 from typing import Protocol
 
 from glacierseg.raster.samples import BandValues, short
@@ -34,6 +35,10 @@ class Expectation(Protocol):
     @property
     def pixel_m(self) -> float | None:
         """Side of the training scenes' pixels on the ground."""
+
+    @property
+    def training_dates(self) -> tuple[date, ...]:
+        """Days of the training scenes, as far as they are known."""
 
 
 def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
