@@ -9,8 +9,8 @@ import json
 import sqlite3
 import warnings
 import zipfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ def read_table(
             call = f"read_parquet({json.dumps(str(path))})"
         else:
             name = _layer_of(path, source, layer, kind, option, prefer)
-            with warnings.catch_warnings(record=True) as caught:
+            with warnings.catch_warnings(record=True) as caught, _leaving_nothing_beside():
                 warnings.simplefilter("always")
                 # Open rings are closed; what is no geometry at all becomes NULL.
                 table = pyogrio.read_dataframe(source, layer=name, on_invalid="fix")
@@ -131,9 +131,23 @@ def read_own(path: Path, layer: str) -> Any:
     import pyogrio  # noqa: PLC0415
 
     try:
-        return pyogrio.read_dataframe(path, layer=layer)
+        with _leaving_nothing_beside():
+            return pyogrio.read_dataframe(path, layer=layer)
     except RuntimeError as error:
         raise _damaged(path) from error
+
+
+@contextmanager
+def _leaving_nothing_beside() -> Iterator[None]:
+    """Keeps GDAL from writing a file `.aux.xml` beside a GeoPackage with metadata that is only read."""
+    import pyogrio  # noqa: PLC0415
+
+    before = pyogrio.get_gdal_config_option("GDAL_PAM_ENABLED")
+    pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": False})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": before})
 
 
 def refuse_layer_of_raster(path: Path, layer: str | None, option: str = "--truth-layer") -> None:

@@ -1,0 +1,68 @@
+"""The command that maps glaciers, from the scene to the inventory."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glacierseg.cli.options import with_settings
+from glacierseg.cli.weights import WeightsName, split_model
+from glacierseg.raster.outputs import writes
+from glacierseg.settings.mapping import MapInputs
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.scene import InputSettings
+
+_log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from glacierseg.mapping.chain import GlacierMap
+
+
+def add_map_command(app: typer.Typer) -> None:
+    """Adds `map` to the command line."""
+    app.command("map")(map_scene)
+
+
+@with_settings
+@writes(out=None)
+def map_scene(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[MODEL_DIR] SCENE", help="Trained model unless --weights names one; scene."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
+    inputs: MapInputs,
+    reading: InputSettings,
+    settings: PredictSettings,
+    weights: WeightsName = None,
+) -> None:
+    """Map the glaciers of a scene: mask, outlines, inventory and a page; run it again to continue."""
+    from glacierseg.mapping.chain import map_glaciers
+    from glacierseg.weights import find_weights
+
+    model_dir, scenes = split_model(paths, weights)
+    if len(scenes) > 1:
+        raise typer.BadParameter(f"a map is of one scene, and these are {len(scenes)}; map each into its own")
+    made = map_glaciers(
+        model_dir or find_weights(weights or ""), scenes[0], out, inputs, reading=reading, settings=settings
+    )
+    _say(made)
+
+
+def _say(made: "GlacierMap") -> None:
+    for note in made.notes:
+        _log.info(f"note: {note}")
+    table = made.glaciers
+    area = f"{table['area_km2'].sum():.3f}"
+    if "uncertainty_km2" in table:
+        area += f" +- {table['uncertainty_km2'].sum():.3f}"
+    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
+    _log.info(f"{made.inventory}: {glaciers}, {area} km2")
+    if bounds := made.bounds:
+        _log.info(
+            f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
+            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
+            "(docs/uncertainty.md)"
+        )
+    _log.info(f"{made.page}: open it in a browser")

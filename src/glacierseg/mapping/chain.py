@@ -1,0 +1,258 @@
+"""The chain from a scene to an inventory and a page, each link skipped while its result is up to date."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import geopandas as gpd
+
+from glacierseg import log
+from glacierseg.errors import RequestError
+from glacierseg.evaluate.area_bounds import AreaBounds
+from glacierseg.evaluate.reliability import predicted_area
+from glacierseg.inventory.files import make_inventory
+from glacierseg.predict.ensemble import Ensemble, load_ensemble
+from glacierseg.predict.scene import finished_files, predict_scene
+from glacierseg.raster.made import Record, word_for
+from glacierseg.raster.outlines import read_own
+from glacierseg.raster.outputs import writes
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.refine.files import refine_file, tuned_parameters
+from glacierseg.report.mapped import MapPage, write_map_page
+from glacierseg.runs.layout import MapFolder
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.mapping import MapInputs
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.refine import RefineSettings
+from glacierseg.settings.scene import InputSettings
+from glacierseg.vectors.polygons import vectorize_mask
+from glacierseg.weights.shelf import Weights
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GlacierMap:
+    """A map of glaciers and its files.
+
+    Attributes:
+        scene: The scene; that which was made, of products.
+        probability: Glacier probability.
+        mask: As it was predicted.
+        refined: The mask after refinement.
+        outlines: Layers of outlines of both masks.
+        inventory: The glaciers.
+        page: The report.
+        glaciers: The glaciers as a table, from the largest down.
+        bounds: Of the glacier area, by calibrated probabilities; None where there are none for this scene.
+        notes: What a user should know, a line each.
+    """
+
+    scene: Path
+    probability: Path
+    mask: Path
+    refined: Path
+    outlines: Path
+    inventory: Path
+    page: Path
+    glaciers: gpd.GeoDataFrame
+    bounds: AreaBounds | None
+    notes: tuple[str, ...]
+
+
+@fields_as_keywords(inputs=MapInputs, reading=InputSettings, settings=PredictSettings)
+@writes(out_dir=None)
+def map_glaciers(
+    model: Path | str | Weights | Sequence[Path | str],
+    source: Path | str,
+    out_dir: Path | str,
+    inputs: MapInputs | None = None,
+    *,
+    reading: InputSettings | None = None,
+    settings: PredictSettings | None = None,
+    inventory: InventorySettings | None = None,
+) -> GlacierMap:
+    """Maps the glaciers of a scene: probability, refined mask, outlines, inventory and a page about them.
+
+    What is there already and was made of the same is kept: the same call goes on after an interruption. A
+    refined mask that was corrected by hand stays, and its outlines and inventory are made again.
+
+    Args:
+        model: A model folder, several, or weights (`glacierseg.find_weights`).
+        source: A scene.
+        out_dir: Folder of the results, which begin with the scene's name.
+        inputs: What else a map is made from. Its fields may be given as keywords, such as `dem`.
+        reading: How the scene is brought to what the networks were trained on; its fields too.
+        settings: How it is predicted; its fields too.
+        inventory: How ice is divided into glaciers.
+
+    Returns:
+        The files, the glaciers, and what to know about them.
+
+    Raises:
+        DataError: A file cannot be used, or the scene is unlike what the networks were trained on.
+        RequestError: What is asked for does not fit together, or maps of another scene lie there.
+        OutputError: A result cannot be written.
+    """
+    inputs, reading = inputs or MapInputs(), reading or InputSettings()
+    ensemble = load_ensemble(model)
+    scene = open_scene(source, bands=reading.band_names, nodata=reading.nodata)
+    fitted = ensemble.fit(scene, reading)
+    for line in fitted.warnings:
+        _log.warning(line)
+    chain = _Chain(
+        ensemble,
+        scene,
+        replace(fitted.scene, name=scene.name),
+        MapFolder(Path(out_dir)),
+        ensemble.resolved(settings or PredictSettings()),
+        inputs,
+        fitted.warnings,
+    )
+    chain.predict()
+    refinement = chain.refine()
+    chain.draw_outlines()
+    chain.make_inventory(inventory or InventorySettings())
+    return chain.finish(refinement)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Where the links of a chain find what they need.
+
+    Attributes:
+        ensemble: The networks.
+        source: The scene with all its bands.
+        scene: As the networks see it.
+        folder: Where results go.
+        settings: How it is predicted.
+        inputs: What else is used.
+        warnings: How the scene is unlike the training.
+    """
+
+    ensemble: Ensemble
+    source: Scene
+    scene: Scene
+    folder: MapFolder
+    settings: PredictSettings
+    inputs: MapInputs
+    warnings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.scene.name
+
+    @property
+    def record(self) -> Record:
+        return Record(self.folder.stages(self.name))
+
+    def predict(self) -> None:
+        if finished_files(self.ensemble, self.scene, self.folder.path, self.settings):
+            _log.info(f"{self.folder.mask(self.name)}: is up to date")
+            return
+        pixels = self.scene.grid.height * self.scene.grid.width
+        with log.bar(f"predicting {self.name}", pixels) as progress:
+            files = predict_scene(
+                self.ensemble, self.scene, self.folder.path, self.settings, progress=progress
+            )
+        _log.info(str(files.mask))
+
+    def refine(self) -> RefineSettings:
+        mask = self.folder.mask(self.name)
+        tuned = tuned_parameters(mask)
+        settings = tuned or RefineSettings()
+        dem = self.inputs.dem if settings.max_hole_slope_deg is not None else None
+        word = word_for([mask, *([dem] if dem else [])], settings.model_dump())
+
+        def make() -> tuple[str, ...]:
+            refine_file(mask, self.folder.refined(self.name), settings, dem=dem)
+            return () if tuned else ("refined by default parameters, since none were tuned for the network",)
+
+        self._link("refine", self.folder.refined(self.name), word, make)
+        return settings
+
+    def draw_outlines(self) -> None:
+        mask, refined = self.folder.mask(self.name), self.folder.refined(self.name)
+
+        def make() -> tuple[str, ...]:
+            vectorize_mask(mask, self.folder.outlines(self.name), refined_path=refined)
+            return ()
+
+        self._link("outlines", self.folder.outlines(self.name), word_for([mask, refined]), make)
+
+    def make_inventory(self, settings: InventorySettings) -> None:
+        refined = self.folder.refined(self.name)
+        inputs = InventoryInputs(
+            dem=self.inputs.dem,
+            probability=self.folder.probability(self.name),
+            existing=self.inputs.existing,
+            existing_layer=self.inputs.existing_layer,
+        )
+        files = [path for path in (refined, inputs.probability, inputs.dem, inputs.existing) if path]
+        word = word_for(files, settings.model_dump(), inputs.existing_layer)
+
+        def make() -> tuple[str, ...]:
+            return make_inventory(refined, self.folder.inventory(self.name), settings, inputs).notes
+
+        self._link("inventory", self.folder.inventory(self.name), word, make)
+
+    def finish(self, refinement: RefineSettings) -> GlacierMap:
+        folder, name = self.folder, self.name
+        glaciers = read_own(folder.inventory(name), "glaciers")
+        notes = (*self.warnings, *self.record.notes("refine"), *self.record.notes("inventory"))
+        weights = self.ensemble.weights
+        page = MapPage(
+            folder=folder,
+            name=name,
+            scene=self.source,
+            model=weights.name if weights else self.ensemble.name,
+            cards=[card for card in self.ensemble.cards if card],
+            refinement=refinement,
+            sources={"elevation model": self.inputs.dem, "existing inventory": self.inputs.existing},
+            bounds=self._bounds(),
+            notes=notes,
+        )
+        files = [
+            folder.probability(name),
+            folder.refined(name),
+            folder.outlines(name),
+            folder.inventory(name),
+        ]
+
+        def make() -> tuple[str, ...]:
+            write_map_page(page, glaciers)
+            return ()
+
+        self._link("page", folder.page(name), word_for(files, notes, page.bounds), make)
+        return GlacierMap(
+            self.source.paths[0],
+            folder.probability(name),
+            folder.mask(name),
+            folder.refined(name),
+            folder.outlines(name),
+            folder.inventory(name),
+            folder.page(name),
+            glaciers,
+            page.bounds,
+            notes,
+        )
+
+    def _bounds(self) -> AreaBounds | None:
+        """Returns bounds of the glacier area; none where the scene is unlike the calibration."""
+        if self.warnings:
+            return None
+        try:
+            calibration = self.ensemble.calibration(self.settings)
+        except RequestError:
+            return None
+        return predicted_area(self.folder.probability(self.name), calibration, self.settings.confidence)
+
+    def _link(self, stage: str, result: Path, word: str, make: Callable[[], Sequence[str]]) -> None:
+        """Makes the result of a stage unless it is up to date."""
+        if self.record.is_up_to_date(stage, [result], word):
+            _log.info(f"{result}: is up to date")
+            return
+        self.record.store(stage, word, make())
+        _log.info(str(result))
