@@ -94,30 +94,6 @@ def may_meet(one: Grid, other: Grid) -> bool:
     return counts_degrees(other.crs) or any(overlap(box, other.bounds) for box in boxes_in(one, other.crs))
 
 
-def part_around(own: Grid, around: Grid, margin_px: int) -> tuple[int, int, int, int]:
-    """Returns the part of a grid that holds another one's ground, with a margin; all of it when unclear.
-
-    Args:
-        own: Of which grid.
-        around: Whose ground.
-        margin_px: So many more pixels on every side, as far as the grid reaches.
-
-    Returns:
-        First row, first column, height and width.
-    """
-    whole = 0, 0, own.height, own.width
-    boxes = [box for box in boxes_in(around, own.crs) if overlap(box, own.bounds)]
-    if len(boxes) != 1 or not np.isfinite(boxes).all():
-        return whole
-    west, south, east, north = boxes[0]
-    corners = [~own.transform * (x, y) for x in (west, east) for y in (south, north)]
-    columns, rows = zip(*corners, strict=True)
-    left, top = max(math.floor(min(columns)) - margin_px, 0), max(math.floor(min(rows)) - margin_px, 0)
-    right = min(math.ceil(max(columns)) + margin_px, own.width)
-    bottom = min(math.ceil(max(rows)) + margin_px, own.height)
-    return (top, left, bottom - top, right - left) if bottom > top and right > left else whole
-
-
 def overlap(one: Any, other: Any) -> bool:
     """Whether two boxes (west, south, east, north) share more than an edge."""
     return bool(one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3])

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.errors import GlaciersegWarning, RasterError
-from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks
-from glacierseg.raster.bounds import boxes_in, may_meet, part_around
+from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks, part_around
+from glacierseg.raster.bounds import boxes_in, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.terrain import HALO_PX, terrain_of
@@ -38,7 +38,6 @@ _HIGHEST_FEET = 29_100
 _FEW_VALUES, _FEW_SHARE = 3, 0.01
 # Land at the rim of the sea is lower than this, in the median.
 _SHORE_M = 100.0
-_MARGIN_PX = 16
 # Sides this near to a line of pixels lie on it.
 _SAME_PX = 0.01
 _METRES = {
@@ -136,7 +135,8 @@ def _union(grids: Sequence[Grid], around: Grid) -> Grid:
     first, corners = grids[0], []
     middle = first.transform * (first.width / 2, first.height / 2)
     for grid in grids:
-        part = grid.crop(*part_around(grid, around, _MARGIN_PX))
+        near = part_around(grid, around)
+        part = grid.crop(near.row, near.column, near.height, near.width)
         # Of boxes that are a turn of the globe apart, the one beside the first grid.
         box = min(boxes_in(part, first.crs), key=lambda box: abs((box[0] + box[2]) / 2 - middle[0]))
         corners += [~first.transform * (x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
@@ -201,7 +201,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
             require_overlap(dataset, around, path)
         own, band = grid_of(dataset), bands_of(dataset, path)[0]
         to_metres = _to_metres(dataset, band.unit, path)
-        part = Block(0, 0, *own.shape) if around is None else Block(*part_around(own, around, _MARGIN_PX))
+        part = part_around(own, around)
         reader = LayerReader([band], {path: dataset})
         stored_as = LayerReader(as_stored([band]), {path: dataset})
         found = _Heights()
