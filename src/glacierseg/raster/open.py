@@ -104,6 +104,8 @@ def files_behind(path: Path | str) -> tuple[Path, ...]:
     if not _is_gdal_name(name):
         return (Path(name),) if _exists(Path(name)) else ()
     name = re.sub("/+", "/", name)
+    if braces := re.match(r"/vsi\w+/\{(.+)\}/", name):
+        return (Path(braces[1]),)
     for start in (at for at, letter in enumerate(name) if letter in '/:"'):
         inner = Path(name[start + 1 :].strip('"') if name[start] != "/" else name[start:])
         for candidate in (inner, *inner.parents, Path(str(inner).rpartition(":")[0].strip('"') or ".")):
