@@ -39,7 +39,8 @@ def classify(numbers: NDArray[np.unsignedinteger], kind: Literal["scl", "qa_pixe
     greatest = int(numbers.max(initial=0))
     if greatest >= len(table):
         raise ProductError(f"its raster of classes holds {greatest}, and {kind.upper()} has no such number")
-    return table[numbers]
+    classes: NDArray[np.uint8] = table[numbers]
+    return classes
 
 
 @cache
@@ -48,14 +49,14 @@ def _table(kind: Literal["scl", "qa_pixel"]) -> NDArray[np.uint8]:
         table = np.full(256, CLEAR, np.uint8)
         table[list(_SCL)] = list(_SCL.values())
         return table
-    numbers = np.arange(2**16)
+    numbers: NDArray[np.int64] = np.arange(2**16)
     table = np.full(2**16, CLEAR, np.uint8)
 
     def has(bit: int) -> NDArray[np.bool_]:
-        return (numbers >> bit) & 1 == 1
+        return np.asarray((numbers >> bit) & 1 == 1)
 
     def is_sure(bit: int) -> NDArray[np.bool_]:
-        return (numbers >> bit) & 3 == _HIGH
+        return np.asarray((numbers >> bit) & 3 == _HIGH)
 
     # The later, the stronger: what is both shadow and cloud is cloud.
     table[has(_SNOW)] = SNOW

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from glacierseg.errors import ProductError
-from glacierseg.products.classes import CIRRUS, CLEAR, CLOUD, MISSING, SATURATED, SHADOW, SNOW, classify
+from glacierseg.products.classes import CLEAR, MISSING, SATURATED, classify
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.blocks import Block, LayerReader, part_around
 from glacierseg.raster.grid import Grid
@@ -228,9 +228,7 @@ def grown(mask: NDArray[np.bool_], distance_m: float, pixel_size_m: tuple[float,
     halo, result = math.ceil(reach_px), np.zeros_like(mask)
     for top in range(0, len(mask), _STRIP_PX):
         first, last = max(top - halo, 0), min(top + _STRIP_PX + halo, len(mask))
-        away = cv2.distanceTransform(
-            (~mask[first:last]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-        )
+        away = cv2.distanceTransform((~mask[first:last]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         if mask[first:last].any():
             result[top : top + _STRIP_PX] = (away <= reach_px)[top - first : top - first + _STRIP_PX]
     return result
@@ -251,7 +249,7 @@ class ProductReader:
     def read(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Reads bands `(C, h, w)` in their units, and True `(h, w)` where all of them have data."""
         values, valid = self._layers.read(block)
-        return values, valid.all(axis=0)
+        return values, np.all(valid, axis=0)
 
 
 def open_pixels(
@@ -298,69 +296,3 @@ def _store(path: Path, values: NDArray[Any], grid: Grid, nodata: float) -> None:
     del profile["compress"], profile["predictor"]
     with create_raster(path, profile) as dataset:
         dataset.write(values, 1)
-
-
-@dataclass(frozen=True)
-class Shares:
-    """What a product holds, in shares of pixels, 0-1; None where there is no ground to tell it of.
-
-    Attributes:
-        product: It.
-        pixels: Of its finest band, on the ground that is asked for.
-        no_data: Share of these without data.
-        cloud: Of those with data, as are the next four.
-        cirrus: Thin clouds.
-        shadow: Of clouds.
-        saturated: In any band that is used.
-        snow: Snow and ice that no cloud hides.
-        snow_outside: Of the ground outside known glaciers that no cloud hides, snow.
-        cloud_inside: Of known glaciers, cloud.
-    """
-
-    product: Product
-    pixels: int
-    no_data: float | None
-    cloud: float | None
-    cirrus: float | None
-    shadow: float | None
-    saturated: float | None
-    snow: float | None
-    snow_outside: float | None = None
-    cloud_inside: float | None = None
-
-
-def shares_of(
-    pixels: Pixels, asked: NDArray[np.bool_] | None, glaciers: NDArray[np.bool_] | None
-) -> Shares:
-    """Counts what a product holds.
-
-    Args:
-        pixels: The product's.
-        asked: `(H, W)` True for the ground that is asked for; all when None.
-        glaciers: `(H, W)` True for known glaciers.
-    """
-    classes, saturated = pixels.classes, pixels.saturated
-    if asked is not None:
-        classes, saturated = classes[asked], saturated[asked]
-    counts = np.bincount(classes.ravel(), minlength=8)
-    total, seen = int(counts.sum()), int(counts[1:].sum())
-    outside = inside = None
-    if glaciers is not None:
-        on = glaciers if asked is None else glaciers[asked]
-        ice, rest = (np.bincount(classes[where].ravel(), minlength=8) for where in (on, ~on))
-        outside = _share(rest[SNOW], rest[SNOW] + rest[CLEAR])
-        inside = _share(ice[CLOUD], ice[1:].sum())
-    return Shares(
-        pixels.product,
-        total,
-        _share(counts[MISSING], total),
-        *(_share(counts[kind], seen) for kind in (CLOUD, CIRRUS, SHADOW)),
-        _share(np.count_nonzero(saturated), seen),
-        _share(counts[SNOW], seen),
-        outside,
-        inside,
-    )
-
-
-def _share(part: int, whole: int) -> float | None:
-    return int(part) / int(whole) if whole else None

@@ -14,6 +14,7 @@ from rasterio.crs import CRS
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
 from glacierseg.raster.bounds import boxes_in, may_meet, middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.open import grid_of
 from glacierseg.raster.outlines import is_vector, outlines_near, read_outlines, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, plain_mask, rasterize_outlines
 from glacierseg.raster.warp import on_grid, read_grid, require_overlap
@@ -102,7 +103,9 @@ class Ground:
             GridMismatchError: The mask does not meet the scene.
             RequestError: A layer is asked for of a raster.
         """
-        self.path, self._outlines, self._mask = path, None, None
+        self.path = path
+        self._outlines: Any = None
+        self._mask: Any = None
         if is_vector(path):
             self._outlines = read_outlines(path, target, layer=layer, option=option, shapes="polygons")
             return
@@ -114,7 +117,7 @@ class Ground:
         """Returns `(H, W)` True for its pixels."""
         if self._outlines is not None:
             return inside(self._outlines, grid, self.path)
-        if not may_meet(grid, read_grid(Path(self._mask.name))):
+        if not may_meet(grid, grid_of(self._mask)):
             return np.zeros(grid.shape, bool)
         with on_grid(self._mask, grid, "nearest") as dataset:
             found: NDArray[np.bool_] = dataset.read(1) == GLACIER
@@ -127,4 +130,4 @@ def inside(outlines: Any, grid: Grid, path: Path) -> NDArray[np.bool_]:
         near = outlines_near(outlines, grid, path)
     except TruthError:
         return np.zeros(grid.shape, bool)
-    return rasterize_outlines(near, grid) == GLACIER
+    return np.asarray(rasterize_outlines(near, grid) == GLACIER)

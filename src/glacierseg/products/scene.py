@@ -2,10 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg import log
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
 from glacierseg.log import Progress
 from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SATURATED, SNOW
@@ -22,16 +20,15 @@ from glacierseg.products.pixels import (
     Layout,
     Pixels,
     ProductReader,
-    Shares,
     grown,
     layout_of,
     open_pixels,
     read_pixels,
-    shares_of,
 )
 from glacierseg.products.place import Ground, cut_to, inside, scene_grid
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.products.read import read_product
+from glacierseg.products.shares import Shares, remarks_on, shares_of, table_of
 from glacierseg.raster.blocks import Block, iterate_blocks, open_writer
 from glacierseg.raster.bounds import footprint_on_grid, may_meet
 from glacierseg.raster.elevation import open_terrain
@@ -50,8 +47,6 @@ from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 UNIT = UNITS[1].name
-# Above these, in shares, a line says what it may mean.
-_MUCH_SNOW, _MUCH_CLOUD = 0.1, 0.05
 # Reading takes about so much of the time.
 _READING = 0.4
 
@@ -145,8 +140,8 @@ def _require_one_image(products: Sequence[Product], max_days: int) -> None:
     days = (late.acquired - early.acquired).days
     if days > max_days:
         raise RequestError(
-            f"{late.source}: is of {late.acquired}, and {early.name} of {early.acquired}; make a scene of each "
-            f"day, or allow it with --max-days-apart {days}"
+            f"{late.source}: is of {late.acquired}, and {early.name} of {early.acquired}; make a scene of "
+            f"each day, or allow it with --max-days-apart {days}"
         )
 
 
@@ -198,9 +193,7 @@ class _Work:
             basin = read_shapes(
                 inputs.clip, layer=inputs.clip_layer, shapes="polygons", option="--clip-layer"
             )
-        self.grid = scene_grid(
-            grids, like=inputs.like, pixel_size_m=self.settings.pixel_size_m, basin=basin
-        )
+        self.grid = scene_grid(grids, like=inputs.like, pixel_size_m=self.settings.pixel_size_m, basin=basin)
         if inputs.clip:
             self.basin = outlines_near(basin, self.grid, inputs.clip)
             self.grid = cut_to(self.grid, self.basin)
@@ -266,7 +259,9 @@ class _Work:
                     shown = np.where(asked, _shown(state), MISSING)
                     classes.write(block, shown[None], (shown != MISSING)[None])
                 wanted, with_data = wanted + int(asked.sum()), with_data + int(valid.sum())
-        _tell(shares, self.inputs.existing is not None)
+        _log.info(table_of(shares))
+        for remark in remarks_on(shares):
+            _warn(remark)
         no_data = 1 - with_data / max(wanted, 1)
         if not with_data:
             _warn(f"{self.out}: no pixel has data; what is left of the products is masked or beyond the rim")
@@ -334,9 +329,7 @@ class _Mosaic:
     def __init__(self, readers: Sequence[ProductReader], grid: Grid, count: int) -> None:
         self._readers, self._grid, self._count = readers, grid, count
 
-    def read(
-        self, block: Block
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
+    def read(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
         """Reads bands `(C, h, w)`, where they have data `(h, w)`, and classes as in `ProductReader.state`."""
         shape = block.height, block.width
         part = self._grid.crop(block.row, block.column, *shape)
@@ -367,48 +360,6 @@ def _shown(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _part_of(progress: Progress | None, start: float, end: float) -> Progress | None:
     return None if progress is None else lambda share: progress(start + share * (end - start))
-
-
-def _tell(shares: Sequence[Shares], knows_glaciers: bool) -> None:
-    """Logs the table, and says what is remarkable in it."""
-    columns = ["product", "date", "baseline", "unit", "pixels", "no data", "cloud", "cirrus", "shadow"]
-    columns += ["saturated", "snow", *(("snow off glaciers", "cloud on glaciers") if knows_glaciers else ())]
-    rows = []
-    for one in shares:
-        numbers = [one.no_data, one.cloud, one.cirrus, one.shadow, one.saturated, one.snow]
-        numbers += [one.snow_outside, one.cloud_inside] if knows_glaciers else []
-        product = one.product
-        rows.append(
-            [
-                product.name,
-                product.acquired.isoformat(),
-                product.baseline,
-                _unit_in_words(product),
-                str(one.pixels),
-                *("-" if share is None else f"{100 * share:.1f} %" for share in numbers),
-            ]
-        )
-    _log.info(log.table(None, columns, rows))
-    for one in shares:
-        if (one.snow_outside or 0) > _MUCH_SNOW:
-            _warn(
-                f"{one.product.name}: snow covers {one.snow_outside:.0%} of the ground outside known glaciers; "
-                "outlines will be too large where it is not ice, so prefer an image from the end of summer"
-            )
-        if (one.cloud_inside or 0) > _MUCH_CLOUD:
-            _warn(
-                f"{one.product.name}: {one.cloud_inside:.0%} of the known glaciers is called cloud, as bright "
-                "ice is at times; look at it with --write-classes, and keep it with --keep cloud if it is ice"
-            )
-
-
-def _unit_in_words(product: Product) -> str:
-    """How digital numbers become reflectance x 10000, such as `x 1 - 1000`."""
-    units = {(band.scale, band.offset) for band in product.bands if not band.role.startswith("thermal")}
-    if len(units) != 1:
-        return "by band"
-    ((scale, offset),) = units
-    return f"x {scale:g}" + (f" {'-' if offset < 0 else '+'} {abs(offset):g}" if offset else "")
 
 
 def _warn(line: str) -> None:
