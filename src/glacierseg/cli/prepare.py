@@ -33,7 +33,7 @@ Compress = Annotated[
 ]
 
 prepare = typer.Typer(
-    help="Prepare scenes: from products, or by align, rasterize, normalize, select, stack.",
+    help="Prepare scenes: scene, align, rasterize, normalize, select, stack.",
     no_args_is_help=True,
 )
 

@@ -20,6 +20,10 @@ def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
     return recipe if recipe is None or isinstance(recipe, str) else "".join(f"{name}," for name in recipe)
 
 
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value
+
+
 class StackSettings(Settings):
     """How rasters are stacked, and which bands are made from them."""
 
@@ -64,7 +68,7 @@ class ProductSettings(Settings):
     """Days that may lie between the images of one scene."""
     mask: Annotated[bool, Cli(name="--mask/--no-mask")] = True
     """Cloud, cirrus and shadow of clouds as no data."""
-    keep: tuple[Cloudy, ...] = ()
+    keep: Annotated[tuple[Cloudy, ...], BeforeValidator(_as_tuple)] = ()
     """Of these what stays as it is: cloud, cirrus, shadow, separated by commas."""
     grow_m: Annotated[float, Field(ge=0)] = 0.0
     """Distance, in metres, by which masked ground grows."""
@@ -74,10 +78,6 @@ class ProductSettings(Settings):
     """A raster of the classes beside the scene, named after it with _classes."""
     compress: Compress = True
     """Deflate compression; uncompressed files are larger and faster to read."""
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str | Path) else value
 
 
 class ProductInputs(Settings):
