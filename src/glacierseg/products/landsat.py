@@ -1,7 +1,7 @@
 """Landsat 4-9 Collection 2 Level-2, by the `_MTL` of a product in any of its three formats.
 
-Multipliers and addends are those of Level-2 alone: under the same keys, other groups of the metadata have those
-of the Level-1 product that it was made from.
+Multipliers and addends are those of Level-2 alone: under the same keys, other groups of the metadata have
+those of the Level-1 product that it was made from.
 """
 
 import re
@@ -122,7 +122,6 @@ def _identity(source: Path, named: Sequence[str], groups: Groups) -> dict[str, s
     path_row = image.get("WRS_PATH", "").zfill(3) + image.get("WRS_ROW", "").zfill(3)
     collection = own.get("COLLECTION_NUMBER")
     said = {
-        "name": ({one: match[0] for one, match in names.items()}, None, ""),
         "spacecraft": (
             {one: f"LANDSAT_{match[1]}" for one, match in names.items()},
             image.get("SPACECRAFT_ID"),
@@ -148,6 +147,7 @@ def _identity(source: Path, named: Sequence[str], groups: Groups) -> dict[str, s
             collection.zfill(2) if collection else None,
             "COLLECTION_NUMBER",
         ),
+        "name": ({one: match[0] for one, match in names.items()}, None, ""),
     }
     found = {
         what: agree(source, what, [*by_name.items(), (key, value)])

@@ -1,7 +1,7 @@
 """Metadata of products, read as nothing but text: XML without a DTD, JSON, and Landsat's own `KEY = VALUE`.
 
-A document type is refused before anything in it is expanded, so no entity can grow or open a file. What must be
-a number and is none is refused, and so are two statements that contradict one another.
+A document type is refused before anything in it is expanded, so no entity can grow or open a file. What must
+be a number and is none is refused, and so are two statements that contradict one another.
 """
 
 import json

@@ -8,6 +8,9 @@ from glacierseg.products.contents import Contents, FolderContents, archive_conte
 from glacierseg.products.landsat import read_landsat
 from glacierseg.products.product import Product
 from glacierseg.products.sentinel2 import read_sentinel2
+from glacierseg.raster.deliveries import looks_like_product
+
+__all__ = ["looks_like_product", "read_product"]
 
 _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
 _LANDSAT = re.compile(r"(.*)_MTL\.(json|xml|txt)", re.IGNORECASE)
@@ -91,9 +94,8 @@ def _read_contents(contents: Contents, given: Path) -> Product:
         raise _unknown(contents.source, contents.names)
     if len(found) > 1:
         names = ", ".join(found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
-        raise ProductError(
-            f"{given}: holds {len(found)} products ({names}); give one of them in a folder of its own"
-        )
+        cure = "move each to a folder of its own" if given.is_dir() else "unpack it"
+        raise ProductError(f"{given}: holds {len(found)} products ({names}); {cure} and give one of them")
     read = read_landsat if _LANDSAT.fullmatch(PurePosixPath(found[0]).name) else read_sentinel2
     return read(contents, found[0], given)
 

@@ -245,8 +245,8 @@ def _offsets(
         value = number(element.text or None, f"BOA_ADD_OFFSET of B{band}", where)
         if band not in _ORDER or found.setdefault(band, value) != value:
             raise ProductError(
-                f"{where}: BOA_ADD_OFFSET of band_id {element.attributes['band_id']} is that of no band, or has "
-                f"two values; {AGAIN}"
+                f"{where}: BOA_ADD_OFFSET of band_id {element.attributes['band_id']} is that of no band, or "
+                f"has two values; {AGAIN}"
             )
     has_rule = baseline != _SEN2COR
     if has_rule and not found and baseline >= _FIRST_WITH_OFFSET:
