@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
     from glacierseg.predict.scene import predict_scene
+    from glacierseg.products.scene import prepare_scene
     from glacierseg.raster.check import check_scene
     from glacierseg.raster.scene import open_scene
     from glacierseg.refine.pipeline import refine_mask
@@ -49,6 +50,7 @@ _HOMES = {
     "make_inventory": "inventory.files",
     "open_scene": "raster.scene",
     "predict_scene": "predict.scene",
+    "prepare_scene": "products.scene",
     "refine_mask": "refine.pipeline",
     "run_experiment": "experiment",
     "tune_refinement": "refine.search",
@@ -72,6 +74,7 @@ __all__ = [
     "make_inventory",
     "open_scene",
     "predict_scene",
+    "prepare_scene",
     "refine_mask",
     "run_experiment",
     "tune_refinement",
