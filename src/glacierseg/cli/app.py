@@ -37,7 +37,7 @@ _VALUES, _RASTER, _OUTLINES = (
 )
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "predict": {"MODEL_DIR": ("model",), "SCENE": _SCENE},
-    "map": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "dem": _VALUES, "existing": _OUTLINES},
+    "map": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "existing": _OUTLINES, "clip": _OUTLINES},
     "bands": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "truth": _TRUTH},
     "export": {"model_dir": ("model",), "int8_with": _SCENE, "cost_on": _SCENE, "truth": _TRUTH},
     "pack-weights": {"model_dirs": ("model",)},

@@ -9,8 +9,8 @@ import typer
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
-from glacierseg.settings.mapping import MapInputs
 from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
 from glacierseg.settings.scene import InputSettings
 
 _log = logging.getLogger(__name__)
@@ -29,23 +29,31 @@ def add_map_command(app: typer.Typer) -> None:
 def map_scene(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="[MODEL_DIR] SCENE", help="Trained model unless --weights names one; scene."),
+        typer.Argument(
+            metavar="[MODEL_DIR] PRODUCT...",
+            help="Trained model unless --weights names one; a product, neighbours of one image, or a scene.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
-    inputs: MapInputs,
+    inputs: ProductInputs,
+    products: ProductSettings,
     reading: InputSettings,
     settings: PredictSettings,
     weights: WeightsName = None,
 ) -> None:
-    """Map the glaciers of a scene: mask, outlines, inventory and a page; run it again to continue."""
+    """Map glaciers from a product to an inventory and a page about it; run it again to continue."""
     from glacierseg.mapping.chain import map_glaciers
     from glacierseg.weights import find_weights
 
-    model_dir, scenes = split_model(paths, weights)
-    if len(scenes) > 1:
-        raise typer.BadParameter(f"a map is of one scene, and these are {len(scenes)}; map each into its own")
+    model_dir, sources = split_model(paths, weights)
     made = map_glaciers(
-        model_dir or find_weights(weights or ""), scenes[0], out, inputs, reading=reading, settings=settings
+        model_dir or find_weights(weights or ""),
+        sources,
+        out,
+        inputs,
+        products=products,
+        reading=reading,
+        settings=settings,
     )
     _say(made)
 

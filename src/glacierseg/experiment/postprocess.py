@@ -160,7 +160,7 @@ def write_inventories(
             settings = settings.replaced(divides="terrain")
         probability = folder.probability(region.name)
         inputs = InventoryInputs(
-            dem=region.dem,
+            dem=(region.dem,) if region.dem else (),
             probability=probability if probability.exists() else None,
             existing=region.truth if is_vector(region.truth) else None,
             existing_layer=region.truth_layer,

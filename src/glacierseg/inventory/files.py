@@ -104,11 +104,11 @@ def make_inventory(
     require_output(out_path, tables=replaceable)
     notes: list[str] = []
     with ExitStack() as stack:
-        elevation = stack.enter_context(open_local(inputs.dem)) if inputs.dem else None
         probability = (
             stack.enter_context(open_local_probability(inputs.probability)) if inputs.probability else None
         )
         ice = read_ice(source, layer=inputs.layer, smooth=settings.smooth, pixel_m=_PIXEL_M)
+        elevation = stack.enter_context(open_local(inputs.dem, ice.lattice)) if inputs.dem else None
         theirs = _read_existing(inputs.existing, inputs, ice) if inputs.existing else None
         divider = Divider(
             ice.lattice,
@@ -148,7 +148,7 @@ def make_inventory(
         "source": source.name,
         "divides": settings.divides,
         "divides_used": ", ".join(sorted(set(origins))),
-        "elevation_model": inputs.dem.name if inputs.dem else "",
+        "elevation_model": ", ".join(path.name for path in inputs.dem),
         "existing_inventory": inputs.existing.name if inputs.existing else "",
         "least_elevation_coverage": f"{settings.min_dem_share:g}",
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
@@ -161,7 +161,7 @@ def make_inventory(
 def _refuse(out_path: Path, settings: InventorySettings, inputs: InventoryInputs) -> None:
     if out_path.suffix.lower() != ".gpkg":
         raise RequestError(f"{out_path}: an inventory has several tables; end the name in .gpkg")
-    if settings.divides == "terrain" and inputs.dem is None:
+    if settings.divides == "terrain" and not inputs.dem:
         raise RequestError("divides along the terrain need an elevation model; give --dem FILE")
     if settings.divides == "existing" and inputs.existing is None:
         raise RequestError("divides of an existing inventory need that inventory; give --existing FILE")

@@ -13,7 +13,9 @@ from glacierseg.evaluate.area_bounds import AreaBounds
 from glacierseg.evaluate.reliability import predicted_area
 from glacierseg.inventory.files import make_inventory
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
+from glacierseg.predict.prepared import prepare_for, refuse_product_options
 from glacierseg.predict.scene import finished_files, predict_scene
+from glacierseg.raster.deliveries import looks_like_product
 from glacierseg.raster.made import Record, word_for
 from glacierseg.raster.outlines import read_own
 from glacierseg.raster.outputs import writes
@@ -22,9 +24,9 @@ from glacierseg.refine.files import refine_file, tuned_parameters
 from glacierseg.report.mapped import MapPage, write_map_page
 from glacierseg.runs.layout import MapFolder
 from glacierseg.settings.base import fields_as_keywords
-from glacierseg.settings.mapping import MapInputs
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings
 from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
 from glacierseg.settings.refine import RefineSettings
 from glacierseg.settings.scene import InputSettings
 from glacierseg.vectors.polygons import vectorize_mask
@@ -62,28 +64,33 @@ class GlacierMap:
     notes: tuple[str, ...]
 
 
-@fields_as_keywords(inputs=MapInputs, reading=InputSettings, settings=PredictSettings)
+@fields_as_keywords(
+    inputs=ProductInputs, products=ProductSettings, reading=InputSettings, settings=PredictSettings
+)
 @writes(out_dir=None)
 def map_glaciers(
     model: Path | str | Weights | Sequence[Path | str],
-    source: Path | str,
+    source: Path | str | Sequence[Path | str],
     out_dir: Path | str,
-    inputs: MapInputs | None = None,
+    inputs: ProductInputs | None = None,
     *,
+    products: ProductSettings | None = None,
     reading: InputSettings | None = None,
     settings: PredictSettings | None = None,
     inventory: InventorySettings | None = None,
 ) -> GlacierMap:
-    """Maps the glaciers of a scene: probability, refined mask, outlines, inventory and a page about them.
+    """Maps the glaciers of a product or scene: scene, probability, refined mask, outlines, inventory, page.
 
-    What is there already and was made of the same is kept: the same call goes on after an interruption. A
-    refined mask that was corrected by hand stays, and its outlines and inventory are made again.
+    A product becomes a scene as those of the training were made, by the networks' cards. What is there
+    already and was made of the same is kept: the same call goes on after an interruption. A refined mask that
+    was corrected by hand stays, and its outlines and inventory are made again.
 
     Args:
         model: A model folder, several, or weights (`glacierseg.find_weights`).
-        source: A scene.
-        out_dir: Folder of the results, which begin with the scene's name.
+        source: A product, or neighbours of one image; or the file of a scene.
+        out_dir: Folder of the results, which begin with the name of the product or scene.
         inputs: What else a map is made from. Its fields may be given as keywords, such as `dem`.
+        products: How products become a scene; its fields too.
         reading: How the scene is brought to what the networks were trained on; its fields too.
         settings: How it is predicted; its fields too.
         inventory: How ice is divided into glaciers.
@@ -96,19 +103,27 @@ def map_glaciers(
         RequestError: What is asked for does not fit together, or maps of another scene lie there.
         OutputError: A result cannot be written.
     """
-    inputs, reading = inputs or MapInputs(), reading or InputSettings()
+    inputs, reading = inputs or ProductInputs(), reading or InputSettings()
+    sources = [Path(source)] if isinstance(source, Path | str) else [Path(path) for path in source]
     ensemble = load_ensemble(model)
-    scene = open_scene(source, bands=reading.band_names, nodata=reading.nodata)
+    notes: tuple[str, ...] = ()
+    if any(looks_like_product(path) for path in sources):
+        made = prepare_for(ensemble, sources, Path(out_dir), products or ProductSettings(), inputs, reading)
+        whole, scene, reading, notes = made.whole, made.levels, made.reading, made.notes
+    else:
+        refuse_product_options(products, inputs, sources)
+        whole = scene = open_scene(sources, bands=reading.band_names, nodata=reading.nodata)
     fitted = ensemble.fit(scene, reading)
     for line in fitted.warnings:
         _log.warning(line)
     chain = _Chain(
         ensemble,
-        scene,
-        replace(fitted.scene, name=scene.name),
+        whole,
+        replace(fitted.scene, name=whole.name),
         MapFolder(Path(out_dir)),
         ensemble.resolved(settings or PredictSettings()),
         inputs,
+        notes,
         fitted.warnings,
     )
     chain.predict()
@@ -129,6 +144,7 @@ class _Chain:
         folder: Where results go.
         settings: How it is predicted.
         inputs: What else is used.
+        notes: What the making of the scene had to say.
         warnings: How the scene is unlike the training.
     """
 
@@ -137,7 +153,8 @@ class _Chain:
     scene: Scene
     folder: MapFolder
     settings: PredictSettings
-    inputs: MapInputs
+    inputs: ProductInputs
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -163,11 +180,11 @@ class _Chain:
         mask = self.folder.mask(self.name)
         tuned = tuned_parameters(mask)
         settings = tuned or RefineSettings()
-        dem = self.inputs.dem if settings.max_hole_slope_deg is not None else None
-        word = word_for([mask, *([dem] if dem else [])], settings.model_dump())
+        dem = self.inputs.dem if settings.max_hole_slope_deg is not None else ()
+        word = word_for([mask, *dem], settings.model_dump())
 
         def make() -> tuple[str, ...]:
-            refine_file(mask, self.folder.refined(self.name), settings, dem=dem)
+            refine_file(mask, self.folder.refined(self.name), settings, dem=dem or None)
             return () if tuned else ("refined by default parameters, since none were tuned for the network",)
 
         self._link("refine", self.folder.refined(self.name), word, make)
@@ -190,7 +207,8 @@ class _Chain:
             existing=self.inputs.existing,
             existing_layer=self.inputs.existing_layer,
         )
-        files = [path for path in (refined, inputs.probability, inputs.dem, inputs.existing) if path]
+        files = [refined, self.folder.probability(self.name), *inputs.dem]
+        files += [inputs.existing] if inputs.existing else []
         word = word_for(files, settings.model_dump(), inputs.existing_layer)
 
         def make() -> tuple[str, ...]:
@@ -201,7 +219,7 @@ class _Chain:
     def finish(self, refinement: RefineSettings) -> GlacierMap:
         folder, name = self.folder, self.name
         glaciers = read_own(folder.inventory(name), "glaciers")
-        notes = (*self.warnings, *self.record.notes("refine"), *self.record.notes("inventory"))
+        notes = (*self.notes, *self.warnings, *self.record.notes("refine"), *self.record.notes("inventory"))
         weights = self.ensemble.weights
         page = MapPage(
             folder=folder,
@@ -210,7 +228,10 @@ class _Chain:
             model=weights.name if weights else self.ensemble.name,
             cards=[card for card in self.ensemble.cards if card],
             refinement=refinement,
-            sources={"elevation model": self.inputs.dem, "existing inventory": self.inputs.existing},
+            sources={
+                "elevation model": self.inputs.dem,
+                "existing inventory": (self.inputs.existing,) if self.inputs.existing else (),
+            },
             bounds=self._bounds(),
             notes=notes,
         )

@@ -39,6 +39,8 @@ class ModelCard(BaseModel):
         band_log_floor: Where not empty, the bands with a value become the natural logarithm first, lower
             values raised to it.
         patch_px: Side of the training patches.
+        recipe: How the bands of the training scenes were made, a key of `raster.prepare.recipes.RECIPES`;
+            empty where their files do not say the same.
         unit: Of the bands of reflected light in training, in words; empty where their values did not tell.
         band_values: Percentiles of each band over the training pixels; empty in cards of earlier versions.
         ranges: By band, the values that became the darkest and brightest level where training scenes were
@@ -63,6 +65,7 @@ class ModelCard(BaseModel):
     band_std: tuple[float, ...]
     band_log_floor: tuple[float | None, ...] = ()
     patch_px: int
+    recipe: str = ""
     unit: str = ""
     band_values: tuple[BandValues, ...] = ()
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)

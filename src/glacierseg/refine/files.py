@@ -31,7 +31,7 @@ def refine_file(
     out_path: Path,
     settings: RefineSettings | None = None,
     *,
-    dem: Path | None = None,
+    dem: Path | Sequence[Path] | None = None,
 ) -> tuple[StepChange, ...]:
     """Refines a mask raster into another on the same grid.
 
@@ -43,7 +43,7 @@ def refine_file(
         out_path: The refined mask.
         settings: What to do; when None what the run of the mask's network tuned (`tuned_parameters`), or
             the defaults.
-        dem: Elevation in metres in any CRS and resolution, for `max_hole_slope_deg`.
+        dem: Elevation in metres in any CRS and resolution, or its tiles, for `max_hole_slope_deg`.
 
     Returns:
         What each step changed.
@@ -237,7 +237,9 @@ def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
     return _Loaded(read_mask(pair.mask), truth, size_m, _slope(max_slope_deg, pair.dem, grid), moved)
 
 
-def _slope(max_slope_deg: float | None, dem: Path | None, grid: Grid) -> NDArray[np.float32] | None:
+def _slope(
+    max_slope_deg: float | None, dem: Path | Sequence[Path] | None, grid: Grid
+) -> NDArray[np.float32] | None:
     if max_slope_deg is None:
         return None
     if dem is None:

@@ -1,6 +1,6 @@
 """The page of one map: the scene with its glaciers, a table of them, and where all of it comes from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class MapPage:
     model: str
     cards: Sequence[ModelCard]
     refinement: RefineSettings
-    sources: dict[str, Path | None]
+    sources: Mapping[str, Sequence[Path]]
     bounds: AreaBounds | None
     notes: Sequence[str]
 
@@ -192,7 +192,7 @@ def _origin(page: MapPage) -> Iterator[tuple[str, str]]:
             days = f", {days_in_words(card.training_dates)}" if card.training_dates else ""
             yield "trained on", ", ".join(map(str, regions)) + days
     yield "refinement", parameters_in_words(page.refinement.model_dump())
-    yield from ((label, str(path)) for label, path in page.sources.items() if path)
+    yield from ((label, ", ".join(map(str, paths))) for label, paths in page.sources.items() if paths)
     made = environment()
     yield "made with", f"glacierseg {made['glacierseg']}, {made['started']}"
     yield "packages", ", ".join(f"{name} {version}" for name, version in made["packages"].items())

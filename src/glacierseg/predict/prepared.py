@@ -1,0 +1,205 @@
+"""Scenes that are made of agencies' products for the networks that map them, and kept beside their maps."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from glacierseg import log
+from glacierseg.errors import GlaciersegWarning, RequestError
+from glacierseg.predict.ensemble import Ensemble
+from glacierseg.products.product import Product
+from glacierseg.products.read import read_product
+from glacierseg.products.scene import UNIT, prepare_scene
+from glacierseg.raster.made import Record, word_for
+from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.prepare.normalize import normalize_scene
+from glacierseg.raster.prepare.ranges import BandRange, Ranges
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.units import LEVELS_UNIT, conversion_between
+from glacierseg.runs.layout import MapFolder
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
+from glacierseg.settings.scene import InputSettings
+from glacierseg.weights.fitting import RESOLUTION_FACTOR
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scene that was made of products.
+
+    Attributes:
+        whole: All its bands.
+        levels: Those of the networks as 8-bit levels, where they were trained on such; else the whole scene.
+        reading: How it is brought to the unit of the training.
+        notes: What making it had to say, a line each.
+    """
+
+    whole: Scene
+    levels: Scene
+    reading: InputSettings
+    notes: tuple[str, ...]
+
+
+def prepare_for(
+    ensemble: Ensemble,
+    products: Sequence[Path],
+    out_dir: Path,
+    settings: ProductSettings,
+    inputs: ProductInputs,
+    reading: InputSettings,
+) -> Prepared:
+    """Makes a scene of products as the training scenes of some networks were made, unless it is up to date.
+
+    Args:
+        ensemble: The networks, whose cards say by which recipe, at which pixel size and in which unit.
+        products: Of one image: one, or neighbours.
+        out_dir: Where the scene goes, under the name of the first product.
+        settings: How products become a scene; what is given here wins over the cards.
+        inputs: What it is made from besides.
+        reading: How scenes are brought to what the networks were trained on.
+
+    Returns:
+        The scene.
+
+    Raises:
+        DataError: A product or another file cannot be used.
+        RequestError: The networks were trained on levels of ranges that they do not know.
+        OutputError: The scene cannot be written.
+    """
+    found = [read_product(path) for path in products]
+    folder, name = MapFolder(out_dir), name_of(found)
+    record = Record(folder.stages(name))
+    settings = settings.replaced(
+        recipe=settings.recipe or _recipe_of(ensemble),
+        pixel_size_m=settings.pixel_size_m or (None if inputs.like else _pixel_size_m(ensemble, found)),
+    )
+    path, notes = folder.scene(name), list[str]()
+    # Known glaciers are counted on, and change no pixel.
+    more = [inputs.clip, inputs.mask_file, inputs.like]
+    files = [*(_home_of(one) for one in found), *inputs.dem, *(one for one in more if one)]
+    layers = [inputs.clip_layer, inputs.mask_layer]
+    word = word_for(files, settings.model_dump(), layers)
+    if record.is_up_to_date("scene", [path], word):
+        _log.info(f"{path}: is up to date")
+    else:
+        with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", GlaciersegWarning)
+            prepare_scene(list(products), path, settings, inputs, progress=progress)
+        notes = [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
+        for line in notes:
+            _log.warning(line)
+        record.store("scene", word, notes)
+        _log.info(str(path))
+    whole = replace(open_scene(path), name=name)
+    return Prepared(
+        whole,
+        _levels(ensemble, whole, folder, record, word) or whole,
+        _in_unit_of_training(ensemble, reading),
+        record.notes("scene"),
+    )
+
+
+def name_of(products: Sequence[Product]) -> str:
+    """Returns what a scene of some products and all that is made of it is called."""
+    others = f"_and_{len(products) - 1}_more" if len(products) > 1 else ""
+    return products[0].name + others
+
+
+def _home_of(product: Product) -> Path:
+    """Returns the folder or archive that holds all of a product."""
+    source = product.source
+    is_metadata = source.is_file() and source.suffix.lower() in {".xml", ".json", ".txt"}
+    return source.parent if is_metadata else source
+
+
+def _recipe_of(ensemble: Ensemble) -> str:
+    """Returns by which recipe the bands of some networks are made; where none is known, their own bands."""
+    known = {card.recipe for card in ensemble.cards if card} - {""}
+    if len(known) == 1 and ensemble.weights is None:
+        return known.pop()
+    weights = ensemble.weights
+    bands = (
+        [band.role or band.name for band in weights.card.bands]
+        if weights
+        else [band for card in ensemble.cards if card for band in card.bands]
+    )
+    return "".join(f"{band}," for band in dict.fromkeys(bands))
+
+
+def _pixel_size_m(ensemble: Ensemble, products: Sequence[Product]) -> float | None:
+    """Returns the pixel size of the training, where that of the products is plainly another one."""
+    weights = ensemble.weights
+    sizes = [weights.card.pixel_m] if weights else [card.pixel_m for card in ensemble.cards if card]
+    wanted = next((size for size in sizes if size), None)
+    if wanted is None:
+        return None
+    finest = min(_side_m(band.path) for product in products for band in product.bands)
+    return round(wanted, 1) if wanted > finest * RESOLUTION_FACTOR else None
+
+
+def _side_m(path: str) -> float:
+    with open_raster(path) as dataset:
+        return min(grid_of(dataset).pixel_size_m)
+
+
+def _levels(
+    ensemble: Ensemble, whole: Scene, folder: MapFolder, record: Record, made_of: str
+) -> Scene | None:
+    """Returns the bands of the networks as levels by the training's ranges; None where none are wanted."""
+    cards = [card for card in ensemble.cards if card]
+    if ensemble.weights or not any(card.unit == LEVELS_UNIT for card in cards):
+        return None
+    names = ", ".join(map(str, ensemble.folders))
+    known: dict[str, tuple[float, float]] = {}
+    for card in cards:
+        if any(known.setdefault(band, bounds) != bounds for band, bounds in card.ranges.items()):
+            raise RequestError(f"{names}: were trained on levels by different ranges; predict with one alone")
+    bands = list(dict.fromkeys(band for card in cards for band in card.bands))
+    if missing := [band for band in bands if band not in known]:
+        raise RequestError(
+            f"{names}: was trained on 8-bit levels, and its card does not know by which range {missing[0]} "
+            "became such; make a scene as that of the training, and give that in place of the product"
+        )
+    path = folder.levels(whole.name)
+    word = word_for([], made_of, known, bands)
+    if record.is_up_to_date("levels", [path], word):
+        _log.info(f"{path}: is up to date")
+    else:
+        ranges = Ranges({band: BandRange(*bounds) for band, bounds in known.items()})
+        with log.bar(f"normalizing {whole.name}") as progress:
+            normalize_scene(whole.select(bands), path, ranges, progress=progress)
+        record.store("levels", word)
+    return replace(open_scene(path), name=whole.name)
+
+
+def _in_unit_of_training(ensemble: Ensemble, reading: InputSettings) -> InputSettings:
+    """Returns the scale and offset to the unit that networks were trained on, where both units are known."""
+    if {"scale", "offset"} & reading.model_fields_set:
+        return reading
+    units = {card.unit for card in ensemble.cards if card and not ensemble.weights}
+    if len(units) != 1 or (found := conversion_between(UNIT, units.pop())) is None:
+        return reading
+    return reading.replaced(scale=found.scale, offset=found.offset)
+
+
+def refuse_product_options(
+    settings: ProductSettings | None, inputs: ProductInputs, scenes: Sequence[Path]
+) -> None:
+    """Refuses options that only the making of a scene of products can follow, where no product is given.
+
+    Args:
+        settings: How products would become a scene.
+        inputs: What else is given; elevation and known glaciers are for the inventory too.
+        scenes: What is given instead of products.
+
+    Raises:
+        RequestError: There is such an option.
+    """
+    given = [*(settings.model_fields_set if settings else ()), *inputs.model_fields_set]
+    if unused := sorted({*given} - {"dem", "existing", "existing_layer"}):
+        raise RequestError(
+            f"{scenes[0]}: is a scene already, and {', '.join(unused)} is for products; leave it out"
+        )
