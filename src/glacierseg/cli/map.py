@@ -10,8 +10,7 @@ from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import PredictSettings
-from glacierseg.settings.prepare import ProductInputs, ProductSettings
-from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.scene import SourceSettings
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +34,7 @@ def map_scene(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
-    inputs: ProductInputs,
-    products: ProductSettings,
-    reading: InputSettings,
+    inputs: SourceSettings,
     settings: PredictSettings,
     weights: WeightsName = None,
 ) -> None:
@@ -46,15 +43,7 @@ def map_scene(
     from glacierseg.weights import find_weights
 
     model_dir, sources = split_model(paths, weights)
-    made = map_glaciers(
-        model_dir or find_weights(weights or ""),
-        sources,
-        out,
-        inputs,
-        products=products,
-        reading=reading,
-        settings=settings,
-    )
+    made = map_glaciers(model_dir or find_weights(weights or ""), sources, out, inputs, settings=settings)
     _say(made)
 
 

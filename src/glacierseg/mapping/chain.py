@@ -13,7 +13,7 @@ from glacierseg.evaluate.area_bounds import AreaBounds
 from glacierseg.evaluate.reliability import predicted_area
 from glacierseg.inventory.files import make_inventory
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
-from glacierseg.predict.prepared import prepare_for, refuse_product_options
+from glacierseg.predict.prepared import prepare_for
 from glacierseg.predict.scene import finished_files, predict_scene
 from glacierseg.raster.deliveries import looks_like_product
 from glacierseg.raster.made import Record, word_for
@@ -22,13 +22,12 @@ from glacierseg.raster.outputs import writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.refine.files import refine_file, tuned_parameters
 from glacierseg.report.mapped import MapPage, write_map_page
-from glacierseg.runs.layout import MapFolder
+from glacierseg.runs.layout import ALL_BANDS, TOP_BANDS, MapFolder
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings
 from glacierseg.settings.predict import PredictSettings
-from glacierseg.settings.prepare import ProductInputs, ProductSettings
 from glacierseg.settings.refine import RefineSettings
-from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.scene import SourceSettings
 from glacierseg.vectors.polygons import vectorize_mask
 from glacierseg.weights.shelf import Weights
 
@@ -49,7 +48,8 @@ class GlacierMap:
         page: The report.
         glaciers: The glaciers as a table, from the largest down.
         bounds: Of the glacier area, by calibrated probabilities; None where there are none for this scene.
-        notes: What a user should know, a line each.
+        warnings: What about the scene makes the result doubtful, a line each.
+        notes: What else a user should know, a line each.
     """
 
     scene: Path
@@ -61,21 +61,18 @@ class GlacierMap:
     page: Path
     glaciers: gpd.GeoDataFrame
     bounds: AreaBounds | None
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-@fields_as_keywords(
-    inputs=ProductInputs, products=ProductSettings, reading=InputSettings, settings=PredictSettings
-)
+@fields_as_keywords(inputs=SourceSettings, settings=PredictSettings)
 @writes(out_dir=None)
 def map_glaciers(
     model: Path | str | Weights | Sequence[Path | str],
     source: Path | str | Sequence[Path | str],
     out_dir: Path | str,
-    inputs: ProductInputs | None = None,
+    inputs: SourceSettings | None = None,
     *,
-    products: ProductSettings | None = None,
-    reading: InputSettings | None = None,
     settings: PredictSettings | None = None,
     inventory: InventorySettings | None = None,
 ) -> GlacierMap:
@@ -89,10 +86,9 @@ def map_glaciers(
         model: A model folder, several, or weights (`glacierseg.find_weights`).
         source: A product, or neighbours of one image; or the file of a scene.
         out_dir: Folder of the results, which begin with the name of the product or scene.
-        inputs: What else a map is made from. Its fields may be given as keywords, such as `dem`.
-        products: How products become a scene; its fields too.
-        reading: How the scene is brought to what the networks were trained on; its fields too.
-        settings: How it is predicted; its fields too.
+        inputs: How the scene is made or read, and of what else. Its fields may be given as keywords, such as
+            `dem`; so may those of the next.
+        settings: How it is predicted.
         inventory: How ice is divided into glaciers.
 
     Returns:
@@ -103,17 +99,19 @@ def map_glaciers(
         RequestError: What is asked for does not fit together, or maps of another scene lie there.
         OutputError: A result cannot be written.
     """
-    inputs, reading = inputs or ProductInputs(), reading or InputSettings()
+    inputs = inputs or SourceSettings()
     sources = [Path(source)] if isinstance(source, Path | str) else [Path(path) for path in source]
     ensemble = load_ensemble(model)
     notes: tuple[str, ...] = ()
     if any(looks_like_product(path) for path in sources):
-        made = prepare_for(ensemble, sources, Path(out_dir), products or ProductSettings(), inputs, reading)
-        whole, scene, reading, notes = made.whole, made.levels, made.reading, made.notes
+        made = prepare_for(ensemble, sources, Path(out_dir), inputs)
+        whole, scene, inputs, notes = made.whole, made.levels, made.reading, made.notes
     else:
-        refuse_product_options(products, inputs, sources)
-        whole = scene = open_scene(sources, bands=reading.band_names, nodata=reading.nodata)
-    fitted = ensemble.fit(scene, reading)
+        of_map = {"--dem", "--existing", "--existing-layer"}
+        if unused := ", ".join(option for option in inputs.only_for_products if option not in of_map):
+            raise RequestError(f"{sources[0]}: is no product, and {unused} is for products; leave it out")
+        whole = scene = open_scene(sources, bands=inputs.band_names, nodata=inputs.nodata)
+    fitted = ensemble.fit(scene, inputs)
     for line in fitted.warnings:
         _log.warning(line)
     chain = _Chain(
@@ -153,7 +151,7 @@ class _Chain:
     scene: Scene
     folder: MapFolder
     settings: PredictSettings
-    inputs: ProductInputs
+    inputs: SourceSettings
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -219,13 +217,15 @@ class _Chain:
     def finish(self, refinement: RefineSettings) -> GlacierMap:
         folder, name = self.folder, self.name
         glaciers = read_own(folder.inventory(name), "glaciers")
-        notes = (*self.notes, *self.warnings, *self.record.notes("refine"), *self.record.notes("inventory"))
+        warnings = (*self.notes, *self.warnings)
+        notes = (*self.record.notes("refine"), *self.record.notes("inventory"))
         weights = self.ensemble.weights
         page = MapPage(
             folder=folder,
             name=name,
             scene=self.source,
             model=weights.name if weights else self.ensemble.name,
+            bands=next((one.name for one in self.ensemble.folders if one.name == TOP_BANDS), ALL_BANDS),
             cards=[card for card in self.ensemble.cards if card],
             refinement=refinement,
             sources={
@@ -233,7 +233,7 @@ class _Chain:
                 "existing inventory": (self.inputs.existing,) if self.inputs.existing else (),
             },
             bounds=self._bounds(),
-            notes=notes,
+            notes=(*warnings, *notes),
         )
         files = [
             folder.probability(name),
@@ -246,7 +246,7 @@ class _Chain:
             write_map_page(page, glaciers)
             return ()
 
-        self._link("page", folder.page(name), word_for(files, notes, page.bounds), make)
+        self._link("page", folder.page(name), word_for(files, page.notes, page.bounds), make)
         return GlacierMap(
             self.source.paths[0],
             folder.probability(name),
@@ -257,6 +257,7 @@ class _Chain:
             folder.page(name),
             glaciers,
             page.bounds,
+            warnings,
             notes,
         )
 

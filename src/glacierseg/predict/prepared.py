@@ -19,8 +19,8 @@ from glacierseg.raster.prepare.ranges import BandRange, Ranges
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.units import LEVELS_UNIT, conversion_between
 from glacierseg.runs.layout import MapFolder
-from glacierseg.settings.prepare import ProductInputs, ProductSettings
-from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.prepare import ProductSettings
+from glacierseg.settings.scene import SourceSettings
 from glacierseg.weights.fitting import RESOLUTION_FACTOR
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Prepared:
 
     whole: Scene
     levels: Scene
-    reading: InputSettings
+    reading: SourceSettings
     notes: tuple[str, ...]
 
 
@@ -47,19 +47,15 @@ def prepare_for(
     ensemble: Ensemble,
     products: Sequence[Path],
     out_dir: Path,
-    settings: ProductSettings,
-    inputs: ProductInputs,
-    reading: InputSettings,
+    settings: SourceSettings,
 ) -> Prepared:
     """Makes a scene of products as the training scenes of some networks were made, unless it is up to date.
 
     Args:
         ensemble: The networks, whose cards say by which recipe, at which pixel size and in which unit.
         products: Of one image: one, or neighbours.
-        out_dir: Where the scene goes, under the name of the first product.
+        out_dir: Where the scene goes, under its name (`name_of`).
         settings: How products become a scene; what is given here wins over the cards.
-        inputs: What it is made from besides.
-        reading: How scenes are brought to what the networks were trained on.
 
     Returns:
         The scene.
@@ -74,38 +70,41 @@ def prepare_for(
     record = Record(folder.stages(name))
     settings = settings.replaced(
         recipe=settings.recipe or _recipe_of(ensemble),
-        pixel_size_m=settings.pixel_size_m or (None if inputs.like else _pixel_size_m(ensemble, found)),
+        pixel_size_m=settings.pixel_size_m or (None if settings.like else _pixel_size_m(ensemble, found)),
     )
-    path, notes = folder.scene(name), list[str]()
-    # Known glaciers are counted on, and change no pixel.
-    more = [inputs.clip, inputs.mask_file, inputs.like]
-    files = [*(_home_of(one) for one in found), *inputs.dem, *(one for one in more if one)]
-    layers = [inputs.clip_layer, inputs.mask_layer]
-    word = word_for(files, settings.model_dump(), layers)
+    path = folder.scene(name)
+    # Known glaciers change no pixel, but what is said of snow and cloud.
+    more = [settings.clip, settings.mask_file, settings.like, settings.existing]
+    files = [*(_home_of(one) for one in found), *settings.dem, *(one for one in more if one)]
+    how = settings.model_dump(include={*ProductSettings.model_fields})
+    layers = [settings.clip_layer, settings.mask_layer, settings.existing_layer]
+    word = word_for(files, how, layers)
     if record.is_up_to_date("scene", [path], word):
         _log.info(f"{path}: is up to date")
     else:
         with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GlaciersegWarning)
-            prepare_scene(list(products), path, settings, inputs, progress=progress)
-        notes = [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
-        for line in notes:
-            _log.warning(line)
-        record.store("scene", word, notes)
+            prepare_scene(list(products), path, settings, settings, progress=progress)
+        told = [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
+        record.store("scene", word, told)
         _log.info(str(path))
+    notes = record.notes("scene")
+    for line in notes:
+        _log.warning(line)
     whole = replace(open_scene(path), name=name)
     return Prepared(
         whole,
         _levels(ensemble, whole, folder, record, word) or whole,
-        _in_unit_of_training(ensemble, reading),
-        record.notes("scene"),
+        _in_unit_of_training(ensemble, settings),
+        notes,
     )
 
 
 def name_of(products: Sequence[Product]) -> str:
-    """Returns what a scene of some products and all that is made of it is called."""
+    """Returns what a scene of some products is called: tile and day of the first one, as T45RVL_20240930."""
+    first = products[0]
     others = f"_and_{len(products) - 1}_more" if len(products) > 1 else ""
-    return products[0].name + others
+    return f"{first.tile}_{first.acquired:%Y%m%d}{others}"
 
 
 def _home_of(product: Product) -> Path:
@@ -175,31 +174,10 @@ def _levels(
     return replace(open_scene(path), name=whole.name)
 
 
-def _in_unit_of_training(ensemble: Ensemble, reading: InputSettings) -> InputSettings:
+def _in_unit_of_training(ensemble: Ensemble, settings: SourceSettings) -> SourceSettings:
     """Returns the scale and offset to the unit that networks were trained on, where both units are known."""
-    if {"scale", "offset"} & reading.model_fields_set:
-        return reading
     units = {card.unit for card in ensemble.cards if card and not ensemble.weights}
-    if len(units) != 1 or (found := conversion_between(UNIT, units.pop())) is None:
-        return reading
-    return reading.replaced(scale=found.scale, offset=found.offset)
-
-
-def refuse_product_options(
-    settings: ProductSettings | None, inputs: ProductInputs, scenes: Sequence[Path]
-) -> None:
-    """Refuses options that only the making of a scene of products can follow, where no product is given.
-
-    Args:
-        settings: How products would become a scene.
-        inputs: What else is given; elevation and known glaciers are for the inventory too.
-        scenes: What is given instead of products.
-
-    Raises:
-        RequestError: There is such an option.
-    """
-    given = [*(settings.model_fields_set if settings else ()), *inputs.model_fields_set]
-    if unused := sorted({*given} - {"dem", "existing", "existing_layer"}):
-        raise RequestError(
-            f"{scenes[0]}: is a scene already, and {', '.join(unused)} is for products; leave it out"
-        )
+    if {"scale", "offset"} & settings.model_fields_set or len(units) != 1:
+        return settings
+    found = conversion_between(UNIT, units.pop())
+    return settings.replaced(scale=found.scale, offset=found.offset) if found else settings

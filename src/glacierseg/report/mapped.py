@@ -23,7 +23,7 @@ from glacierseg.report.style import DASH, area_text, count_text
 from glacierseg.report.summary import Fact
 from glacierseg.report.tables import Cell, ExtraTable, parameters_in_words
 from glacierseg.report.views import view_region
-from glacierseg.runs.layout import ALL_BANDS, STAGES, MapFolder, RunFolder
+from glacierseg.runs.layout import STAGES, MapFolder, RunFolder
 from glacierseg.runs.results import ModelResult, RegionResult, RunResults
 from glacierseg.runs.write import environment
 from glacierseg.settings.refine import RefineSettings
@@ -55,6 +55,7 @@ class MapPage:
         name: Of the scene, which its files begin with.
         scene: The scene.
         model: What the networks are called.
+        bands: Which of a run's sets of bands they saw, if so.
         cards: Of the networks.
         refinement: How the mask was refined.
         sources: Of the map besides the scene, by what they are.
@@ -66,6 +67,7 @@ class MapPage:
     name: str
     scene: Scene
     model: str
+    bands: str
     cards: Sequence[ModelCard]
     refinement: RefineSettings
     sources: Mapping[str, Sequence[Path]]
@@ -91,7 +93,7 @@ def write_map_page(page: MapPage, glaciers: gpd.GeoDataFrame) -> Path:
     results = _as_results(page)
     view = view_region(results, results.regions[0])
     assert view is not None  # noqa: S101  (the refined mask is there)
-    variant = (page.model, ALL_BANDS, STAGES[1])
+    variant = (page.model, page.bands, STAGES[1])
     text = page_template("mapped.html.j2").render(
         name=page.name,
         version=__version__,
@@ -118,7 +120,7 @@ def _as_results(page: MapPage) -> RunResults:
         truth_path=Path(),
         roles_path=Path(),
     )
-    model = ModelResult(page.model, ALL_BANDS, page.folder, {}, {}, (), {})
+    model = ModelResult(page.model, page.bands, page.folder, {}, {}, (), {})
     return RunResults(RunFolder(page.folder.path), {}, "", {}, (), (region,), (model,), ())
 
 
@@ -181,7 +183,7 @@ def _origin(page: MapPage) -> Iterator[tuple[str, str]]:
             ("processing baseline", facts.baseline),
             ("unit of reflected light", facts.unit),
             ("bands by recipe", facts.recipe),
-            ("without data", " and ".join(facts.masked)),
+            ("masked", ", ".join(facts.masked)),
         )
         if text
     )

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator
 
 from glacierseg.settings.base import Settings
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 
 class SceneSettings(Settings):
@@ -36,3 +37,15 @@ class InputSettings(SceneSettings):
         if value == 0:
             raise ValueError("must not be 0, which would make all pixels alike (got 0)")
         return value
+
+
+class SourceSettings(InputSettings, ProductInputs, ProductSettings):
+    """How a scene is read for a network, or made of a product by the network's card."""
+
+    panel: ClassVar[str | None] = "Scene"
+
+    @property
+    def only_for_products(self) -> tuple[str, ...]:
+        """The given options that only the making of a scene of products can follow, as they are typed."""
+        own = {*ProductInputs.model_fields, *ProductSettings.model_fields}
+        return tuple(f"--{name.replace('_', '-')}" for name in sorted(self.model_fields_set & own))

@@ -117,7 +117,8 @@ def own_layers(path: Path) -> tuple[str, ...]:
     import pyogrio  # noqa: PLC0415
 
     try:
-        return tuple(str(name) for name, _ in pyogrio.list_layers(path)) if path.is_file() else ()
+        with _leaving_nothing_beside():
+            return tuple(str(name) for name, _ in pyogrio.list_layers(path)) if path.is_file() else ()
     except RuntimeError as error:
         raise _damaged(path) from error
 
@@ -263,7 +264,8 @@ def _layer_of(
     """Returns the layer to read, by the rule of this module."""
     import pyogrio  # noqa: PLC0415
 
-    kinds = {str(name): kind for name, kind in pyogrio.list_layers(source)}
+    with _leaving_nothing_beside():
+        kinds = {str(name): kind for name, kind in pyogrio.list_layers(source)}
     fitting = [name for name, kind in kinds.items() if kind is not None and _may_hold(str(kind), shapes)]
     if asked is not None:
         if asked in kinds:
