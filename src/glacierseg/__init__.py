@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glacierseg.evaluate.evaluation import evaluate_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.inventory.files import make_inventory
+    from glacierseg.mapping.chain import map_glaciers
     from glacierseg.models.card import load_model
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
@@ -48,6 +49,7 @@ _HOMES = {
     "load_config": "settings",
     "load_model": "models.card",
     "make_inventory": "inventory.files",
+    "map_glaciers": "mapping.chain",
     "open_scene": "raster.scene",
     "predict_scene": "predict.scene",
     "prepare_scene": "products.scene",
@@ -72,6 +74,7 @@ __all__ = [
     "load_config",
     "load_model",
     "make_inventory",
+    "map_glaciers",
     "open_scene",
     "predict_scene",
     "prepare_scene",

@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from glacierseg.settings.base import Settings
-from glacierseg.settings.prepare import ProductInputs, ProductSettings
+from glacierseg.settings.prepare import ProductInputs, ProductSettings, recipe_as_text
 
 
 class SceneSettings(Settings):
@@ -43,6 +43,13 @@ class SourceSettings(InputSettings, ProductInputs, ProductSettings):
     """How a scene is read for a network, or made of a product by the network's card."""
 
     panel: ClassVar[str | None] = "Scene"
+
+    recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
+    """Bands to make of a product: a recipe, or names separated by commas; without it as in the training."""
+    pixel_size_m: Annotated[float, Field(gt=0)] | None = None
+    """Side of the pixels of a product's scene, in metres; without it that of the finest band, or of the
+    training where that is plainly larger.
+    """
 
     @property
     def only_for_products(self) -> tuple[str, ...]:
