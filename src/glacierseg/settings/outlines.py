@@ -89,7 +89,7 @@ class InventoryInputs(Settings):
     """Column of ids in the existing inventory; found by the usual names when left out."""
 
 
-def _as_date(text: str) -> date:
+def as_date(text: str) -> date:
     """Returns the day of a text such as 2000-10-30; of a year alone, its 1 July."""
     try:
         return date(int(text), 7, 1) if len(text) == 4 else date.fromisoformat(text)
@@ -103,9 +103,9 @@ class ChangeSettings(Settings):
     panel: ClassVar[str | None] = "Comparison"
 
     old_date: str | None = None
-    """Earlier date, such as 2000-10-30 or 2000."""
+    """Earlier date, such as 2000-10-30 or 2000; that of the file when left out."""
     new_date: str | None = None
-    """Later date, for rates per year."""
+    """Later date, for rates per year; that of the file when left out."""
     old_error_m: FromZero | None = None
     """Uncertainty of the old outlines, in metres; half a pixel of a mask, else 10 when left out."""
     new_error_m: FromZero | None = None
@@ -117,13 +117,11 @@ class ChangeSettings(Settings):
     @classmethod
     def _is_date(cls, value: str | None) -> str | None:
         if value is not None:
-            _as_date(value)
+            as_date(value)
         return value
 
     @model_validator(mode="after")
     def _dates_follow(self) -> "ChangeSettings":
-        if (self.old_date is None) != (self.new_date is None):
-            raise ValueError("a rate needs both dates; give --old-date and --new-date")
         if self.years is not None and self.years <= 0:
             raise ValueError(
                 f"the new date must be after the old one (got {self.old_date} and {self.new_date}); swap the "
@@ -136,7 +134,7 @@ class ChangeSettings(Settings):
         """Years between the dates; None without dates."""
         if self.old_date is None or self.new_date is None:
             return None
-        return (_as_date(self.new_date) - _as_date(self.old_date)).days / 365.25
+        return (as_date(self.new_date) - as_date(self.old_date)).days / 365.25
 
 
 class ChangeInputs(Settings):
