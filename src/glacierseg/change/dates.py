@@ -6,9 +6,10 @@ from pathlib import Path
 
 from glacierseg.change.sources import Side
 from glacierseg.errors import RequestError
+from glacierseg.inventory.dates import contradictions
 from glacierseg.raster.facts import SEASON_DAYS, days_apart_in_year, days_in_words
 from glacierseg.raster.outlines.dates import mean_date
-from glacierseg.settings.outlines import ChangeSettings, as_date
+from glacierseg.settings.outlines import ChangeSettings, as_date, is_year
 
 _SPREAD_DAYS = 366
 _NAMES = ("old_date", "new_date")
@@ -41,8 +42,8 @@ def with_dates(
             notes += _about_spread(path, side.days)
         else:
             found[name] = option
-            days.append(() if _is_year(option) else (as_date(option),))
-            notes += _about_contradiction(f"--{name.replace('_', '-')} {option}", option, path, side.days)
+            days.append(() if is_year(option) else (as_date(option),))
+            notes += contradictions(f"--{name.replace('_', '-')} {option}", option, path, side.days)
     if all(days):
         notes += _about_season(days)
     given = settings.old_date is not None or settings.new_date is not None
@@ -57,18 +58,6 @@ def with_dates(
         notes.append(f"both files are of {found['old_date']}, so there are no rates per year")
         return settings, notes
     return (settings if unknown else settings.replaced(**found)), notes
-
-
-def _is_year(text: str) -> bool:
-    return len(text) == 4
-
-
-def _about_contradiction(option: str, text: str, path: Path, days: tuple[date, ...]) -> list[str]:
-    if not days:
-        return []
-    first, last, own = min(days), max(days), as_date(text)
-    agrees = first.year <= own.year <= last.year if _is_year(text) else first <= own <= last
-    return [] if agrees else [f"{path}: says that it is of {days_in_words(days)}; {option} counts"]
 
 
 def _about_spread(path: Path, days: tuple[date, ...]) -> list[str]:

@@ -12,6 +12,23 @@ from glacierseg.settings.base import RARE, Cli, Settings, model_or_weights
 FromZero = Annotated[float, Field(ge=0)]
 
 
+def is_year(text: str) -> bool:
+    """Whether a text that `as_date` takes is a year alone."""
+    return len(text) == 4
+
+
+def as_date(text: str) -> date:
+    """Returns the day of a text such as 2000-10-30; of a year alone, its 1 July.
+
+    Raises:
+        ValueError: It is no date.
+    """
+    try:
+        return date(int(text), 7, 1) if is_year(text) else date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date; write 2000-10-30, or the year alone") from error
+
+
 class VectorizeSettings(Settings):
     """Which outlines of a mask are drawn."""
 
@@ -87,14 +104,15 @@ class InventoryInputs(Settings):
     """Layer of the existing inventory."""
     existing_id: str | None = None
     """Column of ids in the existing inventory; found by the usual names when left out."""
+    src_date: str | None = None
+    """Date of the image, such as 2020-09-12 or 2020; that of the mask's file when left out."""
 
-
-def as_date(text: str) -> date:
-    """Returns the day of a text such as 2000-10-30; of a year alone, its 1 July."""
-    try:
-        return date(int(text), 7, 1) if len(text) == 4 else date.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a date; write 2000-10-30, or the year alone") from error
+    @field_validator("src_date")
+    @classmethod
+    def _is_date(cls, value: str | None) -> str | None:
+        if value is not None:
+            as_date(value)
+        return value
 
 
 class ChangeSettings(Settings):
