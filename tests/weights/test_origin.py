@@ -83,10 +83,19 @@ def test_the_cure_for_another_unit_works(tmp_path: Path, unit: "object") -> None
     assert fit_own(known, other, InputSettings(**options)).warnings == ()
 
 
-def test_a_conversion_that_does_not_help_is_refused(tmp_path: Path) -> None:
+def test_a_conversion_beside_the_tags_is_a_warning(tmp_path: Path) -> None:
+    known = [trained(tmp_path)]
     same = scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))
-    with pytest.raises(ValuesError, match="give no --scale and no --offset"):
-        fit_own([trained(tmp_path)], same, scale=1.01)
+    (told,) = fit_own(known, same, scale=1.01).warnings
+    assert "tags say reflectance x 10000, which --scale and --offset do not bring to reflectance x" in told
+    values = ground()
+    values[:3] /= 1e4
+    # Tags that outlived a change of the values: the cure that the values suggest must work.
+    stale = scene(tmp_path, "stale", SceneFacts(unit=TIMES_10000), values)
+    with pytest.raises(ValuesError, match="--scale 10000 would make them alike"):
+        fit_own(known, stale)
+    (told,) = fit_own(known, stale, scale=10000).warnings
+    assert "do not bring to" in told
 
 
 def test_levels_are_no_reflectance(tmp_path: Path) -> None:

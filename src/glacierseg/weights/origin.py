@@ -30,12 +30,13 @@ def look_at_facts(
         What a user should know, a line each.
 
     Raises:
-        ValuesError: The unit is another.
+        ValuesError: The unit is another, and no conversion was given.
     """
     told = []
     if other := _other_unit(expected, facts, settings):
         line = f"{source}: {other}"
-        if not settings.force:
+        # Who gives a conversion has looked at the values; tags may have outlived a change of them.
+        if not (settings.force or _converts(settings)):
             raise ValuesError(f"{line}; or go on all the same with --force")
         told.append(line)
     if out_of_season := _out_of_season(expected, facts.dates):
@@ -50,14 +51,17 @@ def _other_unit(expected: Expectation, facts: SceneFacts, settings: InputSetting
         return None
     wanted, own = light[0], facts.unit
     if own in _KNOWN:
-        own = converted_unit(own, settings.scale, settings.offset) or "an unknown unit"
+        own = converted_unit(own, settings.scale, settings.offset)
     if own == wanted:
         return None
-    converted = "" if own == facts.unit else f", and {own} after --scale and --offset"
-    return (
-        f"its tags say {facts.unit}{converted}, and {expected.name} was trained on {wanted}; "
-        f"{_cure(facts.unit, wanted)}"
-    )
+    said = f"its tags say {facts.unit}"
+    if _converts(settings):
+        return f"{said}, which --scale and --offset do not bring to {wanted}, the unit of {expected.name}"
+    return f"{said}, and {expected.name} was trained on {wanted}; {_cure(facts.unit, wanted)}"
+
+
+def _converts(settings: InputSettings) -> bool:
+    return (settings.scale, settings.offset) != (1.0, 0.0)
 
 
 def _cure(own: str, wanted: str) -> str:
@@ -66,7 +70,8 @@ def _cure(own: str, wanted: str) -> str:
     if own == LEVELS_UNIT:
         return "give the scene as it was before it was normalized"
     conversion = conversion_between(own, wanted)
-    return f"give {(conversion and conversion.options) or 'no --scale and no --offset'}"
+    assert conversion is not None  # noqa: S101  (both units are known)
+    return f"give {conversion.options}"
 
 
 def _out_of_season(expected: Expectation, days: Sequence[date]) -> str | None:
