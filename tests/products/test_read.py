@@ -77,6 +77,7 @@ def test_landsat_is_read_from_whatever_holds_it(tmp_path: Path) -> None:
     with open_raster(read_product(dotted).bands[3].path) as image:
         assert (image.read(1) == digital_numbers("SR_B4", 12)).all()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["dotted.tar", "download.part", "my share"]
+    assert len(list((tmp_path / "my share").iterdir())) == 4
 
 
 def test_what_is_no_product_is_named(tmp_path: Path, refusal: Refusal) -> None:
