@@ -30,6 +30,13 @@ RECIPES: Mapping[str, tuple[str, ...]] = {
         *("ndsi", "ndwi", "ndvi", "ndgi", "red_swir1"),
         *_TERRAIN_SIX,
     ),
+    # The stack of the original study, in its order (docs/data.md says what each band is).
+    "himalaya-18": (
+        *("blue", "green", "red", "nir", "swir1"),
+        *("elevation", "coherence", "dh_dt", "divergence", "persistent_scatterer"),
+        *("curvature_profile", "slope", "aspect", "curvature_tangential"),
+        *("thermal", "unsphericity", "velocity", "backscatter"),
+    ),
 }
 
 PHYSICAL_RANGES: Mapping[str, tuple[float, float]] = {
