@@ -214,8 +214,7 @@ class Ensemble:
             predictor = _north_up(predictor, scene.grid)
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
-            dtypes = [scene.bands[place].dtype for place in places]
-            directions = Directions.among(names, dtypes) if settings.symmetries else None
+            directions = Directions.of(scene.select(names)) if settings.symmetries else None
             ways = _ways(predictor, directions) if directions else [predictor]
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])

@@ -53,6 +53,11 @@ class Band:
     unit: str = ""
     stored_dtype: str = ""
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is no layer of its file, but one value wherever the scene has data (`Scene.filled`)."""
+        return self.scale == 0
+
     def meaning(self, layer: NDArray[Any]) -> NDArray[Any]:
         """Returns what stored values of any shape stand for, in float32 where they are scaled."""
         if (self.scale, self.offset) == (1.0, 0.0):

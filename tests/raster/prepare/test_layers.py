@@ -14,7 +14,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import PixelAxes
 from glacierseg.raster.prepare.layers import (
     names_given,
-    open_layers,
+    open_given_layers,
     parse_layers,
     speed_and_divergence,
 )
@@ -32,7 +32,7 @@ def read_all(
 ) -> dict[str, np.ndarray]:
     """Layers on a whole grid, read in blocks."""
     whole = {name: np.full(grid.shape, -1, np.float32) for name in names}
-    with open_layers(files, names, grid) as layers:
+    with open_given_layers(files, names, grid) as layers:
         for block in iterate_blocks(grid.shape, height_px=side_px, width_px=side_px):
             place = np.s_[block.row : block.row + block.height, block.column : block.column + block.width]
             for name, layer in layers.read(block).items():

@@ -126,7 +126,7 @@ class GivenLayers:
 
 
 @contextmanager
-def open_layers(
+def open_given_layers(
     files: Mapping[str, Path | str], names: Sequence[str], grid: Grid, resampling: str = "bilinear"
 ) -> Iterator[GivenLayers]:
     """Opens layers for reading on a grid.

@@ -25,7 +25,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
-from glacierseg.raster.prepare.layers import names_given, open_layers
+from glacierseg.raster.prepare.layers import names_given, open_given_layers
 from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
@@ -149,7 +149,7 @@ def stack_rasters(
         reader = _RecipeReader(
             LayerReader(used, datasets) if used else None, inputs, light, scale or 1.0, offset or 0.0
         )
-        others = stack.enter_context(open_layers(layers, given, grid, settings.resampling))
+        others = stack.enter_context(open_given_layers(layers, given, grid, settings.resampling))
         terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
         writer = stack.enter_context(
             open_writer(out, grid, wanted, "float32", np.nan, compress=settings.compress)
