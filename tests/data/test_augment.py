@@ -247,4 +247,34 @@ def test_dropout_blanks_whole_bands_and_modalities_but_never_all() -> None:
         image = np.ones((4, 2, 2), np.float32)
         Augmentation(modality_dropout=0.6, modalities=modalities).change(image, valid, rng)
         kinds.add(tuple(image[:, 0, 0]))
-    assert kinds == {(1, 1, 1, 1), (0, 1, 0, 1), (1, 0, 1, 1)}
+    # Where a band stands in no modality, something is left when all of these are gone.
+    assert kinds == {(1, 1, 1, 1), (0, 1, 0, 1), (1, 0, 1, 1), (0, 0, 0, 1)}
+    for _ in range(200):
+        image = np.ones((3, 2, 2), np.float32)
+        Augmentation(modality_dropout=0.6, modalities=modalities).change(image, valid, rng)
+        assert image.any()
+
+
+@pytest.mark.parametrize(
+    ("dropout", "modalities", "channels", "expected"),
+    [
+        (0.2, {"terrain": (1,), "radar": (3, 0)}, 5, (0, 1, 3)),
+        (0.2, {"optical": (0, 2), "terrain": (1,)}, 3, (0, 1, 2)),
+        (0.0, {"terrain": (1,)}, 3, ()),
+        (0.2, {"terrain": (1,)}, 3, (1,)),
+        # The only modality of all bands is never blanked.
+        (0.2, {"terrain": (0, 1, 2)}, 3, ()),
+        (0.2, {}, 3, ()),
+    ],
+)
+def test_bands_that_may_be_missing_are_those_that_training_blanks(
+    dropout: float, modalities: dict[str, tuple[int, ...]], channels: int, expected: tuple[int, ...]
+) -> None:
+    changes = Augmentation(modality_dropout=dropout, modalities=modalities)
+    assert changes.may_miss(channels) == expected
+    blanked: set[int] = set()
+    for seed in range(200):
+        image = np.ones((channels, 1, 1), np.float32)
+        changes.change(image, np.ones((1, 1), bool), np.random.default_rng(seed))
+        blanked |= set(np.flatnonzero(image[:, 0, 0] == 0))
+    assert blanked == set(expected)

@@ -240,7 +240,7 @@ class Augmentation:
             standard deviation, and stretched by one factor, whose logarithm has half of it.
         noise: Standard deviation of normal noise, in spreads of a band.
         band_dropout: Probability that a band becomes zero, its mean.
-        modality_dropout: Probability that a modality becomes zero; never all of them.
+        modality_dropout: Probability that a modality becomes zero; never all bands.
         modalities: Positions of the bands of each modality.
     """
 
@@ -257,6 +257,15 @@ class Augmentation:
     def changes_values(self) -> bool:
         """Whether `change` does anything."""
         return bool(self.gamma or self.brightness or self.noise or self.band_dropout or self.modality_dropout)
+
+    def may_miss(self, channels: int) -> tuple[int, ...]:
+        """Returns the positions of the bands, of so many, that training shows a network how to do without."""
+        alone = len(self.modalities) == 1 and len(self._in_modalities) == channels
+        return () if alone or not self.modality_dropout else self._in_modalities
+
+    @property
+    def _in_modalities(self) -> tuple[int, ...]:
+        return tuple(sorted({place for places in self.modalities.values() for place in places}))
 
     def change(
         self, image: NDArray[np.float32], valid: NDArray[np.bool_], rng: np.random.Generator
@@ -293,7 +302,7 @@ class Augmentation:
         dropped = np.zeros(channels, bool)
         if self.modality_dropout and self.modalities:
             gone = rng.random(len(self.modalities)) < self.modality_dropout
-            if gone.all():
+            if gone.all() and len(self._in_modalities) == channels:
                 gone[rng.integers(len(gone))] = False
             for positions, out in zip(self.modalities.values(), gone, strict=True):
                 dropped[list(positions)] = out

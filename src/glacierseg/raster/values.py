@@ -41,6 +41,7 @@ class Band:
         offset: ... plus this are read. The file's own, and on top of it what `Scene.rescaled` asks for.
         unit: Unit of the values that are read, as the file names it; often empty.
         stored_dtype: Data type of the values as stored; that of the values that are read when empty.
+        fill: Value that is read where the band has no data, and that counts as data; None for no such value.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Band:
     offset: float = 0.0
     unit: str = ""
     stored_dtype: str = ""
+    fill: float | None = None
 
     @property
     def is_constant(self) -> bool:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,9 @@ def fit_own(
         expected = expectation_of(card, str(folder))
         if expected is None:
             continue
-        own = scene.select(card.bands)
+        present = [band.name for band in scene.select(card.bands).bands if not band.is_constant]
+        expected = replace(expected, bands=tuple(band for band in expected.bands if band.name in present))
+        own = scene.select(present)
         if others := _of_ranges(card, expected, own):
             if not settings.force:
                 raise ValuesError(f"{others}; or go on all the same with --force")

@@ -30,14 +30,13 @@ from glacierseg.raster.values import Band, bands_of
 from glacierseg.raster.warp import holds_classes, on_grid, require_overlap
 from glacierseg.raster.write import create_raster, tiff_profile
 
-LAYERS: Mapping[str, tuple[float, float] | None] = {
+RADAR: Mapping[str, tuple[float, float] | None] = {
     "coherence": (0.0, 1.0),
     "backscatter": None,
     "persistent_scatterer": None,
-    "velocity": None,
-    "divergence": None,
-    "dh_dt": None,
 }
+MOTION: Mapping[str, tuple[float, float] | None] = {"velocity": None, "divergence": None, "dh_dt": None}
+LAYERS = {**RADAR, **MOTION}
 """Names of the layers that recipes know, with the least and greatest value that each can have."""
 
 COMPONENTS = ("velocity_x", "velocity_y")

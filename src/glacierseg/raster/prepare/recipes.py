@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from glacierseg.errors import BandError, RequestError, did_you_mean
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.prepare.layers import LAYERS
+from glacierseg.raster.prepare.layers import COMPONENTS, LAYERS, MOTION, RADAR
 from glacierseg.raster.sensors import ROLES, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import is_reflected_light
@@ -51,6 +51,21 @@ PHYSICAL_RANGES: Mapping[str, tuple[float, float]] = {
     if bounds is not None
 }
 """Least and greatest value of the made bands that have bounds by definition."""
+
+
+def modality_of(name: str) -> str | None:
+    """Returns what a band is measured by: thermal, terrain, radar or motion.
+
+    None stands for reflected light, its indices, and names that mean nothing.
+    """
+    if name in TERRAIN:
+        return "terrain"
+    if name in RADAR:
+        return "radar"
+    if name in MOTION or name in COMPONENTS:
+        return "motion"
+    role = role_of(name)
+    return None if role is None or is_reflected_light(role) else "thermal"
 
 
 def parse_recipe(recipe: str) -> tuple[str, ...]:
