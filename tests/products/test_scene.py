@@ -229,6 +229,24 @@ def test_indices_stay_in_their_range_where_reflectance_is_negative(tmp_path: Pat
         assert np.nanmax(np.abs(found[name])) <= 1
 
 
+def test_layers_join_a_recipe(tmp_path: Path) -> None:
+    safe, speeds = sentinel2(tmp_path, cloudy()), np.arange(81, dtype=np.float32).reshape(9, 9)
+    velocity = write_image(tmp_path / "v.tif", speeds, 40)
+    heat = write_image(tmp_path / "heat.tif", np.full((9, 9), 270, np.float32), 40)
+    made = prepare_scene(
+        safe,
+        tmp_path / "scene.tif",
+        recipe="red,thermal,velocity",
+        layers={"velocity": velocity, "thermal": heat},
+        mask=False,
+    )
+    found = bands_of(made.path)
+    assert tuple(found) == ("red", "thermal", "velocity")
+    assert (found["thermal"] == 270).all()
+    expected = between(between(speeds.astype(float)))
+    np.testing.assert_allclose(found["velocity"][4:-4, 4:-4], expected[4:-4, 4:-4], rtol=1e-6)
+
+
 def test_the_offset_is_that_of_the_product(tmp_path: Path) -> None:
     own = images()
     facts = SafeFacts(baseline="03.01", offset=None, date="2021-09-30", bands=SAFE.bands)
@@ -524,7 +542,8 @@ def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:
     far.to_file(tmp_path / "far.gpkg")
     far_mask = write_image(tmp_path / "far.tif", np.zeros((5, 5), np.uint8), 30, corner=(0.0, 0.0))
     assert "give one with --dem" in refused(tmp_path, safe, recipe="red,slope")
-    assert "thermal" in refused(tmp_path, safe, recipe="red,thermal")
+    assert "give its file with --layer thermal=FILE" in refused(tmp_path, safe, recipe="red,thermal")
+    assert "--layer velocity=FILE" in refused(tmp_path, safe, recipe="red,velocity")
     assert "needs no band of a product" in refused(tmp_path, safe, recipe="slope")
     assert "no outline meets the scene" in refused(tmp_path, safe, clip=tmp_path / "far.gpkg")
     assert "no outline meets the scene" in refused(tmp_path, safe, existing=tmp_path / "far.gpkg")
