@@ -141,11 +141,22 @@ def make_safe(folder: Path, facts: SafeFacts | None = None) -> Path:
     return safe
 
 
+def _granule_identifier(facts: SafeFacts) -> str:
+    return f"S2{facts.spacecraft}_OPER_MSI_L2A_TL_2BPS_A039520_{facts.tile}_N{facts.baseline}"
+
+
 def _metadata(facts: SafeFacts, listed: Sequence[str]) -> str:
     old = "L2A_" if facts.is_old else ""
     images = "".join(f"<IMAGE_FILE>{file}</IMAGE_FILE>" for file in listed)
     if facts.is_old:
-        images = "".join(f"<IMAGE_ID_2A>{file.rpartition('/')[2]}</IMAGE_ID_2A>" for file in listed)
+        # One granule for each resolution, all of the same tile.
+        granule = f'<Granule granuleIdentifier="{_granule_identifier(facts)}">'
+        images = f"</Granule></Granule_List><Granule_List>{granule}".join(
+            "".join(
+                f"<IMAGE_FILE_2A>{file}</IMAGE_FILE_2A>" for file in listed if file.endswith(f"_{pixel_m}m")
+            )
+            for pixel_m in (10, 20, 60)
+        )
     special = "".join(
         f"<Special_Values><SPECIAL_VALUE_TEXT>{text}</SPECIAL_VALUE_TEXT>"
         f"<SPECIAL_VALUE_INDEX>{value}</SPECIAL_VALUE_INDEX></Special_Values>"
@@ -160,26 +171,27 @@ def _metadata(facts: SafeFacts, listed: Sequence[str]) -> str:
         f'<Spectral_Information bandId="{i}" physicalBand="{band}"/>\n' for i, band in enumerate(PHYSICAL)
     )
     uri = "PRODUCT_URI_2A" if facts.is_old else "PRODUCT_URI"
+    scales = "L1C_L2A_Quantification_Values_List" if facts.is_old else "QUANTIFICATION_VALUES_LIST"
     return f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 <n1:Level-2A_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-2A.xsd">
 <n1:General_Info>
 <{old}Product_Info>
 <PRODUCT_START_TIME>{facts.date}T04:56:59.024Z</PRODUCT_START_TIME>
 <{uri}>{facts.name}.SAFE</{uri}>
-<PROCESSING_LEVEL>Level-2A</PROCESSING_LEVEL>
+<PROCESSING_LEVEL>Level-2A{"p" if facts.is_old else ""}</PROCESSING_LEVEL>
 <PROCESSING_BASELINE>{facts.baseline}</PROCESSING_BASELINE>
 <Datatake><SPACECRAFT_NAME>Sentinel-2{facts.spacecraft}</SPACECRAFT_NAME></Datatake>
 <{old}Product_Organisation><Granule_List>
-<Granule granuleIdentifier="S2{facts.spacecraft}_OPER_MSI_L2A_TL_2BPS_A039520_{facts.tile}_N{facts.baseline}">
+<Granule granuleIdentifier="{_granule_identifier(facts)}">
 {images}</Granule>
 </Granule_List></{old}Product_Organisation>
 </{old}Product_Info>
 <{old}Product_Image_Characteristics>
 {special}
-<QUANTIFICATION_VALUES_LIST>
+<{scales}>
 <{old}BOA_QUANTIFICATION_VALUE unit="none">{facts.quantification}</{old}BOA_QUANTIFICATION_VALUE>
 <{old}AOT_QUANTIFICATION_VALUE unit="none">1000.0</{old}AOT_QUANTIFICATION_VALUE>
-</QUANTIFICATION_VALUES_LIST>
+</{scales}>
 <BOA_ADD_OFFSET_VALUES_LIST>
 {offsets}</BOA_ADD_OFFSET_VALUES_LIST>
 <Spectral_Information_List>

@@ -90,7 +90,11 @@ def test_a_product_without_temperature_has_no_heat(tmp_path: Path) -> None:
         ('"140"', '"141"', "tile is 140041 by its name, and 141041 by WRS_PATH and WRS_ROW"),
         ('"LANDSAT_9"', '"LANDSAT_8"', "spacecraft is LANDSAT_9 by its name, and LANDSAT_8 by SPACECRAFT_ID"),
         ('_NUMBER": "02"', '_NUMBER": "01"', "collection is 02 by its name, and 01 by COLLECTION_NUMBER"),
-        ('"LANDSAT_PRODUCT_ID": "LC09', '"LANDSAT_PRODUCT_ID": "LC08', "name is LC09_L2SP"),
+        (
+            '"LANDSAT_PRODUCT_ID": "LC09',
+            '"LANDSAT_PRODUCT_ID": "LC08',
+            "spacecraft is LANDSAT_9 by its name, and LANDSAT_8 by LANDSAT_PRODUCT_ID",
+        ),
         ('"LEVEL": "L2SP"', '"LEVEL": "L1TP"', "is Level-1 (L1TP), reflectance at the top of the atmosphere"),
         ("LANDSAT_METADATA_FILE", "L1_METADATA_FILE", "its _MTL is of Collection 1"),
         ('"FILE_NAME_BAND_4": "LC09', '"FILE_NAME_BAND_4": "../LC09', "names a file outside the product"),

@@ -77,6 +77,19 @@ def test_landsat_is_read_from_whatever_holds_it(tmp_path: Path) -> None:
     with open_raster(read_product(dotted).bands[3].path) as image:
         assert (image.read(1) == digital_numbers("SR_B4", 12)).all()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["dotted.tar", "download.part", "my share"]
+    assert len(list((tmp_path / "my share").iterdir())) == 4
+
+
+def test_a_product_is_read_from_within_its_folder(
+    tmp_path: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe = make_safe(tmp_path)
+    monkeypatch.chdir(safe)
+    for path in (Path(), Path("MTD_MSIL2A.xml")):
+        assert read_product(path).name == SafeFacts().name
+    moved = safe.rename(tmp_path / f"{SafeFacts(baseline='05.10').name}.SAFE")
+    monkeypatch.chdir(moved)
+    assert "baseline is 05.10 by its name, and 05.11" in refusal(Path("MTD_MSIL2A.xml"))
 
 
 def test_what_is_no_product_is_named(tmp_path: Path, refusal: Refusal) -> None:
@@ -99,11 +112,15 @@ def test_several_products_are_told_apart(tmp_path: Path, refusal: Refusal) -> No
     landsat = make_landsat(tmp_path / "both")
     for file in make_landsat(tmp_path / "both", LandsatFacts(date="2023-12-01")).iterdir():
         shutil.copy(file, landsat)
-    assert "holds 2 products" in refusal(landsat)
+    landsat = landsat.rename(landsat.with_name("downloads"))
+    message = refusal(landsat)
+    assert "holds 2 products" in message
+    listed = message.partition("(")[2].partition(")")[0].split(", ")
+    assert {read_product(landsat / name).acquired.month for name in listed} == {11, 12}
     shutil.move(second, tmp_path / "both" / second.name)
     packed = refusal(make_zip(tmp_path / "both"))
     assert "holds 4 products" in packed
-    assert "unpack it and give one of them" in packed
+    assert "unpack it and give one of these" in packed
 
 
 def test_level_1_is_named(tmp_path: Path, refusal: Refusal) -> None:

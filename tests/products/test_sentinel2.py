@@ -105,7 +105,7 @@ def test_the_numbers_of_bands_are_those_that_the_metadata_list(tmp_path: Path) -
         (">10000</", ">1e999</", "BOA_QUANTIFICATION_VALUE is '1e999', and must be a number"),
         ("BOA_QUANTIFICATION_VALUE", "BOA_VALUE", "lacks BOA_QUANTIFICATION_VALUE"),
         ('band_id="3">-1000', 'band_id="3">-1O00', "BOA_ADD_OFFSET of B4 is '-1O00', and must be a number"),
-        ('band_id="3"', 'band_id="13"', "BOA_ADD_OFFSET of band_id 13 is that of no band"),
+        ('band_id="3"', 'band_id="13"', "BOA_ADD_OFFSET of band_id '13' is that of no band"),
         ('band_id="3"', 'band_id="4"', "gives no BOA_ADD_OFFSET for B4, and some for other bands"),
         (
             "NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0",

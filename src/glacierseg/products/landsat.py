@@ -45,7 +45,9 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
     where = f"{contents.source}: {file}"
     groups = read_groups(contents.read(metadata), where)
     _refuse_other_products(contents.source, groups)
-    identity = _identity(contents.source, [contents.source.name, folder.rpartition("/")[2], file], groups)
+    identity = _identity(
+        contents.source, [contents.source.absolute().name, folder.rpartition("/")[2], file], groups
+    )
     files = _Files(contents, folder, identity["name"], groups.get("PRODUCT_CONTENTS", {}))
     sensor = _SENSOR_OF.get(identity["spacecraft"])
     if sensor is None:

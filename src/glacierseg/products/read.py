@@ -63,6 +63,8 @@ def _is_product_folder(folder: Path) -> bool:
 
 def _read_metadata(path: Path) -> Product:
     """Reads the product whose metadata a file is, by what it holds."""
+    if not path.is_file():
+        raise _unknown(path, [])
     with path.open("rb") as file:
         start = file.read(4096)
     contents = FolderContents.of(path.parent)
@@ -94,8 +96,8 @@ def _read_contents(contents: Contents, given: Path) -> Product:
         raise _unknown(contents.source, contents.names)
     if len(found) > 1:
         names = ", ".join(found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
-        cure = "move each to a folder of its own" if given.is_dir() else "unpack it"
-        raise ProductError(f"{given}: holds {len(found)} products ({names}); {cure} and give one of them")
+        cure = "" if given.is_dir() else "unpack it and "
+        raise ProductError(f"{given}: holds {len(found)} products ({names}); {cure}give one of these")
     read = read_landsat if _LANDSAT.fullmatch(PurePosixPath(found[0]).name) else read_sentinel2
     return read(contents, found[0], given)
 

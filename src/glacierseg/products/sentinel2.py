@@ -162,10 +162,11 @@ def _identity(
     contents: Contents, root: str, elements: Sequence[Element], images: Sequence[_Image]
 ) -> dict[str, str]:
     """What metadata, folders and files say in agreement: name, date, tile and baseline."""
-    where = f"{contents.source}: MTD_MSIL2A.xml"
+    source = contents.source
+    where = f"{source}: MTD_MSIL2A.xml"
     uri = _one(elements, "PRODUCT_URI", where) or _one(elements, "PRODUCT_URI_2A", where)
     named = {
-        "its name": contents.source.name,
+        "its name": source.absolute().name,
         "the folder's name within it": PurePosixPath(root).name,
         "PRODUCT_URI": uri or "",
     }
@@ -176,7 +177,6 @@ def _identity(
     tiles = [match[1] for text in granules if (match := re.search(r"_(T\d{2}[A-Z]{3})(?:_|$)", text))]
     spacecraft = _one(elements, "SPACECRAFT_NAME", where)
     start = _one(elements, "PRODUCT_START_TIME", where)
-    source = contents.source
     agree(
         source,
         "spacecraft",
@@ -215,7 +215,7 @@ def _identity(
         raise ProductError(
             f"{where}: PROCESSING_BASELINE is {baseline[:20]!r}, and must be as 05.11; {AGAIN}"
         )
-    own = next((match[0] for match in names.values()), source.name.removesuffix(".SAFE"))
+    own = next((match[0] for match in names.values()), source.absolute().name.removesuffix(".SAFE"))
     return {"name": own, "date": day, "tile": tile, "baseline": baseline}
 
 
@@ -230,23 +230,21 @@ def _offsets(
     elements: Sequence[Element], baseline: str, wanted: Iterable[str], where: str
 ) -> Mapping[str, float]:
     """Returns what is to be added to the digital numbers of each band; absent before baseline 04.00."""
-    order = dict(enumerate(_ORDER))
+    order = {str(i): band for i, band in enumerate(_ORDER)}
     listed = [one.attributes for one in elements if one.name == "Spectral_Information"]
     if listed:
-        order = {
-            int(number(one.get("bandId"), "bandId", where)): one.get("physicalBand", "").removeprefix("B")
-            for one in listed
-        }
+        order = {one.get("bandId", ""): re.sub("^B0?", "", one.get("physicalBand", "")) for one in listed}
     found: dict[str, float] = {}
     for element in elements:
         if element.name != "BOA_ADD_OFFSET":
             continue
-        band = order.get(int(number(element.attributes.get("band_id"), "band_id of BOA_ADD_OFFSET", where)))
+        band_id = element.attributes.get("band_id", "")
+        band = order.get(band_id, "")
         value = number(element.text or None, f"BOA_ADD_OFFSET of B{band}", where)
         if band not in _ORDER or found.setdefault(band, value) != value:
             raise ProductError(
-                f"{where}: BOA_ADD_OFFSET of band_id {element.attributes['band_id']} is that of no band, or "
-                f"has two values; {AGAIN}"
+                f"{where}: BOA_ADD_OFFSET of band_id {band_id[:20]!r} is that of no band, or has two values; "
+                f"{AGAIN}"
             )
     has_rule = baseline != _SEN2COR
     if has_rule and not found and baseline >= _FIRST_WITH_OFFSET:

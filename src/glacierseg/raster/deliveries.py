@@ -14,6 +14,7 @@ from pathlib import Path
 _KINDS = (
     (re.compile(r"MTD_MSIL2A\.xml", re.IGNORECASE), "a Sentinel-2 L2A product"),
     (re.compile(r"MTD_MSIL1C\.xml", re.IGNORECASE), "a Sentinel-2 L1C product"),
+    (re.compile(r"L\w\d\d_L1.*_MTL\.(txt|xml|json)", re.IGNORECASE), "a Landsat Level-1 product"),
     (re.compile(r".*_MTL\.(txt|xml|json)", re.IGNORECASE), "a Landsat product"),
 )
 _MARKS = (
@@ -21,6 +22,7 @@ _MARKS = (
     (b"Level-1C_User_Product", "a Sentinel-2 L1C product"),
     (b"LANDSAT_METADATA_FILE", "a Landsat product"),
 )
+_AT_THE_TOP = ", reflectance at the top of the atmosphere; take the Level-2 product of the same day"
 
 
 def looks_like_product(path: Path | str) -> str | None:
@@ -54,10 +56,8 @@ def product_refused(path: Path | str) -> str | None:
     kind = looks_like_product(path)
     if kind is None:
         return None
-    if "L1C" in kind:
-        return (
-            f"is {kind}, reflectance at the top of the atmosphere; take the Level-2A product of the same day"
-        )
+    if re.search("L1C|Level-1", kind):
+        return f"is {kind}{_AT_THE_TOP}"
     command = ["glacierseg", "prepare", "scene", str(path), "--dem", "DEM.tif", "--out", "scene.tif"]
     return f"is {kind}, not a raster; make a scene of it first: `{shlex.join(command)}`"
 
