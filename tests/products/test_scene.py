@@ -403,7 +403,7 @@ def test_tiles_of_two_zones_become_one_scene(tmp_path: Path) -> None:
             own[band] = np.rint(light(*(way.transform(x, y) if way else (x, y)))).astype(np.uint16)
         return own
 
-    # Zone 45 ends at 84 degrees east, and its numbers grow to the west there.
+    # The middle of zone 45 is far from that of zone 44, so grids are turned by 3 degrees to one another.
     corner_44 = Transformer.from_crs(32645, 32644, always_xy=True).transform(CORNER[0] + 300, CORNER[1])
     corner_44 = round(corner_44[0] / 20) * 20.0, round(corner_44[1] / 20) * 20.0
     way = Transformer.from_crs(32644, 32645, always_xy=True)
@@ -422,10 +422,10 @@ def test_tiles_of_two_zones_become_one_scene(tmp_path: Path) -> None:
         seen = np.isfinite(layer)
         assert (seen & beyond).sum() > 200
         np.testing.assert_allclose(layer[seen], expected[seen], atol=20)
-        np.testing.assert_allclose(layer[seen][5:-5], expected[seen][5:-5], atol=20)
     cloud = way.transform(corner_44[0] + 90, corner_44[1] - 90)
     column, row = (int(place) for place in ~made.grid.transform * cloud)
-    assert np.isnan(bands_of(made.path)["red"][row, column]) or (cloud[0] < CORNER[0] + 360)
+    assert beyond[row, column]
+    assert np.isnan(bands_of(made.path)["red"][row, column])
 
 
 def test_another_grid_can_be_asked_for(tmp_path: Path) -> None:
