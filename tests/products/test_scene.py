@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -11,8 +12,10 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.rio.main import main_group
 from rasterio.transform import from_origin
 from scipy import ndimage
 from shapely.geometry import Point, box
@@ -549,6 +552,16 @@ def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:
     assert "no outline meets the scene" in refused(tmp_path, safe, existing=tmp_path / "far.gpkg")
     assert "no outline meets the scene" in refused(tmp_path, safe, mask_file=tmp_path / "far.gpkg")
     assert "does not overlap" in refused(tmp_path, safe, mask_file=far_mask)
+    classes = write_image(tmp_path / "fmask.tif", np.full((5, 5), 3, np.uint8), 30)
+    said = refused(tmp_path, safe, mask_file=classes)
+    cure = re.search(r"`(rio calc .*)`$", said)
+    assert cure
+    ran = CliRunner().invoke(
+        main_group, [word.replace("MASK", str(tmp_path / "MASK")) for word in shlex.split(cure[1])[1:]]
+    )
+    assert ran.exit_code == 0, ran.output
+    made = prepare_scene(safe, tmp_path / "masked.tif", recipe="red,", mask_file=tmp_path / "MASK.tif")
+    assert np.isnan(bands_of(made.path)["red"]).sum() == 15 * 15
     assert "shares no ground" in refused(tmp_path, safe, like=far_mask)
     assert "must be 'cloud', 'cirrus' or 'shadow' (got 'fog')" in refused(tmp_path, safe, keep="fog")
 
