@@ -243,6 +243,14 @@ HELD = {**REGION, "name": "held", "roles": ["validate"]}
             {"bands": {"recipe": "sentinel2-18"}, "regions": [REGION]},
         ),
         (
+            {"regions": [{**REGION, "layers": {"velocity": "v.tif"}}]},
+            "has layers, which are for the bands of a recipe",
+            {
+                "bands": {"recipe": ["red", "velocity"]},
+                "regions": [{**REGION, "layers": {"velocity": "v.tif"}}],
+            },
+        ),
+        (
             {"refinement": {"max_hole_slope_deg": 30}},
             "has no dem; name its file",
             {"refinement": {"max_hole_slope_deg": 30}, "regions": [{**REGION, "dem": "dem.tif"}]},
