@@ -10,6 +10,7 @@ import rasterio
 from affine import Affine
 
 from glacierseg.cli import main
+from tests.products.shelves import CORNER, make_landsat, write_image
 
 
 def write(path: Path, values: np.ndarray) -> Path:
@@ -82,6 +83,34 @@ def test_bands_by_given_names_and_by_number(tmp_path, type_in):
         assert dataset.compression is None
 
 
+def test_a_scene_of_a_product(tmp_path, type_in, capsys):
+    product, dem = make_landsat(tmp_path / "my share"), tmp_path / "dem.tif"
+    x, y = CORNER
+    write_image(dem, np.full((30, 30), 5000, np.float32), 30, corner=(x - 120, y + 120))
+    out = tmp_path / "scene.tif"
+    given = (
+        "--dem",
+        dem,
+        "--keep",
+        "cirrus,shadow",
+        "--grow-m",
+        30,
+        "--write-classes",
+        "--recipe",
+        "red,slope",
+    )
+    assert type_in("prepare", "scene", product, "--out", out, *given) == 0
+    said = capsys.readouterr().out
+    assert "x 0.275 - 2000" in said
+    assert "12 x 12 px" in said.replace("\n", "")
+    with rasterio.open(out) as dataset:
+        assert dataset.descriptions == ("red", "slope")
+    with rasterio.open(tmp_path / "scene_classes.tif") as dataset:
+        assert dataset.tags()["GLACIERSEG_MASKED"] == "cloud"
+    assert type_in("prepare", "scene", product, product, "--out", out, *given) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -115,3 +144,23 @@ def test_layer_of_the_truth(tmp_path, type_in, capsys):
         results = {result["name"]: result for result in json.loads(capsys.readouterr().out)}
         assert results["glacier share"]["message"].startswith(share)
         assert set(results["values"]["per_band"]) == {"band_1", "band_2"}
+
+
+def test_layers_reach_the_stack(tmp_path, type_in, capsys):
+    """The option may be given again, and names a file on any grid."""
+    light = np.random.default_rng(0).uniform(0, 0.9, (2, 30, 40)).astype(np.float32)
+    source = write(tmp_path / "light.tif", light)
+    speed, coherence = (np.full((1, 30, 40), value, np.float32) for value in (12, 0.5))
+    layers = [
+        f"{name}={write(tmp_path / f'{name}.tif', values)}"
+        for name, values in (("velocity", speed), ("coherence", coherence))
+    ]
+    out = tmp_path / "out.tif"
+    words = ["prepare", "stack", source, "--out", out, "--band-names", "red,nir"]
+    words += ["--recipe", "coherence,red,velocity"]
+    assert type_in(*words, "--layer", layers[0], "--layer", layers[1]) == 0
+    with rasterio.open(out) as dataset:
+        assert dataset.descriptions == ("coherence", "red", "velocity")
+        np.testing.assert_array_equal(dataset.read(), [coherence[0], light[0], speed[0]])
+    assert type_in(*words, "--layer", layers[0], "--layer", layers[0]) == 1
+    assert "layer 'velocity' is given twice" in capsys.readouterr().err

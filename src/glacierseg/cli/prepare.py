@@ -31,6 +31,13 @@ BandNames = Annotated[
 Compress = Annotated[
     bool, typer.Option("--compress/--uncompressed", help="Uncompressed files are larger and faster to read.")
 ]
+Layer = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FILE",
+        help="Band of a recipe in a file of its own, on any grid (velocity=v.tif); may be given again.",
+    ),
+]
 
 prepare = typer.Typer(
     help="Prepare scenes: scene, align, rasterize, normalize, select, stack.",
@@ -95,12 +102,15 @@ def scene(
     out: Out,
     settings: ProductSettings,
     inputs: ProductInputs,
+    layer: Layer = None,
 ) -> None:
     """Make a scene of what agencies deliver, without clouds, with spectral indices and terrain."""
     from glacierseg.products.scene import prepare_scene
+    from glacierseg.raster.prepare.layers import parse_layers
 
+    layers = parse_layers(layer or [])
     with log.bar("preparing") as progress:
-        made = prepare_scene(products, out, settings, inputs, progress=progress)
+        made = prepare_scene(products, out, settings, inputs, layers=layers, progress=progress)
     _log.info(
         f"{out}, {made.grid.width} x {made.grid.height} px, {1 - made.no_data:.1%} with data"
         + (f", classes in {made.classes}" if made.classes else "")
@@ -206,12 +216,15 @@ def stack(
             help="Raster on the wanted grid; without it the first file's, in UTM if that is in degrees."
         ),
     ] = None,
+    layer: Layer = None,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
+    from glacierseg.raster.prepare.layers import parse_layers
     from glacierseg.raster.prepare.stack import stack_rasters
 
+    layers = parse_layers(layer or [])
     with log.bar("stacking") as progress:
-        stack_rasters(files, out, settings, dem=dem, like=like, progress=progress)
+        stack_rasters(files, out, settings, dem=dem, like=like, layers=layers, progress=progress)
     _log.info(str(out))
 
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
@@ -41,6 +42,7 @@ class ModelCard(BaseModel):
         patch_px: Side of the training patches.
         recipe: How the bands of the training scenes were made, a key of `raster.prepare.recipes.RECIPES`;
             empty where their files do not say the same.
+        may_miss: Bands that a scene may lack, since training blanked their modality in some patches.
         unit: Of the bands of reflected light in training, in words; empty where their values did not tell.
         band_values: Percentiles of each band over the training pixels; empty in cards of earlier versions.
         ranges: By band, the values that became the darkest and brightest level where training scenes were
@@ -66,6 +68,7 @@ class ModelCard(BaseModel):
     band_log_floor: tuple[float | None, ...] = ()
     patch_px: int
     recipe: str = ""
+    may_miss: tuple[str, ...] = ()
     unit: str = ""
     band_values: tuple[BandValues, ...] = ()
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
@@ -80,6 +83,16 @@ class ModelCard(BaseModel):
     def scaling(self) -> Scaling:
         """How band values become input."""
         return Scaling(self.band_mean, self.band_std, self.band_log_floor)
+
+    @property
+    def fills(self) -> dict[str, float]:
+        """By band that may be missing, the value that becomes 0, the mean of the training."""
+        middle = self.scaling.undo(np.zeros((len(self.bands), 1, 1), np.float32))[:, 0, 0]
+        return {
+            band: float(value)
+            for band, value in zip(self.bands, middle, strict=True)
+            if band in self.may_miss
+        }
 
     def build(self) -> "nn.Module":
         """Makes the network with fresh weights."""

@@ -38,7 +38,7 @@ class Layout:
     """How the rasters of a product lie to one another.
 
     Attributes:
-        grid: Of the finest band.
+        grid: Of the finest.
         ratios: By GDAL's name of a raster, how many pixels of that grid one of its own is wide.
         coarsest: The greatest ratio of the bands.
     """
@@ -73,31 +73,17 @@ def layout_of(product: Product, bands: Sequence[ProductBand]) -> Layout:
     """Looks at how some bands of a product and its classes lie.
 
     Raises:
-        RasterError: A file cannot be opened or has no place.
-        ProductError: They do not lie on one another.
+        RasterError: A file cannot be opened.
     """
-    paths = [band.path for band in bands]
-    others = [path for path in (product.classes, product.saturation) if path]
-    grids = {}
-    for path in (*paths, *others):
-        with open_raster(path) as dataset:
-            grids[path] = grid_of(dataset)
-    fine = min((grids[path] for path in paths), key=lambda grid: abs(grid.transform.a))
-    ratios = {path: _ratio(grid, fine, path) for path, grid in grids.items()}
+    paths, grids = [band.path for band in bands], {}
+    for path in (*paths, product.classes, product.saturation):
+        if path:
+            with open_raster(path) as dataset:
+                grids[path] = grid_of(dataset)
+    fine = min(grids.values(), key=lambda grid: grid.transform.a)
+    # That all of them cover the same ground `products.read` has made sure of.
+    ratios = {path: round(grid.transform.a / fine.transform.a) for path, grid in grids.items()}
     return Layout(fine, ratios, max(ratios[path] for path in paths))
-
-
-def _ratio(grid: Grid, fine: Grid, path: str) -> int:
-    ratio = max(round(grid.transform.a / fine.transform.a), 1)
-    height, width = math.ceil(fine.height / ratio), math.ceil(fine.width / ratio)
-    expected = Grid(fine.crs, fine.transform * Affine.scale(ratio), *grid.shape)
-    is_whole = abs(grid.height - height) <= 1 and abs(grid.width - width) <= 1
-    if not is_whole or (difference := expected.difference(grid, _SAME_PX)):
-        found = f"{grid.width} x {grid.height} px" if not is_whole else difference
-        raise ProductError(
-            f"{path}: does not lie on the product's other rasters ({found}); fetch the product again"
-        )
-    return ratio
 
 
 def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, around: Grid) -> Pixels:
@@ -119,9 +105,9 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
     for band in bands:
         ratio = layout.ratios[band.path]
         numbers[band.role], absent = _read(band.path, part, ratio, product.nodata)
-        missing |= spread(absent, ratio, shape, fill=True)
+        missing |= spread(absent, ratio)
         if band.saturated is not None:
-            saturated |= spread(numbers[band.role] == band.saturated, ratio, shape, fill=False)
+            saturated |= spread(numbers[band.role] == band.saturated, ratio)
     ratio = layout.ratios[product.classes]
     found, absent = _read(product.classes, part, ratio, None)
     try:
@@ -129,17 +115,17 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
     except ProductError as error:
         raise ProductError(f"{product.classes}: {error}; fetch the product again") from error
     classes[absent] = MISSING
-    classes = spread(classes, ratio, shape, fill=MISSING)
+    classes = spread(classes, ratio)
     missing |= classes == MISSING
     saturated |= classes == SATURATED
     if product.saturation:
         flags, _ = _read(product.saturation, part, layout.ratios[product.saturation], None)
         bits = _saturation_bits(product, bands)
-        saturated |= spread((flags & bits) > 0, layout.ratios[product.saturation], shape, fill=False)
+        saturated |= spread((flags & bits) > 0, layout.ratios[product.saturation])
     if layout.coarsest > 1:
-        missing = spread(any_in_cells(missing, layout.coarsest), layout.coarsest, shape, fill=True)
+        missing = spread(any_in_cells(missing, layout.coarsest), layout.coarsest)
     classes[missing] = MISSING
-    # What was only missing beside its class is of no other class than clear ground.
+    # Where SCL has no other class for them, saturated pixels that are kept are clear ground.
     classes[classes == SATURATED] = CLEAR
     return Pixels(
         product,
@@ -162,12 +148,10 @@ def _whole_cells(part: Block, layout: Layout) -> Block:
 
 def _read(path: str, part: Block, ratio: int, nodata: int | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Reads a part of a raster on its own grid: stored numbers, and where it has no data."""
+    window = Window(*(side // ratio for side in (part.column, part.row, part.width, part.height)))
     with open_raster(path) as dataset:
-        row, column = part.row // ratio, part.column // ratio
-        height = min(math.ceil(part.height / ratio), dataset.height - row)
-        width = min(math.ceil(part.width / ratio), dataset.width - column)
         band = Band("", Path(path), 1, dataset.dtypes[0], dataset.nodata if nodata is None else nodata)
-        layers, shown = FileReader(dataset, Path(path), [band]).read(Window(column, row, width, height))
+        layers, shown = FileReader(dataset, Path(path), [band]).read(window)
         declared = None if nodata is None else dataset.nodata
     absent = ~band.has_data(layers[0])
     if declared is not None and declared != nodata:
@@ -184,32 +168,17 @@ def _saturation_bits(product: Product, bands: Sequence[ProductBand]) -> int:
     return sum(1 << (int(number) - 1) for number in numbers if number.isdecimal() and int(number) <= 9)
 
 
-def spread(cells: NDArray[Any], ratio: int, shape: tuple[int, int], *, fill: Any) -> NDArray[Any]:
-    """Returns pixels of a coarse raster as pixels of the fine one.
-
-    Args:
-        cells: `(h, w)`.
-        ratio: How many fine pixels one of them is wide.
-        shape: Of the fine raster.
-        fill: Value where the coarse one does not reach.
-    """
-    wide = cells.repeat(ratio, 0).repeat(ratio, 1) if ratio > 1 else cells
-    wide = wide[: shape[0], : shape[1]]
-    if wide.shape == shape:
-        return wide
-    more = [(0, whole - own) for whole, own in zip(shape, wide.shape, strict=True)]
-    return np.pad(wide, more, constant_values=fill)
+def spread(cells: NDArray[Any], ratio: int) -> NDArray[Any]:
+    """Returns the pixels of a coarse raster as those of one that is finer by a ratio."""
+    return cells.repeat(ratio, 0).repeat(ratio, 1) if ratio > 1 else cells
 
 
 def any_in_cells(pixels: NDArray[np.bool_], ratio: int) -> NDArray[np.bool_]:
-    """Returns coarse pixels `(h, w)` True where any of their fine pixels is; beyond the rim there is none."""
-    more = [(0, -side % ratio) for side in pixels.shape]
-    padded = np.pad(pixels, more) if any(after for _, after in more) else pixels
-    height, width = padded.shape
-    found = np.zeros((height // ratio, width // ratio), bool)
+    """Returns coarse pixels True where any of their fine pixels is."""
+    found = pixels[::ratio, ::ratio].copy()
     for row in range(ratio):
         for column in range(ratio):
-            found |= padded[row::ratio, column::ratio]
+            found |= pixels[row::ratio, column::ratio]
     return found
 
 
@@ -271,7 +240,7 @@ def open_pixels(
         band, numbers, ratio = by_role[role], pixels.numbers.pop(role), pixels.ratios[role]
         # A coarse pixel counts as long as one of its fine pixels can be used.
         lost = ~any_in_cells(~unusable, ratio) if ratio > 1 else unusable
-        numbers[lost[: numbers.shape[0], : numbers.shape[1]]] = nodata
+        numbers[lost] = nodata
         path = folder / f"{band.role}.tif"
         grid = _coarse(pixels.grid, ratio, numbers.shape)
         _store(path, numbers, grid, nodata)

@@ -16,7 +16,7 @@ from glacierseg.raster.bounds import boxes_in, may_meet, middle_of_shapes, utm_a
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of
 from glacierseg.raster.outlines import is_vector, outlines_near, read_outlines, refuse_layer_of_raster
-from glacierseg.raster.truth import GLACIER, plain_mask, rasterize_outlines
+from glacierseg.raster.truth import GLACIER, make_glacier, plain_mask, rasterize_outlines
 from glacierseg.raster.warp import on_grid, read_grid, require_overlap
 
 # Sides this near to a line of pixels lie on it.
@@ -110,7 +110,14 @@ class Ground:
             self._outlines = read_outlines(path, target, layer=layer, option=option, shapes="polygons")
             return
         refuse_layer_of_raster(path, layer, option)
-        self._mask = stack.enter_context(plain_mask(path))
+        try:
+            self._mask = stack.enter_context(plain_mask(path))
+        except TruthError as error:
+            raise TruthError(
+                f"{path}: a mask to add holds 1 for ground that becomes no data, 0 for other ground and 255 "
+                f"where it says nothing, in one band; make one, of class 3 for example with "
+                f"`{make_glacier(3, path)}`"
+            ) from error
         require_overlap(self._mask, target, path)
 
     def on(self, grid: Grid) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +38,11 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outlines import outlines_near, read_outlines, read_shapes
 from glacierseg.raster.outputs import TIFF, keeping, require_output, writes
+from glacierseg.raster.prepare.layers import names_given, open_given_layers
 from glacierseg.raster.prepare.make import make_bands, terrain_to_make
 from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe
 from glacierseg.raster.sensors import ROLES
-from glacierseg.raster.units import UNITS
+from glacierseg.raster.units import UNITS, is_reflected_light
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
@@ -82,6 +83,7 @@ def prepare_scene(
     settings: ProductSettings | None = None,
     inputs: ProductInputs | None = None,
     *,
+    layers: Mapping[str, Path | str] | None = None,
     progress: Progress | None = None,
 ) -> PreparedScene:
     """Makes a scene of products as agencies deliver them.
@@ -96,6 +98,7 @@ def prepare_scene(
         out: The GeoTIFF to write.
         settings: Or its fields as keywords.
         inputs: Or its fields as keywords, such as `dem`.
+        layers: Files of the recipe's other bands by name, see `raster.prepare.layers`, on any grid.
         progress: Called with the share done, 0-1.
 
     Returns:
@@ -117,7 +120,7 @@ def prepare_scene(
     _require_one_image(found, settings.max_days_apart)
     with keeping([path for product in found for path in _rasters_of(product)]), bounded_gdal():
         require_output(out, TIFF)
-        return _Work(found, out, settings, inputs).run(progress)
+        return _Work(found, out, settings, inputs, layers or {}).run(progress)
 
 
 def _rasters_of(product: Product) -> list[str]:
@@ -145,18 +148,21 @@ def _require_one_image(products: Sequence[Product], max_days: int) -> None:
         )
 
 
-def _sources_of(wanted: Sequence[str], product: Product) -> dict[str, ProductBand]:
-    """Returns the bands of a product that others are made from, by role."""
+def _sources_of(wanted: Sequence[str], product: Product, given: Sequence[str]) -> dict[str, ProductBand]:
+    """Returns the bands of a product that others are made from, by role; layers give some."""
     bands = {band.role: band for band in product.bands}
     for name in wanted:
+        if name in given:
+            continue
         for role in INDICES[name].roles if name in INDICES else (name,):
             if role in ROLES and role not in bands:
                 purpose = f"{role}, which {name} is made from" if name != role else role
                 raise BandError(
-                    f"{product.source}: has no band for {purpose} (its bands are {', '.join(bands)}); leave "
-                    f"{name} out with --recipe"
+                    f"{product.source}: has no band for {purpose} (its bands are {', '.join(bands)}); "
+                    + ("" if is_reflected_light(role) else f"give its file with --layer {role}=FILE, or ")
+                    + f"leave {name} out with --recipe"
                 )
-    needed = find_inputs(wanted, list(bands), sensor=None, source=str(product.source))
+    needed = find_inputs(wanted, list(bands), sensor=None, source=str(product.source), given=given)
     return {role: bands[role] for role in needed}
 
 
@@ -164,13 +170,19 @@ class _Work:
     """What the making of one scene knows."""
 
     def __init__(
-        self, products: Sequence[Product], out: Path, settings: ProductSettings, inputs: ProductInputs
+        self,
+        products: Sequence[Product],
+        out: Path,
+        settings: ProductSettings,
+        inputs: ProductInputs,
+        layers: Mapping[str, Path | str],
     ) -> None:
-        self.out, self.settings, self.inputs = out, settings, inputs
+        self.out, self.settings, self.inputs, self.layers = out, settings, inputs, layers
         usual = "sentinel2-18" if products[0].sensor == "sentinel2" else "landsat-18"
         self.recipe = settings.recipe or usual
         self.wanted = parse_recipe(self.recipe)
-        self.sources = {product: _sources_of(self.wanted, product) for product in products}
+        self.given = names_given(layers, self.wanted, [band.role for band in products[0].bands])
+        self.sources = {product: _sources_of(self.wanted, product, self.given) for product in products}
         self.roles = list(self.sources[products[0]])
         if not self.roles:
             raise RequestError(f"{out}: the recipe needs no band of a product; name some in --recipe")
@@ -230,6 +242,7 @@ class _Work:
             terrain = None
             if self.terrain:
                 terrain = stack.enter_context(open_terrain(self.inputs.dem, self.grid))
+            others = stack.enter_context(open_given_layers(self.layers, self.given, self.grid))
             mosaic, shares = self._read(stack, folder, progress)
             writer = stack.enter_context(
                 open_writer(
@@ -249,7 +262,7 @@ class _Work:
             for block in iterate_blocks(self.grid.shape, writing):
                 numbers, valid, state = mosaic.read(block)
                 asked = self._asked(block)
-                layers = dict(zip(self.roles, numbers, strict=True))
+                layers = dict(zip(self.roles, numbers, strict=True)) | others.read(block)
                 if terrain:
                     layers |= terrain.read(block, self.terrain)
                 values = make_bands(self.wanted, layers)

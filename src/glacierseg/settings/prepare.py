@@ -26,8 +26,8 @@ class StackSettings(Settings):
     panel: ClassVar[str | None] = "Bands"
 
     recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
-    """Bands to write: sentinel2-18, landsat-18, or names of bands, indices and terrain layers, separated by
-    commas; without it the input bands, and all terrain layers if there is an elevation model.
+    """Bands to write: sentinel2-18, landsat-18, himalaya-18, or names of bands, indices, terrain and given
+    layers, separated by commas; without it the input bands, and terrain if there is an elevation model.
     """
     sensor: str | None = None
     """Sensor whose band numbers (B2) are meant: sentinel2, landsat5, landsat7, landsat8 or landsat9; without
@@ -55,8 +55,8 @@ class ProductSettings(Settings):
     panel: ClassVar[str | None] = "Scene"
 
     recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
-    """Bands to write: a recipe, or names of bands, indices and terrain layers, separated by commas; without
-    it sentinel2-18 or landsat-18, whichever is the sensor's.
+    """Bands to write: a recipe, or names of bands, indices, terrain and given layers, separated by commas;
+    without it sentinel2-18 or landsat-18, whichever is the sensor's.
     """
     pixel_size_m: Annotated[float, Field(gt=0)] | None = None
     """Side of the pixels, in metres; without it that of the finest band."""
