@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from shapely.geometry import box
 
-from glacierseg.errors import RequestError
+from glacierseg.errors import DataError, RequestError
 from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.predict.prepared import Prepared, prepare_for
 from glacierseg.products.scene import prepare_scene
@@ -34,6 +34,14 @@ def prepared(model: Path, product: Path, out: Path, **given: object) -> Prepared
     return prepare_for(load_ensemble(model), [product], out, SourceSettings(**given))
 
 
+def layer_on(product: Path, path: Path, name: str, value: float) -> Path:
+    """A raster of one value on a product's ground and around it."""
+    write_scene(path, np.full((1, 60, 60), value, np.float32), [name])
+    with rasterio.open(product / SafeFacts().image("B02", 10)) as image, rasterio.open(path, "r+") as file:
+        file.crs, file.transform = image.crs, image.transform @ image.transform.translation(-12, -12)
+    return path
+
+
 def read(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
         return dataset.read()
@@ -53,14 +61,34 @@ def test_the_scene_has_the_bands_of_the_card_and_the_name_of_tile_and_day(
 
 
 def test_a_recipe_that_the_card_names_makes_bands_for_pictures_too(tmp_path: Path, product: Path) -> None:
-    dem = write_scene(tmp_path / "dem.tif", np.full((1, 60, 60), 5000, np.float32), ["elevation"])
-    with rasterio.open(product / SafeFacts().image("B02", 10)) as image, rasterio.open(dem, "r+") as file:
-        file.crs, file.transform = image.crs, image.transform @ image.transform.translation(-12, -12)
+    dem = layer_on(product, tmp_path / "dem.tif", "elevation", 5000)
     model = model_folder(tmp_path / "model", bands=LIGHT, recipe="sentinel2-18")
     made = prepared(model, product, tmp_path / "out", dem=dem)
     assert {"ndsi", "elevation", *LIGHT} < set(made.whole.band_names)
     only = prepared(model, product, tmp_path / "only", recipe=",".join(LIGHT))
     assert only.whole.band_names == LIGHT
+
+
+def test_bands_that_a_network_can_do_without_are_made_where_that_is_possible(
+    tmp_path: Path, product: Path
+) -> None:
+    bands = ("red", "nir", "thermal", "slope", "velocity")
+    model = model_folder(
+        tmp_path / "model", bands=bands, band_mean=(1,) * 5, band_std=(1,) * 5, may_miss=bands[2:]
+    )
+    assert prepared(model, product, tmp_path / "out").whole.band_names == ("red", "nir")
+    speed = layer_on(product, tmp_path / "v.tif", "velocity", 7)
+    made = prepared(model, product, tmp_path / "with", layer=(f"velocity={speed}",))
+    assert made.whole.band_names == ("red", "nir", "velocity")
+    assert (read(made.whole.paths[0])[2, 5:-5, 5:-5] == 7).all()
+    dem = layer_on(product, tmp_path / "dem.tif", "elevation", 5000)
+    assert prepared(model, product, tmp_path / "dem", dem=dem).whole.band_names == ("red", "nir", "slope")
+    # What it needs is asked for.
+    needed = model_folder(
+        tmp_path / "needed", bands=bands[:2] + bands[4:], band_mean=(1,) * 3, band_std=(1,) * 3
+    )
+    with pytest.raises(DataError, match="velocity"):
+        prepared(needed, product, tmp_path / "needs")
 
 
 def test_weights_get_their_bands_by_what_these_see(tmp_path: Path, product: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,16 @@ from glacierseg.predict.ensemble import Ensemble
 from glacierseg.products.product import Product
 from glacierseg.products.read import read_product
 from glacierseg.products.scene import UNIT, prepare_scene
+from glacierseg.raster.indices import INDICES
 from glacierseg.raster.made import Record, word_for
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.prepare.layers import COMPONENTS, LAYERS, parse_layers
 from glacierseg.raster.prepare.normalize import normalize_scene
 from glacierseg.raster.prepare.ranges import BandRange, Ranges
+from glacierseg.raster.prepare.recipes import parse_recipe
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.sensors import ROLES
+from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import LEVELS_UNIT, conversion_between
 from glacierseg.runs.layout import MapFolder
 from glacierseg.settings.prepare import ProductSettings
@@ -68,23 +73,25 @@ def prepare_for(
     found = [read_product(path) for path in products]
     folder, name = MapFolder(out_dir), name_of(found)
     record = Record(folder.stages(name))
+    layers = parse_layers(settings.layer)
     settings = settings.replaced(
-        recipe=settings.recipe or _recipe_of(ensemble),
+        recipe=settings.recipe or _recipe_for(ensemble, found[0], layers, has_dem=bool(settings.dem)),
         pixel_size_m=settings.pixel_size_m or (None if settings.like else _pixel_size_m(ensemble, found)),
     )
     path = folder.scene(name)
     # Known glaciers change no pixel, but what is said of snow and cloud.
     more = [settings.clip, settings.mask_file, settings.like, settings.existing]
-    files = [*(_home_of(one) for one in found), *settings.dem, *(one for one in more if one)]
+    files = [*(_home_of(one) for one in found), *settings.dem, *layers.values()]
+    files += [one for one in more if one]
     how = settings.model_dump(include={*ProductSettings.model_fields})
-    layers = [settings.clip_layer, settings.mask_layer, settings.existing_layer]
-    word = word_for(files, how, layers)
+    parts = [settings.clip_layer, settings.mask_layer, settings.existing_layer, *layers]
+    word = word_for(files, how, parts)
     if record.is_up_to_date("scene", [path], word):
         _log.info(f"{path}: is up to date")
     else:
         with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GlaciersegWarning)
-            prepare_scene(list(products), path, settings, settings, progress=progress)
+            prepare_scene(list(products), path, settings, settings, layers=layers, progress=progress)
         told = [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
         record.store("scene", word, told)
         _log.info(str(path))
@@ -112,6 +119,25 @@ def _home_of(product: Product) -> Path:
     source = product.source
     is_metadata = source.is_file() and source.suffix.lower() in {".xml", ".json", ".txt"}
     return source.parent if is_metadata else source
+
+
+def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path], *, has_dem: bool) -> str:
+    """Returns the recipe without bands that are not to be had and that no network needs."""
+    recipe = _recipe_of(ensemble)
+    names = parse_recipe(recipe)
+    needed = {band for card in ensemble.cards if card for band in card.bands if band not in card.may_miss}
+    given = {*layers, *(("velocity", "divergence") if set(COMPONENTS) <= set(layers) else ())}
+    seen = {band.role for band in product.bands}
+
+    def can_be_made(name: str) -> bool:
+        if name in TERRAIN:
+            return has_dem
+        if name in INDICES:
+            return seen.issuperset(INDICES[name].roles)
+        return name in given or not (name in LAYERS or (name in ROLES and name not in seen))
+
+    kept = [name for name in names if name in needed or can_be_made(name)]
+    return recipe if len(kept) == len(names) else "".join(f"{name}," for name in kept)
 
 
 def _recipe_of(ensemble: Ensemble) -> str:
@@ -156,7 +182,7 @@ def _levels(
     for card in cards:
         if any(known.setdefault(band, bounds) != bounds for band, bounds in card.ranges.items()):
             raise RequestError(f"{names}: were trained on levels by different ranges; predict with one alone")
-    bands = list(dict.fromkeys(band for card in cards for band in card.bands))
+    bands = [band for band in whole.band_names if any(band in card.bands for card in cards)]
     if missing := [band for band in bands if band not in known]:
         raise RequestError(
             f"{names}: was trained on 8-bit levels, and its card does not know by which range {missing[0]} "

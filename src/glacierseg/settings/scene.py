@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from glacierseg.settings.base import Settings
+from glacierseg.settings.base import Cli, Settings
 from glacierseg.settings.prepare import ProductInputs, ProductSettings, recipe_as_text
 
 
@@ -50,9 +50,11 @@ class SourceSettings(InputSettings, ProductInputs, ProductSettings):
     """Side of the pixels of a product's scene, in metres; without it that of the finest band, or of the
     training where that is plainly larger.
     """
+    layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
+    """Band of a product's recipe in a file of its own, on any grid (velocity=v.tif); may be given again."""
 
     @property
     def only_for_products(self) -> tuple[str, ...]:
         """The given options that only the making of a scene of products can follow, as they are typed."""
-        own = {*ProductInputs.model_fields, *ProductSettings.model_fields}
+        own = {"layer", *ProductInputs.model_fields, *ProductSettings.model_fields}
         return tuple(f"--{name.replace('_', '-')}" for name in sorted(self.model_fields_set & own))
