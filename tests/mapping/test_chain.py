@@ -98,6 +98,13 @@ def test_what_is_up_to_date_stays_and_what_was_corrected_by_hand_is_carried_on(
     made = map_glaciers(model, scene, tmp_path / "out", dem=dem)
     assert made.glaciers["area_km2"].sum() == pytest.approx(0.04, rel=0.02)
     assert changed(made, before) == {"outlines", "inventory", "page"}
+    # Another network would make the mask anew.
+    other = model_folder(tmp_path / "other", seed=5, bands=LIGHT)
+    with pytest.raises(RequestError, match=r"_refined\.tif: was changed since it was made"):
+        map_glaciers(other, scene, tmp_path / "out", dem=dem)
+    np.testing.assert_array_equal(read(first.refined), corrected)
+    remade = map_glaciers(other, scene, tmp_path / "out", dem=dem, again=True)
+    assert remade.glaciers["area_km2"].sum() != pytest.approx(0.04, rel=0.1)
 
 
 def test_another_network_makes_all_but_the_scene_again(

@@ -1,31 +1,73 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from glacierseg.errors import RequestError
 from glacierseg.raster.made import Record, word_for
 from tests.helpers import write_mask
 
 
-def test_a_result_is_up_to_date_while_it_is_there_and_made_of_the_same(tmp_path: Path) -> None:
+def stage(result: Path, value: int = 1, notes: tuple[str, ...] = ()) -> Callable[[], tuple[str, ...]]:
+    """Makes a mask of one value."""
+
+    def make() -> tuple[str, ...]:
+        write_mask(result, np.full((20, 20), value, np.uint8))
+        return notes
+
+    return make
+
+
+def fails() -> tuple[str, ...]:
+    raise KeyboardInterrupt
+
+
+def test_a_result_is_made_once_from_the_same(tmp_path: Path) -> None:
     record, result = Record(tmp_path / "stages.json"), tmp_path / "result.tif"
-    assert not record.is_up_to_date("refine", [result], "a")
-    record.store("refine", "a", ["one", "two"])
-    record.store("draw", "b")
-    assert not record.is_up_to_date("refine", [result], "a")  # nobody wrote it
-    result.touch()
-    assert record.is_up_to_date("refine", [result], "a")
-    assert not record.is_up_to_date("refine", [result], "b")
-    assert record.notes("refine") == ("one", "two")
-    assert record.notes("draw") == record.notes("unknown") == ()
+    assert record.made("refine", result, "a", stage(result, notes=("one", "two")))
+    assert not record.made("refine", result, "a", fails)
+    assert record.made("refine", result, "b", stage(result))
+    result.unlink()
+    assert record.made("refine", result, "b", stage(result, notes=("three",)))
+    assert Record(record.path).notes("refine") == ("three",)
+    assert record.notes("unknown") == ()
+    assert Record(record.path, again=True).made("refine", result, "b", stage(result))
 
 
-def test_a_record_that_is_cut_short_counts_as_none(tmp_path: Path) -> None:
-    record = Record(tmp_path / "stages.json")
+def test_an_interrupted_stage_is_made_again(tmp_path: Path) -> None:
+    record, result = Record(tmp_path / "stages.json"), tmp_path / "result.tif"
+    assert record.made("refine", result, "a", stage(result))
+    with pytest.raises(KeyboardInterrupt):
+        record.made("refine", result, "b", lambda: (*stage(result, 0)(), *fails()))
+    # Neither what was there before nor what was written meanwhile counts as made.
+    for word in ("a", "b"):
+        assert record.made("refine", result, word, stage(result))
+
+
+def test_what_was_corrected_or_is_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    record, result = Record(tmp_path / "stages.json"), tmp_path / "result.tif"
+    stage(result)()
+    with pytest.raises(RequestError, match="exists, and was made otherwise"):
+        record.made("refine", result, "a", fails)
+    assert Record(record.path, again=True).made("refine", result, "a", stage(result))
+    stage(result, 0)()
+    assert not record.made("refine", result, "a", fails)  # corrected, and still of the same
+    with pytest.raises(RequestError, match="was changed since it was made"):
+        record.made("refine", result, "b", fails)
+    # Programs write into a GeoPackage that is only looked at.
+    outlines = tmp_path / "outlines.gpkg"
+    assert record.made("draw", outlines, "a", lambda: outlines.write_text("a") and ())
+    outlines.write_text("b")
+    assert record.made("draw", outlines, "b", lambda: ())
+
+
+def test_a_record_that_is_cut_short_tells_nothing(tmp_path: Path) -> None:
+    record, result = Record(tmp_path / "stages.json"), tmp_path / "result.tif"
     for text in ('{"refine": {"made', "[1]", '{"refine": 3}'):
         record.path.write_text(text)
-        assert not record.is_up_to_date("refine", [], "a")
-    record.store("refine", "a")
-    assert record.is_up_to_date("refine", [], "a")
+        assert record.made("refine", result, "a", stage(result))
+        result.unlink()
 
 
 def test_the_word_follows_content_and_settings_and_not_the_place(tmp_path: Path) -> None:

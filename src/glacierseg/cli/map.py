@@ -37,13 +37,18 @@ def map_scene(
     inputs: SourceSettings,
     settings: PredictSettings,
     weights: WeightsName = None,
+    again: Annotated[
+        bool, typer.Option("--again", metavar="", help="Make all anew, also what was corrected by hand.")
+    ] = False,
 ) -> None:
     """Map glaciers from a product to an inventory and a page about it; run it again to continue."""
     from glacierseg.mapping.chain import map_glaciers
     from glacierseg.weights import find_weights
 
     model_dir, sources = split_model(paths, weights)
-    made = map_glaciers(model_dir or find_weights(weights or ""), sources, out, inputs, settings=settings)
+    made = map_glaciers(
+        model_dir or find_weights(weights or ""), sources, out, inputs, settings=settings, again=again
+    )
     _say(made)
 
 

@@ -64,7 +64,7 @@ def predict(
     model = [model_dir, *(more or ())] if model_dir else find_weights(weights or "")
     ensemble = load_ensemble(model, prune_level=settings.prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
-    opened, unlike = _opened(ensemble, _read(ensemble, scenes, out, reading))
+    opened, unlike = _opened(ensemble, _read(ensemble, scenes, out, reading, again=again))
     asked, settings = settings, ensemble.resolved(settings)
     if settings.symmetries and asked.symmetries is None:
         _log.info(
@@ -95,7 +95,7 @@ def predict(
 
 
 def _read(
-    ensemble: "Ensemble", paths: list[Path], out: Path, reading: SourceSettings
+    ensemble: "Ensemble", paths: list[Path], out: Path, reading: SourceSettings, *, again: bool
 ) -> "list[tuple[Scene, SourceSettings]]":
     """Opens scenes, and makes them of products; each with how it is brought to what networks know."""
     from glacierseg.raster.deliveries import looks_like_product
@@ -110,7 +110,7 @@ def _read(
         if is_product:
             from glacierseg.predict.prepared import prepare_for
 
-            made = prepare_for(ensemble, [path], out, reading)
+            made = prepare_for(ensemble, [path], out, reading, again=again)
             found.append((made.levels, made.reading))
         else:
             found.append((open_scene(path, bands=reading.band_names, nodata=reading.nodata), reading))

@@ -75,6 +75,7 @@ def map_glaciers(
     *,
     settings: PredictSettings | None = None,
     inventory: InventorySettings | None = None,
+    again: bool = False,
 ) -> GlacierMap:
     """Maps the glaciers of a product or scene: scene, probability, refined mask, outlines, inventory, page.
 
@@ -90,6 +91,7 @@ def map_glaciers(
             `dem`; so may those of the next.
         settings: How it is predicted.
         inventory: How ice is divided into glaciers.
+        again: Make all anew, also what was corrected by hand or is of another scene.
 
     Returns:
         The files, the glaciers, and what to know about them.
@@ -104,7 +106,7 @@ def map_glaciers(
     ensemble = load_ensemble(model)
     notes: tuple[str, ...] = ()
     if any(looks_like_product(path) for path in sources):
-        made = prepare_for(ensemble, sources, Path(out_dir), inputs)
+        made = prepare_for(ensemble, sources, Path(out_dir), inputs, again=again)
         whole, scene, inputs, notes = made.whole, made.levels, made.reading, made.notes
     else:
         of_map = {"--dem", "--existing", "--existing-layer"}
@@ -123,6 +125,7 @@ def map_glaciers(
         inputs,
         notes,
         fitted.warnings,
+        again,
     )
     chain.predict()
     refinement = chain.refine()
@@ -144,6 +147,7 @@ class _Chain:
         inputs: What else is used.
         notes: What the making of the scene had to say.
         warnings: How the scene is unlike the training.
+        again: Whether all is made anew.
     """
 
     ensemble: Ensemble
@@ -154,6 +158,7 @@ class _Chain:
     inputs: SourceSettings
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    again: bool
 
     @property
     def name(self) -> str:
@@ -161,16 +166,21 @@ class _Chain:
 
     @property
     def record(self) -> Record:
-        return Record(self.folder.stages(self.name))
+        return Record(self.folder.stages(self.name), again=self.again)
 
     def predict(self) -> None:
-        if finished_files(self.ensemble, self.scene, self.folder.path, self.settings):
+        if not self.again and finished_files(self.ensemble, self.scene, self.folder.path, self.settings):
             _log.info(f"{self.folder.mask(self.name)}: is up to date")
             return
         pixels = self.scene.grid.height * self.scene.grid.width
         with log.bar(f"predicting {self.name}", pixels) as progress:
             files = predict_scene(
-                self.ensemble, self.scene, self.folder.path, self.settings, progress=progress
+                self.ensemble,
+                self.scene,
+                self.folder.path,
+                self.settings,
+                again=self.again,
+                progress=progress,
             )
         _log.info(str(files.mask))
 
@@ -272,9 +282,5 @@ class _Chain:
         return predicted_area(self.folder.probability(self.name), calibration, self.settings.confidence)
 
     def _link(self, stage: str, result: Path, word: str, make: Callable[[], Sequence[str]]) -> None:
-        """Makes the result of a stage unless it is up to date."""
-        if self.record.is_up_to_date(stage, [result], word):
-            _log.info(f"{result}: is up to date")
-            return
-        self.record.store(stage, word, make())
-        _log.info(str(result))
+        made = self.record.made(stage, result, word, make)
+        _log.info(str(result) if made else f"{result}: is up to date")

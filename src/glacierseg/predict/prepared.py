@@ -53,6 +53,8 @@ def prepare_for(
     products: Sequence[Path],
     out_dir: Path,
     settings: SourceSettings,
+    *,
+    again: bool = False,
 ) -> Prepared:
     """Makes a scene of products as the training scenes of some networks were made, unless it is up to date.
 
@@ -61,18 +63,20 @@ def prepare_for(
         products: Of one image: one, or neighbours.
         out_dir: Where the scene goes, under its name (`name_of`).
         settings: How products become a scene; what is given here wins over the cards.
+        again: Make it also where it is up to date, was changed by hand or is of somebody else.
 
     Returns:
         The scene.
 
     Raises:
         DataError: A product or another file cannot be used.
-        RequestError: The networks were trained on levels of ranges that they do not know.
+        RequestError: The networks were trained on levels of ranges that they do not know, or a file of that
+            name was made otherwise.
         OutputError: The scene cannot be written.
     """
     found = [read_product(path) for path in products]
     folder, name = MapFolder(out_dir), name_of(found)
-    record = Record(folder.stages(name))
+    record = Record(folder.stages(name), again=again)
     layers = parse_layers(settings.layer)
     settings = settings.replaced(
         recipe=settings.recipe or _recipe_for(ensemble, found[0], layers, has_dem=bool(settings.dem)),
@@ -86,15 +90,14 @@ def prepare_for(
     how = settings.model_dump(include={*ProductSettings.model_fields})
     parts = [settings.clip_layer, settings.mask_layer, settings.existing_layer, *layers]
     word = word_for(files, how, parts)
-    if record.is_up_to_date("scene", [path], word):
-        _log.info(f"{path}: is up to date")
-    else:
+
+    def make() -> list[str]:
         with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GlaciersegWarning)
             prepare_scene(list(products), path, settings, settings, layers=layers, progress=progress)
-        told = [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
-        record.store("scene", word, told)
-        _log.info(str(path))
+        return [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
+
+    _log.info(str(path) if record.made("scene", path, word, make) else f"{path}: is up to date")
     notes = record.notes("scene")
     for line in notes:
         _log.warning(line)
@@ -190,13 +193,14 @@ def _levels(
         )
     path = folder.levels(whole.name)
     word = word_for([], made_of, known, bands)
-    if record.is_up_to_date("levels", [path], word):
-        _log.info(f"{path}: is up to date")
-    else:
+
+    def make() -> list[str]:
         ranges = Ranges({band: BandRange(*bounds) for band, bounds in known.items()})
         with log.bar(f"normalizing {whole.name}") as progress:
             normalize_scene(whole.select(bands), path, ranges, progress=progress)
-        record.store("levels", word)
+        return []
+
+    _log.info(str(path) if record.made("levels", path, word, make) else f"{path}: is up to date")
     return replace(open_scene(path), name=whole.name)
 
 

@@ -1,53 +1,74 @@
 """Which results are up to date: a record beside them of what each was made of."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from glacierseg._version import __version__
-from glacierseg.errors import DataError
-from glacierseg.raster.outputs import belongings
+from glacierseg.errors import DataError, RequestError
+from glacierseg.raster.outputs import TIFF, belongings
 from glacierseg.raster.write import digest_of, read_json, write_json
 
 
 class Record:
     """What results beside a file of JSON were made of, by stage.
 
-    A result that somebody corrects by hand stays, as what it was made of is as before; what is made of it is
-    made again.
+    A raster that somebody corrected by hand stays as long as what it was made of is as before; what is made
+    of it is made again. Nothing takes the place of such a raster, nor of a file that no stage made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, again: bool = False) -> None:
+        self.path, self._again = path, again
 
-    def is_up_to_date(self, stage: str, results: Sequence[Path], word: str) -> bool:
-        """Whether all results of a stage are there and were made of the same.
-
-        Args:
-            stage: Its name.
-            results: Its files.
-            word: For what they are made of, from `word_for`.
-        """
-        return self._of(stage).get("made_of") == word and all(path.exists() for path in results)
-
-    def notes(self, stage: str) -> tuple[str, ...]:
-        """What a stage that is up to date had to say."""
-        return tuple(self._of(stage).get("notes", ()))
-
-    def store(self, stage: str, word: str, notes: Sequence[str] = ()) -> None:
-        """Notes that the results of a stage are there.
+    def made(self, stage: str, result: Path, word: str, make: Callable[[], Sequence[str]]) -> bool:
+        """Makes the result of a stage unless it is up to date.
 
         Args:
             stage: Its name.
-            word: For what they were made of.
-            notes: What it had to say, a line each.
+            result: Its file.
+            word: For what it is made of, from `word_for`.
+            make: Makes it, and returns what there is to say of it, a line each.
+
+        Returns:
+            Whether it was made now.
 
         Raises:
+            RequestError: The file was corrected by hand, or is of somebody else.
             OutputError: The record cannot be written.
         """
-        write_json(self.path, self._stages() | {stage: {"made_of": word, "notes": list(notes)}})
+        known = self._of(stage)
+        if not self._again:
+            if known.get("made_of") == word and result.exists():
+                return False
+            self._refuse_to_replace(known, result)
+        # Whoever is killed between a result and its record has lost nothing.
+        self._store(stage, {"made_of": None})
+        notes = list(make())
+        digest = digest_of(result) if result.suffix.lower() in TIFF else None
+        self._store(stage, {"made_of": word, "digest": digest, "notes": notes})
+        return True
+
+    def notes(self, stage: str) -> tuple[str, ...]:
+        """What a stage had to say when it was made."""
+        return tuple(self._of(stage).get("notes", ()))
+
+    def _refuse_to_replace(self, known: dict[str, Any], result: Path) -> None:
+        if not result.exists():
+            return
+        if not known:
+            raise RequestError(
+                f"{result}: exists, and was made otherwise; give another --out, or --again to replace it"
+            )
+        if known.get("digest") not in {None, digest_of(result)}:
+            raise RequestError(
+                f"{result}: was changed since it was made, and would be made anew; give another --out, or "
+                "--again to replace it"
+            )
+
+    def _store(self, stage: str, entry: dict[str, Any]) -> None:
+        write_json(self.path, self._stages() | {stage: entry})
 
     def _of(self, stage: str) -> dict[str, Any]:
         found = self._stages().get(stage)
@@ -56,7 +77,7 @@ class Record:
     def _stages(self) -> dict[str, Any]:
         try:
             found = read_json(self.path) if self.path.exists() else {}
-        except DataError:  # cut short: then everything is made again
+        except DataError:  # cut short, which tells nothing
             return {}
         return found if isinstance(found, dict) else {}
 
