@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -134,6 +135,21 @@ def test_masks_in_degrees_and_probability_in_eight_bits(ground):
     np.testing.assert_allclose(made.glaciers["probability_mean"], 0.8)
     assert made.glaciers["utm_zone"].tolist() == ["45N", "45N"]
     assert set(made.glaciers["aspect_dir"]) == {"N", "S"}
+
+
+def test_tiles_of_an_elevation_model_are_as_good_as_the_whole(ground: Path) -> None:
+    elevation, mask, _ = two_valleys()
+    grid = grid_of(*mask.shape)
+    tiles = [
+        write_dem(ground / f"{left}.tif", elevation[:, left:right], grid.crop(0, left, 120, right - left))
+        for left, right in ((0, 45), (45, 80))
+    ]
+    whole = make_inventory(ground / "mask.tif", ground / "whole.gpkg", dem=ground / "dem.tif").glaciers
+    tiled = make_inventory(ground / "mask.tif", ground / "tiled.gpkg", dem=tiles).glaciers
+    assert tiled.equals(whole)
+    # Half of the model is half of the ground.
+    half = make_inventory(ground / "mask.tif", ground / "half.gpkg", dem=tiles[:1]).glaciers
+    assert (half["dem_share"] < 1).any()
 
 
 def test_the_same_again_has_the_same_ids(ground):

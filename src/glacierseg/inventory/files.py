@@ -1,6 +1,6 @@
 """From a mask or outlines to the file of an inventory."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +31,11 @@ from glacierseg.inventory.sources import (
     LocalRaster,
     open_local,
     open_local_probability,
+    open_local_tiles,
     read_ice,
 )
 from glacierseg.raster.bounds import wrap_towards
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
@@ -109,7 +111,7 @@ def make_inventory(
             stack.enter_context(open_local_probability(inputs.probability)) if inputs.probability else None
         )
         ice = read_ice(source, layer=inputs.layer, smooth=settings.smooth, pixel_m=_PIXEL_M)
-        elevation = stack.enter_context(open_local(inputs.dem, ice.lattice)) if inputs.dem else None
+        elevation = _open_dem(stack, inputs.dem, ice.lattice)
         theirs = _read_existing(inputs.existing, inputs, ice) if inputs.existing else None
         divider = Divider(
             ice.lattice,
@@ -161,6 +163,12 @@ def make_inventory(
     }
     _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts, replaceable)
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
+
+
+def _open_dem(stack: ExitStack, paths: Sequence[Path], lattice: Grid) -> LocalRaster | None:
+    if len(paths) < 2:
+        return stack.enter_context(open_local(paths[0])) if paths else None
+    return stack.enter_context(open_local_tiles(paths, lattice))
 
 
 def _refuse(out_path: Path, settings: InventorySettings, inputs: InventoryInputs) -> None:

@@ -300,19 +300,30 @@ def coarser(grid: Grid, factor: int) -> Grid:
 
 
 @contextmanager
-def open_local(paths: Sequence[Path], around: Grid) -> Iterator[LocalRaster]:
-    """Opens an elevation model, or several that are its tiles, for reading around outlines, in metres.
-
-    Args:
-        paths: An elevation model, or several; where they overlap the first one counts.
-        around: Of several, the grid whose ground and surroundings are wanted.
+def open_local(path: Path) -> Iterator[LocalRaster]:
+    """Opens an elevation model for reading around outlines, in metres.
 
     Raises:
-        RasterError: One cannot be read, has no CRS, or its heights are in a unit that it does not name.
+        RasterError: It cannot be read, has no CRS, or its heights are in a unit that it does not name.
+    """
+    with bounded_gdal(), open_elevation(path) as dataset:
+        yield LocalRaster(path, dataset)
+
+
+@contextmanager
+def open_local_tiles(paths: Sequence[Path], around: Grid) -> Iterator[LocalRaster]:
+    """Opens several elevation models that are tiles of one, see `open_local`.
+
+    Args:
+        paths: The tiles; where they overlap the first one counts.
+        around: Grid of the ice, whose ground and surroundings are read.
+
+    Raises:
+        RasterError: As there.
     """
     reach = math.ceil(_SURROUNDINGS_M / min(around.pixel_size_m))
     wide = around.crop(-reach, -reach, around.height + 2 * reach, around.width + 2 * reach)
-    with bounded_gdal(), open_elevation(paths[0]) if len(paths) == 1 else open_tiles(paths, wide) as dataset:
+    with bounded_gdal(), open_tiles(paths, wide) as dataset:
         yield LocalRaster(paths[0], dataset)
 
 
