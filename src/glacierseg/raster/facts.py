@@ -42,6 +42,12 @@ class SceneFacts:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {_PREFIX + name.upper(): _as_text(value) for name, value in found.items() if value}
 
+    @property
+    def days(self) -> str:
+        """Day, or first and last day, in words; empty where unknown."""
+        days = dict.fromkeys(day.isoformat() for day in (self.first_date, self.last_date) if day)
+        return " to ".join(days)
+
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "SceneFacts":
         """Reads them from the tags of a raster; a date that is none counts as unknown."""

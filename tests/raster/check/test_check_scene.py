@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from glacierseg.cli import app
 from glacierseg.errors import RequestError
 from glacierseg.raster.check import check_scene, is_usable
+from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.prepare.normalize import normalize_scene
 from glacierseg.raster.prepare.select import select_bands
@@ -361,3 +362,9 @@ def test_units_that_cannot_be(make_raster, reflectance):
     assert "cannot be negative" in found["nodata"].message
     flat = make_raster("e.tif", np.ones((6, SIDE, SIDE), np.uint8), names=LIGHT)
     assert "the unit is wrong" in only(check(flat), "distinct bands", "warning").message
+
+
+def test_result_shows_itself_in_a_line() -> None:
+    found = CheckResult("CRS", "warning", "is in degrees", "stack it", per_band={"b1": {"share": 0.5}})
+    assert repr(found) == "CheckResult(warning: CRS, is in degrees; stack it)"
+    assert repr(CheckResult("size", "passed", "3 x 4 px")) == "CheckResult(passed: size, 3 x 4 px)"
