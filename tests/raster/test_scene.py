@@ -190,7 +190,8 @@ def test_scene_shows_itself_in_three_lines(make_raster: Callable[..., Path], val
     assert bands == "3 bands of uint16: blue, <red>, nir"
     assert origin == "unit unknown, date unknown, sensor unknown"
     with rasterio.open(path, "r+") as dataset:
-        facts = SceneFacts(date(2024, 9, 30), sensor="landsat8", unit="reflectance x 10000")
+        day = date(2024, 9, 30)
+        facts = SceneFacts(day, day, sensor="landsat8", unit="reflectance x 10000")
         dataset.update_tags(**facts.tags)
     scene = open_scene(path)
     assert scene.facts == facts

@@ -12,17 +12,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RasterError, did_you_mean
-from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import files_behind, grid_of, has_header, open_raster
 from glacierseg.raster.values import Band, FileReader, bands_of
+
+if TYPE_CHECKING:
+    from glacierseg.raster.facts import SceneFacts
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class Scene:
         return np.result_type(*(band.dtype for band in self.bands))
 
     @property
-    def facts(self) -> SceneFacts:
-        """Where it comes from, by the tags of its first file.
+    def facts(self) -> "SceneFacts":
+        """Where it comes from, by the tags of its files, see `glacierseg.raster.facts.facts_of_bands`.
 
         Raises:
-            RasterError: The file cannot be opened.
+            RasterError: A file cannot be opened.
         """
-        return facts_of(self.paths[0])
+        from glacierseg.raster.facts import facts_of_bands  # noqa: PLC0415  (it builds on this module)
+
+        return facts_of_bands(self.bands)
 
     def __repr__(self) -> str:
         names = ", ".join(self.band_names)
@@ -104,10 +108,12 @@ class Scene:
 
     def _origin(self) -> dict[str, str]:
         """Unit, date and sensor in words, for people; a file that has vanished says nothing."""
+        from glacierseg.raster.facts import SceneFacts, days_in_words  # noqa: PLC0415
+
         facts = SceneFacts()
         with suppress(GlaciersegError):
             facts = self.facts
-        found = {"unit": facts.unit, "date": facts.days, "sensor": facts.sensor}
+        found = {"unit": facts.unit, "date": days_in_words(facts.dates), "sensor": facts.sensor}
         return {what: value or "unknown" for what, value in found.items()}
 
     def read(

@@ -8,6 +8,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, GlaciersegError
+from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene, open_scene
@@ -102,7 +103,8 @@ def view_scene(
         shown = scene.select([bands] if isinstance(bands, str) else bands)
         recipes = (_recipe_of(shown),)
     frame = frame_of(scene.grid, FIGURE_SIDE_PX)
-    words = [scene.name, sensor_label(facts.sensor), facts.days, name_of_crs(scene.grid.crs)]
+    known = sensor_label(facts.sensor), days_in_words(facts.dates)
+    words = [scene.name, *known, name_of_crs(scene.grid.crs)]
     composites = tuple(read_composite(shown, recipe, frame) for recipe in recipes[:most_images])
     return SceneView(", ".join(word for word in words if word), scene.grid, frame, shown, composites)
 
