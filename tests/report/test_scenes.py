@@ -311,6 +311,7 @@ def test_change_is_filled_in_its_colours(tmp_path: Path) -> None:
         "not compared": (style.YELLOW, 2 * 15),
     }
     assert [text.split(": ")[0] for text in words_of(figure)] == list(expected)
+    assert axes.get_title("left") == "Change of glaciers, over s, EPSG:32645"
     for text, drawn, (colour, pixels) in zip(
         words_of(figure), axes.collections, expected.values(), strict=True
     ):
@@ -327,10 +328,12 @@ def test_change_beyond_the_scene_has_no_areas(tmp_path: Path) -> None:
     old, new = ice_mask(), ice_mask()
     new[10:12] = 0
     masks = save_mask(tmp_path / "o.tif", old), save_mask(tmp_path / "n.tif", new)
-    change_between_files(*masks, tmp_path / "c.gpkg")
+    change_between_files(*masks, tmp_path / "c.gpkg", old_date="2015-08-20", new_date="2024-09-30")
     part = make_scene(tmp_path, GRID.crop(0, 0, 20, 30))
     figure = dict(scene_figures(part, FigureInputs(change=tmp_path / "c.gpkg")))["s_change"]
     assert words_of(figure) == ["glacier at both dates", "retreat", "advance"]
+    title = "Change of glaciers, 2015-08-20 to 2024-09-30, over s, EPSG:32645"
+    assert figure.axes[0].get_title("left") == title
     away = Grid(GRID.crs, Affine(30, 0, 580_000, 0, -30, 3_100_000), *GRID.shape)
     with pytest.raises(GridMismatchError, match="no glacier of it lies on the scene"):
         next(scene_figures(make_scene(tmp_path, away), FigureInputs(change=tmp_path / "c.gpkg")))

@@ -1,5 +1,6 @@
 """What was mapped on a scene, at the size that it is shown at: masks, probabilities, changes of any grid."""
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,16 @@ def read_change(path: Path, grid: Grid) -> dict[str, gpd.GeoDataFrame]:
             f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
         )
     return found
+
+
+def dates_of_change(path: Path) -> str:
+    """Returns the two dates of a change in words, from the JSON beside it; empty where it has none."""
+    beside = (path / "change.gpkg" if path.is_dir() else path).with_suffix(".json")
+    with suppress(OSError, ValueError):
+        record = json.loads(beside.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and {"total", "old_date", "new_date"} <= record.keys():
+            return f"{record['old_date']} to {record['new_date']}"
+    return ""
 
 
 def _without(glaciers: gpd.GeoDataFrame, retreat: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -13,7 +13,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -41,7 +40,7 @@ from glacierseg.report.figures.maps import (
 )
 from glacierseg.report.images import frame_of, grey_of
 from glacierseg.report.map import paint_probability
-from glacierseg.report.shown import LEFT_OUT, read_change, shown_mask, shown_probability
+from glacierseg.report.shown import LEFT_OUT, dates_of_change, read_change, shown_mask, shown_probability
 from glacierseg.report.views import FIGURE_SIDE_PX, SceneView, view_scene
 from glacierseg.settings.figures import FigureInputs
 from glacierseg.vectors.layers import areas_km2
@@ -159,7 +158,8 @@ def scene_figures(scene: Scene, inputs: FigureInputs) -> Iterator[tuple[str, Fig
     if outlines is not None:
         yield f"{scene.name}_inventory", figure_inventory(view, outlines)
     if change is not None:
-        yield f"{scene.name}_change", figure_change(view, change)
+        dates = dates_of_change(inputs.change) if inputs.change else ""
+        yield f"{scene.name}_change", figure_change(view, change, dates)
 
 
 def figure_mask(view: SceneView, mask: NDArray[np.uint8] | None = None, *, image: int = 0) -> Figure:
@@ -230,12 +230,13 @@ def figure_inventory(view: SceneView, outlines: gpd.GeoDataFrame) -> Figure:
     return figure
 
 
-def figure_change(view: SceneView, change: dict[str, gpd.GeoDataFrame]) -> Figure:
+def figure_change(view: SceneView, change: dict[str, gpd.GeoDataFrame], dates: str = "") -> Figure:
     """Draws advance, retreat and what stayed ice over a scene in grey.
 
     Args:
         view: The scene at screen size.
         change: From `read_change`.
+        dates: Of the change, in words.
     """
     figure, axes = map_figure(view)
     draw_map(axes, view)
@@ -256,7 +257,7 @@ def figure_change(view: SceneView, change: dict[str, gpd.GeoDataFrame]) -> Figur
         # Beyond the scene the picture shows less than the file holds, and no number would be that of both.
         label = f"{_LABELS[name]}: {style.area_text(area)} km²" if whole else _LABELS[name]
         handles.append(Patch(facecolor=(colour, opacity), edgecolor=colour, linewidth=0.6, label=label))
-    draw_title(axes, f"Change of glaciers, over {view.title}")
+    draw_title(axes, f"Change of glaciers{', ' * bool(dates)}{dates}, over {view.title}")
     add_legend(figure, handles)
     return figure
 
@@ -277,6 +278,8 @@ def _shown_grid(scene: Scene) -> Grid:
 
 def _new_axes(view: SceneView) -> Axes:
     """Axes of a figure that a notebook shows by itself."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415  (chooses a backend, and only notebooks need it)
+
     _, axes = plt.subplots(figsize=map_size(view), layout="constrained")
     return axes
 
