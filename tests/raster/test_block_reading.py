@@ -19,7 +19,7 @@ from glacierseg.raster.scene import open_scene
 @settings(deadline=None)
 @given(st.integers(1, 700), st.integers(1, 5000), st.integers(1, 300), st.integers(1, 3000))
 def test_blocks_cover_a_raster_exactly_once(rows, columns, height_px, width_px):
-    shares = []
+    shares: list[float] = []
     covered = np.zeros((rows, columns), np.uint8)
     for block in iterate_blocks(
         (rows, columns), shares.append, height_px=height_px, width_px=max(width_px, 50)
