@@ -20,6 +20,9 @@ from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings
+from glacierseg.settings.prepare import RasterizeSettings
+from glacierseg.settings.score import ScoreSettings
 
 X, Y = 440000, 5140000
 GRID = Grid(CRS.from_epsg(32632), Affine(20, 0, X - 200, 0, -20, Y + 1200), 70, 130)
@@ -93,18 +96,18 @@ def write(path: Path, shapes, **columns) -> Path:
 
 def rasterize(path: Path, mask: Path) -> list[str]:
     # True areas decide: 0.32 km2 stay, 0.91 go, though the large one without its hole has 1 km2.
-    out = rasterize_file(path, mask, path.with_name("out.tif"), min_area_km2=0.31)
+    out = rasterize_file(path, mask, path.with_name("out.tif"), RasterizeSettings(min_area_km2=0.31))
     with rasterio.open(out) as burned, rasterio.open(mask) as wanted:
         np.testing.assert_array_equal(burned.read(), wanted.read())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(TruthError, match=r"the largest has 0\.91"):
-            rasterize_file(path, mask, path.with_name("none.tif"), min_area_km2=0.95)
+            rasterize_file(path, mask, path.with_name("none.tif"), RasterizeSettings(min_area_km2=0.95))
     return []
 
 
 def evaluate(path: Path, mask: Path) -> list[str]:
-    found = evaluate_files(mask, path, draws=0, distances=False)
+    found = evaluate_files(mask, path, ScoreSettings(draws=0, distances=False))
     assert found.evaluation.scores.iou == 1
     assert [one.truth_km2 for one in found.glaciers.glaciers] == pytest.approx([0.91, 0.32], rel=0.01)
     assert len({one.glacier_id for one in found.glaciers.glaciers}) == 2
@@ -127,7 +130,12 @@ def inventory(path: Path, mask: Path) -> list[str]:
 
 
 def existing(path: Path, mask: Path) -> list[str]:
-    made = make_inventory(mask, path.with_name("out.gpkg"), existing=path, smooth=False)
+    made = make_inventory(
+        mask,
+        path.with_name("out.gpkg"),
+        inputs=InventoryInputs(existing=path),
+        settings=InventorySettings(smooth=False),
+    )
     shares = made.links.groupby("existing_id")["share_of_existing"].sum()
     assert shares.tolist() == pytest.approx([1, 1], abs=0.03)
     return []

@@ -34,6 +34,7 @@ from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
 from glacierseg.raster.write import write_raster
 from glacierseg.settings import parse_config
+from glacierseg.settings.predict import PredictSettings
 
 ROOT = Path(__file__).parents[2]
 SIDE, STEP = 48, 32
@@ -154,7 +155,10 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
                 folder = study.run_folder("networks", chip.fold) / name / "all"
                 scene = tmp_path / f"{chip.name}.tif"
                 files = predict_scene(
-                    folder, scene, tmp_path / "again", window_px=window_px, symmetries=symmetries
+                    folder,
+                    scene,
+                    tmp_path / "again",
+                    PredictSettings(window_px=window_px, symmetries=symmetries),
                 )
                 total += share * rasterio.open(files.probability).read(1)
             mask = rasterio.open(raw.mask(chip.fold, chip.name)).read(1)

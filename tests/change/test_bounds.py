@@ -92,7 +92,9 @@ def test_areas_of_each_glacier_by_hand(tmp_path, dates):
     folder = model(tmp_path / "model")
     before = write_probability(tmp_path / "p0.tif", values[0])
     after = write_probability(tmp_path / "p1.tif", values[1], coarse=True)
-    found = change_between_files(old, new, old_probability=before, new_probability=after, old_model=folder)
+    found = change_between_files(
+        old, new, inputs=ChangeInputs(old_probability=before, new_probability=after, old_model=folder)
+    )
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
     rounded = np.stack([values[0].astype(np.float32), np.rint(values[1] * 254) / 254])
     chance = 1 / (1 + np.exp(-(np.log(rounded / (1 - rounded)) / 1.5 - 0.2)))
@@ -118,7 +120,9 @@ def test_each_date_may_have_a_model_of_its_own(tmp_path, dates):
     first, second = model(tmp_path / "first"), model(tmp_path / "second", LogitScale(1.0))
     before, after = (write_probability(tmp_path / f"p{number}.tif", values[number]) for number in (0, 1))
     found = change_between_files(
-        old, new, old_probability=before, new_probability=after, old_model=first, new_model=second
+        old,
+        new,
+        inputs=ChangeInputs(old_probability=before, new_probability=after, old_model=first, new_model=second),
     )
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
     assert found.bounds.total.new.expected_km2 == pytest.approx(values[1][known].sum() * 1e-4, rel=1e-5)

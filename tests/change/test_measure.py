@@ -17,7 +17,7 @@ from glacierseg.change.measure import measure_change
 from glacierseg.change.termini import _lowest, run_down, shift_along_line, shift_of_lowest_part
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.grid import Grid
-from glacierseg.settings.outlines import ChangeSettings
+from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
 from glacierseg.vectors.trace import trace_polygons
 from tests.helpers import utm_grid, write_mask, write_scene
 
@@ -154,7 +154,9 @@ def test_files_of_either_kind(tmp_path):
     new[:, 18:] = 255
     paths = [write_mask(tmp_path / f"{name}.tif", mask) for name, mask in (("old", old), ("new", new))]
     dem = write_scene(tmp_path / "dem.tif", elevation[None], ["elevation"])
-    found = change_between_files(*paths, old_date="2000", new_date="2010", dem=dem)
+    found = change_between_files(
+        *paths, settings=ChangeSettings(old_date="2000", new_date="2010"), inputs=ChangeInputs(dem=dem)
+    )
     assert found.old_error_m == found.new_error_m == 5
     total = found.change.total
     # A pixel of UTM is a hair larger or smaller on the ellipsoid.
@@ -180,7 +182,10 @@ def test_files_of_either_kind(tmp_path):
     )
     lines.to_file(tmp_path / "lines.gpkg")
     again = change_between_files(
-        tmp_path / "old.gpkg", paths[1], centre_lines=tmp_path / "lines.gpkg", new_error_m=3
+        tmp_path / "old.gpkg",
+        paths[1],
+        inputs=ChangeInputs(centre_lines=tmp_path / "lines.gpkg"),
+        settings=ChangeSettings(new_error_m=3),
     )
     assert again.change.glaciers[0].glacier_id == "RGI2000-v7.0-G-14-00001"
     assert again.change.total.change_km2 == pytest.approx(total.change_km2, rel=1e-3)
@@ -194,7 +199,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     mask = write_mask(tmp_path / "a.tif", np.ones((5, 5), np.uint8))
     empty = write_mask(tmp_path / "b.tif", np.zeros((5, 5), np.uint8))
     with pytest.raises(RequestError, match="both dates"):
-        change_between_files(mask, mask, old_date="2000")
+        change_between_files(mask, mask, settings=ChangeSettings(old_date="2000"))
     with pytest.raises(TruthError, match="no such file"):
         change_between_files(tmp_path / "no.gpkg", mask)
     with pytest.raises(TruthError, match="no glacier lies"):
@@ -216,12 +221,18 @@ def test_of_several_layers_none_is_taken_unasked(tmp_path):
     ):
         change_between_files(path, path)
     with pytest.raises(TruthError, match="has no layer 'smooth'; its layers of polygons are raw, refined"):
-        change_between_files(path, path, old_layer="smooth", new_layer="raw")
-    total = change_between_files(path, path, old_layer="raw", new_layer="refined").change.total
+        change_between_files(path, path, inputs=ChangeInputs(old_layer="smooth", new_layer="raw"))
+    total = change_between_files(
+        path, path, inputs=ChangeInputs(old_layer="raw", new_layer="refined")
+    ).change.total
     assert total.new_km2 / total.old_km2 == pytest.approx(4)
     with pytest.raises(TruthError, match="holds no lines"):
         change_between_files(
-            path, path, old_layer="raw", new_layer="raw", centre_lines=_one_layer(tmp_path / "box.gpkg")
+            path,
+            path,
+            inputs=ChangeInputs(
+                old_layer="raw", new_layer="raw", centre_lines=_one_layer(tmp_path / "box.gpkg")
+            ),
         )
 
 

@@ -8,6 +8,7 @@ from glacierseg.evaluate.counts import Counts
 from glacierseg.evaluate.files import evaluate_files
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.score import ScoreSettings
 
 GRID = Grid(CRS.from_epsg(32643), Affine(20, 0, 5e5, 0, -20, 36e5), 30, 40)
 
@@ -21,7 +22,7 @@ def test_files_are_compared_on_their_grid(tmp_path):
     for name, mask in (("predicted", predicted), ("truth", truth)):
         write_raster(tmp_path / f"{name}.tif", mask, GRID, bands=["glacier"], nodata=255)
     result = evaluate_files(
-        tmp_path / "predicted.tif", tmp_path / "truth.tif", buffers_m=[10], draws=0
+        tmp_path / "predicted.tif", tmp_path / "truth.tif", ScoreSettings(buffers_m=(10,), draws=0)
     ).evaluation
     assert result.counts == Counts(tp=225, fp=15, fn=0, tn=29 * 40 - 240)
     assert result.areas.truth_km2 == pytest.approx(0.09)

@@ -23,7 +23,7 @@ from glacierseg.evaluate.intervals import (
     table_by_block,
 )
 from glacierseg.raster.grid import Grid
-from glacierseg.settings.score import ScoreSettings
+from glacierseg.settings.score import BootstrapSettings, ScoreSettings
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 PAIRS = SHAPES.flatmap(
@@ -67,10 +67,13 @@ def test_draws_are_what_drawing_one_by_one_gives_on_average():
 
 def test_the_same_seed_gives_the_same_interval_and_confidence_widens_it():
     table = BlockTable(np.random.default_rng(0).integers(0, 50, (60, 4)), 16)
-    first, again = bootstrap_scores(table, seed=3), bootstrap_scores(table, seed=3)
+    first, again = (
+        bootstrap_scores(table, BootstrapSettings(seed=3)),
+        bootstrap_scores(table, BootstrapSettings(seed=3)),
+    )
     assert first == again
-    assert first != bootstrap_scores(table, seed=4)
-    narrow = bootstrap_scores(table, seed=3, confidence=0.5).scores["iou"]
+    assert first != bootstrap_scores(table, BootstrapSettings(seed=4))
+    narrow = bootstrap_scores(table, BootstrapSettings(seed=3, confidence=0.5)).scores["iou"]
     wide = first.scores["iou"]
     iou = scores_of(Counts.of_row(table.counts.sum(axis=0))).iou
     assert wide.low < narrow.low < iou < narrow.high < wide.high
@@ -163,7 +166,9 @@ def test_most_intervals_hold_although_errors_come_in_patches():
     true_iou = scores_of(sum((count(*pair) for pair in scenes), Counts())).iou
     held = by_pixel = 0
     for pair in scenes:
-        interval = bootstrap_scores(table_by_block([pair]), draws=400, confidence=0.9).scores["iou"]
+        interval = bootstrap_scores(
+            table_by_block([pair]), BootstrapSettings(draws=400, confidence=0.9)
+        ).scores["iou"]
         held += interval.low <= true_iou <= interval.high
         row = np.array(count_blocks(*pair, 320)[0, 0])
         drawn = rng.multinomial(row.sum(), row / row.sum(), size=200)

@@ -15,6 +15,7 @@ from glacierseg.errors import RequestError
 from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.evaluate.paired import change_map, compare_masks, mcnemar
 from glacierseg.raster.grid import Grid
+from glacierseg.settings.score import BootstrapSettings
 
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
     lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 255]))] * 3)
@@ -25,7 +26,7 @@ TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
 def test_both_masks_are_scored_on_the_same_pixels(triple):
     a, b, truth = triple
     known = (a != 255) & (b != 255) & (truth != 255)
-    found = compare_masks([triple], draws=20, block_px=3)
+    found = compare_masks([triple], BootstrapSettings(draws=20, block_px=3))
     for mask, side in ((a, "a"), (b, "b")):
         expected = scores_of(count(mask[known][None], truth[known][None]))
         for name, one in found.scores.items():
@@ -41,7 +42,7 @@ def test_both_masks_are_scored_on_the_same_pixels(triple):
 def test_the_map_says_what_happened(triple):
     a, b, truth = triple
     values = change_map(a, b, truth)
-    found = compare_masks([triple], draws=20, block_px=3)
+    found = compare_masks([triple], BootstrapSettings(draws=20, block_px=3))
     assert np.isin(values, (4, 5)).sum() == found.fixed
     assert np.isin(values, (6, 7)).sum() == found.broken
     assert (values != 255).sum() == found.pixels
@@ -72,10 +73,10 @@ def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_
         shown = smooth(rng, 10)
         truth = (shown > 0).astype(np.uint8)
         a, b, better = ((shown + skill * smooth(rng, 4) > 0).astype(np.uint8) for skill in (0.5, 0.5, 0.25))
-        same = compare_masks([(a, b, truth)], draws=300)
+        same = compare_masks([(a, b, truth)], BootstrapSettings(draws=300))
         false_alarms += not same.scores["iou"].is_noise
         mcnemar_alarms += same.mcnemar_p < 0.05
-        one = compare_masks([(a, better, truth)], draws=300).scores["iou"]
+        one = compare_masks([(a, better, truth)], BootstrapSettings(draws=300)).scores["iou"]
         found_better += one.low > 0 and one.p < 0.05
     assert false_alarms <= 8
     assert mcnemar_alarms > 30
@@ -84,7 +85,7 @@ def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_
 
 def test_equal_masks_do_not_differ():
     truth = np.eye(40, dtype=np.uint8)
-    found = compare_masks([(truth, truth, truth)], draws=50, block_px=10)
+    found = compare_masks([(truth, truth, truth)], BootstrapSettings(draws=50, block_px=10))
     one = found.scores["iou"]
     assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
     assert one.is_noise
@@ -94,7 +95,9 @@ def test_regions_that_show_the_same_ground_bring_no_further_blocks():
     a, b, truth = np.random.default_rng(0).integers(0, 2, (3, 40, 40), dtype=np.uint8)
     grid = Grid(CRS.from_epsg(32643), from_origin(0, 0, 10, 10), 40, 40)
     once, twice, apart = (
-        compare_masks([(a, b, truth)] * len(grids), grids=grids, draws=50, block_px=8)
+        compare_masks(
+            [(a, b, truth)] * len(grids), grids=grids, settings=BootstrapSettings(draws=50, block_px=8)
+        )
         for grids in ([grid], [grid, grid], [grid, replace(grid, crs=CRS.from_epsg(32644))])
     )
     assert (once.blocks, twice.blocks, apart.blocks) == (25, 25, 50)
@@ -104,4 +107,4 @@ def test_regions_that_show_the_same_ground_bring_no_further_blocks():
 
 def test_the_number_of_draws_must_make_sense():
     with pytest.raises(RequestError, match="draws must be greater than or equal to 20"):
-        compare_masks([(np.ones((2, 2), np.uint8),) * 3], draws=1)
+        compare_masks([(np.ones((2, 2), np.uint8),) * 3], BootstrapSettings(draws=1))

@@ -7,6 +7,7 @@ import shapely
 
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.prepare.rasterize import rasterize_file
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings
 
 pytestmark = pytest.mark.real
 # Published elevations are above the geoid, some 30 to 40 m below the ellipsoid; the model's are above the
@@ -22,7 +23,12 @@ def everest(data_dir):
 
 def test_attributes_are_those_of_rgi(everest, tmp_path):
     outlines, dem = everest
-    made = make_inventory(outlines, tmp_path / "rgi.gpkg", dem=dem, existing=outlines, min_area_km2=0)
+    made = make_inventory(
+        outlines,
+        tmp_path / "rgi.gpkg",
+        inputs=InventoryInputs(dem=dem, existing=outlines),
+        settings=InventorySettings(min_area_km2=0),
+    )
     best = made.links.sort_values("share_of_ours").groupby("inv_id").tail(1)
     table = made.glaciers.merge(best, on="inv_id").merge(
         gpd.read_file(outlines).drop(columns="geometry"), left_on="existing_id", right_on="RGIId"
@@ -44,7 +50,10 @@ def test_ice_bodies_are_divided_as_rgi_does(everest, tmp_path):
     outlines, dem = everest
     rasterize_file(outlines, dem, tmp_path / "mask.tif")
     made = make_inventory(
-        tmp_path / "mask.tif", tmp_path / "x.gpkg", dem=dem, existing=outlines, divides="existing"
+        tmp_path / "mask.tif",
+        tmp_path / "x.gpkg",
+        inputs=InventoryInputs(dem=dem, existing=outlines),
+        settings=InventorySettings(divides="existing"),
     )
     shapes = made.glaciers.geometry.to_numpy()
     assert shapely.is_valid(shapes).all()

@@ -20,6 +20,7 @@ from glacierseg.predict.export import (
     fingerprint,
     raw_graph,
 )
+from glacierseg.settings.predict import ExportSettings
 
 MEAN, STD = (120.0, 5000.0, 0.1, -3.0, 40.0), (40.0, 300.0, 0.2, 1.5, 9.0)
 BANDS = ("red", "elevation", "ndsi", "slope", "b 5, odd")
@@ -105,7 +106,7 @@ def test_the_graph_takes_logarithms_itself() -> None:
 @pytest.mark.parametrize("window_px", [None, 45])
 def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(tmp_path, name, window_px):
     folder = model_folder(tmp_path, name)
-    path = export_model(folder, "onnx", window_px=window_px)
+    path = export_model(folder, "onnx", settings=ExportSettings(window_px=window_px))
     assert path == folder / "model.onnx"
     for count in (1, 3):
         values, valid = windows(count, window_px or 32)
@@ -153,7 +154,9 @@ def test_engines_take_logarithms_as_torch_does(tmp_path):
 
 def test_both_formats_say_what_they_are(tmp_path):
     folder = model_folder(tmp_path, "m_landsnet")
-    session = onnxruntime.InferenceSession(export_model(folder, "onnx", window_px=48))
+    session = onnxruntime.InferenceSession(
+        export_model(folder, "onnx", settings=ExportSettings(window_px=48))
+    )
     facts = session.get_modelmeta().custom_metadata_map
     network, card = load_model(folder)
     assert json.loads(facts["bands"]) == list(BANDS)
@@ -162,7 +165,9 @@ def test_both_formats_say_what_they_are(tmp_path):
     assert json.loads(facts["class_names"]) == {"0": "background", "1": "glacier"}
     assert (facts["architecture"], facts["patch_px"], facts["window_px"]) == ("m_landsnet", "32", "48")
     assert facts["fingerprint"] == fingerprint(network, card.scaling)
-    model = openvino.Core().read_model(export_model(folder, "openvino", window_px=48))
+    model = openvino.Core().read_model(
+        export_model(folder, "openvino", settings=ExportSettings(window_px=48))
+    )
     for key in set(facts) - set(deepness_facts(card, 48)):
         assert model.get_rt_info(["glacierseg", key]).astype(str) == facts[key], key
 
@@ -194,7 +199,7 @@ def test_a_pruned_network_is_exported_as_it_is_pruned(tmp_path):
         graph = raw_graph(network, load_model(folder)[1].scaling, 32)
         with torch.inference_mode():
             expected = graph(torch.from_numpy(values)).numpy()
-        path = export_model(folder, "onnx", tmp_path / f"{level}.onnx", prune_level=level)
+        path = export_model(folder, "onnx", tmp_path / f"{level}.onnx", ExportSettings(prune_level=level))
         np.testing.assert_allclose(run_onnx(path, values), expected, atol=1e-5)
     assert (tmp_path / "1.onnx").stat().st_size < (tmp_path / "4.onnx").stat().st_size / 2
 
@@ -251,7 +256,7 @@ def test_wrong_requests_are_one_clear_line(tmp_path, monkeypatch):
     with pytest.raises(RequestError, match="cannot export to 'tflite'"):
         export_model(folder, "tflite")
     with pytest.raises(RequestError, match=r"window_px must be greater than or equal to 1 \(got 0\)"):
-        export_model(folder, "onnx", window_px=0)
+        export_model(folder, "onnx", settings=ExportSettings(window_px=0))
     with pytest.raises(CheckpointError, match="is no model folder"):
         export_model(tmp_path / "nothing", "onnx")
     for package, to in (("onnx", "onnx"), ("openvino", "openvino")):

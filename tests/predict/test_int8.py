@@ -22,6 +22,7 @@ from glacierseg.predict.int8 import (
     quantize_model,
 )
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.predict import ExportSettings
 from tests.helpers import blobs, easy_scene, utm_grid, write_mask, write_scene
 
 SIDE, WINDOW = 128, 32
@@ -79,7 +80,7 @@ def trained(request, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made(trained) -> tuple[Path, QuantizationCost]:
     """The network in int8, calibrated on its own basin."""
-    return quantize_model(trained, trained / "s4.tif", truth=trained / "m4.tif")
+    return quantize_model(trained, trained / "s4.tif", settings=ExportSettings(truth=trained / "m4.tif"))
 
 
 # What does not depend on the architecture is tested with the quicker one.
@@ -179,12 +180,14 @@ def test_int8_of_another_network_or_window_is_refused(trained, made, tmp_path):
 def test_scenes_that_cannot_tell_are_refused_and_nothing_is_written(trained, tmp_path, monkeypatch):
     out = tmp_path / "out" / "net.xml"
     with pytest.raises(RasterError, match=r"s4\.tif: has less than two windows of 128 px"):
-        quantize_model(trained, trained / "s4.tif", out=out, window_px=128)
+        quantize_model(trained, trained / "s4.tif", out=out, settings=ExportSettings(window_px=128))
     empty = write_mask(tmp_path / "empty.tif", np.zeros((SIDE, SIDE), np.uint8))
     values = np.full((3, SIDE, SIDE), -50, np.float32)
     values[1] = 100
     with pytest.raises(TruthError, match=r"empty\.tif: .*(no glacier|holds no glacier)"):
-        quantize_model(trained, write_scene(tmp_path / "s.tif", values, BANDS), out, truth=empty)
+        quantize_model(
+            trained, write_scene(tmp_path / "s.tif", values, BANDS), out, ExportSettings(truth=empty)
+        )
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(RequestError, match=r"^nncf is not installed.*glacierseg\[int8\]\"`$"):
         quantize_model(trained, trained / "s4.tif", out=out)

@@ -154,12 +154,12 @@ def test_an_interrupted_prediction_goes_on_to_the_same_bytes(
 def test_strips_of_another_network_or_setting_are_not_used(tmp_path: Path) -> None:
     path, out = scene(tmp_path), tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), path, out, card=CARD, batch_size=3)
+        predict_scene(Neighbourly(20), path, out, card=CARD, settings=PredictSettings(batch_size=3))
     assert list(out.glob(".*/strip-*.npy"))
     other = Neighbourly()
     nn.init.normal_(other.mix.weight)
-    files = predict_scene(other, path, out, card=CARD, batch_size=3)
-    fresh = predict_scene(other, path, tmp_path / "fresh", card=CARD, batch_size=3)
+    files = predict_scene(other, path, out, card=CARD, settings=PredictSettings(batch_size=3))
+    fresh = predict_scene(other, path, tmp_path / "fresh", card=CARD, settings=PredictSettings(batch_size=3))
     assert contents(files) == contents(fresh)
 
 
@@ -173,10 +173,14 @@ def test_strips_of_several_networks_that_looked_in_another_way_are_not_used(
         return Ensemble((Neighbourly(after), Neighbourly()), (CARD, CARD))
 
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(pair(20 * (8 if first else 1)), path, out, batch_size=3, symmetries=first)
+        predict_scene(
+            pair(20 * (8 if first else 1)), path, out, PredictSettings(batch_size=3, symmetries=first)
+        )
     assert list(out.glob(".*/strip-*.npy"))
-    files = predict_scene(pair(), path, out, batch_size=3, symmetries=not first)
-    fresh = predict_scene(pair(), path, tmp_path / "fresh", batch_size=3, symmetries=not first)
+    files = predict_scene(pair(), path, out, PredictSettings(batch_size=3, symmetries=not first))
+    fresh = predict_scene(
+        pair(), path, tmp_path / "fresh", PredictSettings(batch_size=3, symmetries=not first)
+    )
     assert contents(files) == contents(fresh)
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags().get("symmetries") == (None if first else "mean")
@@ -191,10 +195,12 @@ def test_several_networks_give_mean_and_spread(tmp_path: Path) -> None:
         folders.append(tmp_path / f"model{seed}")
         save_model(folders[-1], *networks[-1])
     path = scene(tmp_path)
-    together = predict_scene(folders, path, tmp_path / "out", precision="float32")
+    together = predict_scene(folders, path, tmp_path / "out", PredictSettings(precision="float32"))
     alone = [
         rasterio.open(
-            predict_scene(folder, path, tmp_path / folder.name, precision="float32").probability
+            predict_scene(
+                folder, path, tmp_path / folder.name, PredictSettings(precision="float32")
+            ).probability
         ).read(1)
         for folder in folders
     ]
@@ -212,7 +218,9 @@ def test_the_eight_symmetries_are_averaged_and_spread(tmp_path: Path) -> None:
     values = np.random.default_rng(3).integers(1, 20, (2, 16, 16)).astype(np.uint8)
     path = write_scene(tmp_path / "square.tif", values, ["red", "nir"])
     network = Neighbourly()
-    file = predict_scene(network, path, tmp_path, card=CARD, symmetries=True, precision="float32").probability
+    file = predict_scene(
+        network, path, tmp_path, card=CARD, settings=PredictSettings(symmetries=True, precision="float32")
+    ).probability
     image = torch.from_numpy(CARD.scaling.apply(values, np.ones((16, 16), bool)))
     ways = []
     for flip in (False, True):
@@ -229,10 +237,12 @@ def test_the_eight_symmetries_are_averaged_and_spread(tmp_path: Path) -> None:
 def test_calibrated_probabilities_need_a_calibration_and_leave_the_mask(tmp_path: Path) -> None:
     path = scene(tmp_path)
     with pytest.raises(RequestError, match="m_landsnet: has no calibration"):
-        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, calibrated=True)
+        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, settings=PredictSettings(calibrated=True))
     card = CARD.model_copy(update={"calibration": calibration().to_dict()})
     plain = predict_scene(Sigmoid(), path, tmp_path / "plain", card=card)
-    stored = predict_scene(Sigmoid(), path, tmp_path / "stored", card=card, calibrated=True)
+    stored = predict_scene(
+        Sigmoid(), path, tmp_path / "stored", card=card, settings=PredictSettings(calibrated=True)
+    )
     own = rasterio.open(plain.probability).read(1)
     np.testing.assert_array_equal(rasterio.open(stored.probability).read(1), calibration().apply(own))
     assert stored.mask.read_bytes() == plain.mask.read_bytes()
@@ -241,7 +251,7 @@ def test_calibrated_probabilities_need_a_calibration_and_leave_the_mask(tmp_path
 def test_eight_bits_hold_the_probability_to_half_a_level(tmp_path: Path) -> None:
     path = scene(tmp_path)
     fine = rasterio.open(predict_scene(Sigmoid(), path, tmp_path / "a", card=CARD).probability).read(1)
-    files = predict_scene(Sigmoid(), path, tmp_path / "b", card=CARD, dtype="uint8")
+    files = predict_scene(Sigmoid(), path, tmp_path / "b", card=CARD, settings=PredictSettings(dtype="uint8"))
     with rasterio.open(files.probability) as dataset:
         levels = dataset.read(1)
         assert dataset.nodata == 255
@@ -259,7 +269,9 @@ def test_scenes_of_one_row_or_column_come_out_whole(
 ) -> None:
     values = np.random.default_rng(3).integers(1, 20, (2, height, width)).astype(np.uint8)
     path = write_scene(tmp_path / "thin.tif", values, ["red", "nir"])
-    file = predict_scene(Sigmoid(), path, tmp_path, card=CARD, halo_px=halo_px).probability
+    file = predict_scene(
+        Sigmoid(), path, tmp_path, card=CARD, settings=PredictSettings(halo_px=halo_px)
+    ).probability
     probability = rasterio.open(file).read(1)
     expected = 1 / (1 + np.exp(-((values[0] - 10.0) / 2 - (values[1] - 5.0) / 4)))
     np.testing.assert_allclose(probability, expected, atol=1e-5)
@@ -278,7 +290,7 @@ def test_a_truncated_scene_leaves_no_file(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.6)])
     with pytest.raises(RasterError, match=r"cut\.tif"):
-        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, window_px=64)
+        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, settings=PredictSettings(window_px=64))
     assert not list((tmp_path / "out").glob("*.tif"))
 
 
@@ -349,7 +361,7 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
 
 def test_a_network_without_a_card_is_predicted_in_float32(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
-    files = predict_scene(CARD.build(), path, tmp_path, window_px=16)
+    files = predict_scene(CARD.build(), path, tmp_path, PredictSettings(window_px=16))
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags()["engine"] == "torch float32"
 

@@ -16,6 +16,7 @@ from glacierseg.raster.prepare.select import select_bands
 from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.values import alpha_of, bands_of
+from glacierseg.settings.prepare import StackSettings
 
 H, W = 40, 50
 NAMES = ("blue", "green", "red")
@@ -166,7 +167,7 @@ def test_scale_and_offset_are_read_and_carried_along(make_raster, make_grid, gro
             assert dataset.scales == (1e-4,) * 3
             assert dataset.units == ("1", "1", "1")
     # A recipe makes bands of what the numbers mean.
-    made = stack_rasters(path, tmp_path / "made.tif", recipe="red,ndgi")
+    made = stack_rasters(path, tmp_path / "made.tif", StackSettings(recipe="red,ndgi"))
     with rasterio.open(made) as dataset:
         np.testing.assert_array_equal(dataset.read(1)[valid], expected[2][valid])
         assert dataset.scales == (1.0, 1.0)

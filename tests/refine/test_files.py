@@ -38,7 +38,7 @@ def test_a_file_is_refined_on_its_own_grid(tmp_path, grid):
         assert dataset.tags()["refine_merge_distance_m"] == "40"
         assert dataset.tags()["refine_max_hole_km2"] == "all"
         refined = dataset.read(1)
-    expected = refine_mask(mask, grid.pixel_size_m, merge_distance_m=40, max_hole_km2=None)
+    expected = refine_mask(mask, grid.pixel_size_m, RefineSettings(merge_distance_m=40, max_hole_km2=None))
     np.testing.assert_array_equal(refined, expected)
     assert changes[0].fragments_before > 100 > changes[-1].fragments_after == 1
     assert cog_validate(tmp_path / "out" / "refined.tif", quiet=True)[0]

@@ -67,11 +67,13 @@ def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
         refine_mask(
             mask,
             size_m,
-            min_area_km2=parameters.min_area_km2,
-            merge_distance_m=parameters.merge_distance_m,
-            iterations=parameters.iterations,
-            smoothing=parameters.smoothing,
-            max_hole_km2=parameters.max_hole_km2,
+            RefineSettings(
+                min_area_km2=parameters.min_area_km2,
+                merge_distance_m=parameters.merge_distance_m,
+                iterations=parameters.iterations,
+                smoothing=parameters.smoothing,
+                max_hole_km2=parameters.max_hole_km2,
+            ),
         ),
         expected,
     )

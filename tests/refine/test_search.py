@@ -7,6 +7,7 @@ from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.refine.pipeline import refine_with_report
 from glacierseg.refine.search import UNCHANGED, tune_refinement
 from glacierseg.settings import RefineSettings
+from glacierseg.settings.refine import TuneSettings
 from tests.refine.masks import SIZES, masks
 
 GRID = {
@@ -67,7 +68,10 @@ def test_doing_nothing_is_tried_even_when_not_asked_for():
     truth = np.zeros((40, 40), np.uint8)
     truth[5, 5] = 1
     result = tune_refinement(
-        truth, truth, 10, merge_distances_m=[40], min_areas_km2=[0.1], iterations=[3], max_holes_km2=[None]
+        truth,
+        truth,
+        10,
+        TuneSettings(merge_distances_m=(40,), min_areas_km2=(0.1,), iterations=(3,), max_holes_km2=(None,)),
     )
     assert result.best == UNCHANGED
     assert [row["iou"] for row in result.table] == [1, 0]
@@ -79,7 +83,9 @@ def test_of_equal_results_the_gentlest_wins_whatever_the_order_of_the_values():
     mask = truth.copy()
     mask[30:32] = 0
     results = [
-        tune_refinement(mask, truth, 10, merge_distances_m=order, iterations=[0], max_holes_km2=[None, 0])
+        tune_refinement(
+            mask, truth, 10, TuneSettings(merge_distances_m=order, iterations=(0,), max_holes_km2=(None, 0))
+        )
         for order in ([40, 30, 20, 10, 0], [0, 20, 40])
     ]
     for result in results:

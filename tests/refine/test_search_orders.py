@@ -8,6 +8,7 @@ from glacierseg.errors import RequestError
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
 from glacierseg.settings import RefineSettings
+from glacierseg.settings.refine import TuneSettings
 from tests.refine.masks import SIZES, masks
 
 GRID = {
@@ -56,7 +57,9 @@ def test_every_row_is_what_refining_and_counting_gives(mask, truth, size_m, orde
 
 def test_the_slope_of_holes_must_be_given():
     with pytest.raises(RequestError, match="give an elevation model"):
-        tune_refinement(np.ones((3, 3), np.uint8), np.ones((3, 3), np.uint8), 10, max_hole_slope_deg=40)
+        tune_refinement(
+            np.ones((3, 3), np.uint8), np.ones((3, 3), np.uint8), 10, TuneSettings(max_hole_slope_deg=40)
+        )
     with pytest.raises(RequestError, match="1 masks, 2 slopes"):
         tune_refinement(
             np.ones((3, 3), np.uint8), np.ones((3, 3), np.uint8), 10, slope_deg=[np.ones((3, 3))] * 2
@@ -87,7 +90,7 @@ def test_what_is_sought_is_found(objective):
     random = np.random.default_rng(7)
     truth = np.kron(random.random((10, 10)) < 0.5, np.ones((6, 6))).astype(np.uint8)
     mask = np.where(random.random(truth.shape) < 0.15, 1 - truth, truth).astype(np.uint8)
-    result = tune_refinement(mask, truth, 10, objective=objective)
+    result = tune_refinement(mask, truth, 10, TuneSettings(objective=objective))
     scores = [-abs(row["area_error"]) if objective == "area" else row[objective] for row in result.table]
     refined = refine_mask(mask, 10, result.best)
     true, found = truth.sum(), (refined == 1).sum()
@@ -107,21 +110,25 @@ def test_pixels_of_regions_weigh_by_their_area_when_the_area_is_sought():
     truth[:, :10] = 1
     raw[0, :12] = 1  # 40 px too many of 100 m2
     raw[1, :9] = 1  # 20 px too few of 400 m2
-    table = tune_refinement(list(raw), list(truth), [10, 20], objective="area").table
+    table = tune_refinement(list(raw), list(truth), [10, 20], TuneSettings(objective="area")).table
     assert table[0]["area_error"] == pytest.approx((40 * 100 - 20 * 400) / (200 * 100 + 200 * 400))
 
 
 def test_an_unknown_objective_is_refused():
     with pytest.raises(RequestError, match="did you mean 'iou'"):
-        tune_refinement(np.ones((3, 3)), np.ones((3, 3)), 10, objective="iuo")
+        tune_refinement(np.ones((3, 3)), np.ones((3, 3)), 10, TuneSettings(objective="iuo"))
 
 
 def test_a_preset_rules_out_leaving_masks_as_they_came():
     truth = np.zeros((40, 40), np.uint8)
     truth[5, 5] = truth[20:35, 20:35] = 1
-    free = tune_refinement(truth, truth, 10, min_areas_km2=[0.01], iterations=[0], merge_distances_m=[0])
+    free = tune_refinement(
+        truth, truth, 10, TuneSettings(min_areas_km2=(0.01,), iterations=(0,), merge_distances_m=(0,))
+    )
     assert free.best.min_area_km2 == 0
-    held = tune_refinement(truth, truth, 10, preset="rgi", iterations=[0], merge_distances_m=[0])
+    held = tune_refinement(
+        truth, truth, 10, TuneSettings(preset="rgi", iterations=(0,), merge_distances_m=(0,))
+    )
     assert held.best.min_area_km2 == 0.01
     assert held.best_iou == 225 / 226
 
@@ -129,7 +136,7 @@ def test_a_preset_rules_out_leaving_masks_as_they_came():
 def test_a_million_fragments():
     mask = np.zeros((2000, 2000), np.uint8)
     mask[::2, ::2] = 1
-    assert refine_mask(mask, 10, min_area_km2=0.0001, steps=("remove",)).sum() == 10**6
-    assert refine_mask(mask, 10, steps=("remove",)).sum() == 0
-    joined = refine_mask(mask, 10, merge_distance_m=10, steps=("merge",))
+    assert refine_mask(mask, 10, RefineSettings(min_area_km2=0.0001, steps=("remove",))).sum() == 10**6
+    assert refine_mask(mask, 10, RefineSettings(steps=("remove",))).sum() == 0
+    joined = refine_mask(mask, 10, RefineSettings(merge_distance_m=10, steps=("merge",)))
     assert (joined[:-1, :-1] == 1).all()

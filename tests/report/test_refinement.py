@@ -22,6 +22,7 @@ from glacierseg.report.figures.refinement import (
 )
 from glacierseg.report.views import view_region
 from glacierseg.runs.read import read_results
+from glacierseg.settings.refine import TuneSettings
 
 BEST = ("unetplusplus", "all", "refined")
 FOLDER = "unetplusplus/all"
@@ -63,7 +64,7 @@ def test_the_surface_shows_every_combination_and_frames_the_best():
     mask = np.where(random.random(truth.shape) < 0.1, 1 - truth, truth).astype(np.uint8)
     for objective in ("iou", "area"):
         result = tune_refinement(
-            mask, truth, 10, iterations=(0, 2), max_holes_km2=(0, None), objective=objective
+            mask, truth, 10, TuneSettings(iterations=(0, 2), max_holes_km2=(0, None), objective=objective)
         )
         figure = figure_tuning_surface(result)
         maps = figure.axes[:4]
@@ -78,7 +79,9 @@ def tuned(run_dir):
     """A run whose UNet++ was refined with a recorded search."""
     mask = read_mask(run_dir / FOLDER / "khumbu_mask.tif")
     truth = read_mask(run_dir / "regions/khumbu_truth.tif")
-    found = tune_refinement(mask, truth, (30, 30), merge_distances_m=(0, 30), min_areas_km2=(0, 0.03))
+    found = tune_refinement(
+        mask, truth, (30, 30), TuneSettings(merge_distances_m=(0, 30), min_areas_km2=(0, 0.03))
+    )
     record = tune_record(found) | {"tuned_on": ["khumbu"], "table": found.table}
     write_json(run_dir / FOLDER / "refinement.json", record)
     return run_dir

@@ -17,6 +17,7 @@ from scipy import ndimage
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import VectorizeSettings
 from glacierseg.vectors.polygons import draw_outlines, vectorize_mask
 from glacierseg.vectors.trace import PixelOutlines
 
@@ -120,7 +121,9 @@ def test_the_contour_of_a_probability_is_a_layer(tmp_path, mask_path):
     rows, columns = np.indices(GRID.shape)
     values = np.clip(0.5 + (30 - np.hypot(rows - 60, columns - 70)) / 20, 0, 1)
     path = probability_file(tmp_path, values)
-    totals = draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["raw", "contour"], probability_path=path)
+    totals = draw_outlines(
+        mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("raw", "contour")), probability_path=path
+    )
     table = gpd.read_file(tmp_path / "out.gpkg", layer="contour")
     assert len(table) == totals["contour"].outlines == 1
     # The circle, though 0.5 is no whole number of 254ths away from the centres of pixels.
@@ -131,16 +134,18 @@ def test_the_contour_of_a_probability_is_a_layer(tmp_path, mask_path):
 
 def test_layers_are_refused_without_what_they_need(tmp_path, mask_path):
     with pytest.raises(RequestError, match="--probability FILE"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["raw", "contour"])
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("raw", "contour")))
     with pytest.raises(RequestError, match="--refined FILE"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["refined_smooth"])
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("refined_smooth",)))
     with pytest.raises(RequestError, match=r"must be 'raw', 'smooth', .* \(got 'smoth'\)"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["smoth"])
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("smoth",)))
     with pytest.raises(RequestError, match="threshold must be less than 1"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", threshold=1.5)
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(threshold=1.5))
     other = probability_file(tmp_path, np.ones((5, 5)), grid=GRID.crop(0, 0, 5, 5))
     with pytest.raises(GridMismatchError, match=r"probability\.tif"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["contour"], probability_path=other)
+        draw_outlines(
+            mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("contour",)), probability_path=other
+        )
     assert not (tmp_path / "out.gpkg").exists()
 
 
@@ -169,7 +174,7 @@ def test_a_refined_mask_adds_its_own_layers_and_smooth_ones_may_be_left_out(tmp_
         assert tables[layer].area.sum() == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=5e-3)
     for layer in ("refined", "refined_smooth"):
         assert tables[layer].area.tolist() == pytest.approx([240_000])
-    vectorize_mask(mask_path, tmp_path / "raw.gpkg", layers=["raw"])
+    vectorize_mask(mask_path, tmp_path / "raw.gpkg", VectorizeSettings(layers=("raw",)))
     assert pyogrio.list_layers(tmp_path / "raw.gpkg")[:, 0].tolist() == ["raw", "layer_styles"]
 
 
@@ -196,7 +201,7 @@ def test_a_mask_without_glacier_gives_empty_layers(tmp_path, suffix):
 
 def test_small_outlines_can_be_left_out(tmp_path, mask_path):
     everything = vectorize_mask(mask_path, tmp_path / "all.gpkg")
-    large = vectorize_mask(mask_path, tmp_path / "large.gpkg", min_area_km2=0.01)
+    large = vectorize_mask(mask_path, tmp_path / "large.gpkg", VectorizeSettings(min_area_km2=0.01))
     assert 0 < len(large) < len(everything)
     assert len(large) == (everything["area_km2"] >= 0.01).sum()
     assert (gpd.read_file(tmp_path / "large.gpkg", layer="smooth")["area_km2"] >= 0.01).all()

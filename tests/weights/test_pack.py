@@ -13,6 +13,7 @@ from glacierseg.models.registry import count_parameters
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.predict import PredictSettings
 from glacierseg.weights import pack
 from glacierseg.weights.pack import pack_weights, read_facts
 from glacierseg.weights.shelf import megabytes
@@ -42,7 +43,7 @@ def test_packing_halves_the_kernels_and_keeps_the_answers(tmp_path: Path) -> Non
     scene = training_scene(tmp_path, seed=5)
     answers = []
     for folder in (original, done.weights.folder):
-        predict_scene(folder, scene, tmp_path / "out", precision="float32")
+        predict_scene(folder, scene, tmp_path / "out", PredictSettings(precision="float32"))
         with open_scene(tmp_path / "out" / "training5_probability.tif").open() as reader:
             answers.append(reader.read(0, 0, 160, 160)[0][0])
     change = np.abs(answers[0] - answers[1]).max()
