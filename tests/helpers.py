@@ -31,7 +31,8 @@ def write_scene(
 ) -> Path:
     """Writes `(C, H, W)` as a scene in UTM."""
     names = bands or [f"b{i + 1}" for i in range(len(values))]
-    grid = utm_grid(*values.shape[1:], pixel_m)
+    height, width = values.shape[1:]
+    grid = utm_grid(height, width, pixel_m)
     write_raster(path, values, grid, bands=names, nodata=nodata, cog=False)
     return path
 
