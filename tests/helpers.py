@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,14 @@ from rasterio.transform import from_origin
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+
+T = TypeVar("T")
+
+
+def present(value: T | None) -> T:
+    """Returns what may be missing by its type and must not be here."""
+    assert value is not None
+    return value
 
 
 def utm_grid(height: int, width: int, pixel_m: float = 10.0) -> Grid:
