@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from glacierseg.choices import Cache
@@ -164,7 +165,9 @@ def test_zoomed_draws_look_no_further_than_they_say(
     dataset = PatchDataset(reader, [Patch(0, *start)], "train", PLAIN, augmentation=augmentation)
     read, seen = reader.read, []
 
-    def noted(patch: Patch, side_px: int | None = None):
+    def noted(
+        patch: Patch, side_px: int | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         seen.append((patch.row, patch.column, side_px or 16))
         return read(patch, side_px)
 

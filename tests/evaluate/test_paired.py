@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from scipy import stats
@@ -23,7 +24,9 @@ TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
 
 
 @given(TRIPLES)
-def test_both_masks_are_scored_on_the_same_pixels(triple):
+def test_both_masks_are_scored_on_the_same_pixels(
+    triple: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
     a, b, truth = triple
     known = (a != 255) & (b != 255) & (truth != 255)
     found = compare_masks([triple], BootstrapSettings(draws=20, block_px=3))
@@ -39,7 +42,9 @@ def test_both_masks_are_scored_on_the_same_pixels(triple):
 
 
 @given(TRIPLES)
-def test_the_map_says_what_happened(triple):
+def test_the_map_says_what_happened(
+    triple: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
     a, b, truth = triple
     values = change_map(a, b, truth)
     found = compare_masks([triple], BootstrapSettings(draws=20, block_px=3))
@@ -51,7 +56,7 @@ def test_the_map_says_what_happened(triple):
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
-def test_mcnemar_is_the_chi_square_test_with_correction(fixed, broken):
+def test_mcnemar_is_the_chi_square_test_with_correction(fixed: int, broken: int) -> None:
     statistic, p = mcnemar(fixed, broken)
     if fixed + broken == 0:
         assert (statistic, p) == (0, 1)
@@ -61,12 +66,12 @@ def test_mcnemar_is_the_chi_square_test_with_correction(fixed, broken):
     assert p == pytest.approx(stats.chi2.sf(expected, 1))
 
 
-def smooth(rng, sigma):
+def smooth(rng: np.random.Generator, sigma: int) -> NDArray[np.float64]:
     noise = cv2.GaussianBlur(rng.standard_normal((256, 256)), (0, 0), sigma)
     return noise / noise.std()
 
 
-def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_skill_is_not():
+def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_skill_is_not() -> None:
     rng = np.random.default_rng(1)
     false_alarms = mcnemar_alarms = found_better = 0
     for _ in range(60):
@@ -83,7 +88,7 @@ def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_
     assert found_better == 60
 
 
-def test_equal_masks_do_not_differ():
+def test_equal_masks_do_not_differ() -> None:
     truth = np.eye(40, dtype=np.uint8)
     found = compare_masks([(truth, truth, truth)], BootstrapSettings(draws=50, block_px=10))
     one = found.scores["iou"]
@@ -91,7 +96,7 @@ def test_equal_masks_do_not_differ():
     assert one.is_noise
 
 
-def test_regions_that_show_the_same_ground_bring_no_further_blocks():
+def test_regions_that_show_the_same_ground_bring_no_further_blocks() -> None:
     a, b, truth = np.random.default_rng(0).integers(0, 2, (3, 40, 40), dtype=np.uint8)
     grid = Grid(CRS.from_epsg(32643), from_origin(0, 0, 10, 10), 40, 40)
     once, twice, apart = (
@@ -105,6 +110,6 @@ def test_regions_that_show_the_same_ground_bring_no_further_blocks():
     assert twice.pixels == 2 * once.pixels
 
 
-def test_the_number_of_draws_must_make_sense():
+def test_the_number_of_draws_must_make_sense() -> None:
     with pytest.raises(RequestError, match="draws must be greater than or equal to 20"):
         compare_masks([(np.ones((2, 2), np.uint8),) * 3], BootstrapSettings(draws=1))

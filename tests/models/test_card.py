@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,8 @@ def test_a_loaded_network_may_be_pruned_and_others_may_not(tmp_path: Path) -> No
         save_model(tmp_path / name, network, card)
     x = torch.randn(1, 2, 32, 32)
     with torch.inference_mode():
-        heads = load_model(tmp_path / "unetplusplus")[0].forward_heads(x)
+        whole: Any = load_model(tmp_path / "unetplusplus")[0]
+        heads = whole.forward_heads(x)
         for level in (1, 2, 3, 4):
             pruned, _ = load_model(tmp_path / "unetplusplus", prune_level=level)
             assert torch.equal(pruned(x), heads[level - 1])

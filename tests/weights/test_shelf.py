@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +67,9 @@ def test_a_model_folder_may_be_named_by_its_weights(shelf: Path) -> None:
         (lambda f: (f / "model.json").unlink(), CheckpointError, "holds no network"),
     ],
 )
-def test_damage_is_named_in_one_line(shelf: Path, damage, error: type[Exception], words: str) -> None:
+def test_damage_is_named_in_one_line(
+    shelf: Path, damage: Callable[..., Any], error: type[Exception], words: str
+) -> None:
     damage(packed(shelf.parent).weights.folder)
     with pytest.raises(error, match=words) as caught:
         find_weights("valley-s2").folders  # noqa: B018
