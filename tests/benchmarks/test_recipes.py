@@ -149,11 +149,11 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
         assert (raw.name, raw.costs.parameters) == (f"as shipped: m_landsnet + 2 x glavitu{ways}", 21)
         assert raw.costs.prediction_s_per_mpx == (8 if symmetries else 1) * 7
         assert json.loads(stored.read_text())["symmetries"] is symmetries
-        for chip in chips:
+        for scored in chips:
             total = np.zeros((SIDE, SIDE))
             for name, share in (("m_landsnet", 1), ("glavitu", 2)):
-                folder = study.run_folder("networks", chip.fold) / name / "all"
-                scene = tmp_path / f"{chip.name}.tif"
+                folder = study.run_folder("networks", scored.fold) / name / "all"
+                scene = tmp_path / f"{scored.name}.tif"
                 files = predict_scene(
                     folder,
                     scene,
@@ -161,11 +161,11 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
                     PredictSettings(window_px=window_px, symmetries=symmetries),
                 )
                 total += share * rasterio.open(files.probability).read(1)
-            mask = rasterio.open(raw.mask(chip.fold, chip.name)).read(1)
+            mask = rasterio.open(raw.mask(scored.fold, scored.name)).read(1)
             clear = abs(total / 3 - 0.5) > 1e-6  # elsewhere rounding decides
             assert (mask == (total / 3 >= 0.5))[clear].all()
             assert clear.mean() > 0.99
-            assert refined.mask(chip.fold, chip.name).exists()
+            assert refined.mask(scored.fold, scored.name).exists()
     assert shipped_methods(study, chips, {"glavitu": Costs()}, plan) == []
     found = Calibration.from_dict(json.loads(stored.read_text()))
     assert found.pixels == sum(int((chip.truth != 255).sum()) for chip in chips)

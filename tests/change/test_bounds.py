@@ -12,14 +12,14 @@ from pyproj import CRS
 from scipy import stats
 
 from glacierseg.change.bounds import bound_change, bound_changes, read_dated
-from glacierseg.change.files import change_between_files, write_change
+from glacierseg.change.files import FileChange, change_between_files, write_change
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaSums
 from glacierseg.models.card import ModelCard
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, store_calibration
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
-from tests.helpers import utm_grid, write_mask
+from tests.helpers import present, utm_grid, write_mask
 
 SCALE = LogitScale(1.5, -0.2)
 SUMS = st.builds(AreaSums, st.integers(2000, 9000), st.floats(0, 2000), st.floats(0.1, 500))
@@ -107,21 +107,22 @@ def test_areas_of_each_glacier_by_hand(
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
     rounded = np.stack([values[0].astype(np.float32), np.rint(values[1] * 254) / 254])
     chance = 1 / (1 + np.exp(-(np.log(rounded / (1 - rounded)) / 1.5 - 0.2)))
-    total = found.bounds.total
+    bounds = present(found.bounds)
+    total = bounds.total
     assert total.old.expected_km2 == pytest.approx(chance[0][known].sum() * 1e-4, rel=1e-5)
     assert total.new.expected_km2 == pytest.approx(chance[1][known].sum() * 1e-4, rel=1e-5)
-    assert sum(one.change_km2 for one in found.bounds.glaciers) == pytest.approx(total.change_km2)
+    assert sum(one.change_km2 for one in bounds.glaciers) == pytest.approx(total.change_km2)
     # The second glacier is the nearer one from half way between the two on.
     half = known & (np.arange(60) >= 33)[None, :]
     expected = (chance[1] - chance[0])[half].sum() * 1e-4
-    assert found.bounds.glaciers[1].change_km2 == pytest.approx(expected, abs=2e-3)
+    assert bounds.glaciers[1].change_km2 == pytest.approx(expected, abs=2e-3)
     v = (chance[1] * (1 - chance[1]))[known].sum()
     reach = stats.t.ppf(0.95, 18) * np.sqrt(9 * v * (1 + v / 400)) * 1e-4
     assert total.new.upper_km2 == pytest.approx(total.new.expected_km2 + reach, rel=1e-4)
     stored = json.loads(write_change(found, tmp_path / "out").with_suffix(".json").read_text())
     assert stored["confidence"] == 0.9
     assert stored["total"]["change_upper_km2"] == pytest.approx(total.change_km2 + total.reach_km2)
-    assert stored["glaciers"][0]["old_expected_km2"] == found.bounds.glaciers[0].old.expected_km2
+    assert stored["glaciers"][0]["old_expected_km2"] == bounds.glaciers[0].old.expected_km2
 
 
 def test_each_date_may_have_a_model_of_its_own(
@@ -136,7 +137,9 @@ def test_each_date_may_have_a_model_of_its_own(
         inputs=ChangeInputs(old_probability=before, new_probability=after, old_model=first, new_model=second),
     )
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
-    assert found.bounds.total.new.expected_km2 == pytest.approx(values[1][known].sum() * 1e-4, rel=1e-5)
+    assert present(found.bounds).total.new.expected_km2 == pytest.approx(
+        values[1][known].sum() * 1e-4, rel=1e-5
+    )
 
 
 def test_calibrated_files_are_not_calibrated_again(
@@ -148,7 +151,7 @@ def test_calibrated_files_are_not_calibrated_again(
     write_probability(raw, values[1])
     write_probability(scaled, SCALE.apply(values[1]), tags={"calibration": "temperature 1.5"})
     dated = [read_dated(path, folder) for path in (raw, scaled)]
-    total, each = bound_changes(*dated, np.empty(0, object), CRS.from_epsg(32643))
+    total, each = bound_changes(dated[0], dated[1], np.empty(0, object), CRS.from_epsg(32643))
     assert total.change_km2 == pytest.approx(0, abs=1e-6)
     assert each == ()
 
@@ -175,7 +178,7 @@ def test_what_has_no_bounds_is_refused(
     small = write_probability(tmp_path / "small.tif", values[1, :-1])
     several = write_probability(tmp_path / "several.tif", values[1], tags={"spread_of": "3 networks"})
 
-    def ask(before: Path, after: Path, first: Path = folder, confidence: float = 0.9):
+    def ask(before: Path, after: Path, first: Path = folder, confidence: float = 0.9) -> FileChange:
         settings = ChangeSettings(confidence=confidence)
         inputs = ChangeInputs(
             old_probability=before, new_probability=after, old_model=first, new_model=folder

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -11,7 +12,7 @@ from glacierseg.evaluate.counts import count, scores_of
 from tests.helpers import blobs, write_mask, write_scene
 
 
-def glacierseg(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> int:
+def glacierseg(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr("sys.argv", ["glacierseg", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         main()

@@ -37,7 +37,7 @@ def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         monkeypatch.setattr(sys, "argv", ["glacierseg", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             main()
-        return stop.value.code or 0
+        return int(stop.value.code or 0)
 
     return run
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from glacierseg.choices import Cache
+from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import Augmentation, Symmetry
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import (
@@ -35,7 +35,7 @@ def region(tmp_path: Path) -> Region:
     """Band 1 counts pixels, band 2 is its own code of the role: 10 train, 20 validate, 30 test."""
     height, width = 70, 90
     scene_path = tmp_path / "scene.tif"
-    parts = {
+    parts: dict[Role, Part] = {
         "train": Part(x=(0.5, 1.0)),
         "validate": Part(x=(0.3, 0.5)),
         "test": Part(x=(0.0, 0.3)),

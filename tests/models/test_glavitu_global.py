@@ -32,6 +32,6 @@ def test_the_coarse_head_counts_half_and_does_not_see_the_unet() -> None:
     (coarse_weight, coarse), (weight, logits) = weighted_heads(network, x)
     assert coarse_weight == pytest.approx(weight / 2)
     assert torch.equal(logits, network(x))
-    torch.autograd.backward(coarse.square().sum())
+    coarse.square().sum().backward()
     assert all(p.grad is None for p in network.unet.parameters())
     assert all(p.grad is not None for p in network.transformer.parameters())

@@ -83,7 +83,7 @@ def test_it_learns_one_patch() -> None:
     for _ in range(40):
         loss = nn.functional.cross_entropy(network(x), truth)
         optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.75 * losses[0]

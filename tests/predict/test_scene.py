@@ -11,7 +11,7 @@ import rasterio
 import rasterio.shutil
 import torch
 from rasterio.windows import Window
-from rio_cogeo import cog_validate
+from rio_cogeo.cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, OutputError, RasterError, RequestError
@@ -124,7 +124,7 @@ class Neighbourly(nn.Module):
             self.left -= len(x)
             if self.left < 0:
                 raise RuntimeError("broken")
-        return self.mix(x)  # type: ignore[no-any-return]
+        return self.mix(x)
 
 
 def contents(files: ScenePrediction) -> tuple[bytes, bytes]:

@@ -24,7 +24,7 @@ def identity(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float
 
 def whole(scene: Scene, predictor: Any = identity, **settings: Any) -> NDArray[np.float32]:
     out = np.full(scene.grid.shape, -5, np.float32)
-    tops = []
+    tops: list[int] = []
     tiling = Tiling(*(settings.pop(key, 0) for key in ("window_px", "overlap", "halo_px")))
     for _, top, (rows,) in blended_strips(scene, [predictor], tiling, **settings):
         out[top : top + len(rows)] = rows

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_any_size_from_64(height: int, width: int) -> None:
     "arguments",
     [{"height_px": 63}, {"width_px": 10}, {"pixel_size_m": 30.0}, {"sun_elevation_deg": -3.0}],
 )
-def test_impossible_requests_are_one_clear_line(arguments: dict[str, float]) -> None:
+def test_impossible_requests_are_one_clear_line(arguments: dict[str, Any]) -> None:
     with pytest.raises(GlaciersegError) as caught:
         make_basin(1, **arguments)
     assert "choose" in str(caught.value)

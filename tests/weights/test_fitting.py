@@ -20,7 +20,8 @@ def scene(folder: Path, names: list[str], values: np.ndarray = VALUES, pixel_m: 
     from glacierseg.raster.write import write_raster
 
     path = folder / "scene.tif"
-    write_raster(path, values, utm_grid(*values.shape[1:], pixel_m), bands=names, nodata=None, cog=False)
+    height, width = values.shape[1:]
+    write_raster(path, values, utm_grid(height, width, pixel_m), bands=names, nodata=None, cog=False)
     return open_scene(path)
 
 

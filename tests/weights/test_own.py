@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,10 +92,10 @@ def test_another_unit_is_refused_and_the_cure_works(
         fit_own(known, other)
     assert "\n" not in str(caught.value)
     words = cure.split()
-    typed = {
+    typed: dict[str, Any] = {
         name.removeprefix("--"): float(value) for name, value in zip(words[::2], words[1::2], strict=True)
     }
-    fitted = fit_own(known, other, **typed)
+    fitted = fit_own(known, other, InputSettings(**typed))
     assert fitted.warnings == ()
     with fitted.scene.open() as reader:
         found = reader.read(0, 0, 96, 96)[0]

@@ -148,7 +148,9 @@ def test_networks_of_several_kinds_predict_their_mean_in_windows_of_one_size(tmp
         ("one", weights.folders[0], {"window_px": 48}),
         ("other", weights.folders[1], {"window_px": 48}),
     ):
-        files = predict_scene(models, scene, tmp_path / name, precision="float32", **settings)
+        files = predict_scene(
+            models, scene, tmp_path / name, PredictSettings(precision="float32", **settings)
+        )
         with open_scene(files.probability).open() as reader:
             found[name] = reader.read(0, 0, 160, 160)[0]
     mean = (found["one"][0] + found["other"][0]) / 2

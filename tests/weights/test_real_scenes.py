@@ -1,6 +1,7 @@
 """Which real scenes are taken for those of the training, and which are not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def card(chips: list[Path]) -> WeightsCard:
     return WeightsCard(**facts().model_dump(), name="alps", parameters=1, bands=bands, pixel_m=10)
 
 
-def refused(card: WeightsCard, scene: Scene, **how: float) -> bool:
+def refused(card: WeightsCard, scene: Scene, **how: Any) -> bool:
     try:
-        fit_scene(card, scene, **how)
+        fit_scene(card, scene, InputSettings(**how))
     except ValuesError:
         return True
     return False

@@ -31,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights on a shelf, and a network of one's own of the same bands and the same training scene."""
     folder = tmp_path_factory.mktemp("trained")
     values = tuple(band.values for band in packed(folder).weights.card.bands)
-    known = {"band_values": values, "unit": "reflectance x 10000", "pixel_m": 10.0}
+    known: dict[str, Any] = {"band_values": values, "unit": "reflectance x 10000", "pixel_m": 10.0}
     model_folder(folder / "own", bands=NAMES, **known)
     return folder
 
