@@ -1,8 +1,10 @@
 """The recipes of the real benchmarks: what they ask for, what they count, what they see of a pixel."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,9 +275,9 @@ def test_a_few_regions_are_spread_over_the_list() -> None:
 @pytest.mark.parametrize(
     ("find", "folder"), [(find_alps, "alps_sentinel2"), (find_zanskar, "zanskar_landsat8")]
 )
-def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: object, folder: str) -> None:
+def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: Callable[[Path], Any], folder: str) -> None:
     """Background is not hidden by a declared nodata of 0; what is 0 in any band is no data."""
-    chips = find(data_dir / folder)  # type: ignore[operator]
+    chips = find(data_dir / folder)
     truths = {"alps_sentinel2": "masks/*.tif", "zanskar_landsat8": "*_label.tif"}[folder]
     assert len(chips) == len(list((data_dir / folder).glob(truths))) > 0
     for chip in chips[:: len(chips) // 17]:

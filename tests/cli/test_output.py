@@ -182,7 +182,7 @@ def test_options_of_all_commands_may_stand_anywhere(typed: str, first: str, rest
 
 
 def test_no_command_has_an_option_of_these_names() -> None:
-    found: set[str] = set()
+    found: set[tuple[str, str]] = set()
 
     def look(command: Any, name: str) -> None:
         for sub, own in getattr(command, "commands", {}).items():

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,11 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_folder_is_refused_in_one_line(tmp_path: Path, damage: object, message: str) -> None:
+def test_a_damaged_folder_is_refused_in_one_line(
+    tmp_path: Path, damage: Callable[[Path], Any], message: str
+) -> None:
     save_model(tmp_path, CARD.build(), CARD)
-    damage(tmp_path)  # type: ignore[operator]
+    damage(tmp_path)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(tmp_path)
     assert "\n" not in str(caught.value)

@@ -193,9 +193,9 @@ def test_a_network_that_breaks_a_promise_is_refused(name: str, message: str) -> 
 
 
 def test_encoders_of_timm_are_looked_up_there(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    timm = ModuleType("timm")
-    timm.is_model = lambda name: name == "convnext"  # type: ignore[attr-defined]
-    timm.list_models = lambda: ["convnext"]  # type: ignore[attr-defined]
+    timm: Any = ModuleType("timm")
+    timm.is_model = lambda name: name == "convnext"
+    timm.list_models = lambda: ["convnext"]
     monkeypatch.setitem(sys.modules, "timm", timm)
     with pytest.raises(UnknownModelError, match=r"no encoder 'tu-convnet' \(did you mean 'tu-convnext'\?\)"):
         create_model("smp:Unet/tu-convnet", 3)

@@ -75,7 +75,7 @@ def test_wrong_requests_are_one_clear_line(folder: Path, monkeypatch: pytest.Mon
         return make_predictor(engine, network, card.scaling, window_px=32, **more)
 
     with pytest.raises(RequestError, match="no engine is called 'tensorrt'"):
-        ask("tensorrt")
+        ask("tensorrt")  # type: ignore[arg-type]
     with pytest.raises(
         RequestError,
         match=r"onnx does not predict in bfloat16; give --engine torch or .* --precision auto or float32",
@@ -83,12 +83,13 @@ def test_wrong_requests_are_one_clear_line(folder: Path, monkeypatch: pytest.Mon
         ask("onnx", precision="bfloat16")
     with pytest.raises(RequestError, match="torch does not predict in int8"):
         ask("auto", precision="int8")
-    for package, engine, extra in (
+    missing: tuple[tuple[str, Engine, str], ...] = (
         ("onnx", "onnx", "onnx"),
         ("onnxruntime", "onnx", "onnx"),
         ("openvino", "openvino", "openvino"),
         ("onnx", "openvino", "openvino"),
-    ):
+    )
+    for package, engine, extra in missing:
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with pytest.raises(RequestError, match=rf"^{package} is not installed.*\[{extra}\]\"`$"):

@@ -271,10 +271,11 @@ def test_wrong_requests_are_one_clear_line(tmp_path: Path, monkeypatch: pytest.M
         export_model(folder, "onnx", settings=ExportSettings(window_px=0))
     with pytest.raises(CheckpointError, match="is no model folder"):
         export_model(tmp_path / "nothing", "onnx")
-    for package, to in (("onnx", "onnx"), ("openvino", "openvino")):
+    formats: tuple[ExportFormat, ...] = ("onnx", "openvino")
+    for to in formats:
         with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, package, None)
-            with pytest.raises(RequestError, match=rf"^{package} is not installed.*glacierseg\[{to}\]\"`$"):
+            patch.setitem(sys.modules, to, None)
+            with pytest.raises(RequestError, match=rf"^{to} is not installed.*glacierseg\[{to}\]\"`$"):
                 export_model(folder, to)
     assert not list(folder.glob("*.onnx"))
 

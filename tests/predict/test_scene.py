@@ -2,6 +2,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 from zipfile import ZipFile
 
@@ -89,11 +90,11 @@ def test_several_files_make_one_scene(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"window_px": 0}, {"overlap": 1.0}, {"batch_size": 0}, {"threshold": 1.0}])
-def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
+def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(
         RequestError, match=rf"^{next(iter(wrong))} must be (greater|less) than .* \(got [01]"
     ):
-        predict_scene(Sigmoid(), scene(tmp_path), tmp_path, card=CARD, **wrong)  # type: ignore[arg-type]
+        predict_scene(Sigmoid(), scene(tmp_path), tmp_path, card=CARD, **wrong)
 
 
 def test_a_failure_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -137,15 +138,15 @@ def test_an_interrupted_prediction_goes_on_to_the_same_bytes(
     tmp_path: Path, after: int, finished: int, windows: int
 ) -> None:
     path = scene(tmp_path)
-    settings = {"card": CARD, "batch_size": 3, "window_px": 16}
-    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"card": CARD, "batch_size": 3, "window_px": 16}
+    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)
     out = tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(after), path, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(after), path, out, **settings)
     assert not list(out.glob("*.tif"))
     assert len(list(out.glob(".*/strip-*.npy"))) == finished
     again = Neighbourly(10**6)
-    files = predict_scene(again, path, out, **settings)  # type: ignore[arg-type]
+    files = predict_scene(again, path, out, **settings)
     assert again.left == 10**6 - windows
     assert contents(files) == contents(whole)
     assert [p.name for p in sorted(out.iterdir())] == ["valley_mask.tif", "valley_probability.tif"]
@@ -342,8 +343,8 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
     monkeypatch.setattr("glacierseg.predict.engines.has_native_bf16", lambda: bf16)
     path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
     network = CARD.build()
-    settings = {"card": CARD, "window_px": 16}
-    files = predict_scene(network, path, tmp_path / "auto", **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"card": CARD, "window_px": 16}
+    files = predict_scene(network, path, tmp_path / "auto", **settings)
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags()["engine"] == ("torch bfloat16" if bf16 else "torch float32")
     asked: list[object] = []
@@ -355,7 +356,7 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
     monkeypatch.setattr("glacierseg.predict.scene.StripsFolder", note)
     for precision in ("auto", "float32"):
         with pytest.raises(KeyboardInterrupt):
-            predict_scene(network, path, tmp_path / "key", precision=precision, **settings)  # type: ignore[arg-type]
+            predict_scene(network, path, tmp_path / "key", **{**settings, "precision": precision})
     assert (asked[0] == asked[1]) is not bf16
 
 
@@ -368,27 +369,28 @@ def test_a_network_without_a_card_is_predicted_in_float32(tmp_path: Path) -> Non
 
 def test_a_tile_of_a_mosaic_that_changes_makes_its_strips_useless(tmp_path: Path) -> None:
     _, mosaic = mosaic_of_two(tmp_path)
-    out, settings = tmp_path / "out", {"card": CARD, "batch_size": 3, "window_px": 16}
+    out = tmp_path / "out"
+    settings: dict[str, Any] = {"card": CARD, "batch_size": 3, "window_px": 16}
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), mosaic, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(20), mosaic, out, **settings)
     assert list(out.glob(".*/strip-*.npy"))
     with rasterio.open(tmp_path / "tile1.tif", "r+") as tile:
         tile.write(tile.read()[:, ::-1])
-    files = predict_scene(Neighbourly(), mosaic, out, **settings)  # type: ignore[arg-type]
-    fresh = predict_scene(Neighbourly(), mosaic, tmp_path / "fresh", **settings)  # type: ignore[arg-type]
+    files = predict_scene(Neighbourly(), mosaic, out, **settings)
+    fresh = predict_scene(Neighbourly(), mosaic, tmp_path / "fresh", **settings)
     assert contents(files) == contents(fresh)
 
 
 def test_strips_of_other_weights_without_a_card_are_not_used(tmp_path: Path) -> None:
     path, out = scene(tmp_path, ("nir", "red")), tmp_path / "out"
-    settings = {"batch_size": 3, "window_px": 16}
+    settings: dict[str, Any] = {"batch_size": 3, "window_px": 16}
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(20), path, out, **settings)
     assert list(out.glob(".*/strip-*.npy"))
     other = Neighbourly()
     nn.init.normal_(other.mix.weight)
-    files = predict_scene(other, path, out, **settings)  # type: ignore[arg-type]
-    fresh = predict_scene(other, path, tmp_path / "fresh", **settings)  # type: ignore[arg-type]
+    files = predict_scene(other, path, out, **settings)
+    fresh = predict_scene(other, path, tmp_path / "fresh", **settings)
     assert contents(files) == contents(fresh)
 
 
@@ -396,14 +398,15 @@ def test_strips_of_other_weights_without_a_card_are_not_used(tmp_path: Path) -> 
 def test_a_strip_that_was_damaged_is_predicted_again(
     tmp_path: Path, damaged: Callable[[bytes], bytes]
 ) -> None:
-    path, settings = scene(tmp_path), {"card": CARD, "batch_size": 3, "window_px": 16}
-    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
+    path = scene(tmp_path)
+    settings: dict[str, Any] = {"card": CARD, "batch_size": 3, "window_px": 16}
+    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)
     out = tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(20), path, out, **settings)
     first = min(out.glob(".*/strip-*.npy"))
     first.write_bytes(damaged(first.read_bytes()))
-    assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)  # type: ignore[arg-type]
+    assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)
 
 
 def turn_over(path: Path) -> None:

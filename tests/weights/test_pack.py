@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,11 +144,12 @@ def test_networks_of_several_kinds_predict_their_mean_in_windows_of_one_size(tmp
         48, ["m_landsnet", "glavitu"]
     )  # fmt: skip
     found = {}
-    for name, models, settings in (
+    ways: tuple[tuple[str, Any, dict[str, Any]], ...] = (
         ("both", weights, {}),
         ("one", weights.folders[0], {"window_px": 48}),
         ("other", weights.folders[1], {"window_px": 48}),
-    ):
+    )
+    for name, models, settings in ways:
         files = predict_scene(
             models, scene, tmp_path / name, PredictSettings(precision="float32", **settings)
         )
