@@ -107,7 +107,16 @@ def test_an_option_that_is_named_exists() -> None:
     params = [param for command in others for param in command.params]
     known = {name for param in params for name in (*param.opts, *param.secondary_opts)}
     # Of pip, of git, which `run` asks for the revision, of every command, and of settings with rare fields.
-    known |= {"--index-url", "--always", "--dirty", "--abbrev", "--help", "--config", "--no-X"}
+    known |= {
+        "--index-url",
+        "--force-reinstall",
+        "--always",
+        "--dirty",
+        "--abbrev",
+        "--help",
+        "--config",
+        "--no-X",
+    }
     known |= set[str]().union(*options_of().values())
     found = {(path, name) for path, text in texts() for name in OPTION.findall(text)}
     assert {(path, name) for path, name in found if name not in known} == set()

@@ -441,7 +441,9 @@ def test_builds_of_torch_that_do_not_fit_are_one_line(
     assert glacierseg(["run", str(basin / "run.yaml")], monkeypatch) == 1
     told = capfd.readouterr().err
     assert told.count("\n") == 1
-    assert told.startswith("glacierseg: torch and torchvision are of different builds; install both from one")
+    assert told.startswith(
+        "glacierseg: torch and torchvision must be of one build, and these are of two; remove"
+    )
 
 
 def test_export_writes_the_file_and_never_hides_what_int8_costs(
