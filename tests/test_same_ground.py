@@ -96,7 +96,8 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def read(path: Path) -> NDArray[Any]:
     with rasterio.open(path) as dataset:
-        return dataset.read()
+        result: NDArray[Any] = dataset.read()
+        return result
 
 
 def km2(path: Path, value: int = 1) -> float:
@@ -195,7 +196,8 @@ def test_inventory_of_outlines(ground: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def read_crs(folder: Path) -> str:
     with rasterio.open(folder / "m.tif") as dataset:
-        return dataset.crs.to_wkt()
+        result: str = dataset.crs.to_wkt()
+        return result
 
 
 @few

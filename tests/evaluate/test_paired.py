@@ -68,7 +68,8 @@ def test_mcnemar_is_the_chi_square_test_with_correction(fixed: int, broken: int)
 
 def smooth(rng: np.random.Generator, sigma: int) -> NDArray[np.float64]:
     noise = cv2.GaussianBlur(rng.standard_normal((256, 256)), (0, 0), sigma)
-    return noise / noise.std()
+    result: NDArray[np.float64] = noise / noise.std()
+    return result
 
 
 def test_equal_skill_is_noise_to_the_bootstrap_though_not_to_mcnemar_and_better_skill_is_not() -> None:

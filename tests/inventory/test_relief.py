@@ -31,7 +31,8 @@ def tilted(grid: Grid, towards_deg: int, slope_deg: int, base: float = 5000.0) -
     width_m, height_m = grid.pixel_size_m
     angle = math.radians(towards_deg)
     along = column * width_m * math.sin(angle) - row * height_m * math.cos(angle)
-    return base - along * math.tan(math.radians(slope_deg))
+    result: NDArray[np.float64] = base - along * math.tan(math.radians(slope_deg))
+    return result
 
 
 @pytest.mark.parametrize("towards", [0, 45, 100, 180, 225, 270, 359])

@@ -203,7 +203,8 @@ def test_encoders_of_timm_are_looked_up_there(fake: ModuleType, monkeypatch: pyt
 
     def note(architecture: str, **o: object) -> nn.Module:
         asked.append(o["encoder_weights"])
-        return build(architecture, **o | {"encoder_weights": None})
+        result: nn.Module = build(architecture, **o | {"encoder_weights": None})
+        return result
 
     monkeypatch.setattr(fake, "create_model", note)
     create_model("smp:Unet/tu-convnext", 3)
@@ -227,7 +228,8 @@ def test_trained_weights_keep_their_size_and_are_not_fetched_again(
     def offline(architecture: str, **o: object) -> nn.Module:
         if o["encoder_weights"]:
             raise FileNotFoundError("Please check your connection.\nTraceback")
-        return build(architecture, **o)
+        result: nn.Module = build(architecture, **o)
+        return result
 
     monkeypatch.setattr(fake, "create_model", offline)
     loaded: Any

@@ -73,7 +73,8 @@ def by_definition(folder: Path, values: np.ndarray, valid: np.ndarray) -> np.nda
     with torch.inference_mode():
         logits = network(torch.from_numpy(scaled.astype(np.float32))).double().numpy()
     exponent = np.exp(logits - logits.max(1, keepdims=True))
-    return exponent / exponent.sum(1, keepdims=True)
+    result: np.ndarray = exponent / exponent.sum(1, keepdims=True)
+    return result
 
 
 def with_nan(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -84,7 +85,8 @@ def with_nan(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def run_onnx(path: Path, values: np.ndarray) -> np.ndarray:
-    return onnxruntime.InferenceSession(path).run(None, {"values": values})[0]
+    result: np.ndarray = onnxruntime.InferenceSession(path).run(None, {"values": values})[0]
+    return result
 
 
 def test_the_graph_takes_logarithms_itself() -> None:

@@ -24,13 +24,15 @@ def example(side_px: int = 64, count: int = 1) -> torch.Tensor:
 
 def probability(network: nn.Module, x: torch.Tensor, *, bf16: bool = False) -> torch.Tensor:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        return network(x).float().softmax(1)[:, -1]
+        result: torch.Tensor = network(x).float().softmax(1)[:, -1]
+        return result
 
 
 def network_of(name: str) -> nn.Module:
     torch.manual_seed(1)
     network: Any = lively(create_model(name, BANDS, 2, 0.125))
-    return network.to(memory_format=torch.channels_last)
+    result: nn.Module = network.to(memory_format=torch.channels_last)
+    return result
 
 
 @pytest.mark.parametrize("calls", ["fused", "public"])
@@ -97,7 +99,8 @@ class Foreign(nn.Module):
         x = self.relu(self.strided_norm(self.strided(x)))
         x = self.up(self.mirrored_norm(self.mirrored(x)))
         x = self.twice_norm(self.twice(x)) + self.twice(x)
-        return self.head(F.relu(x))
+        result: torch.Tensor = self.head(F.relu(x))
+        return result
 
 
 def test_a_foreign_network_keeps_what_cannot_be_folded() -> None:
@@ -121,7 +124,8 @@ class Peeking(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv(x)
-        return self.head(self.norm(x) * x)
+        result: torch.Tensor = self.head(self.norm(x) * x)
+        return result
 
 
 def test_a_network_whose_copy_differs_stays_as_it_is() -> None:

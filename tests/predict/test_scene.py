@@ -125,7 +125,8 @@ class Neighbourly(nn.Module):
             self.left -= len(x)
             if self.left < 0:
                 raise RuntimeError("broken")
-        return self.mix(x)
+        result: torch.Tensor = self.mix(x)
+        return result
 
 
 def contents(files: ScenePrediction) -> tuple[bytes, bytes]:

@@ -41,7 +41,8 @@ def spread_points(grid: Grid, count: int = 12) -> tuple[NDArray[np.float64], NDA
     """Places all over a grid in its CRS."""
     columns, rows = np.meshgrid(np.linspace(0, grid.width, count), np.linspace(0, grid.height, count))
     transform: Any = grid.transform  # affine knows no arrays by its types
-    return transform * (columns.ravel(), rows.ravel())
+    result: tuple[NDArray[np.float64], NDArray[np.float64]] = transform * (columns.ravel(), rows.ravel())
+    return result
 
 
 def holds(

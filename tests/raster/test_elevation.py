@@ -34,7 +34,10 @@ def read_by_blocks(path: Path, grid: Grid, step: int) -> dict[str, NDArray[np.fl
 def hills() -> NDArray[np.float32]:
     row, column = np.mgrid[0:70, 0:90]
     rng = np.random.default_rng(0)
-    return (4000 + 300 * np.sin(row / 7) * np.cos(column / 9) + rng.random((70, 90))).astype(np.float32)
+    result: NDArray[np.float32] = (
+        4000 + 300 * np.sin(row / 7) * np.cos(column / 9) + rng.random((70, 90))
+    ).astype(np.float32)
+    return result
 
 
 def test_layers_do_not_depend_on_the_blocks(

@@ -44,7 +44,8 @@ def test_an_environment_that_is_taken_along_late_is_not_missed(tmp_path: Path) -
             assert isinstance(strips, Generator)
             strips.close()
             with rasterio.open(path) as dataset:
-                return dataset.read(1).trace()
+                result: np.uint64 = dataset.read(1).trace()
+                return result
 
     # In a thread of its own, since an environment belongs to one.
     with ThreadPoolExecutor(1) as pool:

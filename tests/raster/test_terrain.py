@@ -16,18 +16,22 @@ TEN = PixelAxes(10, 0.0, 0.0, -10)
 def hills() -> NDArray[np.float64]:
     """A smooth landscape of kilometres with some roughness, `(82, 62)`."""
     rng = np.random.default_rng(7)
-    return (
+    result: NDArray[np.float64] = (
         4000
         + 2000 * ndimage.gaussian_filter(rng.standard_normal((82, 62)), 6) * 6
         + rng.standard_normal((82, 62))
     )
+    return result
 
 
 def oracle(z: NDArray[np.float64], dx: float, dy: float) -> dict[str, NDArray[np.float64]]:
     """The same layers by convolutions over the whole array, from the text-book kernels."""
 
     def apply(kernel: list[list[float]]) -> NDArray[np.float64]:
-        return ndimage.correlate(z, np.asarray(kernel, float), mode="nearest")[1:-1, 1:-1]
+        result: NDArray[np.float64] = ndimage.correlate(z, np.asarray(kernel, float), mode="nearest")[
+            1:-1, 1:-1
+        ]
+        return result
 
     horn_x = apply([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / (8 * dx)
     horn_y = apply([[1, 2, 1], [0, 0, 0], [-1, -2, -1]]) / (8 * dy)

@@ -94,17 +94,19 @@ def looked_at(browser: Browser, address: str) -> Iterator[Page]:
 
 def layers(page: Page) -> list[str]:
     """The images that the map shows, by their pane."""
-    return page.eval_on_selector_all(
+    result: list[str] = page.eval_on_selector_all(
         f"{MAP} img.leaflet-image-layer",
         "nodes => nodes.map(node => node.parentElement.className.split('-').at(-2))",
     )
+    return result
 
 
 def view(page: Page) -> dict[str, float]:
-    return page.eval_on_selector(
+    result: dict[str, float] = page.eval_on_selector(
         MAP,
         "box => ({zoom: box.leaflet.getZoom(), x: box.leaflet.getCenter().lng})",
     )
+    return result
 
 
 def settled(page: Page, condition: str) -> None:
@@ -235,7 +237,10 @@ def test_table_sorts_and_says_so(page: Page) -> None:
     cells = "#scores tbody tr:not([hidden]) td:nth-child(9)"
 
     def values() -> list[float]:
-        return page.eval_on_selector_all(cells, "nodes => nodes.map(n => Number(n.dataset.value))")
+        result: list[float] = page.eval_on_selector_all(
+            cells, "nodes => nodes.map(n => Number(n.dataset.value))"
+        )
+        return result
 
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"

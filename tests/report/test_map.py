@@ -34,7 +34,8 @@ def fill(path: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
         own = np.zeros_like(canvas)
         cv2.fillPoly(own, [(2 * ring).astype(np.int32)], 1)
         canvas ^= own
-    return canvas[1::2, 1::2] == 1
+    result: NDArray[np.bool_] = canvas[1::2, 1::2] == 1
+    return result
 
 
 def test_blocks_are_drawn_exactly() -> None:

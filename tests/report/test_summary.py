@@ -46,7 +46,8 @@ def test_pool_agrees_with_the_rasters(results: RunResults, whole_run: Path) -> N
 
 def read_mask_of_roles(run_dir: Path) -> NDArray[np.uint8]:
     with rasterio.open(run_dir / "regions/khumbu_roles.tif") as dataset:
-        return dataset.read(1)
+        result: NDArray[np.uint8] = dataset.read(1)
+        return result
 
 
 def two_regions(results: RunResults, **second: Any) -> RunResults:

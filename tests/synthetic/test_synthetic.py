@@ -54,7 +54,8 @@ def small() -> SyntheticBasin:
 def band(basin: SyntheticBasin, name: str) -> np.ndarray:
     """The band in its physical unit."""
     low, high = BAND_RANGES[name]
-    return low + (basin.bands[BAND_NAMES.index(name)].astype(float) - 1) / 254 * (high - low)
+    result: np.ndarray = low + (basin.bands[BAND_NAMES.index(name)].astype(float) - 1) / 254 * (high - low)
+    return result
 
 
 def glacier(basin: SyntheticBasin) -> np.ndarray:
@@ -303,7 +304,8 @@ def test_ice_spreads_as_the_exact_solution_says(monkeypatch: pytest.MonkeyPatch)
     def dome(time: float) -> NDArray[np.float64]:
         ratio = start / time
         inside = 1 - (ratio ** (1 / 18) * distance_m / radius_m) ** (4 / 3)
-        return height_m * ratio ** (1 / 9) * np.maximum(inside, 0) ** (3 / 7)
+        result: NDArray[np.float64] = height_m * ratio ** (1 / 9) * np.maximum(inside, 0) ** (3 / 7)
+        return result
 
     ground = np.zeros((101, 101), dtype=np.float32)
     found = ice_model.flow_ice(ground, dome(start).astype(np.float32), ground, size_m, years)

@@ -30,7 +30,8 @@ def shapes_with_holes() -> NDArray[np.uint8]:
     random = np.random.default_rng(7)
     mask = (ndimage.gaussian_filter(random.random(GRID.shape), 2) > 0.5).astype(np.uint8)
     mask[:4] = 255
-    return mask
+    result: NDArray[np.uint8] = mask
+    return result
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ def test_stairs_become_ramps(slope: float) -> None:
         edge = polygon.exterior.intersection(window).intersection(line.buffer(2))
         parts = [np.array(part.coords) for part in shapely.get_parts(shapely.line_merge(edge))]
         angles = [np.unwrap(np.arctan2(*np.diff(part, axis=0).T)) for part in parts]
-        return sum(np.abs(np.diff(angle)).sum() for angle in angles)
+        result: np.float64 = sum(np.abs(np.diff(angle)).sum() for angle in angles)
+        return result
 
     assert turning(smooth[0]) <= 0.45 * turning(jagged[0])
 

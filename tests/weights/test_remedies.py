@@ -54,7 +54,8 @@ def predict(glacierseg: Run, trained: Path, model: str, scene: str, *more: str) 
 
 def probability(scene: str) -> NDArray[Any]:
     with rasterio.open(f"maps/{scene}_probability.tif") as dataset:
-        return dataset.read(1)
+        result: NDArray[Any] = dataset.read(1)
+        return result
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -38,7 +38,8 @@ def outlines(tmp_path: Path) -> Path:
 def read(path: Path) -> NDArray[np.uint8]:
     with rasterio.open(path) as dataset:
         assert dataset.nodata == 255
-        return dataset.read(1)
+        result: NDArray[np.uint8] = dataset.read(1)
+        return result
 
 
 def test_mask_is_that_of_the_whole_grid_at_once(
