@@ -69,4 +69,6 @@ def test_labels_are_only_where_half_of_the_ground_has_one(side_px: int, new_px: 
     assert seen.all()
     assert set(np.unique(labels)) <= {0, 1, 255}
     _, _, known = resample(values, np.ones_like(target, bool), (target != 255).astype(np.uint8), new_px)
-    assert ((labels != 255) == (known == 1)).all()
+    share, _, _ = resample((target != 255)[..., None], np.ones_like(target, bool), target, new_px)
+    clear = abs(share[..., 0] - 0.5) > 1e-6  # elsewhere rounding decides
+    assert ((labels != 255) == (known == 1))[clear].all()
