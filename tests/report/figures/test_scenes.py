@@ -32,6 +32,7 @@ from glacierseg.report.figures import write_scene_figures
 from glacierseg.report.figures.maps import fill_polygons
 from glacierseg.report.figures.scenes import plot_mask, plot_scene, scene_figures
 from glacierseg.settings.figures import FigureInputs
+from glacierseg.settings.outlines import ChangeSettings
 
 BANDS = ["blue", "green", "red", "nir", "swir1"]
 GRID = Grid(CRS.from_epsg(32645), Affine(30, 0, 480_000, 0, -30, 3_100_000), 40, 60)
@@ -85,7 +86,7 @@ def test_scene_lies_where_its_coordinates_say(tmp_path: Path) -> None:
     axes = plot_scene(make_scene(tmp_path))
     (image,) = axes.images
     left, bottom, right, top = GRID.bounds
-    assert image.get_extent() == [left, right, bottom, top]
+    assert tuple(image.get_extent()) == (left, right, bottom, top)
     assert (*axes.get_xlim(), *axes.get_ylim()) == (left, right, bottom, top)
     assert axes.get_aspect() == pytest.approx(1)
     pixels = image.get_array()
@@ -134,7 +135,7 @@ def test_rows_that_run_northward_are_drawn_north_up(tmp_path: Path) -> None:
     south_up = Grid(GRID.crs, Affine(30, 0, 480_000, 0, 30, 3_100_000), *GRID.shape)
     axes = plot_mask(make_scene(tmp_path, south_up), ice_mask())
     assert axes.get_ylim() == (3_100_000, 3_101_200)
-    assert axes.images[0].get_extent() == [480_000, 481_800, 3_101_200, 3_100_000]
+    assert tuple(axes.images[0].get_extent()) == (480_000, 481_800, 3_101_200, 3_100_000)
     assert contour_of(axes)[:, 1].min() == pytest.approx(3_100_000 + 10 * 30)
 
 
@@ -212,7 +213,7 @@ def test_large_scenes_are_shown_with_fewer_pixels(tmp_path: Path, monkeypatch: p
     scene, mask = make_scene(tmp_path), ice_mask()
     for given in (mask, save_mask(tmp_path / "m.tif", mask)):
         axes = plot_mask(scene, given)
-        assert np.shape(axes.images[0].get_array()) == (20, 30, 4)
+        assert np.asarray(axes.images[0].get_array()).shape == (20, 30, 4)
         assert axes.images[0].get_extent()[1] == GRID.bounds.right
         corners = contour_of(axes)
         assert (corners[:, 0].min(), corners[:, 0].max()) == pytest.approx((480_600, 481_200), abs=30)
@@ -315,20 +316,21 @@ def test_change_is_filled_in_its_colours(tmp_path: Path) -> None:
     for text, drawn, (colour, pixels) in zip(
         words_of(figure), axes.collections, expected.values(), strict=True
     ):
-        rings = [shapely.Polygon(path.vertices) for path in drawn.get_paths()]
+        rings = [shapely.Polygon(np.asarray(path.vertices)) for path in drawn.get_paths()]
         assert sum(ring.area for ring in rings) == pytest.approx(pixels * 900)
-        assert drawn.get_facecolor()[0][:3] == pytest.approx(to_rgba(colour)[:3])
+        assert np.asarray(drawn.get_facecolor())[0, :3] == pytest.approx(to_rgba(colour)[:3])
         assert float(text.split(": ")[1].removesuffix(" km²")) == pytest.approx(pixels * 9e-4, abs=0.006)
     (image,) = axes.images
-    pixels = np.asarray(image.get_array())
-    assert (pixels[..., 0] == pixels[..., 2]).all()
+    grey = np.asarray(image.get_array())
+    assert (grey[..., 0] == grey[..., 2]).all()
 
 
 def test_change_beyond_the_scene_has_no_areas(tmp_path: Path) -> None:
     old, new = ice_mask(), ice_mask()
     new[10:12] = 0
     masks = save_mask(tmp_path / "o.tif", old), save_mask(tmp_path / "n.tif", new)
-    change_between_files(*masks, tmp_path / "c.gpkg", old_date="2015-08-20", new_date="2024-09-30")
+    days = ChangeSettings(old_date="2015-08-20", new_date="2024-09-30")
+    change_between_files(*masks, tmp_path / "c.gpkg", days)
     part = make_scene(tmp_path, GRID.crop(0, 0, 20, 30))
     figure = dict(scene_figures(part, FigureInputs(change=tmp_path / "c.gpkg")))["s_change"]
     assert words_of(figure) == ["glacier at both dates", "retreat", "advance"]
@@ -346,7 +348,7 @@ def test_holes_stay_empty() -> None:
     # Both rings run the same way round, as files of others may have them.
     ring, hole = (shapely.box(low, low, high, high).exterior.coords for low, high in ((1, 9), (3, 7)))
     fill_polygons(axes, np.array([shapely.Polygon(ring, [hole])]), "#ff0000", 1.0, 0.0)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
     assert pixels[20, 20, 1] == 255
