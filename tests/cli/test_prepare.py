@@ -127,3 +127,25 @@ def test_layer_of_the_truth(
         results = {result["name"]: result for result in json.loads(capsys.readouterr().out)}
         assert results["glacier share"]["message"].startswith(share)
         assert set(results["values"]["per_band"]) == {"band_1", "band_2"}
+
+
+def test_layers_reach_the_stack(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option may be given again, and names a file on any grid."""
+    light = np.random.default_rng(0).uniform(0, 0.9, (2, 30, 40)).astype(np.float32)
+    source = write(tmp_path / "light.tif", light)
+    speed, coherence = (np.full((1, 30, 40), value, np.float32) for value in (12, 0.5))
+    layers = [
+        f"{name}={write(tmp_path / f'{name}.tif', values)}"
+        for name, values in (("velocity", speed), ("coherence", coherence))
+    ]
+    out = tmp_path / "out.tif"
+    words = ["prepare", "stack", source, "--out", out, "--band-names", "red,nir"]
+    words += ["--recipe", "coherence,red,velocity"]
+    assert type_in(*words, "--layer", layers[0], "--layer", layers[1]) == 0
+    with rasterio.open(out) as dataset:
+        assert dataset.descriptions == ("coherence", "red", "velocity")
+        np.testing.assert_array_equal(dataset.read(), [coherence[0], light[0], speed[0]])
+    assert type_in(*words, "--layer", layers[0], "--layer", layers[0]) == 1
+    assert "layer 'velocity' is given twice" in capsys.readouterr().err

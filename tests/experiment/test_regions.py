@@ -290,6 +290,18 @@ def test_a_recipe_makes_bands_and_terrain_for_every_region(tmp_path: Path) -> No
     assert config.bands.recipe == tuple(recipe)
 
 
+def test_a_recipe_takes_the_layers_of_its_region(tmp_path: Path) -> None:
+    """Layers are files beside the configuration, and count among the files of the region."""
+    layer = np.random.default_rng(0).uniform(0, 90, (96, 128)).astype(np.float32)
+    write_scene(tmp_path / "v.tif", layer[None], ["b1"])
+    region = write_region(tmp_path, layers={"velocity": "v.tif"})
+    config, run, _ = prepare(tmp_path, region, bands={"recipe": ["red", "velocity"]})
+    assert tmp_path / "v.tif" in config.regions[0].files
+    with rasterio.open(run.scene("r")) as made:
+        assert made.descriptions == ("red", "velocity")
+        np.testing.assert_array_equal(made.read(2), layer)
+
+
 def test_numbers_choose_bands_too(tmp_path: Path) -> None:
     _, _, regions = prepare(tmp_path, write_region(tmp_path), bands={"use": [4, "green"]})
     assert regions[0].scene.band_names == ("nir", "green")

@@ -253,3 +253,44 @@ def test_band_and_grid_are_short(make_raster: Callable[..., Path], values: Any) 
     assert repr(degrees) == "Grid(30 x 20 px of 0.0002 x 0.0001 degrees, EPSG:4326, from 86.5 28)"
     turned = replace(degrees, crs=CRS.from_epsg(2225), transform=Affine.rotation(90) @ Affine.scale(5))
     assert repr(turned) == "Grid(30 x 20 px of 5 US survey foot, EPSG:2225, from 0 0, turned)"
+
+
+def test_filled_bands_have_a_value_where_they_have_no_data(make_raster: Callable[..., Path]) -> None:
+    """A gap is filled, a band that is not there is made, and needed bands still decide what is valid."""
+    values = np.random.default_rng(0).integers(1, 200, (3, 20, 30)).astype(np.uint8)
+    values[0, :4] = 0
+    values[1, :, :6] = 0
+    scene = open_scene(make_raster("a.tif", values, names=["blue", "green", "red"], nodata=0))
+    filled = scene.filled({"green": 7.25, "velocity": -3.5})
+    assert filled.band_names == ("blue", "green", "red", "velocity")
+    assert [band.is_constant for band in filled.bands] == [False, False, False, True]
+    assert filled.dtype == np.float32
+    wanted = filled.select(["velocity", "red", "green"])
+    with wanted.open() as reader:
+        read, valid = reader.read(0, 0, 20, 30)
+    assert valid.all()
+    assert (read[0] == -3.5).all()
+    np.testing.assert_array_equal(read[1], values[2])
+    np.testing.assert_array_equal(read[2], np.where(values[1] == 0, np.float32(7.25), values[1]))
+    with filled.open() as reader:
+        read, valid = reader.read(0, 0, 20, 30)
+    np.testing.assert_array_equal(valid, values[0] != 0)
+    assert (read[:, ~valid] == 0).all()
+    # Of bands that are all filled, one that is there must have data.
+    with scene.select(["blue", "green"]).filled({"blue": 1, "green": 1, "dh_dt": 0}).open() as reader:
+        np.testing.assert_array_equal(reader.read(0, 0, 20, 30)[1], (values[:2] != 0).any(axis=0))
+    assert filled.rescaled(["velocity", "red"], 2.0).bands[3].offset == -3.5
+
+
+def test_what_a_mask_hides_in_every_band_stays_hidden(make_raster: Callable[..., Path]) -> None:
+    values = np.random.default_rng(0).random((2, 20, 30)).astype(np.float32)
+    mask = np.ones((20, 30), bool)
+    mask[3:5] = False
+    scene = open_scene(make_raster("a.tif", values, names=["red", "green"], mask=mask))
+    with scene.filled({"green": 9.0}).open() as reader:
+        read, valid = reader.read(0, 0, 20, 30)
+    np.testing.assert_array_equal(valid, mask)
+    with scene.select(["green"]).filled({"green": 9.0}).open() as reader:
+        read, valid = reader.read(0, 0, 20, 30)
+    np.testing.assert_array_equal(valid, mask)
+    np.testing.assert_array_equal(read[0][mask], values[1][mask])

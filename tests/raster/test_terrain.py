@@ -47,6 +47,10 @@ def oracle(z: NDArray[np.float64], dx: float, dy: float) -> dict[str, NDArray[np
     tangential = -(r * along_y**2 - 2 * s * along_x * along_y + t * along_x**2) / rising**0.5
     fall = np.arctan2(-horn_x, -horn_y)
     middle = z[1:-1, 1:-1]
+    # Eigenvalues of the shape operator: of the second fundamental form by the first.
+    first = np.stack([1 + p**2, p * q, p * q, 1 + q**2], axis=-1).reshape(*p.shape, 2, 2)
+    second = np.stack([r, s, s, t], axis=-1).reshape(*p.shape, 2, 2) / np.sqrt(rising)[..., None, None]
+    principal = np.linalg.eigvals(np.linalg.solve(first, second)).real
     squares = sum(
         (np.roll(z, (i, j), (0, 1))[1:-1, 1:-1] - middle) ** 2 for i in (-1, 0, 1) for j in (-1, 0, 1)
     )
@@ -58,6 +62,8 @@ def oracle(z: NDArray[np.float64], dx: float, dy: float) -> dict[str, NDArray[np
         "curvature_profile": profile,
         "curvature_tangential": tangential,
         "ruggedness": np.sqrt(squares),
+        "aspect": np.degrees(fall) % 360,
+        "unsphericity": np.ptp(principal, axis=-1) / 2,
     }
 
 
@@ -82,6 +88,10 @@ def test_plane_has_its_slope_and_aspect_and_no_curvature(
     np.testing.assert_allclose(layers["slope"], steepness, rtol=1e-5)
     np.testing.assert_allclose(layers["aspect_sin"], np.sin(fall), atol=1e-5)
     np.testing.assert_allclose(layers["aspect_cos"], np.cos(fall), atol=1e-5)
+    assert ((layers["aspect"] >= 0) & (layers["aspect"] < 360)).all()
+    # 359.999 and 0.001 are neighbours.
+    np.testing.assert_allclose((layers["aspect"] - direction + 180) % 360 - 180, 0, atol=1e-3)
+    assert layers["unsphericity"].max() < 1e-7
     assert np.abs(layers["curvature_profile"]).max() < 1e-7
     assert np.abs(layers["curvature_tangential"]).max() < 1e-7
 
@@ -110,6 +120,36 @@ def test_sphere_has_the_curvature_of_its_radius() -> None:
     inside = (np.hypot(row, column)[1:-1, 1:-1] > 100) & (np.hypot(row, column)[1:-1, 1:-1] < 550)
     np.testing.assert_allclose(layers["curvature_profile"][inside], 1 / radius, rtol=1e-3)
     np.testing.assert_allclose(layers["curvature_tangential"][inside], 1 / radius, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("east", "north", "degrees"), [(0, 1, 0), (1, 0, 90), (0, -1, 180), (-1, 0, 270)])
+def test_aspect_in_degrees_is_clockwise_from_north(east: int, north: int, degrees: int) -> None:
+    row, column = np.mgrid[0:5, 0:5] * 10.0
+    z = 5000 - 0.4 * (east * column - north * row)
+    assert (terrain_layers(z, TEN, ["aspect"])["aspect"] == degrees).all()
+
+
+def test_unsphericity_of_a_sphere_a_cylinder_and_a_saddle() -> None:
+    """Both curvatures of a sphere are equal, one of a cylinder is 0, and those of a saddle are opposite."""
+    radius = 5000.0
+    row, column = np.mgrid[-40:41, -40:41] * 10.0
+    east, north = column, -row
+
+    def found(z: np.ndarray) -> np.ndarray:
+        return terrain_layers(z, TEN, ["unsphericity"])["unsphericity"]
+
+    sphere = found(np.sqrt(radius**2 - east**2 - north**2))
+    assert sphere.max() < 1e-3 / radius
+    axis = np.radians(35)
+    across = east * np.cos(axis) + north * np.sin(axis)
+    np.testing.assert_allclose(found(np.sqrt(radius**2 - across**2)), 0.5 / radius, rtol=1e-3)
+    # z = e n / R: at its middle the curvatures are 1 / R and -1 / R.
+    saddle = found(east * north / radius)
+    assert saddle[39, 39] == pytest.approx(1 / radius, rel=1e-6)
+    slope_x, slope_y = (north / radius)[1:-1, 1:-1], (east / radius)[1:-1, 1:-1]
+    rising = 1 + slope_x**2 + slope_y**2
+    mean, gaussian = slope_x * slope_y / (radius * rising**1.5), -1 / (radius * rising) ** 2
+    np.testing.assert_allclose(saddle, np.sqrt(mean**2 - gaussian), rtol=1e-5)
 
 
 def test_missing_elevation_takes_its_neighbours_along(hills: NDArray[np.float64]) -> None:

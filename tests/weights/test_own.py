@@ -47,6 +47,20 @@ def card_of(*scenes: Scene) -> ModelCard:
     )
 
 
+def test_a_band_that_may_be_missing_is_not_judged(tmp_path: Path) -> None:
+    card = card_of(scene(tmp_path, "a", ground())).model_copy(update={"may_miss": ("elevation", "red")})
+    network = card.build()
+    save_model(tmp_path / "model", network, card)
+    path = write_scene(tmp_path / "b.tif", ground(1)[:3], BANDS[:3])
+    with pytest.warns(GlaciersegWarning) as told:
+        predict_scene(tmp_path / "model", path, tmp_path / "out")
+    assert [str(one.message).split(";")[0] for one in told] == [f"{path}: has no data of elevation"]
+    # The bands that are there are judged as ever.
+    dark = write_scene(tmp_path / "c.tif", ground(1)[:3] / 1e4, BANDS[:3])
+    with pytest.raises(ValuesError, match="is unlike what"):
+        predict_scene(tmp_path / "model", dark, tmp_path / "out")
+
+
 def test_a_card_knows_what_the_training_scenes_held(tmp_path: Path) -> None:
     card = card_of(scene(tmp_path, "a", ground()), scene(tmp_path, "b", ground(1), pixel_m=12.0))
     assert card.unit == "reflectance x 10000"

@@ -103,6 +103,10 @@ def test_indices_and_terrain_have_units_of_their_own_and_names_may_be_explained(
     asked = ([folder], "mixed"), ([open_scene(path)], tmp_path / "shelf")
     with pytest.raises(RequestError, match="slope is not in reflectance x 10000; give its unit"):
         pack_weights(*asked[0], facts(), *asked[1])
+    moving = write_scene(tmp_path / "v.tif", reflectances(), ["one", "B3", "ndwi", "velocity"], nodata=0)
+    other = model_folder(tmp_path / "n", bands=("one", "B3", "ndwi", "velocity"))
+    with pytest.raises(RequestError, match="velocity is not in reflectance x 10000; give its unit"):
+        pack_weights([other], "moving", facts(), [open_scene(moving)], tmp_path / "shelf")
     known = facts(units={"slope": "degrees"}, roles={"one": "blue"})
     bands = pack_weights(*asked[0], known, *asked[1]).weights.card.bands
     assert [(band.role, band.unit) for band in bands] == [

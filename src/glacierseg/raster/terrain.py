@@ -1,4 +1,4 @@
-"""Terrain layers from an elevation model: slope, aspect, curvature and ruggedness, by name.
+"""Terrain layers from an elevation model: slope, aspect, curvatures and ruggedness, by name.
 
 Everything is computed from the eight neighbours of a pixel, in metres of the ground with x to the east and y
 to the north, whichever way the rows and columns of the grid run (`glacierseg.raster.ground.pixel_axes`). A
@@ -25,6 +25,8 @@ TERRAIN: Mapping[str, tuple[float, float] | None] = {
     "curvature_profile": None,
     "curvature_tangential": None,
     "ruggedness": None,
+    "aspect": (0.0, 360.0),
+    "unsphericity": None,
 }
 """Names of the layers, with the least and greatest value that each can have."""
 
@@ -93,6 +95,8 @@ def terrain_layers(
         "curvature_profile": lambda: curvature(z, axes)[0],
         "curvature_tangential": lambda: curvature(z, axes)[1],
         "ruggedness": lambda: ruggedness(z),
+        "aspect": lambda: aspect_degrees(z, axes),
+        "unsphericity": lambda: unsphericity(z, axes),
     }
     return {name: makers[name]().astype(np.float32) for name in names}
 
@@ -132,6 +136,26 @@ def aspect(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
     return -p / steepness, -q / steepness
 
 
+def aspect_degrees(z: Array, axes: PixelAxes) -> Array:
+    """Direction in which the ground falls in degrees clockwise from north, 0 up to 360.
+
+    Level ground has no direction. It gets 0, so that lakes and filled sinks do not become holes in a scene.
+    Source of the gradient: Horn (1981).
+
+    Args:
+        z: `(H + 2, W + 2)` elevation in metres.
+        axes: Of the pixels on the ground.
+
+    Returns:
+        `(H, W)`.
+    """
+    east, north = aspect(z, axes)
+    # Adding 0 takes the sign off the zeros of level ground, which would show south.
+    degrees = np.degrees(np.arctan2(east + 0.0, north + 0.0)).astype(np.float32)
+    # Twice, as a hair less than 0 becomes 360 by rounding.
+    return (degrees % 360 % 360).astype(np.float64)
+
+
 def curvature(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
     """Profile and tangential curvature in 1/m, positive where the ground bulges, negative where it is hollow.
 
@@ -152,24 +176,36 @@ def curvature(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
     Returns:
         Two arrays `(H, W)`.
     """
-    above_left, above, above_right, left, middle, right, below_left, below, below_right = _neighbours(z)
-    column_east, row_east, column_north, row_north = _per_metre(axes)
-    p, q = _gradient(axes, (right - left) / 2, (below - above) / 2)
-    # The second derivatives by column and row turn as a quadratic form.
-    by_column, by_row = right - 2 * middle + left, below - 2 * middle + above
-    mixed = (below_right - below_left - above_right + above_left) / 4
-    r = column_east**2 * by_column + 2 * column_east * row_east * mixed + row_east**2 * by_row
-    t = column_north**2 * by_column + 2 * column_north * row_north * mixed + row_north**2 * by_row
-    s = (
-        column_east * column_north * by_column
-        + (column_east * row_north + row_east * column_north) * mixed
-        + row_east * row_north * by_row
-    )
+    p, q, r, s, t = _derivatives(z, axes)
     g = p**2 + q**2
     along = p**2 * r + 2 * p * q * s + q**2 * t
     across = q**2 * r - 2 * p * q * s + p**2 * t
     divisor = np.where(g == 0, 1, g)
     return -along / (divisor * (1 + g) ** 1.5), -across / (divisor * np.sqrt(1 + g))
+
+
+def unsphericity(z: Array, axes: PixelAxes) -> Array:
+    """Half the difference of the largest and the least curvature of the ground in 1/m, 0 on a sphere.
+
+    With the derivatives of `curvature`, it is sqrt(H^2 - K) of the mean and the Gaussian curvature:
+
+    - H = -((1 + q^2) r - 2 p q s + (1 + p^2) t) / (2 (1 + p^2 + q^2)^1.5)
+    - K = (r t - s^2) / (1 + p^2 + q^2)^2
+
+    Source: Shary, Sharaya and Mitusov (2002), Geoderma 107, 1-32.
+
+    Args:
+        z: `(H + 2, W + 2)` elevation in metres.
+        axes: Of the pixels on the ground.
+
+    Returns:
+        `(H, W)`.
+    """
+    p, q, r, s, t = _derivatives(z, axes)
+    rising = 1 + p**2 + q**2
+    mean = -((1 + q**2) * r - 2 * p * q * s + (1 + p**2) * t) / (2 * rising**1.5)
+    gaussian = (r * t - s**2) / rising**2
+    return np.sqrt(np.maximum(mean**2 - gaussian, 0))
 
 
 def ruggedness(z: Array) -> Array:
@@ -194,6 +230,24 @@ def _neighbours(z: Array) -> tuple[Array, ...]:
     """Nine views `(H, W)` of a padded block, row by row from its first one; the middle is the fifth."""
     rows, columns = z.shape[0] - 2, z.shape[1] - 2
     return tuple(z[i : i + rows, j : j + columns] for i in range(3) for j in range(3))
+
+
+def _derivatives(z: Array, axes: PixelAxes) -> tuple[Array, Array, Array, Array, Array]:
+    """z_x, z_y, z_xx, z_xy and z_yy of the quadratic surface through the 3 x 3 neighbourhood."""
+    above_left, above, above_right, left, middle, right, below_left, below, below_right = _neighbours(z)
+    column_east, row_east, column_north, row_north = _per_metre(axes)
+    p, q = _gradient(axes, (right - left) / 2, (below - above) / 2)
+    # The second derivatives by column and row turn as a quadratic form.
+    by_column, by_row = right - 2 * middle + left, below - 2 * middle + above
+    mixed = (below_right - below_left - above_right + above_left) / 4
+    r = column_east**2 * by_column + 2 * column_east * row_east * mixed + row_east**2 * by_row
+    t = column_north**2 * by_column + 2 * column_north * row_north * mixed + row_north**2 * by_row
+    s = (
+        column_east * column_north * by_column
+        + (column_east * row_north + row_east * column_north) * mixed
+        + row_east * row_north * by_row
+    )
+    return p, q, r, s, t
 
 
 def _horn_gradient(z: Array, axes: PixelAxes) -> tuple[Array, Array]:

@@ -71,6 +71,7 @@ class RegionConfig(Settings):
     roles: dict[Role, PartConfig | None]
     truth_layer: str | None = None
     dem: DataPath | None = None
+    layers: dict[str, DataPath] = Field(default_factory=dict)
     sensor: str | None = None
     bands: tuple[str, ...] | None = None
     nodata: float | None = None
@@ -101,9 +102,10 @@ class RegionConfig(Settings):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it names: the scene's first, then truth, elevation and polygons."""
+        """All files that it names: the scene's first, then truth, elevation, layers and polygons."""
         polygons = [part.polygon for part in self.roles.values() if part is not None]
-        return (*self.scene, *(path for path in (self.truth, self.dem, *polygons) if path is not None))
+        others = (self.truth, self.dem, *self.layers.values(), *polygons)
+        return (*self.scene, *(path for path in others if path is not None))
 
 
 class ModelConfig(Settings):
@@ -189,11 +191,11 @@ class BandsConfig(Settings):
     check: bool = True
     """Measure importance by the other one too and print how far they agree."""
     top_preset: Literal["original"] | dict[str, tuple[str | int, ...]] | None = None
-    """original: the six bands of the original study for each network, by position in its 18 bands; or your
-    own, such as {unetplusplus: [red, nir, slope]}.
+    """original: the six bands of the original study for each network, by the names of recipe himalaya-18, or
+    by position in 18 unnamed bands; or your own, such as {unetplusplus: [red, nir, slope]}.
     """
     recipe: str | tuple[str, ...] | None = None
-    """sentinel2-18, landsat-18, or a list such as [red, nir, ndwi, slope]."""
+    """sentinel2-18, landsat-18, himalaya-18, or a list such as [red, nir, ndwi, slope]."""
     scale: float | None = None
     """Factor that brings a recipe's bands of reflected light to reflectance x 10000 or reflectance."""
     offset: float | None = None
@@ -203,7 +205,9 @@ class BandsConfig(Settings):
     logarithm: Logarithm = ()
     """Bands that networks see as logarithms, or all: for light over a wide range."""
     modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Such as {optical: [blue, green, red], terrain: [elevation, slope]}."""
+    """Groups of bands, such as {optical: [blue, green, red], terrain: [elevation, slope]}; without them
+    modality_dropout takes thermal, terrain, radar and motion by the names of recipes.
+    """
 
     @field_validator("modalities")
     @classmethod
@@ -216,10 +220,10 @@ class BandsConfig(Settings):
 
     @model_validator(mode="after")
     def _original_means_the_original_stack(self) -> "BandsConfig":
-        if self.top_preset == "original" and self.recipe is not None:
+        if self.top_preset == "original" and self.recipe not in {None, "himalaya-18"}:
             raise ValueError(
-                "top_preset original means positions in the original study's own stack, which no recipe "
-                "makes; leave one of the two out"
+                "top_preset original means bands of the original study's own stack, which of all recipes "
+                "only himalaya-18 makes; leave one of the two out"
             )
         return self
 
@@ -242,7 +246,7 @@ class PatchConfig(Settings):
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability that a band is blanked in a patch, 0-1."""
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability that a modality is blanked in a patch, never all of them, 0-1."""
+    """Probability that a modality is blanked in a patch, 0-1; its bands may be missing in prediction."""
     glacier_share: Share | None = None
     """Share of drawn patches with glacier, 0-1; null for patches as they come."""
     cache: Cache = "auto"
@@ -347,6 +351,12 @@ class RunConfig(Settings):
         yield from self._of_the_command_alone()
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
             yield "a recipe reads nodata from the files; declare it there, and leave `nodata` out here"
+        layered = [region.name for region in self.regions if region.layers]
+        if self.bands.recipe is None and layered:
+            yield (
+                f"region {layered[0]!r} has layers, which are for the bands of a recipe; name one under "
+                "`bands: recipe:`, or leave `layers` out"
+            )
         flat = [region.name for region in self.regions if region.dem is None]
         if self.refinement.max_hole_slope_deg is not None and flat:
             yield (

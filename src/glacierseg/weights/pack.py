@@ -19,10 +19,10 @@ from glacierseg.models.card import ModelCard, load_model, read_card, save_model
 from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outputs import writes
+from glacierseg.raster.prepare.recipes import modality_of
 from glacierseg.raster.samples import measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
-from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
 from glacierseg.weights.shelf import Weights, megabytes
@@ -193,7 +193,7 @@ def _card(
 
 
 def _unit(band: str, facts: WeightsFacts) -> str:
-    if band in TERRAIN and band not in facts.units:
+    if modality_of(band) in {"terrain", "radar", "motion"} and band not in facts.units:
         raise RequestError(f"{band} is not in {facts.unit}; give its unit in `units:` of the facts")
     return facts.units.get(band) or ("index" if band in INDICES else facts.unit)
 
