@@ -1,5 +1,7 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,9 +70,11 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_folder_is_refused_in_one_line(tmp_path: Path, damage: object, message: str) -> None:
+def test_a_damaged_folder_is_refused_in_one_line(
+    tmp_path: Path, damage: Callable[[Path], Any], message: str
+) -> None:
     save_model(tmp_path, CARD.build(), CARD)
-    damage(tmp_path)  # type: ignore[operator]
+    damage(tmp_path)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(tmp_path)
     assert "\n" not in str(caught.value)
@@ -88,9 +92,20 @@ def test_a_loaded_network_may_be_pruned_and_others_may_not(tmp_path: Path) -> No
         save_model(tmp_path / name, network, card)
     x = torch.randn(1, 2, 32, 32)
     with torch.inference_mode():
-        heads = load_model(tmp_path / "unetplusplus")[0].forward_heads(x)
+        whole: Any = load_model(tmp_path / "unetplusplus")[0]
+        heads = whole.forward_heads(x)
         for level in (1, 2, 3, 4):
             pruned, _ = load_model(tmp_path / "unetplusplus", prune_level=level)
             assert torch.equal(pruned(x), heads[level - 1])
     with pytest.raises(RequestError, match="is a glavitu, which cannot be pruned"):
         load_model(tmp_path / "glavitu", prune_level=2)
+
+
+def test_card_shows_itself_in_a_line() -> None:
+    assert repr(CARD) == str(CARD) == "ModelCard(m_landsnet; bands red, nir; patch 32 px)"
+    regions = {"regions": ["a", "b", "c", "d", "e", "f"]}
+    more = CARD.model_copy(update={"unit": "reflectance", "pixel_m": 10.0, "training": regions})
+    assert repr(more) == (
+        "ModelCard(m_landsnet; bands red, nir; patch 32 px of 10 m; unit reflectance; "
+        "trained on a, b, c, d, 2 more regions)"
+    )
