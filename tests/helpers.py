@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -28,11 +28,12 @@ def write_scene(
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
     pixel_m: float = 10.0,
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes `(C, H, W)` as a scene in UTM."""
     names = bands or [f"b{i + 1}" for i in range(len(values))]
     grid = utm_grid(*values.shape[1:], pixel_m)
-    write_raster(path, values, grid, bands=names, nodata=nodata, cog=False)
+    write_raster(path, values, grid, bands=names, nodata=nodata, tags=tags, cog=False)
     return path
 
 

@@ -67,6 +67,14 @@ def test_the_card_holds_what_the_scenes_show(tmp_path: Path) -> None:
     assert card.parameters == sum(p.numel() for p in load_model(tmp_path / "shelf/valley-s2")[0].parameters())
 
 
+def test_the_card_holds_the_days_of_all_members_trainings(tmp_path: Path) -> None:
+    days = [("2020-08-20", "2021-09-01"), ("2019-08-05", "2020-08-20")]
+    folders = [model_folder(tmp_path / str(i), i, training_dates=own) for i, own in enumerate(days)]
+    made = pack_weights(folders, "dated", facts(), [training_scene(tmp_path)], tmp_path / "shelf")
+    stored = json.loads((made.weights.folder / "card.json").read_text())
+    assert stored["training_dates"] == ["2019-08-05", "2020-08-20", "2021-09-01"]
+
+
 def test_members_lie_side_by_side_and_their_mean_is_compared(tmp_path: Path) -> None:
     done = packed(tmp_path, members=3)
     assert [folder.name for folder in done.weights.folders] == ["member-1", "member-2", "member-3"]
