@@ -606,3 +606,17 @@ def test_no_image_of_a_product_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is an input of the same command"):
         prepare_scene(product, image, recipe="red,")
     assert image.read_bytes() == before
+
+
+def test_a_scene_of_nothing_but_cloud_is_said(tmp_path: Path) -> None:
+    own = images()
+    own["SCL"][:] = 9
+    with pytest.warns(GlaciersegWarning, match="no pixel has data"):
+        made = prepare_scene(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="red,")
+    assert made.no_data == 1
+
+
+def test_numbers_that_are_no_classes_are_refused(tmp_path: Path) -> None:
+    own = images()
+    own["SCL"] = np.full((18, 18), 300, np.uint16)
+    assert "holds 300" in refused(tmp_path, sentinel2(tmp_path, own))
