@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,14 @@ from rasterio.transform import from_origin
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+
+T = TypeVar("T")
+
+
+def present(value: T | None) -> T:
+    """Returns what may be missing by its type and must not be here."""
+    assert value is not None
+    return value
 
 
 def utm_grid(height: int, width: int, pixel_m: float = 10.0) -> Grid:
@@ -32,7 +40,8 @@ def write_scene(
 ) -> Path:
     """Writes `(C, H, W)` as a scene in UTM."""
     names = bands or [f"b{i + 1}" for i in range(len(values))]
-    grid = utm_grid(*values.shape[1:], pixel_m)
+    height, width = values.shape[1:]
+    grid = utm_grid(height, width, pixel_m)
     write_raster(path, values, grid, bands=names, nodata=nodata, tags=tags, cog=False)
     return path
 

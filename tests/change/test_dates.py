@@ -13,6 +13,7 @@ from glacierseg.errors import RequestError
 from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.outlines.dates import dates_of, mean_date
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import ChangeSettings
 from tests.helpers import utm_grid
 
 GRID = utm_grid(40, 40)
@@ -60,12 +61,14 @@ def test_without_dates_nothing_is_said_of_them(tmp_path: Path) -> None:
 
 def test_options_win_and_contradictions_are_said(tmp_path: Path) -> None:
     old, new = mask(tmp_path, "old", date(2000, 8, 20)), mask(tmp_path, "new", date(2020, 8, 20))
-    found = change_between_files(old, new, old_date="2010-08-20")
+    found = change_between_files(old, new, settings=ChangeSettings(old_date="2010-08-20"))
     assert years(found) == pytest.approx(10, abs=0.01)
     (note,) = found.notes
     assert note == f"{old}: says that it is of 2000-08-20; --old-date 2010-08-20 counts"
-    assert change_between_files(old, new, old_date="2000", new_date="2020").notes == ()
-    (note,) = change_between_files(old, new, new_date="2021").notes
+    assert (
+        change_between_files(old, new, settings=ChangeSettings(old_date="2000", new_date="2020")).notes == ()
+    )
+    (note,) = change_between_files(old, new, settings=ChangeSettings(new_date="2021")).notes
     assert "--new-date 2021 counts" in note
 
 
@@ -75,9 +78,11 @@ def test_one_date_alone_gives_no_rate_and_says_why(tmp_path: Path) -> None:
     assert years(found) is None
     (note,) = found.notes
     assert note.startswith(f"{old}: does not tell its date")
-    assert years(change_between_files(old, new, old_date="2010")) == pytest.approx(10.1, abs=0.05)
+    assert years(change_between_files(old, new, settings=ChangeSettings(old_date="2010"))) == pytest.approx(
+        10.1, abs=0.05
+    )
     with pytest.raises(RequestError, match="a rate needs both dates") as refused:
-        change_between_files(old, new, new_date="2020-08-20")
+        change_between_files(old, new, settings=ChangeSettings(new_date="2020-08-20"))
     assert str(old) in str(refused.value)
 
 
@@ -109,7 +114,12 @@ def test_another_season_is_warned_of_across_new_year(
     assert len(notes) == (apart > 0)
     if apart:
         assert f"are {apart} days of the year apart: snow makes glaciers look larger" in notes[0]
-    assert change_between_files(*paths, old_date=str(old[0]), new_date=str(new[0])).notes == ()
+    assert (
+        change_between_files(
+            *paths, settings=ChangeSettings(old_date=str(old[0]), new_date=str(new[0]))
+        ).notes
+        == ()
+    )
 
 
 def test_outlines_tell_their_dates_by_their_columns(tmp_path: Path) -> None:

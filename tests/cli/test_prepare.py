@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +31,21 @@ def write(path: Path, values: np.ndarray) -> Path:
 
 
 @pytest.fixture
-def type_in(monkeypatch):
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Types a command; gives its exit status."""
 
-    def run(*words) -> int:
+    def run(*words: str | Path | int) -> int:
         monkeypatch.setattr(sys, "argv", ["glacierseg", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             main()
-        return stop.value.code or 0
+        return int(stop.value.code or 0)
 
     return run
 
 
-def test_ranges_of_several_scenes_by_percentiles(tmp_path, type_in, capsys):
+def test_ranges_of_several_scenes_by_percentiles(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     first, second = (rng.integers(1, 5000, (2, 30, 40)).astype(np.uint16) for _ in range(2))
     paths = write(tmp_path / "a.tif", first), write(tmp_path / "b.tif", 2 * second)
@@ -62,7 +65,7 @@ def test_ranges_of_several_scenes_by_percentiles(tmp_path, type_in, capsys):
         np.testing.assert_array_equal(dataset.read(2), expected)
 
 
-def test_bands_by_given_names_and_by_number(tmp_path, type_in):
+def test_bands_by_given_names_and_by_number(tmp_path: Path, type_in: Callable[..., int]) -> None:
     values = np.random.default_rng(0).integers(0, 9, (3, 20, 30)).astype(np.uint8)
     scene, out = write(tmp_path / "a.tif", values), tmp_path / "out.tif"
     command = [
@@ -83,7 +86,9 @@ def test_bands_by_given_names_and_by_number(tmp_path, type_in):
         assert dataset.compression is None
 
 
-def test_a_scene_of_a_product(tmp_path, type_in, capsys):
+def test_a_scene_of_a_product(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     product, dem = make_landsat(tmp_path / "my share"), tmp_path / "dem.tif"
     x, y = CORNER
     write_image(dem, np.full((30, 30), 5000, np.float32), 30, corner=(x - 120, y + 120))
@@ -121,7 +126,14 @@ def test_a_scene_of_a_product(tmp_path, type_in, capsys):
         (("prepare", "stack", "a.tif", "--resampling", "lanczos", "--out", "b.tif"), 2),
     ],
 )
-def test_senseless_requests_are_one_line(tmp_path, type_in, monkeypatch, capsys, words, status):
+def test_senseless_requests_are_one_line(
+    tmp_path: Path,
+    type_in: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    status: int,
+) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.tif", np.ones((2, 20, 30), np.uint8))
     assert type_in(*words) == status
@@ -131,7 +143,9 @@ def test_senseless_requests_are_one_line(tmp_path, type_in, monkeypatch, capsys,
     assert not (tmp_path / "b.tif").exists()
 
 
-def test_layer_of_the_truth(tmp_path, type_in, capsys):
+def test_layer_of_the_truth(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     import geopandas as gpd
     from shapely.geometry import box
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from glacierseg.choices import Cache
+from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import Augmentation, Symmetry
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import (
@@ -34,7 +35,7 @@ def region(tmp_path: Path) -> Region:
     """Band 1 counts pixels, band 2 is its own code of the role: 10 train, 20 validate, 30 test."""
     height, width = 70, 90
     scene_path = tmp_path / "scene.tif"
-    parts = {
+    parts: dict[Role, Part] = {
         "train": Part(x=(0.5, 1.0)),
         "validate": Part(x=(0.3, 0.5)),
         "test": Part(x=(0.0, 0.3)),
@@ -185,7 +186,9 @@ def test_zoomed_draws_look_no_further_than_they_say(
     dataset = PatchDataset(reader, [Patch(0, *start)], "train", PLAIN, augmentation=augmentation)
     read, seen = reader.read, []
 
-    def noted(patch: Patch, side_px: int | None = None):
+    def noted(
+        patch: Patch, side_px: int | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         seen.append((patch.row, patch.column, side_px or 16))
         return read(patch, side_px)
 

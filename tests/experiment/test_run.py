@@ -92,12 +92,14 @@ def table(run: Path) -> list[dict[str, str]]:
 
 def read(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
-        return dataset.read(1)
+        result: np.ndarray = dataset.read(1)
+        return result
 
 
 def read_all(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
-        return dataset.read()
+        result: np.ndarray = dataset.read()
+        return result
 
 
 def test_every_file_of_the_contract_is_there(finished: Path) -> None:

@@ -14,6 +14,7 @@ from glacierseg.errors import RequestError
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import InventoryInputs
 from tests.helpers import utm_grid
 
 GRID = utm_grid(60, 60)
@@ -49,14 +50,16 @@ def test_of_several_days_the_first_counts_and_it_is_said(tmp_path: Path) -> None
 def test_the_option_wins_and_a_contradiction_is_said(tmp_path: Path) -> None:
     plain = make_inventory(mask(tmp_path), tmp_path / "a.gpkg")
     assert "src_date" not in plain.glaciers
-    given = make_inventory(mask(tmp_path), tmp_path / "a.gpkg", src_date="2019-08-03")
+    given = make_inventory(mask(tmp_path), tmp_path / "a.gpkg", inputs=InventoryInputs(src_date="2019-08-03"))
     assert set(given.glaciers["src_date"]) == {"2019-08-03T00:00:00"}
     assert given.notes == plain.notes
-    other = make_inventory(mask(tmp_path, date(2020, 9, 12)), tmp_path / "a.gpkg", src_date="2019")
+    other = make_inventory(
+        mask(tmp_path, date(2020, 9, 12)), tmp_path / "a.gpkg", inputs=InventoryInputs(src_date="2019")
+    )
     assert set(other.glaciers["src_date"]) == {"2019-07-01T00:00:00"}
     assert any("is of 2020-09-12; --src-date 2019 counts" in note for note in other.notes)
     with pytest.raises(RequestError, match="is not a date; write 2000-10-30"):
-        make_inventory(mask(tmp_path), tmp_path / "a.gpkg", src_date="12.9.2020")
+        make_inventory(mask(tmp_path), tmp_path / "a.gpkg", inputs=InventoryInputs(src_date="12.9.2020"))
 
 
 @pytest.mark.parametrize(

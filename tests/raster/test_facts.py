@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_rasters_made_of_a_raster_keep_its_facts(tmp_path: Path) -> None:
         ({}, "reflectance x 10000"),
     ],
 )
-def test_a_stack_by_a_recipe_says_its_unit(tmp_path: Path, settings: dict[str, float], unit: str) -> None:
+def test_a_stack_by_a_recipe_says_its_unit(tmp_path: Path, settings: dict[str, Any], unit: str) -> None:
     scene = raster(tmp_path / "scene.tif", ["green", "nir", "swir1"], FACTS)
     made = stack_rasters(scene, tmp_path / "made.tif", StackSettings(recipe="green,ndsi", **settings))
     assert facts_of(made) == replace(FACTS, unit=unit, recipe="")

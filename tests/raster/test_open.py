@@ -7,6 +7,7 @@ import tarfile
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_what_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None:
         open_raster(tmp_path / "none.tif")
 
 
-def plain(path: Path, **facts) -> Path:
+def plain(path: Path, **facts: Any) -> Path:
     values = np.arange(1, HEIGHT * WIDTH + 1, dtype=np.uint16).reshape(1, HEIGHT, WIDTH)
     profile = {"crs": "EPSG:32645", "transform": from_origin(5e5, 3.1e6, 30, 30)} | facts
     layout = {"height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "uint16"}

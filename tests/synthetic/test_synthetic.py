@@ -1,9 +1,12 @@
 import dataclasses
 import itertools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.measure import label
 from skimage.morphology import reconstruction
@@ -51,7 +54,8 @@ def small() -> SyntheticBasin:
 def band(basin: SyntheticBasin, name: str) -> np.ndarray:
     """The band in its physical unit."""
     low, high = BAND_RANGES[name]
-    return low + (basin.bands[BAND_NAMES.index(name)].astype(float) - 1) / 254 * (high - low)
+    result: np.ndarray = low + (basin.bands[BAND_NAMES.index(name)].astype(float) - 1) / 254 * (high - low)
+    return result
 
 
 def glacier(basin: SyntheticBasin) -> np.ndarray:
@@ -62,7 +66,7 @@ def arrays(basin: SyntheticBasin) -> dict[str, np.ndarray]:
     return {k: v for k, v in vars(basin).items() if isinstance(v, np.ndarray)}
 
 
-def test_has_18_bands_of_which_three_are_noise_among_the_others():
+def test_has_18_bands_of_which_three_are_noise_among_the_others() -> None:
     assert len(BAND_NAMES) == len(set(BAND_NAMES)) == 18
     assert len(NOISE_BANDS) == 3
     places = [BAND_NAMES.index(name) for name in NOISE_BANDS]
@@ -70,18 +74,18 @@ def test_has_18_bands_of_which_three_are_noise_among_the_others():
     assert all(after - before > 1 for before, after in itertools.pairwise(places))
 
 
-def test_same_arguments_give_the_same_bytes(small):
+def test_same_arguments_give_the_same_bytes(small: SyntheticBasin) -> None:
     again = make_basin(3, 64, 64)
     for name, layer in arrays(small).items():
         assert layer.tobytes() == arrays(again)[name].tobytes(), name
 
 
-def test_another_seed_gives_another_basin(small):
+def test_another_seed_gives_another_basin(small: SyntheticBasin) -> None:
     assert (make_basin(4, 64, 64).bands != small.bands).mean() > 0.9
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 97), (127, 66)])
-def test_any_size_from_64(height, width):
+def test_any_size_from_64(height: int, width: int) -> None:
     basin = make_basin(5, height, width)
     assert basin.bands.shape == (18, height, width)
     assert basin.bands.dtype == basin.truth.dtype == np.uint8
@@ -95,25 +99,25 @@ def test_any_size_from_64(height, width):
     "arguments",
     [{"height_px": 63}, {"width_px": 10}, {"pixel_size_m": 30.0}, {"sun_elevation_deg": -3.0}],
 )
-def test_impossible_requests_are_one_clear_line(arguments):
+def test_impossible_requests_are_one_clear_line(arguments: dict[str, Any]) -> None:
     with pytest.raises(GlaciersegError) as caught:
         make_basin(1, **arguments)
     assert "choose" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_snow_line_above_all_peaks_leaves_no_ice():
+def test_snow_line_above_all_peaks_leaves_no_ice() -> None:
     basin = make_basin(3, 64, 64, snow_line_m=9000.0)
     assert not glacier(basin).any()
     assert (basin.truth == 0).all()
 
 
-def test_higher_snow_line_means_less_ice(small):
+def test_higher_snow_line_means_less_ice(small: SyntheticBasin) -> None:
     high = make_basin(3, 64, 64, snow_line_m=5500.0)
     assert glacier(high).mean() < glacier(small).mean()
 
 
-def test_layers_agree(test):
+def test_layers_agree(test: SyntheticBasin) -> None:
     assert test.bands.min() >= 1
     assert not (test.clean_ice & test.debris).any()
     assert not (test.snow & glacier(test)).any()
@@ -123,12 +127,12 @@ def test_layers_agree(test):
         assert 0.002 < getattr(test, name).mean() < 0.25, name
 
 
-def test_elevation_band_is_the_elevation(test):
+def test_elevation_band_is_the_elevation(test: SyntheticBasin) -> None:
     np.testing.assert_allclose(band(test, "elevation"), test.elevation_m, atol=9.0)
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
-def test_glaciers_look_like_glaciers(name, request):
+def test_glaciers_look_like_glaciers(name: str, request: pytest.FixtureRequest) -> None:
     basin = request.getfixturevalue(name)
     ice = glacier(basin)
     assert 0.15 < ice.mean() < 0.35
@@ -148,7 +152,7 @@ def test_glaciers_look_like_glaciers(name, request):
     assert 0.1 < basin.debris.sum() / ice.sum() < 0.4
 
 
-def test_relief_is_himalayan(test):
+def test_relief_is_himalayan(test: SyntheticBasin) -> None:
     assert 3500 < test.elevation_m.min() < 4700
     assert 5500 < test.elevation_m.max() < 7000
     assert 25 < band(test, "slope").mean() < 42
@@ -158,7 +162,7 @@ def test_relief_is_himalayan(test):
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
-def test_debris_looks_like_rock_and_is_colder(name, request):
+def test_debris_looks_like_rock_and_is_colder(name: str, request: pytest.FixtureRequest) -> None:
     basin = request.getfixturevalue(name)
     seen = ~basin.cloud & ~basin.shadow & ~basin.lake & ~basin.snow
     green = band(basin, "nir") > 1.5 * band(basin, "red")
@@ -181,7 +185,7 @@ def test_debris_looks_like_rock_and_is_colder(name, request):
     assert np.median(band(basin, "ruggedness")[debris]) < np.median(band(basin, "ruggedness")[rock])
 
 
-def test_snow_and_cloud_are_false_friends(test):
+def test_snow_and_cloud_are_false_friends(test: SyntheticBasin) -> None:
     seen = ~test.shadow & ~test.cloud
     ndsi = band(test, "ndsi")
     assert ndsi[test.snow & seen].mean() > 0.4
@@ -192,7 +196,7 @@ def test_snow_and_cloud_are_false_friends(test):
     assert band(test, "thermal")[clouds].mean() < band(test, "thermal")[test.clean_ice].mean() - 5
 
 
-def test_noise_bands_know_nothing(train, test):
+def test_noise_bands_know_nothing(train: SyntheticBasin, test: SyntheticBasin) -> None:
     """Correlated noise has few free values in one basin, so that the limit is that of chance in two."""
     for number, name in enumerate(BAND_NAMES):
         for noise in NOISE_BANDS:
@@ -216,7 +220,7 @@ def test_noise_bands_know_nothing(train, test):
     assert 0.3 < lag["noise_3"] < 0.9
 
 
-def test_every_other_band_knows_something(train):
+def test_every_other_band_knows_something(train: SyntheticBasin) -> None:
     """The codes of ice and ground are spread differently, by far more than those of noise."""
     known = train.truth != 255
     ice = train.truth == 1
@@ -235,7 +239,7 @@ def samples(basin: SyntheticBasin) -> tuple[np.ndarray, np.ndarray]:
     return basin.bands[:, known].T, basin.truth[known] == 1
 
 
-def test_hard_for_a_threshold_and_learnable_for_pixels(train, test):
+def test_hard_for_a_threshold_and_learnable_for_pixels(train: SyntheticBasin, test: SyntheticBasin) -> None:
     """Fitted in one region and asked in another."""
     (values, truth), (other_values, other_truth) = samples(train), samples(test)
     ndsi = BAND_NAMES.index("ndsi")
@@ -250,7 +254,7 @@ def test_hard_for_a_threshold_and_learnable_for_pixels(train, test):
     assert by_pixel > 0.7
 
 
-def test_a_wall_throws_a_shadow_as_long_as_the_sun_is_low():
+def test_a_wall_throws_a_shadow_as_long_as_the_sun_is_low() -> None:
     ground = np.zeros((60, 40), dtype=np.float32)
     ground[40] = 100.0
     shadow = cast_shadow(ground, 10.0, Sun(azimuth_deg=180.0, elevation_deg=45.0))
@@ -260,7 +264,7 @@ def test_a_wall_throws_a_shadow_as_long_as_the_sun_is_low():
     assert dark.min() in (30, 31)
 
 
-def test_incidence_is_that_of_a_tilted_plane():
+def test_incidence_is_that_of_a_tilted_plane() -> None:
     rows, columns = np.mgrid[:20, :20] * 10.0
     sun = Sun(azimuth_deg=120.0, elevation_deg=35.0)
     surface = (0.3 * rows - 0.5 * columns).astype(np.float32)
@@ -271,7 +275,7 @@ def test_incidence_is_that_of_a_tilted_plane():
     np.testing.assert_allclose(incidence(surface, 10.0, sun), normal @ towards, rtol=1e-4)
 
 
-def test_slopes_towards_the_sun_are_brighter(test):
+def test_slopes_towards_the_sun_are_brighter(test: SyntheticBasin) -> None:
     azimuth = np.radians(DEMO_REGIONS["basin_c"].sun_azimuth_deg)
     facing = band(test, "aspect_sin") * np.sin(azimuth) + band(test, "aspect_cos") * np.cos(azimuth)
     plain = ~glacier(test) & ~test.snow & ~test.cloud & (band(test, "slope") > 20)
@@ -280,7 +284,7 @@ def test_slopes_towards_the_sun_are_brighter(test):
     assert test.shadow[plain & (facing < -0.7)].mean() > 5 * test.shadow[plain & (facing > 0.7)].mean()
 
 
-def test_filled_pits_are_the_morphological_reconstruction():
+def test_filled_pits_are_the_morphological_reconstruction() -> None:
     elevation = np.random.default_rng(0).random((40, 50)).astype(np.float32)
     rim = np.ones(elevation.shape, dtype=bool)
     rim[1:-1, 1:-1] = False
@@ -289,7 +293,7 @@ def test_filled_pits_are_the_morphological_reconstruction():
     np.testing.assert_allclose(fill_pits(elevation, rim, rise=0), expected, atol=1e-6)
 
 
-def test_ice_spreads_as_the_exact_solution_says(monkeypatch):
+def test_ice_spreads_as_the_exact_solution_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Halfar's similarity solution (1983) for a dome on flat ground without snow and melt."""
     monkeypatch.setattr(ice_model, "_balance", lambda surface, *_: np.zeros_like(surface))
     size_m, radius_m, height_m, years = 50.0, 1500.0, 200.0, 200.0
@@ -297,10 +301,11 @@ def test_ice_spreads_as_the_exact_solution_says(monkeypatch):
     distance_m = np.hypot(rows, columns)
     start = (7 / 4) ** 3 / 18 * radius_m**4 / height_m**7 / 2.15e-5
 
-    def dome(time):
+    def dome(time: float) -> NDArray[np.float64]:
         ratio = start / time
         inside = 1 - (ratio ** (1 / 18) * distance_m / radius_m) ** (4 / 3)
-        return height_m * ratio ** (1 / 9) * np.maximum(inside, 0) ** (3 / 7)
+        result: NDArray[np.float64] = height_m * ratio ** (1 / 9) * np.maximum(inside, 0) ** (3 / 7)
+        return result
 
     ground = np.zeros((101, 101), dtype=np.float32)
     found = ice_model.flow_ice(ground, dome(start).astype(np.float32), ground, size_m, years)
@@ -311,7 +316,7 @@ def test_ice_spreads_as_the_exact_solution_says(monkeypatch):
     assert np.sqrt(np.mean((found - expected)[expected > 0] ** 2)) < 0.05 * height_m
 
 
-def test_written_rasters_come_back(small, tmp_path):
+def test_written_rasters_come_back(small: SyntheticBasin, tmp_path: Path) -> None:
     paths = write_basin(small, tmp_path / "new", "here")
     with rasterio.open(paths.scene) as scene:
         assert scene.descriptions == BAND_NAMES
@@ -333,7 +338,7 @@ def test_written_rasters_come_back(small, tmp_path):
     assert names == ["here_dem.tif", "here_mask.tif", "here_scene.tif"]
 
 
-def test_demo_has_three_regions_apart_from_each_other(tmp_path):
+def test_demo_has_three_regions_apart_from_each_other(tmp_path: Path) -> None:
     written = write_demo(tmp_path, size_px=64)
     assert list(written) == ["basin_a", "basin_b", "basin_c"]
     lefts = []

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_another_unit_in_the_tags_is_refused_though_the_values_look_alike(tmp_pa
     with pytest.raises(ValuesError, match=r"tags say reflectance, .* give --scale 10000; or") as refused:
         fit_own(known, other)
     assert str(refused.value).startswith(str(other.paths[0]))
-    (told,) = fit_own(known, other, force=True).warnings
+    (told,) = fit_own(known, other, InputSettings(force=True)).warnings
     assert "net was trained on reflectance x 10000" in told
     assert fit_own(known, scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))).warnings == ()
     assert fit_own(known, scene(tmp_path, "odd", SceneFacts(unit="radiance"))).warnings == ()
@@ -77,7 +78,7 @@ def test_the_cure_for_another_unit_works(tmp_path: Path, unit: "object") -> None
     found = re.search(r"give (--[^;]*);", str(refused.value))
     assert found
     words = found[1].split()
-    options = {
+    options: dict[str, Any] = {
         name.removeprefix("--"): float(value) for name, value in zip(words[::2], words[1::2], strict=True)
     }
     assert fit_own(known, other, InputSettings(**options)).warnings == ()
@@ -86,7 +87,7 @@ def test_the_cure_for_another_unit_works(tmp_path: Path, unit: "object") -> None
 def test_a_conversion_beside_the_tags_is_a_warning(tmp_path: Path) -> None:
     known = [trained(tmp_path)]
     same = scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))
-    (told,) = fit_own(known, same, scale=1.01).warnings
+    (told,) = fit_own(known, same, InputSettings(scale=1.01)).warnings
     assert "tags say reflectance x 10000, which --scale and --offset do not bring to reflectance x" in told
     values = ground()
     values[:3] /= 1e4
@@ -94,7 +95,7 @@ def test_a_conversion_beside_the_tags_is_a_warning(tmp_path: Path) -> None:
     stale = scene(tmp_path, "stale", SceneFacts(unit=TIMES_10000), values)
     with pytest.raises(ValuesError, match="--scale 10000 would make them alike"):
         fit_own(known, stale)
-    (told,) = fit_own(known, stale, scale=10000).warnings
+    (told,) = fit_own(known, stale, InputSettings(scale=10000)).warnings
     assert "do not bring to" in told
 
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from glacierseg.models.registry import count_parameters
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.predict import PredictSettings
 from glacierseg.weights import pack
 from glacierseg.weights.pack import pack_weights, read_facts
 from glacierseg.weights.shelf import megabytes
@@ -42,7 +44,7 @@ def test_packing_halves_the_kernels_and_keeps_the_answers(tmp_path: Path) -> Non
     scene = training_scene(tmp_path, seed=5)
     answers = []
     for folder in (original, done.weights.folder):
-        predict_scene(folder, scene, tmp_path / "out", precision="float32")
+        predict_scene(folder, scene, tmp_path / "out", PredictSettings(precision="float32"))
         with open_scene(tmp_path / "out" / "training5_probability.tif").open() as reader:
             answers.append(reader.read(0, 0, 160, 160)[0][0])
     change = np.abs(answers[0] - answers[1]).max()
@@ -154,12 +156,15 @@ def test_networks_of_several_kinds_predict_their_mean_in_windows_of_one_size(tmp
         48, ["m_landsnet", "glavitu"]
     )  # fmt: skip
     found = {}
-    for name, models, settings in (
+    ways: tuple[tuple[str, Any, dict[str, Any]], ...] = (
         ("both", weights, {}),
         ("one", weights.folders[0], {"window_px": 48}),
         ("other", weights.folders[1], {"window_px": 48}),
-    ):
-        files = predict_scene(models, scene, tmp_path / name, precision="float32", **settings)
+    )
+    for name, models, settings in ways:
+        files = predict_scene(
+            models, scene, tmp_path / name, PredictSettings(precision="float32", **settings)
+        )
         with open_scene(files.probability).open() as reader:
             found[name] = reader.read(0, 0, 160, 160)[0]
     mean = (found["one"][0] + found["other"][0]) / 2
