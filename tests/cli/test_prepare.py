@@ -160,7 +160,9 @@ def test_layer_of_the_truth(
         assert set(results["values"]["per_band"]) == {"band_1", "band_2"}
 
 
-def test_layers_reach_the_stack(tmp_path, type_in, capsys):
+def test_layers_reach_the_stack(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     """The option may be given again, and names a file on any grid."""
     light = np.random.default_rng(0).uniform(0, 0.9, (2, 30, 40)).astype(np.float32)
     source = write(tmp_path / "light.tif", light)

@@ -146,7 +146,9 @@ def test_a_missing_direction_is_not_turned(tmp_path: Path) -> None:
     card = CARD.model_copy(update={"bands": ("red", "aspect"), "may_miss": ("aspect",)})
     path = scene(tmp_path)
     with pytest.warns(GlaciersegWarning, match="has no data of aspect"):
-        files = predict_scene(Sigmoid(), path, tmp_path / "out", card=card, symmetries=True)
+        files = predict_scene(
+            Sigmoid(), path, tmp_path / "out", settings=PredictSettings(symmetries=True), card=card
+        )
     with rasterio.open(path) as dataset:
         red = dataset.read(3).astype(float)
     np.testing.assert_allclose(read_probability(files), 1 / (1 + np.exp(-(red - 10) / 2)), atol=1e-5)

@@ -30,6 +30,7 @@ from glacierseg.raster.prepare.layers import (
 )
 from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.raster.prepare.stack import stack_rasters
+from glacierseg.settings.prepare import StackSettings
 
 SENTINEL = ["B02", "B03", "B04", "B08", "B11"]
 ORIGINAL = RECIPES["himalaya-18"]
@@ -51,9 +52,8 @@ def read_all(
 
 
 def stack(scene: dict[str, Any], out: Path, layers: dict[str, Path], recipe: str = "himalaya-18") -> Path:
-    return stack_rasters(
-        [scene["light"]], out, recipe=recipe, sensor="sentinel2", offset=0, dem=scene["dem"], layers=layers
-    )
+    settings = StackSettings(recipe=recipe, sensor="sentinel2", offset=0)
+    return stack_rasters([scene["light"]], out, settings, dem=scene["dem"], layers=layers)
 
 
 @pytest.fixture

@@ -96,6 +96,6 @@ def test_physical_ranges_are_those_by_definition() -> None:
     assert PHYSICAL_RANGES["ndsi"] == (-1.0, 1.0)
     assert "red_swir1" not in PHYSICAL_RANGES
     assert "elevation" not in PHYSICAL_RANGES
-    assert PHYSICAL_RANGES["aspect"] == (0, 360)
-    assert PHYSICAL_RANGES["coherence"] == (0, 1)
+    assert PHYSICAL_RANGES["aspect"] == (0.0, 360.0)
+    assert PHYSICAL_RANGES["coherence"] == (0.0, 1.0)
     assert "velocity" not in PHYSICAL_RANGES
