@@ -86,7 +86,9 @@ def test_bands_by_given_names_and_by_number(tmp_path: Path, type_in: Callable[..
         assert dataset.compression is None
 
 
-def test_a_scene_of_a_product(tmp_path, type_in, capsys):
+def test_a_scene_of_a_product(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     product, dem = make_landsat(tmp_path / "my share"), tmp_path / "dem.tif"
     x, y = CORNER
     write_image(dem, np.full((30, 30), 5000, np.float32), 30, corner=(x - 120, y + 120))

@@ -3,7 +3,7 @@
 import logging
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from scipy import ndimage
 from shapely.geometry import Point, box
 
 from glacierseg.errors import GlaciersegError, GlaciersegWarning, RequestError
-from glacierseg.products.scene import prepare_scene
+from glacierseg.log import Progress
+from glacierseg.products.scene import PreparedScene, prepare_scene
 from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.prepare.recipes import RECIPES
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
 from tests.products.shelves import (
     CORNER,
     LandsatFacts,
@@ -41,6 +43,20 @@ SIDE = 36
 FINE = {"02": "blue", "03": "green", "04": "red", "08": "nir"}
 COARSE = {"11": "swir1", "12": "swir2"}
 SAFE = SafeFacts(bands=(*FINE, *COARSE))
+
+
+def prepared(
+    products: Path | Sequence[Path],
+    out: Path,
+    *,
+    layers: Mapping[str, Path] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> PreparedScene:
+    """Makes a scene with the fields of both of its settings."""
+    how = {name: options.pop(name) for name in ProductSettings.model_fields if name in options}
+    inputs = ProductInputs(**options)
+    return prepare_scene(products, out, ProductSettings(**how), inputs, layers=layers, progress=progress)
 
 
 def images(seed: int = 0, side: int = SIDE) -> Images:
@@ -104,7 +120,7 @@ def between(cells: NDArray[np.float64]) -> NDArray[np.float64]:
                         value[row, column] += along * across * one
                         weight[row, column] += along * across
     with np.errstate(invalid="ignore"):
-        return value / weight
+        return np.asarray(value / weight)
 
 
 def with_indices(bands: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
@@ -160,7 +176,7 @@ def test_each_band_of_sentinel2_is_that_of_the_metadata(tmp_path: Path) -> None:
     own["12"][15:, 12:] = 0
     own["SCL"][2:5, 3:6], own["SCL"][2:4, 8:10], own["SCL"][8, 1:4], own["SCL"][9:12, 9:] = 9, 10, 3, 11
     dem = elevation(tmp_path / "dem.tif")
-    made = prepare_scene(sentinel2(tmp_path, own), tmp_path / "scene.tif", dem=dem)
+    made = prepared(sentinel2(tmp_path, own), tmp_path / "scene.tif", dem=dem)
     bad = np.zeros((SIDE, SIDE), bool)
     bad[30:, 20:] = True
     bad |= twice(np.isin(own["SCL"], (3, 9, 10)))
@@ -194,11 +210,13 @@ def test_each_band_of_landsat_is_that_of_the_metadata(tmp_path: Path) -> None:
     for name, values in (*own.items(), ("QA_PIXEL", qa)):
         write_image(product / f"{facts.name}_{name}.TIF", values, 30)
     dem = elevation(tmp_path / "dem.tif", side, 30)
-    prepare_scene(product, tmp_path / "scene.tif", dem=str(dem))
+    prepared(product, tmp_path / "scene.tif", dem=str(dem))
     bad = own["ST_B10"] == 0
     bad[4, : len(bits)] = True
-    expected = {role: 0.275 * own[name].astype(float) - 2000 for name, role in names.items()}
-    expected["thermal"] = 0.00341802 * own["ST_B10"] + 149
+    expected: dict[str, NDArray[np.float64]] = {
+        role: 0.275 * own[name].astype(float) - 2000 for name, role in names.items()
+    }
+    expected["thermal"] = 0.00341802 * own["ST_B10"].astype(float) + 149
     found = bands_of(tmp_path / "scene.tif")
     assert tuple(found) == RECIPES["landsat-18"]
     made = with_indices(expected) | terrain(dem, 30)
@@ -212,7 +230,7 @@ def test_nothing_is_mixed_into_its_neighbours(tmp_path: Path) -> None:
     # What lies at the rim of the swath is mean of ground and of nothing, and itself no zero.
     own["08"][21, 20:], own["11"][10, 10:], own["12"][10, 10:] = 0, 1500, 1200
     own["12"][10, 14] = 0
-    prepare_scene(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="swir1,swir2,nir,ndsi")
+    prepared(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="swir1,swir2,nir,ndsi")
     found = bands_of(tmp_path / "scene.tif")
     bad = np.zeros((SIDE, SIDE), bool)
     bad[8:14, 8:14] = bad[20:22, 20:] = True
@@ -224,7 +242,7 @@ def test_nothing_is_mixed_into_its_neighbours(tmp_path: Path) -> None:
 def test_indices_stay_in_their_range_where_reflectance_is_negative(tmp_path: Path) -> None:
     own = images()
     own["11"][:6], own["03"][:20] = 400, 900
-    prepare_scene(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="green,swir1,ndsi,ndwi")
+    prepared(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="green,swir1,ndsi,ndwi")
     found = bands_of(tmp_path / "scene.tif")
     assert np.nanmin(found["green"]) == -100
     for name in ("ndsi", "ndwi"):
@@ -236,7 +254,7 @@ def test_layers_join_a_recipe(tmp_path: Path) -> None:
     safe, speeds = sentinel2(tmp_path, cloudy()), np.arange(81, dtype=np.float32).reshape(9, 9)
     velocity = write_image(tmp_path / "v.tif", speeds, 40)
     heat = write_image(tmp_path / "heat.tif", np.full((9, 9), 270, np.float32), 40)
-    made = prepare_scene(
+    made = prepared(
         safe,
         tmp_path / "scene.tif",
         recipe="red,thermal,velocity",
@@ -253,7 +271,7 @@ def test_layers_join_a_recipe(tmp_path: Path) -> None:
 def test_the_offset_is_that_of_the_product(tmp_path: Path) -> None:
     own = images()
     facts = SafeFacts(baseline="03.01", offset=None, date="2021-09-30", bands=SAFE.bands)
-    prepare_scene(sentinel2(tmp_path, own, facts), tmp_path / "scene.tif", recipe="blue,green,red")
+    prepared(sentinel2(tmp_path, own, facts), tmp_path / "scene.tif", recipe="blue,green,red")
     np.testing.assert_array_equal(bands_of(tmp_path / "scene.tif")["blue"], own["02"])
     assert facts_of(tmp_path / "scene.tif").baseline == "03.01"
 
@@ -279,7 +297,7 @@ def test_classes_are_masked_but_for_those_to_keep(
     tmp_path: Path, options: dict[str, Any], masked: tuple[int, ...]
 ) -> None:
     own = cloudy()
-    made = prepare_scene(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="red,swir1", **options)
+    made = prepared(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="red,swir1", **options)
     bad = twice(np.isin(own["SCL"], masked))
     for layer in bands_of(tmp_path / "scene.tif").values():
         np.testing.assert_array_equal(np.isnan(layer), bad)
@@ -293,7 +311,7 @@ def test_classes_are_masked_but_for_those_to_keep(
 @pytest.mark.parametrize("grow_m", [10, 25, 60])
 def test_masked_ground_grows_by_metres(tmp_path: Path, grow_m: float) -> None:
     own = cloudy()
-    prepare_scene(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="red,swir1", grow_m=grow_m)
+    prepared(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="red,swir1", grow_m=grow_m)
     mask = twice(np.isin(own["SCL"], (3, 8, 9, 10)))
     bad = ndimage.distance_transform_edt(~mask) * 10 <= grow_m
     assert 0 < bad.sum() < bad.size
@@ -314,11 +332,11 @@ def test_a_mask_made_elsewhere_is_added(tmp_path: Path) -> None:
     bad = twice(np.isin(own["SCL"], (3, 8, 9, 10)))
     bad[8:12, 6:18] = True
     for file in (raster, outlines):
-        made = prepare_scene(safe, tmp_path / "scene.tif", recipe="red,nir", mask_file=file)
+        made = prepared(safe, tmp_path / "scene.tif", recipe="red,nir", mask_file=file)
         np.testing.assert_array_equal(np.isnan(bands_of(made.path)["red"]), bad)
         assert made.facts.masked[-1] == "mask_file"
     # It is masked also where the product's own classes are not.
-    prepare_scene(safe, tmp_path / "scene.tif", recipe="red,nir", mask_file=raster, mask=False)
+    prepared(safe, tmp_path / "scene.tif", recipe="red,nir", mask_file=raster, mask=False)
     assert np.isnan(bands_of(tmp_path / "scene.tif")["red"]).sum() == 4 * 12
 
 
@@ -328,12 +346,10 @@ def test_saturated_pixels_are_counted_and_masked_when_asked(tmp_path: Path) -> N
     safe = sentinel2(tmp_path, own)
     bad = np.zeros((SIDE, SIDE), bool)
     bad[5, 5:8] = bad[18:20, 18:20] = bad[:2, :2] = True
-    made = prepare_scene(safe, tmp_path / "scene.tif", recipe="red,swir2")
+    made = prepared(safe, tmp_path / "scene.tif", recipe="red,swir2")
     assert made.products[0].saturated == bad.mean()
     assert not np.isnan(bands_of(made.path)["red"]).any()
-    made = prepare_scene(
-        safe, tmp_path / "scene.tif", recipe="red,swir2", mask_saturated=True, write_classes=True
-    )
+    made = prepared(safe, tmp_path / "scene.tif", recipe="red,swir2", mask_saturated=True, write_classes=True)
     found = bands_of(made.path)
     np.testing.assert_array_equal(np.isnan(found["red"]), bad)
     np.testing.assert_array_equal(np.isnan(found["swir2"]), bad)
@@ -351,7 +367,7 @@ def test_bits_tell_which_pixels_of_landsat_are_saturated(tmp_path: Path) -> None
     write_image(product / f"{facts.name}_QA_RADSAT.TIF", flags, 30)
     for band in ("SR_B3", "SR_B4"):
         write_image(product / f"{facts.name}_{band}.TIF", np.full((12, 12), 9000, np.uint16), 30)
-    made = prepare_scene(product, tmp_path / "scene.tif", recipe="green,red", mask_saturated=True)
+    made = prepared(product, tmp_path / "scene.tif", recipe="green,red", mask_saturated=True)
     np.testing.assert_array_equal(np.isnan(bands_of(made.path)["red"]), flags == 0b100)
 
 
@@ -361,7 +377,7 @@ def test_a_basin_cuts_the_scene(tmp_path: Path) -> None:
     centre = Point(CORNER[0] + 170, CORNER[1] - 150)
     basin = gpd.GeoSeries([centre.buffer(84)], crs=32645)
     basin.to_crs(4326).to_file(tmp_path / "basin.shp")
-    made = prepare_scene(safe, tmp_path / "scene.tif", recipe="red,swir1", clip=tmp_path / "basin.shp")
+    made = prepared(safe, tmp_path / "scene.tif", recipe="red,swir1", clip=tmp_path / "basin.shp")
     rows, columns = np.mgrid[:SIDE, :SIDE]
     inside = np.hypot(columns * 10 + 5 - 170, rows * 10 + 5 - 150) < 83.8
     found = bands_of(made.path)["red"]
@@ -384,7 +400,7 @@ def test_of_overlapping_tiles_the_first_with_data_counts(tmp_path: Path) -> None
     two["SCL"][:4] = 8
     first = sentinel2(tmp_path, one)
     second = neighbours(tmp_path, two, corner=(CORNER[0] + 200, CORNER[1]))
-    made = prepare_scene([first, second], tmp_path / "scene.tif", recipe="red,nir")
+    made = prepared([first, second], tmp_path / "scene.tif", recipe="red,nir")
     expected = np.full((SIDE, SIDE + 20), np.nan)
     expected[8:, 20:] = two["04"][8:] - 1000.0
     seen = twice(one["SCL"] == 5)
@@ -414,7 +430,7 @@ def test_tiles_of_two_zones_become_one_scene(tmp_path: Path) -> None:
     far["SCL"][4, 4] = 9
     one = sentinel2(tmp_path, made_of(CORNER, SIDE, None))
     two = neighbours(tmp_path, far, 32644, corner_44)
-    made = prepare_scene([two, one], tmp_path / "scene.tif", recipe="red,swir1")
+    made = prepared([two, one], tmp_path / "scene.tif", recipe="red,swir1")
     assert made.grid.crs.to_epsg() == 32645
     assert (made.grid.transform.c - CORNER[0]) % 10 == 0
     rows, columns = np.indices(made.grid.shape)
@@ -434,16 +450,16 @@ def test_tiles_of_two_zones_become_one_scene(tmp_path: Path) -> None:
 def test_another_grid_can_be_asked_for(tmp_path: Path) -> None:
     own = flat()
     safe = sentinel2(tmp_path, own)
-    made = prepare_scene(safe, tmp_path / "scene.tif", recipe="red,swir1", pixel_size_m=30)
+    made = prepared(safe, tmp_path / "scene.tif", recipe="red,swir1", pixel_size_m=30)
     assert made.grid.transform.a == 30
     assert made.grid.transform.c % 30 == made.grid.transform.f % 30 == 0
     like = write_image(tmp_path / "like.tif", np.zeros((5, 5), np.uint8), 30, corner=CORNER)
-    made = prepare_scene(safe, tmp_path / "other.tif", recipe="red,swir1", like=like)
+    made = prepared(safe, tmp_path / "other.tif", recipe="red,swir1", like=like)
     assert made.grid.shape == (5, 5)
     assert (bands_of(made.path)["swir1"] == 2000).all()
     assert made.products[0].pixels == 15 * 15
     with pytest.raises(RequestError, match="leave one of the two out"):
-        prepare_scene(safe, tmp_path / "x.tif", recipe="red,", like=like, pixel_size_m=30)
+        prepared(safe, tmp_path / "x.tif", recipe="red,", like=like, pixel_size_m=30)
 
 
 def test_tags_and_the_table_say_where_the_scene_is_from(
@@ -452,7 +468,7 @@ def test_tags_and_the_table_say_where_the_scene_is_from(
     safe = make_zip(sentinel2(tmp_path, cloudy()))
     dem = elevation(tmp_path / "dem.tif")
     with caplog.at_level(logging.INFO, logger="glacierseg"):
-        made = prepare_scene([safe], tmp_path / "scene.tif", dem=(dem,))
+        made = prepared([safe], tmp_path / "scene.tif", dem=(dem,))
     assert (
         facts_of(made.path)
         == made.facts
@@ -486,7 +502,7 @@ def test_snow_off_glaciers_and_cloud_on_them_are_said(tmp_path: Path) -> None:
     (tmp_path / "rgi").mkdir()
     glacier.to_file(tmp_path / "rgi" / "rgi.shp")
     with pytest.warns(GlaciersegWarning) as caught:
-        made = prepare_scene(safe, tmp_path / "scene.tif", recipe="red,", existing=tmp_path / "rgi")
+        made = prepared(safe, tmp_path / "scene.tif", recipe="red,", existing=tmp_path / "rgi")
     (share,) = made.products
     assert share.cloud_inside == 18 / 54
     assert share.snow_outside == (18 * 9) / (18 * 18 - 54)
@@ -494,14 +510,14 @@ def test_snow_off_glaciers_and_cloud_on_them_are_said(tmp_path: Path) -> None:
     assert any("snow covers 60% of the ground outside known glaciers" in line for line in said)
     assert any("33% of the known glaciers is called cloud" in line for line in said)
     with pytest.warns(GlaciersegWarning) as caught:
-        prepare_scene(safe, tmp_path / "scene.tif", recipe="red,", existing=tmp_path / "rgi", keep="cloud")
+        prepared(safe, tmp_path / "scene.tif", recipe="red,", existing=tmp_path / "rgi", keep="cloud")
     assert np.isfinite(bands_of(made.path)["red"]).all()
 
 
 def test_classes_can_be_looked_at(tmp_path: Path) -> None:
     own = cloudy()
     own["02"][34:, 34:] = 0
-    made = prepare_scene(
+    made = prepared(
         sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="blue,", write_classes=True, grow_m=10
     )
     assert made.classes == tmp_path / "scene_classes.tif"
@@ -521,7 +537,7 @@ def left_behind(folder: Path) -> list[str]:
 def refused(folder: Path, *products: Path, **options: Any) -> str:
     """Makes a scene that cannot be, and returns the one line that says so."""
     with pytest.raises(GlaciersegError) as caught:
-        prepare_scene(products, folder / "scene.tif", **{"recipe": "red,swir1", **options})
+        prepared(products, folder / "scene.tif", **{"recipe": "red,swir1", **options})
     assert left_behind(folder) == []
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -533,7 +549,7 @@ def test_products_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     later = sentinel2(tmp_path, images(1), SafeFacts(date="2024-10-03", bands=SAFE.bands))
     assert re.search("landsat9.*sentinel2", refused(tmp_path, safe, landsat))
     assert re.search("2024-10-03.*2024-09-30.*--max-days-apart 3$", refused(tmp_path, safe, later))
-    made = prepare_scene([safe, later], tmp_path / "both.tif", recipe="red,", max_days_apart=3)
+    made = prepared([safe, later], tmp_path / "both.tif", recipe="red,", max_days_apart=3)
     assert (made.facts.first_date, made.facts.last_date) == (date(2024, 9, 30), date(2024, 10, 3))
     assert "is given twice" in refused(tmp_path, safe, make_zip(safe))
     assert "at least one product" in refused(tmp_path)
@@ -560,7 +576,7 @@ def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:
         main_group, [word.replace("MASK", str(tmp_path / "MASK")) for word in shlex.split(cure[1])[1:]]
     )
     assert ran.exit_code == 0, ran.output
-    made = prepare_scene(safe, tmp_path / "masked.tif", recipe="red,", mask_file=tmp_path / "MASK.tif")
+    made = prepared(safe, tmp_path / "masked.tif", recipe="red,", mask_file=tmp_path / "MASK.tif")
     assert np.isnan(bands_of(made.path)["red"]).sum() == 15 * 15
     assert "shares no ground" in refused(tmp_path, safe, like=far_mask)
     assert "must be 'cloud', 'cirrus' or 'shadow' (got 'fog')" in refused(tmp_path, safe, keep="fog")
@@ -587,7 +603,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare_scene(
+        prepared(
             sentinel2(tmp_path, images()),
             tmp_path / "scene.tif",
             recipe="red,",
@@ -604,5 +620,19 @@ def test_no_image_of_a_product_is_written_over(tmp_path: Path) -> None:
     image = product / f"{facts.name}_SR_B7.TIF"
     before = image.read_bytes()
     with pytest.raises(RequestError, match="is an input of the same command"):
-        prepare_scene(product, image, recipe="red,")
+        prepared(product, image, recipe="red,")
     assert image.read_bytes() == before
+
+
+def test_a_scene_of_nothing_but_cloud_is_said(tmp_path: Path) -> None:
+    own = images()
+    own["SCL"][:] = 9
+    with pytest.warns(GlaciersegWarning, match="no pixel has data"):
+        made = prepared(sentinel2(tmp_path, own), tmp_path / "scene.tif", recipe="red,")
+    assert made.no_data == 1
+
+
+def test_numbers_that_are_no_classes_are_refused(tmp_path: Path) -> None:
+    own = images()
+    own["SCL"] = np.full((18, 18), 300, np.uint16)
+    assert "holds 300" in refused(tmp_path, sentinel2(tmp_path, own))

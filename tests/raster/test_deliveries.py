@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from glacierseg.errors import RasterError
 from glacierseg.raster.deliveries import looks_like_product, product_refused
-from glacierseg.raster.open import RasterError, open_raster
+from glacierseg.raster.open import open_raster
 from tests.helpers import blobs, write_mask
 from tests.products.shelves import make_landsat, make_safe, make_tar, make_zip
 

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import ProductError
 from glacierseg.products.classes import CLEAR, MISSING, SATURATED, classify
+from glacierseg.products.contents import AGAIN
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.blocks import Block, LayerReader, part_around
 from glacierseg.raster.grid import Grid
@@ -113,7 +114,7 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
     try:
         classes = classify(found, product.classes_kind)
     except ProductError as error:
-        raise ProductError(f"{product.classes}: {error}; fetch the product again") from error
+        raise ProductError(f"{product.classes}: {error}; {AGAIN}") from error
     classes[absent] = MISSING
     classes = spread(classes, ratio)
     missing |= classes == MISSING

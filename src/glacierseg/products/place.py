@@ -47,7 +47,9 @@ def scene_grid(
             raise RequestError(f"{like} gives the grid and with it the pixel size; leave one of the two out")
         grid = read_grid(like)
         if not any(may_meet(own, grid) for own in grids):
-            raise GridMismatchError(f"{like}: shares no ground with the products; check that it is the right")
+            raise GridMismatchError(
+                f"{like}: shares no ground with the products; check that both are of one place"
+            )
         return grid
     crs = _zone(grids, basin)
     first = next(grid for grid in grids if grid.crs == crs)

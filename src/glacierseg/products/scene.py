@@ -277,7 +277,10 @@ class _Work:
             _warn(remark)
         no_data = 1 - with_data / max(wanted, 1)
         if not with_data:
-            _warn(f"{self.out}: no pixel has data; what is left of the products is masked or beyond the rim")
+            _warn(
+                f"{self.out}: no pixel has data; the products have none on this ground, or all of it is "
+                "masked"
+            )
         return PreparedScene(self.out, classes_path, self.grid, self.facts, tuple(shares), no_data)
 
     def _asked(self, block: Block) -> NDArray[np.bool_]:
