@@ -286,7 +286,7 @@ def test_what_was_tuned_goes_with_the_network_to_other_scenes(finished: Path, tm
         best = json.loads((folder / "refinement.json").read_text())["best"]
         assert json.loads((folder / "model.json").read_text())["refinement"] == best
         # The run's own masks were there before; the file beside them tells.
-        assert json.loads(tuned_parameters(folder / "r1_mask.tif").model_dump_json()) == best
+        assert tuned_parameters(folder / "r1_mask.tif") == RefineSettings(**best)
         assert tuned_parameters(folder / "r1_refined.tif") is None
     moved = write_scene(tmp_path / "moved.tif", read_all(finished.parent / "s1.tif"), BANDS, nodata=0)
     shutil.copytree(folder.parent / "all", tmp_path / "network")

@@ -190,7 +190,9 @@ def test_divides_of_another_inventory_are_taken_over(ground: Path) -> None:
 def test_auto_takes_the_inventory_where_it_knows_the_ice_else_terrain(ground: Path) -> None:
     old = thirds(ground)
     both = make_inventory(
-        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(existing=old, dem=(ground / "dem.tif",))
+        ground / "mask.tif",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(existing=old, dem=(ground / "dem.tif",)),
     )
     assert set(both.glaciers["divides"]) == {"existing", "none"}
     gpd.read_file(old).to_crs(32645).translate(50_000).to_file(ground / "far.gpkg")
@@ -225,7 +227,9 @@ def test_outlines_that_touch_stay_as_they_are_unless_asked(ground: Path) -> None
     first = make_inventory(
         ground / "mask.tif", ground / "first.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",))
     )
-    again = make_inventory(first.path, ground / "again.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",)))
+    again = make_inventory(
+        first.path, ground / "again.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",))
+    )
     assert again.glaciers["inv_id"].tolist() == first.glaciers["inv_id"].tolist()
     assert set(again.glaciers["divides"]) == {"kept"}
     assert any("3 of 3 outlines" in note for note in again.notes)
@@ -290,7 +294,7 @@ def test_coarse_terrain_does_not_move_the_divides_of_another_inventory(ground: P
     gpd.GeoDataFrame({"rgi_id": ["A", "B"]}, geometry=halves, crs=32645).to_file(ground / "theirs.gpkg")
     gpd.GeoDataFrame(geometry=[shapely.union_all(halves)], crs=32645).to_file(ground / "body.gpkg")
     write_dem(ground / "coarse.tif", np.full((12, 12), 5000.0), grid_of(12, 12, pixel_m=1000.0))
-    for dem in (None, ground / "coarse.tif"):
+    for dem in ((), (ground / "coarse.tif",)):
         made = make_inventory(
             ground / "body.gpkg",
             ground / "out.gpkg",

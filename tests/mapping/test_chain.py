@@ -15,6 +15,7 @@ from glacierseg.predict.calibration import store_calibration
 from glacierseg.raster.samples import BandValues
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.settings.refine import RefineSettings
+from glacierseg.settings.scene import SourceSettings
 from tests.helpers import blobs, easy_scene, utm_grid, write_scene
 from tests.products.shelves import SIDE_M, SafeFacts, digital_numbers, make_safe, write_image
 from tests.weights.shelves import calibration, model_folder
@@ -25,7 +26,8 @@ LIGHT = ("blue", "green", "red", "nir")
 
 def read(path: Path) -> NDArray[Any]:
     with rasterio.open(path) as dataset:
-        return dataset.read()
+        values: NDArray[Any] = dataset.read()
+    return values
 
 
 def files_of(made: GlacierMap) -> dict[str, int]:
@@ -50,15 +52,15 @@ def scene(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dem(tmp_path: Path) -> Path:
+def on_dem(tmp_path: Path) -> SourceSettings:
     rows = np.indices((64, 64), np.float32)[0]
-    return write_scene(tmp_path / "dem.tif", (6000 - 5 * rows)[None], ["elevation"])
+    return SourceSettings(dem=(write_scene(tmp_path / "dem.tif", (6000 - 5 * rows)[None], ["elevation"]),))
 
 
 def test_one_call_leads_from_a_scene_to_an_inventory(
-    tmp_path: Path, model: Path, scene: Path, dem: Path
+    tmp_path: Path, model: Path, scene: Path, on_dem: SourceSettings
 ) -> None:
-    made = map_glaciers(model, scene, tmp_path / "out", dem=dem)
+    made = map_glaciers(model, scene, tmp_path / "out", on_dem)
     mask = read(made.mask)[0]
     assert 0.05 < (mask == 1).mean() < 0.95
     np.testing.assert_array_equal(
@@ -80,40 +82,40 @@ def test_one_call_leads_from_a_scene_to_an_inventory(
 
 
 def test_what_is_up_to_date_stays_and_what_was_corrected_by_hand_is_carried_on(
-    tmp_path: Path, model: Path, scene: Path, dem: Path
+    tmp_path: Path, model: Path, scene: Path, on_dem: SourceSettings
 ) -> None:
-    first = map_glaciers(model, scene, tmp_path / "out", dem=dem)
+    first = map_glaciers(model, scene, tmp_path / "out", on_dem)
     before = files_of(first)
-    again = map_glaciers(model, scene, tmp_path / "out", dem=dem)
+    again = map_glaciers(model, scene, tmp_path / "out", on_dem)
     assert files_of(again) == before
     assert again.notes == first.notes
     first.outlines.unlink()  # as after an interruption
-    made = map_glaciers(model, scene, tmp_path / "out", dem=dem)
+    made = map_glaciers(model, scene, tmp_path / "out", on_dem)
     assert changed(made, before) == {"outlines", "page"}
     with rasterio.open(first.refined, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
         corrected = np.zeros((1, 64, 64), np.uint8)
         corrected[0, 20:40, 20:40] = 1
         dataset.write(corrected)
     before = files_of(first)
-    made = map_glaciers(model, scene, tmp_path / "out", dem=dem)
+    made = map_glaciers(model, scene, tmp_path / "out", on_dem)
     assert made.glaciers["area_km2"].sum() == pytest.approx(0.04, rel=0.02)
     assert changed(made, before) == {"outlines", "inventory", "page"}
     # Another network would make the mask anew.
     other = model_folder(tmp_path / "other", seed=5, bands=LIGHT)
     with pytest.raises(RequestError, match=r"_refined\.tif: was changed since it was made"):
-        map_glaciers(other, scene, tmp_path / "out", dem=dem)
+        map_glaciers(other, scene, tmp_path / "out", on_dem)
     np.testing.assert_array_equal(read(first.refined), corrected)
-    remade = map_glaciers(other, scene, tmp_path / "out", dem=dem, again=True)
+    remade = map_glaciers(other, scene, tmp_path / "out", on_dem, again=True)
     assert remade.glaciers["area_km2"].sum() != pytest.approx(0.04, rel=0.1)
 
 
 def test_another_network_makes_all_but_the_scene_again(
-    tmp_path: Path, model: Path, scene: Path, dem: Path
+    tmp_path: Path, model: Path, scene: Path, on_dem: SourceSettings
 ) -> None:
-    first = map_glaciers(model, scene, tmp_path / "out", dem=dem)
+    first = map_glaciers(model, scene, tmp_path / "out", on_dem)
     before = files_of(first)
     other = model_folder(tmp_path / "other", seed=5, bands=LIGHT)
-    made = map_glaciers(other, scene, tmp_path / "out", dem=dem)
+    made = map_glaciers(other, scene, tmp_path / "out", on_dem)
     assert changed(made, before) == set(before) - {"scene"}
     assert "refined by default parameters, since none were tuned for the network" in made.notes
 
@@ -167,5 +169,5 @@ def test_a_product_that_was_moved_is_up_to_date(tmp_path: Path, model: Path) -> 
 
 def test_options_for_products_are_refused_with_a_scene(tmp_path: Path, model: Path, scene: Path) -> None:
     with pytest.raises(RequestError, match=r"is no product, and --grow-m, --keep is for products"):
-        map_glaciers(model, scene, tmp_path / "out", keep=("cloud",), grow_m=10)
+        map_glaciers(model, scene, tmp_path / "out", SourceSettings(keep=("cloud",), grow_m=10))
     assert not (tmp_path / "out").exists()

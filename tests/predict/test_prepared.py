@@ -1,11 +1,13 @@
 """Products that networks map by their cards alone."""
 
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 from shapely.geometry import box
 
 from glacierseg.errors import DataError, RequestError
@@ -16,6 +18,7 @@ from glacierseg.raster.facts import facts_of
 from glacierseg.raster.prepare.normalize import normalize_scene
 from glacierseg.raster.prepare.ranges import BandRange, Ranges, write_ranges
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.prepare import ProductSettings
 from glacierseg.settings.scene import SourceSettings
 from tests.helpers import write_scene
 from tests.products.shelves import CORNER, SafeFacts, make_safe, write_image
@@ -30,7 +33,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_safe(tmp_path_factory.mktemp("products"))
 
 
-def prepared(model: Path, product: Path, out: Path, **given: object) -> Prepared:
+def prepared(model: Path, product: Path, out: Path, **given: Any) -> Prepared:
     return prepare_for(load_ensemble(model), [product], out, SourceSettings(**given))
 
 
@@ -42,9 +45,10 @@ def layer_on(product: Path, path: Path, name: str, value: float) -> Path:
     return path
 
 
-def read(path: Path) -> np.ndarray:
+def read(path: Path) -> NDArray[Any]:
     with rasterio.open(path) as dataset:
-        return dataset.read()
+        values: NDArray[Any] = dataset.read()
+    return values
 
 
 def test_the_scene_has_the_bands_of_the_card_and_the_name_of_tile_and_day(
@@ -52,7 +56,7 @@ def test_the_scene_has_the_bands_of_the_card_and_the_name_of_tile_and_day(
 ) -> None:
     model = model_folder(tmp_path / "model", bands=("nir", "red", "ndvi", "blue"))
     made = prepared(model, product, tmp_path / "out")
-    prepare_scene(product, tmp_path / "by_hand.tif", recipe="nir,red,ndvi,blue")
+    prepare_scene(product, tmp_path / "by_hand.tif", ProductSettings(recipe="nir,red,ndvi,blue"))
     np.testing.assert_array_equal(read(made.whole.paths[0]), read(tmp_path / "by_hand.tif"))
     assert made.whole.band_names == ("nir", "red", "ndvi", "blue")
     assert made.whole.name == "T45RVL_20240930"

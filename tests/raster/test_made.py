@@ -57,9 +57,9 @@ def test_what_was_corrected_or_is_of_somebody_else_is_not_replaced(tmp_path: Pat
         record.made("refine", result, "b", fails)
     # Programs write into a GeoPackage that is only looked at.
     outlines = tmp_path / "outlines.gpkg"
-    assert record.made("draw", outlines, "a", lambda: outlines.write_text("a") and ())
-    outlines.write_text("b")
-    assert record.made("draw", outlines, "b", lambda: ())
+    assert record.made("draw", outlines, "a", stage(outlines))
+    outlines.write_text("looked at")
+    assert record.made("draw", outlines, "b", stage(outlines))
 
 
 def test_a_record_that_is_cut_short_tells_nothing(tmp_path: Path) -> None:
