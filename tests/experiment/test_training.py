@@ -6,8 +6,9 @@ import pytest
 
 from glacierseg.errors import BandError
 from glacierseg.experiment import train_one
-from glacierseg.experiment.training import augmentation, check_named_bands
-from glacierseg.settings import ModelConfig, PatchConfig, RunConfig, parse_config
+from glacierseg.experiment.training import augmentation, check_named_bands, modalities_by_name
+from glacierseg.raster.prepare.recipes import RECIPES
+from glacierseg.settings import BandsConfig, ModelConfig, PatchConfig, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 
@@ -80,6 +81,34 @@ def test_a_model_may_see_other_logarithms_than_the_rest(
     folder = train_one(small_config(tmp_path, model), "m_landsnet", None, tmp_path / "out")
     card = json.loads((folder / "model.json").read_text())
     assert [floor is not None for floor in card["band_log_floor"]] == expected
+
+
+def test_bands_that_may_be_missing_are_recorded(tmp_path: Path) -> None:
+    """By their names where the configuration groups none: light is always there."""
+    model = {"name": "m_landsnet", "width": 0.125, "patch_px": 16, "epochs": 1}
+    config = small_config(tmp_path, model)
+    names = ["red", "velocity", "thermal", "my_band"]
+    write_scene(tmp_path / "s.tif", easy_scene(blobs(64, 96, 4), 4), names)
+    changed = {"bands": BandsConfig(top=0), "patch": PatchConfig(modality_dropout=0.3)}
+    config = config.model_copy(update=changed)
+    folder = train_one(config, "m_landsnet", None, tmp_path / "out")
+    assert json.loads((folder / "model.json").read_text())["may_miss"] == ["velocity", "thermal"]
+
+
+def test_modalities_by_name_are_those_of_the_original_stack() -> None:
+    assert modalities_by_name(RECIPES["himalaya-18"]) == {
+        "terrain": (
+            "elevation",
+            "curvature_profile",
+            "slope",
+            "aspect",
+            "curvature_tangential",
+            "unsphericity",
+        ),
+        "radar": ("coherence", "persistent_scatterer", "backscatter"),
+        "motion": ("dh_dt", "divergence", "velocity"),
+        "thermal": ("thermal",),
+    }
 
 
 def test_logarithms_of_bands_that_are_not_there_are_refused(tmp_path: Path) -> None:

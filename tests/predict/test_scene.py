@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from rio_cogeo import cog_validate
 from torch import nn
 
-from glacierseg.errors import BandError, OutputError, RasterError, RequestError
+from glacierseg.errors import BandError, GlaciersegWarning, OutputError, RasterError, RequestError
 from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.ensemble import Ensemble
 from glacierseg.predict.files import ScenePrediction
@@ -74,6 +74,81 @@ def test_files_lie_on_the_scenes_grid_and_hold_what_numpy_says(tmp_path: Path) -
 def test_a_scene_without_the_bands_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BandError, match="lacks red"):
         predict_scene(Sigmoid(), scene(tmp_path, ("nir", "green", "blue")), tmp_path, card=CARD)
+
+
+FORGIVING = CARD.model_copy(update={"may_miss": ("nir",)})
+
+
+def read_probability(files: ScenePrediction) -> np.ndarray:
+    with rasterio.open(files.probability) as dataset:
+        values: np.ndarray = dataset.read(1)
+        return values
+
+
+@pytest.mark.parametrize("floor", [(), (None, 0.5)])
+def test_a_band_that_may_be_missing_is_its_mean(tmp_path: Path, floor: tuple[float | None, ...]) -> None:
+    card = FORGIVING.model_copy(update={"band_mean": (10.0, 1.25), "band_log_floor": floor})
+    lacking = scene(tmp_path, ("green", "red", "blue"))
+    with pytest.warns(GlaciersegWarning, match=r"valley\.tif: has no data of nir; .* m_landsnet was trained"):
+        files = predict_scene(Sigmoid(), lacking, tmp_path / "out", card=card)
+    with rasterio.open(lacking) as dataset:
+        green, red, _ = dataset.read()
+    expected = 1 / (1 + np.exp(-(red.astype(float) - 10) / 2))
+    # Where red has data, whatever stands in bands that nobody asked for.
+    assert (green == 0).any()
+    np.testing.assert_allclose(read_probability(files), expected, atol=1e-5)
+    with rasterio.open(files.probability) as dataset:
+        assert dataset.tags()["missing_bands"] == "nir"
+    with pytest.raises(BandError, match=r"lacks red that the model was trained on; it has nir, green: name"):
+        predict_scene(Sigmoid(), scene(tmp_path, ("nir", "green")), tmp_path, card=card)
+    with pytest.raises(BandError, match="lacks red, nir"):
+        predict_scene(Sigmoid(), scene(tmp_path, ("green", "blue")), tmp_path, card=card)
+
+
+def test_gaps_of_a_band_that_may_be_missing_are_predicted(tmp_path: Path) -> None:
+    path = scene(tmp_path)
+    with pytest.warns(GlaciersegWarning, match=r"has no data of nir in 2% of the pixels"):
+        files = predict_scene(Sigmoid(), path, tmp_path / "out", card=FORGIVING)
+    with rasterio.open(path) as dataset:
+        nir, _, red = dataset.read().astype(float)
+    expected = 1 / (1 + np.exp(-((red - 10) / 2 - np.where(nir == 0, 0, (nir - 5) / 4))))
+    np.testing.assert_allclose(read_probability(files), expected, atol=1e-5)
+    # A gap in a band that is needed stays one.
+    needed = predict_scene(
+        Sigmoid(), path, tmp_path / "strict", card=CARD.model_copy(update={"may_miss": ("red",)})
+    )
+    np.testing.assert_array_equal(np.isnan(read_probability(needed)), nir == 0)
+
+
+def test_a_band_without_any_data_is_missing(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1, 20, (2, 37, 53)).astype(np.uint8)
+    values[1] = 0
+    path = write_scene(tmp_path / "valley.tif", values, ("red", "nir"), nodata=0)
+    with pytest.warns(GlaciersegWarning, match=r"has no data of nir;"):
+        files = predict_scene(Sigmoid(), path, tmp_path / "out", card=FORGIVING)
+    np.testing.assert_allclose(read_probability(files), 1 / (1 + np.exp(-(values[0] - 10.0) / 2)), atol=1e-5)
+
+
+def test_where_every_band_may_be_missing_one_is_needed(tmp_path: Path) -> None:
+    path = scene(tmp_path)
+    with rasterio.open(path, "r+") as dataset:
+        values = dataset.read()
+        values[:, :3, :3] = 0
+        dataset.write(values)
+    card = CARD.model_copy(update={"may_miss": ("red", "nir")})
+    with pytest.warns(GlaciersegWarning, match="has no data of nir in 2% of the pixels"):
+        files = predict_scene(Sigmoid(), path, tmp_path / "out", card=card)
+    np.testing.assert_array_equal(np.isnan(read_probability(files)), (values[0] == 0) & (values[2] == 0))
+
+
+def test_a_missing_direction_is_not_turned(tmp_path: Path) -> None:
+    card = CARD.model_copy(update={"bands": ("red", "aspect"), "may_miss": ("aspect",)})
+    path = scene(tmp_path)
+    with pytest.warns(GlaciersegWarning, match="has no data of aspect"):
+        files = predict_scene(Sigmoid(), path, tmp_path / "out", card=card, symmetries=True)
+    with rasterio.open(path) as dataset:
+        red = dataset.read(3).astype(float)
+    np.testing.assert_allclose(read_probability(files), 1 / (1 + np.exp(-(red - 10) / 2)), atol=1e-5)
 
 
 def test_several_files_make_one_scene(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_unsphericity_of_a_sphere_a_cylinder_and_a_saddle() -> None:
     axis = np.radians(35)
     across = east * np.cos(axis) + north * np.sin(axis)
     np.testing.assert_allclose(found(np.sqrt(radius**2 - across**2)), 0.5 / radius, rtol=1e-3)
-    # z = e n / R: at its middle the curvatures are 1 / R and -1 / R; away from it, those of the analytic derivatives.
+    # z = e n / R: at its middle the curvatures are 1 / R and -1 / R.
     saddle = found(east * north / radius)
     assert saddle[39, 39] == pytest.approx(1 / radius, rel=1e-6)
     slope_x, slope_y = (north / radius)[1:-1, 1:-1], (east / radius)[1:-1, 1:-1]

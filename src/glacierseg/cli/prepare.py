@@ -25,6 +25,13 @@ BandNames = Annotated[
 Compress = Annotated[
     bool, typer.Option("--compress/--uncompressed", help="Uncompressed files are larger and faster to read.")
 ]
+Layer = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FILE",
+        help="Band of a recipe in a file of its own, on any grid (velocity=v.tif); may be given again.",
+    ),
+]
 
 prepare = typer.Typer(
     help="Prepare rasters: align, rasterize, normalize, select, stack.", no_args_is_help=True
@@ -174,12 +181,15 @@ def stack(
             help="Raster on the wanted grid; without it the first file's, in UTM if that is in degrees."
         ),
     ] = None,
+    layer: Layer = None,
 ) -> None:
     """Stack rasters on one grid, with spectral indices and terrain by recipe."""
+    from glacierseg.raster.prepare.layers import parse_layers
     from glacierseg.raster.prepare.stack import stack_rasters
 
+    layers = parse_layers(layer or [])
     with log.bar("stacking") as progress:
-        stack_rasters(files, out, settings, dem=dem, like=like, progress=progress)
+        stack_rasters(files, out, settings, dem=dem, like=like, layers=layers, progress=progress)
     _log.info(str(out))
 
 

@@ -229,7 +229,7 @@ class PatchDataset(Dataset[PatchTensors]):
         self.scaling = scaling
         self.augmentation = augmentation
         scene = reader.regions[0].scene
-        self._directions = Directions.among(scene.band_names, [band.dtype for band in scene.bands])
+        self._directions = Directions.of(scene)
         changed = augmentation is not None and (
             augmentation.changes_values or augmentation.zoom or self._directions.exist
         )
@@ -298,7 +298,12 @@ class PatchDataset(Dataset[PatchTensors]):
             own_valid = own_valid & ((roles == code) | (roles == NO_ROLE))
         labels = np.where(roles == code, truth, np.uint8(IGNORE))
         if side_px != size:
+            # Between 359 and 1 degrees lies 0: directions are interpolated as vectors.
+            for angle in self._directions.angles:
+                own_values = angle.as_vector(own_values)
             own_values, own_valid, labels = resample(own_values, own_valid, labels, size)
+            for angle in self._directions.angles:
+                own_values = angle.from_vector(own_values)
         symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else SYMMETRIES[0]
         if own_values.dtype != self._dtype or (turns and self._directions.exist):
             own_values = own_values.astype(self._dtype)

@@ -88,6 +88,7 @@ def choose_bands(
                         ),
                         dem=region.dem,
                         like=region.scene[0],
+                        layers=region.layers,
                         progress=progress,
                     )
             scene = open_scene(made)

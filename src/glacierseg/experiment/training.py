@@ -27,6 +27,7 @@ from glacierseg.models.scaling import (
     measure_logarithmic_scaling,
     measure_scaling,
 )
+from glacierseg.raster.prepare.recipes import modality_of
 from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.write import atomic_path, write_json
@@ -95,7 +96,7 @@ def train(
     plan = model.training_plan(training, len(bands), patch.glacier_share)
     torch.manual_seed(plan.seed)
     changes = augmentation(model, patch, inputs.modalities, bands)
-    options = network_options(model, changes.modalities, len(bands))
+    options = network_options(model, changes.modalities if inputs.modalities else {}, len(bands))
     network = create_model(model.name, len(bands), 2, model.width, **options)
     patch_px = model.resolved_patch_px
     data = _prepare(
@@ -150,6 +151,7 @@ def train(
             band_std=data.scaling.std,
             band_log_floor=data.scaling.floor if any(data.scaling.floor) else (),
             patch_px=patch_px,
+            may_miss=tuple(bands[place] for place in changes.may_miss(len(bands))),
             **facts_of_scenes(data.scenes, data.values),
             training=facts
             | {"split": split.method, "started_from": model.start_from and str(model.start_from)},
@@ -249,10 +251,12 @@ def augmentation(
     Args:
         model: The network's section.
         patch: The patch section.
-        modalities: Names of the bands of each.
+        modalities: Names of the bands of each; where there are none, all but light is grouped by name.
         bands: Names of the bands; those of a modality that are not among them are left out.
     """
     places = {band: position for position, band in enumerate(bands)}
+    if not modalities:
+        modalities = modalities_by_name(bands)
     groups = {
         name: tuple(places[band] for band in members if band in places)
         for name, members in modalities.items()
@@ -267,6 +271,15 @@ def augmentation(
         modality_dropout=patch.modality_dropout,
         modalities={name: positions for name, positions in groups.items() if positions},
     )
+
+
+def modalities_by_name(bands: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Returns thermal, terrain, radar and motion with their bands, by the names of these."""
+    found: dict[str, tuple[str, ...]] = {}
+    for band in bands:
+        if modality := modality_of(band):
+            found[modality] = (*found.get(modality, ()), band)
+    return found
 
 
 def check_named_bands(inputs: BandsConfig, models: Sequence[ModelConfig], bands: Sequence[str]) -> None:

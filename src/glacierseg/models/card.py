@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from glacierseg._version import __version__
@@ -37,6 +38,7 @@ class ModelCard(BaseModel):
         band_log_floor: Where not empty, the bands with a value become the natural logarithm first, lower
             values raised to it.
         patch_px: Side of the training patches.
+        may_miss: Bands that a scene may lack, since training blanked their modality in some patches.
         unit: Of the bands of reflected light in training, in words; empty where their values did not tell.
         band_values: Percentiles of each band over the training pixels; empty in cards of earlier versions.
         ranges: By band, the values that became the darkest and brightest level where training scenes were
@@ -59,6 +61,7 @@ class ModelCard(BaseModel):
     band_std: tuple[float, ...]
     band_log_floor: tuple[float | None, ...] = ()
     patch_px: int
+    may_miss: tuple[str, ...] = ()
     unit: str = ""
     band_values: tuple[BandValues, ...] = ()
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
@@ -71,6 +74,16 @@ class ModelCard(BaseModel):
     def scaling(self) -> Scaling:
         """How band values become input."""
         return Scaling(self.band_mean, self.band_std, self.band_log_floor)
+
+    @property
+    def fills(self) -> dict[str, float]:
+        """By band that may be missing, the value that becomes 0, the mean of the training."""
+        middle = self.scaling.undo(np.zeros((len(self.bands), 1, 1), np.float32))[:, 0, 0]
+        return {
+            band: float(value)
+            for band, value in zip(self.bands, middle, strict=True)
+            if band in self.may_miss
+        }
 
     def build(self) -> "nn.Module":
         """Makes the network with fresh weights."""

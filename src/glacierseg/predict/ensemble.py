@@ -18,8 +18,10 @@ from glacierseg.predict.calibration import Calibration, calibration_of, read_cal
 from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
+from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Scene
+from glacierseg.raster.samples import sample_windows
+from glacierseg.raster.scene import Scene, SceneReader
 from glacierseg.settings.predict import THRESHOLD, PredictSettings
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.fitting import Fitted
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_GAPS = 0.01
 HALO_WINDOW_PX = 512
 """Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
 
@@ -85,8 +88,9 @@ class Ensemble:
         Raises:
             BandError: The scene lacks some.
         """
-        wanted = list(dict.fromkeys(band for card in self.cards if card for band in card.bands))
-        matching = matching_scene(scene, wanted) if wanted else scene
+        cards = [card for card in self.cards if card]
+        wanted = list(dict.fromkeys(band for card in cards for band in card.bands))
+        matching = matching_scene(scene, wanted, _fills(cards)) if wanted else scene
         # A network without a card takes all bands in their own order.
         return scene if None in self.cards else matching
 
@@ -111,11 +115,26 @@ class Ensemble:
         """
         if self.weights:
             fitted = self.weights.fit(scene, settings)
-            return replace(fitted, scene=self.matching_scene(fitted.scene))
-        known = zip(self.folders, self.cards, strict=False)
-        return fit_own(
-            [(folder, card) for folder, card in known if card], self.matching_scene(scene), settings
+            fitted = replace(fitted, scene=self.matching_scene(fitted.scene))
+        else:
+            known = zip(self.folders, self.cards, strict=False)
+            fitted = fit_own(
+                [(folder, card) for folder, card in known if card], self.matching_scene(scene), settings
+            )
+        return replace(fitted, warnings=(*self.told_of_missing(fitted.scene), *fitted.warnings))
+
+    def told_of_missing(self, scene: Scene) -> tuple[str, ...]:
+        """Returns a line on bands that a scene from `matching_scene` has no data of; none where it has all.
+
+        Raises:
+            RasterError: Pixels cannot be read.
+        """
+        missing = _missing(scene)
+        line = (
+            f"{scene.paths[0]}: has no data of {missing}; the mean of the training stands there, as "
+            f"{self.name} was trained to do without (modality dropout)"
         )
+        return (line,) if missing else ()
 
     def resolved(self, settings: PredictSettings) -> PredictSettings:
         """Returns settings that leave nothing open: what they do not say is what weights or training say.
@@ -214,8 +233,7 @@ class Ensemble:
             predictor = _north_up(predictor, scene.grid)
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
-            dtypes = [scene.bands[place].dtype for place in places]
-            directions = Directions.among(names, dtypes) if settings.symmetries else None
+            directions = Directions.of(scene.select(names)) if settings.symmetries else None
             ways = _ways(predictor, directions) if directions else [predictor]
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
@@ -227,19 +245,59 @@ def _precision_for(card: ModelCard | None, precision: Precision) -> Precision:
     return "float32" if card is None and precision == "auto" else precision
 
 
-def matching_scene(scene: Scene, bands: Sequence[str]) -> Scene:
+def matching_scene(scene: Scene, bands: Sequence[str], fills: Mapping[str, float] | None = None) -> Scene:
     """Returns the bands of a scene that a network wants, in its order.
 
+    Args:
+        scene: The scene.
+        bands: That the network wants.
+        fills: By band that may be missing, what stands for it.
+
     Raises:
-        BandError: The scene lacks some.
+        BandError: The scene lacks some that may not be missing, or all.
     """
+    fills = {band: value for band, value in (fills or {}).items() if band in bands}
     missing = [band for band in bands if band not in scene.band_names]
+    if len(missing) < len(bands):
+        missing = [band for band in missing if band not in fills]
     if missing:
         raise BandError(
             f"{scene.paths[0]}: lacks {', '.join(missing)} that the model was trained on; it has "
             f"{', '.join(scene.band_names)}: name its bands as in {', '.join(bands)}"
         )
-    return scene.select(bands)
+    return scene.filled(fills).select(bands)
+
+
+def _fills(cards: Sequence[ModelCard]) -> dict[str, float]:
+    """Returns what stands for each band that no network needs, the mean of their trainings."""
+    fills: dict[str, list[float]] = {}
+    for card in cards:
+        for band, value in card.fills.items():
+            fills.setdefault(band, []).append(value)
+    needed = {band for card in cards for band in card.bands if band not in card.may_miss}
+    return {band: float(np.mean(values)) for band, values in fills.items() if band not in needed}
+
+
+def _missing(scene: Scene) -> str:
+    """Names the bands of a filled scene that it lacks, and those with gaps; empty where there are none."""
+    gone = [band.name for band in scene.bands if band.is_constant]
+    doubtful = [band for band in scene.bands if band.fill is not None and not band.is_constant]
+    if not doubtful:
+        return ", ".join(gone)
+    with scene.open_files() as datasets:
+        own, whole = LayerReader(doubtful, datasets), SceneReader(scene, datasets)
+
+        def read(row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+            return own.read(Block(row, column, height, width))[1], whole.read(row, column, height, width)[1]
+
+        shown = sample_windows(read, scene.grid.shape)
+    if shown.shape[1]:
+        shares = {band.name: 1 - float(layer.mean()) for band, layer in zip(doubtful, shown, strict=True)}
+        gone += [name for name, share in shares.items() if share == 1]
+        gone += [
+            f"{name} in {share:.0%} of the pixels" for name, share in shares.items() if _GAPS <= share < 1
+        ]
+    return ", ".join(gone)
 
 
 def load_ensemble(

@@ -201,6 +201,7 @@ def content_of(scene: Scene) -> str:
             band.nodata and float(band.nodata),
             band.scale,
             band.offset,
+            *([] if band.fill is None else [band.fill]),
         ]
         for band in scene.bands
     ]

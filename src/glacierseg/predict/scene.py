@@ -126,6 +126,7 @@ def plan(
         check_halo(ensemble, window_px, halo_px)
     members = ensemble.predictors(scene, settings)
     int8_model = settings.int8_model if settings.precision == "int8" else None
+    missing = ",".join(band.name for band in scene.bands if band.is_constant)
     facts = {
         "software": f"glacierseg {__version__}",
         "model": ensemble.name,
@@ -134,6 +135,7 @@ def plan(
             for network, own in zip(ensemble.networks, ensemble.cards, strict=True)
         ),
         "bands": ",".join(scene.band_names),
+        **({"missing_bands": missing} if missing else {}),
         "window_px": str(window_px),
         **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{settings.overlap:g}"}),
         "threshold": f"{settings.threshold:g}",
@@ -212,8 +214,12 @@ def predict_scene(
     if isinstance(model, Path | str | Sequence | Weights):
         ensemble = load_ensemble(model, prune_level=settings.prune_level)
         scene = _told(ensemble.fit(scene))
+    elif isinstance(model, Ensemble):
+        ensemble = model
     else:
-        ensemble = model if isinstance(model, Ensemble) else Ensemble((model,), (card,))
+        ensemble = Ensemble((model,), (card,))
+        scene = ensemble.matching_scene(scene)
+        scene = _told(Fitted(scene, ensemble.told_of_missing(scene)))
     job = plan(ensemble, scene, Path(out_dir), settings, tags=tags)
     calibration = _calibration(ensemble, job.settings)
     for path in (job.files.probability, job.files.mask):

@@ -16,6 +16,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import OutputError
 from glacierseg.log import Progress
+from glacierseg.raster.bounds import boxes_in, overlap
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.values import Band, FileReader, as_stored
@@ -24,6 +25,7 @@ from glacierseg.raster.write import atomic_path, create_raster, tiff_profile, to
 # As high as a tile of our own files, and wide: many scenes are stored in rows, and a row that is cut into
 # many blocks is decoded once for each of them.
 BLOCK_HEIGHT_PX, BLOCK_WIDTH_PX = 256, 2048
+_MARGIN_PX = 16
 # ENVI's numbers and GDAL's names of the types that we write.
 _TYPES = {"uint8": (1, "Byte"), "float32": (4, "Float32")}
 
@@ -67,6 +69,23 @@ def iterate_blocks(
             done += block.height * block.width
             if progress is not None:
                 progress(done / (rows * columns))
+
+
+def part_around(own: Grid, around: Grid | None) -> Block:
+    """Returns the pixels of a grid that hold another one's ground, with a margin; all when unclear."""
+    whole = Block(0, 0, own.height, own.width)
+    if around is None:
+        return whole
+    boxes = [box for box in boxes_in(around, own.crs) if overlap(box, own.bounds)]
+    if len(boxes) != 1 or not np.isfinite(boxes).all():
+        return whole
+    west, south, east, north = boxes[0]
+    corners = [~own.transform * (x, y) for x in (west, east) for y in (south, north)]
+    columns, rows = zip(*corners, strict=True)
+    left, top = max(math.floor(min(columns)) - _MARGIN_PX, 0), max(math.floor(min(rows)) - _MARGIN_PX, 0)
+    right = min(math.ceil(max(columns)) + _MARGIN_PX, own.width)
+    bottom = min(math.ceil(max(rows)) + _MARGIN_PX, own.height)
+    return Block(top, left, bottom - top, right - left) if bottom > top and right > left else whole
 
 
 class LayerReader:

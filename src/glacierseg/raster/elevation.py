@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.errors import GlaciersegWarning, RasterError
-from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks
-from glacierseg.raster.bounds import boxes_in, overlap
+from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks, part_around
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.terrain import HALO_PX, terrain_of
@@ -38,7 +37,6 @@ _HIGHEST_FEET = 29_100
 _FEW_VALUES, _FEW_SHARE = 3, 0.01
 # Land at the rim of the sea is lower than this, in the median.
 _SHORE_M = 100.0
-_MARGIN_PX = 16
 _METRES = {
     **dict.fromkeys(("", "m", "metre", "metres", "meter", "meters"), 1.0),
     **dict.fromkeys(("ft", "foot", "feet", "international foot"), 0.3048),
@@ -155,7 +153,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
             require_overlap(dataset, around, path)
         own, band = grid_of(dataset), bands_of(dataset, path)[0]
         to_metres = _to_metres(dataset, band.unit, path)
-        part = _part(own, around)
+        part = part_around(own, around)
         reader = LayerReader([band], {path: dataset})
         stored_as = LayerReader(as_stored([band]), {path: dataset})
         found = _Heights()
@@ -200,23 +198,6 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
 
 def _is_odd(metres: NDArray[Any]) -> NDArray[np.bool_]:
     return (metres < LOWEST_M) | (metres > HIGHEST_M)
-
-
-def _part(own: Grid, around: Grid | None) -> Block:
-    """Returns the pixels of a grid that hold another one's ground, with a margin; all when unclear."""
-    whole = Block(0, 0, own.height, own.width)
-    if around is None:
-        return whole
-    boxes = [box for box in boxes_in(around, own.crs) if overlap(box, own.bounds)]
-    if len(boxes) != 1 or not np.isfinite(boxes).all():
-        return whole
-    west, south, east, north = boxes[0]
-    corners = [~own.transform * (x, y) for x in (west, east) for y in (south, north)]
-    columns, rows = zip(*corners, strict=True)
-    left, top = max(math.floor(min(columns)) - _MARGIN_PX, 0), max(math.floor(min(rows)) - _MARGIN_PX, 0)
-    right = min(math.ceil(max(columns)) + _MARGIN_PX, own.width)
-    bottom = min(math.ceil(max(rows)) + _MARGIN_PX, own.height)
-    return Block(top, left, bottom - top, right - left) if bottom > top and right > left else whole
 
 
 def _to_metres(dataset: Any, unit: str, path: Path) -> float:

@@ -5,7 +5,7 @@ nodata; masks, alpha bands, NaN and infinities are no data; an alpha band is no 
 files on different grids, doubled names and names of another number than the bands.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,11 +115,31 @@ class Scene:
             self,
             bands=tuple(
                 replace(band, dtype="float32", scale=band.scale * scale, offset=band.offset * scale + offset)
-                if band.name in bands
+                if band.name in bands and not band.is_constant
                 else band
                 for band in self.bands
             ),
         )
+
+    def filled(self, values: Mapping[str, float]) -> "Scene":
+        """Returns the scene with bands that have a value wherever they have no data, in float32.
+
+        Such a band takes no pixel away from the others. Bands that the scene lacks have it everywhere.
+
+        Args:
+            values: By name of the band.
+        """
+        bands = [
+            replace(band, dtype="float32", fill=values[band.name]) if band.name in values else band
+            for band in self.bands
+        ]
+        # What is not there is read from another band, times 0.
+        bands += [
+            replace(self.bands[0], name=name, dtype="float32", scale=0.0, offset=value, unit="", fill=value)
+            for name, value in values.items()
+            if name not in self.band_names
+        ]
+        return replace(self, bands=tuple(bands))
 
     @contextmanager
     def open_files(self) -> Iterator[dict[Path, Any]]:
@@ -204,16 +224,24 @@ class SceneReader:
     def _read_inside(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = int(window.height), int(window.width)
         values = np.empty((len(self.scene.bands), *shape), self.scene.dtype)
-        valid = np.ones(shape, bool)
+        # Bands with a fill count only where all bands have one: then some band must have data.
+        filled, valid = np.zeros(shape, bool), np.ones(shape, bool)
         for positions, file in self._files:
             layers, shown = file.read(window, out=values if self._stored_as_meant else None)
-            if shown is not None:
-                valid &= shown if shown.ndim == 2 else shown.all(axis=0)
-            for position, layer in zip(positions, layers, strict=True):
+            for number, (position, layer) in enumerate(zip(positions, layers, strict=True)):
                 band = self.scene.bands[position]
-                valid &= band.has_data(layer)
+                has_data = band.has_data(layer)
+                if shown is not None:
+                    has_data &= shown if shown.ndim == 2 else shown[number]
                 if not self._stored_as_meant:
                     values[position] = band.meaning(layer)
+                if band.fill is None:
+                    valid &= has_data
+                else:
+                    values[position][~has_data] = band.fill
+                    filled |= has_data & (not band.is_constant)
+        if all(band.fill is not None for band in self.scene.bands):
+            valid = filled
         if not valid.all():
             values[:, ~valid] = 0
         return values, valid

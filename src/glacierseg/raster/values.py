@@ -41,6 +41,7 @@ class Band:
         offset: ... plus this are read. The file's own, and on top of it what `Scene.rescaled` asks for.
         unit: Unit of the values that are read, as the file names it; often empty.
         stored_dtype: Data type of the values as stored; that of the values that are read when empty.
+        fill: Value that is read where the band has no data, and that counts as data; None for no such value.
     """
 
     name: str
@@ -52,6 +53,12 @@ class Band:
     offset: float = 0.0
     unit: str = ""
     stored_dtype: str = ""
+    fill: float | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is no layer of its file, but one value wherever the scene has data (`Scene.filled`)."""
+        return self.scale == 0
 
     def meaning(self, layer: NDArray[Any]) -> NDArray[Any]:
         """Returns what stored values of any shape stand for, in float32 where they are scaled."""

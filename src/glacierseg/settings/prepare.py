@@ -25,8 +25,8 @@ class StackSettings(Settings):
     panel: ClassVar[str | None] = "Bands"
 
     recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
-    """Bands to write: sentinel2-18, landsat-18, or names of bands, indices and terrain layers, separated by
-    commas; without it the input bands, and all terrain layers if there is an elevation model.
+    """Bands to write: sentinel2-18, landsat-18, himalaya-18, or names of bands, indices, terrain and given
+    layers, separated by commas; without it the input bands, and terrain if there is an elevation model.
     """
     sensor: str | None = None
     """Sensor whose band numbers (B2) are meant: sentinel2, landsat5, landsat7, landsat8 or landsat9; without

@@ -71,6 +71,7 @@ class RegionConfig(Settings):
     roles: dict[Role, PartConfig | None]
     truth_layer: str | None = None
     dem: DataPath | None = None
+    layers: dict[str, DataPath] = Field(default_factory=dict)
     sensor: str | None = None
     bands: tuple[str, ...] | None = None
     nodata: float | None = None
@@ -101,9 +102,10 @@ class RegionConfig(Settings):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it names: the scene's first, then truth, elevation and polygons."""
+        """All files that it names: the scene's first, then truth, elevation, layers and polygons."""
         polygons = [part.polygon for part in self.roles.values() if part is not None]
-        return (*self.scene, *(path for path in (self.truth, self.dem, *polygons) if path is not None))
+        others = (self.truth, self.dem, *self.layers.values(), *polygons)
+        return (*self.scene, *(path for path in others if path is not None))
 
 
 class ModelConfig(Settings):
@@ -193,7 +195,7 @@ class BandsConfig(Settings):
     own, such as {unetplusplus: [red, nir, slope]}.
     """
     recipe: str | tuple[str, ...] | None = None
-    """sentinel2-18, landsat-18, or a list such as [red, nir, ndwi, slope]."""
+    """sentinel2-18, landsat-18, himalaya-18, or a list such as [red, nir, ndwi, slope]."""
     scale: float | None = None
     """Factor that brings a recipe's bands of reflected light to reflectance x 10000 or reflectance."""
     offset: float | None = None
@@ -347,6 +349,12 @@ class RunConfig(Settings):
         yield from self._of_the_command_alone()
         if self.bands.recipe is not None and any(region.nodata is not None for region in self.regions):
             yield "a recipe reads nodata from the files; declare it there, and leave `nodata` out here"
+        layered = [region.name for region in self.regions if region.layers]
+        if self.bands.recipe is None and layered:
+            yield (
+                f"region {layered[0]!r} has layers, which are for the bands of a recipe; name one under "
+                "`bands: recipe:`, or leave `layers` out"
+            )
         flat = [region.name for region in self.regions if region.dem is None]
         if self.refinement.max_hole_slope_deg is not None and flat:
             yield (

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard
-from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, read_ranges_tag
+from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, ranges_of
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
@@ -105,7 +105,9 @@ def fit_own(
         expected = expectation_of(card, str(folder))
         if expected is None:
             continue
-        own = scene.select(card.bands)
+        present = [band.name for band in scene.select(card.bands).bands if not band.is_constant]
+        expected = replace(expected, bands=tuple(band for band in expected.bands if band.name in present))
+        own = scene.select(present)
         if others := _of_ranges(card, expected, own):
             if not settings.force:
                 raise ValuesError(f"{others}; or go on all the same with --force")
@@ -150,20 +152,13 @@ def unlike_training(
 
 def _common_ranges(scenes: Sequence[Scene]) -> dict[str, tuple[float, float]] | None:
     """Returns the ranges by which all scenes were normalized, by band; None without or with several."""
-    known = [_ranges_of(scene) for scene in scenes]
+    known = [ranges_of(scene) for scene in scenes]
     return known[0] if all(own == known[0] for own in known) else None
-
-
-def _ranges_of(scene: Scene) -> dict[str, tuple[float, float]] | None:
-    found: dict[str, tuple[float, float]] = {}
-    for path in scene.paths:
-        found |= read_ranges_tag(path) or {}
-    return {name: found[name] for name in scene.band_names if name in found} or None
 
 
 def _of_ranges(card: ModelCard, expected: OwnExpectation, scene: Scene) -> str | None:
     """Says which band was normalized by other ranges than in training."""
-    own = _ranges_of(scene) or {}
+    own = ranges_of(scene) or {}
     for band, known in card.ranges.items():
         if band in own and own[band] != known:
             low, high = map(short, own[band])
@@ -178,7 +173,7 @@ def _of_ranges(card: ModelCard, expected: OwnExpectation, scene: Scene) -> str |
 def _lifted_levels(card: ModelCard, scene: Scene) -> str | None:
     """Warns of levels that were made of values with an offset, by ranges of values without."""
     light = [band for band in reflected_bands(scene.band_names) if band in card.ranges]
-    own = _ranges_of(scene)
+    own = ranges_of(scene)
     if not light or own is None:
         return None
     found = measure_values(sample_values(scene.select(light)))

@@ -64,6 +64,12 @@ def test_exact_names_win_over_making():
         (["ndsi"], ("B02", "B03"), "no band for swir1, which ndsi is made from"),
         (["brightnes"], SENTINEL, "knows no band 'brightnes' .did you mean 'brightness'"),
         (["thermal"], SENTINEL, "say what they are in file order with --band-names, or leave thermal out"),
+        (["thermal"], SENTINEL, "give its file with --layer thermal=FILE, say what they are"),
+        (
+            ["red", "dh_dt"],
+            SENTINEL,
+            "no band for dh_dt; give files with --layer dh_dt=FILE, or .* red,$",
+        ),
         (["red"], ("red", "B04 red"), None),
         (["ndvi"], ("red 1", "red 2", "nir"), "'red 1' and 'red 2' both look like red"),
     ],
@@ -88,3 +94,6 @@ def test_physical_ranges_are_those_by_definition():
     assert PHYSICAL_RANGES["ndsi"] == (-1, 1)
     assert "red_swir1" not in PHYSICAL_RANGES
     assert "elevation" not in PHYSICAL_RANGES
+    assert PHYSICAL_RANGES["aspect"] == (0, 360)
+    assert PHYSICAL_RANGES["coherence"] == (0, 1)
+    assert "velocity" not in PHYSICAL_RANGES

@@ -153,6 +153,18 @@ def read_ranges_tag(path: Path) -> Mapping[str, tuple[float, float]] | None:
         return None
 
 
+def ranges_of(scene: Scene) -> dict[str, tuple[float, float]] | None:
+    """Returns the ranges by which the bands of a scene were normalized; None where no file says so.
+
+    Raises:
+        RasterError: A file cannot be read.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for path in scene.paths:
+        found |= read_ranges_tag(path) or {}
+    return {name: found[name] for name in scene.band_names if name in found} or None
+
+
 def _as_tag(names: Sequence[str], bounds: Sequence[BandRange]) -> str:
     return json.dumps({name: (bound.low, bound.high) for name, bound in zip(names, bounds, strict=True)})
 

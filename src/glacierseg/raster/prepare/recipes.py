@@ -1,11 +1,13 @@
-"""Recipes: named lists of bands to make from a sensor's bands and an elevation model."""
+"""Recipes: named lists of bands to make from a sensor's bands, an elevation model and given layers."""
 
 from collections.abc import Mapping, Sequence
 
 from glacierseg.errors import BandError, RequestError, did_you_mean
 from glacierseg.raster.indices import INDICES
+from glacierseg.raster.prepare.layers import COMPONENTS, LAYERS, MOTION, RADAR
 from glacierseg.raster.sensors import ROLES, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.units import is_reflected_light
 
 _TERRAIN_SIX = (
     "elevation",
@@ -44,10 +46,26 @@ PHYSICAL_RANGES: Mapping[str, tuple[float, float]] = {
     for name, bounds in (
         *((index.name, index.physical_range) for index in INDICES.values()),
         *TERRAIN.items(),
+        *LAYERS.items(),
     )
     if bounds is not None
 }
 """Least and greatest value of the made bands that have bounds by definition."""
+
+
+def modality_of(name: str) -> str | None:
+    """Returns what a band is measured by: thermal, terrain, radar or motion.
+
+    None stands for reflected light, its indices, and names that mean nothing.
+    """
+    if name in TERRAIN:
+        return "terrain"
+    if name in RADAR:
+        return "radar"
+    if name in MOTION or name in COMPONENTS:
+        return "motion"
+    role = role_of(name)
+    return None if role is None or is_reflected_light(role) else "thermal"
 
 
 def parse_recipe(recipe: str) -> tuple[str, ...]:
@@ -63,7 +81,7 @@ def parse_recipe(recipe: str) -> tuple[str, ...]:
     if recipe in RECIPES:
         return RECIPES[recipe]
     wanted = tuple(name.strip() for name in recipe.split(",") if name.strip())
-    if "," not in recipe and recipe not in {*INDICES, *TERRAIN, *ROLES}:
+    if "," not in recipe and recipe not in {*INDICES, *TERRAIN, *ROLES, *LAYERS}:
         raise RequestError(
             f"recipe {recipe!r} is unknown{did_you_mean(recipe, RECIPES)}; choose one of "
             f"{', '.join(RECIPES)}, or give band names separated by commas ('{recipe},' for one alone)"
@@ -82,7 +100,12 @@ def sensor_of_recipe(recipe: str | None, sensor: str | None) -> str | None:
 
 
 def find_inputs(
-    wanted: Sequence[str], available: Sequence[str], *, sensor: str | None, source: str
+    wanted: Sequence[str],
+    available: Sequence[str],
+    *,
+    sensor: str | None,
+    source: str,
+    given: Sequence[str] = (),
 ) -> dict[str, str]:
     """Finds the input band for everything that the wanted bands are made from.
 
@@ -91,6 +114,7 @@ def find_inputs(
         available: Names of the input bands.
         sensor: A key of `SENSORS`, where names carry only numbers.
         source: What to call the input in an error.
+        given: Those of the wanted bands that layers give.
 
     Returns:
         From role or exact name to the name of the input band.
@@ -102,12 +126,14 @@ def find_inputs(
     for name in available:
         if (role := role_of(name, sensor)) is not None:
             by_role.setdefault(role, []).append(name)
+    if lacking := [name for name in wanted if name in LAYERS and name not in {*given, *available}]:
+        raise BandError(_missing_layers(lacking, wanted, source))
     inputs: dict[str, str] = {}
     for name in wanted:
         if name in available:
             inputs[name] = name
             continue
-        if name in TERRAIN:
+        if name in TERRAIN or name in given:
             continue
         for need in INDICES[name].roles if name in INDICES else (name,):
             if need not in by_role:
@@ -127,6 +153,13 @@ def _only_one(role: str, found: Sequence[str], source: str) -> str:
     return chosen[0]
 
 
+def _missing_layers(lacking: Sequence[str], wanted: Sequence[str], source: str) -> str:
+    rest = "".join(f"{name}," for name in wanted if name not in lacking)
+    options = " ".join(f"--layer {name}=FILE" for name in lacking)
+    without = f", or leave them out with --recipe {rest}" if rest else ""
+    return f"{source}: has no band for {', '.join(lacking)}; give files with {options}{without}"
+
+
 def _missing(name: str, need: str, available: Sequence[str], sensor: str | None, source: str) -> str:
     known = (*ROLES, *INDICES, *TERRAIN, *available)
     if need not in known:
@@ -136,5 +169,6 @@ def _missing(name: str, need: str, available: Sequence[str], sensor: str | None,
         )
     purpose = f"{need}, which {name} is made from" if name != need else need
     numbers = "" if sensor else "what their numbers mean with --sensor, or "
-    cure = f"say {numbers}what they are in file order with --band-names, or leave {name} out of the recipe"
-    return f"{source}: has no band for {purpose} (its bands are {', '.join(available)}); {cure}"
+    layer = "" if is_reflected_light(need) else f"give its file with --layer {need}=FILE, "
+    cure = f"{layer}say {numbers}what they are in file order with --band-names, or leave {name} out"
+    return f"{source}: has no band for {purpose} (its bands are {', '.join(available)}); {cure} of the recipe"

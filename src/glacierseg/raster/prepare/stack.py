@@ -25,6 +25,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
+from glacierseg.raster.prepare.layers import names_given, open_given_layers
 from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
@@ -58,6 +59,8 @@ from glacierseg.settings.prepare import StackSettings
 
 _WINDOWS = 6
 _ALL_ZERO = 0.001
+# Aspect in degrees repeats its sine and cosine; it and unsphericity are for recipes.
+_TERRAIN_WITHOUT_RECIPE = tuple(name for name in TERRAIN if name not in {"aspect", "unsphericity"})
 
 
 @fields_as_keywords(settings=StackSettings)
@@ -69,14 +72,16 @@ def stack_rasters(
     *,
     dem: Path | str | None = None,
     like: Path | str | None = None,
+    layers: Mapping[str, Path | str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Stacks rasters on one grid, and makes spectral indices and terrain from them.
 
-    Without a recipe every input band is kept under its name, followed by elevation and all terrain layers if
-    an elevation model is given. Integers stay integers where no pixel has to be marked as missing by a value
-    that the inputs do not declare; otherwise, and with a recipe, the result is floating-point with NaN where
-    a band has no data. A pixel that lacks elevation keeps its spectral bands.
+    Without a recipe every input band is kept under its name, followed by elevation and the terrain layers
+    but `aspect` and `unsphericity` if an elevation model is given. Integers stay integers where no pixel has
+    to be marked as missing by a value that the inputs do not declare; otherwise, and with a recipe, the
+    result is floating-point with NaN where a band has no data. A pixel that lacks elevation keeps its
+    spectral bands.
 
     With a recipe, values of reflected light are looked at first: where they still have the offset of
     Sentinel-2 or the scale of Landsat products in them, indices would be wrong, and making some is refused.
@@ -87,6 +92,7 @@ def stack_rasters(
         out: The GeoTIFF to write.
         settings: Or its fields as keywords; a recipe may then be a sequence of names.
         dem: Elevation in metres, any CRS and resolution; its first band is used.
+        layers: Files of a recipe's other bands by name (`raster.prepare.layers`), on any grid.
         like: A raster on the wanted grid; without it the first file's, and where that is in degrees, a grid
             of square pixels in its UTM zone.
         progress: Called with the share done, 0-1.
@@ -108,17 +114,21 @@ def stack_rasters(
     if not sources:
         raise RequestError("a stack needs at least one file")
     settings, out = settings or StackSettings(), Path(out)
+    layers = layers or {}
+    given: tuple[str, ...] = ()
     recipe, sensor, scale, offset = settings.recipe, settings.sensor, settings.scale, settings.offset
     bands = _input_bands(sources, settings)
     available = [band.name for band in bands]
     if recipe is None:
         _refuse_scale(scale, offset, out)
-        wanted = (*available, *(TERRAIN if dem else ()))
+        _refuse_layers(layers, out)
+        wanted = (*available, *(_TERRAIN_WITHOUT_RECIPE if dem else ()))
         inputs = {name: name for name in available}
     else:
         wanted = parse_recipe(recipe)
         sensor = sensor_of_recipe(recipe, _named_sensor(sources, sensor))
-        inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]))
+        given = names_given(layers, wanted, available)
+        inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]), given=given)
     made = _made_terrain(wanted, inputs, dem, out)
     grid = _target_grid(sources[0], None if like is None else Path(like), settings.pixel_size_m)
     used = [band for band in bands if band.name in inputs.values()]
@@ -132,22 +142,23 @@ def stack_rasters(
             light = light_among(inputs, sensor, scale, offset, str(out))
             makes = [name for name in wanted if name in INDICES and name not in inputs]
             shown = [band for band in used if band.name in {inputs[name] for name in light}]
-            found = _sample(shown, datasets, grid) if shown else None
-            if warning := require_unit(found, scale, offset, makes, str(sources[0])):
+            sampled = _sample(shown, datasets, grid) if shown else None
+            if warning := require_unit(sampled, scale, offset, makes, str(sources[0])):
                 _warn(warning)
             used = [_in_kelvin(band, inputs, datasets, grid) for band in used]
         reader = _RecipeReader(
             LayerReader(used, datasets) if used else None, inputs, light, scale or 1.0, offset or 0.0
         )
+        others = stack.enter_context(open_given_layers(layers, given, grid, settings.resampling))
         terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
         writer = stack.enter_context(
             open_writer(out, grid, wanted, "float32", np.nan, compress=settings.compress)
         )
         for block in iterate_blocks(grid.shape, progress):
-            layers = reader.read(block)
+            found = reader.read(block) | others.read(block)
             if terrain:
-                layers |= terrain.read(block, made)
-            values = np.stack([_make(name, layers) for name in wanted])
+                found |= terrain.read(block, made)
+            values = np.stack([_make(name, found) for name in wanted])
             writer.write(block, values, np.isfinite(values))
     if reader.zeros > _ALL_ZERO * grid.height * grid.width:
         _warn(
@@ -174,6 +185,14 @@ def _refuse_scale(scale: float | None, offset: float | None, out: Path) -> None:
         f"{out}: scale and offset are for the spectral bands of a recipe, and none is given; name the "
         "bands in one (--recipe B2,B3), or leave them out"
     )
+
+
+def _refuse_layers(layers: Mapping[str, Path | str], out: Path) -> None:
+    if layers:
+        raise RequestError(
+            f"{out}: layers are for the bands of a recipe, and none is given; name the bands in one "
+            f"(--recipe red,nir,{next(iter(layers))}), or leave --layer out"
+        )
 
 
 class _RecipeReader:
