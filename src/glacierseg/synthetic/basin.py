@@ -20,7 +20,7 @@ from glacierseg.synthetic.sensor import (
     optical_bands,
     terrain_bands,
     thermal_band,
-    to_codes,
+    to_levels_of,
 )
 
 SMALLEST_PX = 64
@@ -37,7 +37,7 @@ class SyntheticBasin:
     """A scene and all that is known about it.
 
     Attributes:
-        bands: `(C, H, W)` codes 1-255 over `BAND_RANGES`.
+        bands: `(C, H, W)` levels 1-255 over `BAND_RANGES`.
         band_names: Of the C bands: `BAND_NAMES`, after `NOISE_BANDS` where these were asked for.
         truth: `(H, W)`: 1 glacier (clean or under debris, ponds included), 0 background, cloud over
             bare ground included, 255 where opaque cloud hides ice.
@@ -148,7 +148,7 @@ def make_basin(
     truth = glacier.astype(np.uint8)
     truth[glacier & cloud] = 255
     return SyntheticBasin(
-        bands=to_codes({name: band[cut] for name, band in bands.items()}, names),
+        bands=to_levels_of({name: band[cut] for name, band in bands.items()}, names),
         band_names=names,
         truth=truth,
         elevation_m=np.ascontiguousarray(elevation_m[cut], dtype=np.float32),

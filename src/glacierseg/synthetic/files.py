@@ -1,5 +1,6 @@
 """Writing basins as rasters, and the three regions of the demo."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.prepare.normalize import RANGES_TAG
 from glacierseg.raster.write import write_raster
 from glacierseg.synthetic.basin import SyntheticBasin, make_basin
+from glacierseg.synthetic.sensor import BAND_RANGES
 
 _CRS = CRS.from_epsg(32643)
 # Upper left corner of the first region, in Lahaul; the others lie to the east of it.
@@ -45,7 +48,7 @@ class BasinPaths:
     """Where a basin's rasters lie.
 
     Attributes:
-        scene: Bands of 8 bits, no data 0.
+        scene: Levels 1-255 as of `prepare normalize`, no data 0.
         mask: Truth, 0 background, 1 glacier, 255 ignore.
         dem: Heights in metres.
     """
@@ -59,6 +62,8 @@ def write_basin(
     basin: SyntheticBasin, folder: Path, name: str, east_m: float = _EAST_M, north_m: float = _NORTH_M
 ) -> BasinPaths:
     """Writes a basin as `<name>_scene.tif`, `<name>_mask.tif` and `<name>_dem.tif`, tagged `synthetic=yes`.
+
+    The scene says in its tags what its levels mean, as one of `prepare normalize` does.
 
     Args:
         basin: What to write.
@@ -75,7 +80,16 @@ def write_basin(
     grid = Grid(_CRS, transform, *basin.truth.shape)
     paths = BasinPaths(*(folder / f"{name}_{kind}.tif" for kind in ("scene", "mask", "dem")))
     tags = {"synthetic": "yes"}
-    write_raster(paths.scene, basin.bands, grid, bands=basin.band_names, nodata=0, tags=tags, cog=False)
+    ranges = json.dumps({band: BAND_RANGES[band] for band in basin.band_names})
+    write_raster(
+        paths.scene,
+        basin.bands,
+        grid,
+        bands=basin.band_names,
+        nodata=0,
+        tags=tags | {RANGES_TAG: ranges},
+        cog=False,
+    )
     write_raster(paths.mask, basin.truth, grid, bands=["glacier"], nodata=255, tags=tags, cog=False)
     write_raster(paths.dem, basin.elevation_m, grid, bands=["elevation_m"], nodata=None, tags=tags, cog=False)
     return paths

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.raster.ground import PixelAxes
+from glacierseg.raster.prepare.normalize import to_levels
+from glacierseg.raster.prepare.ranges import BandRange
 from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.raster.terrain import TERRAIN, terrain_layers
 from glacierseg.synthetic.cover import Cover
@@ -18,7 +20,7 @@ from glacierseg.synthetic.noise import FloatArray, blur, fractal_noise, ramp, re
 
 #: The bands, in the order of the mission's stack.
 BAND_NAMES: tuple[str, ...] = RECIPES["himalaya-18"]
-#: Values that codes 1 and 255 stand for: fixed, so a code means the same in every basin. 0 means no data.
+#: Values that levels 1 and 255 stand for: fixed, so one means the same in every basin. 0 means no data.
 BAND_RANGES: dict[str, tuple[float, float]] = {
     "blue": (0.0, 1.0),  # reflectance
     "green": (0.0, 1.0),
@@ -167,10 +169,6 @@ def noise_bands(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, F
     }
 
 
-def to_codes(bands: Mapping[str, FloatArray], names: Sequence[str]) -> NDArray[np.uint8]:
-    """Returns the named bands as `(C, H, W)` codes 1-255 over `BAND_RANGES`; 0 is left for missing data."""
-    codes = np.empty((len(names), *bands[names[0]].shape), dtype=np.uint8)
-    for code, name in zip(codes, names, strict=True):
-        low, high = BAND_RANGES[name]
-        code[:] = np.clip(np.rint(1 + 254 * (bands[name] - low) / (high - low)), 1, 255)
-    return codes
+def to_levels_of(bands: Mapping[str, FloatArray], names: Sequence[str]) -> NDArray[np.uint8]:
+    """Returns the named bands as `(C, H, W)` levels of `prepare normalize` over `BAND_RANGES`."""
+    return np.stack([to_levels(bands[name], BandRange(*BAND_RANGES[name])) for name in names])
