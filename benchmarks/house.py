@@ -41,7 +41,7 @@ def counts(src: Path) -> dict[str, object]:
         "lines of docstrings": docs,
         "comments for 100 lines of code": round(100 * sum(map(is_comment, lines)) / code, 1),
         "functions": len(functions),
-        "median lines of a function": sorted(f.end_lineno - f.lineno + 1 for f in functions)[
+        "median lines of a function": sorted((f.end_lineno or f.lineno) - f.lineno + 1 for f in functions)[
             len(functions) // 2
         ],
         f"functions of more than {MOST_ARGUMENTS} arguments": sum(n > MOST_ARGUMENTS for n in arguments),
@@ -68,7 +68,7 @@ def arguments_of(function: ast.FunctionDef) -> int:
 def docstring_lines(tree: ast.AST) -> int:
     """Lines of docstrings and of the sentences below fields."""
     return sum(
-        node.end_lineno - node.lineno + 1
+        (node.end_lineno or node.lineno) - node.lineno + 1
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,14 @@ from rasterio.transform import from_origin
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+
+T = TypeVar("T")
+
+
+def present(value: T | None) -> T:
+    """Returns what may be missing by its type and must not be here."""
+    assert value is not None
+    return value
 
 
 def utm_grid(height: int, width: int, pixel_m: float = 10.0) -> Grid:
@@ -28,11 +36,13 @@ def write_scene(
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
     pixel_m: float = 10.0,
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes `(C, H, W)` as a scene in UTM."""
     names = bands or [f"b{i + 1}" for i in range(len(values))]
-    grid = utm_grid(*values.shape[1:], pixel_m)
-    write_raster(path, values, grid, bands=names, nodata=nodata, cog=False)
+    height, width = values.shape[1:]
+    grid = utm_grid(height, width, pixel_m)
+    write_raster(path, values, grid, bands=names, nodata=nodata, tags=tags, cog=False)
     return path
 
 

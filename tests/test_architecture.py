@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,11 +35,11 @@ def part_of(module: str) -> str:
 
 def imported(tree: ast.Module) -> set[str]:
     """Every glacierseg module that a file imports, at whatever depth; type checking imports aside."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("glacierseg"):
             whole = node.module == "glacierseg"
-            found |= {f"glacierseg.{alias.name}" for alias in node.names} if whole else {node.module}
+            found |= {f"glacierseg.{alias.name}" for alias in node.names} if whole else {node.module or ""}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.startswith("glacierseg")}
     return found
@@ -108,7 +109,7 @@ def loaded_with(module: str) -> frozenset[str]:
     path = ROOT.joinpath(*module.split(".")[1:])
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     found: set[str] = set()
-    waiting = list(ast.parse(path.read_text()).body) if path.exists() else []
+    waiting: list[ast.AST] = list(ast.parse(path.read_text()).body) if path.exists() else []
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -149,7 +150,7 @@ def test_each_command_imports_only_what_it_needs(
     asked: set[str] = set()
     real = builtins.__import__
 
-    def listening(name: str, *where: object, **more: object) -> object:
+    def listening(name: str, *where: Any, **more: Any) -> object:
         # Import statements in functions run each time, whether or not the module is there already.
         if where and where[0] and str(where[0].get("__name__")).startswith("glacierseg"):
             asked.add(name)

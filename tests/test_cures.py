@@ -33,7 +33,7 @@ from glacierseg.settings import RunConfig
 from glacierseg.training import fit
 from glacierseg.weights.card import WeightsFacts
 from tests.cli.test_writes import commands
-from tests.helpers import blobs, easy_scene, write_mask, write_scene
+from tests.helpers import blobs, easy_scene, present, write_mask, write_scene
 from tests.weights.shelves import BANDS, model_folder, packed, reflectances
 
 Run = Callable[..., CompletedProcess[str]]
@@ -107,7 +107,16 @@ def test_an_option_that_is_named_exists() -> None:
     params = [param for command in others for param in command.params]
     known = {name for param in params for name in (*param.opts, *param.secondary_opts)}
     # Of pip, of git, which `run` asks for the revision, of every command, and of settings with rare fields.
-    known |= {"--index-url", "--always", "--dirty", "--abbrev", "--help", "--config", "--no-X"}
+    known |= {
+        "--index-url",
+        "--force-reinstall",
+        "--always",
+        "--dirty",
+        "--abbrev",
+        "--help",
+        "--config",
+        "--no-X",
+    }
     known |= set[str]().union(*options_of().values())
     found = {(path, name) for path, text in texts() for name in OPTION.findall(text)}
     assert {(path, name) for path, name in found if name not in known} == set()
@@ -177,7 +186,7 @@ def test_what_pip_is_told_to_install_exists(path: str, text: str) -> None:
 
 def test_the_extra_that_is_named_brings_what_is_required() -> None:
     asked = [
-        [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
         for path in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "require"
@@ -306,7 +315,7 @@ def test_the_command_that_quantises_is_printed_as_it_has_to_be(
         # OpenVINO may complain of a damaged file before that.
         told = done.stderr.splitlines()[-1]
         assert words in told
-        return re.search("`glacierseg ([^`]*)`", told)[1]
+        return present(re.search("`glacierseg ([^`]*)`", told))[1]
 
     def quantise(words: str) -> str:
         printed = typed = refused(words)

@@ -1,7 +1,9 @@
 """Two glaciers as different people deliver them, through every command that reads outlines."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -20,6 +22,10 @@ from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings
+from glacierseg.settings.prepare import RasterizeSettings
+from glacierseg.settings.score import ScoreSettings
+from tests.helpers import present
 
 X, Y = 440000, 5140000
 GRID = Grid(CRS.from_epsg(32632), Affine(20, 0, X - 200, 0, -20, Y + 1200), 70, 130)
@@ -31,7 +37,7 @@ PLAIN = [LARGE, SMALL]
 """0.91 and 0.32 km2."""
 
 
-def same_wound(shape: Polygon) -> Polygon:
+def same_wound(shape: Any) -> Polygon:
     rings = [np.asarray(ring.coords) for ring in (shape.exterior, *shape.interiors)]
     turned = [ring if shapely.is_ccw(shapely.LinearRing(ring)) else ring[::-1] for ring in rings]
     return Polygon(turned[0], turned[1:])
@@ -39,7 +45,7 @@ def same_wound(shape: Polygon) -> Polygon:
 
 RIM = LineString([(X, Y), (X + 9000, Y)])
 # Name: shapes, columns, what is said.
-DISGUISES = {
+DISGUISES: dict[str, tuple[list[Any], dict[str, Any], str | None]] = {
     "heights": ([shapely.force_3d(one, 2500.0) for one in PLAIN], {}, None),
     "a bow-tie and a hole wound like its shell": ([same_wound(LARGE), BOW], {}, "1 invalid outline repaired"),
     "collections": (
@@ -79,35 +85,37 @@ DISGUISES = {
 
 
 @pytest.fixture(scope="module")
-def mask(tmp_path_factory) -> Path:
+def mask(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ground") / "mask.tif"
     burned = rasterio.features.rasterize(PLAIN, GRID.shape, transform=GRID.transform, dtype="uint8")
     write_raster(path, burned, GRID, bands=["glacier"], nodata=255)
     return path
 
 
-def write(path: Path, shapes, **columns) -> Path:
+def write(path: Path, shapes: list[Any], **columns: Any) -> Path:
     gpd.GeoDataFrame(columns, geometry=list(shapes), crs=32632).to_file(path)
     return path
 
 
 def rasterize(path: Path, mask: Path) -> list[str]:
     # True areas decide: 0.32 km2 stay, 0.91 go, though the large one without its hole has 1 km2.
-    out = rasterize_file(path, mask, path.with_name("out.tif"), min_area_km2=0.31)
+    out = rasterize_file(path, mask, path.with_name("out.tif"), RasterizeSettings(min_area_km2=0.31))
     with rasterio.open(out) as burned, rasterio.open(mask) as wanted:
         np.testing.assert_array_equal(burned.read(), wanted.read())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(TruthError, match=r"the largest has 0\.91"):
-            rasterize_file(path, mask, path.with_name("none.tif"), min_area_km2=0.95)
+            rasterize_file(path, mask, path.with_name("none.tif"), RasterizeSettings(min_area_km2=0.95))
     return []
 
 
 def evaluate(path: Path, mask: Path) -> list[str]:
-    found = evaluate_files(mask, path, draws=0, distances=False)
+    found = evaluate_files(mask, path, ScoreSettings(draws=0, distances=False))
     assert found.evaluation.scores.iou == 1
-    assert [one.truth_km2 for one in found.glaciers.glaciers] == pytest.approx([0.91, 0.32], rel=0.01)
-    assert len({one.glacier_id for one in found.glaciers.glaciers}) == 2
+    assert [one.truth_km2 for one in present(found.glaciers).glaciers] == pytest.approx(
+        [0.91, 0.32], rel=0.01
+    )
+    assert len({one.glacier_id for one in present(found.glaciers).glaciers}) == 2
     assert {one.zone for one in found.zones if one.kind == "size_km2"} == {"0.1-0.5", "0.5-1"}
     return []
 
@@ -127,8 +135,13 @@ def inventory(path: Path, mask: Path) -> list[str]:
 
 
 def existing(path: Path, mask: Path) -> list[str]:
-    made = make_inventory(mask, path.with_name("out.gpkg"), existing=path, smooth=False)
-    shares = made.links.groupby("existing_id")["share_of_existing"].sum()
+    made = make_inventory(
+        mask,
+        path.with_name("out.gpkg"),
+        inputs=InventoryInputs(existing=path),
+        settings=InventorySettings(smooth=False),
+    )
+    shares = present(made.links).groupby("existing_id")["share_of_existing"].sum()
     assert shares.tolist() == pytest.approx([1, 1], abs=0.03)
     return []
 
@@ -148,7 +161,9 @@ def change(path: Path, mask: Path) -> list[str]:
     [(command, name) for command in (rasterize, evaluate, check, inventory, change) for name in DISGUISES]
     + [(existing, name) for name in ("ids that are missing", "one glacier in two rows", "a GLIMS download")],
 )
-def test_every_command_sees_the_same_two_glaciers(tmp_path, mask, command, name):
+def test_every_command_sees_the_same_two_glaciers(
+    tmp_path: Path, mask: Path, command: Callable[..., Any], name: str
+) -> None:
     shapes, columns, said = DISGUISES[name]
     path = write(tmp_path / "odd.gpkg", shapes, **columns)
     with warnings.catch_warnings(record=True) as caught:

@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 
 import glacierseg
 from glacierseg.predict import fused
-from glacierseg.raster.open import CPLE_BaseError
+from glacierseg.raster.open import CPLE_BaseError  # type: ignore[attr-defined]
 
 ROOT = Path(glacierseg.__file__).parent
 
@@ -27,13 +27,13 @@ def double(value: int) -> int:
 
 
 def numba_cache() -> bool:
-    cache = numba.njit(cache=True)(double)._cache
+    cache = numba.njit(cache=True)(double)._cache  # type: ignore[attr-defined]
     return callable(cache.load_overload) and callable(cache.save_overload)
 
 
 def onednn_calls() -> bool:
-    names = (fused._CONV, fused._CONV_INTO, fused._PACK)
-    names += (fused._TRANSPOSED, fused._PACK_TRANSPOSED, "_is_mkldnn_bf16_supported")
+    names = [fused._CONV, fused._CONV_INTO, fused._PACK]
+    names += [fused._TRANSPOSED, fused._PACK_TRANSPOSED, "_is_mkldnn_bf16_supported"]
     return all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
@@ -65,7 +65,7 @@ def test_what_packages_do_not_promise_is_still_there(
 
 
 def test_nothing_else_of_other_packages_is_private() -> None:
-    found = set()
+    found: set[tuple[str, str | None]] = set()
     for path in ROOT.rglob("*.py"):
         name = str(path.relative_to(ROOT))
         for node in ast.walk(ast.parse(path.read_text())):
@@ -76,8 +76,8 @@ def test_nothing_else_of_other_packages_is_private() -> None:
                     found.add((name, node.attr))
             elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr"}:
                 asked = node.args[1]
-                if isinstance(asked, ast.Constant) and asked.value.startswith("_"):
-                    found.add((name, asked.value))
+                if isinstance(asked, ast.Constant) and str(asked.value).startswith("_"):
+                    found.add((name, str(asked.value)))
     assert {each for each in found if each[1] != "glacierseg._version"} == {
         ("raster/open.py", "rasterio._err"),
         ("refine/engine/jit.py", "_cache"),

@@ -7,6 +7,8 @@ written on grids of all kinds, and what commands say must not depend on them.
 import json
 import math
 import shlex
+from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
 from scipy import ndimage
@@ -57,15 +60,15 @@ few = pytest.mark.parametrize(
 )
 
 
-def call(monkeypatch, *words):
+def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     monkeypatch.setattr("sys.argv", ["glacierseg", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         main()
-    return ended.value.code or 0
+    return int(ended.value.code or 0)
 
 
 @pytest.fixture(scope="module", params=GROUND)
-def ground(request, tmp_path_factory):
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Writes the ground: `m.tif`, the same glacier 60 m farther east in `t.tif`, `dem.tif` and `ice.gpkg`."""
     tmp_path = tmp_path_factory.mktemp("ground")
     crs, (longitude, latitude), (width, height), turn = GROUND[request.param]
@@ -91,17 +94,18 @@ def ground(request, tmp_path_factory):
     return tmp_path
 
 
-def read(path):
+def read(path: Path) -> NDArray[Any]:
     with rasterio.open(path) as dataset:
-        return dataset.read()
+        result: NDArray[Any] = dataset.read()
+        return result
 
 
-def km2(path, value=1):
+def km2(path: Path, value: int = 1) -> float:
     """Area of a value in a mask."""
     return float((read(path)[0] == value).sum()) * read_grid(path).pixel_area_km2
 
 
-def test_terrain(ground, monkeypatch):
+def test_terrain(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = "elevation,slope,aspect_sin,aspect_cos"
     stacked = ["prepare", "stack", ground / "m.tif", "--recipe", names, "--dem", ground / "dem.tif"]
     assert call(monkeypatch, *stacked, "--like", ground / "m.tif", "--out", ground / "s.tif") == 0
@@ -112,7 +116,7 @@ def test_terrain(ground, monkeypatch):
     np.testing.assert_allclose(aspect, 30, atol=3.1)
 
 
-def test_scores_and_distances(ground, monkeypatch):
+def test_scores_and_distances(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["evaluate", ground / "m.tif", ground / "t.tif", "--out", ground / "s.json", "--draws", 0]
     assert call(monkeypatch, *words, "--buffer-m", 70, "--buffer-m", 30) == 0
     found = json.loads((ground / "s.json").read_text())
@@ -125,7 +129,7 @@ def test_scores_and_distances(ground, monkeypatch):
 
 
 @few
-def test_refinement(ground, monkeypatch):
+def test_refinement(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for least, left in ((0.035, AREA_KM2), (0.05, math.pi * RADIUS_M**2 / 1e6)):
         out = ground / f"{least}.tif"
         words = ["refine", ground / "m.tif", "--out", out, "--iterations", 0, "--merge-distance-m", 0]
@@ -149,7 +153,7 @@ def test_refinement(ground, monkeypatch):
 
 
 @few
-def test_outlines(ground, monkeypatch):
+def test_outlines(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["vectorize", ground / "m.tif", "--out", ground / "o.gpkg", "--min-area-km2"]
     for least, count in ((0.035, 2), (0.05, 1)):
         assert call(monkeypatch, *words, least) == 0
@@ -157,7 +161,7 @@ def test_outlines(ground, monkeypatch):
     assert gpd.read_file(ground / "o.gpkg", layer="smooth").area_km2.sum() == pytest.approx(1.5394, rel=0.01)
 
 
-def test_inventory(ground, monkeypatch):
+def test_inventory(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [
         "inventory",
         ground / "m.tif",
@@ -181,7 +185,7 @@ def test_inventory(ground, monkeypatch):
 
 
 @few
-def test_inventory_of_outlines(ground, monkeypatch):
+def test_inventory_of_outlines(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpd.read_file(ground / "ice.gpkg").to_crs(read_crs(ground)).to_file(ground / "own.gpkg")
     words = ["inventory", ground / "own.gpkg", "--buffer-m", 15]
     assert call(monkeypatch, *words, "--out", ground / "i.gpkg") == 0
@@ -190,13 +194,14 @@ def test_inventory_of_outlines(ground, monkeypatch):
     assert glacier.uncertainty_km2 == pytest.approx(2 * math.pi * RADIUS_M * 15 / 1e6, rel=0.01)
 
 
-def read_crs(folder):
+def read_crs(folder: Path) -> str:
     with rasterio.open(folder / "m.tif") as dataset:
-        return dataset.crs.to_wkt()
+        result: str = dataset.crs.to_wkt()
+        return result
 
 
 @few
-def test_rasterized_outlines_and_their_rim(ground, monkeypatch):
+def test_rasterized_outlines_and_their_rim(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [
         "prepare",
         "rasterize",
@@ -212,7 +217,7 @@ def test_rasterized_outlines_and_their_rim(ground, monkeypatch):
 
 
 @few
-def test_change(ground, monkeypatch):
+def test_change(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch, "change", ground / "m.tif", ground / "ice.gpkg", "--out", ground / "c.gpkg") == 0
     found = json.loads((ground / "c.json").read_text())
     assert found["total"]["old_km2"] == pytest.approx(AREA_KM2, rel=0.01)
@@ -221,7 +226,9 @@ def test_change(ground, monkeypatch):
 
 
 @few
-def test_check_prints_the_ground(ground, monkeypatch, capfd):
+def test_check_prints_the_ground(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert call(monkeypatch, "check", ground / "dem.tif", "--patch-px", 64) == 0
     printed = " ".join(capfd.readouterr().out.split())
     assert "m on the ground" in printed
@@ -240,8 +247,8 @@ def test_check_prints_the_ground(ground, monkeypatch, capfd):
     ],
 )
 def test_uneven_pixels_are_refused_by_all_alike_and_the_printed_cure_works(
-    tmp_path, monkeypatch, capfd, command
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
     grid = Grid(CRS.from_epsg(4326), Affine(0.02, 0, 20, 0, -0.02, 72), 400, 100)
     mask = np.zeros(grid.shape, np.uint8)
     mask[150:260, 30:60] = 1

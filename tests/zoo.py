@@ -23,7 +23,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] % 4 or x.shape[-2] % 4:
             raise RuntimeError("Wrong input shape")
-        return self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        result: Tensor = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        return result
 
 
 class Unet(nn.Module):
@@ -70,4 +71,5 @@ def stand_in() -> ModuleType:
     module.MODEL_ARCHITECTURES_MAPPING = known
     module.encoders = SimpleNamespace(get_encoder_names=lambda: ENCODERS)
     module.create_model = lambda architecture, **options: known[architecture.lower()](**options)
-    return module
+    result: ModuleType = module
+    return result

@@ -57,7 +57,9 @@ def pixel_features(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDA
 
 
 def _mean(band: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    return cv2.boxFilter(band, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(
+        cv2.boxFilter(band, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REFLECT), np.float32
+    )
 
 
 def _folder(study: Study, fold: int) -> Path:

@@ -140,16 +140,18 @@ def _mean_methods(
                     write_raster(
                         path(fold, chip.name, stage), own, grid, bands=["glacier"], nodata=IGNORE, cog=False
                     )
-    return [
-        Method(name, stage, lambda fold, chip, stage=stage: path(fold, chip, stage), costs)
-        for stage in ("raw", "refined")
-    ]
+
+    def method(stage: str) -> Method:
+        return Method(name, stage, lambda fold, chip: path(fold, chip, stage), costs)
+
+    return [method(stage) for stage in ("raw", "refined")]
 
 
 def _tuned(study: Study, fold: int, probabilities: Probabilities) -> RefineSettings:
     """Returns the refinement that is best on the validation pixels of a fold."""
     run = study.run_folder(NETWORKS, fold)
-    truths, masks, sizes = [], [], []
+    truths, masks = [], []
+    sizes: list[float | tuple[float, float]] = []
     for chip in study.chips:
         truth = role_truth(run, chip.name, "validate")
         if truth is not None:

@@ -11,6 +11,7 @@ from benchmarks.recipes.methods import Method
 from glacierseg.evaluate.counts import Counts, Scores, count, scores_of
 from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
 from glacierseg.raster.truth import read_mask
+from glacierseg.settings.score import BootstrapSettings
 
 CONFIDENCE = 0.9
 SCORES = {
@@ -75,7 +76,10 @@ def score(method: Method, chips: Sequence[ScoredChip]) -> Result:
         method,
         counts,
         scores_of(counts),
-        bootstrap_scores(table_by_block(pairs, grids=[chip.grid for chip in chips]), confidence=CONFIDENCE),
+        bootstrap_scores(
+            table_by_block(pairs, grids=[chip.grid for chip in chips]),
+            BootstrapSettings(confidence=CONFIDENCE),
+        ),
         tuple(scores_of(by_fold[fold]) for fold in sorted(by_fold)),
         by_chip,
     )

@@ -21,7 +21,7 @@ from glacierseg.errors import DataError, RequestError
 from glacierseg.models import create_model
 from glacierseg.models.card import ModelCard
 from tests.bands.networks import Linear
-from tests.helpers import blobs, write_mask, write_scene
+from tests.helpers import blobs, present, write_mask, write_scene
 
 BANDS = ["useful", "less", "heard", "deaf"]
 
@@ -149,7 +149,7 @@ def test_a_band_exchanged_with_the_other_patch_changes_its_sign_and_nothing_else
     before = use_of_bands(network, image, donor, target)
     swapped = [image.clone(), donor.clone()]
     swapped[0][:, 1], swapped[1][:, 1] = donor[:, 1], image[:, 1]
-    after = use_of_bands(network, *swapped, target)
+    after = use_of_bands(network, swapped[0], swapped[1], target)
     torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0, 1.0]), rtol=1e-3, atol=1e-5)
     assert before.abs().sum() == pytest.approx(1)
 
@@ -201,7 +201,7 @@ def test_noise_that_bends_the_score_is_still_not_used() -> None:
     for seed in range(20):
         sample = noisy_sample(20, seed)
         result = gradient_importance(Bent([2.0, 1.0, 0.0, 0.0]), sample, BANDS)
-        calls += next(e for e in result if e.band == "heard").p_value < 0.05
+        calls += present(next(e for e in result if e.band == "heard").p_value) < 0.05
     assert calls <= 4  # 1 is expected; 5 or more has a chance of 0.3 %
 
 

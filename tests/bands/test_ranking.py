@@ -17,6 +17,7 @@ from glacierseg.bands.ranking import (
     rank_correlation,
 )
 from glacierseg.errors import BandError
+from glacierseg.raster.prepare.recipes import RECIPES
 
 
 def draw(seed: int, patches: int = 20, bands: int = 5) -> np.ndarray:
@@ -71,7 +72,7 @@ def test_bounds_hold_the_true_rank_and_noise_is_rarely_called_useful() -> None:
         left_out = leave_one_out_means(values)
         best, worst = rank_bounds(values.mean(0), left_out)
         held += all(best[band] <= band + 1 <= worst[band] for band in range(3))
-        called += holm(chance_of_none(values.mean(0), left_out))[3:].any()
+        called += bool(holm(chance_of_none(values.mean(0), left_out))[3:].any())
     assert held >= 285
     assert 0 < called <= 25  # 15 are expected
 
@@ -207,5 +208,27 @@ def test_the_original_six_by_position_in_18_bands() -> None:
         "band_17",
     )
     assert preset_bands("glavitu_global", bands) is None
-    with pytest.raises(BandError, match=r"18 bands \(these scenes have 17\)"):
+    with pytest.raises(BandError, match=r"position 8, 4, 5, 1, 11, 14 of its 18 \(these scenes have 17:"):
         preset_bands("glavitu", bands[1:])
+
+
+def test_the_original_six_by_name() -> None:
+    """Of a stack in any order, with more bands than these."""
+    stack = RECIPES["himalaya-18"]
+    shuffled = (*stack[9:], "ndsi", *stack[:9])
+    listed = {
+        "glavitu": "dh_dt nir swir1 blue curvature_profile curvature_tangential",
+        "m_landsnet": "swir1 nir blue dh_dt curvature_profile elevation",
+        "unetplusplus": "swir1 velocity blue green unsphericity coherence",
+    }
+    for network, names in listed.items():
+        found = preset_bands(network, shuffled)
+        assert found is not None
+        assert set(found) == set(names.split())
+        assert [shuffled.index(name) for name in found] == sorted(map(shuffled.index, found))
+        assert preset_bands(network, stack) == tuple(name for name in stack if name in names.split())
+
+
+def test_eighteen_bands_of_another_recipe_are_not_the_original_ones() -> None:
+    with pytest.raises(BandError, match="six bands of glavitu are dh_dt, nir, swir1, blue, curv"):
+        preset_bands("glavitu", RECIPES["sentinel2-18"])

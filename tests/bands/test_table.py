@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from glacierseg.bands import BandImportance, read_measures, write_importance
+from glacierseg.choices import Measure
 from glacierseg.errors import DataError
 
-MEASURES = {
+MEASURES: dict[Measure, tuple[BandImportance, ...]] = {
     "permutation": (
         BandImportance(1, "b", 0.25, 0.125, 0.5, None, 0.001, True, 1, 1),
         BandImportance(2, "a", -0.5, 0.0, 0.25, None, 0.75, False, 2, 2),

@@ -1,8 +1,10 @@
 """The recipes of the real benchmarks: what they ask for, what they count, what they see of a pixel."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +36,7 @@ from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
 from glacierseg.raster.write import write_raster
 from glacierseg.settings import parse_config
+from glacierseg.settings.predict import PredictSettings
 
 ROOT = Path(__file__).parents[2]
 SIDE, STEP = 48, 32
@@ -148,20 +151,23 @@ def test_what_is_shipped_is_tested_in_its_windows_and_its_shares(tmp_path: Path)
         assert (raw.name, raw.costs.parameters) == (f"as shipped: m_landsnet + 2 x glavitu{ways}", 21)
         assert raw.costs.prediction_s_per_mpx == (8 if symmetries else 1) * 7
         assert json.loads(stored.read_text())["symmetries"] is symmetries
-        for chip in chips:
+        for scored in chips:
             total = np.zeros((SIDE, SIDE))
             for name, share in (("m_landsnet", 1), ("glavitu", 2)):
-                folder = study.run_folder("networks", chip.fold) / name / "all"
-                scene = tmp_path / f"{chip.name}.tif"
+                folder = study.run_folder("networks", scored.fold) / name / "all"
+                scene = tmp_path / f"{scored.name}.tif"
                 files = predict_scene(
-                    folder, scene, tmp_path / "again", window_px=window_px, symmetries=symmetries
+                    folder,
+                    scene,
+                    tmp_path / "again",
+                    PredictSettings(window_px=window_px, symmetries=symmetries),
                 )
                 total += share * rasterio.open(files.probability).read(1)
-            mask = rasterio.open(raw.mask(chip.fold, chip.name)).read(1)
+            mask = rasterio.open(raw.mask(scored.fold, scored.name)).read(1)
             clear = abs(total / 3 - 0.5) > 1e-6  # elsewhere rounding decides
             assert (mask == (total / 3 >= 0.5))[clear].all()
             assert clear.mean() > 0.99
-            assert refined.mask(chip.fold, chip.name).exists()
+            assert refined.mask(scored.fold, scored.name).exists()
     assert shipped_methods(study, chips, {"glavitu": Costs()}, plan) == []
     found = Calibration.from_dict(json.loads(stored.read_text()))
     assert found.pixels == sum(int((chip.truth != 255).sum()) for chip in chips)
@@ -269,9 +275,9 @@ def test_a_few_regions_are_spread_over_the_list() -> None:
 @pytest.mark.parametrize(
     ("find", "folder"), [(find_alps, "alps_sentinel2"), (find_zanskar, "zanskar_landsat8")]
 )
-def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: object, folder: str) -> None:
+def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: Callable[[Path], Any], folder: str) -> None:
     """Background is not hidden by a declared nodata of 0; what is 0 in any band is no data."""
-    chips = find(data_dir / folder)  # type: ignore[operator]
+    chips = find(data_dir / folder)
     truths = {"alps_sentinel2": "masks/*.tif", "zanskar_landsat8": "*_label.tif"}[folder]
     assert len(chips) == len(list((data_dir / folder).glob(truths))) > 0
     for chip in chips[:: len(chips) // 17]:

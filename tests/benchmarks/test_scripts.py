@@ -126,7 +126,8 @@ def make_noisy_basins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = settings(folder)
         asked["training"] |= {"patches_per_epoch": 8, "batch_size": 4}
         asked["models"] = [{"name": "m_landsnet", "width": 0.125, "patch_px": 32}]
-        return asked
+        result: dict[str, Any] = asked
+        return result
 
     monkeypatch.setattr(module, "synthetic_settings", fewer)
 

@@ -1,22 +1,25 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pyproj import CRS
 from scipy import stats
 
 from glacierseg.change.bounds import bound_change, bound_changes, read_dated
-from glacierseg.change.files import change_between_files, write_change
+from glacierseg.change.files import FileChange, change_between_files, write_change
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaSums
 from glacierseg.models.card import ModelCard
 from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale, store_calibration
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
-from tests.helpers import utm_grid, write_mask
+from tests.helpers import present, utm_grid, write_mask
 
 SCALE = LogitScale(1.5, -0.2)
 SUMS = st.builds(AreaSums, st.integers(2000, 9000), st.floats(0, 2000), st.floats(0.1, 500))
@@ -26,7 +29,9 @@ DISPERSIONS = st.builds(
 
 
 @given(SUMS, SUMS, DISPERSIONS, DISPERSIONS, st.floats(0.5, 0.99))
-def test_bounds_of_a_difference(old, new, d0, d1, confidence):
+def test_bounds_of_a_difference(
+    old: AreaSums, new: AreaSums, d0: Dispersion, d1: Dispersion, confidence: float
+) -> None:
     found = bound_change(old, new, d0, d1, 1e-4, confidence)
     reaches = [
         stats.t.ppf((1 + confidence) / 2, d.degrees_of_freedom)
@@ -45,7 +50,7 @@ def test_bounds_of_a_difference(old, new, d0, d1, confidence):
     assert found.reach_km2 <= sum(reaches) * 1e-4 * (1 + 1e-6)
 
 
-def model(folder, scale=SCALE, symmetries=False):
+def model(folder: Path, scale: LogitScale = SCALE, symmetries: bool = False) -> Path:
     folder.mkdir()
     card = ModelCard(
         architecture="m_landsnet", width=0.125, bands=("red",), band_mean=(0,), band_std=(1,), patch_px=32
@@ -58,7 +63,9 @@ def model(folder, scale=SCALE, symmetries=False):
     return folder
 
 
-def write_probability(path, values, *, coarse=False, tags=None):
+def write_probability(
+    path: Path, values: NDArray[Any], *, coarse: bool = False, tags: dict[str, str] | None = None
+) -> Path:
     grid = utm_grid(*values.shape)
     stored, nodata, scale = values.astype(np.float32), float("nan"), 1.0
     if coarse:
@@ -74,7 +81,7 @@ def write_probability(path, values, *, coarse=False, tags=None):
 
 
 @pytest.fixture
-def dates(tmp_path):
+def dates(tmp_path: Path) -> tuple[list[Path], NDArray[np.uint8], NDArray[np.float64]]:
     rng = np.random.default_rng(1)
     masks = np.zeros((2, 40, 60), np.uint8)
     masks[0, 5:35, 5:25] = masks[0, 10:30, 40:55] = 1
@@ -87,56 +94,69 @@ def dates(tmp_path):
     return paths, masks, probabilities
 
 
-def test_areas_of_each_glacier_by_hand(tmp_path, dates):
+def test_areas_of_each_glacier_by_hand(
+    tmp_path: Path, dates: tuple[list[Path], NDArray[np.uint8], NDArray[np.float64]]
+) -> None:
     (old, new), masks, values = dates
     folder = model(tmp_path / "model")
     before = write_probability(tmp_path / "p0.tif", values[0])
     after = write_probability(tmp_path / "p1.tif", values[1], coarse=True)
-    found = change_between_files(old, new, old_probability=before, new_probability=after, old_model=folder)
+    found = change_between_files(
+        old, new, inputs=ChangeInputs(old_probability=before, new_probability=after, old_model=folder)
+    )
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
     rounded = np.stack([values[0].astype(np.float32), np.rint(values[1] * 254) / 254])
     chance = 1 / (1 + np.exp(-(np.log(rounded / (1 - rounded)) / 1.5 - 0.2)))
-    total = found.bounds.total
+    bounds = present(found.bounds)
+    total = bounds.total
     assert total.old.expected_km2 == pytest.approx(chance[0][known].sum() * 1e-4, rel=1e-5)
     assert total.new.expected_km2 == pytest.approx(chance[1][known].sum() * 1e-4, rel=1e-5)
-    assert sum(one.change_km2 for one in found.bounds.glaciers) == pytest.approx(total.change_km2)
+    assert sum(one.change_km2 for one in bounds.glaciers) == pytest.approx(total.change_km2)
     # The second glacier is the nearer one from half way between the two on.
     half = known & (np.arange(60) >= 33)[None, :]
     expected = (chance[1] - chance[0])[half].sum() * 1e-4
-    assert found.bounds.glaciers[1].change_km2 == pytest.approx(expected, abs=2e-3)
+    assert bounds.glaciers[1].change_km2 == pytest.approx(expected, abs=2e-3)
     v = (chance[1] * (1 - chance[1]))[known].sum()
     reach = stats.t.ppf(0.95, 18) * np.sqrt(9 * v * (1 + v / 400)) * 1e-4
     assert total.new.upper_km2 == pytest.approx(total.new.expected_km2 + reach, rel=1e-4)
     stored = json.loads(write_change(found, tmp_path / "out").with_suffix(".json").read_text())
     assert stored["confidence"] == 0.9
     assert stored["total"]["change_upper_km2"] == pytest.approx(total.change_km2 + total.reach_km2)
-    assert stored["glaciers"][0]["old_expected_km2"] == found.bounds.glaciers[0].old.expected_km2
+    assert stored["glaciers"][0]["old_expected_km2"] == bounds.glaciers[0].old.expected_km2
 
 
-def test_each_date_may_have_a_model_of_its_own(tmp_path, dates):
+def test_each_date_may_have_a_model_of_its_own(
+    tmp_path: Path, dates: tuple[list[Path], NDArray[np.uint8], NDArray[np.float64]]
+) -> None:
     (old, new), masks, values = dates
     first, second = model(tmp_path / "first"), model(tmp_path / "second", LogitScale(1.0))
     before, after = (write_probability(tmp_path / f"p{number}.tif", values[number]) for number in (0, 1))
     found = change_between_files(
-        old, new, old_probability=before, new_probability=after, old_model=first, new_model=second
+        old,
+        new,
+        inputs=ChangeInputs(old_probability=before, new_probability=after, old_model=first, new_model=second),
     )
     known = ~np.isnan(values).any(axis=0) & (masks[1] != 255)
-    assert found.bounds.total.new.expected_km2 == pytest.approx(values[1][known].sum() * 1e-4, rel=1e-5)
+    assert present(found.bounds).total.new.expected_km2 == pytest.approx(
+        values[1][known].sum() * 1e-4, rel=1e-5
+    )
 
 
-def test_calibrated_files_are_not_calibrated_again(tmp_path, dates):
+def test_calibrated_files_are_not_calibrated_again(
+    tmp_path: Path, dates: tuple[list[Path], NDArray[np.uint8], NDArray[np.float64]]
+) -> None:
     _, _, values = dates
     folder = model(tmp_path / "model")
     raw, scaled = (tmp_path / f"{name}.tif" for name in ("raw", "scaled"))
     write_probability(raw, values[1])
     write_probability(scaled, SCALE.apply(values[1]), tags={"calibration": "temperature 1.5"})
     dated = [read_dated(path, folder) for path in (raw, scaled)]
-    total, each = bound_changes(*dated, np.empty(0, object), CRS.from_epsg(32643))
+    total, each = bound_changes(dated[0], dated[1], np.empty(0, object), CRS.from_epsg(32643))
     assert total.change_km2 == pytest.approx(0, abs=1e-6)
     assert each == ()
 
 
-def test_earlier_outlines_have_the_ground_that_overlaps(tmp_path):
+def test_earlier_outlines_have_the_ground_that_overlaps(tmp_path: Path) -> None:
     folder = model(tmp_path / "model", LogitScale(1.0))
     grid = utm_grid(10, 20)
     path = write_probability(tmp_path / "p.tif", np.full(grid.shape, 0.5))
@@ -149,14 +169,16 @@ def test_earlier_outlines_have_the_ground_that_overlaps(tmp_path):
     assert [one.old.expected_km2 for one in each] == pytest.approx([0.5 * 120e-4, 0.5 * 80e-4])
 
 
-def test_what_has_no_bounds_is_refused(tmp_path, dates):
+def test_what_has_no_bounds_is_refused(
+    tmp_path: Path, dates: tuple[list[Path], NDArray[np.uint8], NDArray[np.float64]]
+) -> None:
     (old, new), _, values = dates
     folder, turned = model(tmp_path / "model"), model(tmp_path / "turned", symmetries=True)
     path = write_probability(tmp_path / "p.tif", values[1])
     small = write_probability(tmp_path / "small.tif", values[1, :-1])
     several = write_probability(tmp_path / "several.tif", values[1], tags={"spread_of": "3 networks"})
 
-    def ask(before, after, first=folder, confidence=0.9):
+    def ask(before: Path, after: Path, first: Path = folder, confidence: float = 0.9) -> FileChange:
         settings = ChangeSettings(confidence=confidence)
         inputs = ChangeInputs(
             old_probability=before, new_probability=after, old_model=first, new_model=folder

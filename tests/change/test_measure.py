@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -7,6 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from rasterio import features
 from rasterio.transform import from_origin
 from scipy import ndimage
@@ -17,20 +20,20 @@ from glacierseg.change.measure import measure_change
 from glacierseg.change.termini import _lowest, run_down, shift_along_line, shift_of_lowest_part
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.grid import Grid
-from glacierseg.settings.outlines import ChangeSettings
+from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
 from glacierseg.vectors.trace import trace_polygons
-from tests.helpers import utm_grid, write_mask, write_scene
+from tests.helpers import present, utm_grid, write_mask, write_scene
 
 MASKS = st.tuples(*[arrays(np.uint8, (9, 9), elements=st.sampled_from([0, 1]))] * 2)
 
 
-def traced(mask):
+def traced(mask: NDArray[np.uint8]) -> NDArray[Any]:
     return trace_polygons(mask) if mask.any() else np.empty(0, object)
 
 
 @settings(max_examples=60)
 @given(MASKS)
-def test_areas_are_those_of_the_pixels(masks):
+def test_areas_are_those_of_the_pixels(masks: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
     old, new = masks
     polygons = traced(old)
     found = measure_change(
@@ -53,10 +56,10 @@ def test_areas_are_those_of_the_pixels(masks):
         assert one.old_km2 * 1e6 == pytest.approx(polygons[i].area)
 
 
-def test_ground_gained_goes_to_the_longest_border_and_parts_stay_together():
+def test_ground_gained_goes_to_the_longest_border_and_parts_stay_together() -> None:
     old = [shapely.box(0, 0, 100, 100), shapely.box(200, 0, 300, 100)]
     new = [shapely.box(0, 0, 100, 40), shapely.box(0, 60, 100, 100), shapely.box(150, -20, 300, 100)]
-    found = measure_change(old, new, ["a", "b"], old_error_m=1, new_error_m=2)
+    found = measure_change(np.array(old), np.array(new), ["a", "b"], old_error_m=1, new_error_m=2)
     a, b = found.glaciers
     assert (a.retreat_km2 * 1e6, a.advance_km2 * 1e6) == pytest.approx((2000, 0))
     assert (b.retreat_km2, b.advance_km2 * 1e6) == pytest.approx((0, 50 * 100 + 150 * 20))
@@ -69,34 +72,34 @@ def test_ground_gained_goes_to_the_longest_border_and_parts_stay_together():
     assert a.change_percent == pytest.approx(-20)
 
 
-def test_a_glacier_of_several_parts_owns_what_lies_beside_any_of_them():
+def test_a_glacier_of_several_parts_owns_what_lies_beside_any_of_them() -> None:
     apart = shapely.MultiPolygon([shapely.box(0, 0, 100, 100), shapely.box(500, 0, 600, 100)])
     old = [apart, shapely.box(200, 0, 300, 100)]
     new = [apart, old[1], shapely.box(600, 0, 650, 100)]
-    found = measure_change(old, new, ["a", "b"], old_error_m=0, new_error_m=0)
+    found = measure_change(np.array(old), np.array(new), ["a", "b"], old_error_m=0, new_error_m=0)
     assert [one.advance_km2 * 1e6 for one in found.glaciers] == pytest.approx([5000, 0])
 
 
-def test_parts_of_a_mask_that_touch_at_a_corner_are_one_glacier(tmp_path):
+def test_parts_of_a_mask_that_touch_at_a_corner_are_one_glacier(tmp_path: Path) -> None:
     mask = np.zeros((12, 12), np.uint8)
     mask[1:3, 1:3] = 1
     mask[5:9, 5:9] = mask[9:11, 9:11] = 1
     grown = mask.copy()
     grown[11, 9:11] = 1
     paths = [write_mask(tmp_path / f"{name}.tif", one) for name, one in (("a", mask), ("b", grown))]
-    found = change_between_files(*paths).change.glaciers
+    found = change_between_files(paths[0], paths[1]).change.glaciers
     assert [one.glacier_id for one in found] == ["1", "2"]
     assert found[0].old_km2 == pytest.approx(20 * 1e-4, rel=0.01)
     assert found[0].advance_km2 == pytest.approx(2 * 1e-4, rel=0.01)
     assert found[1].advance_km2 == 0
 
 
-def test_rates_follow_from_dates():
+def test_rates_follow_from_dates() -> None:
     years = ChangeSettings(old_date="2000-10-30", new_date="2010-10-30").years
     assert years == pytest.approx(10, abs=0.01)
     assert ChangeSettings(old_date="2000", new_date="2001").years == pytest.approx(1, abs=0.01)
-    shape = [shapely.box(0, 0, 1000, 1000)]
-    smaller = [shapely.box(0, 0, 1000, 900)]
+    shape = np.array([shapely.box(0, 0, 1000, 1000)])
+    smaller = np.array([shapely.box(0, 0, 1000, 900)])
     row = measure_change(shape, smaller, ["a"], old_error_m=5, new_error_m=5, years=5).glaciers[0].to_dict()
     assert row["km2_per_year"] == pytest.approx(-0.02)
     assert row["percent_per_year"] == pytest.approx(-2)
@@ -106,21 +109,21 @@ def test_rates_follow_from_dates():
         ChangeSettings(old_date="2010", new_date="2000")
 
 
-def test_old_outlines_that_overlap_are_counted_once():
-    old = [shapely.box(0, 0, 10, 10), shapely.box(5, 0, 15, 10)]
+def test_old_outlines_that_overlap_are_counted_once() -> None:
+    old = np.array([shapely.box(0, 0, 10, 10), shapely.box(5, 0, 15, 10)])
     found = measure_change(old, old, ["a", "b"], old_error_m=0, new_error_m=0)
     assert found.total.old_km2 * 1e6 == pytest.approx(150)
     assert found.total.change_km2 == pytest.approx(0, abs=1e-12)
 
 
-def slope_grid():
+def slope_grid() -> tuple[Grid, float, float, NDArray[np.float32]]:
     grid = utm_grid(60, 20)
     left, top = grid.transform * (0, 0)
     elevation = np.repeat(np.linspace(5000, 4410, 60)[:, None], 20, axis=1).astype(np.float32)
     return grid, left, top, elevation
 
 
-def test_the_terminus_moves_along_a_line_and_roughly_without_one():
+def test_the_terminus_moves_along_a_line_and_roughly_without_one() -> None:
     grid, left, top, elevation = slope_grid()
     old = shapely.box(left + 50, top - 500, left + 150, top - 50)
     new = shapely.box(left + 50, top - 420, left + 150, top - 50)
@@ -144,7 +147,7 @@ def test_the_terminus_moves_along_a_line_and_roughly_without_one():
     assert np.isnan(shift_along_line(down, old, shapely.Point(0, 0).buffer(1)).shift_m)
 
 
-def test_files_of_either_kind(tmp_path):
+def test_files_of_either_kind(tmp_path: Path) -> None:
     _, left, top, elevation = slope_grid()
     old = np.zeros((60, 20), np.uint8)
     old[5:50, 5:15] = 1
@@ -154,18 +157,23 @@ def test_files_of_either_kind(tmp_path):
     new[:, 18:] = 255
     paths = [write_mask(tmp_path / f"{name}.tif", mask) for name, mask in (("old", old), ("new", new))]
     dem = write_scene(tmp_path / "dem.tif", elevation[None], ["elevation"])
-    found = change_between_files(*paths, old_date="2000", new_date="2010", dem=dem)
+    found = change_between_files(
+        paths[0],
+        paths[1],
+        settings=ChangeSettings(old_date="2000", new_date="2010"),
+        inputs=ChangeInputs(dem=dem),
+    )
     assert found.old_error_m == found.new_error_m == 5
     total = found.change.total
     # A pixel of UTM is a hair larger or smaller on the ellipsoid.
     assert total.old_km2 == pytest.approx(0.045, rel=2e-3)
     assert total.new_km2 == pytest.approx(0.037 + 0.0004, rel=2e-3)
-    assert found.termini[0].shift_m == pytest.approx(-80, abs=10)
+    assert present(found.termini[0]).shift_m == pytest.approx(-80, abs=10)
     path = write_change(found, tmp_path / "out")
     layers = {name: gpd.read_file(path, layer=name) for name in ("advance", "retreat", "glaciers")}
     assert layers["retreat"].area.sum() == pytest.approx(8000)
     assert layers["advance"]["glacier_id"].isna().all()
-    assert layers["glaciers"]["terminus_shift_m"].iloc[0] == found.termini[0].shift_m
+    assert layers["glaciers"]["terminus_shift_m"].iloc[0] == present(found.termini[0]).shift_m
     stored = json.loads((tmp_path / "out/change.json").read_text())
     assert stored["total"]["percent_per_year"] == pytest.approx(10 * (37.4 / 45 - 1), rel=0.01)
 
@@ -180,21 +188,24 @@ def test_files_of_either_kind(tmp_path):
     )
     lines.to_file(tmp_path / "lines.gpkg")
     again = change_between_files(
-        tmp_path / "old.gpkg", paths[1], centre_lines=tmp_path / "lines.gpkg", new_error_m=3
+        tmp_path / "old.gpkg",
+        paths[1],
+        inputs=ChangeInputs(centre_lines=tmp_path / "lines.gpkg"),
+        settings=ChangeSettings(new_error_m=3),
     )
     assert again.change.glaciers[0].glacier_id == "RGI2000-v7.0-G-14-00001"
     assert again.change.total.change_km2 == pytest.approx(total.change_km2, rel=1e-3)
     assert (again.old_error_m, again.new_error_m) == (10, 3)
-    assert again.termini[0].shift_m == pytest.approx(-80, abs=0.1)
+    assert present(again.termini[0]).shift_m == pytest.approx(-80, abs=0.1)
     both = change_between_files(tmp_path / "old.gpkg", tmp_path / "old.gpkg")
     assert both.change.total.change_km2 == pytest.approx(0, abs=1e-9)
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path):
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     mask = write_mask(tmp_path / "a.tif", np.ones((5, 5), np.uint8))
     empty = write_mask(tmp_path / "b.tif", np.zeros((5, 5), np.uint8))
     with pytest.raises(RequestError, match="both dates"):
-        change_between_files(mask, mask, old_date="2000")
+        change_between_files(mask, mask, settings=ChangeSettings(old_date="2000"))
     with pytest.raises(TruthError, match="no such file"):
         change_between_files(tmp_path / "no.gpkg", mask)
     with pytest.raises(TruthError, match="no glacier lies"):
@@ -206,7 +217,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     assert grown.total.new_km2 == pytest.approx(0.0025, rel=2e-3)
 
 
-def test_of_several_layers_none_is_taken_unasked(tmp_path):
+def test_of_several_layers_none_is_taken_unasked(tmp_path: Path) -> None:
     path = tmp_path / "two.gpkg"
     for name, side in (("raw", 100), ("refined", 200)):
         shape = shapely.box(500000, 3000000, 500000 + side, 3000000 + side)
@@ -216,22 +227,28 @@ def test_of_several_layers_none_is_taken_unasked(tmp_path):
     ):
         change_between_files(path, path)
     with pytest.raises(TruthError, match="has no layer 'smooth'; its layers of polygons are raw, refined"):
-        change_between_files(path, path, old_layer="smooth", new_layer="raw")
-    total = change_between_files(path, path, old_layer="raw", new_layer="refined").change.total
+        change_between_files(path, path, inputs=ChangeInputs(old_layer="smooth", new_layer="raw"))
+    total = change_between_files(
+        path, path, inputs=ChangeInputs(old_layer="raw", new_layer="refined")
+    ).change.total
     assert total.new_km2 / total.old_km2 == pytest.approx(4)
     with pytest.raises(TruthError, match="holds no lines"):
         change_between_files(
-            path, path, old_layer="raw", new_layer="raw", centre_lines=_one_layer(tmp_path / "box.gpkg")
+            path,
+            path,
+            inputs=ChangeInputs(
+                old_layer="raw", new_layer="raw", centre_lines=_one_layer(tmp_path / "box.gpkg")
+            ),
         )
 
 
-def _one_layer(path):
+def _one_layer(path: Path) -> Path:
     shape = shapely.box(500000, 3000000, 500100, 3000100)
     gpd.GeoDataFrame(geometry=[shape], crs="EPSG:32643").to_file(path)
     return path
 
 
-def test_a_grid_in_degrees_is_measured_in_metres(tmp_path):
+def test_a_grid_in_degrees_is_measured_in_metres(tmp_path: Path) -> None:
     import rasterio
 
     grid = Grid(rasterio.crs.CRS.from_epsg(4326), from_origin(86.8, 28.0, 0.001, 0.001), 20, 20)
@@ -245,7 +262,7 @@ def test_a_grid_in_degrees_is_measured_in_metres(tmp_path):
 
 
 @given(st.tuples(*[st.floats(-100, 700)] * 6), st.integers(0, 9))
-def test_the_lowest_part_is_that_of_the_whole_grid(places, seed):
+def test_the_lowest_part_is_that_of_the_whole_grid(places: tuple[float, ...], seed: int) -> None:
     grid = utm_grid(40, 60)
     left, top = grid.transform * (0, 0)
     shape = shapely.Polygon([(left + x, top - y) for x, y in zip(places[::2], places[1::2], strict=True)])
@@ -264,7 +281,7 @@ def test_the_lowest_part_is_that_of_the_whole_grid(places, seed):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 99), st.sampled_from([0.5, 1.0, 2.2]))
-def test_uncertainty_in_tiles_is_that_of_one_buffer(seed, reach_m):
+def test_uncertainty_in_tiles_is_that_of_one_buffer(seed: int, reach_m: float) -> None:
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.normal(size=(40, 50)), 1)
     masks = [(noise > level).astype(np.uint8) for level in (0, 0.1)]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -88,7 +89,7 @@ def test_a_fold_has_a_folder_of_its_own(
     assert asked == [Path(folder)]
 
 
-def edit(folder: Path, change: Callable[[dict], object]) -> None:
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     settings = yaml.safe_load((folder / "run.yaml").read_text())
     change(settings)
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
@@ -137,7 +138,7 @@ def outlines_elsewhere(folder: Path) -> None:
 BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing file": (lambda f: (f / "scene.tif").unlink(), r"scene\.tif: no such file"),
     "missing files": (
-        lambda f: [(f / name).unlink() for name in ("scene.tif", "mask.tif")],
+        lambda f: list(map(Path.unlink, (f / "scene.tif", f / "mask.tif"))),
         r"2 files are missing: \S*scene\.tif \(region r\), \S*mask\.tif \(region r\); check",
     ),
     "not a raster": (lambda f: (f / "scene.tif").write_text("hello"), r"scene\.tif: is not a raster"),
@@ -440,7 +441,9 @@ def test_builds_of_torch_that_do_not_fit_are_one_line(
     assert glacierseg(["run", str(basin / "run.yaml")], monkeypatch) == 1
     told = capfd.readouterr().err
     assert told.count("\n") == 1
-    assert told.startswith("glacierseg: torch and torchvision are of different builds; install both from one")
+    assert told.startswith(
+        "glacierseg: torch and torchvision must be of one build, and these are of two; remove"
+    )
 
 
 def test_export_writes_the_file_and_never_hides_what_int8_costs(

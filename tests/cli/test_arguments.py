@@ -210,7 +210,7 @@ def more_scenes() -> None:
     """Writes scenes that lack what a command needs to know of them."""
     values = reflectances(96, 96, 3)
     for name, bands in {
-        "numbers": ["B2", "B10"], "radar": ["coherence", "velocity"], "reds": ["red one", "red two"],
+        "numbers": ["B2", "B10"], "radar": ["coherence", "texture"], "reds": ["red one", "red two"],
         "light": ["blue", "nir"], f"{S2}_B02_10m": ["B02"], f"{S2}_B03_10m": ["B03"],
     }.items():  # fmt: skip
         write_scene(Path(f"{name}.tif"), values[: len(bands)], bands)
@@ -233,9 +233,9 @@ def more_scenes() -> None:
         ("bands model scene.tif copy.tif --truth mask.tif --out b.csv", "one --truth", "--truth mask.tif"),
         (f"{TUNE} --test-mask mask.tif", "one --test-truth", "--test-truth mask.tif"),
         (f"{STACK} numbers.tif --recipe B2,B10 --scale 2", "mean with --sensor", "--sensor landsat8"),
-        (f"{STACK} radar.tif --recipe velocity", "'velocity,' for one alone", "--recipe velocity,"),
+        (f"{STACK} radar.tif --recipe texture", "'texture,' for one alone", "--recipe texture,"),
         (
-            f"{STACK} radar.tif --recipe velocity, --scale 2",
+            f"{STACK} radar.tif --recipe texture, --scale 2",
             "with --band-names", "--band-names blue,x --recipe blue",
         ),
         (f"{STACK} radar.tif --recipe red", "in file order with --band-names", "--band-names red,nir"),

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -11,7 +12,7 @@ from glacierseg.evaluate.counts import count, scores_of
 from tests.helpers import blobs, write_mask, write_scene
 
 
-def glacierseg(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> int:
+def glacierseg(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr("sys.argv", ["glacierseg", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         main()
@@ -33,7 +34,9 @@ def masks(tmp_path: Path) -> dict[str, np.ndarray]:
     return made
 
 
-def test_evaluate_says_everything_that_is_asked_for(tmp_path, masks, monkeypatch):
+def test_evaluate_says_everything_that_is_asked_for(
+    tmp_path: Path, masks: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "scores.json"
     command = [
         "evaluate", tmp_path / "b.tif", tmp_path / "truth.tif", "--out", out, "--buffer-m", 20,
@@ -62,7 +65,12 @@ def test_evaluate_says_everything_that_is_asked_for(tmp_path, masks, monkeypatch
     assert 0 < record["probability"]["ece"] < 0.3
 
 
-def test_compare_finds_the_better_mask_and_draws_the_map(tmp_path, masks, monkeypatch, capsys):
+def test_compare_finds_the_better_mask_and_draws_the_map(
+    tmp_path: Path,
+    masks: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out, drawn = tmp_path / "c.json", tmp_path / "map.tif"
     command = [
         "compare", tmp_path / "a.tif", tmp_path / "b.tif", "--truth", tmp_path / "truth.tif",
@@ -79,7 +87,12 @@ def test_compare_finds_the_better_mask_and_draws_the_map(tmp_path, masks, monkey
     assert np.isin(values, (4, 5)).sum() == record["fixed"]
 
 
-def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
+def test_change_writes_layers_and_numbers(
+    tmp_path: Path,
+    masks: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     command = [
         "change", tmp_path / "a.tif", tmp_path / "b.tif", "--out", tmp_path / "change.gpkg",
         "--old-date", "2000", "--new-date", "2020-07-01",
@@ -101,7 +114,13 @@ def test_change_writes_layers_and_numbers(tmp_path, masks, monkeypatch, capsys):
         ["prepare", "rasterize", "two.gpkg", "--like", "a.tif", "--out", "s.tif"],
     ],
 )
-def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch, capsys, command):
+def test_a_layer_of_truth_can_be_named_and_must_be(
+    tmp_path: Path,
+    masks: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert glacierseg(["vectorize", "truth.tif", "--out", "own.gpkg"], monkeypatch) == 0
     for layer, name in (("raw", "first"), ("smooth", "second")):
@@ -154,7 +173,14 @@ def test_a_layer_of_truth_can_be_named_and_must_be(tmp_path, masks, monkeypatch,
         ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path, masks, monkeypatch, capsys, arguments, message):
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path,
+    masks: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert glacierseg(arguments, monkeypatch) == 1
     said = capsys.readouterr().err

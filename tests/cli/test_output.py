@@ -144,7 +144,7 @@ def test_bars_are_drawn_on_a_terminal_and_lines_are_kept_apart_from_them(
             progress(0.42)
             _log.info("to a file")
             _log.warning(LONG)
-    assert sys.stdout.getvalue() == "[glavitu all] to a file\n"  # type: ignore[attr-defined]
+    assert sys.stdout.getvalue() == "[glavitu all] to a file\n"  # type: ignore[union-attr]
     told = terminal.getvalue()
     assert "[glavitu all] predicting basin" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\s*\n\s*", " ", told)
     assert "42%" in told
@@ -182,7 +182,7 @@ def test_options_of_all_commands_may_stand_anywhere(typed: str, first: str, rest
 
 
 def test_no_command_has_an_option_of_these_names() -> None:
-    found = set()
+    found: set[tuple[str, str]] = set()
 
     def look(command: Any, name: str) -> None:
         for sub, own in getattr(command, "commands", {}).items():

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,16 @@ def test_a_scheduler_that_goes_away_is_told_in_one_line(
                 assert scheduler.poll() is None
                 time.sleep(0.1)
             address = json.loads(known.read_text())["address"]
-            command = [sys.executable, "-m", "glacierseg", "predict", models[0], scene, "--dask", address]
+            command = [
+                sys.executable,
+                "-m",
+                "glacierseg",
+                "predict",
+                str(models[0]),
+                str(scene),
+                "--dask",
+                address,
+            ]
             with subprocess.Popen(
                 [*map(str, command), "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True
             ) as waiting:
@@ -225,8 +235,8 @@ def test_wrong_requests_are_one_line_and_leave_nothing(
     options: tuple[object, ...],
     words: str,
 ) -> None:
-    rare = dict(option for option in options if isinstance(option, tuple))
-    typed = [option for option in options if isinstance(option, str)]
+    rare: dict[str, Any] = dict(option for option in options if isinstance(option, tuple))
+    typed: list[object] = [option for option in options if isinstance(option, str)]
     typed += ["--config", write_config(tmp_path, **rare)] if rare else []
     done = glacierseg("predict", models[0], scene, "--out", tmp_path / "out", *typed)
     assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +30,21 @@ def write(path: Path, values: np.ndarray) -> Path:
 
 
 @pytest.fixture
-def type_in(monkeypatch):
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Types a command; gives its exit status."""
 
-    def run(*words) -> int:
+    def run(*words: str | Path | int) -> int:
         monkeypatch.setattr(sys, "argv", ["glacierseg", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             main()
-        return stop.value.code or 0
+        return int(stop.value.code or 0)
 
     return run
 
 
-def test_ranges_of_several_scenes_by_percentiles(tmp_path, type_in, capsys):
+def test_ranges_of_several_scenes_by_percentiles(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     first, second = (rng.integers(1, 5000, (2, 30, 40)).astype(np.uint16) for _ in range(2))
     paths = write(tmp_path / "a.tif", first), write(tmp_path / "b.tif", 2 * second)
@@ -61,7 +64,7 @@ def test_ranges_of_several_scenes_by_percentiles(tmp_path, type_in, capsys):
         np.testing.assert_array_equal(dataset.read(2), expected)
 
 
-def test_bands_by_given_names_and_by_number(tmp_path, type_in):
+def test_bands_by_given_names_and_by_number(tmp_path: Path, type_in: Callable[..., int]) -> None:
     values = np.random.default_rng(0).integers(0, 9, (3, 20, 30)).astype(np.uint8)
     scene, out = write(tmp_path / "a.tif", values), tmp_path / "out.tif"
     command = [
@@ -92,7 +95,14 @@ def test_bands_by_given_names_and_by_number(tmp_path, type_in):
         (("prepare", "stack", "a.tif", "--resampling", "lanczos", "--out", "b.tif"), 2),
     ],
 )
-def test_senseless_requests_are_one_line(tmp_path, type_in, monkeypatch, capsys, words, status):
+def test_senseless_requests_are_one_line(
+    tmp_path: Path,
+    type_in: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    status: int,
+) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.tif", np.ones((2, 20, 30), np.uint8))
     assert type_in(*words) == status
@@ -102,7 +112,9 @@ def test_senseless_requests_are_one_line(tmp_path, type_in, monkeypatch, capsys,
     assert not (tmp_path / "b.tif").exists()
 
 
-def test_layer_of_the_truth(tmp_path, type_in, capsys):
+def test_layer_of_the_truth(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     import geopandas as gpd
     from shapely.geometry import box
 
@@ -115,3 +127,25 @@ def test_layer_of_the_truth(tmp_path, type_in, capsys):
         results = {result["name"]: result for result in json.loads(capsys.readouterr().out)}
         assert results["glacier share"]["message"].startswith(share)
         assert set(results["values"]["per_band"]) == {"band_1", "band_2"}
+
+
+def test_layers_reach_the_stack(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option may be given again, and names a file on any grid."""
+    light = np.random.default_rng(0).uniform(0, 0.9, (2, 30, 40)).astype(np.float32)
+    source = write(tmp_path / "light.tif", light)
+    speed, coherence = (np.full((1, 30, 40), value, np.float32) for value in (12, 0.5))
+    layers = [
+        f"{name}={write(tmp_path / f'{name}.tif', values)}"
+        for name, values in (("velocity", speed), ("coherence", coherence))
+    ]
+    out = tmp_path / "out.tif"
+    words = ["prepare", "stack", source, "--out", out, "--band-names", "red,nir"]
+    words += ["--recipe", "coherence,red,velocity"]
+    assert type_in(*words, "--layer", layers[0], "--layer", layers[1]) == 0
+    with rasterio.open(out) as dataset:
+        assert dataset.descriptions == ("coherence", "red", "velocity")
+        np.testing.assert_array_equal(dataset.read(), [coherence[0], light[0], speed[0]])
+    assert type_in(*words, "--layer", layers[0], "--layer", layers[0]) == 1
+    assert "layer 'velocity' is given twice" in capsys.readouterr().err

@@ -100,7 +100,8 @@ def test_a_direction_that_is_half_there_is_not_turned_sideways(
 
 def apart(first: np.ndarray, second: np.ndarray, circle: float) -> np.ndarray:
     """How far two directions are apart the short way round."""
-    return np.abs((first - second + circle / 2) % circle - circle / 2)
+    gap: np.ndarray = np.abs((first - second + circle / 2) % circle - circle / 2)
+    return gap
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES, ids=str)
@@ -133,7 +134,7 @@ def test_aspect_in_degrees_turns_as_the_ground_does(
     turned = symmetry.apply(directions.turn(values, symmetry))
     assert (turned[0] == 1).all()
     expected = of(np.ascontiguousarray(symmetry.apply(z)))
-    circle, tolerance = (360, 1e-3) if stored == "degrees" else (255, 1.01)
+    circle, tolerance = (360.0, 1e-3) if stored == "degrees" else (255.0, 1.01)
     if ranges:
         circle, tolerance = 254 * 360 / (high - low), 4.5 if stored == "percentiles" else 1.01
     wrong = apart(turned[1], as_stored(expected).astype(float), circle)

@@ -37,7 +37,8 @@ def test_gap_takes_exactly_what_is_too_near(gap: int, seed: int) -> None:
     def far(area: np.ndarray) -> np.ndarray:
         if not area.any():
             return np.ones(area.shape, bool)
-        return distance_transform_cdt(~area, metric="chessboard") > gap
+        result: np.ndarray = distance_transform_cdt(~area, metric="chessboard") > gap
+        return result
 
     np.testing.assert_array_equal(roles == 3, before == 3)
     np.testing.assert_array_equal(roles == 2, (before == 2) & far(before == 3))

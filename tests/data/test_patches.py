@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from glacierseg.choices import Cache
+from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import Augmentation, Symmetry
 from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import (
@@ -34,7 +35,7 @@ def region(tmp_path: Path) -> Region:
     """Band 1 counts pixels, band 2 is its own code of the role: 10 train, 20 validate, 30 test."""
     height, width = 70, 90
     scene_path = tmp_path / "scene.tif"
-    parts = {
+    parts: dict[Role, Part] = {
         "train": Part(x=(0.5, 1.0)),
         "validate": Part(x=(0.3, 0.5)),
         "test": Part(x=(0.0, 0.3)),
@@ -135,6 +136,27 @@ def test_zoomed_images_and_labels_show_the_same_ground(region: Region) -> None:
     assert max(widths) > 20
 
 
+def test_zoomed_aspect_goes_the_short_way_round(region: Region) -> None:
+    """Between slopes of 350 and 10 degrees lie slopes to the north, and none to the south."""
+    columns = np.indices(region.truth.shape)[1]
+    aspect = np.where(columns % 2, 350, 10)
+    path = write_scene(
+        region.scene.paths[0].with_name("north.tif"),
+        np.stack([columns + 1, aspect]).astype(np.float32),
+        ["red", "aspect"],
+    )
+    whole = Region("r", open_scene(path), region.truth, np.ones_like(region.roles))
+    changes = Augmentation(symmetries=False, zoom=0.5)
+    dataset = PatchDataset(PatchReader([whole], 16), [Patch(0, 24, 40)], "train", PLAIN, augmentation=changes)
+    off = []
+    for draw in range(20):
+        values = dataset[draw][0].numpy()
+        assert values.shape == (16, 16, 2)
+        assert ((values[..., 1] >= 349.9) | (values[..., 1] <= 10.1)).all()
+        off += [np.abs((values[..., 1] + 180) % 360 - 180).min()]
+    assert min(off) < 5, "or nothing was interpolated"
+
+
 def test_without_zoom_pixels_stay_as_they_are_and_chance_is_spent_on_shift_and_turn_alone(
     region: Region,
 ) -> None:
@@ -164,7 +186,9 @@ def test_zoomed_draws_look_no_further_than_they_say(
     dataset = PatchDataset(reader, [Patch(0, *start)], "train", PLAIN, augmentation=augmentation)
     read, seen = reader.read, []
 
-    def noted(patch: Patch, side_px: int | None = None):
+    def noted(
+        patch: Patch, side_px: int | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         seen.append((patch.row, patch.column, side_px or 16))
         return read(patch, side_px)
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_part_without_a_pixel_is_refused() -> None:
         roles_by_part(utm_grid(10, 10), {"train": Part(x=(0.0, 0.01))})
 
 
-def test_parts_by_the_layer_of_their_role(tmp_path) -> None:
+def test_parts_by_the_layer_of_their_role(tmp_path: Path) -> None:
     grid = utm_grid(10, 20)
     left, top = grid.transform * (0, 0)
     path = tmp_path / "areas.gpkg"

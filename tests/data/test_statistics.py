@@ -56,7 +56,7 @@ def test_a_fingerprint_knows_the_data(tmp_path: Path) -> None:
     others = [
         measured(made(tmp_path / "pixel", change=1)),
         measured(replace(region, truth=relabelled)),
-        measured(replace(region, roles=np.where(region.roles == 2, 3, region.roles).astype(np.uint8) | 0)),
+        measured(replace(region, roles=np.where(region.roles == 2, 3, region.roles).astype(np.uint8))),
         measured(region, patch_px=24),
     ]
     assert len({same, *(other.fingerprint for other in others)}) == 5

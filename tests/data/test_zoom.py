@@ -53,7 +53,7 @@ def test_what_grows_is_interpolated_between_pixel_centres() -> None:
 def test_pixels_without_data_have_no_weight(side_px: int, new_px: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     valid = rng.random((side_px, side_px)) < 0.7
-    values = np.where(valid[..., None], np.float32([7, -3]), np.float32(np.nan))
+    values = np.where(valid[..., None], np.array([7, -3], np.float32), np.float32(np.nan))
     target = np.where(valid, np.uint8(1), np.uint8(255))
     found, seen, labels = resample(values, valid, target, new_px)
     np.testing.assert_allclose(found[seen], np.broadcast_to([7, -3], found[seen].shape), rtol=1e-5)
@@ -63,10 +63,12 @@ def test_pixels_without_data_have_no_weight(side_px: int, new_px: int, seed: int
 
 @given(st.integers(4, 40), st.integers(4, 40), st.integers(0, 99))
 def test_labels_are_only_where_half_of_the_ground_has_one(side_px: int, new_px: int, seed: int) -> None:
-    target = np.random.default_rng(seed).choice(np.uint8([0, 1, 255]), (side_px, side_px))
+    target = np.random.default_rng(seed).choice(np.array([0, 1, 255], np.uint8), (side_px, side_px))
     values = np.zeros((side_px, side_px, 1), np.float32)
     _, seen, labels = resample(values, np.ones_like(target, bool), target, new_px)
     assert seen.all()
     assert set(np.unique(labels)) <= {0, 1, 255}
     _, _, known = resample(values, np.ones_like(target, bool), (target != 255).astype(np.uint8), new_px)
-    assert ((labels != 255) == (known == 1)).all()
+    share, _, _ = resample((target != 255)[..., None], np.ones_like(target, bool), target, new_px)
+    clear = abs(share[..., 0] - 0.5) > 1e-6  # elsewhere rounding decides
+    assert ((labels != 255) == (known == 1))[clear].all()

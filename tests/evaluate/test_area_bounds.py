@@ -87,7 +87,8 @@ def test_what_makes_no_sense_is_refused() -> None:
 def smooth_noise(rng: np.random.Generator, side_px: int, sigma_px: float) -> np.ndarray:
     rim = round(4 * sigma_px)
     noise = cv2.GaussianBlur(rng.standard_normal((side_px + 2 * rim,) * 2), (0, 0), sigma_px)
-    return noise[rim:-rim, rim:-rim] * 2 * sigma_px * np.sqrt(np.pi)
+    result: np.ndarray = noise[rim:-rim, rim:-rim] * 2 * sigma_px * np.sqrt(np.pi)
+    return result
 
 
 def landscape(rng: np.random.Generator, side_px: int, patch_px: float) -> tuple[np.ndarray, np.ndarray]:

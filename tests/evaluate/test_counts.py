@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.metrics import confusion_matrix
 
@@ -21,7 +22,9 @@ PAIRS = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
 
 
 @given(PAIRS)
-def test_counts_are_those_of_sklearn_without_ignored_pixels(pair):
+def test_counts_are_those_of_sklearn_without_ignored_pixels(
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
     predicted, truth = pair
     known = (predicted != 255) & (truth != 255)
     if known.any():
@@ -35,7 +38,7 @@ def test_counts_are_those_of_sklearn_without_ignored_pixels(pair):
 
 
 @given(PAIRS, st.integers(1, 5))
-def test_counts_add_up_over_tiles(pair, side):
+def test_counts_add_up_over_tiles(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], side: int) -> None:
     predicted, truth = pair
     tiles = [
         (slice(row, row + side), slice(column, column + side))
@@ -46,23 +49,23 @@ def test_counts_add_up_over_tiles(pair, side):
     assert total == count(predicted, truth)
 
 
-def test_boolean_and_float_masks_count_as_well():
+def test_boolean_and_float_masks_count_as_well() -> None:
     truth = np.array([[0, 1, 1, 0]], np.uint8)
     assert count(np.array([[False, True, False, True]]), truth) == Counts(tp=1, fp=1, fn=1, tn=1)
     assert count(np.array([[0, 1, np.nan, 1]]), truth) == Counts(tp=1, fp=1, fn=0, tn=1)
 
 
-def test_no_pixels_count_nothing():
+def test_no_pixels_count_nothing() -> None:
     assert count(np.zeros((0, 4)), np.zeros((0, 4))) == Counts(0, 0, 0, 0)
 
 
-def test_other_shapes_are_refused():
+def test_other_shapes_are_refused() -> None:
     with pytest.raises(GridMismatchError, match=r"\(2, 3\) does not fit truth of shape \(3, 2\)"):
         count(np.zeros((2, 3)), np.zeros((3, 2)))
 
 
 @pytest.mark.parametrize(("predicted", "truth", "name"), [(2, 0, "predicted mask"), (0, 7, "truth")])
-def test_other_values_are_refused(predicted, truth, name):
+def test_other_values_are_refused(predicted: int, truth: int, name: str) -> None:
     with pytest.raises(TruthError, match=name):
         count(np.full((2, 2), predicted), np.full((2, 2), truth))
 
@@ -71,7 +74,7 @@ NUMBER = st.integers(0, 40)
 
 
 @given(st.builds(Counts, NUMBER, NUMBER, NUMBER, NUMBER).filter(lambda counts: counts.total > 0))
-def test_scores_are_those_of_sklearn(counts):
+def test_scores_are_those_of_sklearn(counts: Counts) -> None:
     truth = np.repeat([1, 0, 1, 0], [counts.tp, counts.fp, counts.fn, counts.tn])
     predicted = np.repeat([1, 1, 0, 0], [counts.tp, counts.fp, counts.fn, counts.tn])
     scores = scores_of(counts)
@@ -95,21 +98,21 @@ def test_scores_are_those_of_sklearn(counts):
     assert scores.kappa == pytest.approx(0 if math.isnan(kappa) else kappa, abs=1e-12)
 
 
-def test_without_pixels_every_score_is_nan():
+def test_without_pixels_every_score_is_nan() -> None:
     assert all(math.isnan(score) for score in astuple(scores_of(Counts())))
 
 
-def test_without_any_glacier_nothing_is_flattered():
+def test_without_any_glacier_nothing_is_flattered() -> None:
     scores = scores_of(Counts(tn=9))
     assert (scores.overall_accuracy, scores.iou_background, scores.mean_iou) == (1, 1, 0.5)
     assert (scores.iou, scores.f1, scores.precision, scores.recall, scores.kappa, scores.mcc) == (0,) * 6
 
 
-def test_a_perfect_mask_scores_one_everywhere():
+def test_a_perfect_mask_scores_one_everywhere() -> None:
     assert set(astuple(scores_of(Counts(tp=3, tn=5)))) == {1.0}
 
 
-def test_counts_of_a_continent_lose_no_digits():
+def test_counts_of_a_continent_lose_no_digits() -> None:
     # One wrong pixel in 4e15: products of such counts are far beyond 64 bits.
     many = 2 * 10**15
     scores = scores_of(Counts(tp=many, fp=1, fn=0, tn=many))

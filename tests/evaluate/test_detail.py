@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.counts import Counts, count
@@ -21,7 +22,9 @@ TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=10).flatmap(
 
 
 @given(TRIPLES)
-def test_a_zone_counts_what_lies_in_it(triple):
+def test_a_zone_counts_what_lies_in_it(
+    triple: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int16]],
+) -> None:
     predicted, truth, labels = triple
     found = count_zones(predicted, truth, Zoning("layer", ("a", "b", "c", "d"), labels))
     for number, name in enumerate("abcd"):
@@ -32,14 +35,16 @@ def test_a_zone_counts_what_lies_in_it(triple):
 
 
 @given(TRIPLES)
-def test_size_classes_together_are_the_scene(triple):
+def test_size_classes_together_are_the_scene(
+    triple: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int16]],
+) -> None:
     predicted, truth, _ = triple
     zoning = size_zones(glaciers_by_part(truth, 0.004))
     total = sum(count_zones(predicted, truth, zoning).values(), Counts())
     assert total == (count(predicted, truth) if (truth == 1).any() else Counts())
 
 
-def test_a_size_class_holds_its_glaciers_and_the_ground_nearest_to_them():
+def test_a_size_class_holds_its_glaciers_and_the_ground_nearest_to_them() -> None:
     truth = np.zeros((20, 40), np.uint8)
     truth[5:15, 2:12] = 1  # 100 px
     truth[9, 30] = 1
@@ -50,7 +55,7 @@ def test_a_size_class_holds_its_glaciers_and_the_ground_nearest_to_them():
     assert zoning.names[zoning.labels[9, 38]] == "0.01-0.1"
 
 
-def test_elevation_bands_begin_at_multiples_of_their_height():
+def test_elevation_bands_begin_at_multiples_of_their_height() -> None:
     elevation = np.array([[4399.9, 4400.0, 4599.0, 4600.0, np.nan, 5000.0]], np.float32)
     zoning = elevation_zones(elevation, 200)
     assert zoning.names == ("4200-4400", "4400-4600", "4600-4800", "4800-5000", "5000-5200")
@@ -62,7 +67,7 @@ def test_elevation_bands_begin_at_multiples_of_their_height():
         elevation_zones(np.array([[-3.4e38, 5000.0]]), 200)
 
 
-def test_layers_may_overlap_and_the_rest_is_a_zone_too():
+def test_layers_may_overlap_and_the_rest_is_a_zone_too() -> None:
     debris, shadow = np.array([[1, 1, 0, 0]], np.uint8), np.array([[0, 1, 1, 255]], np.uint8)
     mask = np.ones((1, 4), np.uint8)
     totals = {
@@ -74,6 +79,7 @@ def test_layers_may_overlap_and_the_rest_is_a_zone_too():
     assert layer_zones({}) == ()
 
 
-def test_zones_of_another_shape_are_refused():
+def test_zones_of_another_shape_are_refused() -> None:
+    ones = np.ones((2, 2), np.uint8)
     with pytest.raises(GridMismatchError, match="zones of shape"):
-        count_zones(*[np.ones((2, 2), np.uint8)] * 2, Zoning("layer", ("a",), np.zeros((3, 2), np.int16)))
+        count_zones(ones, ones, Zoning("layer", ("a",), np.zeros((3, 2), np.int16)))

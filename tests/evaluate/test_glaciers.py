@@ -6,6 +6,7 @@ import shapely.affinity
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from glacierseg.evaluate.counts import count
@@ -19,7 +20,9 @@ PAIRS = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
 
 
 @given(PAIRS)
-def test_areas_of_glaciers_add_up_to_those_of_the_masks(pair):
+def test_areas_of_glaciers_add_up_to_those_of_the_masks(
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
     predicted, truth = pair
     glaciers = glaciers_by_part(truth, 1.0)
     labels, _ = ndimage.label(truth == 1, np.ones((3, 3)))
@@ -43,7 +46,9 @@ def test_areas_of_glaciers_add_up_to_those_of_the_masks(pair):
 
 
 @given(PAIRS)
-def test_every_pixel_belongs_to_a_glacier_that_is_nearest_but_for_the_chamfer_error(pair):
+def test_every_pixel_belongs_to_a_glacier_that_is_nearest_but_for_the_chamfer_error(
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
     truth = pair[1]
     glaciers = glaciers_by_part(truth, 1.0)
     if not glaciers.ids:
@@ -56,7 +61,7 @@ def test_every_pixel_belongs_to_a_glacier_that_is_nearest_but_for_the_chamfer_er
     assert (chosen <= distances.min(axis=0) * 1.05 + 1e-9).all()
 
 
-def test_share_within_five_percent_is_of_whole_glaciers():
+def test_share_within_five_percent_is_of_whole_glaciers() -> None:
     truth = np.zeros((30, 60), np.uint8)
     truth[2:12, 2:12] = 1
     truth[2:12, 22:32] = 1
@@ -74,7 +79,7 @@ def test_share_within_five_percent_is_of_whole_glaciers():
     assert areas.deviation_percent == pytest.approx(100 * (283 / 290 - 1))
 
 
-def test_no_glacier_has_no_deviation():
+def test_no_glacier_has_no_deviation() -> None:
     nothing = np.zeros((4, 4), np.uint8)
     areas = glacier_areas(nothing + np.uint8(1), nothing, glaciers_by_part(nothing, 1.0), 1.0)
     assert areas.glaciers == ()
@@ -83,7 +88,7 @@ def test_no_glacier_has_no_deviation():
     assert np.isnan(areas.share_close)
 
 
-def test_outlines_keep_their_ids_and_whole_areas():
+def test_outlines_keep_their_ids_and_whole_areas() -> None:
     grid = utm_grid(20, 20)
     left, top = grid.transform * (0, 0)
     boxes = [
@@ -99,7 +104,7 @@ def test_outlines_keep_their_ids_and_whole_areas():
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(-1, 0), (1, 0), (0, -1), (0, 1)])
-def test_what_the_scene_cuts_is_not_whole(dx, dy):
+def test_what_the_scene_cuts_is_not_whole(dx: int, dy: int) -> None:
     grid = utm_grid(20, 20)
     left, bottom, right, top = grid.bounds
     inside = shapely.box(left, bottom, right, top)  # up to the rim, but not beyond

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from scipy import stats
@@ -23,7 +24,7 @@ from glacierseg.evaluate.intervals import (
     table_by_block,
 )
 from glacierseg.raster.grid import Grid
-from glacierseg.settings.score import ScoreSettings
+from glacierseg.settings.score import BootstrapSettings, ScoreSettings
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 PAIRS = SHAPES.flatmap(
@@ -32,7 +33,9 @@ PAIRS = SHAPES.flatmap(
 
 
 @given(PAIRS, st.integers(1, 45))
-def test_counts_by_block_are_those_of_the_blocks(pair, side):
+def test_counts_by_block_are_those_of_the_blocks(
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], side: int
+) -> None:
     predicted, truth = pair
     table = count_blocks(predicted, truth, side)
     assert table.shape == (-(-truth.shape[0] // side), -(-truth.shape[1] // side), 4)
@@ -41,13 +44,13 @@ def test_counts_by_block_are_those_of_the_blocks(pair, side):
         assert Counts.of_row(table[row, column]) == count(predicted[part].astype(float), truth[part])
 
 
-def test_a_block_may_be_higher_than_a_byte_can_count():
+def test_a_block_may_be_higher_than_a_byte_can_count() -> None:
     predicted = np.ones((1000, 3), np.uint8)
     assert count_blocks(predicted, predicted, 1000)[0, 0].tolist() == [3000, 0, 0, 0]
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 10**9) | st.just(0)] * 4), min_size=1, max_size=20))
-def test_scores_of_many_counts_are_those_of_each(rows):
+def test_scores_of_many_counts_are_those_of_each(rows: list[tuple[int, int, int, int]]) -> None:
     found = score_arrays(np.array(rows))
     assert set(found) == set(SCORE_NAMES)
     for i, row in enumerate(rows):
@@ -56,7 +59,7 @@ def test_scores_of_many_counts_are_those_of_each(rows):
             assert found[name][i] == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
 
 
-def test_draws_are_what_drawing_one_by_one_gives_on_average():
+def test_draws_are_what_drawing_one_by_one_gives_on_average() -> None:
     counts = np.random.default_rng(0).integers(0, 50, (30, 4))
     sums = draw_sums(counts, 20_000, seed=1)
     rng = np.random.default_rng(2)
@@ -65,18 +68,21 @@ def test_draws_are_what_drawing_one_by_one_gives_on_average():
     np.testing.assert_allclose(sums.std(axis=0), plain.std(axis=0), rtol=0.03)
 
 
-def test_the_same_seed_gives_the_same_interval_and_confidence_widens_it():
+def test_the_same_seed_gives_the_same_interval_and_confidence_widens_it() -> None:
     table = BlockTable(np.random.default_rng(0).integers(0, 50, (60, 4)), 16)
-    first, again = bootstrap_scores(table, seed=3), bootstrap_scores(table, seed=3)
+    first, again = (
+        bootstrap_scores(table, BootstrapSettings(seed=3)),
+        bootstrap_scores(table, BootstrapSettings(seed=3)),
+    )
     assert first == again
-    assert first != bootstrap_scores(table, seed=4)
-    narrow = bootstrap_scores(table, seed=3, confidence=0.5).scores["iou"]
+    assert first != bootstrap_scores(table, BootstrapSettings(seed=4))
+    narrow = bootstrap_scores(table, BootstrapSettings(seed=3, confidence=0.5)).scores["iou"]
     wide = first.scores["iou"]
     iou = scores_of(Counts.of_row(table.counts.sum(axis=0))).iou
     assert wide.low < narrow.low < iou < narrow.high < wide.high
 
 
-def test_one_block_says_nothing_about_others():
+def test_one_block_says_nothing_about_others() -> None:
     mask = np.ones((5, 5), np.uint8)
     intervals = bootstrap_scores(table_by_block([(mask, mask)]))
     assert intervals.blocks == 1
@@ -85,7 +91,7 @@ def test_one_block_says_nothing_about_others():
     assert empty.blocks == 0
 
 
-def test_blocks_of_regions_are_not_joined_and_empty_ones_do_not_count():
+def test_blocks_of_regions_are_not_joined_and_empty_ones_do_not_count() -> None:
     mask = np.ones((10, 10), np.uint8)
     truth = mask.copy()
     truth[5:] = 255
@@ -94,13 +100,20 @@ def test_blocks_of_regions_are_not_joined_and_empty_ones_do_not_count():
     assert table.counts.sum() == 150
 
 
-def grid_at(row, column, shape, *, epsg=32643, pixel_m=10):
+def grid_at(
+    row: np.int64 | float,
+    column: int | np.int64,
+    shape: tuple[int, int],
+    *,
+    epsg: int = 32643,
+    pixel_m: int = 10,
+) -> Grid:
     corner = from_origin(500_000 + column * pixel_m, 4_000_000 - row * pixel_m, pixel_m, pixel_m)
     return Grid(CRS.from_epsg(epsg), corner, *shape)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.none() | st.integers(1, 50))
-def test_pieces_of_ground_give_the_blocks_of_the_whole(seed, cuts, block_px):
+def test_pieces_of_ground_give_the_blocks_of_the_whole(seed: int, cuts: int, block_px: int | None) -> None:
     rng = np.random.default_rng(seed)
     mask, truth = rng.choice(np.array([0, 1, 255], np.uint8), (2, *rng.integers(1, 300, 2)))
     row, column = (sorted({0, *rng.integers(0, length, cuts)} | {length}) for length in truth.shape)
@@ -117,7 +130,7 @@ def test_pieces_of_ground_give_the_blocks_of_the_whole(seed, cuts, block_px):
     np.testing.assert_array_equal(found.counts, whole.counts)
 
 
-def test_ground_that_is_shown_twice_is_one_block_on_one_lattice_of_pixels_only():
+def test_ground_that_is_shown_twice_is_one_block_on_one_lattice_of_pixels_only() -> None:
     mask = np.ones((32, 32), np.uint8)
     shown = [(mask, mask)] * 3
     for other, blocks in ({}, 1 + 1), ({"epsg": 32644}, 2 + 1), ({"pixel_m": 20}, 2 + 1):
@@ -132,7 +145,7 @@ def test_ground_that_is_shown_twice_is_one_block_on_one_lattice_of_pixels_only()
     )
 
 
-def test_numbers_without_sense_are_refused():
+def test_numbers_without_sense_are_refused() -> None:
     mask = np.ones((5, 5), np.uint8)
     table = table_by_block([(mask, mask)], block_px=1)
     for wrong, message in (
@@ -142,13 +155,15 @@ def test_numbers_without_sense_are_refused():
         ({"draws": 0}, "draws must be greater than or equal to 20 (got 0)"),
     ):
         with pytest.raises(RequestError, match=re.escape(message)):
-            bootstrap_scores(table, **wrong)
+            bootstrap_scores(table, BootstrapSettings(**wrong))
     with pytest.raises(RequestError, match=re.escape("draws: must be 0 or at least 20 (got 3)")):
         ScoreSettings(draws=3)
     assert ScoreSettings(draws=0).draws == 0
 
 
-def patchy(rng, side_px, sigma_px):
+def patchy(
+    rng: np.random.Generator, side_px: int, sigma_px: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Masks that differ in patches."""
     shown, noise = (
         cv2.GaussianBlur(rng.standard_normal((side_px, side_px)), (0, 0), sigma) for sigma in (12.0, sigma_px)
@@ -157,13 +172,15 @@ def patchy(rng, side_px, sigma_px):
     return (shown > 0.3).astype(np.uint8), (shown + 0.6 * noise > 0.3).astype(np.uint8)
 
 
-def test_most_intervals_hold_although_errors_come_in_patches():
+def test_most_intervals_hold_although_errors_come_in_patches() -> None:
     rng = np.random.default_rng(5)
     scenes = [patchy(rng, 320, 4.0) for _ in range(120)]
     true_iou = scores_of(sum((count(*pair) for pair in scenes), Counts())).iou
     held = by_pixel = 0
     for pair in scenes:
-        interval = bootstrap_scores(table_by_block([pair]), draws=400, confidence=0.9).scores["iou"]
+        interval = bootstrap_scores(
+            table_by_block([pair]), BootstrapSettings(draws=400, confidence=0.9)
+        ).scores["iou"]
         held += interval.low <= true_iou <= interval.high
         row = np.array(count_blocks(*pair, 320)[0, 0])
         drawn = rng.multinomial(row.sum(), row / row.sum(), size=200)

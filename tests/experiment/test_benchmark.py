@@ -8,6 +8,7 @@ from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.experiment.benchmark import compare_runs
 from glacierseg.raster.write import write_json
 from glacierseg.runs.layout import RunFolder
+from glacierseg.settings.score import BootstrapSettings
 from tests.helpers import blobs, write_mask, write_scene
 
 TRUTH = blobs(150, 150, seed=1)
@@ -41,9 +42,9 @@ def folders(tmp_path: Path) -> None:
         (tmp_path / run / "regions").mkdir(parents=True)
 
 
-def test_runs_are_compared_on_test_pixels_of_both(tmp_path):
+def test_runs_are_compared_on_test_pixels_of_both(tmp_path: Path) -> None:
     a, b = make_run(tmp_path / "a", 9, test_from=40), make_run(tmp_path / "b", 2, test_from=60)
-    raw, refined = compare_runs(a, b, draws=200)
+    raw, refined = compare_runs(a, b, BootstrapSettings(draws=200))
     assert (raw.stage, refined.stage) == ("raw", "refined")
     assert raw.regions == ("north",)
     truth = TRUTH.copy()
@@ -54,7 +55,7 @@ def test_runs_are_compared_on_test_pixels_of_both(tmp_path):
     assert raw.to_dict()["scores"]["iou"]["more_than_noise"]
 
 
-def test_regions_without_glacier_count_too(tmp_path):
+def test_regions_without_glacier_count_too(tmp_path: Path) -> None:
     runs = [
         make_run(tmp_path / run, shift, regions=("north", "plain")) for run, shift in (("a", 9), ("b", 2))
     ]
@@ -64,7 +65,7 @@ def test_regions_without_glacier_count_too(tmp_path):
         nowhere = np.where(TRUTH == 255, 255, 0).astype(np.uint8)
         write_scene(RunFolder(run).truth("plain"), nowhere[None], ["glacier"], nodata=255)
         write_mask(RunFolder(run).model("unetplusplus", "all").mask("plain"), mask)
-    raw = compare_runs(*runs, draws=50)[0]
+    raw = compare_runs(runs[0], runs[1], BootstrapSettings(draws=50))[0]
     assert raw.regions == ("north", "plain")
     truth = TRUTH.copy()
     truth[:, :50] = 255
@@ -74,16 +75,18 @@ def test_regions_without_glacier_count_too(tmp_path):
     assert raw.comparison.scores["iou"].a == pytest.approx(scores_of(count(shifted, truth) + alarms).iou)
 
 
-def test_regions_that_show_the_same_ground_make_no_difference_more_certain(tmp_path):
-    once = compare_runs(make_run(tmp_path / "a", 9), make_run(tmp_path / "b", 2), draws=50)[0].comparison
+def test_regions_that_show_the_same_ground_make_no_difference_more_certain(tmp_path: Path) -> None:
+    once = compare_runs(
+        make_run(tmp_path / "a", 9), make_run(tmp_path / "b", 2), BootstrapSettings(draws=50)
+    )[0].comparison
     both = ("north", "north again")
     a, b = (make_run(tmp_path / run, shift, regions=both) for run, shift in (("a", 9), ("b", 2)))
-    twice = compare_runs(a, b, draws=50)[0].comparison
+    twice = compare_runs(a, b, BootstrapSettings(draws=50))[0].comparison
     assert twice.pixels == 2 * once.pixels
     assert (twice.blocks, twice.scores["iou"]) == (once.blocks, once.scores["iou"])
 
 
-def test_other_models_must_be_named(tmp_path):
+def test_other_models_must_be_named(tmp_path: Path) -> None:
     a, b = make_run(tmp_path / "a", 3), make_run(tmp_path / "b", 3, model="glavitu")
     with pytest.raises(RequestError, match="no model is in both"):
         compare_runs(a, b)
@@ -91,11 +94,13 @@ def test_other_models_must_be_named(tmp_path):
         compare_runs(a, b, model_a="unetplusplus/all")
     with pytest.raises(RequestError, match="has no glavitu/top6"):
         compare_runs(a, b, model_a="unetplusplus/all", model_b="glavitu/top6")
-    found = compare_runs(a, b, model_a="unetplusplus/all", model_b="glavitu/all", draws=50)
+    found = compare_runs(
+        a, b, model_a="unetplusplus/all", model_b="glavitu/all", settings=BootstrapSettings(draws=50)
+    )
     assert found[0].comparison.changed == 0
 
 
-def test_what_is_no_pair_of_runs_is_refused(tmp_path):
+def test_what_is_no_pair_of_runs_is_refused(tmp_path: Path) -> None:
     a, c = make_run(tmp_path / "a", 3), make_run(tmp_path / "c", 3, test_from=150)
     with pytest.raises(DataError, match="not a run folder"):
         compare_runs(a, tmp_path / "b")

@@ -6,7 +6,7 @@ import pytest
 from glacierseg.bands import read_measures
 from glacierseg.errors import BandError, ConfigError
 from glacierseg.experiment import run_experiment
-from glacierseg.settings import parse_config
+from glacierseg.settings import BandsConfig, parse_config
 from tests.experiment.test_run import BANDS, config, settings
 
 
@@ -54,11 +54,12 @@ def test_own_presets_are_taken_in_scene_order_and_without_a_check_there_is_one_m
     assert "bands of the preset: band_a, band_d" in caplog.text
 
 
-def test_the_original_preset_wants_18_bands_and_no_recipe(tmp_path: Path) -> None:
+def test_the_original_preset_wants_the_original_bands(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     given = settings(tmp_path / "c", bands={"top_preset": "original", "recipe": "sentinel2-18"})
-    with pytest.raises(ConfigError, match="which no recipe makes"):
+    with pytest.raises(ConfigError, match="only himalaya-18 makes"):
         parse_config(given, tmp_path / "c.yaml")
+    assert BandsConfig(top_preset="original", recipe="himalaya-18").top == 6
     plan = config(tmp_path / "c", bands={"top": 3, "top_preset": "original"})
     assert len(BANDS) == 8
     with pytest.raises(BandError, match="these scenes have 8"):

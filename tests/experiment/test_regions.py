@@ -128,7 +128,7 @@ def distance_between(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("split", [{"method": "blocks", "block_px": 40}, {"method": "kfold", "block_px": 32}])
 @pytest.mark.parametrize("roles", ["train", ["train", "validate", "test"]], ids=str)
 def test_blocks_and_folds_leave_a_gap_of_one_patch(
-    tmp_path: Path, split: dict[str, Any], roles: object
+    tmp_path: Path, split: dict[str, Any], roles: str | list[str]
 ) -> None:
     region = write_region(tmp_path, roles=roles)
     models = [{"name": "m_landsnet", "patch_px": 8}]
@@ -169,8 +169,8 @@ def test_folds_over_regions(tmp_path: Path) -> None:
     regions = [write_region(tmp_path, name, seed) for seed, name in enumerate("abc")]
     regions.append(write_region(tmp_path, "d", 7, roles="test"))
     split = {"method": "kfold", "folds": 3, "fold_over": "regions", "fold": 2}
-    _, _, regions = prepare(tmp_path, *regions, split=split)
-    roles = {one.name: set(one.areas) for one in regions}
+    _, _, prepared = prepare(tmp_path, *regions, split=split)
+    roles = {one.name: set(one.areas) for one in prepared}
     assert roles["d"] == {"test"}
     assert sorted(map(sorted, (roles[name] for name in "abc"))) == [["test"], ["train"], ["validate"]]
 
@@ -290,6 +290,18 @@ def test_a_recipe_makes_bands_and_terrain_for_every_region(tmp_path: Path) -> No
     assert config.bands.recipe == tuple(recipe)
 
 
+def test_a_recipe_takes_the_layers_of_its_region(tmp_path: Path) -> None:
+    """Layers are files beside the configuration, and count among the files of the region."""
+    layer = np.random.default_rng(0).uniform(0, 90, (96, 128)).astype(np.float32)
+    write_scene(tmp_path / "v.tif", layer[None], ["b1"])
+    region = write_region(tmp_path, layers={"velocity": "v.tif"})
+    config, run, _ = prepare(tmp_path, region, bands={"recipe": ["red", "velocity"]})
+    assert tmp_path / "v.tif" in config.regions[0].files
+    with rasterio.open(run.scene("r")) as made:
+        assert made.descriptions == ("red", "velocity")
+        np.testing.assert_array_equal(made.read(2), layer)
+
+
 def test_numbers_choose_bands_too(tmp_path: Path) -> None:
     _, _, regions = prepare(tmp_path, write_region(tmp_path), bands={"use": [4, "green"]})
     assert regions[0].scene.band_names == ("nir", "green")
@@ -297,8 +309,8 @@ def test_numbers_choose_bands_too(tmp_path: Path) -> None:
 
 def test_checks_are_stored_and_name_regions_that_share_ground(tmp_path: Path) -> None:
     regions = [write_region(tmp_path, "a"), write_region(tmp_path, "b", roles="test")]
-    config, run, regions = prepare(tmp_path, *regions)
-    check_inputs(config.regions, config.largest_patch_px, regions, run)
+    config, run, prepared = prepare(tmp_path, *regions)
+    check_inputs(config.regions, config.largest_patch_px, prepared, run)
     stored = json.loads((run.path / "checks.json").read_text())
     assert set(stored) == {"a", "b", "all regions"}
     overlap = stored["all regions"][0]

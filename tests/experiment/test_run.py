@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,24 @@ from glacierseg.errors import BandError, DataError, GlaciersegError, RequestErro
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.predict.calibration import read_calibration
+from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.write import write_json
 from glacierseg.runs.layout import RunFolder
+from glacierseg.runs.read import read_results
 from glacierseg.runs.write import begin, locked
 from glacierseg.settings import RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, forks, write_mask, write_scene
 
 BANDS = [f"band_{name}" for name in "abcdefgh"]
 HEIGHT, WIDTH = 64, 96
+FACTS = SceneFacts(
+    first_date=date(2020, 8, 20),
+    last_date=date(2020, 8, 23),
+    sensor="sentinel2",
+    products=("S2A_1", "S2B_2"),
+    unit="8-bit levels",
+    masked=("cloud",),
+)
 
 
 def settings(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -37,7 +48,8 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
         values = easy_scene(mask, len(BANDS), seed=number)
         values[:, :6, :9] = 0
         mask[20:22] = 255
-        write_scene(folder / f"s{number}.tif", values, BANDS, nodata=0)
+        tags = SceneFacts().tags if number else FACTS.tags
+        write_scene(folder / f"s{number}.tif", values, BANDS, nodata=0, tags=tags)
         write_mask(folder / f"m{number}.tif", mask)
         regions.append(
             {"name": f"r{number}", "scene": f"s{number}.tif", "truth": f"m{number}.tif", "roles": roles}
@@ -80,12 +92,14 @@ def table(run: Path) -> list[dict[str, str]]:
 
 def read(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
-        return dataset.read(1)
+        result: np.ndarray = dataset.read(1)
+        return result
 
 
 def read_all(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
-        return dataset.read()
+        result: np.ndarray = dataset.read()
+        return result
 
 
 def test_every_file_of_the_contract_is_there(finished: Path) -> None:
@@ -124,6 +138,22 @@ def test_the_card_keeps_what_the_network_saw(finished: Path) -> None:
         own = pixels[card["bands"].index(name)]
         assert values["median"] == pytest.approx(np.median(own), abs=1)
         assert values["high"] == pytest.approx(np.percentile(own, 99.9), abs=3)
+
+
+def test_facts_of_the_scene_follow_it_to_maps_card_inventory_and_page(finished: Path) -> None:
+    for region, facts in (("r0", FACTS), ("r1", SceneFacts())):
+        for model in ("m_landsnet/all", "threshold/all"):
+            for end in ("mask", "refined"):
+                assert facts_of(finished / model / f"{region}_{end}.tif") == facts
+        assert facts_of(finished / f"m_landsnet/all/{region}_probability.tif") == facts
+    card = json.loads((finished / "m_landsnet/all/model.json").read_text())
+    assert card["training_dates"] == ["2020-08-20", "2020-08-23"]
+    regions = {one.name: one.facts for one in read_results(finished).regions}
+    assert regions == {"r0": FACTS, "r1": SceneFacts()}
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert (
+        "EPSG:32643; 2020-08-20 to 2020-08-23, sentinel2, S2A_1, S2B_2, 8-bit levels, masked: cloud" in page
+    )
 
 
 def test_scores_equal_scikit_learn_on_the_same_pixels(finished: Path) -> None:

@@ -64,7 +64,13 @@ def test_a_model_may_have_another_light_than_the_rest(
 
 
 def test_what_shall_happen_to_patches_does() -> None:
-    asked = {"zoom": 0.11, "gamma": 0.12, "noise": 0.13, "band_dropout": 0.14, "modality_dropout": 0.15}
+    asked: dict[str, Any] = {
+        "zoom": 0.11,
+        "gamma": 0.12,
+        "noise": 0.13,
+        "band_dropout": 0.14,
+        "modality_dropout": 0.15,
+    }
     model = ModelConfig(name="m_landsnet")
     found = augmentation(model, PatchConfig(augment=False, **asked), {}, ("a", "b", "c"))
     assert {name: getattr(found, name) for name in asked} == asked

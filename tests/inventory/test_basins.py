@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from tests.inventory.ground import two_valleys
 SIZE = (30.0, 30.0)
 
 
-def test_a_ridge_divides():
+def test_a_ridge_divides() -> None:
     elevation, mask, ridge = two_valleys()
     labels = label_basins(mask > 0, elevation, SIZE, InventorySettings())
     assert ((labels > 0) == (mask > 0)).all()
@@ -26,7 +28,7 @@ def test_a_ridge_divides():
     assert upper[0] != lower[-1]
 
 
-def test_a_small_void_is_bridged_and_ice_beyond_the_model_stays_in_one_piece():
+def test_a_small_void_is_bridged_and_ice_beyond_the_model_stays_in_one_piece() -> None:
     elevation, mask, ridge = two_valleys()
     elevation[40:50, 30:40] = np.nan
     assert label_basins(mask > 0, elevation, SIZE, InventorySettings()).max() == 2
@@ -36,7 +38,7 @@ def test_a_small_void_is_bridged_and_ice_beyond_the_model_stays_in_one_piece():
     assert not label_basins(mask > 0, np.full_like(elevation, np.nan), SIZE, InventorySettings()).any()
 
 
-def test_a_bulging_tongue_is_one_glacier():
+def test_a_bulging_tongue_is_one_glacier() -> None:
     """Its flanks drain into the troughs beside it, which lead to the terminus."""
     row, column = np.mgrid[:150, :60].astype(float)
     across = np.abs(column - 29.5)
@@ -46,7 +48,7 @@ def test_a_bulging_tongue_is_one_glacier():
     assert label_basins(mask, elevation, SIZE, InventorySettings()).max() == 1
 
 
-def test_a_plane_and_a_dome_have_no_divides_and_a_sloping_ridge_has_one():
+def test_a_plane_and_a_dome_have_no_divides_and_a_sloping_ridge_has_one() -> None:
     row, column = np.mgrid[:160, :160].astype(float)
     away_m = 30 * np.hypot(row - 80, column - 80)
     slab = (abs(row - 80) < 35) & (abs(column - 80) < 30)
@@ -60,7 +62,7 @@ def test_a_plane_and_a_dome_have_no_divides_and_a_sloping_ridge_has_one():
     assert label_basins(slab, 3000 - 6 * row, SIZE, InventorySettings(min_parting_deg=0)).max() > 4
 
 
-def test_only_what_flows_side_by_side_is_joined():
+def test_only_what_flows_side_by_side_is_joined() -> None:
     """Of three strips, ice flows apart between the first two and side by side between the last two."""
     labels = np.repeat([1, 2, 3], 20)[None] * np.ones((40, 1), np.int32)
     across = np.arange(60.0)
@@ -72,7 +74,7 @@ def test_only_what_flows_side_by_side_is_joined():
     assert (merge_parallel(labels.astype(np.int32), unknown, SIZE, InventorySettings()) == labels).all()
 
 
-def test_slivers_go_to_the_neighbour_with_the_longest_common_divide():
+def test_slivers_go_to_the_neighbour_with_the_longest_common_divide() -> None:
     labels = np.zeros((40, 40), np.int32)
     labels[:, :20], labels[:, 20:] = 1, 2
     labels[10:14, 18:24] = 3  # 2 of 6 columns lie among the first
@@ -81,20 +83,20 @@ def test_slivers_go_to_the_neighbour_with_the_longest_common_divide():
     assert merged[11, 18] == merged[11, 30]
 
 
-def test_thin_basins_are_slivers_below_a_larger_area():
+def test_thin_basins_are_slivers_below_a_larger_area() -> None:
     labels = np.ones((200, 40), np.int32)
     labels[:, :3] = 2  # 0.54 km2, three pixels wide
     assert merge_slivers(labels, SIZE, InventorySettings(thin_km2=0.5)).max() == 2
     assert merge_slivers(labels, SIZE, InventorySettings(thin_km2=0.6)).max() == 1
 
 
-def test_nothing_is_lost_when_all_is_small():
+def test_nothing_is_lost_when_all_is_small() -> None:
     labels = np.arange(1, 26, dtype=np.int32).reshape(5, 5)
     merged = merge_slivers(labels, SIZE, InventorySettings())
     assert (merged == 1).all()
 
 
-def test_parts_of_one_label_get_numbers_of_their_own():
+def test_parts_of_one_label_get_numbers_of_their_own() -> None:
     labels = np.array([[1, 0, 1], [2, 2, 1], [1, 2, 0]], np.int32)
     apart = separate(labels)
     assert ((apart > 0) == (labels > 0)).all()
@@ -103,7 +105,7 @@ def test_parts_of_one_label_get_numbers_of_their_own():
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
-def test_turning_the_ground_turns_the_basins(turn):
+def test_turning_the_ground_turns_the_basins(turn: int) -> None:
     elevation, mask, _ = two_valleys()
     straight = label_basins(mask > 0, elevation, SIZE, InventorySettings())
     turned = np.rot90(
@@ -115,6 +117,6 @@ def test_turning_the_ground_turns_the_basins(turn):
 
 
 @pytest.mark.parametrize("senseless", [{"smooth_dem_m": -3.0}, {"join_share": float("nan")}])
-def test_senseless_rules_are_refused(senseless):
+def test_senseless_rules_are_refused(senseless: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=f"{next(iter(senseless))} must be "):
         InventorySettings(**senseless)

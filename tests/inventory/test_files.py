@@ -1,4 +1,6 @@
 import warnings
+from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -13,16 +15,18 @@ from rasterio.crs import CRS
 from typer.testing import CliRunner
 
 from glacierseg.cli import app
-from glacierseg.errors import RasterError, RequestError, TruthError
+from glacierseg.errors import GlaciersegError, RasterError, RequestError, TruthError
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import InventoryInputs, InventorySettings, VectorizeSettings
 from glacierseg.vectors.polygons import vectorize_mask
+from tests.helpers import present
 from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask
 
 
 @pytest.fixture
-def ground(tmp_path):
+def ground(tmp_path: Path) -> Path:
     elevation, mask, ridge = two_valleys()
     mask[5:9, 5:9] = 1
     mask[30, 5] = 1  # too small
@@ -35,7 +39,7 @@ def ground(tmp_path):
     return tmp_path
 
 
-def thirds(folder):
+def thirds(folder: Path) -> Path:
     """An inventory in degrees that divides the body from north to south into three, and knows no other."""
     grid = grid_of(120, 80)
     shapes = []
@@ -48,7 +52,7 @@ def thirds(folder):
     return folder / "old.geojson"
 
 
-def check_pieces(glaciers, body_km2):
+def check_pieces(glaciers: gpd.GeoDataFrame, body_km2: float | np.float64) -> None:
     shapes = glaciers.geometry.to_numpy()
     assert shapely.is_valid(shapes).all()
     assert glaciers["inv_id"].is_unique
@@ -57,13 +61,12 @@ def check_pieces(glaciers, body_km2):
     assert glaciers["area_km2"].sum() == pytest.approx(body_km2, rel=1e-3)
 
 
-def test_terrain_divides_a_mask_and_everything_is_told(ground):
+def test_terrain_divides_a_mask_and_everything_is_told(ground: Path) -> None:
     made = make_inventory(
         ground / "mask.tif",
         ground / "out.gpkg",
-        dem=ground / "dem.tif",
-        probability=ground / "chance.tif",
-        prefix="t",
+        inputs=InventoryInputs(dem=ground / "dem.tif", probability=ground / "chance.tif"),
+        settings=InventorySettings(prefix="t"),
     )
     glaciers = gpd.read_file(made.path, layer="glaciers")
     assert made.bodies == 3
@@ -85,7 +88,7 @@ def test_terrain_divides_a_mask_and_everything_is_told(ground):
     assert facts["elevation_model"] == "dem.tif"
 
 
-def test_glaciers_at_the_rim_are_marked(ground):
+def test_glaciers_at_the_rim_are_marked(ground: Path) -> None:
     mask = np.zeros((60, 60), np.uint8)
     mask[:10, 10:20] = mask[20:30, 20:30] = mask[40:50, -8:] = 1
     write_mask(ground / "rim.tif", mask, grid_of(60, 60))
@@ -94,23 +97,23 @@ def test_glaciers_at_the_rim_are_marked(ground):
     assert any("2 glaciers reach the rim" in note for note in made.notes)
 
 
-def test_glaciers_that_missing_data_cut_are_marked(ground):
+def test_glaciers_that_missing_data_cut_are_marked(ground: Path) -> None:
     mask = np.zeros((60, 60), np.uint8)
     mask[10:20, 10:20] = mask[20:30, 40:50] = 1
     mask[40:50, 30:40] = 1
     mask[:, 20:25] = mask[44:46, 34:36] = 255
     write_mask(ground / "cut.tif", mask, grid_of(60, 60))
-    made = make_inventory(ground / "cut.tif", ground / "out.gpkg", min_area_km2=0)
+    made = make_inventory(ground / "cut.tif", ground / "out.gpkg", InventorySettings(min_area_km2=0))
     stored = gpd.read_file(made.path, layer="glaciers").sort_values("cenlat", ascending=False)
     assert stored["observed_share"].tolist() == pytest.approx([0.75, 1, 40 / 48], abs=0.02)
     assert stored["observed_share"].iloc[1] == 1
     assert not stored["at_rim"].any()
     assert any("2 glaciers are partly without data" in note for note in made.notes)
-    outlines = make_inventory(made.path, ground / "again.gpkg", min_area_km2=0).glaciers
+    outlines = make_inventory(made.path, ground / "again.gpkg", InventorySettings(min_area_km2=0)).glaciers
     assert outlines["observed_share"].isna().all()
 
 
-def test_masks_in_degrees_and_probability_in_eight_bits(ground):
+def test_masks_in_degrees_and_probability_in_eight_bits(ground: Path) -> None:
     elevation, mask, _ = two_valleys()
     grid = Grid(CRS.from_epsg(4326), Affine(0.0003, 0, 86.8, 0, -0.00027, 28.0), *mask.shape)
     write_mask(ground / "degrees.tif", mask, grid)
@@ -125,8 +128,7 @@ def test_masks_in_degrees_and_probability_in_eight_bits(ground):
     made = make_inventory(
         ground / "degrees.tif",
         ground / "out.gpkg",
-        dem=ground / "degrees_dem.tif",
-        probability=ground / "levels.tif",
+        inputs=InventoryInputs(dem=ground / "degrees_dem.tif", probability=ground / "levels.tif"),
     )
     assert made.glaciers["divides"].tolist() == ["terrain", "terrain"]
     expected = mask.sum() * grid.pixel_area_km2
@@ -136,20 +138,27 @@ def test_masks_in_degrees_and_probability_in_eight_bits(ground):
     assert set(made.glaciers["aspect_dir"]) == {"N", "S"}
 
 
-def test_the_same_again_has_the_same_ids(ground):
+def test_the_same_again_has_the_same_ids(ground: Path) -> None:
     tables = [
-        make_inventory(ground / "mask.tif", ground / f"{k}.gpkg", dem=ground / "dem.tif").glaciers
+        make_inventory(
+            ground / "mask.tif", ground / f"{k}.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif")
+        ).glaciers
         for k in (1, 2)
     ]
     assert tables[0].equals(tables[1])
 
 
-def test_divides_of_another_inventory_are_taken_over(ground):
+def test_divides_of_another_inventory_are_taken_over(ground: Path) -> None:
     old = thirds(ground)
-    made = make_inventory(ground / "mask.tif", ground / "out.gpkg", existing=old, divides="existing")
+    made = make_inventory(
+        ground / "mask.tif",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(existing=old),
+        settings=InventorySettings(divides="existing"),
+    )
     check_pieces(made.glaciers, (90 * 40 + 16) * 0.0009 / 0.9996**2)
     assert sorted(made.glaciers["divides"]) == ["existing"] * 3 + ["none"]
-    best = made.links.sort_values("share_of_ours").groupby("inv_id").tail(1)
+    best = present(made.links).sort_values("share_of_ours").groupby("inv_id").tail(1)
     assert sorted(best["existing_id"]) == ["A", "B", "C"]
     assert (best["share_of_ours"] > 0.85).all()
     # The gap between A and B, two columns wide, goes to the nearer.
@@ -159,23 +168,32 @@ def test_divides_of_another_inventory_are_taken_over(ground):
     assert tables["links"] is None
 
 
-def test_auto_takes_the_inventory_where_it_knows_the_ice_else_terrain(ground):
+def test_auto_takes_the_inventory_where_it_knows_the_ice_else_terrain(ground: Path) -> None:
     old = thirds(ground)
-    both = make_inventory(ground / "mask.tif", ground / "out.gpkg", existing=old, dem=ground / "dem.tif")
+    both = make_inventory(
+        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(existing=old, dem=ground / "dem.tif")
+    )
     assert set(both.glaciers["divides"]) == {"existing", "none"}
     gpd.read_file(old).to_crs(32645).translate(50_000).to_file(ground / "far.gpkg")
     far = make_inventory(
-        ground / "mask.tif", ground / "out.gpkg", existing=ground / "far.gpkg", dem=ground / "dem.tif"
+        ground / "mask.tif",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(existing=ground / "far.gpkg", dem=ground / "dem.tif"),
     )
     assert set(far.glaciers["divides"]) == {"terrain", "none"}
-    assert far.links.empty
+    assert present(far.links).empty
     assert any("no glacier of it meets ours" in note for note in far.notes)
 
 
-def test_outlines_in_degrees_are_divided_too(ground):
+def test_outlines_in_degrees_are_divided_too(ground: Path) -> None:
     vectorize_mask(ground / "mask.tif", ground / "outlines.gpkg")
     gpd.read_file(ground / "outlines.gpkg", layer="smooth").to_crs(4326).to_file(ground / "degrees.gpkg")
-    made = make_inventory(ground / "degrees.gpkg", ground / "out.gpkg", dem=ground / "dem.tif", buffer_m=10)
+    made = make_inventory(
+        ground / "degrees.gpkg",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(dem=ground / "dem.tif"),
+        settings=InventorySettings(buffer_m=10),
+    )
     assert made.glaciers.crs.to_epsg() == 4326
     assert made.glaciers["divides"].tolist() == ["terrain", "terrain", "none"]
     shapes = made.glaciers.geometry.to_numpy()
@@ -184,19 +202,26 @@ def test_outlines_in_degrees_are_divided_too(ground):
     assert (made.glaciers["uncertainty_km2"] > 0).all()
 
 
-def test_outlines_that_touch_stay_as_they_are_unless_asked(ground):
-    first = make_inventory(ground / "mask.tif", ground / "first.gpkg", dem=ground / "dem.tif")
-    again = make_inventory(first.path, ground / "again.gpkg", dem=ground / "dem.tif")
+def test_outlines_that_touch_stay_as_they_are_unless_asked(ground: Path) -> None:
+    first = make_inventory(
+        ground / "mask.tif", ground / "first.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif")
+    )
+    again = make_inventory(first.path, ground / "again.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif"))
     assert again.glaciers["inv_id"].tolist() == first.glaciers["inv_id"].tolist()
     assert set(again.glaciers["divides"]) == {"kept"}
     assert any("3 of 3 outlines" in note for note in again.notes)
-    again = make_inventory(first.path, ground / "again.gpkg", dem=ground / "dem.tif", divides="terrain")
+    again = make_inventory(
+        first.path,
+        ground / "again.gpkg",
+        inputs=InventoryInputs(dem=ground / "dem.tif"),
+        settings=InventorySettings(divides="terrain"),
+    )
     assert again.bodies == 2
     assert len(again.glaciers) == 3
 
 
-def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhere(ground):
-    vectorize_mask(ground / "mask.tif", ground / "raw.gpkg", layers=["raw"])
+def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhere(ground: Path) -> None:
+    vectorize_mask(ground / "mask.tif", ground / "raw.gpkg", VectorizeSettings(layers=("raw",)))
     raw = gpd.read_file(ground / "raw.gpkg", layer="raw")
     _, bottom, right, top = raw.geometry.iloc[1].bounds
     corner = shapely.box(right, bottom - 150, right + 150, bottom)
@@ -206,17 +231,24 @@ def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhe
         gpd.GeoDataFrame({"glacier_id": range(len(shapes))}, geometry=shapes, crs=raw.crs).to_file(
             ground / "more.gpkg"
         )
-        made = make_inventory(ground / "more.gpkg", ground / "out.gpkg", dem=ground / "dem.tif")
+        made = make_inventory(
+            ground / "more.gpkg", ground / "out.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif")
+        )
         assert sorted(made.glaciers["divides"]) == [*divides, "terrain", "terrain"]
 
 
-def test_a_glacier_of_several_parts_stays_one(ground):
+def test_a_glacier_of_several_parts_stays_one(ground: Path) -> None:
     west, north = grid_of(120, 80).transform * (0, 0)
     parts = [shapely.box(west + x, north - 2700, west + x + 300, north - 900) for x in (600, 1200)]
     whole = shapely.MultiPolygon(parts)
     other = shapely.box(west + 1500, north - 2700, west + 1800, north - 900)
     gpd.GeoDataFrame({"rgi_id": ["A", "B"]}, geometry=[whole, other], crs=32645).to_file(ground / "two.gpkg")
-    made = make_inventory(ground / "two.gpkg", ground / "out.gpkg", dem=ground / "dem.tif", buffer_m=15)
+    made = make_inventory(
+        ground / "two.gpkg",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(dem=ground / "dem.tif"),
+        settings=InventorySettings(buffer_m=15),
+    )
     stored = gpd.read_file(made.path, layer="glaciers")
     assert stored["divides"].tolist() == ["kept", "kept"]
     assert stored["area_km2"].tolist() == pytest.approx([1.08, 0.54], rel=2e-3)
@@ -230,7 +262,7 @@ def test_a_glacier_of_several_parts_stays_one(ground):
     assert len(apart.glaciers) == 2
 
 
-def test_coarse_terrain_does_not_move_the_divides_of_another_inventory(ground):
+def test_coarse_terrain_does_not_move_the_divides_of_another_inventory(ground: Path) -> None:
     west, north = grid_of(120, 80).transform * (0, 0)
     halves = [
         shapely.box(west, north - 3000, west + 1537, north),
@@ -241,38 +273,43 @@ def test_coarse_terrain_does_not_move_the_divides_of_another_inventory(ground):
     write_dem(ground / "coarse.tif", np.full((12, 12), 5000.0), grid_of(12, 12, pixel_m=1000.0))
     for dem in (None, ground / "coarse.tif"):
         made = make_inventory(
-            ground / "body.gpkg", ground / "out.gpkg", existing=ground / "theirs.gpkg", dem=dem
+            ground / "body.gpkg",
+            ground / "out.gpkg",
+            inputs=InventoryInputs(existing=ground / "theirs.gpkg", dem=dem),
         )
         assert made.glaciers["divides"].tolist() == ["existing", "existing"]
         assert made.glaciers.bounds["minx"].max() - west == pytest.approx(1537, abs=5)
 
 
-def test_masks_without_glaciers_make_empty_inventories(ground):
+def test_masks_without_glaciers_make_empty_inventories(ground: Path) -> None:
     for value in (0, 255):
         write_mask(ground / "none.tif", np.full((20, 30), value, np.uint8), grid_of(20, 30))
         made = make_inventory(
             ground / "none.tif",
             ground / "out.gpkg",
-            dem=ground / "dem.tif",
-            probability=ground / "chance.tif",
+            inputs=InventoryInputs(dem=ground / "dem.tif", probability=ground / "chance.tif"),
         )
         assert len(gpd.read_file(made.path, layer="glaciers")) == 0
         assert "is empty" in made.notes[0]
 
 
-def test_an_elevation_model_of_elsewhere_gives_no_terrain_but_says_so(ground):
+def test_an_elevation_model_of_elsewhere_gives_no_terrain_but_says_so(ground: Path) -> None:
     write_dem(ground / "far.tif", np.ones((9, 9)), grid_of(9, 9, west=900_000))
-    made = make_inventory(ground / "mask.tif", ground / "out.gpkg", dem=ground / "far.tif")
+    made = make_inventory(
+        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(dem=ground / "far.tif")
+    )
     assert made.glaciers["dem_share"].eq(0).all()
     assert made.glaciers["zmin_m"].isna().all()
     assert any("not at all" in note for note in made.notes)
 
 
-def test_small_voids_of_the_elevation_model_are_told(ground):
+def test_small_voids_of_the_elevation_model_are_told(ground: Path) -> None:
     elevation, _, ridge = two_valleys()
     elevation[ridge + 10 : ridge + 13, 30:33] = np.nan
     write_dem(ground / "voids.tif", elevation, grid_of(120, 80))
-    made = make_inventory(ground / "mask.tif", ground / "out.gpkg", dem=ground / "voids.tif")
+    made = make_inventory(
+        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(dem=ground / "voids.tif")
+    )
     shares = made.glaciers["dem_share"]
     assert sorted(shares) == pytest.approx([1 - 9 / 1800, 1, 1], abs=1e-4)
     assert made.glaciers["zmin_m"].notna().all()
@@ -296,16 +333,21 @@ def test_small_voids_of_the_elevation_model_are_told(ground):
         ({"source": "no.tif"}, RasterError, "no.tif"),
     ],
 )
-def test_requests_that_cannot_be_met(ground, options, error, words):
+def test_requests_that_cannot_be_met(
+    ground: Path,
+    options: dict[str, Any],
+    error: type[GlaciersegError],
+    words: str,
+) -> None:
     thirds(ground)
-    paths = {"source": "mask.tif", "out_path": "out.gpkg"} | options
+    paths: dict[str, Any] = {"source": "mask.tif", "out_path": "out.gpkg"} | options
     given = {k: ground / v if k in {"source", "out_path", "dem", "existing"} else v for k, v in paths.items()}
     with pytest.raises(error, match=words):
         make_inventory(**given)
     assert not list(ground.glob("out*"))
 
 
-def test_the_command_prints_what_it_made(ground):
+def test_the_command_prints_what_it_made(ground: Path) -> None:
     result = CliRunner().invoke(
         app,
         [
@@ -327,7 +369,9 @@ RINGS = st.lists(st.tuples(*[st.integers(0, 9)] * 2), min_size=3, max_size=6, un
 
 @settings(max_examples=5, deadline=None)
 @given(st.lists(st.lists(RINGS, min_size=1, max_size=3), min_size=1, max_size=3), st.booleans())
-def test_the_layer_holds_what_it_declares(tmp_path_factory, shapes, with_ids):
+def test_the_layer_holds_what_it_declares(
+    tmp_path_factory: pytest.TempPathFactory, shapes: list[list[list[tuple[int, int]]]], with_ids: bool
+) -> None:
     """Bow-ties, parts that overlap, and what making them valid leaves behind."""
     folder = tmp_path_factory.mktemp("shapes")
     west, north = 478_000, 3_108_000
@@ -346,7 +390,9 @@ def test_the_layer_holds_what_it_declares(tmp_path_factory, shapes, with_ids):
         warnings.simplefilter("error", RuntimeWarning)
         table.to_file(folder / "in.gpkg")
         try:
-            made = make_inventory(folder / "in.gpkg", folder / "out.gpkg", min_area_km2=0.001)
+            made = make_inventory(
+                folder / "in.gpkg", folder / "out.gpkg", InventorySettings(min_area_km2=0.001)
+            )
         except TruthError:
             return
     declared = pyogrio.read_info(made.path, layer="glaciers")["geometry_type"]

@@ -1,5 +1,7 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,9 +70,11 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_folder_is_refused_in_one_line(tmp_path: Path, damage: object, message: str) -> None:
+def test_a_damaged_folder_is_refused_in_one_line(
+    tmp_path: Path, damage: Callable[[Path], Any], message: str
+) -> None:
     save_model(tmp_path, CARD.build(), CARD)
-    damage(tmp_path)  # type: ignore[operator]
+    damage(tmp_path)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(tmp_path)
     assert "\n" not in str(caught.value)
@@ -88,7 +92,8 @@ def test_a_loaded_network_may_be_pruned_and_others_may_not(tmp_path: Path) -> No
         save_model(tmp_path / name, network, card)
     x = torch.randn(1, 2, 32, 32)
     with torch.inference_mode():
-        heads = load_model(tmp_path / "unetplusplus")[0].forward_heads(x)
+        whole: Any = load_model(tmp_path / "unetplusplus")[0]
+        heads = whole.forward_heads(x)
         for level in (1, 2, 3, 4):
             pruned, _ = load_model(tmp_path / "unetplusplus", prune_level=level)
             assert torch.equal(pruned(x), heads[level - 1])

@@ -1,5 +1,8 @@
 """What holds for every network alike."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -8,9 +11,10 @@ from torch import Tensor, nn
 from glacierseg.errors import RequestError
 from glacierseg.models import MODELS, create_model
 from glacierseg.models.blocks import band_readers, weighted_heads
+from tests.helpers import present
 
 # Every network as it comes, and with each option that changes its graph.
-VARIANTS = [
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in MODELS),
     ("unetplusplus", {"deep_supervision": True}),
     ("glavitu_global", {"deep_supervision": False, "groups": ((2, 0), (1,))}),
@@ -23,7 +27,9 @@ every_graph = pytest.mark.parametrize(
 )
 
 
-def make(name: str, options: dict, in_channels: int = 3, classes: int = 2, width: float = 0.125) -> nn.Module:
+def make(
+    name: str, options: dict[str, Any], in_channels: int = 3, classes: int = 2, width: float = 0.125
+) -> nn.Module:
     torch.manual_seed(7)
     return create_model(name, in_channels, classes, width, **options)
 
@@ -35,8 +41,8 @@ def settled(network: nn.Module) -> nn.Module:
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(present(module.running_mean), -0.2, 0.2)
+            nn.init.uniform_(present(module.running_var), 0.5, 2.0)
     for key, parameter in network.named_parameters():
         if "head" in key and key.endswith("weight"):
             nn.init.normal_(parameter)
@@ -53,7 +59,9 @@ def image(*shape: int) -> Tensor:
     [(1, 2, 0.125, (32, 32)), (3, 2, 0.125, (37, 53)), (6, 3, 0.3, (64, 48)), (18, 2, 0.125, (5, 70))],
 )
 @torch.inference_mode()
-def test_logits_lie_on_the_pixels_of_the_input(name, in_channels, classes, width, size_px):
+def test_logits_lie_on_the_pixels_of_the_input(
+    name: str, in_channels: int, classes: int, width: float, size_px: tuple[int, int]
+) -> None:
     network = make(name, {}, in_channels, classes, width).eval()
     logits = network(image(1, in_channels, *size_px))
     assert logits.shape == (1, classes, *size_px)
@@ -61,16 +69,16 @@ def test_logits_lie_on_the_pixels_of_the_input(name, in_channels, classes, width
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_first_weights_that_read_the_bands_are_small(name):
+def test_first_weights_that_read_the_bands_are_small(name: str) -> None:
     network = make(name, {}, in_channels=5)
-    marked = [network.get_submodule(key.removesuffix(".weight")) for key in band_readers(network)]
-    read = []
+    marked: list[Any] = [network.get_submodule(key.removesuffix(".weight")) for key in band_readers(network)]
+    read: list[nn.Module] = []
+    bands = image(1, 5, 32, 32)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_pre_hook(
                 lambda conv, inputs: read.append(conv) if torch.equal(inputs[0], bands) else None
             )
-    bands = image(1, 5, 32, 32)
     network.eval()(bands)
     assert marked
     assert set(read) == set(marked)
@@ -81,7 +89,9 @@ def test_first_weights_that_read_the_bands_are_small(name):
 
 @every_network
 @torch.inference_mode()
-def test_a_band_is_read_by_the_marked_weights_and_no_others(name, options):
+def test_a_band_is_read_by_the_marked_weights_and_no_others(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     x = image(1, 3, 32, 32)
     changed = x.clone()
@@ -97,19 +107,24 @@ def test_a_band_is_read_by_the_marked_weights_and_no_others(name, options):
 
 
 @every_network
-def test_the_same_seed_gives_the_same_step(name, options):
+def test_the_same_seed_gives_the_same_step(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     results = []
     for _ in range(2):
         network = make(name, options).train()
         pairs = weighted_heads(network, image(2, 3, 32, 32))
-        sum(weight * logits.square().mean() for weight, logits in pairs).backward()
+        loss: Any = sum(weight * logits.square().mean() for weight, logits in pairs)
+        loss.backward()
         results.append([*network.state_dict().values(), *(p.grad for p in network.parameters())])
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
 @every_graph
 @torch.inference_mode()
-def test_compiled_as_one_graph_it_gives_the_same(name, options):
+def test_compiled_as_one_graph_it_gives_the_same(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     x = image(2, 3, 32, 48)
     torch._dynamo.reset()
@@ -119,7 +134,9 @@ def test_compiled_as_one_graph_it_gives_the_same(name, options):
 
 
 @every_graph
-def test_exported_with_any_batch_it_gives_the_same(name, options):
+def test_exported_with_any_batch_it_gives_the_same(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(network, (image(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
@@ -129,9 +146,11 @@ def test_exported_with_any_batch_it_gives_the_same(name, options):
 
 
 @every_network
-def test_every_parameter_learns(name, options):
+def test_every_parameter_learns(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = make(name, options).train()
-    loss = sum(
+    loss: Any = sum(
         weight * nn.functional.cross_entropy(logits, torch.arange(2).repeat(2, 32, 16))
         for weight, logits in weighted_heads(network, image(2, 3, 32, 32))
     )
@@ -143,7 +162,9 @@ def test_every_parameter_learns(name, options):
 
 
 @every_network
-def test_a_few_steps_fit_one_patch(name, options):
+def test_a_few_steps_fit_one_patch(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = make(name, options, width=0.25).train()
     x = image(2, 3, 32, 32)
     truth = (nn.functional.avg_pool2d(x[:, 0], 5, 1, 2) > 0).long()
@@ -151,7 +172,7 @@ def test_a_few_steps_fit_one_patch(name, options):
     losses = []
     for _ in range(80):
         pairs = weighted_heads(network, x)
-        loss = sum(weight * nn.functional.cross_entropy(logits, truth) for weight, logits in pairs)
+        loss: Any = sum(weight * nn.functional.cross_entropy(logits, truth) for weight, logits in pairs)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -165,7 +186,9 @@ def test_a_few_steps_fit_one_patch(name, options):
 
 @every_network
 @torch.inference_mode()
-def test_evaluation_repeats_itself(name, options):
+def test_evaluation_repeats_itself(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     x = image(2, 3, 48, 32)
     assert torch.equal(network(x), network(x))
@@ -173,7 +196,9 @@ def test_evaluation_repeats_itself(name, options):
 
 @every_network
 @torch.inference_mode()
-def test_a_sample_does_not_see_its_neighbours_in_the_batch(name, options):
+def test_a_sample_does_not_see_its_neighbours_in_the_batch(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     x = image(3, 3, 32, 48)
     together = network(x)
@@ -184,7 +209,9 @@ def test_a_sample_does_not_see_its_neighbours_in_the_batch(name, options):
 
 @every_network
 @torch.inference_mode()
-def test_weights_survive_safetensors(name, options, tmp_path):
+def test_weights_survive_safetensors(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]], tmp_path: Path
+) -> None:
     network = settled(make(name, options))
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     torch.manual_seed(8)
@@ -197,18 +224,22 @@ def test_weights_survive_safetensors(name, options, tmp_path):
 
 @every_network
 @torch.inference_mode()
-def test_memory_layout_does_not_matter(name, options):
+def test_memory_layout_does_not_matter(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     x = image(2, 3, 32, 48)
     plain = network(x)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     other = network(x.contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-4)
 
 
 @every_network
 @torch.inference_mode()
-def test_bfloat16_stays_close(name, options):
+def test_bfloat16_stays_close(
+    name: str, options: dict[str, bool | tuple[tuple[int, int], tuple[int]]]
+) -> None:
     network = settled(make(name, options))
     x = image(1, 3, 32, 32)
     exact = network(x)
@@ -220,7 +251,7 @@ def test_bfloat16_stays_close(name, options):
 
 @pytest.mark.parametrize("name", ["m_landsnet", "unetplusplus"])
 @torch.inference_mode()
-def test_padding_leaves_far_pixels_alone_where_the_network_is_local(name):
+def test_padding_leaves_far_pixels_alone_where_the_network_is_local(name: str) -> None:
     """A window that has to be padded gives the same logits away from its rim as one that has not."""
     network = settled(make(name, {}))
     x = image(1, 3, 352, 48)
@@ -241,14 +272,14 @@ def test_padding_leaves_far_pixels_alone_where_the_network_is_local(name):
         ((3, 2, float("nan")), "width"),
     ],
 )
-def test_impossible_sizes_are_refused(name, sizes, word):
+def test_impossible_sizes_are_refused(name: str, sizes: tuple[int, int, float], word: str) -> None:
     with pytest.raises(RequestError, match=word):
         create_model(name, *sizes)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("side_px", [40, 96])
-def test_glavitu_sees_the_whole_window_of_any_size(side_px):
+def test_glavitu_sees_the_whole_window_of_any_size(side_px: int) -> None:
     network = settled(make("glavitu", {}))
     x = image(1, 3, side_px, side_px)
     changed = x.clone()

@@ -2,6 +2,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from glacierseg.errors import RequestError, UnknownModelError
 from glacierseg.models import MODELS, count_parameters, create_model, model_spec
+from glacierseg.models.registry import ModelSpec
 from glacierseg.training.losses import LOSSES
 
 
-def cost(name: str, in_channels: int, side_px: int, **options: object) -> tuple[float, float]:
+def cost(name: str, in_channels: int, side_px: int, **options: Any) -> tuple[float, float]:
     """Millions of parameters, and thousand million multiply-adds for one patch. Computes nothing."""
     with torch.device("meta"):
         network = create_model(name, in_channels, **options).eval()
@@ -22,24 +24,24 @@ def cost(name: str, in_channels: int, side_px: int, **options: object) -> tuple[
     return count_parameters(network) / 1e6, counter.get_total_flops() / 2e9
 
 
-def test_unetplusplus_is_as_large_as_published():
+def test_unetplusplus_is_as_large_as_published() -> None:
     parameters_m, gmac = cost("unetplusplus", 18, 256)
     assert parameters_m == pytest.approx(36.2, abs=0.1)
     assert gmac == pytest.approx(119.6, abs=0.1)
 
 
 @pytest.mark.parametrize(("level", "mmac_per_px"), [(1, 0.22), (2, 0.55), (3, 1.07), (4, 1.83)])
-def test_pruning_saves_what_was_published(level, mmac_per_px):
+def test_pruning_saves_what_was_published(level: int, mmac_per_px: float) -> None:
     _, gmac = cost("unetplusplus", 18, 256, deep_supervision=True, prune_level=level)
     assert gmac * 1e3 / 256**2 == pytest.approx(mmac_per_px, abs=0.006)
 
 
-def test_glavitu_global_is_as_large_as_published():
+def test_glavitu_global_is_as_large_as_published() -> None:
     parameters_m, _ = cost("glavitu_global", 8, 384, groups=((0, 1, 2, 3, 4, 5), (6, 7)))
     assert parameters_m == pytest.approx(10.0, abs=0.05)
 
 
-def test_sizes_of_the_networks_of_our_own_specification():
+def test_sizes_of_the_networks_of_our_own_specification() -> None:
     assert cost("glavitu", 18, 64) == pytest.approx((20.7, 6.57 / 2), abs=0.01)
     assert cost("m_landsnet", 18, 128) == pytest.approx((8.42, 7.81 / 2), abs=0.01)
 
@@ -53,7 +55,7 @@ def in_docs(first: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
-def test_the_tables_of_the_networks_are_measured(spec):
+def test_the_tables_of_the_networks_are_measured(spec: ModelSpec) -> None:
     side_px = spec.default_patch_px
     parameters_m, gmac = cost(spec.name, 18, side_px)
     measured = [round(parameters_m, 2), round(gmac, 2), round(gmac * 1e3 / side_px**2, 3)]
@@ -70,7 +72,7 @@ def test_the_tables_of_the_networks_are_measured(spec):
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
-def test_the_table_of_the_pruned_levels_is_measured(level):
+def test_the_table_of_the_pruned_levels_is_measured(level: int) -> None:
     _, gmac = cost("unetplusplus", 18, 256, deep_supervision=True, prune_level=level)
     network = create_model("unetplusplus", 18, deep_supervision=True, prune_level=level)
     network(torch.zeros(1, 18, 32, 32)).sum().backward()
@@ -80,13 +82,13 @@ def test_the_table_of_the_pruned_levels_is_measured(level):
     ]  # fmt: skip
 
 
-def test_parameters_are_counted():
+def test_parameters_are_counted() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5))
     assert count_parameters(module) == 3 * 5 + 5 + 5 + 5
 
 
 @pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
-def test_each_entry_is_sound(spec):
+def test_each_entry_is_sound(spec: ModelSpec) -> None:
     assert spec is MODELS[spec.name]
     assert spec.loss in LOSSES
     assert spec.default_patch_px % 16 == 0
@@ -96,14 +98,14 @@ def test_each_entry_is_sound(spec):
     assert all(1 <= band <= 18 for band in bands)
 
 
-def test_an_unknown_name_suggests_the_closest():
+def test_an_unknown_name_suggests_the_closest() -> None:
     with pytest.raises(UnknownModelError, match="did you mean 'unetplusplus'"):
         create_model("unet++plus", 3)
     with pytest.raises(UnknownModelError, match="no network is called 'xyz'; there are glavitu, m_landsnet"):
         model_spec("xyz")
 
 
-def test_an_unknown_option_suggests_the_closest():
+def test_an_unknown_option_suggests_the_closest() -> None:
     with pytest.raises(RequestError, match="did you mean 'deep_supervision'"):
         create_model("unetplusplus", 3, deep_supervison=True)
     with pytest.raises(RequestError, match="m_landsnet has no option 'groups'; it has no options"):
@@ -121,20 +123,20 @@ def test_an_unknown_option_suggests_the_closest():
         ("glavitu_global", {"groups": [["red"]]}, "option groups of glavitu_global is "),
     ],
 )
-def test_an_option_of_another_type_is_refused(name, options, complaint):
+def test_an_option_of_another_type_is_refused(name: str, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(RequestError, match=re.escape(complaint)):
         create_model(name, 3, **options)
 
 
-def test_an_option_may_be_written_as_text():
-    written = {"deep_supervision": "true", "groups": [["0"], ["1", "2"]]}
+def test_an_option_may_be_written_as_text() -> None:
+    written: dict[str, Any] = {"deep_supervision": "true", "groups": [["0"], ["1", "2"]]}
     network = create_model("glavitu_global", 3, width=0.125, **written)
     expected = create_model("glavitu_global", 3, width=0.125, deep_supervision=True, groups=[[0], [1, 2]])
     assert str(network) == str(expected)
     assert str(network) != str(create_model("glavitu_global", 3, width=0.125, deep_supervision=False))
 
 
-def test_names_are_known_without_torch():
+def test_names_are_known_without_torch() -> None:
     code = "import sys; from glacierseg.models import MODELS; print(*MODELS, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [*MODELS, "False"]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -5,7 +6,7 @@ from torch import nn
 from glacierseg.models.transformer import MapTransformer, PositionalEmbedding, SelfAttention, attend
 
 
-def test_attention_agrees_with_torchs_own_layer():
+def test_attention_agrees_with_torchs_own_layer() -> None:
     attention = SelfAttention(16, 4).eval()
     oracle = nn.MultiheadAttention(16, 4, batch_first=True).eval()
     oracle.load_state_dict(
@@ -20,11 +21,11 @@ def test_attention_agrees_with_torchs_own_layer():
     torch.testing.assert_close(attention(tokens), oracle(tokens, tokens, tokens)[0])
 
 
-def test_mixed_precision_on_a_cpu_attends_in_float32(monkeypatch):
+def test_mixed_precision_on_a_cpu_attends_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = (torch.randn(2, 4, 9, 8).bfloat16() for _ in range(3))
     seen = []
 
-    def attention(*parts):
+    def attention(*parts: torch.Tensor) -> torch.Tensor:
         # Under autocast float32 would become bfloat16 on its way in.
         seen.append((*(part.dtype for part in parts), torch.is_autocast_enabled("cpu")))
         return parts[0]
@@ -37,7 +38,7 @@ def test_mixed_precision_on_a_cpu_attends_in_float32(monkeypatch):
     assert torch.equal(mixed, query)
 
 
-def test_positions_are_interpolated_to_another_window():
+def test_positions_are_interpolated_to_another_window() -> None:
     position = PositionalEmbedding(3, 8)
     assert torch.equal(position(torch.zeros(1, 3, 8, 8)), position.vectors)
     ramp = torch.linspace(-1, 1, 8).expand(1, 3, 8, 8)
@@ -49,7 +50,7 @@ def test_positions_are_interpolated_to_another_window():
     torch.testing.assert_close(wider.mean(), ramp.mean(), atol=1e-4, rtol=0)
 
 
-def test_a_map_without_positions_is_a_set_of_tokens():
+def test_a_map_without_positions_is_a_set_of_tokens() -> None:
     transformer = MapTransformer(8, blocks=2, heads=2, mlp_ratio=2, side_tokens=4).eval()
     nn.init.zeros_(transformer.position.vectors)
     x = torch.randn(1, 8, 4, 4)

@@ -12,13 +12,13 @@ def network() -> UNetPlusPlus:
     return UNetPlusPlus(3, width=0.125, deep_supervision=True).eval()
 
 
-def test_there_are_fifteen_nodes(network):
+def test_there_are_fifteen_nodes(network: UNetPlusPlus) -> None:
     assert len(network.nodes) == 15
     assert len(network.ups) == 10
 
 
 @torch.inference_mode()
-def test_forward_gives_the_head_of_the_prune_level(network):
+def test_forward_gives_the_head_of_the_prune_level(network: UNetPlusPlus) -> None:
     x = torch.randn(1, 3, 40, 32)
     heads = network.forward_heads(x)
     assert len(heads) == 4
@@ -30,7 +30,7 @@ def test_forward_gives_the_head_of_the_prune_level(network):
     assert not torch.equal(heads[0], heads[3])
 
 
-def test_a_pruned_network_ignores_the_nodes_it_does_not_need(network):
+def test_a_pruned_network_ignores_the_nodes_it_does_not_need(network: UNetPlusPlus) -> None:
     network.prune_level = 2
     network(torch.randn(1, 3, 32, 32)).sum().backward()
     touched = {
@@ -39,7 +39,7 @@ def test_a_pruned_network_ignores_the_nodes_it_does_not_need(network):
     assert touched == {"0_0", "1_0", "2_0", "0_1", "1_1", "0_2"}
 
 
-def test_training_weighs_all_heads_alike(network):
+def test_training_weighs_all_heads_alike(network: UNetPlusPlus) -> None:
     x = torch.randn(1, 3, 32, 32)
     weights, logits = zip(*weighted_heads(network, x), strict=True)
     assert weights == (0.25,) * 4
@@ -51,11 +51,11 @@ def test_training_weighs_all_heads_alike(network):
 
 
 @pytest.mark.parametrize("level", [0, 5])
-def test_a_level_that_does_not_exist_is_refused(network, level):
+def test_a_level_that_does_not_exist_is_refused(network: UNetPlusPlus, level: int) -> None:
     with pytest.raises(RequestError, match="heads at 1, 2, 3, 4 only"):
         network.prune_level = level
 
 
-def test_pruning_needs_deep_supervision():
+def test_pruning_needs_deep_supervision() -> None:
     with pytest.raises(RequestError, match="train with deep_supervision"):
         UNetPlusPlus(3, prune_level=2, width=0.125)

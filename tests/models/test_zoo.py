@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_logits_lie_on_the_pixels_of_the_input(size_px: tuple[int, int]) -> None
 @pytest.mark.usefixtures("zoo")
 @torch.inference_mode()
 def test_an_odd_size_gives_what_the_mirrored_map_gives() -> None:
-    network = create_model(NAME, 3).eval()
+    network: Any = create_model(NAME, 3).eval()
     x = torch.randn(1, 3, 41, 50)
     rows, columns = (-size % network.multiple_px for size in (41, 50))
     mirrored = np.pad(x.numpy(), ((0, 0), (0, 0), (0, rows), (0, columns)), mode="reflect")
@@ -102,7 +103,7 @@ def test_the_same_seed_gives_the_same_network_and_the_probe_draws_nothing() -> N
 @pytest.mark.usefixtures("zoo")
 def test_first_weights_that_read_the_bands_are_small_and_marked() -> None:
     torch.manual_seed(0)
-    network = create_model(NAME, 5).eval()
+    network: Any = create_model(NAME, 5).eval()
     readers = band_readers(network)
     assert readers == {"network.encoder.conv1.weight": (0, 1, 2, 3, 4)}
     conv = network.network.encoder.conv1
@@ -168,7 +169,9 @@ def test_a_sketch_may_be_asked_for_before_the_work() -> None:
         (NAME, 1.0, {"encoder_weights": "imgnet"}, "cannot be built .Wrong pretrained weights `imgnet`"),
     ],
 )
-def test_what_cannot_be_built_is_one_line(name: str, width: float, options: dict, message: str) -> None:
+def test_what_cannot_be_built_is_one_line(
+    name: str, width: float, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RequestError, match=message) as caught:
         create_model(name, 3, 2, width, **options)
     assert "\n" not in str(caught.value)
@@ -190,9 +193,9 @@ def test_a_network_that_breaks_a_promise_is_refused(name: str, message: str) -> 
 
 
 def test_encoders_of_timm_are_looked_up_there(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    timm = ModuleType("timm")
-    timm.is_model = lambda name: name == "convnext"  # type: ignore[attr-defined]
-    timm.list_models = lambda: ["convnext"]  # type: ignore[attr-defined]
+    timm: Any = ModuleType("timm")
+    timm.is_model = lambda name: name == "convnext"
+    timm.list_models = lambda: ["convnext"]
     monkeypatch.setitem(sys.modules, "timm", timm)
     with pytest.raises(UnknownModelError, match=r"no encoder 'tu-convnet' \(did you mean 'tu-convnext'\?\)"):
         create_model("smp:Unet/tu-convnet", 3)
@@ -200,7 +203,8 @@ def test_encoders_of_timm_are_looked_up_there(fake: ModuleType, monkeypatch: pyt
 
     def note(architecture: str, **o: object) -> nn.Module:
         asked.append(o["encoder_weights"])
-        return build(architecture, **o | {"encoder_weights": None})
+        result: nn.Module = build(architecture, **o | {"encoder_weights": None})
+        return result
 
     monkeypatch.setattr(fake, "create_model", note)
     create_model("smp:Unet/tu-convnext", 3)
@@ -211,8 +215,8 @@ def test_encoders_of_timm_are_looked_up_there(fake: ModuleType, monkeypatch: pyt
 def test_trained_weights_keep_their_size_and_are_not_fetched_again(
     fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"encoder_weights": "imagenet"}
-    network = create_model(NAME, 2, **options)
+    options: dict[str, Any] = {"encoder_weights": "imagenet"}
+    network: Any = create_model(NAME, 2, **options)
     assert torch.all(network.network.encoder.conv1.weight == 0.5)
     assert set(band_readers(network)) == {"network.encoder.conv1.weight"}
     card = ModelCard(
@@ -224,9 +228,11 @@ def test_trained_weights_keep_their_size_and_are_not_fetched_again(
     def offline(architecture: str, **o: object) -> nn.Module:
         if o["encoder_weights"]:
             raise FileNotFoundError("Please check your connection.\nTraceback")
-        return build(architecture, **o)
+        result: nn.Module = build(architecture, **o)
+        return result
 
     monkeypatch.setattr(fake, "create_model", offline)
+    loaded: Any
     loaded, read = load_model(tmp_path)
     assert torch.all(loaded.network.encoder.conv1.weight == 0.5)
     assert read.options == options
@@ -275,6 +281,7 @@ def test_several_processes_look_for_unused_weights_and_refuse_other_batch_norms(
     class BatchNormAct2d(nn.BatchNorm2d):
         pass
 
-    network.network.encoder.bn2 = BatchNormAct2d(8)
+    inner: Any = network.network
+    inner.encoder.bn2 = BatchNormAct2d(8)
     with pytest.raises(RequestError, match="BatchNormAct2d cannot be synchronised over several processes"):
         _check_norms(network)

@@ -36,7 +36,10 @@ def simulated(temperature: float, bias: float, seed: int = 0) -> tuple[np.ndarra
 
 def nll(scale: tuple[float, float], data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> float:
     scaled = data[0] * scale[0] + scale[1]
-    return float(data[1] @ np.logaddexp(0, scaled) + data[2] @ np.logaddexp(0, -scaled)) / data[1:][0].sum()
+    result: float = (
+        float(data[1] @ np.logaddexp(0, scaled) + data[2] @ np.logaddexp(0, -scaled)) / data[1:][0].sum()
+    )
+    return result
 
 
 @given(st.floats(0.2, 6), st.floats(-2, 2), st.integers(0, 99))

@@ -102,7 +102,10 @@ def test_networks_see_north_at_the_top(tmp_path: Path, turn: Affine, back: Any) 
     for name, layers, own in (("plain", values, grid), ("turned", mirrored, turned)):
         write_raster(tmp_path / f"{name}.tif", layers, own, bands=["red", "nir"], nodata=None, cog=False)
         files = predict_scene(
-            tmp_path / "model", open_scene(tmp_path / f"{name}.tif"), tmp_path / "maps", precision="float32"
+            tmp_path / "model",
+            open_scene(tmp_path / f"{name}.tif"),
+            tmp_path / "maps",
+            PredictSettings(precision="float32"),
         )
         with rasterio.open(files.probability) as dataset:
             maps.append(dataset.read(1))

@@ -1,25 +1,29 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import openvino
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from glacierseg.choices import ExportFormat
 from glacierseg.errors import CheckpointError, OutputError, RequestError
 from glacierseg.models import MODELS, create_model
-from glacierseg.models.card import ModelCard, load_model, save_model
+from glacierseg.models.card import ModelCard, fingerprint, load_model, save_model
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.export import (
     RawGraph,
     deepness_facts,
     export_model,
-    fingerprint,
     raw_graph,
 )
+from glacierseg.settings.predict import ExportSettings
+from tests.helpers import present
 
 MEAN, STD = (120.0, 5000.0, 0.1, -3.0, 40.0), (40.0, 300.0, 0.2, 1.5, 9.0)
 BANDS = ("red", "elevation", "ndsi", "slope", "b 5, odd")
@@ -29,10 +33,12 @@ def lively(network: nn.Module) -> nn.Module:
     """Statistics, heads and first weights as after a training, not the neutral ones they start from."""
     for module in network.modules():
         if hasattr(module, "bands_read"):
-            module.weight.data *= 3
+            weight = module.weight
+            assert isinstance(weight, torch.Tensor)
+            weight.data *= 3
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(present(module.running_mean), -0.2, 0.2)
+            nn.init.uniform_(present(module.running_var), 0.5, 2.0)
     for key, parameter in network.named_parameters():
         if "head" in key and key.endswith("weight"):
             nn.init.normal_(parameter)
@@ -67,7 +73,8 @@ def by_definition(folder: Path, values: np.ndarray, valid: np.ndarray) -> np.nda
     with torch.inference_mode():
         logits = network(torch.from_numpy(scaled.astype(np.float32))).double().numpy()
     exponent = np.exp(logits - logits.max(1, keepdims=True))
-    return exponent / exponent.sum(1, keepdims=True)
+    result: np.ndarray = exponent / exponent.sum(1, keepdims=True)
+    return result
 
 
 def with_nan(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -78,7 +85,8 @@ def with_nan(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def run_onnx(path: Path, values: np.ndarray) -> np.ndarray:
-    return onnxruntime.InferenceSession(path).run(None, {"values": values})[0]
+    result: np.ndarray = onnxruntime.InferenceSession(path).run(None, {"values": values})[0]
+    return result
 
 
 def test_the_graph_takes_logarithms_itself() -> None:
@@ -88,7 +96,7 @@ def test_the_graph_takes_logarithms_itself() -> None:
     values[:, 1] -= 8
     values[0, 0, 0, :3] = [0, -3, 0.01]
     values[0, 0, 4, 4] = values[0, 1, 5, 5] = np.nan
-    valid = np.isfinite(values).all(1)
+    valid: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(1))
     graph = RawGraph(nn.Identity(), scaling)
     expected = np.stack(
         [scaling.apply(np.nan_to_num(one), own) for one, own in zip(values, valid, strict=True)]
@@ -103,9 +111,11 @@ def test_the_graph_takes_logarithms_itself() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("window_px", [None, 45])
-def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(tmp_path, name, window_px):
+def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(
+    tmp_path: Path, name: str, window_px: int | None
+) -> None:
     folder = model_folder(tmp_path, name)
-    path = export_model(folder, "onnx", window_px=window_px)
+    path = export_model(folder, "onnx", settings=ExportSettings(window_px=window_px))
     assert path == folder / "model.onnx"
     for count in (1, 3):
         values, valid = windows(count, window_px or 32)
@@ -119,7 +129,7 @@ def test_onnx_equals_torch_for_any_batch_and_with_missing_pixels(tmp_path, name,
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_openvino_equals_torch(tmp_path, name):
+def test_openvino_equals_torch(tmp_path: Path, name: str) -> None:
     folder = model_folder(tmp_path, name)
     path = export_model(folder, "openvino", tmp_path / "other" / "net.xml")
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -133,7 +143,7 @@ def test_openvino_equals_torch(tmp_path, name):
     ), "weights are whole float32"
 
 
-def test_engines_take_logarithms_as_torch_does(tmp_path):
+def test_engines_take_logarithms_as_torch_does(tmp_path: Path) -> None:
     torch.manual_seed(3)
     card = ModelCard(
         architecture="m_landsnet", width=0.125, bands=("red", "ndsi"), band_mean=(4.0, 0.1),
@@ -151,9 +161,11 @@ def test_engines_take_logarithms_as_torch_does(tmp_path):
     np.testing.assert_allclose(compiled(values)[0], expected, atol=1e-4)
 
 
-def test_both_formats_say_what_they_are(tmp_path):
+def test_both_formats_say_what_they_are(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "m_landsnet")
-    session = onnxruntime.InferenceSession(export_model(folder, "onnx", window_px=48))
+    session = onnxruntime.InferenceSession(
+        export_model(folder, "onnx", settings=ExportSettings(window_px=48))
+    )
     facts = session.get_modelmeta().custom_metadata_map
     network, card = load_model(folder)
     assert json.loads(facts["bands"]) == list(BANDS)
@@ -162,12 +174,14 @@ def test_both_formats_say_what_they_are(tmp_path):
     assert json.loads(facts["class_names"]) == {"0": "background", "1": "glacier"}
     assert (facts["architecture"], facts["patch_px"], facts["window_px"]) == ("m_landsnet", "32", "48")
     assert facts["fingerprint"] == fingerprint(network, card.scaling)
-    model = openvino.Core().read_model(export_model(folder, "openvino", window_px=48))
+    model = openvino.Core().read_model(
+        export_model(folder, "openvino", settings=ExportSettings(window_px=48))
+    )
     for key in set(facts) - set(deepness_facts(card, 48)):
         assert model.get_rt_info(["glacierseg", key]).astype(str) == facts[key], key
 
 
-def test_deepness_arithmetic_gives_the_networks_result(tmp_path):
+def test_deepness_arithmetic_gives_the_networks_result(tmp_path: Path) -> None:
     """The QGIS plug-in divides by 255, standardises as the file says, and wants square maps per class."""
     folder = model_folder(tmp_path, "unetplusplus")
     path = export_model(folder, "onnx")
@@ -178,15 +192,17 @@ def test_deepness_arithmetic_gives_the_networks_result(tmp_path):
     assert session.get_inputs()[0].shape[1:] == [len(BANDS), 32, 32]
     assert session.get_outputs()[0].shape[1:] == [2, 32, 32]
     values = np.random.default_rng(0).integers(0, 256, (2, 32, 32, len(BANDS)))
-    tiles = np.float32(values * 1.0 / 255.0)
-    mean, std = (np.float32(json.loads(facts[f"standardization_{key}"])) for key in ("mean", "std"))
+    tiles = np.asarray(values * 1.0 / 255.0, np.float32)
+    mean, std = (
+        np.asarray(json.loads(facts[f"standardization_{key}"]), np.float32) for key in ("mean", "std")
+    )
     got = run_onnx(path, ((tiles - mean) / std).transpose(0, 3, 1, 2))
     plain = values.transpose(0, 3, 1, 2).astype(np.float32)
     # Dividing and multiplying again costs the last bit of every value.
     np.testing.assert_allclose(got, by_definition(folder, plain, np.ones((2, 32, 32), bool)), atol=1e-4)
 
 
-def test_a_pruned_network_is_exported_as_it_is_pruned(tmp_path):
+def test_a_pruned_network_is_exported_as_it_is_pruned(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "unetplusplus", deep_supervision=True)
     values, _ = windows(1, 32)
     for level in (1, 4):
@@ -194,12 +210,12 @@ def test_a_pruned_network_is_exported_as_it_is_pruned(tmp_path):
         graph = raw_graph(network, load_model(folder)[1].scaling, 32)
         with torch.inference_mode():
             expected = graph(torch.from_numpy(values)).numpy()
-        path = export_model(folder, "onnx", tmp_path / f"{level}.onnx", prune_level=level)
+        path = export_model(folder, "onnx", tmp_path / f"{level}.onnx", ExportSettings(prune_level=level))
         np.testing.assert_allclose(run_onnx(path, values), expected, atol=1e-5)
     assert (tmp_path / "1.onnx").stat().st_size < (tmp_path / "4.onnx").stat().st_size / 2
 
 
-def test_exporting_leaves_the_network_alone(tmp_path):
+def test_exporting_leaves_the_network_alone(tmp_path: Path) -> None:
     folder = model_folder(tmp_path, "glavitu")
     network, card = load_model(folder)
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -207,7 +223,7 @@ def test_exporting_leaves_the_network_alone(tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_fingerprint_changes_with_weights_scaling_and_pruning():
+def test_fingerprint_changes_with_weights_scaling_and_pruning() -> None:
     torch.manual_seed(0)
     network = create_model("unetplusplus", 2, width=0.125, deep_supervision=True)
     card = ModelCard(
@@ -216,16 +232,19 @@ def test_fingerprint_changes_with_weights_scaling_and_pruning():
     first = fingerprint(network, card)
     assert first == fingerprint(network, card)
     words = {first, fingerprint(network, card.select([1, 0]))}
-    network.prune_level = 2
+    deep: Any = network
+    deep.prune_level = 2
     words.add(fingerprint(network, card))
     with torch.no_grad():
-        network.heads["2"].bias += 1e-3
+        deep.heads["2"].bias += 1e-3
     words.add(fingerprint(network, card))
     assert len(words) == 4
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
-def test_a_failure_leaves_no_file_behind(tmp_path, to, monkeypatch):
+def test_a_failure_leaves_no_file_behind(
+    tmp_path: Path, to: ExportFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = model_folder(tmp_path / "model", "m_landsnet")
     held = set(folder.iterdir())
     (tmp_path / "file").write_text("in the way")
@@ -244,25 +263,26 @@ def test_a_failure_leaves_no_file_behind(tmp_path, to, monkeypatch):
     assert set(folder.iterdir()) == held
 
 
-def test_wrong_requests_are_one_clear_line(tmp_path, monkeypatch):
+def test_wrong_requests_are_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = model_folder(tmp_path, "m_landsnet")
     with pytest.raises(RequestError, match=r"net\.pt: an export to onnx ends in \.onnx"):
         export_model(folder, "onnx", "net.pt")
     with pytest.raises(RequestError, match="cannot export to 'tflite'"):
-        export_model(folder, "tflite")
+        export_model(folder, "tflite")  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=r"window_px must be greater than or equal to 1 \(got 0\)"):
-        export_model(folder, "onnx", window_px=0)
+        export_model(folder, "onnx", settings=ExportSettings(window_px=0))
     with pytest.raises(CheckpointError, match="is no model folder"):
         export_model(tmp_path / "nothing", "onnx")
-    for package, to in (("onnx", "onnx"), ("openvino", "openvino")):
+    formats: tuple[ExportFormat, ...] = ("onnx", "openvino")
+    for to in formats:
         with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, package, None)
-            with pytest.raises(RequestError, match=rf"^{package} is not installed.*glacierseg\[{to}\]\"`$"):
+            patch.setitem(sys.modules, to, None)
+            with pytest.raises(RequestError, match=rf"^{to} is not installed.*glacierseg\[{to}\]\"`$"):
                 export_model(folder, to)
     assert not list(folder.glob("*.onnx"))
 
 
-def test_networks_without_a_scaling_differ_by_class_settings_and_weights():
+def test_networks_without_a_scaling_differ_by_class_settings_and_weights() -> None:
     words = [
         fingerprint(network, None) for network in (nn.Dropout(0.1), nn.Dropout(0.2), nn.AlphaDropout(0.1))
     ]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -22,17 +24,22 @@ def example(side_px: int = 64, count: int = 1) -> torch.Tensor:
 
 def probability(network: nn.Module, x: torch.Tensor, *, bf16: bool = False) -> torch.Tensor:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        return network(x).float().softmax(1)[:, -1]
+        result: torch.Tensor = network(x).float().softmax(1)[:, -1]
+        return result
 
 
 def network_of(name: str) -> nn.Module:
     torch.manual_seed(1)
-    return lively(create_model(name, BANDS, 2, 0.125)).to(memory_format=torch.channels_last)
+    network: Any = lively(create_model(name, BANDS, 2, 0.125))
+    result: nn.Module = network.to(memory_format=torch.channels_last)
+    return result
 
 
 @pytest.mark.parametrize("calls", ["fused", "public"])
 @pytest.mark.parametrize("name", MODELS)
-def test_the_copy_is_the_same_function_without_batch_norm(name, calls, monkeypatch) -> None:
+def test_the_copy_is_the_same_function_without_batch_norm(
+    name: str, calls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if calls == "public":
         monkeypatch.setattr(fused_module, "has_fused_calls", lambda bf16: False)  # noqa: ARG005
     network = network_of(name)
@@ -48,7 +55,7 @@ def test_the_copy_is_the_same_function_without_batch_norm(name, calls, monkeypat
 
 @pytest.mark.skipif(not has_native_bf16(), reason="this processor does not compute in bf16")
 @pytest.mark.parametrize("name", MODELS)
-def test_bf16_is_no_farther_off_than_autocast(name) -> None:
+def test_bf16_is_no_farther_off_than_autocast(name: str) -> None:
     network, x = network_of(name), example(64, 4)
     exact = probability(network, x)
     usual = (probability(network, x, bf16=True) - exact).abs()
@@ -58,7 +65,7 @@ def test_bf16_is_no_farther_off_than_autocast(name) -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_a_residual_block_may_come_last(fast, monkeypatch) -> None:
+def test_a_residual_block_may_come_last(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then its shortcut is the last convolution and in float32, and its second one is not."""
     if not fast:
         monkeypatch.setattr(fused_module, "has_fused_calls", lambda bf16: False)  # noqa: ARG005
@@ -92,7 +99,8 @@ class Foreign(nn.Module):
         x = self.relu(self.strided_norm(self.strided(x)))
         x = self.up(self.mirrored_norm(self.mirrored(x)))
         x = self.twice_norm(self.twice(x)) + self.twice(x)
-        return self.head(F.relu(x))
+        result: torch.Tensor = self.head(F.relu(x))
+        return result
 
 
 def test_a_foreign_network_keeps_what_cannot_be_folded() -> None:
@@ -116,7 +124,8 @@ class Peeking(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv(x)
-        return self.head(self.norm(x) * x)
+        result: torch.Tensor = self.head(self.norm(x) * x)
+        return result
 
 
 def test_a_network_whose_copy_differs_stays_as_it_is() -> None:
@@ -129,7 +138,9 @@ def test_a_network_without_convolutions_stays_as_it_is() -> None:
     assert fused(network, example(), bf16=True) is network
 
 
-def test_small_batches_on_a_processor_give_every_window_its_own_result(monkeypatch) -> None:
+def test_small_batches_on_a_processor_give_every_window_its_own_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     network, scaling = network_of("m_landsnet"), Scaling((2.0,) * BANDS, (3.0,) * BANDS)
     values, valid = example(64, 5).numpy(), np.ones((5, 64, 64), bool)
     valid[3, :9] = False

@@ -79,7 +79,9 @@ def test_a_halo_is_for_convolutional_networks_only(
     save_model(tmp_path / "model", card.build(), card)
     ensemble = load_ensemble([tmp_path / "model"])
     if allowed:
-        assert predict_scene(ensemble, scene, tmp_path, window_px=64, halo_px=16).mask.exists()
+        assert predict_scene(
+            ensemble, scene, tmp_path, PredictSettings(window_px=64, halo_px=16)
+        ).mask.exists()
     else:
         with pytest.raises(RequestError, match="glavitu looks at whole windows"):
-            predict_scene(ensemble, scene, tmp_path, window_px=64, halo_px=16)
+            predict_scene(ensemble, scene, tmp_path, PredictSettings(window_px=64, halo_px=16))

@@ -2,6 +2,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 from zipfile import ZipFile
 
@@ -11,7 +12,7 @@ import rasterio
 import rasterio.shutil
 import torch
 from rasterio.windows import Window
-from rio_cogeo import cog_validate
+from rio_cogeo.cogeo import cog_validate
 from torch import nn
 
 from glacierseg.errors import BandError, GlaciersegWarning, OutputError, RasterError, RequestError
@@ -145,7 +146,9 @@ def test_a_missing_direction_is_not_turned(tmp_path: Path) -> None:
     card = CARD.model_copy(update={"bands": ("red", "aspect"), "may_miss": ("aspect",)})
     path = scene(tmp_path)
     with pytest.warns(GlaciersegWarning, match="has no data of aspect"):
-        files = predict_scene(Sigmoid(), path, tmp_path / "out", card=card, symmetries=True)
+        files = predict_scene(
+            Sigmoid(), path, tmp_path / "out", settings=PredictSettings(symmetries=True), card=card
+        )
     with rasterio.open(path) as dataset:
         red = dataset.read(3).astype(float)
     np.testing.assert_allclose(read_probability(files), 1 / (1 + np.exp(-(red - 10) / 2)), atol=1e-5)
@@ -164,11 +167,11 @@ def test_several_files_make_one_scene(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"window_px": 0}, {"overlap": 1.0}, {"batch_size": 0}, {"threshold": 1.0}])
-def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
+def test_senseless_requests_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(
         RequestError, match=rf"^{next(iter(wrong))} must be (greater|less) than .* \(got [01]"
     ):
-        predict_scene(Sigmoid(), scene(tmp_path), tmp_path, card=CARD, **wrong)  # type: ignore[arg-type]
+        predict_scene(Sigmoid(), scene(tmp_path), tmp_path, card=CARD, **wrong)
 
 
 def test_a_failure_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -199,7 +202,8 @@ class Neighbourly(nn.Module):
             self.left -= len(x)
             if self.left < 0:
                 raise RuntimeError("broken")
-        return self.mix(x)  # type: ignore[no-any-return]
+        result: torch.Tensor = self.mix(x)
+        return result
 
 
 def contents(files: ScenePrediction) -> tuple[bytes, bytes]:
@@ -212,15 +216,15 @@ def test_an_interrupted_prediction_goes_on_to_the_same_bytes(
     tmp_path: Path, after: int, finished: int, windows: int
 ) -> None:
     path = scene(tmp_path)
-    settings = {"card": CARD, "batch_size": 3, "window_px": 16}
-    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"card": CARD, "batch_size": 3, "window_px": 16}
+    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)
     out = tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(after), path, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(after), path, out, **settings)
     assert not list(out.glob("*.tif"))
     assert len(list(out.glob(".*/strip-*.npy"))) == finished
     again = Neighbourly(10**6)
-    files = predict_scene(again, path, out, **settings)  # type: ignore[arg-type]
+    files = predict_scene(again, path, out, **settings)
     assert again.left == 10**6 - windows
     assert contents(files) == contents(whole)
     assert [p.name for p in sorted(out.iterdir())] == ["valley_mask.tif", "valley_probability.tif"]
@@ -229,12 +233,12 @@ def test_an_interrupted_prediction_goes_on_to_the_same_bytes(
 def test_strips_of_another_network_or_setting_are_not_used(tmp_path: Path) -> None:
     path, out = scene(tmp_path), tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), path, out, card=CARD, batch_size=3)
+        predict_scene(Neighbourly(20), path, out, card=CARD, settings=PredictSettings(batch_size=3))
     assert list(out.glob(".*/strip-*.npy"))
     other = Neighbourly()
     nn.init.normal_(other.mix.weight)
-    files = predict_scene(other, path, out, card=CARD, batch_size=3)
-    fresh = predict_scene(other, path, tmp_path / "fresh", card=CARD, batch_size=3)
+    files = predict_scene(other, path, out, card=CARD, settings=PredictSettings(batch_size=3))
+    fresh = predict_scene(other, path, tmp_path / "fresh", card=CARD, settings=PredictSettings(batch_size=3))
     assert contents(files) == contents(fresh)
 
 
@@ -248,10 +252,14 @@ def test_strips_of_several_networks_that_looked_in_another_way_are_not_used(
         return Ensemble((Neighbourly(after), Neighbourly()), (CARD, CARD))
 
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(pair(20 * (8 if first else 1)), path, out, batch_size=3, symmetries=first)
+        predict_scene(
+            pair(20 * (8 if first else 1)), path, out, PredictSettings(batch_size=3, symmetries=first)
+        )
     assert list(out.glob(".*/strip-*.npy"))
-    files = predict_scene(pair(), path, out, batch_size=3, symmetries=not first)
-    fresh = predict_scene(pair(), path, tmp_path / "fresh", batch_size=3, symmetries=not first)
+    files = predict_scene(pair(), path, out, PredictSettings(batch_size=3, symmetries=not first))
+    fresh = predict_scene(
+        pair(), path, tmp_path / "fresh", PredictSettings(batch_size=3, symmetries=not first)
+    )
     assert contents(files) == contents(fresh)
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags().get("symmetries") == (None if first else "mean")
@@ -266,10 +274,12 @@ def test_several_networks_give_mean_and_spread(tmp_path: Path) -> None:
         folders.append(tmp_path / f"model{seed}")
         save_model(folders[-1], *networks[-1])
     path = scene(tmp_path)
-    together = predict_scene(folders, path, tmp_path / "out", precision="float32")
+    together = predict_scene(folders, path, tmp_path / "out", PredictSettings(precision="float32"))
     alone = [
         rasterio.open(
-            predict_scene(folder, path, tmp_path / folder.name, precision="float32").probability
+            predict_scene(
+                folder, path, tmp_path / folder.name, PredictSettings(precision="float32")
+            ).probability
         ).read(1)
         for folder in folders
     ]
@@ -287,7 +297,9 @@ def test_the_eight_symmetries_are_averaged_and_spread(tmp_path: Path) -> None:
     values = np.random.default_rng(3).integers(1, 20, (2, 16, 16)).astype(np.uint8)
     path = write_scene(tmp_path / "square.tif", values, ["red", "nir"])
     network = Neighbourly()
-    file = predict_scene(network, path, tmp_path, card=CARD, symmetries=True, precision="float32").probability
+    file = predict_scene(
+        network, path, tmp_path, card=CARD, settings=PredictSettings(symmetries=True, precision="float32")
+    ).probability
     image = torch.from_numpy(CARD.scaling.apply(values, np.ones((16, 16), bool)))
     ways = []
     for flip in (False, True):
@@ -304,10 +316,12 @@ def test_the_eight_symmetries_are_averaged_and_spread(tmp_path: Path) -> None:
 def test_calibrated_probabilities_need_a_calibration_and_leave_the_mask(tmp_path: Path) -> None:
     path = scene(tmp_path)
     with pytest.raises(RequestError, match="m_landsnet: has no calibration"):
-        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, calibrated=True)
+        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, settings=PredictSettings(calibrated=True))
     card = CARD.model_copy(update={"calibration": calibration().to_dict()})
     plain = predict_scene(Sigmoid(), path, tmp_path / "plain", card=card)
-    stored = predict_scene(Sigmoid(), path, tmp_path / "stored", card=card, calibrated=True)
+    stored = predict_scene(
+        Sigmoid(), path, tmp_path / "stored", card=card, settings=PredictSettings(calibrated=True)
+    )
     own = rasterio.open(plain.probability).read(1)
     np.testing.assert_array_equal(rasterio.open(stored.probability).read(1), calibration().apply(own))
     assert stored.mask.read_bytes() == plain.mask.read_bytes()
@@ -316,7 +330,7 @@ def test_calibrated_probabilities_need_a_calibration_and_leave_the_mask(tmp_path
 def test_eight_bits_hold_the_probability_to_half_a_level(tmp_path: Path) -> None:
     path = scene(tmp_path)
     fine = rasterio.open(predict_scene(Sigmoid(), path, tmp_path / "a", card=CARD).probability).read(1)
-    files = predict_scene(Sigmoid(), path, tmp_path / "b", card=CARD, dtype="uint8")
+    files = predict_scene(Sigmoid(), path, tmp_path / "b", card=CARD, settings=PredictSettings(dtype="uint8"))
     with rasterio.open(files.probability) as dataset:
         levels = dataset.read(1)
         assert dataset.nodata == 255
@@ -334,7 +348,9 @@ def test_scenes_of_one_row_or_column_come_out_whole(
 ) -> None:
     values = np.random.default_rng(3).integers(1, 20, (2, height, width)).astype(np.uint8)
     path = write_scene(tmp_path / "thin.tif", values, ["red", "nir"])
-    file = predict_scene(Sigmoid(), path, tmp_path, card=CARD, halo_px=halo_px).probability
+    file = predict_scene(
+        Sigmoid(), path, tmp_path, card=CARD, settings=PredictSettings(halo_px=halo_px)
+    ).probability
     probability = rasterio.open(file).read(1)
     expected = 1 / (1 + np.exp(-((values[0] - 10.0) / 2 - (values[1] - 5.0) / 4)))
     np.testing.assert_allclose(probability, expected, atol=1e-5)
@@ -353,7 +369,7 @@ def test_a_truncated_scene_leaves_no_file(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.6)])
     with pytest.raises(RasterError, match=r"cut\.tif"):
-        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, window_px=64)
+        predict_scene(Sigmoid(), path, tmp_path / "out", card=CARD, settings=PredictSettings(window_px=64))
     assert not list((tmp_path / "out").glob("*.tif"))
 
 
@@ -405,8 +421,8 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
     monkeypatch.setattr("glacierseg.predict.engines.has_native_bf16", lambda: bf16)
     path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
     network = CARD.build()
-    settings = {"card": CARD, "window_px": 16}
-    files = predict_scene(network, path, tmp_path / "auto", **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"card": CARD, "window_px": 16}
+    files = predict_scene(network, path, tmp_path / "auto", **settings)
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags()["engine"] == ("torch bfloat16" if bf16 else "torch float32")
     asked: list[object] = []
@@ -418,40 +434,41 @@ def test_the_files_tell_what_automatic_was_and_strips_of_another_precision_are_n
     monkeypatch.setattr("glacierseg.predict.scene.StripsFolder", note)
     for precision in ("auto", "float32"):
         with pytest.raises(KeyboardInterrupt):
-            predict_scene(network, path, tmp_path / "key", precision=precision, **settings)  # type: ignore[arg-type]
+            predict_scene(network, path, tmp_path / "key", **{**settings, "precision": precision})
     assert (asked[0] == asked[1]) is not bf16
 
 
 def test_a_network_without_a_card_is_predicted_in_float32(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", np.full((2, 20, 20), 7.0, np.float32), ("red", "nir"))
-    files = predict_scene(CARD.build(), path, tmp_path, window_px=16)
+    files = predict_scene(CARD.build(), path, tmp_path, PredictSettings(window_px=16))
     with rasterio.open(files.probability) as dataset:
         assert dataset.tags()["engine"] == "torch float32"
 
 
 def test_a_tile_of_a_mosaic_that_changes_makes_its_strips_useless(tmp_path: Path) -> None:
     _, mosaic = mosaic_of_two(tmp_path)
-    out, settings = tmp_path / "out", {"card": CARD, "batch_size": 3, "window_px": 16}
+    out = tmp_path / "out"
+    settings: dict[str, Any] = {"card": CARD, "batch_size": 3, "window_px": 16}
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), mosaic, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(20), mosaic, out, **settings)
     assert list(out.glob(".*/strip-*.npy"))
     with rasterio.open(tmp_path / "tile1.tif", "r+") as tile:
         tile.write(tile.read()[:, ::-1])
-    files = predict_scene(Neighbourly(), mosaic, out, **settings)  # type: ignore[arg-type]
-    fresh = predict_scene(Neighbourly(), mosaic, tmp_path / "fresh", **settings)  # type: ignore[arg-type]
+    files = predict_scene(Neighbourly(), mosaic, out, **settings)
+    fresh = predict_scene(Neighbourly(), mosaic, tmp_path / "fresh", **settings)
     assert contents(files) == contents(fresh)
 
 
 def test_strips_of_other_weights_without_a_card_are_not_used(tmp_path: Path) -> None:
     path, out = scene(tmp_path, ("nir", "red")), tmp_path / "out"
-    settings = {"batch_size": 3, "window_px": 16}
+    settings: dict[str, Any] = {"batch_size": 3, "window_px": 16}
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(20), path, out, **settings)
     assert list(out.glob(".*/strip-*.npy"))
     other = Neighbourly()
     nn.init.normal_(other.mix.weight)
-    files = predict_scene(other, path, out, **settings)  # type: ignore[arg-type]
-    fresh = predict_scene(other, path, tmp_path / "fresh", **settings)  # type: ignore[arg-type]
+    files = predict_scene(other, path, out, **settings)
+    fresh = predict_scene(other, path, tmp_path / "fresh", **settings)
     assert contents(files) == contents(fresh)
 
 
@@ -459,14 +476,15 @@ def test_strips_of_other_weights_without_a_card_are_not_used(tmp_path: Path) -> 
 def test_a_strip_that_was_damaged_is_predicted_again(
     tmp_path: Path, damaged: Callable[[bytes], bytes]
 ) -> None:
-    path, settings = scene(tmp_path), {"card": CARD, "batch_size": 3, "window_px": 16}
-    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)  # type: ignore[arg-type]
+    path = scene(tmp_path)
+    settings: dict[str, Any] = {"card": CARD, "batch_size": 3, "window_px": 16}
+    whole = predict_scene(Neighbourly(), path, tmp_path / "whole", **settings)
     out = tmp_path / "out"
     with pytest.raises(RuntimeError, match="broken"):
-        predict_scene(Neighbourly(20), path, out, **settings)  # type: ignore[arg-type]
+        predict_scene(Neighbourly(20), path, out, **settings)
     first = min(out.glob(".*/strip-*.npy"))
     first.write_bytes(damaged(first.read_bytes()))
-    assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)  # type: ignore[arg-type]
+    assert contents(predict_scene(Neighbourly(), path, out, **settings)) == contents(whole)
 
 
 def turn_over(path: Path) -> None:

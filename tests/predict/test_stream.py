@@ -24,7 +24,7 @@ def identity(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float
 
 def whole(scene: Scene, predictor: Any = identity, **settings: Any) -> NDArray[np.float32]:
     out = np.full(scene.grid.shape, -5, np.float32)
-    tops = []
+    tops: list[int] = []
     tiling = Tiling(*(settings.pop(key, 0) for key in ("window_px", "overlap", "halo_px")))
     for _, top, (rows,) in blended_strips(scene, [predictor], tiling, **settings):
         out[top : top + len(rows)] = rows
@@ -75,7 +75,8 @@ def test_equals_a_plain_sum_over_all_windows_with_a_network_that_sees_its_window
     def positional(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         rows, columns = np.mgrid[: values.shape[2], : values.shape[3]]
         mean = values[:, 0].mean((1, 2), keepdims=True)
-        return ((mean + (rows * 7 + columns * 3) % 11 / 11) / 2).astype(np.float32)
+        result: NDArray[np.float32] = ((mean + (rows * 7 + columns * 3) % 11 / 11) / 2).astype(np.float32)
+        return result
 
     with TemporaryDirectory() as folder:
         scene, values = random_scene(folder, 45, 61)
@@ -106,7 +107,8 @@ def neighbours(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.flo
     padded = np.pad(values[:, 0], ((0, 0), (2, 2), (2, 2)))
     height, width = valid.shape[1:]
     shifted = [padded[:, r : r + height, c : c + width] for r in range(5) for c in range(5)]
-    return np.mean(shifted, 0).astype(np.float32)
+    result: NDArray[np.float32] = np.mean(shifted, 0).astype(np.float32)
+    return result
 
 
 @settings(max_examples=40, deadline=None)

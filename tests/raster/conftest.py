@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 
 from glacierseg.raster.grid import Grid
 
@@ -29,7 +31,17 @@ def make_grid() -> Callable[..., Grid]:
 def make_raster(tmp_path: Path) -> Callable[..., Path]:
     """Writes an array `(H, W)` or `(C, H, W)` to a file of the given name in the test's folder."""
 
-    def make(name, values, grid=None, *, nodata=None, names=None, mask=None, crs=True, **options) -> Path:
+    def make(
+        name: str,
+        values: NDArray[Any],
+        grid: Grid | None = None,
+        *,
+        nodata: float | None = None,
+        names: list[str | None] | tuple[str, ...] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        crs: bool = True,
+        **options: Any,
+    ) -> Path:
         stack = values if values.ndim == 3 else values[None]
         grid = grid or utm_grid(*stack.shape[1:])
         path = tmp_path / name
@@ -63,7 +75,7 @@ def make_raster(tmp_path: Path) -> Callable[..., Path]:
 def reflectance() -> Callable[..., np.ndarray]:
     """Blue, green, red, nir, swir1, swir2 of rock and ice `(6, H, W)`, with shadow in every band."""
 
-    def make(height=40, width=50):
+    def make(height: int = 40, width: int = 50) -> NDArray[np.float64]:
         rng = np.random.default_rng(3)
         ice = rng.random((height, width)) < 0.4
         means = np.array([(0.15, 0.7), (0.18, 0.72), (0.2, 0.7), (0.3, 0.6), (0.3, 0.06), (0.25, 0.05)])

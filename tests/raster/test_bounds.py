@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -6,8 +10,11 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.bounds import (
@@ -30,13 +37,20 @@ from glacierseg.raster.warp import metric_grid, on_grid, utm_crs
 from tests.raster.test_ground import GEOD, degrees, grid_at, way
 
 
-def spread_points(grid, count=12):
+def spread_points(grid: Grid, count: int = 12) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Places all over a grid in its CRS."""
     columns, rows = np.meshgrid(np.linspace(0, grid.width, count), np.linspace(0, grid.height, count))
-    return grid.transform * (columns.ravel(), rows.ravel())
+    transform: Any = grid.transform  # affine knows no arrays by its types
+    result: tuple[NDArray[np.float64], NDArray[np.float64]] = transform * (columns.ravel(), rows.ravel())
+    return result
 
 
-def holds(box, x, y, slack=1e-6):
+def holds(
+    box: tuple[float, float, float, float],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    slack: float = 1e-6,
+) -> NDArray[np.bool_]:
     west, south, east, north = box
     return (west - slack <= x) & (x <= east + slack) & (south - slack <= y) & (y <= north + slack)
 
@@ -57,7 +71,7 @@ GRIDS = {
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_a_box_in_degrees_holds_the_grid_and_little_more(name):
+def test_a_box_in_degrees_holds_the_grid_and_little_more(name: str) -> None:
     grid = GRIDS[name]
     longitudes, latitudes = way(grid.crs.to_wkt(), "EPSG:4326").transform(*spread_points(grid, 60))
     boxes = boxes_in(grid, CRS.from_epsg(4326))
@@ -71,7 +85,7 @@ def test_a_box_in_degrees_holds_the_grid_and_little_more(name):
     assert -180 <= (west + east) / 2 <= 180
 
 
-def test_a_grid_around_a_pole_holds_all_longitudes_up_to_it():
+def test_a_grid_around_a_pole_holds_all_longitudes_up_to_it() -> None:
     assert degree_box(GRIDS["arctic"])[::2] == (-180, 180)
     assert degree_box(GRIDS["arctic"])[3] == 90
     assert degree_box(GRIDS["antarctic"])[1] == -90
@@ -79,7 +93,7 @@ def test_a_grid_around_a_pole_holds_all_longitudes_up_to_it():
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(GRIDS)), st.sampled_from([3413, 3857, 32660, 32601, 32645, 4326, 3031]))
-def test_boxes_in_any_crs_hold_the_grid(name, code):
+def test_boxes_in_any_crs_hold_the_grid(name: str, code: int) -> None:
     grid, crs = GRIDS[name], CRS.from_epsg(code)
     x, y = way(grid.crs.to_wkt(), crs.to_wkt()).transform(*spread_points(grid))
     there = np.isfinite(x) & np.isfinite(y)
@@ -103,12 +117,12 @@ def test_boxes_in_any_crs_hold_the_grid(name, code):
         ("degrees360", "degrees180", False),
     ],
 )
-def test_grids_meet_where_they_share_ground(one, other, meet):
+def test_grids_meet_where_they_share_ground(one: str, other: str, meet: bool) -> None:
     assert may_meet(GRIDS[one], GRIDS[other]) == meet
     assert may_meet(GRIDS[other], GRIDS[one]) == meet
 
 
-def test_one_meridian_is_written_in_three_ways():
+def test_one_meridian_is_written_in_three_ways() -> None:
     grids = [grid_at("EPSG:4326", longitude, 70, 0.01, size=50) for longitude in (-179.9, 180.1, -539.9)]
     assert all(may_meet(one, other) for one in grids for other in grids)
     assert not may_meet(grids[0], grid_at("EPSG:4326", 179, 70, 0.01, size=50))
@@ -121,7 +135,7 @@ def test_one_meridian_is_written_in_three_ways():
         ((15, -70), 32733), ((15, 0), 32633), ((15, 84.5), 5041), ((15, -80.5), 5042), ((540, 10), 32601),
     ],
 )  # fmt: skip
-def test_zones_of_utm(place, code):
+def test_zones_of_utm(place: tuple[float, float], code: int) -> None:
     assert utm_at(*place).to_epsg() == code
 
 
@@ -136,12 +150,12 @@ def test_zones_of_utm(place, code):
         ("utm", 32645),
     ],
 )
-def test_a_grid_has_the_zone_of_its_middle(name, code):
+def test_a_grid_has_the_zone_of_its_middle(name: str, code: int) -> None:
     assert utm_crs(GRIDS[name]).to_epsg() == code
 
 
 @pytest.mark.parametrize("name", ["utm60", "degrees180", "degrees360", "arctic", "beside the pole"])
-def test_a_grid_in_metres_covers_the_same_ground(name):
+def test_a_grid_in_metres_covers_the_same_ground(name: str) -> None:
     grid = GRIDS[name]
     metric = metric_grid(grid, 1000)
     columns, rows = ~metric.transform * way(grid.crs.to_wkt(), metric.crs.to_wkt()).transform(
@@ -155,7 +169,7 @@ def test_a_grid_in_metres_covers_the_same_ground(name):
     assert covered < 2.2 * grid.height * grid.width * grid.pixel_area_km2
 
 
-def test_the_middle_of_glaciers_on_both_sides_of_180_degrees_lies_between_them():
+def test_the_middle_of_glaciers_on_both_sides_of_180_degrees_lies_between_them() -> None:
     shapes = gpd.GeoSeries([shapely.box(178, 70, 179, 71), shapely.box(-179, 70, -178, 71)], crs=4326)
     longitude, latitude = middle_of_shapes(shapes)
     assert abs(longitude) == pytest.approx(180)
@@ -164,13 +178,13 @@ def test_the_middle_of_glaciers_on_both_sides_of_180_degrees_lies_between_them()
 
 
 # One glacier of 2 x 1 km, that is cut by 180 degrees, as people write it.
-def glacier_at(longitude, latitude):
+def glacier_at(longitude: int, latitude: float) -> tuple[Polygon, str]:
     """In metres of a projection around the place, and what leads to degrees."""
     local = f"+proj=laea +lon_0={longitude} +lat_0={latitude} +datum=WGS84"
     return shapely.segmentize(shapely.box(-1000, -500, 1000, 500), 50), local
 
 
-def written(how, longitude, latitude):
+def written(how: str, longitude: int, latitude: int) -> BaseGeometry:
     """A table of one glacier in degrees: cut at 180, running on beyond it, or torn apart."""
     shape, local = glacier_at(longitude, latitude)
     to = Transformer.from_crs(local, "EPSG:4326", always_xy=True)
@@ -179,7 +193,8 @@ def written(how, longitude, latitude):
         return beyond
     west, east = (beyond.intersection(shapely.box(*box)) for box in ((0, -90, 180, 90), (180, -90, 361, 90)))
     if how == "cut":
-        return shapely.MultiPolygon([west, shapely.transform(east, lambda xy: xy - (360, 0))])
+        parts: list[Any] = [west, shapely.transform(east, lambda xy: xy - (360, 0))]
+        return shapely.MultiPolygon(parts)
     return shapely.transform(beyond, lambda xy: np.column_stack([(xy[:, 0] + 180) % 360 - 180, xy[:, 1]]))
 
 
@@ -195,7 +210,9 @@ def written(how, longitude, latitude):
     ],
     ids=["utm60", "utm1", "polar", "degrees", "west"],
 )
-def test_outlines_across_180_degrees_meet_a_scene_there(tmp_path, make_raster, grid, how):
+def test_outlines_across_180_degrees_meet_a_scene_there(
+    tmp_path: Path, make_raster: Callable[..., Path], grid: Grid, how: str
+) -> None:
     """2 km2 of ice come out however the outline and the scene are written."""
     far = shapely.box(20, 70, 21, 71)
     table = gpd.GeoDataFrame(geometry=[written(how, 180, 71), far], crs=4326)
@@ -208,7 +225,7 @@ def test_outlines_across_180_degrees_meet_a_scene_there(tmp_path, make_raster, g
 
 
 @pytest.mark.parametrize("place", [(10, 89.9), (-120, 89.99)])
-def test_outlines_in_degrees_meet_a_scene_around_the_pole(tmp_path, place):
+def test_outlines_in_degrees_meet_a_scene_around_the_pole(tmp_path: Path, place: tuple[int, float]) -> None:
     shape, local = glacier_at(*place)
     to = Transformer.from_crs(local, "EPSG:4326", always_xy=True)
     ice = shapely.transform(shape, lambda xy: np.column_stack(to.transform(*xy.T)))
@@ -217,19 +234,21 @@ def test_outlines_in_degrees_meet_a_scene_around_the_pole(tmp_path, place):
     assert found.area.sum() == pytest.approx(2e6 / 1.0631, rel=0.01)
 
 
-def test_longitudes_are_written_as_the_scene_writes_them():
+def test_longitudes_are_written_as_the_scene_writes_them() -> None:
     shapes = np.array([shapely.box(-180, 70, -179.5, 71)], object)
     moved = wrap_towards(shapes, GRIDS["degrees180"])
     assert moved[0].bounds == pytest.approx((180, 70, 180.5, 71))
     assert wrap_towards(shapes, GRIDS["utm"])[0] is shapes[0]
 
 
-def test_boxes_that_touch_are_near():
+def test_boxes_that_touch_are_near() -> None:
     bounds = np.array([[0, 0, 1, 1], [2, 2, 3, 3], [9, 9, 10, 10]], float)
     assert near_boxes(bounds, ((1, 1, 2.5, 2.5), (-9, -9, -8, -8))).tolist() == [True, True, False]
 
 
-def rising_eastward(west, width, step=0.01, height=60):
+def rising_eastward(
+    west: float, width: int, step: float = 0.01, height: int = 60
+) -> tuple[NDArray[np.float32], Grid]:
     """Longitudes from 0 to 360 as values, `(height, width)`, and where they lie."""
     longitudes = (west + (np.arange(width) + 0.5) * step) % 360
     grid = Grid(CRS.from_epsg(4326), Affine(step, 0, west, 0, -step, 71.3), height, width)
@@ -247,7 +266,9 @@ def rising_eastward(west, width, step=0.01, height=60):
     ],
     ids=["utm", "polar", "east", "west"],
 )
-def test_a_raster_that_runs_on_beyond_180_degrees_is_read_whole(make_raster, west, wanted):
+def test_a_raster_that_runs_on_beyond_180_degrees_is_read_whole(
+    make_raster: Callable[..., Path], west: float, wanted: Grid
+) -> None:
     values, grid = rising_eastward(west, 200)
     path = make_raster("dem.tif", values, grid, nodata=-1)
     with rasterio.open(path) as dataset, on_grid(dataset, wanted, "nearest") as aligned:
@@ -257,7 +278,9 @@ def test_a_raster_that_runs_on_beyond_180_degrees_is_read_whole(make_raster, wes
     np.testing.assert_allclose(found, longitudes % 360, atol=0.011)
 
 
-def test_terrain_of_a_model_beyond_180_degrees_reaches_all_of_a_scene(make_raster):
+def test_terrain_of_a_model_beyond_180_degrees_reaches_all_of_a_scene(
+    make_raster: Callable[..., Path],
+) -> None:
     values, grid = rising_eastward(179, 200)
     path = make_raster("dem.tif", (values - 170) * 100, grid)
     scene = grid_at("EPSG:32601", 180, 71, 500, size=30)
@@ -267,7 +290,7 @@ def test_terrain_of_a_model_beyond_180_degrees_reaches_all_of_a_scene(make_raste
     np.testing.assert_allclose(slope, np.degrees(np.arctan(100 / metres_per_degree)), rtol=0.02)
 
 
-def test_a_frame_around_the_pole_is_a_cap_in_degrees():
+def test_a_frame_around_the_pole_is_a_cap_in_degrees() -> None:
     degrees = Grid(CRS.from_epsg(4326), Affine(1, 0, -10, 0, -1, 90), 30, 60)
     cap = frame_polygon(GRIDS["arctic"], degrees)
     assert cap.bounds[0] == -160
@@ -278,14 +301,14 @@ def test_a_frame_around_the_pole_is_a_cap_in_degrees():
     assert not whole[8:].any()
 
 
-def test_a_frame_across_180_degrees_lies_where_the_other_grid_does():
+def test_a_frame_across_180_degrees_lies_where_the_other_grid_does() -> None:
     for middle in (180, -180):
         degrees = grid_at("EPSG:4326", middle, 70, 0.01, size=400)
         west, _, east, _ = frame_polygon(GRIDS["utm60"], degrees).bounds
         assert middle - 2 < west < middle < east < middle + 2
 
 
-def test_ground_is_found_where_a_frame_has_no_whole_image():
+def test_ground_is_found_where_a_frame_has_no_whole_image() -> None:
     """Most of a map of the Arctic has no place in a UTM zone, and a scene across 180 is torn in Mercator."""
     arctic = grid_at("EPSG:3413", 0, 90, 20_000, size=900)
     assert footprint_on_grid(arctic, grid_at("EPSG:32645", 87, 60, 3000, size=20)).all()
@@ -306,7 +329,7 @@ def test_ground_is_found_where_a_frame_has_no_whole_image():
     ],
     ids=["grads", "turned pole"],
 )
-def test_angles_that_are_no_longitudes_and_latitudes_are_not_taken_for_them(crs):
+def test_angles_that_are_no_longitudes_and_latitudes_are_not_taken_for_them(crs: str) -> None:
     grid = grid_at(crs, 7, 46, 0.001, size=100)
     beside = grid_at("EPSG:32632", 7, 46, 20, size=100)
     assert may_meet(grid, beside)
@@ -314,12 +337,12 @@ def test_angles_that_are_no_longitudes_and_latitudes_are_not_taken_for_them(crs)
     x, y = way(beside.crs.to_wkt(), grid.crs.to_wkt()).transform(*spread_points(beside))
     (box,) = boxes_in(beside, grid.crs)
     assert holds(box, x, y).all()
-    corners = [(0, 0), (100, 0), (100, 100), (0, 100)]
+    corners: list[tuple[float, float]] = [(0, 0), (100, 0), (100, 100), (0, 100)]
     area_m2 = abs(GEOD.polygon_area_perimeter(*np.transpose(degrees(grid, corners)))[0])
     assert grid.pixel_area_km2 == pytest.approx(area_m2 / 1e10, rel=1e-3)
 
 
-def test_a_shape_across_the_seam_of_a_map_stays_in_one_piece():
+def test_a_shape_across_the_seam_of_a_map_stays_in_one_piece() -> None:
     world = Grid(CRS.from_epsg(4326), Affine(1, 0, -180, 0, -1, 90), 180, 360)
     (shape,) = wrap_towards(np.array([written("torn", 180, 71)], object), world)
     west, _, east, _ = shape.bounds

@@ -1,11 +1,14 @@
 import shlex
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from rasterio.rio.main import main_group
 
 from glacierseg.errors import GlaciersegWarning, GridMismatchError, RasterError
@@ -18,7 +21,7 @@ from glacierseg.raster.values import bands_of
 from glacierseg.raster.warp import metric_grid
 
 
-def read_by_blocks(path, grid, step):
+def read_by_blocks(path: Path, grid: Grid, step: int) -> dict[str, NDArray[np.float32]]:
     whole = {name: np.full(grid.shape, -1, np.float32) for name in TERRAIN}
     with open_terrain(path, grid) as terrain:
         for block in iterate_blocks(grid.shape, height_px=step, width_px=step):
@@ -28,13 +31,18 @@ def read_by_blocks(path, grid, step):
 
 
 @pytest.fixture
-def hills():
+def hills() -> NDArray[np.float32]:
     row, column = np.mgrid[0:70, 0:90]
     rng = np.random.default_rng(0)
-    return (4000 + 300 * np.sin(row / 7) * np.cos(column / 9) + rng.random((70, 90))).astype(np.float32)
+    result: NDArray[np.float32] = (
+        4000 + 300 * np.sin(row / 7) * np.cos(column / 9) + rng.random((70, 90))
+    ).astype(np.float32)
+    return result
 
 
-def test_layers_do_not_depend_on_the_blocks(make_raster, hills):
+def test_layers_do_not_depend_on_the_blocks(
+    make_raster: Callable[..., Path], hills: NDArray[np.float32]
+) -> None:
     hills[30:33, 40] = -9999
     source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.0003, 0, 78.9, 0, -0.0003, 30.72), 70, 90)
     path = make_raster("dem.tif", hills, source, nodata=-9999)
@@ -46,7 +54,9 @@ def test_layers_do_not_depend_on_the_blocks(make_raster, hills):
                 np.testing.assert_array_equal(layer, whole[name])
 
 
-def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(make_raster, make_grid, hills):
+def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], hills: NDArray[np.float32]
+) -> None:
     """A scene inside a larger elevation model has slope up to its very rim."""
     path = make_raster("dem.tif", hills, make_grid(70, 90, size=25))
     grid = make_grid(70, 90, size=25).crop(5, 6, 40, 50)
@@ -57,7 +67,9 @@ def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(make_raster, make
         assert np.isfinite(read[name]).all()
 
 
-def test_rim_of_the_model_has_elevation_but_no_slope(make_raster, make_grid, hills):
+def test_rim_of_the_model_has_elevation_but_no_slope(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], hills: NDArray[np.float32]
+) -> None:
     grid = make_grid(70, 90)
     read = read_by_blocks(make_raster("dem.tif", hills, grid), grid, 64)
     np.testing.assert_array_equal(read["elevation"], hills)
@@ -66,7 +78,9 @@ def test_rim_of_the_model_has_elevation_but_no_slope(make_raster, make_grid, hil
     assert known.sum() == 68 * 88
 
 
-def test_slope_survives_another_resolution(make_raster, make_grid):
+def test_slope_survives_another_resolution(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid]
+) -> None:
     _, column = np.mgrid[0:60, 0:60]
     path = make_raster("dem.tif", (4000 + 30 * column).astype(np.float32), make_grid(60, 60, size=30))
     grid = make_grid(100, 100, size=10, left=300303, top=3399701)
@@ -75,7 +89,9 @@ def test_slope_survives_another_resolution(make_raster, make_grid):
     assert np.abs(read["curvature_profile"]).max() < 1e-5
 
 
-def test_model_of_another_place(make_raster, make_grid, hills):
+def test_model_of_another_place(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], hills: NDArray[np.float32]
+) -> None:
     path = make_raster("dem.tif", hills)
     with (
         pytest.raises(GridMismatchError, match="does not overlap"),
@@ -84,7 +100,7 @@ def test_model_of_another_place(make_raster, make_grid, hills):
         pass
 
 
-def heights(path):
+def heights(path: Path) -> NDArray[np.float64]:
     with open_elevation(path) as dataset:
         layer = dataset.read(1, masked=True)
         band = bands_of(dataset, path)[0]
@@ -92,11 +108,13 @@ def heights(path):
 
 
 @pytest.mark.parametrize("void", [-32768, -9999, 32767, 9999, -3.4028235e38, 1e20])
-def test_undeclared_voids_are_left_out_and_said(make_raster, hills, void):
+def test_undeclared_voids_are_left_out_and_said(
+    make_raster: Callable[..., Path], hills: NDArray[np.float32], void: float
+) -> None:
     true = hills.copy()
     hole = np.s_[20:26, 30:37]
     hills[hole] = void
-    kind = np.int16 if abs(void) < 1e5 else np.float32
+    kind = np.dtype(np.int16 if abs(void) < 1e5 else np.float32)
     path = make_raster("dem.tif", hills.astype(kind))
     with pytest.warns(GlaciersegWarning, match=r"elevation ignores 42 px of impossible heights \(.*0\.667 %"):
         read = heights(path)
@@ -105,7 +123,9 @@ def test_undeclared_voids_are_left_out_and_said(make_raster, hills, void):
     np.testing.assert_allclose(read[np.isfinite(read)], true.astype(kind)[np.isfinite(read)])
 
 
-def test_voids_do_not_spread_into_terrain_on_another_grid(make_raster, make_grid, hills):
+def test_voids_do_not_spread_into_terrain_on_another_grid(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], hills: NDArray[np.float32]
+) -> None:
     hills[20:26, 30:37] = -9999
     dem = make_raster("dem.tif", hills, make_grid(70, 90, size=30))
     grid = make_grid(60, 60, size=20, left=300400, top=3399700)
@@ -119,7 +139,7 @@ def test_voids_do_not_spread_into_terrain_on_another_grid(make_raster, make_grid
         np.testing.assert_array_equal(read[name], again[name])
 
 
-def test_zeros_are_voids_beside_mountains_and_sea_beside_a_shore(make_raster):
+def test_zeros_are_voids_beside_mountains_and_sea_beside_a_shore(make_raster: Callable[..., Path]) -> None:
     row, column = np.mgrid[0:80, 0:100]
     coast = np.maximum(0, 12.0 * (column - 50)).astype(np.float32)  # sea in the west, then a gentle rise
     path = make_raster("coast.tif", coast)
@@ -141,7 +161,9 @@ def test_zeros_are_voids_beside_mountains_and_sea_beside_a_shore(make_raster):
 @pytest.mark.parametrize(
     ("unit", "factor"), [("ft", 0.3048), ("US survey foot", 1200 / 3937), ("cm", 0.01), ("metre", 1.0)]
 )
-def test_units_that_the_file_names_become_metres(make_raster, hills, unit, factor):
+def test_units_that_the_file_names_become_metres(
+    make_raster: Callable[..., Path], hills: NDArray[np.float32], unit: str, factor: float
+) -> None:
     path = make_raster("dem.tif", (hills / factor).astype(np.float32))
     with rasterio.open(path, "r+") as dataset:
         dataset.units = (unit,)
@@ -151,7 +173,9 @@ def test_units_that_the_file_names_become_metres(make_raster, hills, unit, facto
     assert any("converted to metres" in str(one.message) for one in said) == (factor != 1)
 
 
-def test_scale_and_vertical_unit_of_the_crs(make_raster, make_grid, hills):
+def test_scale_and_vertical_unit_of_the_crs(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], hills: NDArray[np.float32]
+) -> None:
     path = make_raster("dm.tif", np.rint((hills - 1000) * 10).astype(np.int32))
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.offsets = (0.1,), (1000.0,)
@@ -164,7 +188,9 @@ def test_scale_and_vertical_unit_of_the_crs(make_raster, make_grid, hills):
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(0.3048, "ft"), (0.1, "dm")])
-def test_a_unit_that_is_not_named_is_noticed_and_the_cure_works(make_raster, hills, factor, unit):
+def test_a_unit_that_is_not_named_is_noticed_and_the_cure_works(
+    make_raster: Callable[..., Path], hills: NDArray[np.float32], factor: float, unit: str
+) -> None:
     path = make_raster("dem.tif", (hills / factor).astype(np.float32))
     with pytest.raises(RasterError, match="no land is higher than 9000 m") as caught:
         heights(path)
@@ -175,7 +201,9 @@ def test_a_unit_that_is_not_named_is_noticed_and_the_cure_works(make_raster, hil
         np.testing.assert_allclose(heights(path), hills, rtol=1e-6)
 
 
-def test_a_unit_that_is_no_length_is_refused(make_raster, hills):
+def test_a_unit_that_is_no_length_is_refused(
+    make_raster: Callable[..., Path], hills: NDArray[np.float32]
+) -> None:
     path = make_raster("dem.tif", hills)
     with rasterio.open(path, "r+") as dataset:
         dataset.units = ("degree",)
@@ -183,7 +211,9 @@ def test_a_unit_that_is_no_length_is_refused(make_raster, hills):
         heights(path)
 
 
-def test_only_the_ground_that_is_needed_is_looked_at(make_raster, make_grid, hills):
+def test_only_the_ground_that_is_needed_is_looked_at(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], hills: NDArray[np.float32]
+) -> None:
     hills[:5] = -9999
     path = make_raster("dem.tif", hills, make_grid(70, 90))
     with warnings.catch_warnings():
@@ -201,7 +231,9 @@ def test_only_the_ground_that_is_needed_is_looked_at(make_raster, make_grid, hil
     ],
     ids=["turned", "south-up", "mirrored"],
 )
-def test_terrain_does_not_depend_on_how_a_grid_is_turned(make_raster, make_grid, transform):
+def test_terrain_does_not_depend_on_how_a_grid_is_turned(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], transform: Affine
+) -> None:
     """A plane that falls by 30 degrees to the north-east, on a north-up model."""
     row, column = np.mgrid[0:70, 0:90] + 0.5
     plane = 4000 - np.tan(np.radians(30)) * (column * 20 - row * 20) / np.sqrt(2)

@@ -1,5 +1,7 @@
 import gc
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -10,7 +12,7 @@ from glacierseg.raster.truth import mask_strips
 from tests.helpers import write_mask
 
 
-def test_the_cache_is_small_inside_and_as_before_afterwards():
+def test_the_cache_is_small_inside_and_as_before_afterwards() -> None:
     with rasterio.Env(GDAL_CACHEMAX=300):
         with bounded_gdal(77):
             assert getenv()["GDAL_CACHEMAX"] == 77
@@ -18,7 +20,7 @@ def test_the_cache_is_small_inside_and_as_before_afterwards():
         assert getenv()["GDAL_CACHEMAX"] == 300
 
 
-def test_a_generator_that_is_given_up_meanwhile_does_no_harm(tmp_path):
+def test_a_generator_that_is_given_up_meanwhile_does_no_harm(tmp_path: Path) -> None:
     path = write_mask(tmp_path / "m.tif", np.eye(40, dtype=np.uint8))
     strips = mask_strips(path, rows=10)
     next(strips)
@@ -31,17 +33,19 @@ def test_a_generator_that_is_given_up_meanwhile_does_no_harm(tmp_path):
         assert dataset.read(1).trace() == 40
 
 
-def test_an_environment_that_is_taken_along_late_is_not_missed(tmp_path):
+def test_an_environment_that_is_taken_along_late_is_not_missed(tmp_path: Path) -> None:
     """What a given-up generator holds is closed while another raster is being opened."""
     path = write_mask(tmp_path / "m.tif", np.eye(40, dtype=np.uint8))
 
-    def work():
+    def work() -> np.uint64:
         strips = mask_strips(path, rows=10)
         next(strips)
         with rasterio.Env():
+            assert isinstance(strips, Generator)
             strips.close()
             with rasterio.open(path) as dataset:
-                return dataset.read(1).trace()
+                result: np.uint64 = dataset.read(1).trace()
+                return result
 
     # In a thread of its own, since an environment belongs to one.
     with ThreadPoolExecutor(1) as pool:

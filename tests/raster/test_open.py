@@ -1,10 +1,13 @@
 import contextlib
 import gzip
 import shlex
+import shutil
+import subprocess
 import tarfile
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import rasterio.shutil
 from click.testing import CliRunner
 from rasterio.control import GroundControlPoint
 from rasterio.rio.main import main_group
+from rasterio.rpc import RPC
 from rasterio.transform import from_origin
 from scipy.io import netcdf_file
 
@@ -85,7 +89,7 @@ def test_what_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None:
         open_raster(tmp_path / "none.tif")
 
 
-def plain(path: Path, **facts) -> Path:
+def plain(path: Path, **facts: Any) -> Path:
     values = np.arange(1, HEIGHT * WIDTH + 1, dtype=np.uint16).reshape(1, HEIGHT, WIDTH)
     profile = {"crs": "EPSG:32645", "transform": from_origin(5e5, 3.1e6, 30, 30)} | facts
     layout = {"height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "uint16"}
@@ -206,6 +210,44 @@ def test_what_has_no_place_is_refused_with_a_cure_that_works(tmp_path: Path) -> 
     typed(cure(message), tmp_path)
     assert open_scene(tmp_path / "EDITED_bare.tif").grid.crs.to_epsg() == 32643
     assert picture.read_bytes() == before
+
+
+def rational() -> RPC:
+    """Rational polynomials of ground 86.75-86.85 E, 27.95-28.05 N, without relief."""
+    one = [1.0] + [0.0] * 19
+    column, row = [0.0, 1.0] + [0.0] * 18, [0.0, 0.0, -1.0] + [0.0] * 17
+    return RPC(
+        height_off=0, height_scale=500, lat_off=28, lat_scale=0.05, long_off=86.8, long_scale=0.05,
+        line_off=HEIGHT / 2, line_scale=HEIGHT / 2, samp_off=WIDTH / 2, samp_scale=WIDTH / 2,
+        line_num_coeff=row, line_den_coeff=one, samp_num_coeff=column, samp_den_coeff=one,
+    )  # fmt: skip
+
+
+def polynomial(folder: Path) -> Path:
+    """A file with rational polynomials in place of a geotransform."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = plain(folder / "two words.tif", transform=None, crs=None)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.rpcs = rational()
+    return path
+
+
+def test_rational_polynomials_are_refused_with_the_line_that_orthorectifies(tmp_path: Path) -> None:
+    path = polynomial(tmp_path)
+    message = refusal(path)
+    assert "has rational polynomials" in message
+    words = shlex.split(cure(message))
+    assert words[:2] == ["gdalwarp", "-rpc"]
+    assert words[-2:] == [str(path), "ORTHO.tif"]
+
+
+@pytest.mark.skipif(shutil.which("gdalwarp") is None, reason="needs GDAL's own program gdalwarp")
+def test_gdal_orthorectifies_as_the_message_says(tmp_path: Path) -> None:
+    plain(tmp_path / "DEM.tif", crs="EPSG:4326", transform=from_origin(86.7, 28.1, 0.01, 0.01))
+    line = shlex.split(cure(refusal(polynomial(tmp_path))))
+    subprocess.run(line, cwd=tmp_path, check=True, capture_output=True)
+    assert open_scene(tmp_path / "ORTHO.tif").grid.bounds.left == pytest.approx(86.75, abs=0.01)
 
 
 def test_a_crs_that_is_only_a_name_is_refused_and_its_code_found(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_windows_are_spread_over_the_whole_line(length: int, side: int, most: in
     assert len(starts) <= max(most, 2)
 
 
-def test_a_sample_holds_valid_pixels_only(tmp_path) -> None:
+def test_a_sample_holds_valid_pixels_only(tmp_path: Path) -> None:
     values = reflectances(300, 500)
     values[1, :, :200] = 0
     scene = open_scene(write_scene(tmp_path / "s.tif", values, BANDS, nodata=0))
@@ -33,7 +34,7 @@ def test_a_sample_holds_valid_pixels_only(tmp_path) -> None:
     assert measure_values(sample_values(blank)) is None
 
 
-def test_samples_keep_apart_from_zeros_that_nobody_declares(tmp_path) -> None:
+def test_samples_keep_apart_from_zeros_that_nobody_declares(tmp_path: Path) -> None:
     values = reflectances(200, 200)
     values[:, :, :90] = 0
     values[:, :, 90:92] //= 2

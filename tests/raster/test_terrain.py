@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from glacierseg.raster.ground import PixelAxes
@@ -12,21 +13,25 @@ TEN = PixelAxes(10, 0.0, 0.0, -10)
 
 
 @pytest.fixture(scope="module")
-def hills():
+def hills() -> NDArray[np.float64]:
     """A smooth landscape of kilometres with some roughness, `(82, 62)`."""
     rng = np.random.default_rng(7)
-    return (
+    result: NDArray[np.float64] = (
         4000
         + 2000 * ndimage.gaussian_filter(rng.standard_normal((82, 62)), 6) * 6
         + rng.standard_normal((82, 62))
     )
+    return result
 
 
-def oracle(z, dx, dy):
+def oracle(z: NDArray[np.float64], dx: float, dy: float) -> dict[str, NDArray[np.float64]]:
     """The same layers by convolutions over the whole array, from the text-book kernels."""
 
-    def apply(kernel):
-        return ndimage.correlate(z, np.asarray(kernel, float), mode="nearest")[1:-1, 1:-1]
+    def apply(kernel: list[list[float]]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = ndimage.correlate(z, np.asarray(kernel, float), mode="nearest")[
+            1:-1, 1:-1
+        ]
+        return result
 
     horn_x = apply([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / (8 * dx)
     horn_y = apply([[1, 2, 1], [0, 0, 0], [-1, -2, -1]]) / (8 * dy)
@@ -63,7 +68,7 @@ def oracle(z, dx, dy):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_layer_agrees_with_convolutions(hills, name):
+def test_layer_agrees_with_convolutions(hills: NDArray[np.float64], name: str) -> None:
     layer = terrain_layers(hills, PixelAxes(27.0, 0.0, 0.0, -22.0), ALL)[name]
     expected = oracle(hills, 27.0, 22.0)[name]
     assert layer.dtype == np.float32
@@ -72,7 +77,9 @@ def test_layer_agrees_with_convolutions(hills, name):
 
 @settings(max_examples=40, deadline=None)
 @given(steepness=st.floats(1, 80), direction=st.floats(0, 359), dx=st.floats(1, 100), dy=st.floats(1, 100))
-def test_plane_has_its_slope_and_aspect_and_no_curvature(steepness, direction, dx, dy):
+def test_plane_has_its_slope_and_aspect_and_no_curvature(
+    steepness: float, direction: float, dx: float, dy: float
+) -> None:
     fall = np.radians(direction)
     row, column = np.mgrid[0:5, 0:5]
     east, north = column * dx, -row * dy
@@ -89,13 +96,13 @@ def test_plane_has_its_slope_and_aspect_and_no_curvature(steepness, direction, d
     assert np.abs(layers["curvature_tangential"]).max() < 1e-7
 
 
-def test_level_ground_has_no_aspect_and_no_curvature():
+def test_level_ground_has_no_aspect_and_no_curvature() -> None:
     layers = terrain_layers(np.full((5, 5), 4000.0), TEN, ALL)
     for name in set(ALL) - {"elevation"}:
         assert (layers[name] == 0).all()
 
 
-def test_signs_a_dome_bulges_and_a_bowl_is_hollow():
+def test_signs_a_dome_bulges_and_a_bowl_is_hollow() -> None:
     row, column = np.mgrid[-5:6, -5:6] * 10.0
     dome = 5000 - (row**2 + column**2) / 1000
     for shape, sign in ((dome, 1), (-dome, -1)):
@@ -105,7 +112,7 @@ def test_signs_a_dome_bulges_and_a_bowl_is_hollow():
         assert (sign * layers["curvature_tangential"][away_from_top] > 0).all()
 
 
-def test_sphere_has_the_curvature_of_its_radius():
+def test_sphere_has_the_curvature_of_its_radius() -> None:
     """Both curvatures of a sphere are one over its radius wherever one stands."""
     radius = 5000.0
     row, column = np.mgrid[-60:61, -60:61] * 10.0
@@ -145,7 +152,7 @@ def test_unsphericity_of_a_sphere_a_cylinder_and_a_saddle() -> None:
     np.testing.assert_allclose(saddle, np.sqrt(mean**2 - gaussian), rtol=1e-5)
 
 
-def test_missing_elevation_takes_its_neighbours_along(hills):
+def test_missing_elevation_takes_its_neighbours_along(hills: NDArray[np.float64]) -> None:
     z = hills.copy()
     z[10, 10] = np.nan
     for name, layer in terrain_layers(z, TEN, ALL).items():
@@ -154,20 +161,20 @@ def test_missing_elevation_takes_its_neighbours_along(hills):
         assert holes == ([[9, 9]] if name == "elevation" else around), name
 
 
-def test_only_the_wanted_layers_are_made(hills):
+def test_only_the_wanted_layers_are_made(hills: NDArray[np.float64]) -> None:
     assert list(terrain_layers(hills, TEN, ["slope"])) == ["slope"]
 
 
 @settings(max_examples=40, deadline=None)
 @given(turn=st.floats(0, 360), flip=st.booleans(), slant=st.floats(-0.5, 0.5))
-def test_layers_do_not_depend_on_how_rows_and_columns_run(turn, flip, slant):
+def test_layers_do_not_depend_on_how_rows_and_columns_run(turn: float, flip: bool, slant: float) -> None:
     """A surface of second degree, told in turned, mirrored and slanted pixels, keeps its layers."""
     angle, side = np.radians(turn), -1 if flip else 1
     across = np.array([np.cos(angle), np.sin(angle)]) * 12
     down = np.array([-np.sin(angle), np.cos(angle)]) * 8 * side + slant * across
     row, column = np.mgrid[-1:2, -1:2]
 
-    def height(east, north):
+    def height(east: NDArray[np.float64], north: NDArray[np.float64]) -> NDArray[np.float64]:
         return 5000 + 0.3 * east - 0.5 * north + 1e-4 * east**2 + 2e-4 * east * north - 3e-4 * north**2
 
     z = height(column * across[0] + row * down[0], column * across[1] + row * down[1])

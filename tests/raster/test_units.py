@@ -1,5 +1,9 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from glacierseg.errors import ValuesError
 from glacierseg.raster.samples import BandValues
@@ -7,6 +11,7 @@ from glacierseg.raster.scene import open_scene
 from glacierseg.raster.units import (
     UNITS,
     Conversion,
+    ReflectanceUnit,
     best_conversion,
     conversion_cure,
     find_left_offset,
@@ -18,12 +23,14 @@ from glacierseg.raster.units import (
 )
 
 
-def found(values, scale=1.0, offset=0.0):
+def found(values: NDArray[np.float64], scale: float = 1.0, offset: float = 0.0) -> list[BandValues]:
     return [BandValues.of(scale * band.ravel() + offset) for band in values]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name[:40])
-def test_each_unit_is_told_by_its_darkest_pixels(reflectance, unit):
+def test_each_unit_is_told_by_its_darkest_pixels(
+    reflectance: Callable[..., NDArray[np.float64]], unit: ReflectanceUnit
+) -> None:
     values = found(reflectance(), 1 / unit.scale, -unit.offset / unit.scale)
     left = find_left_offset(values)
     assert (left is not None) == (unit.offset != 0)
@@ -32,13 +39,15 @@ def test_each_unit_is_told_by_its_darkest_pixels(reflectance, unit):
     assert unit_of(values[:4]) == unit.name
 
 
-def test_levels_have_no_unit(reflectance):
+def test_levels_have_no_unit(reflectance: Callable[..., NDArray[np.float64]]) -> None:
     assert unit_of(found(reflectance(), 150, 20)) == ""
     assert unit_of([]) == ""
     assert find_left_offset([]) is None
 
 
-def test_only_shadow_counts_and_a_few_odd_pixels_do_not(reflectance):
+def test_only_shadow_counts_and_a_few_odd_pixels_do_not(
+    reflectance: Callable[..., NDArray[np.float64]],
+) -> None:
     values = 1e4 * reflectance(100, 100) + 1000
     values[:, 0, :5] = 0
     assert find_left_offset(found(values)) is not None
@@ -46,30 +55,32 @@ def test_only_shadow_counts_and_a_few_odd_pixels_do_not(reflectance):
     assert find_left_offset(found(values)) is None
 
 
-def test_reflected_light_by_name():
+def test_reflected_light_by_name() -> None:
     names = ("blue", "B4", "thermal", "B10", "ndsi", "red_swir1", "slope", "coherence", "band_3")
     assert reflected_bands(names) == ("blue", "B4")
     assert reflected_bands(("B10", "B6"), "landsat8") == ("B6",)
     assert light_among({"red": "x", "thermal": "y", "slope": "z"}, None, 2, None, "a.tif") == ("red",)
 
 
-def test_the_conversion_that_fits_best_is_found():
+def test_the_conversion_that_fits_best_is_found() -> None:
     for wanted in (
         Conversion(10000, 0),
         Conversion(1, -1000),
         Conversion(0.0000275, -0.2),
         Conversion(1000, 0),
     ):
-        best = best_conversion(
-            lambda one, w=wanted: abs(one.scale / w.scale - 1) + abs(one.offset - w.offset)
-        )
+
+        def misfit(one: Conversion, wanted: Conversion = wanted) -> float:
+            return abs(one.scale / wanted.scale - 1) + abs(one.offset - wanted.offset)
+
+        best = best_conversion(misfit)
         assert best == wanted
     assert best_conversion(lambda _: float("inf")) is None
     assert Conversion(1, -1000).options == "--offset -1000"
     assert Conversion(0.0001, -0.1).options == "--scale 0.0001 --offset -0.1"
 
 
-def test_who_gives_an_offset_is_believed(reflectance):
+def test_who_gives_an_offset_is_believed(reflectance: Callable[..., NDArray[np.float64]]) -> None:
     lifted = found(reflectance(), 1e4, 1000)
     with pytest.raises(ValuesError, match="makes ndsi wrong"):
         require_unit(lifted, None, None, ["ndsi"], "a.tif")
@@ -79,7 +90,9 @@ def test_who_gives_an_offset_is_believed(reflectance):
     assert require_unit(None, None, None, ["ndsi"], "a.tif") is None
 
 
-def test_what_mends_a_scene(make_raster, reflectance):
+def test_what_mends_a_scene(
+    make_raster: Callable[..., Path], reflectance: Callable[..., NDArray[np.float64]]
+) -> None:
     values = (1e4 * reflectance() + 1000).astype(np.float32)
     names = ["blue", "green", "red", "nir", "swir1", "swir2"]
     scene = open_scene(make_raster("a b.tif", values, names=names))

@@ -1,12 +1,14 @@
 """The same ground stored in many ways reads the same."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
 from glacierseg.errors import RasterError
@@ -16,6 +18,7 @@ from glacierseg.raster.prepare.select import select_bands
 from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.values import alpha_of, bands_of
+from glacierseg.settings.prepare import StackSettings
 
 H, W = 40, 50
 NAMES = ("blue", "green", "red")
@@ -37,16 +40,20 @@ def _alpha(path: Path, index: int) -> None:
         dataset.colorinterp = colours
 
 
-def _with_alpha(make_raster, values, valid, place):
+def _with_alpha(
+    make_raster: Callable[..., Path], values: NDArray[np.uint16], valid: NDArray[np.bool_], place: int
+) -> Path:
     opaque = np.where(valid, 65535, 0).astype(np.uint16)
     path = make_raster(f"alpha{place}.tif", np.insert(values, place, opaque, axis=0))
     with rasterio.open(path, "r+") as dataset:
-        dataset.descriptions = tuple(np.insert(np.array(NAMES, object), place, None))
+        dataset.descriptions = (*NAMES[:place], None, *NAMES[place:])
     _alpha(path, place + 1)
     return path
 
 
-def _each_its_own(make_raster, values, valid):
+def _each_its_own(
+    make_raster: Callable[..., Path], values: NDArray[np.uint16], valid: NDArray[np.bool_]
+) -> Path:
     """A virtual mosaic whose bands have nodata values of their own."""
     members = []
     for number, (name, layer) in enumerate(zip(NAMES, values, strict=True)):
@@ -74,7 +81,7 @@ def _each_its_own(make_raster, values, valid):
     return path
 
 
-def _sidecar(make_raster, values, valid):
+def _sidecar(make_raster: Callable[..., Path], values: NDArray[np.uint16], valid: NDArray[np.bool_]) -> Path:
     path = make_raster("sidecar.tif", values, names=NAMES)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as dataset:
         dataset.write_mask(np.where(valid, 255, 0).astype(np.uint8))
@@ -117,8 +124,12 @@ DISGUISES = {
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_pixels_without_data_mean_the_same_however_they_are_marked(
-    make_raster, make_grid, ground, tmp_path, disguise
-):
+    make_raster: Callable[..., Path],
+    make_grid: Callable[..., Grid],
+    ground: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+    disguise: str,
+) -> None:
     values, valid = ground
     path = DISGUISES[disguise](make_raster, values, valid)
     scene = open_scene(path)
@@ -141,7 +152,12 @@ def test_pixels_without_data_mean_the_same_however_they_are_marked(
         np.testing.assert_array_equal(read[:, ::-1][:, valid], values[:, valid])
 
 
-def test_scale_and_offset_are_read_and_carried_along(make_raster, make_grid, ground, tmp_path):
+def test_scale_and_offset_are_read_and_carried_along(
+    make_raster: Callable[..., Path],
+    make_grid: Callable[..., Grid],
+    ground: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+) -> None:
     values, valid = ground
     path = make_raster("s.tif", np.where(valid, values, 0), nodata=0, names=NAMES)
     with rasterio.open(path, "r+") as dataset:
@@ -166,13 +182,15 @@ def test_scale_and_offset_are_read_and_carried_along(make_raster, make_grid, gro
             assert dataset.scales == (1e-4,) * 3
             assert dataset.units == ("1", "1", "1")
     # A recipe makes bands of what the numbers mean.
-    made = stack_rasters(path, tmp_path / "made.tif", recipe="red,ndgi")
+    made = stack_rasters(path, tmp_path / "made.tif", StackSettings(recipe="red,ndgi"))
     with rasterio.open(made) as dataset:
         np.testing.assert_array_equal(dataset.read(1)[valid], expected[2][valid])
         assert dataset.scales == (1.0, 1.0)
 
 
-def test_a_scale_that_leaves_no_values_is_refused(make_raster, ground):
+def test_a_scale_that_leaves_no_values_is_refused(
+    make_raster: Callable[..., Path], ground: tuple[np.ndarray, np.ndarray]
+) -> None:
     path = make_raster("s.tif", ground[0])
     with rasterio.open(path, "r+") as dataset:
         dataset.scales = (0.0,) * 3
@@ -180,7 +198,7 @@ def test_a_scale_that_leaves_no_values_is_refused(make_raster, ground):
         open_scene(path)
 
 
-def test_near_infrared_that_gdal_takes_for_alpha_is_data(make_raster):
+def test_near_infrared_that_gdal_takes_for_alpha_is_data(make_raster: Callable[..., Path]) -> None:
     values = np.random.default_rng(0).integers(1, 250, (4, H, W)).astype(np.uint8)
     path = make_raster("nir.tif", values, photometric="RGB", alpha="yes")
     with rasterio.open(path) as dataset:
@@ -189,7 +207,9 @@ def test_near_infrared_that_gdal_takes_for_alpha_is_data(make_raster):
         assert len(bands_of(dataset, path)) == 4
 
 
-def test_no_warning_of_rasterio_reaches_the_user(make_raster, ground):
+def test_no_warning_of_rasterio_reaches_the_user(
+    make_raster: Callable[..., Path], ground: tuple[np.ndarray, np.ndarray]
+) -> None:
     path = make_raster("plain.tif", ground[0], crs=False)
     with rasterio.open(path, "r+") as dataset:
         dataset.transform = rasterio.Affine.identity()
@@ -199,7 +219,7 @@ def test_no_warning_of_rasterio_reaches_the_user(make_raster, ground):
             open_scene(path)
 
 
-def test_alpha_that_is_named_by_hand_is_data(make_raster):
+def test_alpha_that_is_named_by_hand_is_data(make_raster: Callable[..., Path]) -> None:
     values = np.zeros((4, H, W), np.uint8)
     values[:, 5:] = 255
     values[:3] //= 2

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -19,7 +22,9 @@ def degrees(size: float = 0.0003, height: int = 60, width: int = 80) -> Grid:
 
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic", "average"])
 @pytest.mark.parametrize("size", [10.0, 90.0])
-def test_values_do_not_depend_on_the_blocks_they_are_read_in(make_raster, make_grid, resampling, size):
+def test_values_do_not_depend_on_the_blocks_they_are_read_in(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], resampling: str, size: float
+) -> None:
     source = degrees()
     values = np.random.default_rng(0).random(source.shape).astype(np.float32)
     path = make_raster("a.tif", values, source)
@@ -41,13 +46,15 @@ def test_values_do_not_depend_on_the_blocks_they_are_read_in(make_raster, make_g
     np.testing.assert_array_equal(results[1], results[2])
 
 
-def test_raster_on_the_grid_is_taken_as_it_is(make_raster, make_grid):
+def test_raster_on_the_grid_is_taken_as_it_is(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid]
+) -> None:
     path = make_raster("a.tif", np.ones((4, 4), np.uint8))
     with open_raster(path) as dataset, on_grid(dataset, make_grid(4, 4), "cubic") as aligned:
         assert aligned is dataset
 
 
-def test_bilinear_position_is_exact(make_raster, make_grid):
+def test_bilinear_position_is_exact(make_raster: Callable[..., Path], make_grid: Callable[..., Grid]) -> None:
     """A ramp keeps its values at the same places, half a pixel further and on pixels of another size."""
     row, column = np.mgrid[0:40, 0:40] + 0.5
     path = make_raster("a.tif", (column * 10 + row * 1000).astype(np.float64))
@@ -60,7 +67,7 @@ def test_bilinear_position_is_exact(make_raster, make_grid):
 
 @settings(deadline=None)
 @given(longitude=st.floats(-179, 178), latitude=st.floats(-79, 79))
-def test_metric_grid_covers_the_ground_in_its_utm_zone(longitude, latitude):
+def test_metric_grid_covers_the_ground_in_its_utm_zone(longitude: float, latitude: float) -> None:
     source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.001, 0, longitude, 0, -0.001, latitude), 30, 40)
     grid = metric_grid(source)
     middle = longitude + 0.02
@@ -79,12 +86,14 @@ def test_metric_grid_covers_the_ground_in_its_utm_zone(longitude, latitude):
     assert top >= north - 1e-3 > top - slack
 
 
-def test_metric_grid_with_a_given_pixel_size():
+def test_metric_grid_with_a_given_pixel_size() -> None:
     assert metric_grid(degrees(), 12.5).pixel_size_m == (12.5, 12.5)
     assert utm_crs(degrees()).to_epsg() == 32644
 
 
-def test_rasters_of_different_places(make_raster, make_grid):
+def test_rasters_of_different_places(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid]
+) -> None:
     path = make_raster("a.tif", np.ones((4, 4), np.uint8))
     with open_raster(path) as dataset:
         require_overlap(dataset, degrees(0.1), path)
@@ -93,7 +102,9 @@ def test_rasters_of_different_places(make_raster, make_grid):
                 require_overlap(dataset, elsewhere, path)
 
 
-def test_a_source_over_many_degrees_is_averaged_by_its_pixels_where_the_target_lies(make_raster):
+def test_a_source_over_many_degrees_is_averaged_by_its_pixels_where_the_target_lies(
+    make_raster: Callable[..., Path],
+) -> None:
     """Columns of 0.01 degrees are 1113 m wide at the equator, in the middle, and 382 m at 70 degrees."""
     source = Grid(rasterio.CRS.from_epsg(4326), Affine(0.01, 0, 14, 0, -0.05, 71), 2840, 200)
     stripes = np.tile(np.arange(200) % 2 * 100.0, (2840, 1)).astype(np.float32)

@@ -2,17 +2,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from rio_cogeo import cog_validate
+from rio_cogeo.cogeo import cog_validate
 
 from glacierseg.errors import OutputError
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import _HOST, atomic_path, remove_leftovers, write_json, write_raster, write_text
 
 
-def test_file_appears_when_the_block_ends(tmp_path):
+def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     final = tmp_path / "new" / "a.txt"
     with atomic_path(final) as part:
         part.write_text("whole")
@@ -21,11 +24,11 @@ def test_file_appears_when_the_block_ends(tmp_path):
     assert list(final.parent.iterdir()) == [final]
 
 
-def test_failure_leaves_the_old_file_and_no_part(tmp_path):
+def test_failure_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
     final = tmp_path / "a.txt"
     final.write_text("old")
 
-    def fail(part):
+    def fail(part: Path) -> None:
         part.write_text("half")
         raise RuntimeError
 
@@ -35,14 +38,14 @@ def test_failure_leaves_the_old_file_and_no_part(tmp_path):
     assert list(tmp_path.iterdir()) == [final]
 
 
-def test_files_of_one_format_move_together(tmp_path):
+def test_files_of_one_format_move_together(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a.shp") as part:
         for suffix in (".shp", ".dbf", ".shx"):
             part.with_suffix(suffix).write_text(suffix)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dbf", "a.shp", "a.shx"]
 
 
-def test_leftovers_of_killed_processes_go(tmp_path):
+def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
     hidden = tmp_path / "runs" / ".a.tif.part-123"
     hidden.mkdir(parents=True)
     (hidden / "a.tif").write_text("half")
@@ -50,12 +53,12 @@ def test_leftovers_of_killed_processes_go(tmp_path):
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_what_a_killed_process_left_of_a_file_goes_when_the_file_is_written(tmp_path):
+def test_what_a_killed_process_left_of_a_file_goes_when_the_file_is_written(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    part = f".part-{_HOST}-"
-    left, own = tmp_path / f".a.tif{part}{dead.pid}", tmp_path / f".a.tif{part}{os.getpid()}"
-    alive, other = tmp_path / f".a.tif{part}{os.getppid()}", tmp_path / f".b.tif{part}{dead.pid}"
+    mark = f".part-{_HOST}-"
+    left, own = tmp_path / f".a.tif{mark}{dead.pid}", tmp_path / f".a.tif{mark}{os.getpid()}"
+    alive, other = tmp_path / f".a.tif{mark}{os.getppid()}", tmp_path / f".b.tif{mark}{dead.pid}"
     elsewhere = tmp_path / f".a.tif.part-elsewhere-{dead.pid}"
     for folder in (left, own, alive, other, elsewhere):
         folder.mkdir()
@@ -66,13 +69,13 @@ def test_what_a_killed_process_left_of_a_file_goes_when_the_file_is_written(tmp_
     assert sorted(tmp_path.iterdir()) == sorted([alive, other, elsewhere, tmp_path / "a.tif"])
 
 
-def test_folder_that_cannot_be_made(tmp_path):
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write there"), atomic_path(tmp_path / "file" / "a.txt"):
         pass
 
 
-def test_a_folder_of_that_name_is_refused_by_its_own_name(tmp_path):
+def test_a_folder_of_that_name_is_refused_by_its_own_name(tmp_path: Path) -> None:
     folder = tmp_path / "mask.tif"
     folder.mkdir()
     with pytest.raises(OutputError, match=r"mask\.tif: is a folder") as error, atomic_path(folder):
@@ -81,7 +84,7 @@ def test_a_folder_of_that_name_is_refused_by_its_own_name(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_text_and_json_keep_their_signs(tmp_path):
+def test_text_and_json_keep_their_signs(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "±30 m")
     write_json(tmp_path / "a.json", {"name": "Khumbu ±"})
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "±30 m"
@@ -89,7 +92,9 @@ def test_text_and_json_keep_their_signs(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_raster_is_a_valid_cog_with_names_nodata_and_tags(tmp_path, make_grid, dtype):
+def test_raster_is_a_valid_cog_with_names_nodata_and_tags(
+    tmp_path: Path, make_grid: Callable[..., Grid], dtype: str
+) -> None:
     values = np.random.default_rng(0).integers(0, 200, (2, 600, 700)).astype(dtype)
     path = tmp_path / "a.tif"
     grid = make_grid(600, 700)
@@ -106,7 +111,9 @@ def test_raster_is_a_valid_cog_with_names_nodata_and_tags(tmp_path, make_grid, d
 
 
 @pytest.mark.parametrize("count", [3, 4])
-def test_eight_bit_bands_are_no_colour_picture(tmp_path, make_grid, count):
+def test_eight_bit_bands_are_no_colour_picture(
+    tmp_path: Path, make_grid: Callable[..., Grid], count: int
+) -> None:
     path = tmp_path / "a.tif"
     values = np.zeros((count, 8, 8), np.uint8)
     write_raster(path, values, make_grid(8, 8), bands=list("abcd")[:count], nodata=None, cog=False)
@@ -115,21 +122,23 @@ def test_eight_bit_bands_are_no_colour_picture(tmp_path, make_grid, count):
         assert "alpha" not in [interpretation.name for interpretation in dataset.colorinterp]
 
 
-def test_single_band_array(tmp_path, make_grid):
+def test_single_band_array(tmp_path: Path, make_grid: Callable[..., Grid]) -> None:
     path = tmp_path / "a.tif"
     write_raster(path, np.eye(8, dtype=np.uint8), make_grid(8, 8), bands=["mask"], nodata=None, cog=False)
     with rasterio.open(path) as dataset:
         assert dataset.count == 1
 
 
-def full(_folder):
+def full(_folder: Path) -> type:
     return type("Usage", (), {"free": 1000})
 
 
-def test_a_full_disk_is_one_line_whatever_failed_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_whatever_failed_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", full)
 
-    def write(failure):
+    def write(failure: RuntimeError | None) -> None:
         with atomic_path(tmp_path / "a.txt") as part:
             part.write_text("some")
             if failure:

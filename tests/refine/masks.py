@@ -3,12 +3,13 @@
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=16)
 
 
 @st.composite
-def masks(draw, ignored=True):
+def masks(draw: st.DrawFn, ignored: bool = True) -> NDArray[np.uint8]:
     """Masks of a few odd pixels, and noise of any density, ragged or in lumps."""
     shape = draw(SHAPES)
     values = [0, 1, 255] if ignored else [0, 1]
@@ -23,7 +24,7 @@ def masks(draw, ignored=True):
     return mask
 
 
-def plain_masks():
+def plain_masks() -> st.SearchStrategy[NDArray[np.uint8]]:
     """The same without ignored pixels."""
     return masks(ignored=False)
 

@@ -1,20 +1,23 @@
 """The steps as OpenCV does them: an independent reference, pixel by pixel, for masks of any size."""
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
-def label(pixels, connectivity=8):
+def label(pixels: NDArray[np.uint8], connectivity: int = 8) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Labels and areas, 0 for what is outside."""
     _, labels, facts, _ = cv2.connectedComponentsWithStats(pixels, connectivity=connectivity)
     areas_px = facts[:, cv2.CC_STAT_AREA].astype(np.int64)
     areas_px[0] = 0
-    return labels, areas_px
+    return np.asarray(labels, np.int32), areas_px
 
 
-def holes(mask):
+def holes(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Labels and areas of what is not glacier, 0 for what reaches the border or an ignored pixel."""
     labels, areas_px = label((mask != 1).astype(np.uint8), 4)
     areas_px[labels[mask == 255]] = 0
@@ -23,23 +26,23 @@ def holes(mask):
     return labels, areas_px
 
 
-def remove(mask, smallest_px, connectivity=8):
+def remove(mask: NDArray[np.uint8], smallest_px: float, connectivity: int = 8) -> NDArray[np.uint8]:
     labels, areas_px = label((mask == 1).astype(np.uint8), connectivity)
     return joined((areas_px >= max(smallest_px, 1))[labels], mask)
 
 
-def fill(mask, largest_px):
+def fill(mask: NDArray[np.uint8], largest_px: float) -> NDArray[np.uint8]:
     labels, areas_px = holes(mask)
     return joined((mask == 1) | ((areas_px > 0) & (areas_px <= largest_px))[labels], mask)
 
 
-def disk(columns, rows):
+def disk(columns: int, rows: int) -> NDArray[np.uint8]:
     y, x = np.ogrid[:rows, :columns]
     inside = ((2 * x - columns + 1) / columns) ** 2 + ((2 * y - rows + 1) / rows) ** 2 <= 1
     return inside.astype(np.uint8)
 
 
-def merge(mask, columns, rows):
+def merge(mask: NDArray[np.uint8], columns: int, rows: int) -> NDArray[np.uint8]:
     """Adds parts of the closing that touch two fragments; `columns` and `rows` of the widest gap."""
     if not (columns or rows):
         return mask
@@ -62,7 +65,7 @@ def merge(mask, columns, rows):
     return joined((glacier.astype(bool) | bridge[pieces])[pad:-pad, pad:-pad], mask)
 
 
-def majority(mask, iterations):
+def majority(mask: NDArray[np.uint8], iterations: int) -> NDArray[np.uint8]:
     glacier = (mask == 1).astype(np.uint8)
     for _ in range(iterations):
         glacier = cv2.medianBlur(glacier, 3)
@@ -70,7 +73,7 @@ def majority(mask, iterations):
     return joined(glacier, mask)
 
 
-def close_or_open(mask, iterations, method):
+def close_or_open(mask: NDArray[np.uint8], iterations: int, method: str) -> NDArray[np.uint8]:
     if not iterations:
         return mask
     pad = iterations + 1
@@ -80,5 +83,5 @@ def close_or_open(mask, iterations, method):
     return joined(around[pad:-pad, pad:-pad], mask)
 
 
-def joined(glacier, mask):
+def joined(glacier: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(mask == 255, np.uint8(255), glacier.astype(np.uint8))

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
 
@@ -17,7 +20,7 @@ UTM = Grid(CRS.from_epsg(32643), Affine(10, 0, 5e5, 0, -10, 36e5), 300, 280)
 DEGREES = Grid(CRS.from_epsg(4326), Affine(2.5e-4, 0, 86.8, 0, -2e-4, 28.0), 300, 280)
 
 
-def noisy_disk(shape):
+def noisy_disk(shape: tuple[int, int]) -> NDArray[np.uint8]:
     rows, columns = np.indices(shape)
     truth = (np.hypot(rows - 150, columns - 140) < 100).astype(np.uint8)
     mask = np.where(np.random.default_rng(1).random(shape) < 0.04, 1 - truth, truth)
@@ -26,7 +29,7 @@ def noisy_disk(shape):
 
 
 @pytest.mark.parametrize("grid", [UTM, DEGREES], ids=["metres", "degrees"])
-def test_a_file_is_refined_on_its_own_grid(tmp_path, grid):
+def test_a_file_is_refined_on_its_own_grid(tmp_path: Path, grid: Grid) -> None:
     mask = noisy_disk(grid.shape)
     write_raster(tmp_path / "mask.tif", mask, grid, bands=["glacier"], nodata=255)
     parameters = RefineSettings(merge_distance_m=40, max_hole_km2=None)
@@ -38,13 +41,13 @@ def test_a_file_is_refined_on_its_own_grid(tmp_path, grid):
         assert dataset.tags()["refine_merge_distance_m"] == "40"
         assert dataset.tags()["refine_max_hole_km2"] == "all"
         refined = dataset.read(1)
-    expected = refine_mask(mask, grid.pixel_size_m, merge_distance_m=40, max_hole_km2=None)
+    expected = refine_mask(mask, grid.pixel_size_m, RefineSettings(merge_distance_m=40, max_hole_km2=None))
     np.testing.assert_array_equal(refined, expected)
     assert changes[0].fragments_before > 100 > changes[-1].fragments_after == 1
     assert cog_validate(tmp_path / "out" / "refined.tif", quiet=True)[0]
 
 
-def test_a_file_is_refined_with_the_defaults_and_stays(tmp_path):
+def test_a_file_is_refined_with_the_defaults_and_stays(tmp_path: Path) -> None:
     mask = noisy_disk(UTM.shape)
     path = tmp_path / "mask.tif"
     write_raster(path, mask, UTM, bands=["glacier"], nodata=255)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from glacierseg.errors import GridMismatchError
@@ -10,7 +11,9 @@ from tests.refine.masks import SIZES, masks
 
 
 @given(masks(), SIZES, st.sampled_from([None, 0.0005]), st.integers(0, 2**32 - 1))
-def test_gentle_holes_are_filled_one_by_one(mask, size_m, max_area_km2, seed):
+def test_gentle_holes_are_filled_one_by_one(
+    mask: NDArray[np.uint8], size_m: tuple[float, float], max_area_km2: float | None, seed: int
+) -> None:
     random = np.random.default_rng(seed)
     slope = random.uniform(0, 60, mask.shape)
     slope[random.random(mask.shape) < 0.2] = np.nan
@@ -26,7 +29,7 @@ def test_gentle_holes_are_filled_one_by_one(mask, size_m, max_area_km2, seed):
     np.testing.assert_array_equal(fill_holes(result, size_m, max_area_km2, slope, 30), result)
 
 
-def test_a_nunatak_stays_and_a_shadow_of_the_same_size_is_filled():
+def test_a_nunatak_stays_and_a_shadow_of_the_same_size_is_filled() -> None:
     mask = np.ones((30, 40), np.uint8)
     mask[5:10, 5:10] = mask[5:10, 25:30] = 0
     slope = np.full(mask.shape, 12.0)
@@ -36,7 +39,7 @@ def test_a_nunatak_stays_and_a_shadow_of_the_same_size_is_filled():
     np.testing.assert_array_equal(fill_holes(mask, (10, 10), None, slope, 40), expected)
 
 
-def test_a_hole_of_just_the_limit_and_one_without_any_slope_are_filled():
+def test_a_hole_of_just_the_limit_and_one_without_any_slope_are_filled() -> None:
     mask = np.ones((9, 20), np.uint8)
     mask[3:6, 3:6] = mask[3:6, 13:16] = 0
     slope = np.full(mask.shape, 40.1)
@@ -45,6 +48,6 @@ def test_a_hole_of_just_the_limit_and_one_without_any_slope_are_filled():
     assert fill_holes(mask, (10, 10), None, slope, 40.0).sum() == mask.size - 9
 
 
-def test_a_slope_of_another_shape_is_refused():
+def test_a_slope_of_another_shape_is_refused() -> None:
     with pytest.raises(GridMismatchError, match="prepare align"):
         fill_holes(np.ones((3, 3), np.uint8), (10, 10), None, np.ones((3, 4)), 40)

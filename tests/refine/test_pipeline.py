@@ -1,9 +1,11 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.refine.pipeline import refine_mask, refine_with_report
@@ -22,7 +24,7 @@ PARAMETERS = st.builds(
 )
 
 
-def glacier_with_faults():
+def glacier_with_faults() -> NDArray[np.uint8]:
     """A glacier of 4 km2 in two pieces 20 m apart, with a small hole, a nunatak and a speck beside it."""
     mask = np.zeros((240, 240), np.uint8)
     mask[20:120, 20:220] = mask[122:222, 20:220] = 1
@@ -32,7 +34,7 @@ def glacier_with_faults():
     return mask
 
 
-def test_the_defaults_mend_a_torn_glacier_and_leave_the_nunatak():
+def test_the_defaults_mend_a_torn_glacier_and_leave_the_nunatak() -> None:
     mask = glacier_with_faults()
     expected = mask.copy()
     expected[120:122, 20:220] = 1
@@ -56,7 +58,9 @@ def test_the_defaults_mend_a_torn_glacier_and_leave_the_nunatak():
 
 @settings(max_examples=60, deadline=None)
 @given(masks(), SIZES, PARAMETERS)
-def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
+def test_refinement_is_its_steps_in_order(
+    mask: NDArray[np.uint8], size_m: tuple[float, float], parameters: RefineSettings
+) -> None:
     expected = merge_fragments(mask, size_m, parameters.merge_distance_m)
     expected = smooth(expected, parameters.iterations, parameters.smoothing)
     expected = fill_holes(expected, size_m, parameters.max_hole_km2)
@@ -67,11 +71,13 @@ def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
         refine_mask(
             mask,
             size_m,
-            min_area_km2=parameters.min_area_km2,
-            merge_distance_m=parameters.merge_distance_m,
-            iterations=parameters.iterations,
-            smoothing=parameters.smoothing,
-            max_hole_km2=parameters.max_hole_km2,
+            RefineSettings(
+                min_area_km2=parameters.min_area_km2,
+                merge_distance_m=parameters.merge_distance_m,
+                iterations=parameters.iterations,
+                smoothing=parameters.smoothing,
+                max_hole_km2=parameters.max_hole_km2,
+            ),
         ),
         expected,
     )
@@ -83,12 +89,14 @@ def test_refinement_is_its_steps_in_order(mask, size_m, parameters):
 
 
 @given(masks(), SIZES)
-def test_with_all_parameters_zero_a_mask_stays_as_it_is(mask, size_m):
+def test_with_all_parameters_zero_a_mask_stays_as_it_is(
+    mask: NDArray[np.uint8], size_m: tuple[float, float]
+) -> None:
     np.testing.assert_array_equal(refine_mask(mask, size_m, UNCHANGED), mask)
 
 
 @pytest.mark.parametrize("case", EDGE_CASES)
-def test_every_mask_can_be_refined(case):
+def test_every_mask_can_be_refined(case: str) -> None:
     mask = EDGE_CASES[case]
     refined, changes = refine_with_report(mask, 10)
     np.testing.assert_array_equal(refined == 255, mask == 255)
@@ -97,7 +105,7 @@ def test_every_mask_can_be_refined(case):
         np.testing.assert_array_equal(refine_mask(mask, 100), mask)
 
 
-def test_masks_of_other_types_are_taken_and_not_changed():
+def test_masks_of_other_types_are_taken_and_not_changed() -> None:
     mask = glacier_with_faults()
     for other in (mask.astype(bool), mask.astype(float), mask.astype(np.int64)):
         before = other.copy()
@@ -105,7 +113,7 @@ def test_masks_of_other_types_are_taken_and_not_changed():
         np.testing.assert_array_equal(other, before)
 
 
-def test_masks_with_other_values_are_refused():
+def test_masks_with_other_values_are_refused() -> None:
     with pytest.raises(TruthError, match="mask holds 2"):
         refine_mask(np.full((3, 3), 2), 10)
 
@@ -120,6 +128,6 @@ def test_masks_with_other_values_are_refused():
         ({"smoothing": "medain"}, r"smoothing must be 'majority', .* \(got 'medain'\)"),
     ],
 )
-def test_senseless_parameters_are_refused(parameters, message):
+def test_senseless_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        refine_mask(np.ones((3, 3), np.uint8), 10, **parameters)
+        refine_mask(np.ones((3, 3), np.uint8), 10, RefineSettings(**parameters))

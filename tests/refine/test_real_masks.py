@@ -1,8 +1,12 @@
 """The steps on real masks, pixel for pixel against OpenCV."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import load_truth
@@ -12,7 +16,7 @@ from tests.refine.array_steps import fill_holes, merge_fragments, remove_fragmen
 SIZE_M = (10.0, 10.0)
 
 
-def real_masks(data_dir):
+def real_masks(data_dir: Path) -> Iterator[NDArray[np.uint8]]:
     """Outlines around Everest, and chips of the Alps, which have ignored pixels."""
     everest = data_dir / "everest_landsat7"
     grid = open_scene(next(everest.glob("*_RGB.tif"))).grid
@@ -22,14 +26,14 @@ def real_masks(data_dir):
             yield dataset.read(1)
 
 
-def speckled(mask):
+def speckled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What a network may make of it: half a percent of the pixels turned."""
     turned = np.random.default_rng(0).random(mask.shape) < 0.005
     return np.where(turned & (mask != 255), 1 - mask, mask).astype(np.uint8)
 
 
 @pytest.mark.real
-def test_every_step_on_real_masks_is_opencvs(data_dir):
+def test_every_step_on_real_masks_is_opencvs(data_dir: Path) -> None:
     seen = 0
     for real in real_masks(data_dir):
         for mask in (real, speckled(real)):

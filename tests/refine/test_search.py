@@ -1,36 +1,42 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from numpy.typing import NDArray
 from sklearn.metrics import jaccard_score
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.refine.pipeline import refine_with_report
 from glacierseg.refine.search import UNCHANGED, tune_refinement
 from glacierseg.settings import RefineSettings
+from glacierseg.settings.refine import TuneSettings
 from tests.refine.masks import SIZES, masks
 
-GRID = {
-    "merge_distances_m": (0, 10, 40),
-    "min_areas_km2": (0, 0.0005, 0.002),
-    "iterations": (0, 2),
-    "max_holes_km2": (None, 0),
-}
+GRID = TuneSettings(
+    merge_distances_m=(0, 10, 40),
+    min_areas_km2=(0, 0.0005, 0.002),
+    iterations=(0, 2),
+    max_holes_km2=(None, 0),
+)
 
 
-def parameters_of(row):
+def parameters_of(row: dict[str, Any]) -> RefineSettings:
     return RefineSettings(**{name: row[name] for name in UNCHANGED.model_dump()})
 
 
-def iou_by_sklearn(mask, truth):
+def iou_by_sklearn(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     known = (mask != 255) & (truth != 255)
     return jaccard_score(truth[known], mask[known], zero_division=0) if known.any() else 0.0
 
 
 @settings(max_examples=40, deadline=None)
 @given(masks(), masks(), SIZES)
-def test_every_row_is_what_refining_and_scoring_gives(mask, truth, size_m):
+def test_every_row_is_what_refining_and_scoring_gives(
+    mask: NDArray[np.uint8], truth: NDArray[np.uint8], size_m: tuple[float, float]
+) -> None:
     truth = np.resize(truth, mask.shape)
-    result = tune_refinement(mask, truth, size_m, **GRID)
+    result = tune_refinement(mask, truth, size_m, GRID)
     assert len(result.table) == 3 * 3 * 2 * 2
     for row in result.table:
         refined, _ = refine_with_report(mask, size_m, parameters_of(row))
@@ -41,7 +47,7 @@ def test_every_row_is_what_refining_and_scoring_gives(mask, truth, size_m):
     assert result.best == next(parameters_of(row) for row in result.table if row["iou"] == result.best_iou)
 
 
-def test_the_search_finds_what_was_broken():
+def test_the_search_finds_what_was_broken() -> None:
     rows, columns = np.indices((200, 200))
     truth = (np.hypot(rows - 100, columns - 100) < 80).astype(np.uint8)
     mask = truth.copy()
@@ -55,7 +61,7 @@ def test_the_search_finds_what_was_broken():
     assert result.best_iou > 0.999 > result.raw_iou
 
 
-def test_when_nothing_helps_the_best_is_to_change_nothing():
+def test_when_nothing_helps_the_best_is_to_change_nothing() -> None:
     truth = np.zeros((40, 40), np.uint8)
     truth[::4, ::4] = 1
     result = tune_refinement(truth, truth, 10)
@@ -63,23 +69,31 @@ def test_when_nothing_helps_the_best_is_to_change_nothing():
     assert result.best_iou == result.raw_iou == 1
 
 
-def test_doing_nothing_is_tried_even_when_not_asked_for():
+def test_doing_nothing_is_tried_even_when_not_asked_for() -> None:
     truth = np.zeros((40, 40), np.uint8)
     truth[5, 5] = 1
     result = tune_refinement(
-        truth, truth, 10, merge_distances_m=[40], min_areas_km2=[0.1], iterations=[3], max_holes_km2=[None]
+        truth,
+        truth,
+        10,
+        TuneSettings(merge_distances_m=(40,), min_areas_km2=(0.1,), iterations=(3,), max_holes_km2=(None,)),
     )
     assert result.best == UNCHANGED
     assert [row["iou"] for row in result.table] == [1, 0]
 
 
-def test_of_equal_results_the_gentlest_wins_whatever_the_order_of_the_values():
+def test_of_equal_results_the_gentlest_wins_whatever_the_order_of_the_values() -> None:
     truth = np.zeros((60, 60), np.uint8)
     truth[10:50, 10:50] = 1
     mask = truth.copy()
     mask[30:32] = 0
     results = [
-        tune_refinement(mask, truth, 10, merge_distances_m=order, iterations=[0], max_holes_km2=[None, 0])
+        tune_refinement(
+            mask,
+            truth,
+            10,
+            TuneSettings(merge_distances_m=tuple(order), iterations=(0,), max_holes_km2=(None, 0)),
+        )
         for order in ([40, 30, 20, 10, 0], [0, 20, 40])
     ]
     for result in results:
@@ -88,30 +102,32 @@ def test_of_equal_results_the_gentlest_wins_whatever_the_order_of_the_values():
         )
 
 
-def test_masks_of_several_regions_are_pooled():
+def test_masks_of_several_regions_are_pooled() -> None:
     random = np.random.default_rng(3)
     truths = [(random.random(shape) < 0.5).astype(np.uint8) for shape in ((30, 40), (25, 20))]
     guesses = [np.where(random.random(truth.shape) < 0.2, 1 - truth, truth) for truth in truths]
-    sizes = [10, (20, 5)]
-    alone = [tune_refinement(*case, **GRID).table for case in zip(guesses, truths, sizes, strict=True)]
-    together = tune_refinement(guesses, truths, sizes, **GRID)
+    sizes: list[float | tuple[float, float]] = [10, (20, 5)]
+    alone = [tune_refinement(*case, settings=GRID).table for case in zip(guesses, truths, sizes, strict=True)]
+    together = tune_refinement(guesses, truths, sizes, GRID)
     for first, second, both in zip(*alone, together.table, strict=True):
         assert all(both[name] == first[name] + second[name] for name in ("tp", "fp", "fn"))
         assert parameters_of(both) == parameters_of(first)
         assert both["iou"] == both["tp"] / (both["tp"] + both["fp"] + both["fn"])
-    one_size = tune_refinement(tuple(guesses), tuple(truths), (10, 10), **GRID)
-    assert one_size == tune_refinement(guesses, truths, [10, 10.0], **GRID)
+    one_size = tune_refinement(tuple(guesses), tuple(truths), (10, 10), GRID)
+    assert one_size == tune_refinement(guesses, truths, [10, 10.0], GRID)
 
 
 @pytest.mark.parametrize(
     ("numbers", "sizes"), [((0, 0), [10]), ((2, 1), 10), ((2, 2), [10]), ((1, 2), [10, 10])]
 )
-def test_masks_truths_and_sizes_must_be_as_many(numbers, sizes):
+def test_masks_truths_and_sizes_must_be_as_many(
+    numbers: tuple[int, int], sizes: list[float | tuple[float, float]] | float
+) -> None:
     mask = np.ones((3, 3), np.uint8)
     with pytest.raises(RequestError, match="one truth and one pixel size for each mask"):
         tune_refinement([mask] * numbers[0], [mask] * numbers[1], sizes)
 
 
-def test_a_truth_of_another_shape_is_refused():
+def test_a_truth_of_another_shape_is_refused() -> None:
     with pytest.raises(GridMismatchError, match=r"\(3, 3\) does not fit truth of shape \(3, 4\)"):
         tune_refinement(np.ones((3, 3)), np.ones((3, 4)), 10)

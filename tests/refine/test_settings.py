@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,23 +23,24 @@ from glacierseg.settings import RefineSettings, TuneSettings
         ({"preset": "rgi", "min_area_km2": 0.02}, "give one of them"),
     ],
 )
-def test_senseless_parameters_are_refused(given, message):
+def test_senseless_parameters_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         RefineSettings(**given)
 
 
-def test_presets_name_the_smallest_glacier_of_inventories():
+def test_presets_name_the_smallest_glacier_of_inventories() -> None:
     assert RefineSettings(preset="rgi") == RefineSettings(min_area_km2=0.01)
     assert RefineSettings(iterations=3).replaced(preset="rgi").min_area_km2 == 0.01
     mask = np.zeros((40, 40), np.uint8)
     mask[10:22, 10:22] = 1  # 0.0144 km2
-    kept = {"iterations": 0, "merge_distance_m": 0}
-    assert refine_mask(mask, 10, **kept).sum() == 0
-    assert refine_mask(mask, 10, **kept, preset="rgi").sum() == 144
+    kept = RefineSettings(iterations=0, merge_distance_m=0)
+    assert refine_mask(mask, 10, kept).sum() == 0
+    assert refine_mask(mask, 10, kept.replaced(preset="rgi")).sum() == 144
 
 
-def test_infinity_stands_for_every_hole_and_whole_numbers_stay_whole():
-    for every in (None, float("inf"), "inf"):
+def test_infinity_stands_for_every_hole_and_whole_numbers_stay_whole() -> None:
+    ways: tuple[Any, ...] = (None, float("inf"), "inf")
+    for every in ways:
         assert RefineSettings(max_hole_km2=every).max_hole_km2 is None
         assert TuneSettings(max_holes_km2=(0, every)).max_holes_km2 == (0, None)
     numbers = RefineSettings(min_area_km2=1, merge_distance_m=20.0, max_hole_km2=0).model_dump()
@@ -46,7 +49,7 @@ def test_infinity_stands_for_every_hole_and_whole_numbers_stay_whole():
     ]  # fmt: skip
 
 
-def test_parameters_are_read_back_from_a_search(tmp_path):
+def test_parameters_are_read_back_from_a_search(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"best": {"min_area_km2": 0.01, "steps": ["fill", "remove"]}}))
     assert load_parameters(path) == RefineSettings(min_area_km2=0.01, steps=("fill", "remove"))
@@ -63,7 +66,7 @@ def test_parameters_are_read_back_from_a_search(tmp_path):
         ('{"best": {"iterations": "many"}}', "t.json"),
     ],
 )
-def test_a_file_that_holds_none_is_refused_by_name(tmp_path, content, message):
+def test_a_file_that_holds_none_is_refused_by_name(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "t.json"
     if content is not None:
         path.write_text(content)

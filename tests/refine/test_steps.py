@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from glacierseg.errors import RequestError
@@ -13,7 +15,7 @@ from tests.refine.masks import EDGE_CASES, SIZES, masks, plain_masks
 EIGHT = np.ones((3, 3), bool)
 DISTANCES_M = st.sampled_from([0.0, 9.9, 10.0, 20.0, 30.0, 40.0, 61.8])
 AREAS_KM2 = st.sampled_from([0.0, 0.0002, 0.0005, 0.001, 0.005])
-STEPS = {
+STEPS: dict[str, Callable[[NDArray[np.uint8], tuple[float, float]], NDArray[np.uint8]]] = {
     "merge": lambda mask, size_m: merge_fragments(mask, size_m, 40),
     "majority": lambda mask, _: smooth(mask, 3),
     "closing": lambda mask, _: smooth(mask, 2, "closing"),
@@ -29,7 +31,9 @@ NEVER_MORE = {"opening", "remove"}
 @pytest.mark.parametrize("name", STEPS)
 @given(mask=masks(), size_m=SIZES)
 @settings(max_examples=60, deadline=None)
-def test_every_step_keeps_the_promises_of_all(name, mask, size_m):
+def test_every_step_keeps_the_promises_of_all(
+    name: str, mask: NDArray[np.uint8], size_m: tuple[float, float]
+) -> None:
     original = mask.copy()
     result = STEPS[name](mask, size_m)
     assert result.dtype == np.uint8
@@ -50,7 +54,7 @@ def test_every_step_keeps_the_promises_of_all(name, mask, size_m):
 
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("case", EDGE_CASES)
-def test_every_step_takes_every_mask(name, case):
+def test_every_step_takes_every_mask(name: str, case: str) -> None:
     result = STEPS[name](EDGE_CASES[case], (10.0, 10.0))
     if case in {"empty", "all ignored", "one background pixel"}:
         np.testing.assert_array_equal(result, EDGE_CASES[case])
@@ -59,14 +63,16 @@ def test_every_step_takes_every_mask(name, case):
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (3,), (2, 3, 3)])
-def test_arrays_that_are_no_masks_are_refused(shape):
+def test_arrays_that_are_no_masks_are_refused(shape: tuple[int, ...]) -> None:
     for step in STEPS.values():
         with pytest.raises(RequestError, match="rows and columns"):
             step(np.zeros(shape, np.uint8), (10.0, 10.0))
 
 
 @given(plain_masks(), SIZES, AREAS_KM2, st.sampled_from([4, 8]))
-def test_removal_leaves_the_fragments_that_scipy_finds_large(mask, size_m, min_area_km2, connectivity):
+def test_removal_leaves_the_fragments_that_scipy_finds_large(
+    mask: NDArray[np.uint8], size_m: tuple[float, float], min_area_km2: float, connectivity: int
+) -> None:
     labels, number = ndimage.label(mask, EIGHT if connectivity == 8 else None)
     expected = np.zeros_like(mask)
     for label in range(1, number + 1):
@@ -76,7 +82,7 @@ def test_removal_leaves_the_fragments_that_scipy_finds_large(mask, size_m, min_a
     np.testing.assert_array_equal(result, expected)
 
 
-def test_a_fragment_of_just_the_minimum_stays():
+def test_a_fragment_of_just_the_minimum_stays() -> None:
     mask = np.zeros((40, 40), np.uint8)
     mask[2:22, 2:17] = 1  # 300 pixels of 100 m2 are 0.03 km2
     assert remove_fragments(mask, (10, 10), 0.03).sum() == 300
@@ -85,12 +91,14 @@ def test_a_fragment_of_just_the_minimum_stays():
 
 
 @given(plain_masks())
-def test_filling_all_holes_is_what_scipy_does(mask):
+def test_filling_all_holes_is_what_scipy_does(mask: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(fill_holes(mask, (10, 10)), ndimage.binary_fill_holes(mask))
 
 
 @given(masks(), SIZES, AREAS_KM2)
-def test_filling_small_holes_fills_those_of_all_that_are_small(mask, size_m, max_area_km2):
+def test_filling_small_holes_fills_those_of_all_that_are_small(
+    mask: NDArray[np.uint8], size_m: tuple[float, float], max_area_km2: float
+) -> None:
     expected = mask.copy()
     labels, number = ndimage.label((fill_holes(mask, size_m) == 1) & (mask == 0))
     for label in range(1, number + 1):
@@ -99,7 +107,9 @@ def test_filling_small_holes_fills_those_of_all_that_are_small(mask, size_m, max
     np.testing.assert_array_equal(fill_holes(mask, size_m, max_area_km2), expected)
 
 
-def merged_by_scipy(mask, size_m, distance_m):
+def merged_by_scipy(
+    mask: NDArray[np.uint8], size_m: tuple[float, float], distance_m: float
+) -> NDArray[np.int64]:
     columns, rows = (int(distance_m / side_m + 1e-6) + 1 for side_m in size_m)
     y, x = np.ogrid[:rows, :columns]
     disk = ((2 * x - columns + 1) / columns) ** 2 + ((2 * y - rows + 1) / rows) ** 2 <= 1
@@ -117,7 +127,9 @@ def merged_by_scipy(mask, size_m, distance_m):
 
 @settings(max_examples=150, deadline=None)
 @given(masks(), SIZES, DISTANCES_M)
-def test_merging_adds_the_bridges_of_scipys_closing(mask, size_m, distance_m):
+def test_merging_adds_the_bridges_of_scipys_closing(
+    mask: NDArray[np.uint8], size_m: tuple[float, float], distance_m: float
+) -> None:
     result = merge_fragments(mask, size_m, distance_m)
     np.testing.assert_array_equal(result, merged_by_scipy(mask, size_m, distance_m))
 
@@ -125,7 +137,9 @@ def test_merging_adds_the_bridges_of_scipys_closing(mask, size_m, distance_m):
 @pytest.mark.parametrize("gap_px", range(7))
 @pytest.mark.parametrize("distance_m", [0, 5, 10, 15, 20, 30, 40, 50])
 @pytest.mark.parametrize("upright", [False, True])
-def test_two_blocks_are_joined_over_a_gap_up_to_the_distance(gap_px, distance_m, upright):
+def test_two_blocks_are_joined_over_a_gap_up_to_the_distance(
+    gap_px: int, distance_m: int, upright: bool
+) -> None:
     mask = np.zeros((24, 40), np.uint8)
     mask[4:20, 5:15] = mask[4:20, 15 + gap_px : 30] = 1
     given_mask, size_m = (mask.T, (3.0, 10.0)) if upright else (mask, (10.0, 3.0))
@@ -139,7 +153,7 @@ def test_two_blocks_are_joined_over_a_gap_up_to_the_distance(gap_px, distance_m,
     assert set(np.nonzero(added)[0]) <= set(range(4, 20))
 
 
-def test_merging_leaves_bays_holes_and_distant_fragments_alone():
+def test_merging_leaves_bays_holes_and_distant_fragments_alone() -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[5:35, 5:25] = 1
     mask[10:30, 12:13] = 0  # a slit of one pixel in one and the same glacier
@@ -148,7 +162,7 @@ def test_merging_leaves_bays_holes_and_distant_fragments_alone():
     np.testing.assert_array_equal(merge_fragments(mask, (10, 10), 40), mask)
 
 
-def test_merging_never_joins_a_fragment_to_the_scene_border():
+def test_merging_never_joins_a_fragment_to_the_scene_border() -> None:
     mask = np.zeros((10, 10), np.uint8)
     mask[3:7, 1:9] = 1
     mask[9, 4] = 1
@@ -157,7 +171,7 @@ def test_merging_never_joins_a_fragment_to_the_scene_border():
 
 
 @given(masks(), st.integers(0, 4))
-def test_majority_is_scipys_median_with_the_border_repeated(mask, iterations):
+def test_majority_is_scipys_median_with_the_border_repeated(mask: NDArray[np.uint8], iterations: int) -> None:
     expected = np.where(mask == 255, 0, mask)
     for _ in range(iterations):
         # Ignored pixels are background for every pass, whatever the one before made of them.
@@ -165,7 +179,7 @@ def test_majority_is_scipys_median_with_the_border_repeated(mask, iterations):
     np.testing.assert_array_equal(smooth(mask, iterations), np.where(mask == 255, 255, expected))
 
 
-def test_majority_stops_when_nothing_changes():
+def test_majority_stops_when_nothing_changes() -> None:
     rows, columns = np.indices((40, 40))
     mask = ((rows // 4 + columns // 3) % 2).astype(np.uint8)
     stable = smooth(mask, 500)
@@ -174,7 +188,9 @@ def test_majority_stops_when_nothing_changes():
 
 
 @given(plain_masks(), st.integers(1, 3), st.sampled_from(["closing", "opening"]))
-def test_closing_and_opening_are_those_of_scipy_beyond_whose_border_nothing_happens(mask, iterations, method):
+def test_closing_and_opening_are_those_of_scipy_beyond_whose_border_nothing_happens(
+    mask: NDArray[np.uint8], iterations: int, method: str
+) -> None:
     around = np.pad(mask, 10, constant_values=int(method == "opening"))
     operation = getattr(ndimage, f"binary_{method}")
     around = np.pad(around, 10, mode="edge")
@@ -182,18 +198,18 @@ def test_closing_and_opening_are_those_of_scipy_beyond_whose_border_nothing_happ
     np.testing.assert_array_equal(smooth(mask, iterations, method), expected)
 
 
-def test_a_glacier_that_leaves_the_scene_is_not_opened_from_the_border():
+def test_a_glacier_that_leaves_the_scene_is_not_opened_from_the_border() -> None:
     mask = np.zeros((12, 12), np.uint8)
     mask[:, 3:9] = 1
     np.testing.assert_array_equal(smooth(mask, 2, "opening"), mask)
 
 
-def test_an_unknown_method_is_refused_with_a_suggestion():
+def test_an_unknown_method_is_refused_with_a_suggestion() -> None:
     with pytest.raises(RequestError, match="did you mean 'majority'"):
         smooth(np.zeros((3, 3), np.uint8), 1, "majorty")
 
 
-def test_steps_run_in_several_threads_at_once():
+def test_steps_run_in_several_threads_at_once() -> None:
     masks_at_once = [
         (np.random.default_rng(seed).random((300, 300)) < 0.5).astype(np.uint8) for seed in range(6)
     ]

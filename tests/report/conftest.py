@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from sklearn.metrics import cohen_kappa_score, f1_score, jaccard_score, precision_score, recall_score
 
@@ -24,7 +26,7 @@ GRID = Grid(CRS.from_epsg(32645), Affine(30, 0, 480000, 0, -30, 3100000), 48, 64
 ROLES = {"train": 1, "validate": 2, "test": 3}
 
 
-def scores(predicted, truth):
+def scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
     """Scores by scikit-learn of two flat boolean arrays."""
     return {
         "overall_accuracy": float((predicted == truth).mean()),
@@ -50,7 +52,7 @@ def make_run(folder: Path, choices: tuple[str, ...] = ("all", "top6")) -> Path:
     image = np.stack([60 + 90 * (truth == 1) + rng.integers(0, 30, truth.shape) for _ in BANDS])
     write_raster(folder / "scene.tif", image.astype(np.uint8), GRID, bands=BANDS, nodata=0, cog=False)
 
-    def save(path, values, nodata=255):
+    def save(path: str, values: NDArray[Any], nodata: float | None = 255) -> None:
         write_raster(run / path, values, GRID, bands=["x"], nodata=nodata, cog=False)
 
     save("regions/khumbu_truth.tif", truth)
@@ -124,7 +126,7 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, data) -> None:
+def write_json(path: Path, data: dict[str, Any] | list[Any]) -> None:
     write_text(path, json.dumps(data))
 
 

@@ -1,14 +1,23 @@
 """The page in a real browser, opened from the disk as a reader opens it."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import pandas as pd
 import pytest
 
 from glacierseg.report import write_report
+from tests.helpers import present
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(
@@ -23,7 +32,7 @@ MAP = "#region-1 .canvas"
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser() -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
@@ -31,7 +40,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(whole_run, tmp_path_factory) -> str:
+def address(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page with an inventory, scores with bounds and long numbers in the steps of refinement."""
     run = tmp_path_factory.mktemp("browser") / "run"
     shutil.copytree(whole_run, run)
@@ -51,7 +60,7 @@ def address(whole_run, tmp_path_factory) -> str:
     return write_report(run).as_uri()
 
 
-def opened_page(browser, address):
+def opened_page(browser: Browser, address: str) -> tuple[Page, list[Any]]:
     """Opens a page and lists any message of its console and any request but its own."""
     opened = browser.new_page(viewport={"width": 1400, "height": 900})
     complaints = []
@@ -66,7 +75,7 @@ def opened_page(browser, address):
 
 
 @pytest.fixture
-def page(browser, address):
+def page(browser: Browser, address: str) -> Iterator[Page]:
     """A page that fails its test on any message of the console and on any request but its own."""
     opened, complaints = opened_page(browser, address)
     yield opened
@@ -75,7 +84,7 @@ def page(browser, address):
 
 
 @pytest.fixture(scope="module")
-def looked_at(browser, address):
+def looked_at(browser: Browser, address: str) -> Iterator[Page]:
     """One page for all tests that look at it and change nothing, or no more than its size."""
     opened, complaints = opened_page(browser, address)
     yield opened
@@ -83,22 +92,24 @@ def looked_at(browser, address):
     assert complaints == []
 
 
-def layers(page) -> list[str]:
+def layers(page: Page) -> list[str]:
     """The images that the map shows, by their pane."""
-    return page.eval_on_selector_all(
+    result: list[str] = page.eval_on_selector_all(
         f"{MAP} img.leaflet-image-layer",
         "nodes => nodes.map(node => node.parentElement.className.split('-').at(-2))",
     )
+    return result
 
 
-def view(page) -> dict[str, float]:
-    return page.eval_on_selector(
+def view(page: Page) -> dict[str, float]:
+    result: dict[str, float] = page.eval_on_selector(
         MAP,
         "box => ({zoom: box.leaflet.getZoom(), x: box.leaflet.getCenter().lng})",
     )
+    return result
 
 
-def settled(page, condition: str) -> None:
+def settled(page: Page, condition: str) -> None:
     """Waits until a condition on the map or its box holds.
 
     Playwright's own waiting evaluates text inside the page, which the page's security policy forbids.
@@ -110,7 +121,7 @@ def settled(page, condition: str) -> None:
     pytest.fail(f"never came true: {condition}")
 
 
-def test_opens_with_an_image_an_overlay_and_outlines(page):
+def test_opens_with_an_image_an_overlay_and_outlines(page: Page) -> None:
     assert sorted(layers(page)) == ["image", "overlay"]
     assert page.locator(f"{MAP} canvas").count() >= 2
     assert page.locator(f"{MAP} .leaflet-control-scale-line").inner_text().endswith("m")
@@ -120,7 +131,7 @@ def test_opens_with_an_image_an_overlay_and_outlines(page):
     assert loaded == [64, 64]
 
 
-def test_layers_switch(page):
+def test_layers_switch(page: Page) -> None:
     first = page.eval_on_selector(
         f"{MAP} .leaflet-overlay-pane-own, {MAP} img.leaflet-image-layer", "n => n.src"
     )
@@ -138,7 +149,7 @@ def test_layers_switch(page):
     assert page.locator(f"{MAP} .label").count() == 0
 
 
-def test_an_image_is_mixed_from_chosen_bands(page):
+def test_an_image_is_mixed_from_chosen_bands(page: Page) -> None:
     region = page.locator("#region-1")
     assert not region.locator(".mixer").first.is_visible()
     region.get_by_label("chosen bands").check()
@@ -150,7 +161,7 @@ def test_an_image_is_mixed_from_chosen_bands(page):
     settled(page, f"{mixed} && {mixed} !== {json.dumps(before)}")
 
 
-def test_wheel_zooms_once_the_map_is_chosen(page):
+def test_wheel_zooms_once_the_map_is_chosen(page: Page) -> None:
     start = view(page)
     page.locator(MAP).scroll_into_view_if_needed()
     page.locator(MAP).hover()
@@ -166,7 +177,7 @@ def test_wheel_zooms_once_the_map_is_chosen(page):
     settled(page, f"Math.abs(map.getZoom() - {start['zoom']}) < 1e-6")
 
 
-def test_map_answers_to_the_keyboard(page):
+def test_map_answers_to_the_keyboard(page: Page) -> None:
     start = view(page)
     page.locator(MAP).focus()
     page.keyboard.press("+")
@@ -190,10 +201,10 @@ def test_map_answers_to_the_keyboard(page):
     assert "glacier id 2" in told.inner_text()
 
 
-def test_pointing_at_a_glacier_shows_its_attributes(page):
+def test_pointing_at_a_glacier_shows_its_attributes(page: Page) -> None:
     page.locator(MAP).scroll_into_view_if_needed()
     page.locator(MAP).hover(position={"x": 5, "y": 5})
-    rim = page.locator(MAP).bounding_box()
+    rim = present(page.locator(MAP).bounding_box())
     shown = page.locator(f"{MAP} .attributes")
     for share in range(10, 90, 2):  # along a line over the glacier and the holes of its prediction
         page.mouse.move(rim["x"] + rim["width"] * share / 100, rim["y"] + rim["height"] / 2)
@@ -206,7 +217,7 @@ def test_pointing_at_a_glacier_shows_its_attributes(page):
     assert page.locator("#region-1 .here").inner_text().startswith("x 48")
 
 
-def test_the_inventory_is_shown_for_refined_masks_and_missed_for_raw_ones(page):
+def test_the_inventory_is_shown_for_refined_masks_and_missed_for_raw_ones(page: Page) -> None:
     region = page.locator("#region-1")
     region.locator("[name=prediction]").select_option(label="UNet++, all bands, refined")
     region.get_by_label("inventory").check()
@@ -221,10 +232,16 @@ def test_the_inventory_is_shown_for_refined_masks_and_missed_for_raw_ones(page):
     assert "outline" in region.locator(".told").inner_text()
 
 
-def test_table_sorts_and_says_so(page):
+def test_table_sorts_and_says_so(page: Page) -> None:
     head = page.locator("#scores th", has_text="Recall")
     cells = "#scores tbody tr:not([hidden]) td:nth-child(9)"
-    values = lambda: page.eval_on_selector_all(cells, "nodes => nodes.map(n => Number(n.dataset.value))")  # noqa: E731
+
+    def values() -> list[float]:
+        result: list[float] = page.eval_on_selector_all(
+            cells, "nodes => nodes.map(n => Number(n.dataset.value))"
+        )
+        return result
+
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"
     assert len(values()) == 10
@@ -238,7 +255,7 @@ def test_table_sorts_and_says_so(page):
 
 
 @pytest.fixture(scope="module")
-def bounded(browser, address):
+def bounded(browser: Browser, address: str) -> Iterator[Page]:
     """A page whose scores have bounds, with long names."""
     opened = browser.new_page()
     opened.goto(address)
@@ -252,14 +269,14 @@ def bounded(browser, address):
     opened.close()
 
 
-def test_the_area_is_in_sight_beside_scores_with_their_bounds(bounded):
+def test_the_area_is_in_sight_beside_scores_with_their_bounds(bounded: Page) -> None:
     bounded.set_viewport_size({"width": 1280, "height": 900})
     assert bounded.eval_on_selector(
         "#scores", "table => table.scrollWidth <= table.parentElement.clientWidth"
     )
 
 
-def test_scores_with_their_bounds_fit_on_paper(bounded):
+def test_scores_with_their_bounds_fit_on_paper(bounded: Page) -> None:
     bounded.emulate_media(media="print")
     bounded.set_viewport_size({"width": 688, "height": 900})  # A4 within its margins
     assert bounded.eval_on_selector("#scores", "table => table.getBoundingClientRect().right") <= 689
@@ -267,13 +284,13 @@ def test_scores_with_their_bounds_fit_on_paper(bounded):
 
 
 @pytest.mark.parametrize("width", [320, 480, 800, 1400])
-def test_no_window_makes_the_page_scroll_sideways(looked_at, width):
+def test_no_window_makes_the_page_scroll_sideways(looked_at: Page, width: int) -> None:
     looked_at.set_viewport_size({"width": width, "height": 800})
     settled(looked_at, "map.getSize().x === box.clientWidth && map.getSize().y === box.clientHeight")
     assert looked_at.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_everything_can_be_reached_and_has_a_name(looked_at):
+def test_everything_can_be_reached_and_has_a_name(looked_at: Page) -> None:
     nameless = looked_at.evaluate(
         """() => [...document.querySelectorAll("button, input, select, [tabindex='0']")]
           .filter((n) => !(n.labels?.length || n.textContent.trim() || n.getAttribute("aria-label")))
@@ -282,7 +299,7 @@ def test_everything_can_be_reached_and_has_a_name(looked_at):
     assert nameless == []
 
 
-def test_prints_a_still_picture_instead_of_the_map(page, tmp_path):
+def test_prints_a_still_picture_instead_of_the_map(page: Page, tmp_path: Path) -> None:
     page.emulate_media(media="print")
     assert page.locator("#region-1 .still").is_visible()
     assert not page.locator(MAP).is_visible()
@@ -300,7 +317,7 @@ def test_prints_a_still_picture_instead_of_the_map(page, tmp_path):
     assert file.stat().st_size > 20_000
 
 
-def test_what_is_folded_is_printed_and_folded_again(page, tmp_path):
+def test_what_is_folded_is_printed_and_folded_again(page: Page, tmp_path: Path) -> None:
     closed = "document.querySelectorAll('details:not([open])').length"
     before = page.evaluate(closed)
     assert before > 0
@@ -310,13 +327,13 @@ def test_what_is_folded_is_printed_and_folded_again(page, tmp_path):
     assert page.evaluate(closed) == before
 
 
-def test_the_steps_of_refinement_fit_a_wide_window(looked_at):
+def test_the_steps_of_refinement_fit_a_wide_window(looked_at: Page) -> None:
     looked_at.set_viewport_size({"width": 1400, "height": 900})
     frame = looked_at.locator(".scroll:has(#table-steps)")
     assert not frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
 
 
-def test_without_a_script_the_map_is_a_picture(browser, address):
+def test_without_a_script_the_map_is_a_picture(browser: Browser, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     opened = context.new_page()
     opened.goto(address)

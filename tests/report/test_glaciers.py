@@ -1,4 +1,7 @@
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -7,6 +10,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry import Polygon, box
+from shapely.geometry.base import BaseGeometry
 
 from glacierseg.errors import DataError
 from glacierseg.raster.grid import Grid
@@ -20,7 +24,7 @@ GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 480_000, 0, -10, 3_100_000), 240
 
 
 @pytest.fixture
-def view(tmp_path) -> RegionView:
+def view(tmp_path: Path) -> RegionView:
     """A region of 2400 px that is shown with 1200."""
     region = RegionResult("x", (), (), (), (10.0, 10.0), "EPSG:32645", tmp_path / "t.tif", tmp_path / "r.tif")
     return RegionView(region, GRID, frame_of(GRID), None, (), None, None, {}, ())
@@ -35,13 +39,13 @@ def decoded(path: str) -> Polygon:
     return Polygon(rings[0], rings[1:])
 
 
-def write(path, polygons, **columns):
+def write(path: Path, polygons: Sequence[BaseGeometry], **columns: Any) -> Path:
     table = gpd.GeoDataFrame(columns, geometry=polygons, crs="EPSG:32645")
     table.to_file(path, layer="raw", driver="GPKG")
     return path
 
 
-def test_outlines_lie_where_they_lie_on_the_ground(tmp_path, view):
+def test_outlines_lie_where_they_lie_on_the_ground(tmp_path: Path, view: RegionView) -> None:
     hole = box(482_000, 3_096_000, 483_000, 3_097_000)
     glacier = box(481_000, 3_095_000, 485_000, 3_099_000) - hole
     path = write(
@@ -56,7 +60,7 @@ def test_outlines_lie_where_they_lie_on_the_ground(tmp_path, view):
     assert decoded(layer.paths[0]).equals(shapely.transform(expected, lambda p: p * UNIT))
 
 
-def test_attributes_are_plain_values(tmp_path, view):
+def test_attributes_are_plain_values(tmp_path: Path, view: RegionView) -> None:
     square = box(481_000, 3_095_000, 485_000, 3_099_000)
     path = write(
         tmp_path / "o.gpkg",
@@ -69,7 +73,7 @@ def test_attributes_are_plain_values(tmp_path, view):
     assert read_glaciers(path, "raw", view, 10_000).rows == [(7, 0.3333333, None, "<b>")]
 
 
-def test_a_budget_is_kept_by_dropping_the_smallest(tmp_path, view):
+def test_a_budget_is_kept_by_dropping_the_smallest(tmp_path: Path, view: RegionView) -> None:
     rng = np.random.default_rng(1)
     sizes = rng.uniform(50, 400, 300)
     polygons = [
@@ -89,7 +93,7 @@ def test_a_budget_is_kept_by_dropping_the_smallest(tmp_path, view):
     )
 
 
-def test_simplified_outlines_keep_their_area():
+def test_simplified_outlines_keep_their_area() -> None:
     shape = shapely.Point(400, 400).buffer(300, quad_segs=200)
     fine, coarse = encode(np.array([shape]), 0.25)[0], encode(np.array([shape]), 4.0)[0]
     assert len(coarse) < len(fine) < 1000
@@ -97,12 +101,12 @@ def test_simplified_outlines_keep_their_area():
     assert decoded(coarse).area == pytest.approx(shape.area, rel=0.08)
 
 
-def test_a_ring_that_collapses_is_left_out():
+def test_a_ring_that_collapses_is_left_out() -> None:
     assert ring_path(np.array([[5, 5], [5, 5], [6, 5], [5, 5]])) == ""
     assert ring_path(np.array([[0, 0], [4, 0], [4, 0], [4, 4], [0, 0]])) == "M0 0l4 0 0 4z"
 
 
-def test_a_damaged_file_is_named(tmp_path, view):
+def test_a_damaged_file_is_named(tmp_path: Path, view: RegionView) -> None:
     assert own_layers(tmp_path / "none.gpkg") == ()
     broken = tmp_path / "broken.gpkg"
     broken.write_bytes(b"no vectors")

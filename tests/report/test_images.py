@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -26,7 +28,7 @@ S2_18 = [*("blue", "green", "red", "nir", "swir1", "swir2"), *("ndsi", "ndvi", "
 @pytest.mark.parametrize(
     ("height", "width"), [(10, 10), (1200, 700), (6000, 10), (5000, 10000), (1201, 1201)]
 )
-def test_frames_fit_the_screen(height, width):
+def test_frames_fit_the_screen(height: int, width: int) -> None:
     frame = part_of(Window(3, 4, width, height), 1200)
     assert max(frame.shape) <= 1200
     assert min(frame.shape) >= 1
@@ -34,17 +36,17 @@ def test_frames_fit_the_screen(height, width):
         assert frame.shape == (height, width)
 
 
-def test_masks_with_and_without_overviews_are_sampled_alike(tmp_path):
+def test_masks_with_and_without_overviews_are_sampled_alike(tmp_path: Path) -> None:
     values = np.random.default_rng(1).integers(0, 2, LARGE.shape).astype(np.uint8)
-    for name, cog in (("plain.tif", False), ("cog.tif", True)):
-        write_raster(tmp_path / name, values, LARGE, bands=["m"], nodata=255, cog=cog)
+    for name, is_cog in (("plain.tif", False), ("cog.tif", True)):
+        write_raster(tmp_path / name, values, LARGE, bands=["m"], nodata=255, cog=is_cog)
     frame = frame_of(LARGE, 200)
     plain, cog = (read_classes(tmp_path / name, frame) for name in ("plain.tif", "cog.tif"))
     assert plain.shape == frame.shape == (138, 200)
     assert (plain == cog).all()
 
 
-def test_values_are_means_without_nodata(tmp_path):
+def test_values_are_means_without_nodata(tmp_path: Path) -> None:
     values = np.arange(900 * 1300, dtype=np.float32).reshape(LARGE.shape)
     values[:300] = np.nan
     write_raster(tmp_path / "p.tif", values, LARGE, bands=["p"], nodata=np.nan, cog=False)
@@ -53,7 +55,7 @@ def test_values_are_means_without_nodata(tmp_path):
     assert found[5, 6] == pytest.approx(values[500:600, 600:700].mean(), rel=1e-5)
 
 
-def test_unreadable_raster(tmp_path):
+def test_unreadable_raster(tmp_path: Path) -> None:
     (tmp_path / "m.tif").write_text("x")
     with pytest.raises(RasterError, match=r"m\.tif"):
         read_classes(tmp_path / "m.tif", frame_of(LARGE))
@@ -78,11 +80,11 @@ def test_unreadable_raster(tmp_path):
         ([], {}),
     ],
 )
-def test_bands_are_chosen_by_name(bands, chosen):
+def test_bands_are_chosen_by_name(bands: list[str], chosen: dict[str, tuple[int, int, int]]) -> None:
     assert {recipe.key: recipe.bands for recipe in composite_recipes(bands)} == chosen
 
 
-def test_stretch_and_holes(tmp_path):
+def test_stretch_and_holes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values = rng.integers(100, 1100, (3, *GRID.shape)).astype(np.uint16)
     values[:, :5, :5] = 0
@@ -101,7 +103,7 @@ def test_stretch_and_holes(tmp_path):
     assert (again.pixels[10:, :, :3] == 255).all()
 
 
-def test_flat_scene_is_no_division_by_zero(tmp_path):
+def test_flat_scene_is_no_division_by_zero(tmp_path: Path) -> None:
     write_raster(tmp_path / "s.tif", np.full((1, 48, 64), 7, np.uint8), GRID, bands=["x"], nodata=None)
     scene = open_scene(tmp_path / "s.tif")
     image = read_composite(scene, composite_recipes(scene.band_names)[0], frame_of(scene.grid))

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,18 +30,18 @@ class Page(HTMLParser):
         self.feed(text)
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if self.open[-1:] == ["script"] and self.tags[-1][1].get("type") == "application/json":
             self.maps.append(json.loads(data))
         self.words.append(data)
@@ -51,31 +52,31 @@ class Page(HTMLParser):
 
     @property
     def sections(self) -> set[str]:
-        return {attrs["id"] for tag, attrs in self.tags if tag == "section"}
+        return {attrs["id"] or "" for tag, attrs in self.tags if tag == "section"}
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def read(run_dir) -> Page:
+def read(run_dir: Path) -> Page:
     return Page(write_report(run_dir).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def page(whole_run) -> Page:
+def page(whole_run: Path) -> Page:
     """The page of a whole run."""
     assert write_report(whole_run) == whole_run / "report.html"
     return Page((whole_run / "report.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def undrawn(monkeypatch) -> None:
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves figures undrawn, which takes nearly all of the time."""
     for name in ("figure_to_svg", "figure_to_webp"):
         monkeypatch.setattr(f"glacierseg.report.save.{name}", lambda _: "data:,")
 
 
-def test_whole_run(page):
+def test_whole_run(page: Page) -> None:
     assert page.sections == SECTIONS
     rows = [attrs["data-role"] for attrs in page.all("tr") if "data-role" in attrs]
     assert rows == ["test"] * 10 + ["validate"] * 10 + ["train"] * 10
@@ -94,14 +95,14 @@ def test_whole_run(page):
     assert drawn["glaciers"]["glavitu-all-raw-smooth"]["columns"][:2] == ["glacier_id", "area_km2"]
 
 
-def test_nothing_is_fetched(page):
-    links = [value for _, attrs in page.tags for key, value in attrs.items() if key in {"src", "href"}]
+def test_nothing_is_fetched(page: Page) -> None:
+    links = [value or "" for _, attrs in page.tags for key, value in attrs.items() if key in {"src", "href"}]
     assert {link.split(":")[0] for link in links if not link.startswith("#")} == {"data"}
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     assert {link[1:] for link in links if link.startswith("#")} <= ids
 
 
-def test_pictures_can_be_seen_and_heard(page):
+def test_pictures_can_be_seen_and_heard(page: Page) -> None:
     pictures = page.all("img")
     assert pictures
     assert all(picture["alt"] for picture in pictures)
@@ -110,14 +111,14 @@ def test_pictures_can_be_seen_and_heard(page):
         assert image.size == (64, 48)
 
 
-def test_data_cannot_become_markup(run_dir, undrawn):
+def test_data_cannot_become_markup(run_dir: Path, undrawn: None) -> None:
     (run_dir / "config.yaml").write_text("name: '<script>alert(1)</script>'\n")
     html = write_report(run_dir).read_text(encoding="utf-8")
     assert "<script>alert" not in html
     assert "&lt;b&gt;made up&lt;/b&gt; &amp; small" in html
 
 
-def test_only_a_configuration_is_enough(tmp_path):
+def test_only_a_configuration_is_enough(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: begun\nmodels: [glavitu]\n")
     page = read(tmp_path)
     assert page.sections == {"summary", "record"}
@@ -148,14 +149,14 @@ def test_only_a_configuration_is_enough(tmp_path):
         ("../scene.tif", set()),
     ],
 )
-def test_unfinished_run(small_run_dir, missing, lost, undrawn):
+def test_unfinished_run(small_run_dir: Path, missing: str, lost: set[Any], undrawn: None) -> None:
     found = list(small_run_dir.glob(missing)) or [small_run_dir / missing]
     for path in found:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert read(small_run_dir).sections == SECTIONS - lost
 
 
-def test_scene_that_is_gone_is_named(run_dir, undrawn):
+def test_scene_that_is_gone_is_named(run_dir: Path, undrawn: None) -> None:
     (run_dir.parent / "scene.tif").unlink()
     page = read(run_dir)
     assert f"no longer at {run_dir.parent / 'scene.tif'}" in page.text
@@ -163,12 +164,12 @@ def test_scene_that_is_gone_is_named(run_dir, undrawn):
     assert len(page.maps[0]["overlays"]) == 10 * 2 + 4
 
 
-def test_damaged_scene_is_named(run_dir, undrawn):
+def test_damaged_scene_is_named(run_dir: Path, undrawn: None) -> None:
     (run_dir.parent / "scene.tif").write_bytes(b"no raster")
     assert "The scene cannot be shown" in read(run_dir).text
 
 
-def test_folder_without_configuration(tmp_path):
+def test_folder_without_configuration(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=re.escape(f"{tmp_path}: is not a run folder")):
         write_report(tmp_path)
 
@@ -183,7 +184,7 @@ def test_folder_without_configuration(tmp_path):
         ("regions/khumbu_truth.tif", "no raster"),
     ],
 )
-def test_damaged_file_is_named_in_one_line(run_dir, name, content, undrawn):
+def test_damaged_file_is_named_in_one_line(run_dir: Path, name: str, content: str, undrawn: None) -> None:
     (run_dir / name).write_text(content)
     with pytest.raises(GlaciersegError, match=re.escape(str(run_dir / name))) as caught:
         write_report(run_dir)
@@ -192,6 +193,6 @@ def test_damaged_file_is_named_in_one_line(run_dir, name, content, undrawn):
     assert not (run_dir / "report.html").exists()
 
 
-def test_flatten():
+def test_flatten() -> None:
     facts = {"a": 1, "b": {"c": None, "d": ["x", "y"]}}
     assert list(flatten(facts)) == [("a", "1"), ("b.c", "–"), ("b.d", "x, y")]

@@ -12,13 +12,13 @@ from glacierseg.report import style
         (1234567.0, "1234567.000", "1,234,567", "1\u2009234\u2009567"),
     ],
 )
-def test_numbers(value, score, area, count):
+def test_numbers(value: float | None, score: str, area: str, count: str) -> None:
     assert style.score_text(value) == score
     assert style.area_text(value) == area
     assert style.count_text(value) == count
 
 
-def test_names():
+def test_names() -> None:
     assert style.variant_label("m_landsnet", "top6", "raw") == "M-LandsNet, top bands, raw"
     assert style.variant_label("threshold", "all", "raw") == "Threshold, raw"
     assert style.variant_label("new", "all") == "new, all bands"

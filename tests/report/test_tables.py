@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,10 @@ from glacierseg.report.tables import (
 )
 from glacierseg.runs.layout import RunFolder
 from glacierseg.runs.read import read_results
+from tests.helpers import present
 
 
-def test_bounds_stand_in_the_cell_of_their_score(tmp_path):
+def test_bounds_stand_in_the_cell_of_their_score(tmp_path: Path) -> None:
     (tmp_path / "zones.csv").write_text(
         "model,bands,zone_kind,zone,iou,iou_low,iou_high,pixels,empty\n"
         "unetplusplus,top6,size class,0.1-0.5 km2,0.71234,0.6,0.8,1200,\n"
@@ -36,31 +38,31 @@ def test_bounds_stand_in_the_cell_of_their_score(tmp_path):
     assert (table.rows[1][4].text, table.rows[1][4].value) == ("–", None)
 
 
-def test_long_tables_are_cut_and_say_so(tmp_path):
+def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     (tmp_path / "glaciers.csv").write_text("glacier,area_km2\n" + "".join(f"g{i},{i}\n" for i in range(1000)))
     (table,) = read_tables(RunFolder(tmp_path))
     assert len(table.rows) + table.left_out == 1000
     assert table.left_out > 0
 
 
-def test_ranks_of_several_measures_are_listed(run_dir):
+def test_ranks_of_several_measures_are_listed(run_dir: Path) -> None:
     assert importance_table(read_results(run_dir).networks) is None
     (run_dir / "glavitu/all/band_importance.csv").write_text(
         "rank,band,importance,spread,measure,permutation_rank,permutation\n1,nir,0.5,0.1,gradient,2,0.01\n"
     )
-    table = importance_table(read_results(run_dir).networks)
+    table = present(importance_table(read_results(run_dir).networks))
     assert [name for name, _ in table.columns][2:] == ["band", "gradient rank", "permutation rank"]
     assert [cell.text for cell in table.rows[0]] == ["GLAVITU", "all bands", "nir", "1", "2"]
 
 
-def test_ranks_have_bounds_and_those_without_importance_share_theirs(run_dir):
+def test_ranks_have_bounds_and_those_without_importance_share_theirs(run_dir: Path) -> None:
     (run_dir / "glavitu/all/band_importance.csv").write_text(
         "rank,band,importance,spread,measure,drop_rank,drop,measurable,rank_low,rank_high,"
         "drop_measurable,drop_rank_low,drop_rank_high\n"
         "1,nir,0.3,0.1,gradient,2,0.01,1,1,1,0,2,3\n"
         "2,static,0.5,0.1,gradient,3,0.00,0,2,3,0,2,3\n"
     )
-    table = importance_table(read_results(run_dir).networks)
+    table = present(importance_table(read_results(run_dir).networks))
     assert [name for name, _ in table.columns][2:] == ["band", "gradient rank", "drop rank"]
     assert [(cell.text, cell.bounds) for cell in table.rows[1]][2:] == [
         ("static", ""), ("2", "(2–3)"), ("3", "(2–3)"),
@@ -70,7 +72,7 @@ def test_ranks_have_bounds_and_those_without_importance_share_theirs(run_dir):
     assert [band for band, _ in glavitu.importance] == ["nir", "static"]
 
 
-def test_steps_of_the_refinement_are_listed(run_dir):
+def test_steps_of_the_refinement_are_listed(run_dir: Path) -> None:
     assert refinement_table(read_results(run_dir).models) is None
     path = run_dir / "glavitu/all/refinement.json"
     step = {
@@ -78,7 +80,7 @@ def test_steps_of_the_refinement_are_listed(run_dir):
         "area_after_km2": 1.5, "changed_px": 9,
     }  # fmt: skip
     path.write_text(json.dumps({"best": {}, "changes": {"khumbu": [step]}}))
-    table = refinement_table(read_results(run_dir).models)
+    table = present(refinement_table(read_results(run_dir).models))
     assert [cell.text for cell in table.rows[0]] == [
         "GLAVITU",
         "all bands",
@@ -103,11 +105,11 @@ def test_steps_of_the_refinement_are_listed(run_dir):
         ("shape", "disk", "shape disk"),
     ],
 )
-def test_parameters_in_words(key, value, words):
+def test_parameters_in_words(key: str, value: float | str | None, words: str) -> None:
     assert in_words(key, value) == words
 
 
-def test_refinement_compares_stages(whole_run):
+def test_refinement_compares_stages(whole_run: Path) -> None:
     results = read_results(whole_run)
     iou = {(s.variant, s.role): s.get("iou") for s in results.scores}
     row = next(row for row in refinement_rows(results) if row.label == "UNet++, all bands")
@@ -116,7 +118,7 @@ def test_refinement_compares_stages(whole_run):
         assert pair == pytest.approx(expected)
 
 
-def test_training_facts(whole_run):
+def test_training_facts(whole_run: Path) -> None:
     rows = training_rows(read_results(whole_run))
     assert [(row.model, row.bands) for row in rows[:2]] == [
         ("GLAVITU", "all bands"),
@@ -131,5 +133,5 @@ def test_training_facts(whole_run):
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "–"), (12.4, "12 s"), (600, "10 min"), (3600, "1 h 0 min")]
 )
-def test_durations(seconds, text):
+def test_durations(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text

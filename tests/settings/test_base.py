@@ -1,4 +1,4 @@
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -43,7 +43,7 @@ def test_sentences_stand_below_the_fields() -> None:
         ({"cuts_m": 3}, "cuts_m must be a list, such as [3] (got 3)"),
     ],
 )
-def test_wrong_values_are_one_line(wrong: dict[str, object], said: str) -> None:
+def test_wrong_values_are_one_line(wrong: dict[str, Any], said: str) -> None:
     for ask in (
         lambda: SawSettings(**wrong),
         lambda: SawSettings().replaced(**wrong),
@@ -59,7 +59,7 @@ def test_wrong_values_are_one_line(wrong: dict[str, object], said: str) -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(Exception, match="frozen"):
-        SawSettings().wood = "oak"  # type: ignore[misc]
+        SawSettings().wood = "oak"
 
 
 def test_fields_are_keywords_of_a_stage() -> None:

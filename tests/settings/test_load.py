@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from glacierseg.errors import ConfigError
+from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.settings import dump_config, first_difference, load_config, parse_config
 from glacierseg.settings.template import template as commented
 
@@ -214,6 +215,7 @@ def test_the_template_and_the_example_are_valid() -> None:
     assert [set(region.roles) for region in himalaya.regions] == [
         {"train", "validate"}, {"train"}, {"train", "test"}, {"train", "test"}, {"test"}, {"test"},
     ]  # fmt: skip
+    assert {region.bands for region in himalaya.regions} == {RECIPES["himalaya-18"]}
 
 
 REGION = BASE["regions"][0]
@@ -239,6 +241,14 @@ HELD = {**REGION, "name": "held", "roles": ["validate"]}
             {"bands": {"recipe": "sentinel2-18"}, "regions": [{**REGION, "nodata": 0}]},
             "leave `nodata` out here",
             {"bands": {"recipe": "sentinel2-18"}, "regions": [REGION]},
+        ),
+        (
+            {"regions": [{**REGION, "layers": {"velocity": "v.tif"}}]},
+            "has layers, which are for the bands of a recipe",
+            {
+                "bands": {"recipe": ["red", "velocity"]},
+                "regions": [{**REGION, "layers": {"velocity": "v.tif"}}],
+            },
         ),
         (
             {"refinement": {"max_hole_slope_deg": 30}},

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,9 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize(("name", "old_options", "options"), NETWORKS, ids=[n[0] for n in NETWORKS])
-def test_weights_go_over_by_band_name(tmp_path: Path, name: str, old_options: dict, options: dict) -> None:
+def test_weights_go_over_by_band_name(
+    tmp_path: Path, name: str, old_options: dict[str, Any], options: dict[str, Any]
+) -> None:
     source = trained(tmp_path, name, **old_options)
     torch.manual_seed(2)
     bands = ("slope", "nir", "red", "elevation")

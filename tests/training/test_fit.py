@@ -3,6 +3,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,11 +54,11 @@ def network(name: str = "m_landsnet") -> nn.Module:
     return create_model(name, 2, 2, 0.125)
 
 
-def plan(**changes: object) -> TrainingPlan:
-    settings: dict[str, object] = {
+def plan(**changes: Any) -> TrainingPlan:
+    settings: dict[str, Any] = {
         "loss": "dice_focal", "learning_rate": 1e-3, "batch_size": 4, "epochs": 4, "patience": 10,
     }  # fmt: skip
-    return TrainingPlan(**{**settings, **changes})  # type: ignore[arg-type]
+    return TrainingPlan(**{**settings, **changes})
 
 
 def judge(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:

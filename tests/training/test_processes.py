@@ -127,7 +127,7 @@ def test_alone_there_is_nothing_to_sum() -> None:
         ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, Processes()),
     ],
 )
-def test_the_launcher_is_read_from_the_environment(environment: dict, expected: Processes) -> None:
+def test_the_launcher_is_read_from_the_environment(environment: dict[str, str], expected: Processes) -> None:
     assert find_processes(environment) == expected
 
 

@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=14)
 
 
 @st.composite
-def masks(draw):
+def masks(draw: st.DrawFn) -> NDArray[np.uint8]:
     """Random masks of three kinds: salt and pepper, labyrinths of thin walls, rounded shapes."""
     kind = draw(st.sampled_from(["pixels", "walls", "blobs"]))
     if kind == "pixels":
@@ -22,7 +23,7 @@ def masks(draw):
     return (relief > draw(st.floats(0.45, 0.55))).astype(np.uint8)
 
 
-def corner_cases():
+def corner_cases() -> dict[str, NDArray[np.uint8]]:
     """Shapes at which outlines meet themselves or each other."""
     diagonal = np.eye(6, dtype=np.uint8)
     board = (np.indices((7, 7)).sum(axis=0) % 2).astype(np.uint8)

@@ -1,6 +1,7 @@
 import json
 import sys
 from functools import partialmethod
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -11,36 +12,39 @@ import rasterio.features
 import shapely
 from affine import Affine
 from geopandas.testing import assert_geodataframe_equal
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from scipy import ndimage
 
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
+from glacierseg.settings.outlines import VectorizeSettings
 from glacierseg.vectors.polygons import draw_outlines, vectorize_mask
 from glacierseg.vectors.trace import PixelOutlines
 
 GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 478_000, 0, -10, 3_108_140), 120, 150)
 
 
-def shapes_with_holes():
+def shapes_with_holes() -> NDArray[np.uint8]:
     random = np.random.default_rng(7)
     mask = (ndimage.gaussian_filter(random.random(GRID.shape), 2) > 0.5).astype(np.uint8)
     mask[:4] = 255
-    return mask
+    result: NDArray[np.uint8] = mask
+    return result
 
 
 @pytest.fixture
-def mask_path(tmp_path):
+def mask_path(tmp_path: Path) -> Path:
     return write_mask(tmp_path / "mask.tif", shapes_with_holes())
 
 
-def write_mask(path, mask, grid=GRID):
+def write_mask(path: Path, mask: NDArray[np.uint8], grid: Grid = GRID) -> Path:
     write_raster(path, mask, grid, bands=["glacier"], nodata=255)
     return path
 
 
-def test_a_geopackage_holds_both_layers(tmp_path, mask_path):
+def test_a_geopackage_holds_both_layers(tmp_path: Path, mask_path: Path) -> None:
     mask = shapes_with_holes()
     returned = vectorize_mask(mask_path, tmp_path / "out.gpkg")
     assert pyogrio.list_layers(tmp_path / "out.gpkg").tolist() == [
@@ -62,7 +66,7 @@ def test_a_geopackage_holds_both_layers(tmp_path, mask_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.tif", "out.gpkg"]
 
 
-def test_raw_outlines_run_along_pixel_edges_and_smooth_ones_do_not(tmp_path, mask_path):
+def test_raw_outlines_run_along_pixel_edges_and_smooth_ones_do_not(tmp_path: Path, mask_path: Path) -> None:
     vectorize_mask(mask_path, tmp_path / "out.gpkg")
     for layer, on_edges in (("raw", True), ("smooth", False)):
         points = shapely.get_coordinates(gpd.read_file(tmp_path / "out.gpkg", layer=layer).geometry.values)
@@ -70,7 +74,7 @@ def test_raw_outlines_run_along_pixel_edges_and_smooth_ones_do_not(tmp_path, mas
 
 
 @pytest.mark.parametrize("suffix", [".shp", ".geojson"])
-def test_formats_of_one_layer_take_a_file_for_each(tmp_path, mask_path, suffix):
+def test_formats_of_one_layer_take_a_file_for_each(tmp_path: Path, mask_path: Path, suffix: str) -> None:
     vectorize_mask(mask_path, tmp_path / f"out{suffix}")
     for name in ("out", "out_smooth"):
         table = gpd.read_file(tmp_path / f"{name}{suffix}")
@@ -83,7 +87,7 @@ def test_formats_of_one_layer_take_a_file_for_each(tmp_path, mask_path, suffix):
         assert area == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=rel)
 
 
-def test_geojson_winds_as_its_standard_wants(tmp_path, mask_path):
+def test_geojson_winds_as_its_standard_wants(tmp_path: Path, mask_path: Path) -> None:
     vectorize_mask(mask_path, tmp_path / "out.geojson")
     features = json.loads((tmp_path / "out.geojson").read_text())
     assert "crs" not in features
@@ -96,7 +100,9 @@ def test_geojson_winds_as_its_standard_wants(tmp_path, mask_path):
     assert holes
 
 
-def test_an_outline_file_is_the_same_however_it_is_cut(tmp_path, mask_path, monkeypatch):
+def test_an_outline_file_is_the_same_however_it_is_cut(
+    tmp_path: Path, mask_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = vectorize_mask(mask_path, tmp_path / "whole.gpkg")
     monkeypatch.setattr("glacierseg.vectors.polygons._STRIP_PX", 7 * GRID.width)
     monkeypatch.setattr(PixelOutlines, "chunks", partialmethod(PixelOutlines.chunks, 40))
@@ -107,7 +113,7 @@ def test_an_outline_file_is_the_same_however_it_is_cut(tmp_path, mask_path, monk
         assert_geodataframe_equal(*tables)
 
 
-def probability_file(tmp_path, values, *, grid=GRID):
+def probability_file(tmp_path: Path, values: NDArray[np.float64], *, grid: Grid = GRID) -> Path:
     path = tmp_path / "probability.tif"
     stored = np.where(np.isnan(values), 255, np.rint(values * 254)).astype(np.uint8)
     write_raster(path, stored, grid, bands=["glacier"], nodata=255)
@@ -116,11 +122,13 @@ def probability_file(tmp_path, values, *, grid=GRID):
     return path
 
 
-def test_the_contour_of_a_probability_is_a_layer(tmp_path, mask_path):
+def test_the_contour_of_a_probability_is_a_layer(tmp_path: Path, mask_path: Path) -> None:
     rows, columns = np.indices(GRID.shape)
     values = np.clip(0.5 + (30 - np.hypot(rows - 60, columns - 70)) / 20, 0, 1)
     path = probability_file(tmp_path, values)
-    totals = draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["raw", "contour"], probability_path=path)
+    totals = draw_outlines(
+        mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("raw", "contour")), probability_path=path
+    )
     table = gpd.read_file(tmp_path / "out.gpkg", layer="contour")
     assert len(table) == totals["contour"].outlines == 1
     # The circle, though 0.5 is no whole number of 254ths away from the centres of pixels.
@@ -129,35 +137,41 @@ def test_the_contour_of_a_probability_is_a_layer(tmp_path, mask_path):
     assert (centre.x, centre.y) == pytest.approx((478_000 + 705, 3_108_140 - 605), abs=0.5)
 
 
-def test_layers_are_refused_without_what_they_need(tmp_path, mask_path):
+def test_layers_are_refused_without_what_they_need(tmp_path: Path, mask_path: Path) -> None:
     with pytest.raises(RequestError, match="--probability FILE"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["raw", "contour"])
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("raw", "contour")))
     with pytest.raises(RequestError, match="--refined FILE"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["refined_smooth"])
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("refined_smooth",)))
     with pytest.raises(RequestError, match=r"must be 'raw', 'smooth', .* \(got 'smoth'\)"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["smoth"])
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("smoth",)))  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="threshold must be less than 1"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", threshold=1.5)
+        draw_outlines(mask_path, tmp_path / "out.gpkg", VectorizeSettings(threshold=1.5))
     other = probability_file(tmp_path, np.ones((5, 5)), grid=GRID.crop(0, 0, 5, 5))
     with pytest.raises(GridMismatchError, match=r"probability\.tif"):
-        draw_outlines(mask_path, tmp_path / "out.gpkg", layers=["contour"], probability_path=other)
+        draw_outlines(
+            mask_path, tmp_path / "out.gpkg", VectorizeSettings(layers=("contour",)), probability_path=other
+        )
     assert not (tmp_path / "out.gpkg").exists()
 
 
-def test_parquet(tmp_path, mask_path):
+def test_parquet(tmp_path: Path, mask_path: Path) -> None:
     pytest.importorskip("pyarrow")
     vectorize_mask(mask_path, tmp_path / "out.parquet")
     assert gpd.read_parquet(tmp_path / "out.parquet").crs.to_epsg() == 32645
     assert gpd.read_parquet(tmp_path / "out_smooth.parquet").is_valid.all()
 
 
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path, mask_path, monkeypatch):
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, mask_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(RequestError, match=r'pip install "glacierseg\[parquet\]"'):
         vectorize_mask(mask_path, tmp_path / "out.parquet")
 
 
-def test_a_refined_mask_adds_its_own_layers_and_smooth_ones_may_be_left_out(tmp_path, mask_path):
+def test_a_refined_mask_adds_its_own_layers_and_smooth_ones_may_be_left_out(
+    tmp_path: Path, mask_path: Path
+) -> None:
     block = np.zeros(GRID.shape, np.uint8)
     block[20:60, 30:90] = 1
     refined = write_mask(tmp_path / "refined.tif", block)
@@ -169,11 +183,11 @@ def test_a_refined_mask_adds_its_own_layers_and_smooth_ones_may_be_left_out(tmp_
         assert tables[layer].area.sum() == pytest.approx((shapes_with_holes() == 1).sum() * 100, rel=5e-3)
     for layer in ("refined", "refined_smooth"):
         assert tables[layer].area.tolist() == pytest.approx([240_000])
-    vectorize_mask(mask_path, tmp_path / "raw.gpkg", layers=["raw"])
+    vectorize_mask(mask_path, tmp_path / "raw.gpkg", VectorizeSettings(layers=("raw",)))
     assert pyogrio.list_layers(tmp_path / "raw.gpkg")[:, 0].tolist() == ["raw", "layer_styles"]
 
 
-def test_a_refined_mask_on_another_grid_is_refused(tmp_path, mask_path):
+def test_a_refined_mask_on_another_grid_is_refused(tmp_path: Path, mask_path: Path) -> None:
     moved = write_mask(tmp_path / "moved.tif", np.ones((5, 5), np.uint8), GRID.crop(0, 0, 5, 5))
     with pytest.raises(GridMismatchError, match=r"moved\.tif"):
         vectorize_mask(mask_path, tmp_path / "out.gpkg", refined_path=moved)
@@ -181,7 +195,7 @@ def test_a_refined_mask_on_another_grid_is_refused(tmp_path, mask_path):
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".geojson"])
-def test_a_mask_without_glacier_gives_empty_layers(tmp_path, suffix):
+def test_a_mask_without_glacier_gives_empty_layers(tmp_path: Path, suffix: str) -> None:
     path = write_mask(tmp_path / "empty.tif", np.zeros(GRID.shape, np.uint8))
     out = tmp_path / f"out{suffix}"
     assert len(vectorize_mask(path, out)) == 0
@@ -194,27 +208,27 @@ def test_a_mask_without_glacier_gives_empty_layers(tmp_path, suffix):
             assert {"glacier_id", "area_km2", "cenlon", "cenlat"} <= set(table.columns)
 
 
-def test_small_outlines_can_be_left_out(tmp_path, mask_path):
+def test_small_outlines_can_be_left_out(tmp_path: Path, mask_path: Path) -> None:
     everything = vectorize_mask(mask_path, tmp_path / "all.gpkg")
-    large = vectorize_mask(mask_path, tmp_path / "large.gpkg", min_area_km2=0.01)
+    large = vectorize_mask(mask_path, tmp_path / "large.gpkg", VectorizeSettings(min_area_km2=0.01))
     assert 0 < len(large) < len(everything)
     assert len(large) == (everything["area_km2"] >= 0.01).sum()
     assert (gpd.read_file(tmp_path / "large.gpkg", layer="smooth")["area_km2"] >= 0.01).all()
 
 
-def test_an_earlier_file_is_replaced_whole(tmp_path, mask_path):
+def test_an_earlier_file_is_replaced_whole(tmp_path: Path, mask_path: Path) -> None:
     for _ in range(2):
         vectorize_mask(str(mask_path), str(tmp_path / "out.gpkg"))
     number = ndimage.label(shapes_with_holes() == 1)[1]
     assert len(gpd.read_file(tmp_path / "out.gpkg", layer="smooth")) == number
 
 
-def test_an_unknown_format_is_refused_before_any_work(tmp_path):
+def test_an_unknown_format_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"out\.dwg: outlines cannot be written"):
         vectorize_mask(tmp_path / "missing.tif", tmp_path / "out.dwg")
 
 
-def test_a_raster_that_is_no_mask_is_refused(tmp_path):
+def test_a_raster_that_is_no_mask_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     write_raster(path, np.full(GRID.shape, 77, np.uint8), GRID, bands=["red"], nodata=None)
     with pytest.raises(TruthError, match="holds 77"):
@@ -222,7 +236,7 @@ def test_a_raster_that_is_no_mask_is_refused(tmp_path):
 
 
 @pytest.mark.real
-def test_a_real_mask_in_degrees(tmp_path, data_dir):
+def test_a_real_mask_in_degrees(tmp_path: Path, data_dir: Path) -> None:
     path = data_dir / "khumbu_sentinel2" / "khumbu_rgi60_mask.tif"
     vectorize_mask(path, tmp_path / "out.gpkg")
     with rasterio.open(path) as dataset:

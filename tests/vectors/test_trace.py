@@ -1,17 +1,21 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import rasterio.features
 import shapely
 from affine import Affine
 from hypothesis import given, settings
+from numpy.typing import NDArray
 from rasterio.features import rasterize
 from scipy import ndimage
+from shapely import Polygon
 
 from glacierseg.vectors.trace import to_crs, trace_polygons, trace_strips
 from tests.vectors.masks import corner_cases, masks
 
 
-def check_polygons(mask, polygons):
+def check_polygons(mask: NDArray[np.uint8], polygons: NDArray[Any]) -> None:
     """Polygons of this mask: one per 4-connected part, valid, of its area and holes, and apart."""
     labels, number = ndimage.label(mask == 1)
     assert len(polygons) == number
@@ -24,14 +28,14 @@ def check_polygons(mask, polygons):
         assert united == pytest.approx(areas.sum(), rel=1e-9)
 
 
-def polygons_of_gdal(mask):
+def polygons_of_gdal(mask: NDArray[np.uint8]) -> list[Polygon]:
     glacier = mask == 1
     shapes = rasterio.features.shapes(glacier.view(np.uint8), mask=glacier, connectivity=4)
     rings = [geometry["coordinates"] for geometry, _ in shapes]
     return [shapely.normalize(shapely.Polygon(ring[0], ring[1:])) for ring in rings]
 
 
-def check_against_gdal(mask):
+def check_against_gdal(mask: NDArray[np.uint8]) -> None:
     ours = trace_polygons(mask)
     assert set(shapely.normalize(ours)) == set(polygons_of_gdal(mask))
     for rows in (1, 2, 5):
@@ -44,16 +48,16 @@ def check_against_gdal(mask):
 
 @settings(max_examples=300, deadline=None)
 @given(masks())
-def test_polygons_are_those_of_gdal_wherever_strips_begin(mask):
+def test_polygons_are_those_of_gdal_wherever_strips_begin(mask: NDArray[np.uint8]) -> None:
     check_against_gdal(mask)
 
 
 @pytest.mark.parametrize("case", corner_cases())
-def test_polygons_of_corner_cases_are_those_of_gdal(case):
+def test_polygons_of_corner_cases_are_those_of_gdal(case: str) -> None:
     check_against_gdal(corner_cases()[case])
 
 
-def test_a_spiral_and_a_large_board():
+def test_a_spiral_and_a_large_board() -> None:
     spiral = np.zeros((65, 65), np.uint8)
     for ring in range(0, 32, 4):
         spiral[ring, ring : 65 - ring] = spiral[64 - ring, ring : 65 - ring] = 1
@@ -66,13 +70,13 @@ def test_a_spiral_and_a_large_board():
     check_against_gdal(board[:40, :33])
 
 
-def test_more_corners_than_there_is_room_for_at_first(monkeypatch):
+def test_more_corners_than_there_is_room_for_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glacierseg.vectors.trace._LEAST_ROOM", 1)
     noise = np.random.default_rng(5).integers(0, 2, (500, 70), np.uint8)
     check_against_gdal(noise)
 
 
-def test_exteriors_run_counterclockwise_on_a_map_and_holes_clockwise():
+def test_exteriors_run_counterclockwise_on_a_map_and_holes_clockwise() -> None:
     moved = to_crs(trace_polygons(corner_cases()["nested"]), Affine(10, 0, 0, 0, -10, 0))
     for polygon in moved:
         assert polygon.exterior.is_ccw
@@ -81,26 +85,26 @@ def test_exteriors_run_counterclockwise_on_a_map_and_holes_clockwise():
 
 @settings(max_examples=150, deadline=None)
 @given(masks())
-def test_polygons_are_the_parts_of_the_mask(mask):
+def test_polygons_are_the_parts_of_the_mask(mask: NDArray[np.uint8]) -> None:
     check_polygons(mask, trace_polygons(mask))
 
 
 @pytest.mark.parametrize("case", corner_cases())
-def test_polygons_of_shapes_that_meet_at_corners(case):
+def test_polygons_of_shapes_that_meet_at_corners(case: str) -> None:
     check_polygons(corner_cases()[case], trace_polygons(corner_cases()[case]))
 
 
-def test_a_hole_that_touches_the_outside_at_a_corner_is_a_hole():
+def test_a_hole_that_touches_the_outside_at_a_corner_is_a_hole() -> None:
     (polygon,) = trace_polygons(corner_cases()["pinched"])
     assert len(polygon.interiors) == 1
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_a_mask_without_glacier_has_no_polygons(value):
+def test_a_mask_without_glacier_has_no_polygons(value: int) -> None:
     assert len(trace_polygons(np.full((4, 5), value, np.uint8))) == 0
 
 
-def test_the_largest_comes_first_and_equal_ones_from_the_upper_left():
+def test_the_largest_comes_first_and_equal_ones_from_the_upper_left() -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[7, 7] = mask[7, 1] = mask[1, 5] = 1
     mask[4, 2:5] = 1
@@ -108,7 +112,7 @@ def test_the_largest_comes_first_and_equal_ones_from_the_upper_left():
     assert corners == [(2, 4), (5, 1), (1, 7), (7, 7)]
 
 
-def test_polygons_move_to_the_coordinates_of_a_turned_grid():
+def test_polygons_move_to_the_coordinates_of_a_turned_grid() -> None:
     transform = Affine.translation(5e5, 4e6) * Affine.rotation(30) * Affine.scale(10, -20)
     polygons = trace_polygons(corner_cases()["nested"])
     moved = to_crs(polygons, transform)

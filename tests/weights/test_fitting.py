@@ -6,6 +6,7 @@ import pytest
 
 from glacierseg.errors import BandError, RequestError, ValuesError
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsCard
 from glacierseg.weights.fitting import fit_scene, match_bands
 from tests.helpers import utm_grid, write_scene
@@ -19,7 +20,8 @@ def scene(folder: Path, names: list[str], values: np.ndarray = VALUES, pixel_m: 
     from glacierseg.raster.write import write_raster
 
     path = folder / "scene.tif"
-    write_raster(path, values, utm_grid(*values.shape[1:], pixel_m), bands=names, nodata=None, cog=False)
+    height, width = values.shape[1:]
+    write_raster(path, values, utm_grid(height, width, pixel_m), bands=names, nodata=None, cog=False)
     return open_scene(path)
 
 
@@ -55,7 +57,7 @@ def test_bands_are_found_by_what_their_names_mean(
 )
 def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, scale: float, offset: float) -> None:
     with pytest.raises(RequestError, match=r"scale: must not be 0|(scale|offset) must be a finite number"):
-        fit_scene(card(), scene(tmp_path, list(BANDS)), scale=scale, offset=offset)
+        fit_scene(card(), scene(tmp_path, list(BANDS)), InputSettings(scale=scale, offset=offset))
 
 
 def test_a_fitted_scene_has_the_names_and_order_that_the_networks_know(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ def test_another_unit_is_refused_unless_scaled_or_forced(tmp_path: Path) -> None
     with pytest.raises(ValuesError, match=r"median of 0\..*--scale 10000 would") as caught:
         fit_scene(card(), own)
     assert "\n" not in str(caught.value)
-    scaled = fit_scene(card(), own, scale=1e4)
+    scaled = fit_scene(card(), own, InputSettings(scale=1e4))
     assert scaled.warnings == ()
     with scaled.scene.open() as reader:
         assert np.abs(reader.read(0, 0, 64, 64)[0] - VALUES).max() < 1e-2
-    forced = fit_scene(card(), own, force=True)
+    forced = fit_scene(card(), own, InputSettings(force=True))
     assert len(forced.warnings) == 1
     assert "is unlike what w was trained on" in forced.warnings[0]
 
@@ -126,7 +128,9 @@ def test_only_reflected_light_is_scaled(tmp_path: Path) -> None:
     wanted["bands"][2] |= {"name": "slope", "role": None}
     wanted["bands"][3] |= {"name": "heat", "role": "thermal"}
     fitted = fit_scene(
-        WeightsCard.model_validate(wanted), scene(tmp_path, ["B2", "B3", "slope", "heat"]), scale=2, offset=-5
+        WeightsCard.model_validate(wanted),
+        scene(tmp_path, ["B2", "B3", "slope", "heat"]),
+        InputSettings(scale=2, offset=-5),
     )
     with fitted.scene.open() as reader:
         values = reader.read(0, 0, 64, 64)[0]
@@ -158,11 +162,11 @@ def test_other_sensors_are_told(tmp_path: Path) -> None:
     own = scene(tmp_path, ["B2", "B3", "B4", "B5"])
     assert (
         "is of landsat9, and w was trained on sentinel2"
-        in fit_scene(card(), own, sensor="landsat9").warnings[0]
+        in fit_scene(card(), own, InputSettings(sensor="landsat9")).warnings[0]
     )
-    assert fit_scene(card(sensor="landsat8"), own, sensor="landsat9").warnings == ()
+    assert fit_scene(card(sensor="landsat8"), own, InputSettings(sensor="landsat9")).warnings == ()
     with pytest.raises(RequestError, match="unknown"):
-        fit_scene(card(), own, sensor="landsat99")
+        fit_scene(card(), own, InputSettings(sensor="landsat99"))
 
 
 def test_a_scene_without_data_is_left_to_prediction(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.prepare.normalize import normalize_scene
 from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.own import expectation_of, facts_of_scenes, fit_own, unlike_training
 from tests.helpers import write_scene
 
@@ -43,6 +45,20 @@ def card_of(*scenes: Scene) -> ModelCard:
         patch_px=32,
         **facts_of_scenes(scenes, values),
     )
+
+
+def test_a_band_that_may_be_missing_is_not_judged(tmp_path: Path) -> None:
+    card = card_of(scene(tmp_path, "a", ground())).model_copy(update={"may_miss": ("elevation", "red")})
+    network = card.build()
+    save_model(tmp_path / "model", network, card)
+    path = write_scene(tmp_path / "b.tif", ground(1)[:3], BANDS[:3])
+    with pytest.warns(GlaciersegWarning) as told:
+        predict_scene(tmp_path / "model", path, tmp_path / "out")
+    assert [str(one.message).split(";")[0] for one in told] == [f"{path}: has no data of elevation"]
+    # The bands that are there are judged as ever.
+    dark = write_scene(tmp_path / "c.tif", ground(1)[:3] / 1e4, BANDS[:3])
+    with pytest.raises(ValuesError, match="is unlike what"):
+        predict_scene(tmp_path / "model", dark, tmp_path / "out")
 
 
 def test_a_card_knows_what_the_training_scenes_held(tmp_path: Path) -> None:
@@ -90,15 +106,15 @@ def test_another_unit_is_refused_and_the_cure_works(
         fit_own(known, other)
     assert "\n" not in str(caught.value)
     words = cure.split()
-    typed = {
+    typed: dict[str, Any] = {
         name.removeprefix("--"): float(value) for name, value in zip(words[::2], words[1::2], strict=True)
     }
-    fitted = fit_own(known, other, **typed)
+    fitted = fit_own(known, other, InputSettings(**typed))
     assert fitted.warnings == ()
     with fitted.scene.open() as reader:
         found = reader.read(0, 0, 96, 96)[0]
     np.testing.assert_allclose(found, ground(1), rtol=1e-3, atol=1)
-    (forced,) = fit_own(known, other, force=True).warnings
+    (forced,) = fit_own(known, other, InputSettings(force=True)).warnings
     assert "unlike what net was trained on" in forced
 
 
@@ -109,7 +125,7 @@ def test_no_scale_is_promised_for_what_is_no_light(tmp_path: Path) -> None:
     with pytest.raises(ValuesError, match=r"elevation has a median of 1\d+.*; bring it to that unit first;"):
         fit_own(known, scene(tmp_path, "feet", values))
     with pytest.raises(RequestError, match="scale: must not be 0"):
-        fit_own(known, scene(tmp_path, "b", ground(1)), scale=0)
+        fit_own(known, scene(tmp_path, "b", ground(1)), InputSettings(scale=0))
 
 
 def test_an_offset_that_the_training_lacks_is_told(tmp_path: Path) -> None:
@@ -118,7 +134,7 @@ def test_an_offset_that_the_training_lacks_is_told(tmp_path: Path) -> None:
     values[:3] += 1000
     (told,) = fit_own(known, scene(tmp_path, "b", values)).warnings
     assert "take it off with --offset=-1000" in told
-    assert fit_own(known, scene(tmp_path, "c", values), offset=-1000).warnings == ()
+    assert fit_own(known, scene(tmp_path, "c", values), InputSettings(offset=-1000)).warnings == ()
 
 
 def test_levels_are_compared_by_the_ranges_that_made_them(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from glacierseg.models.registry import count_parameters
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.predict import PredictSettings
 from glacierseg.weights import pack
 from glacierseg.weights.pack import pack_weights, read_facts
 from glacierseg.weights.shelf import megabytes
@@ -42,7 +44,7 @@ def test_packing_halves_the_kernels_and_keeps_the_answers(tmp_path: Path) -> Non
     scene = training_scene(tmp_path, seed=5)
     answers = []
     for folder in (original, done.weights.folder):
-        predict_scene(folder, scene, tmp_path / "out", precision="float32")
+        predict_scene(folder, scene, tmp_path / "out", PredictSettings(precision="float32"))
         with open_scene(tmp_path / "out" / "training5_probability.tif").open() as reader:
             answers.append(reader.read(0, 0, 160, 160)[0][0])
     change = np.abs(answers[0] - answers[1]).max()
@@ -65,6 +67,14 @@ def test_the_card_holds_what_the_scenes_show(tmp_path: Path) -> None:
         assert found == pytest.approx(np.percentile(own, [0.1, 25, 50, 99.9]), rel=0.25)
         assert band.values.median == pytest.approx(np.median(own), rel=0.02)
     assert card.parameters == sum(p.numel() for p in load_model(tmp_path / "shelf/valley-s2")[0].parameters())
+
+
+def test_the_card_holds_the_days_of_all_members_trainings(tmp_path: Path) -> None:
+    days = [("2020-08-20", "2021-09-01"), ("2019-08-05", "2020-08-20")]
+    folders = [model_folder(tmp_path / str(i), i, training_dates=own) for i, own in enumerate(days)]
+    made = pack_weights(folders, "dated", facts(), [training_scene(tmp_path)], tmp_path / "shelf")
+    stored = json.loads((made.weights.folder / "card.json").read_text())
+    assert stored["training_dates"] == ["2019-08-05", "2020-08-20", "2021-09-01"]
 
 
 def test_members_lie_side_by_side_and_their_mean_is_compared(tmp_path: Path) -> None:
@@ -93,6 +103,10 @@ def test_indices_and_terrain_have_units_of_their_own_and_names_may_be_explained(
     asked = ([folder], "mixed"), ([open_scene(path)], tmp_path / "shelf")
     with pytest.raises(RequestError, match="slope is not in reflectance x 10000; give its unit"):
         pack_weights(*asked[0], facts(), *asked[1])
+    moving = write_scene(tmp_path / "v.tif", reflectances(), ["one", "B3", "ndwi", "velocity"], nodata=0)
+    other = model_folder(tmp_path / "n", bands=("one", "B3", "ndwi", "velocity"))
+    with pytest.raises(RequestError, match="velocity is not in reflectance x 10000; give its unit"):
+        pack_weights([other], "moving", facts(), [open_scene(moving)], tmp_path / "shelf")
     known = facts(units={"slope": "degrees"}, roles={"one": "blue"})
     bands = pack_weights(*asked[0], known, *asked[1]).weights.card.bands
     assert [(band.role, band.unit) for band in bands] == [
@@ -142,12 +156,15 @@ def test_networks_of_several_kinds_predict_their_mean_in_windows_of_one_size(tmp
         48, ["m_landsnet", "glavitu"]
     )  # fmt: skip
     found = {}
-    for name, models, settings in (
+    ways: tuple[tuple[str, Any, dict[str, Any]], ...] = (
         ("both", weights, {}),
         ("one", weights.folders[0], {"window_px": 48}),
         ("other", weights.folders[1], {"window_px": 48}),
-    ):
-        files = predict_scene(models, scene, tmp_path / name, precision="float32", **settings)
+    )
+    for name, models, settings in ways:
+        files = predict_scene(
+            models, scene, tmp_path / name, PredictSettings(precision="float32", **settings)
+        )
         with open_scene(files.probability).open() as reader:
             found[name] = reader.read(0, 0, 160, 160)[0]
     mean = (found["one"][0] + found["other"][0]) / 2

@@ -1,6 +1,7 @@
 """Which real scenes are taken for those of the training, and which are not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from glacierseg.errors import ValuesError
 from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand, WeightsCard
 from glacierseg.weights.fitting import fit_scene
 from tests.weights.shelves import BANDS, facts
@@ -33,9 +35,9 @@ def card(chips: list[Path]) -> WeightsCard:
     return WeightsCard(**facts().model_dump(), name="alps", parameters=1, bands=bands, pixel_m=10)
 
 
-def refused(card: WeightsCard, scene: Scene, **how: float) -> bool:
+def refused(card: WeightsCard, scene: Scene, **how: Any) -> bool:
     try:
-        fit_scene(card, scene, **how)
+        fit_scene(card, scene, InputSettings(**how))
     except ValuesError:
         return True
     return False
@@ -61,7 +63,7 @@ def test_khumbu_needs_its_scale_and_a_word_on_its_pixels(
     scene = open_scene(data_dir / "khumbu_sentinel2" / f"khumbu_s2_{season}_2024.tif")
     with pytest.raises(ValuesError, match="--scale 10000 would make them alike"):
         fit_scene(card, scene)
-    (warning,) = fit_scene(card, scene, scale=10_000).warnings
+    (warning,) = fit_scene(card, scene, InputSettings(scale=10_000)).warnings
     assert "24.1 m wide on the ground, and alps was trained on 10 m" in warning
 
 
@@ -72,4 +74,4 @@ def test_everest_in_eight_bits_is_refused_also_when_its_bands_are_named(
     files = [folder / f"LE71400412000304SGS00_{part}.tif" for part in ("RGB", "B4")]
     scene = open_scene(files, bands=["B3", "B2", "B1", "B4"])
     with pytest.raises(ValuesError, match=r"B8 \(nir\) has a median of 123, .*8-bit levels"):
-        fit_scene(card, scene, sensor="landsat7")
+        fit_scene(card, scene, InputSettings(sensor="landsat7"))

@@ -31,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights on a shelf, and a network of one's own of the same bands and the same training scene."""
     folder = tmp_path_factory.mktemp("trained")
     values = tuple(band.values for band in packed(folder).weights.card.bands)
-    known = {"band_values": values, "unit": "reflectance x 10000", "pixel_m": 10.0}
+    known: dict[str, Any] = {"band_values": values, "unit": "reflectance x 10000", "pixel_m": 10.0}
     model_folder(folder / "own", bands=NAMES, **known)
     return folder
 
@@ -54,7 +54,8 @@ def predict(glacierseg: Run, trained: Path, model: str, scene: str, *more: str) 
 
 def probability(scene: str) -> NDArray[Any]:
     with rasterio.open(f"maps/{scene}_probability.tif") as dataset:
-        return dataset.read(1)
+        result: NDArray[Any] = dataset.read(1)
+        return result
 
 
 @pytest.mark.parametrize("model", MODELS)

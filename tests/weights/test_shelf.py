@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from glacierseg.errors import CheckpointError, GlaciersegWarning, RequestError, 
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.predict import PredictSettings
 from glacierseg.training.finetune import start_from
 from glacierseg.weights import find_weights, list_weights
 from glacierseg.weights.shelf import model_folder
@@ -64,7 +67,9 @@ def test_a_model_folder_may_be_named_by_its_weights(shelf: Path) -> None:
         (lambda f: (f / "model.json").unlink(), CheckpointError, "holds no network"),
     ],
 )
-def test_damage_is_named_in_one_line(shelf: Path, damage, error: type[Exception], words: str) -> None:
+def test_damage_is_named_in_one_line(
+    shelf: Path, damage: Callable[..., Any], error: type[Exception], words: str
+) -> None:
     damage(packed(shelf.parent).weights.folder)
     with pytest.raises(error, match=words) as caught:
         find_weights("valley-s2").folders  # noqa: B018
@@ -88,17 +93,21 @@ def test_members_predict_their_mean_and_look_at_the_scene_first(shelf: Path) -> 
     weights, out = find_weights("two"), shelf.parent / "out"
     values = reflectances(70, 50, 4)
     path = write_scene(shelf.parent / "s.tif", values[::-1], ["nir", "red", "green", "blue"], nodata=0)
-    files = predict_scene(weights, path, out, precision="float32")
+    files = predict_scene(weights, path, out, PredictSettings(precision="float32"))
     mean, spread = read(files.probability)
     plain = write_scene(shelf.parent / "plain.tif", values, BANDS, nodata=0)
     each = [
-        read(predict_scene(weights.member(n), plain, out / str(n), precision="float32").probability)[0]
+        read(
+            predict_scene(
+                weights.member(n), plain, out / str(n), PredictSettings(precision="float32")
+            ).probability
+        )[0]
         for n in (1, 2)
     ]
     assert np.abs(mean - np.mean(each, 0)).max() < 1e-6
     assert np.abs(spread - np.std(each, 0)).max() < 1e-6
     assert (read(files.mask)[0] == (mean >= np.float32(0.6))).all()  # the weights' own threshold
-    half = predict_scene(weights, path, out, threshold=0.5, precision="float32")
+    half = predict_scene(weights, path, out, PredictSettings(threshold=0.5, precision="float32"))
     assert (read(half.mask)[0] == (mean >= np.float32(0.5))).all()
     tenth = write_scene(shelf.parent / "tenth.tif", (values / 1e4).astype(np.float32), BANDS)
     with pytest.raises(ValuesError, match="is unlike"):
@@ -110,13 +119,17 @@ def test_weights_whose_card_says_so_look_in_eight_ways(shelf: Path) -> None:
     weights, out = find_weights("two"), shelf.parent / "out"
     path = write_scene(shelf.parent / "s.tif", reflectances(70, 50, 4), BANDS, nodata=0)
     each = [
-        predict_scene(folder, path, out / folder.name, symmetries=True, precision="float32").probability
+        predict_scene(
+            folder, path, out / folder.name, PredictSettings(symmetries=True, precision="float32")
+        ).probability
         for folder in weights.folders
     ]
     mean = np.mean([read(file)[0] for file in each], axis=0)
-    asked = predict_scene(weights, path, out, precision="float32").probability
+    asked = predict_scene(weights, path, out, PredictSettings(precision="float32")).probability
     assert np.abs(read(asked)[0] - mean).max() < 1e-6
-    once = predict_scene(weights, path, out / "once", symmetries=False, precision="float32").probability
+    once = predict_scene(
+        weights, path, out / "once", PredictSettings(symmetries=False, precision="float32")
+    ).probability
     assert np.abs(read(once)[0] - mean).max() > 1e-3
 
 

@@ -1,4 +1,6 @@
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def found(values: NDArray[np.generic]) -> list[BandValues]:
         (lambda v: np.concatenate([v[:3], v[3:] / 1000]), r"B8 \(nir\) has a median of 2"),
     ],
 )
-def test_units_are_told_apart_from_ground(change, words: str | None) -> None:
+def test_units_are_told_apart_from_ground(change: Callable[..., Any], words: str | None) -> None:
     strange = strangeness(card(), found(change(reflectances().astype(float))))
     if words is None:
         assert strange is None

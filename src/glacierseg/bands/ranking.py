@@ -25,9 +25,12 @@ from glacierseg.choices import Measure
 from glacierseg.errors import BandError
 from glacierseg.evaluate.intervals import student_tail
 from glacierseg.models.registry import model_spec
+from glacierseg.raster.prepare.recipes import RECIPES
+from glacierseg.raster.sensors import is_unnamed
 
 LEVEL = 0.05
-ORIGINAL_BANDS = 18
+ORIGINAL_STACK = RECIPES["himalaya-18"]
+"""Bands of the original study, in its order."""
 
 
 @dataclass(frozen=True)
@@ -235,8 +238,7 @@ def top_bands(importance: Sequence[BandImportance], count: int, order: Sequence[
 def preset_bands(network: str, bands: Sequence[str]) -> tuple[str, ...] | None:
     """Returns the names of the six bands that the original study found for a network, in scene order.
 
-    They are known by position only: the study's rasters name no bands, so no recipe of ours can be said to
-    have the same ones.
+    They are known by the names of recipe `himalaya-18`, and of a stack of 18 bands without names by position.
 
     Args:
         network: Its name.
@@ -246,15 +248,20 @@ def preset_bands(network: str, bands: Sequence[str]) -> tuple[str, ...] | None:
         None for a network that the study did not have.
 
     Raises:
-        BandError: The scene has other than 18 bands.
+        BandError: The scene has not all of them.
     """
     positions = model_spec(network).original_top_bands
     if not positions:
         return None
-    if len(bands) != ORIGINAL_BANDS:
+    names = [ORIGINAL_STACK[position - 1] for position in positions]
+    if set(names) <= set(bands):
+        return tuple(band for band in bands if band in names)
+    if len(bands) != len(ORIGINAL_STACK) or not all(map(is_unnamed, bands)):
         raise BandError(
-            f"the original study's six bands are positions in a stack of {ORIGINAL_BANDS} bands (these "
-            f"scenes have {len(bands)}); leave out `bands: top_preset:` to choose by measured importance"
+            f"the original study's six bands of {network} are {', '.join(names)}, or by position "
+            f"{', '.join(map(str, positions))} of its {len(ORIGINAL_STACK)} (these scenes have {len(bands)}: "
+            f"{', '.join(bands)}); name the bands under `regions: bands:`, or leave out `bands: top_preset:` "
+            "to choose by measured importance"
         )
     return tuple(bands[position - 1] for position in sorted(positions))
 

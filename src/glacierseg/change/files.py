@@ -14,6 +14,7 @@ from pyproj import CRS
 
 from glacierseg.change.bounds import FileBounds, bound_changes, read_dates, require_one_grid
 from glacierseg.change.common_ground import LeftOut, on_common_ground
+from glacierseg.change.dates import with_dates
 from glacierseg.change.measure import Change, measure_change
 from glacierseg.change.sources import Side, common_crs, read_side, true_scales
 from glacierseg.change.termini import TerminusShift, measure_termini
@@ -49,6 +50,7 @@ class FileChange:
         left_out: What was not compared.
         notes: What a user should know, one line each.
         bounds: From probabilities, where they were given.
+        dates: The old and the new one, as they were given or as the files tell them; None where not known.
     """
 
     change: Change
@@ -61,6 +63,7 @@ class FileChange:
     left_out: LeftOut
     notes: tuple[str, ...] = ()
     bounds: FileBounds | None = None
+    dates: tuple[str | None, str | None] = (None, None)
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one flat record for each glacier."""
@@ -81,6 +84,7 @@ class FileChange:
         record: dict[str, Any] = {
             "old_error_m": self.old_error_m,
             "new_error_m": self.new_error_m,
+            **{name: day for name, day in zip(("old_date", "new_date"), self.dates, strict=True) if day},
             "left_out": self.left_out.to_dict(),
             "total": self.change.total.to_dict(),
             "glaciers": self.rows(),
@@ -122,7 +126,8 @@ def change_between_files(
         GridMismatchError: Probabilities lie on another grid than each other or than the masks.
         CheckpointError: A model folder cannot be used.
         TruthError: Outlines cannot be read, none is there, or it is not clear which ground both files cover.
-        RequestError: An option is out of its bounds; or see `change_path`.
+        RequestError: An option is out of its bounds, dates are in the wrong order or one of them is not
+            known; or see `change_path`.
         OutputError: See `change_path`.
     """
     settings, inputs = settings or ChangeSettings(), inputs or ChangeInputs()
@@ -131,6 +136,7 @@ def change_between_files(
     dated = read_dates(inputs)
     before = read_side(old, inputs.old_layer, "--old-layer")
     after = read_side(new, inputs.new_layer, "--new-layer")
+    settings, about_dates = with_dates(settings, ((old, before), (new, after)))
     masks = [(path, side.grid) for path, side in ((old, before), (new, after)) if side.grid is not None]
     if dated is not None:
         require_one_grid(*dated, masks)
@@ -165,8 +171,16 @@ def change_between_files(
             known &= read_mask(path) != IGNORE
         bounds = bound_changes(*dated, old_shapes, crs, known=known, confidence=settings.confidence)
     shares = _observed_shares(change, old_shapes, sides)
-    notes = [*left_out.notes, *_about_unseen(shares), *_about_speckle(((old, before), (new, after)))]
-    found = FileChange(change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds)
+    notes = [
+        *about_dates,
+        *left_out.notes,
+        *_about_unseen(shares),
+        *_about_speckle(((old, before), (new, after))),
+    ]
+    used = settings.old_date, settings.new_date
+    found = FileChange(
+        change, termini, *errors, crs, old_shapes, shares, left_out, tuple(notes), bounds, used
+    )
     if out is not None:
         write_change(found, out, overwrite=overwrite)
     return found

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from glacierseg.errors import TruthError
 from glacierseg.evaluate.glaciers import glaciers_by_part, outline_ids
 from glacierseg.inventory.sources import ends_of_data
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
+from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
+from glacierseg.raster.outlines.dates import dates_of
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.warp import metric_grid
 from glacierseg.vectors.layers import areas_km2
@@ -45,6 +48,7 @@ class Side:
         known: Its ground without ignored pixels, `shapes` lie in it.
         ends: `(M,)` lines where its data end.
         median_px: How many pixels half of its glaciers have at most; None for outlines.
+        days: Of its images, as far as the file tells.
     """
 
     shapes: NDArray[Any]
@@ -56,6 +60,7 @@ class Side:
     known: Any = None
     ends: Any = None
     median_px: float | None = None
+    days: tuple[date, ...] = ()
 
     def in_crs(self, crs: CRS) -> "Side":
         """Returns the same in another CRS.
@@ -105,7 +110,8 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
     if is_vector(path):
         table = read_shapes(path, layer=layer, option=option)
         shapes = table.geometry.to_numpy()
-        return Side(shapes, outline_ids(table), CRS.from_user_input(table.crs), VECTOR_ERROR_M)
+        crs = CRS.from_user_input(table.crs)
+        return Side(shapes, outline_ids(table), crs, VECTOR_ERROR_M, days=dates_of(table))
     refuse_layer_of_raster(path, layer, option)
     with open_raster(path) as dataset:
         grid = grid_of(dataset)
@@ -124,6 +130,7 @@ def read_side(path: Path, layer: str | None, option: str) -> Side:
         to_crs(known, grid.transform),
         ends_of_data(mask, grid.transform),
         float(np.median(shapely.area(parts))) if len(parts) else None,
+        facts_of(path).dates,
     )
 
 

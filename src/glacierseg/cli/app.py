@@ -292,8 +292,10 @@ def _foreseen(error: BaseException) -> tuple[str, int] | None:
     elif isinstance(error, RuntimeError) and "torchvision::" in str(error):
         # So ends the import of Lightning beside a torchvision (extra `zoo`) that was built for another torch.
         message = (
-            "torch and torchvision are of different builds; install both from one place, for CPUs alone with "
-            "`pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu`"
+            "torch and torchvision must be of one build, and these are of two; remove torchvision if no "
+            "network of the extra `zoo` is wanted (`pip uninstall torchvision`), or install both from one "
+            "place (for CPUs alone `pip install --force-reinstall torch torchvision --index-url "
+            "https://download.pytorch.org/whl/cpu`)"
         )
     elif isinstance(error, MemoryError):
         message = "not enough memory; use smaller windows or batches, or a part of the scene"

@@ -15,6 +15,7 @@ from glacierseg.data.split import NO_ROLE, ROLE_CODES, random_holdout
 from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
 from glacierseg.raster.bounds import area_on_grid, may_meet
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare.stack import stack_rasters
@@ -171,6 +172,7 @@ def load_regions(
                 "roles": list(region.areas),
                 "pixel_size_m": list(region.scene.grid.pixel_size_m),
                 "crs": name_of_crs(region.scene.grid.crs),
+                **({"facts": tags} if (tags := facts_of_bands(region.scene.bands).tags) else {}),
             }
             for region in regions
         ],

@@ -6,6 +6,7 @@ import numpy as np
 
 from glacierseg.data.regions import Region, train_pixels
 from glacierseg.models.threshold import ThresholdRule, find_threshold
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import read_json, write_json, write_raster
 from glacierseg.runs.layout import ModelFolder
@@ -42,7 +43,6 @@ def threshold_masks(
             for rows, values, valid in reader.strips():
                 mask[rows] = np.where(rule.apply(values), np.uint8(GLACIER), np.uint8(0))
                 mask[rows][~valid] = IGNORE
-        write_raster(
-            folder.mask(region.name), mask, grid, bands=["glacier"], nodata=IGNORE, tags={"rule": str(rule)}
-        )
+        tags = {"rule": str(rule), **facts_of_bands(scene.bands).tags}
+        write_raster(folder.mask(region.name), mask, grid, bands=["glacier"], nodata=IGNORE, tags=tags)
     return str(rule)

@@ -23,6 +23,7 @@ from glacierseg.inventory.attributes import (
     link_table,
     utm_zones,
 )
+from glacierseg.inventory.dates import add_date
 from glacierseg.inventory.divides import Divider
 from glacierseg.inventory.sources import (
     LAYERS,
@@ -118,7 +119,10 @@ def make_inventory(
             terrain_px=_terrain_px(ice, elevation),
         )
         polygons, origins, bodies = _divide(ice, divider, notes)
-        glaciers = _table(polygons, origins, ice.crs, settings)
+        glaciers, about_date = add_date(
+            _table(polygons, origins, ice.crs, settings), source, ice.facts.dates, inputs.src_date
+        )
+        notes += about_date
         glaciers["at_rim"] = ice.at_rim(glaciers.geometry.to_numpy())
         glaciers["observed_share"] = ice.observed_shares(glaciers.geometry.to_numpy())
         notes += _about_unseen(glaciers, source)
@@ -153,6 +157,7 @@ def make_inventory(
         "least_elevation_coverage": f"{settings.min_dem_share:g}",
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
         "min_area_km2": f"{settings.min_area_km2:g}",
+        **ice.facts.tags,
     }
     _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts, replaceable)
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))

@@ -18,10 +18,12 @@ from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.elevation import open_elevation
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import counts_degrees, even_pixel_m, unevenness
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
+from glacierseg.raster.outlines.dates import dates_of
 from glacierseg.raster.outlines.repair import INVENTORY_IDS
 from glacierseg.raster.probability import open_probability, require_probabilities
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
@@ -52,6 +54,7 @@ class Ice:
         half_pixel_m: Half a pixel of the mask; None for outlines.
         divided: Whether they are from an inventory.
         ends: Lines where ice of the mask borders on pixels without data or on the rim of the mask.
+        facts: Of the scene that the mask was made of; of outlines the day, where it is one.
     """
 
     polygons: NDArray[Any]
@@ -60,6 +63,7 @@ class Ice:
     half_pixel_m: float | None
     divided: bool = False
     ends: NDArray[Any] = field(default_factory=lambda: np.empty(0, object))
+    facts: SceneFacts = field(default_factory=SceneFacts)
 
     def at_rim(self, outlines: NDArray[Any]) -> NDArray[np.bool_]:
         """Says which lie within a pixel of the mask's rim, where the ice may go on; never so for outlines."""
@@ -107,7 +111,8 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
         half_pixel_m = float(np.sqrt(np.prod(even_pixel_m(grid, str(path))))) / 2
         ends = ends_of_data(mask, grid.transform, mask == GLACIER)
         crs = CRS.from_wkt(grid.crs.to_wkt())
-        return Ice(to_crs(polygons, grid.transform), crs, grid, half_pixel_m, ends=ends)
+        shapes = to_crs(polygons, grid.transform)
+        return Ice(shapes, crs, grid, half_pixel_m, ends=ends, facts=facts_of(path))
     table = read_shapes(path, layer=layer, prefer=LAYERS)
     polygons = polygons_only(shapely.make_valid(table.geometry.to_numpy()))
     parts, owners = shapely.get_parts(polygons, return_index=True)
@@ -121,7 +126,9 @@ def read_ice(path: Path, *, layer: str | None, smooth: bool, pixel_m: float) -> 
     if crs.is_geographic or lattice.pixel_size_m != (pixel_m, pixel_m):
         # Their own projection is in other units or not true to scale where they are.
         lattice = _lattice(table, utm_of(table), pixel_m)
-    return Ice(polygons, crs, lattice, None, is_inventory(table))
+    days = set(dates_of(table))
+    facts = SceneFacts(first_date=days.pop()) if len(days) == 1 else SceneFacts()
+    return Ice(polygons, crs, lattice, None, is_inventory(table), facts=facts)
 
 
 def _lattice(table: Any, crs: CRS, pixel_m: float) -> Grid:

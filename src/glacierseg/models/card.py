@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class ModelCard(BaseModel):
         ranges: By band, the values that became the darkest and brightest level where training scenes were
             normalized (`glacierseg.raster.prepare.normalize`); empty where they were not.
         pixel_m: Side of the training scenes' pixels on the ground.
+        training_dates: Days of the training scenes, as far as their files have them.
         training: Facts of the training, for people.
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
             before it was measured.
@@ -66,6 +68,7 @@ class ModelCard(BaseModel):
     band_values: tuple[BandValues, ...] = ()
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     pixel_m: float | None = None
+    training_dates: tuple[date, ...] = ()
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     version: str = __version__

@@ -19,7 +19,7 @@ from glacierseg.predict.fused import fused
 from glacierseg.predict.stream import Predictor
 from glacierseg.training.precision import has_native_bf16
 
-PRECISIONS: dict[str, tuple[Precision, ...]] = {
+PRECISIONS: dict[Engine, tuple[Precision, ...]] = {
     "torch": ("auto", "float32", "bfloat16"),
     "openvino": ("auto", "float32", "bfloat16", "int8"),
     "onnx": ("auto", "float32"),

@@ -35,7 +35,7 @@ _TOLERANCE = 1e-4
 
 def has_fused_calls(*, bf16: bool) -> bool:
     """Whether this build of torch has oneDNN's fused calls, and this processor them in bf16 if asked for."""
-    present: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    present: bool = torch.backends.mkldnn.is_available()
     wanted = (_CONV, _CONV_INTO, _PACK, _TRANSPOSED, _PACK_TRANSPOSED)
     if not present or not all(hasattr(torch.ops.mkldnn, name) for name in wanted):
         return False

@@ -31,6 +31,7 @@ from glacierseg.predict.files import (
 )
 from glacierseg.predict.halo import check_halo
 from glacierseg.predict.stream import Predictor, StripsFolder, blended_strips, bounded_cache, runs_of
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling
@@ -150,6 +151,7 @@ def plan(
         },
         **layer_facts(len(members), len(ensemble.networks), symmetries=bool(settings.symmetries)),
         **ensemble.tags,
+        **facts_of_bands(scene.bands).tags,
         **(tags or {}),
     }
     # As many pixels as a batch of training patches.

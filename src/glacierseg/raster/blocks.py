@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from glacierseg.errors import OutputError
 from glacierseg.log import Progress
 from glacierseg.raster.bounds import boxes_in, overlap
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.values import Band, FileReader, as_stored
@@ -245,7 +246,7 @@ def copy_bands(
     compress: bool = True,
     progress: Progress | None = None,
 ) -> None:
-    """Writes bands as they are stored, with their names, scales, offsets and units.
+    """Writes bands as they are stored, with their names, scales, offsets, units and facts.
 
     Args:
         bands: The bands.
@@ -263,7 +264,8 @@ def copy_bands(
     dtype, nodata = common_storage(reader)
     masked = nodata is None and reader.has_masks
     names = [band.name for band in bands]
-    with open_writer(out, grid, names, dtype, nodata, compress=compress, masked=masked) as writer:
+    tags = facts_of_bands(bands).tags
+    with open_writer(out, grid, names, dtype, nodata, compress=compress, masked=masked, tags=tags) as writer:
         writer.describe(bands)
         for block in iterate_blocks(grid.shape, progress):
             values, valid = reader.read(block)

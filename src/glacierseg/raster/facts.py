@@ -1,15 +1,20 @@
 """What a scene's file says about where it comes from, in tags that follow it to its maps and inventory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from glacierseg.raster.open import open_raster
+from glacierseg.raster.units import reflected_bands
+from glacierseg.raster.values import Band
 
+SEASON_DAYS = 45
+"""Images that are farther apart in the year may differ in snow and light."""
 _PREFIX = "GLACIERSEG_"
 _SEPARATOR = ";"
+_LISTED = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,27 @@ class SceneFacts:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {_PREFIX + name.upper(): _as_text(value) for name, value in found.items() if value}
 
+    @property
+    def dates(self) -> tuple[date, ...]:
+        """The known days, the first one first; one day alone once."""
+        return tuple(sorted({day for day in (self.first_date, self.last_date) if day}))
+
+    @property
+    def in_words(self) -> str:
+        """What is known, for people; empty where nothing is."""
+        products = list(self.products[:_LISTED])
+        if more := len(self.products) - len(products):
+            products.append(f"{more} more products")
+        found = [
+            days_in_words(self.dates),
+            self.sensor,
+            *products,
+            f"baseline {self.baseline}" if self.baseline else "",
+            self.unit,
+            f"masked: {' and '.join(self.masked)}" if self.masked else "",
+        ]
+        return ", ".join(word for word in found if word)
+
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "SceneFacts":
         """Reads them from the tags of a raster; a date that is none counts as unknown."""
@@ -65,6 +91,49 @@ def facts_of(path: Path | str) -> SceneFacts:
     """
     with open_raster(path) as dataset:
         return SceneFacts.from_tags(dataset.tags())
+
+
+def facts_of_bands(bands: Sequence[Band]) -> SceneFacts:
+    """Returns what the files of some bands say together.
+
+    Dates span all of them, products and masked classes are listed once each; what differs from file to file
+    is unknown, and so is the unit unless all files of reflected light say the same.
+
+    Raises:
+        RasterError: A file cannot be opened.
+    """
+    found = {path: facts_of(path) for path in dict.fromkeys(band.path for band in bands)}
+    light = reflected_bands([band.name for band in bands])
+    units = {found[band.path].unit for band in bands if band.name in light or not light}
+    known = list(found.values())
+    days = [day for facts in known for day in facts.dates]
+    return SceneFacts(
+        first_date=min(days, default=None),
+        last_date=max(days, default=None),
+        sensor=_common(facts.sensor for facts in known),
+        products=tuple(dict.fromkeys(name for facts in known for name in facts.products)),
+        baseline=_common(facts.baseline for facts in known),
+        unit=units.pop() if len(units) == 1 else "",
+        recipe=_common(facts.recipe for facts in known),
+        masked=tuple(dict.fromkeys(name for facts in known for name in facts.masked)),
+    )
+
+
+def days_in_words(days: Sequence[date]) -> str:
+    """Writes one day, or the first and the last of several; empty without any."""
+    ends = dict.fromkeys((min(days), max(days))) if days else ()
+    return " to ".join(day.isoformat() for day in ends)
+
+
+def days_apart_in_year(one: date, other: date) -> int:
+    """Returns how many days lie between two days of the year, whichever the years and across New Year."""
+    apart = abs(one.timetuple().tm_yday - other.timetuple().tm_yday)
+    return min(apart, 365 - apart)
+
+
+def _common(texts: Iterable[str]) -> str:
+    known = set(texts) - {""}
+    return known.pop() if len(known) == 1 else ""
 
 
 def _as_text(value: Any) -> str:

@@ -133,7 +133,7 @@ def grid_of(dataset: Any) -> Grid:
     if dataset.transform.is_identity and dataset.rpcs is not None:
         raise RasterError(
             f"{name}: has rational polynomials (RPCs) instead of a geotransform; orthorectify it first, "
-            "for example with GDAL's `gdalwarp -rpc` or in QGIS"
+            f"in QGIS or with GDAL's program: `{_orthorectify(name)}`, with an elevation model"
         )
     if dataset.transform.is_identity:
         raise RasterError(
@@ -190,6 +190,11 @@ def _code_by_name(wkt: str) -> str | None:
 
 def _warp(name: str) -> str:
     return shlex.join(["rio", "warp", name, "WARPED.tif", "--dst-crs", "EPSG:4326"])
+
+
+def _orthorectify(name: str) -> str:
+    words = ["gdalwarp", "-rpc", "-to", "RPC_DEM=DEM.tif", "-t_srs", "EPSG:4326", name, "ORTHO.tif"]
+    return shlex.join(words)
 
 
 def edit_info(dataset: Any, *words: str) -> str:

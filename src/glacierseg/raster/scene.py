@@ -224,23 +224,26 @@ class SceneReader:
     def _read_inside(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         shape = int(window.height), int(window.width)
         values = np.empty((len(self.scene.bands), *shape), self.scene.dtype)
-        # Bands with a fill count only where all bands have one: then some band must have data.
-        filled, valid = np.zeros(shape, bool), np.ones(shape, bool)
+        valid, filled = np.ones(shape, bool), np.zeros(shape, bool)
         for positions, file in self._files:
+            bands = [self.scene.bands[position] for position in positions]
             layers, shown = file.read(window, out=values if self._stored_as_meant else None)
-            for number, (position, layer) in enumerate(zip(positions, layers, strict=True)):
-                band = self.scene.bands[position]
+            needed = [band.fill is None for band in bands]
+            if shown is not None and any(needed):
+                valid &= shown if shown.ndim == 2 else shown[needed].all(axis=0)
+            for number, (position, band, layer) in enumerate(zip(positions, bands, layers, strict=True)):
                 has_data = band.has_data(layer)
-                if shown is not None:
-                    has_data &= shown if shown.ndim == 2 else shown[number]
                 if not self._stored_as_meant:
                     values[position] = band.meaning(layer)
                 if band.fill is None:
                     valid &= has_data
-                else:
-                    values[position][~has_data] = band.fill
-                    filled |= has_data & (not band.is_constant)
+                    continue
+                if shown is not None:
+                    has_data &= shown if shown.ndim == 2 else shown[number]
+                values[position][~has_data] = band.fill
+                filled |= has_data & (not band.is_constant)
         if all(band.fill is not None for band in self.scene.bands):
+            # No band is needed, but some must be there.
             valid = filled
         if not valid.all():
             values[:, ~valid] = 0

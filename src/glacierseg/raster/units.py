@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
+import numpy as np
+
 from glacierseg.errors import RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
@@ -14,6 +16,8 @@ from glacierseg.raster.terrain import TERRAIN
 
 LEVELS = 255
 """Greatest value of 8-bit levels, which have no unit."""
+LEVELS_UNIT = "8-bit levels"
+"""What stands for the unit of levels."""
 HOTTEST_K = 400.0
 """No ground is hotter, in kelvin; heat above it is in digital numbers."""
 _GREATEST_REFLECTANCE = 3.2768
@@ -141,6 +145,23 @@ def unit_of(found: Sequence[BandValues]) -> str:
     if greatest < _GREATEST_REFLECTANCE:
         return UNITS[0].name
     return UNITS[1].name if LEVELS < greatest < 32768 else ""
+
+
+def converted_unit(unit: str, scale: float, offset: float) -> str:
+    """Names the unit of values of reflected light after a conversion; empty where it is none that is known.
+
+    Args:
+        unit: Name of the unit before.
+        scale: Values are multiplied with this ...
+        offset: ... and this is added.
+    """
+    if (scale, offset) == (1.0, 0.0):
+        return unit
+    for own in UNITS:
+        if own.name == unit:
+            wanted = own.scale / scale, own.offset - offset * own.scale / scale
+            return next((one.name for one in UNITS if np.allclose((one.scale, one.offset), wanted)), "")
+    return ""
 
 
 def is_reflected_light(role: str | None) -> bool:

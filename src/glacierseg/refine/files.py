@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import DataError, RequestError
+from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
@@ -32,8 +33,8 @@ def refine_file(
 ) -> tuple[StepChange, ...]:
     """Refines a mask raster into another on the same grid.
 
-    The result is a cloud-optimised GeoTIFF with one uint8 band `glacier`, nodata 255, and the settings as
-    tags. Sizes on a geographic grid are those at its centre.
+    The result is a cloud-optimised GeoTIFF with one uint8 band `glacier`, nodata 255, and as tags the
+    settings and the facts of the scene that the mask has. Sizes on a geographic grid are those at its centre.
 
     Args:
         mask_path: A mask raster.
@@ -56,6 +57,7 @@ def refine_file(
     slope = _slope(settings.max_hole_slope_deg, dem, grid)
     refined, changes = refine_with_report(read_mask(mask_path), size_m, settings, slope_deg=slope)
     tags = {f"refine_{name}": _as_tag(name, value) for name, value in settings.model_dump().items()}
+    tags |= facts_of(mask_path).tags
     write_raster(out_path, refined, grid, bands=["glacier"], nodata=IGNORE, tags=tags)
     return changes
 

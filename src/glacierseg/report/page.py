@@ -153,6 +153,8 @@ def _facts(view: RegionView) -> str:
         else f"{width_m:.4g} × {height_m:.4g} m"
     )
     facts = [f"{view.grid.width} × {view.grid.height} pixels of {size}, {view.region.crs}"]
+    if origin := view.region.facts.in_words:
+        facts.append(origin)
     if view.truth is not None and (known := view.truth != 255).any():
         facts.append(f"{(view.truth[known] == 1).mean():.0%} glacier in the truth")
     for role in style.ROLES:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from glacierseg.errors import DataError, RequestError
+from glacierseg.raster.facts import SceneFacts
 from glacierseg.runs.layout import THRESHOLD, RunFolder
 from glacierseg.runs.results import KEYS, ModelResult, RegionResult, RunResults, ScoreRow, model_names
 
@@ -83,6 +84,7 @@ def _region(entry: Mapping[str, Any], folder: RunFolder) -> RegionResult:
         crs=str(entry["crs"]),
         truth_path=folder.truth(name),
         roles_path=folder.roles(name),
+        facts=SceneFacts.from_tags(entry.get("facts", {})),
     )
 
 

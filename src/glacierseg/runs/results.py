@@ -1,10 +1,11 @@
 """What a run folder holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from glacierseg.raster.facts import SceneFacts
 from glacierseg.runs.layout import THRESHOLD, ModelFolder, RunFolder
 
 KEYS = ("model", "bands", "region", "role", "stage")
@@ -61,6 +62,7 @@ class RegionResult:
         crs: Name of the CRS.
         truth_path: Mask of the truth.
         roles_path: Raster of the roles: 0 none, 1 train, 2 validate, 3 test.
+        facts: Where the scene comes from, as far as its files tell.
     """
 
     name: str
@@ -71,6 +73,7 @@ class RegionResult:
     crs: str
     truth_path: Path
     roles_path: Path
+    facts: SceneFacts = field(default_factory=SceneFacts)
 
     @property
     def pixel_area_km2(self) -> float:

@@ -12,6 +12,23 @@ from glacierseg.settings.base import RARE, Cli, Settings, model_or_weights
 FromZero = Annotated[float, Field(ge=0)]
 
 
+def is_year(text: str) -> bool:
+    """Whether a text that `as_date` takes is a year alone."""
+    return len(text) == 4
+
+
+def as_date(text: str) -> date:
+    """Returns the day of a text such as 2000-10-30; of a year alone, its 1 July.
+
+    Raises:
+        ValueError: It is no date.
+    """
+    try:
+        return date(int(text), 7, 1) if is_year(text) else date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date; write 2000-10-30, or the year alone") from error
+
+
 class VectorizeSettings(Settings):
     """Which outlines of a mask are drawn."""
 
@@ -87,14 +104,15 @@ class InventoryInputs(Settings):
     """Layer of the existing inventory."""
     existing_id: str | None = None
     """Column of ids in the existing inventory; found by the usual names when left out."""
+    src_date: str | None = None
+    """Date of the image, such as 2020-09-12 or 2020; that of the mask's file when left out."""
 
-
-def _as_date(text: str) -> date:
-    """Returns the day of a text such as 2000-10-30; of a year alone, its 1 July."""
-    try:
-        return date(int(text), 7, 1) if len(text) == 4 else date.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a date; write 2000-10-30, or the year alone") from error
+    @field_validator("src_date")
+    @classmethod
+    def _is_date(cls, value: str | None) -> str | None:
+        if value is not None:
+            as_date(value)
+        return value
 
 
 class ChangeSettings(Settings):
@@ -103,9 +121,9 @@ class ChangeSettings(Settings):
     panel: ClassVar[str | None] = "Comparison"
 
     old_date: str | None = None
-    """Earlier date, such as 2000-10-30 or 2000."""
+    """Earlier date, such as 2000-10-30 or 2000; that of the file when left out."""
     new_date: str | None = None
-    """Later date, for rates per year."""
+    """Later date, for rates per year; that of the file when left out."""
     old_error_m: FromZero | None = None
     """Uncertainty of the old outlines, in metres; half a pixel of a mask, else 10 when left out."""
     new_error_m: FromZero | None = None
@@ -117,13 +135,11 @@ class ChangeSettings(Settings):
     @classmethod
     def _is_date(cls, value: str | None) -> str | None:
         if value is not None:
-            _as_date(value)
+            as_date(value)
         return value
 
     @model_validator(mode="after")
     def _dates_follow(self) -> "ChangeSettings":
-        if (self.old_date is None) != (self.new_date is None):
-            raise ValueError("a rate needs both dates; give --old-date and --new-date")
         if self.years is not None and self.years <= 0:
             raise ValueError(
                 f"the new date must be after the old one (got {self.old_date} and {self.new_date}); swap the "
@@ -136,7 +152,7 @@ class ChangeSettings(Settings):
         """Years between the dates; None without dates."""
         if self.old_date is None or self.new_date is None:
             return None
-        return (_as_date(self.new_date) - _as_date(self.old_date)).days / 365.25
+        return (as_date(self.new_date) - as_date(self.old_date)).days / 365.25
 
 
 class ChangeInputs(Settings):

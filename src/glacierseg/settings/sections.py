@@ -191,8 +191,8 @@ class BandsConfig(Settings):
     check: bool = True
     """Measure importance by the other one too and print how far they agree."""
     top_preset: Literal["original"] | dict[str, tuple[str | int, ...]] | None = None
-    """original: the six bands of the original study for each network, by position in its 18 bands; or your
-    own, such as {unetplusplus: [red, nir, slope]}.
+    """original: the six bands of the original study for each network, by the names of recipe himalaya-18, or
+    by position in 18 unnamed bands; or your own, such as {unetplusplus: [red, nir, slope]}.
     """
     recipe: str | tuple[str, ...] | None = None
     """sentinel2-18, landsat-18, himalaya-18, or a list such as [red, nir, ndwi, slope]."""
@@ -205,7 +205,9 @@ class BandsConfig(Settings):
     logarithm: Logarithm = ()
     """Bands that networks see as logarithms, or all: for light over a wide range."""
     modalities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Such as {optical: [blue, green, red], terrain: [elevation, slope]}."""
+    """Groups of bands, such as {optical: [blue, green, red], terrain: [elevation, slope]}; without them
+    modality_dropout takes thermal, terrain, radar and motion by the names of recipes.
+    """
 
     @field_validator("modalities")
     @classmethod
@@ -218,10 +220,10 @@ class BandsConfig(Settings):
 
     @model_validator(mode="after")
     def _original_means_the_original_stack(self) -> "BandsConfig":
-        if self.top_preset == "original" and self.recipe is not None:
+        if self.top_preset == "original" and self.recipe not in {None, "himalaya-18"}:
             raise ValueError(
-                "top_preset original means positions in the original study's own stack, which no recipe "
-                "makes; leave one of the two out"
+                "top_preset original means bands of the original study's own stack, which of all recipes "
+                "only himalaya-18 makes; leave one of the two out"
             )
         return self
 
@@ -244,7 +246,7 @@ class PatchConfig(Settings):
     band_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability that a band is blanked in a patch, 0-1."""
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability that a modality is blanked in a patch, never all of them, 0-1."""
+    """Probability that a modality is blanked in a patch, 0-1; its bands may be missing in prediction."""
     glacier_share: Share | None = None
     """Share of drawn patches with glacier, 0-1; null for patches as they come."""
     cache: Cache = "auto"

@@ -1,5 +1,6 @@
 """`card.json`: what weights were trained on, what they expect of a scene, how good they were found to be."""
 
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -147,6 +148,7 @@ class WeightsCard(WeightsFacts):
         parameters: Of all its networks together.
         bands: What the network reads, in its order.
         pixel_m: Side of the training scenes' pixels on the ground.
+        training_dates: Days of the training scenes, as far as their files have them.
         version: glacierseg's version that packed them.
     """
 
@@ -154,4 +156,5 @@ class WeightsCard(WeightsFacts):
     parameters: Annotated[int, Field(gt=0)]
     bands: Annotated[tuple[WeightsBand, ...], Field(min_length=1)]
     pixel_m: Annotated[float, Field(gt=0)]
+    training_dates: tuple[date, ...] = ()
     version: str = __version__

@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, ValuesError
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.sensors import is_unnamed, parse_sensor, role_of
+from glacierseg.raster.sensors import SENSORS, is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
 from glacierseg.raster.values import Band
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.origin import look_at_facts
 from glacierseg.weights.values import Expectation, doubts, likely_unit, offset_warning, strangeness
 
 RESOLUTION_FACTOR = 1.5
@@ -60,7 +62,9 @@ def fit_scene(card: WeightsCard, scene: Scene, settings: InputSettings | None = 
         RasterError: Pixels cannot be read.
     """
     settings = settings or InputSettings()
-    sensor = parse_sensor(settings.sensor) if settings.sensor else None
+    facts = facts_of_bands(scene.bands)
+    known = facts.sensor if facts.sensor in SENSORS else None
+    sensor = parse_sensor(settings.sensor) if settings.sensor else known
     chosen = match_bands(card, scene, sensor)
     fitted = replace(
         scene,
@@ -75,6 +79,7 @@ def fit_scene(card: WeightsCard, scene: Scene, settings: InputSettings | None = 
         (
             *_sensor_warnings(card, scene, sensor),
             *told,
+            *look_at_facts(card, facts, str(scene.paths[0]), settings),
             *look(card, warm, sensor=sensor, force=settings.force),
         ),
     )

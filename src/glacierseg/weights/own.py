@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, ranges_of
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
-from glacierseg.raster.units import find_left_offset, reflected_bands, unit_of
+from glacierseg.raster.units import LEVELS_UNIT, find_left_offset, reflected_bands, unit_of
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand
 from glacierseg.weights.fitting import Fitted, look
-from glacierseg.weights.values import LEVELS_UNIT, strangeness
+from glacierseg.weights.origin import look_at_facts
+from glacierseg.weights.values import strangeness
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class OwnExpectation:
     name: str
     bands: tuple[WeightsBand, ...]
     pixel_m: float | None
+    training_dates: tuple[date, ...] = ()
     sensor: None = None
 
 
@@ -51,7 +55,7 @@ def expectation_of(card: ModelCard, name: str) -> OwnExpectation | None:
         )
         for band, values in zip(card.bands, card.band_values, strict=True)
     )
-    return OwnExpectation(name, tuple(bands), card.pixel_m)
+    return OwnExpectation(name, tuple(bands), card.pixel_m, card.training_dates)
 
 
 def facts_of_scenes(scenes: Sequence[Scene], values: Sequence[BandValues]) -> dict[str, Any]:
@@ -66,11 +70,15 @@ def facts_of_scenes(scenes: Sequence[Scene], values: Sequence[BandValues]) -> di
     levels = all(scene.dtype == "uint8" for scene in scenes)
     found = [own for name, own in zip(names, values, strict=False) if name in light]
     sides_m = [float(np.sqrt(np.prod(scene.grid.pixel_size_m))) for scene in scenes]
+    facts = [facts_of_bands(scene.bands) for scene in scenes]
+    said = {own.unit for own in facts}
+    unit = said.pop() if len(said) == 1 else ""
     return {
-        "unit": LEVELS_UNIT if levels else unit_of(found),
+        "unit": LEVELS_UNIT if levels else unit or unit_of(found),
         "band_values": tuple(values),
         "ranges": _common_ranges(scenes) or {},
         "pixel_m": round(float(np.median(sides_m)), 2),
+        "training_dates": tuple(sorted({day for own in facts for day in own.dates})),
     }
 
 
@@ -91,7 +99,7 @@ def fit_own(
         ValuesError: Values are in another unit or range, or were normalized by other ranges.
         RasterError: Pixels cannot be read.
     """
-    settings = settings or InputSettings()
+    settings, facts = settings or InputSettings(), facts_of_bands(scene.bands)
     if (settings.scale, settings.offset) != (1.0, 0.0):
         light = reflected_bands(scene.band_names)
         if not light:
@@ -105,6 +113,7 @@ def fit_own(
         expected = expectation_of(card, str(folder))
         if expected is None:
             continue
+        told += look_at_facts(expected, facts, str(scene.paths[0]), settings)
         present = [band.name for band in scene.select(card.bands).bands if not band.is_constant]
         expected = replace(expected, bands=tuple(band for band in expected.bands if band.name in present))
         own = scene.select(present)

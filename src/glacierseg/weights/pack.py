@@ -19,10 +19,10 @@ from glacierseg.models.card import ModelCard, load_model, read_card, save_model
 from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outputs import writes
+from glacierseg.raster.prepare.recipes import modality_of
 from glacierseg.raster.samples import measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
-from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
 from glacierseg.weights.shelf import Weights, megabytes
@@ -104,7 +104,7 @@ def pack_weights(
         raise RequestError("what values the weights expect is measured on training scenes; give some")
     chosen = [scene.select(cards[0].bands) for scene in scenes]
     parameters = sum(count_parameters(load_model(folder)[0]) for folder in model_dirs)
-    card = _card(name, facts, cards[0], chosen, parameters)
+    card = _card(name, facts, cards, chosen, parameters)
     windows = _windows(chosen, facts.window_px or cards[0].patch_px)
     final = Path(out_dir) / name
     if final.exists() and not (final / CARD_FILE).is_file():
@@ -162,7 +162,7 @@ def _belong_together(folders: Sequence[Path | str], cards: Sequence[ModelCard], 
 
 
 def _card(
-    name: str, facts: WeightsFacts, model: ModelCard, scenes: Sequence[Scene], parameters: int
+    name: str, facts: WeightsFacts, cards: Sequence[ModelCard], scenes: Sequence[Scene], parameters: int
 ) -> WeightsCard:
     values = measure_values(np.concatenate([sample_values(scene) for scene in scenes], axis=1))
     if values is None:
@@ -175,7 +175,7 @@ def _card(
             unit=_unit(band, facts),
             values=own,
         )
-        for band, own in zip(model.bands, values, strict=True)
+        for band, own in zip(cards[0].bands, values, strict=True)
     ]
     try:
         return WeightsCard(
@@ -184,6 +184,7 @@ def _card(
             parameters=parameters,
             bands=tuple(bands),
             pixel_m=round(float(np.median(sides_m)), 2),
+            training_dates=tuple(sorted({day for card in cards for day in card.training_dates})),
         )
     except ValidationError as error:
         raise RequestError(
@@ -192,7 +193,7 @@ def _card(
 
 
 def _unit(band: str, facts: WeightsFacts) -> str:
-    if band in TERRAIN and band not in facts.units:
+    if modality_of(band) in {"terrain", "radar", "motion"} and band not in facts.units:
         raise RequestError(f"{band} is not in {facts.unit}; give its unit in `units:` of the facts")
     return facts.units.get(band) or ("index" if band in INDICES else facts.unit)
 

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from datetime import date
 from typing import Protocol
 
 from glacierseg.raster.samples import BandValues, short
-from glacierseg.raster.units import LEVELS, Conversion, best_conversion, find_left_offset, is_made
+from glacierseg.raster.units import (
+    LEVELS,
+    LEVELS_UNIT,
+    Conversion,
+    best_conversion,
+    find_left_offset,
+    is_made,
+)
 from glacierseg.weights.card import WeightsBand
-
-LEVELS_UNIT = "8-bit levels"
 
 
 class Expectation(Protocol):
@@ -29,6 +35,10 @@ class Expectation(Protocol):
     @property
     def pixel_m(self) -> float | None:
         """Side of the training scenes' pixels on the ground."""
+
+    @property
+    def training_dates(self) -> tuple[date, ...]:
+        """Days of the training scenes, as far as they are known."""
 
 
 def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:

@@ -1,6 +1,8 @@
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -19,24 +21,24 @@ TABLE = gpd.GeoDataFrame(
 )
 
 
-def area_km2(path) -> float:
+def area_km2(path: Path) -> float:
     return float(read_shapes(path).to_crs("EPSG:32645").area.sum()) / 1e6
 
 
 @pytest.fixture
-def shapefile(tmp_path):
+def shapefile(tmp_path: Path) -> Path:
     TABLE.to_file(tmp_path / "a.shp")
     return tmp_path / "a.shp"
 
 
-def zipped(path, *members):
+def zipped(path: Path, *members: tuple[Path, str]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for source, name in members:
             archive.write(source, name)
     return path
 
 
-def of_shapefile(shapefile, prefix):
+def of_shapefile(shapefile: Path, prefix: str) -> list[tuple[Path, str]]:
     return [(shapefile.with_suffix(f".{e}"), f"{prefix}.{e}") for e in ("shp", "shx", "dbf", "prj")]
 
 
@@ -54,7 +56,7 @@ def of_shapefile(shapefile, prefix):
         ("A.GEOJSON", {"driver": "GeoJSON"}),
     ],
 )
-def test_every_format_is_a_vector_and_read(tmp_path, name, options):
+def test_every_format_is_a_vector_and_read(tmp_path: Path, name: str, options: dict[str, str]) -> None:
     (TABLE.to_crs(4326) if name[2:] in ("kml", "kmz", "geojsonl") else TABLE).to_file(
         tmp_path / name, **options
     )
@@ -62,24 +64,24 @@ def test_every_format_is_a_vector_and_read(tmp_path, name, options):
     assert area_km2(tmp_path / name) == pytest.approx(2, rel=1e-5)
 
 
-def test_geoparquet(tmp_path):
+def test_geoparquet(tmp_path: Path) -> None:
     TABLE.to_parquet(tmp_path / "a.geoparquet")
     assert is_vector(tmp_path / "a.geoparquet")
     assert area_km2(tmp_path / "a.geoparquet") == 2
 
 
 @pytest.mark.parametrize("prefix", ["a", "deep/in/folders/a"])
-def test_archives_with_one_vector_file(tmp_path, shapefile, prefix):
+def test_archives_with_one_vector_file(tmp_path: Path, shapefile: Path, prefix: str) -> None:
     path = zipped(tmp_path / "a.zip", *of_shapefile(shapefile, prefix))
     assert is_vector(path)
     assert area_km2(path) == 2
     TABLE.to_file(tmp_path / "a.gdb", driver="OpenFileGDB")
     inside = [(one, f"{prefix}.gdb/{one.name}") for one in (tmp_path / "a.gdb").iterdir()]
     assert area_km2(zipped(tmp_path / "gdb.zip", *inside)) == 2
-    assert area_km2(f"/vsizip/{path}/{prefix}.shp") == 2
+    assert area_km2(Path(f"/vsizip/{path}/{prefix}.shp")) == 2
 
 
-def test_archives_that_do_not_say_which(tmp_path, shapefile):
+def test_archives_that_do_not_say_which(tmp_path: Path, shapefile: Path) -> None:
     TABLE.to_file(tmp_path / "b.gpkg")
     two = zipped(tmp_path / "two.zip", *of_shapefile(shapefile, "a"), (tmp_path / "b.gpkg", "b.gpkg"))
     with pytest.raises(TruthError, match=r"two\.zip: holds several vector files \(a\.shp, b\.gpkg\); unpack"):
@@ -90,7 +92,7 @@ def test_archives_that_do_not_say_which(tmp_path, shapefile):
     assert len(read_shapes(several, layer="b")) == 2
 
 
-def test_folders(tmp_path, shapefile):
+def test_folders(tmp_path: Path, shapefile: Path) -> None:
     folder = tmp_path / "UPPER"
     folder.mkdir()
     assert not is_vector(folder)
@@ -105,7 +107,7 @@ def test_folders(tmp_path, shapefile):
     assert area_km2(folder) == area_km2(folder / "A.SHP") == 2
 
 
-def test_what_holds_pixels_is_no_vector(tmp_path, make_raster):
+def test_what_holds_pixels_is_no_vector(tmp_path: Path, make_raster: Callable[..., Path]) -> None:
     pixels = make_raster("a.tif", np.zeros((3, 40, 40), np.uint8))
     with rasterio.open(pixels) as source:
         profile = source.profile | {"driver": "GPKG"}
@@ -130,7 +132,7 @@ def test_what_holds_pixels_is_no_vector(tmp_path, make_raster):
     assert area_km2(tmp_path / "tiles.gpkg") == 2
 
 
-def test_a_virtual_table_is_a_vector_and_its_curves_are_straightened(tmp_path):
+def test_a_virtual_table_is_a_vector_and_its_curves_are_straightened(tmp_path: Path) -> None:
     corners = "482000 3098000, 483000 3099000, 484000 3098000, 483000 3097000, 482000 3098000"
     circle = f"CURVEPOLYGON(CIRCULARSTRING({corners}))"
     (tmp_path / "c.csv").write_text(f'id,WKT\n1,"{circle}"\n2,"TIN(((0 0 0,1 0 0,1 1 0,0 0 0)))"\n')
@@ -149,7 +151,9 @@ def test_a_virtual_table_is_a_vector_and_its_curves_are_straightened(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.fgb", "a.parquet", "a.zip", "a.shp"])
 @pytest.mark.parametrize("share", [0, 0.3, 0.7])
-def test_what_is_cut_short_is_refused_in_one_line(tmp_path, shapefile, name, share):
+def test_what_is_cut_short_is_refused_in_one_line(
+    tmp_path: Path, shapefile: Path, name: str, share: float
+) -> None:
     path = tmp_path / name
     if name == "a.zip":
         zipped(path, *of_shapefile(shapefile, "a"))
@@ -165,13 +169,13 @@ def test_what_is_cut_short_is_refused_in_one_line(tmp_path, shapefile, name, sha
     assert "\n" not in str(refused.value)
 
 
-def test_a_shapefile_without_its_index(shapefile):
+def test_a_shapefile_without_its_index(shapefile: Path) -> None:
     shapefile.with_suffix(".shx").unlink()
     with pytest.raises(TruthError, match=r"a\.shp: its \.shx is missing; copy all files of the Shapefile"):
         read_shapes(shapefile)
 
 
-def test_rings_that_are_open_are_closed(tmp_path):
+def test_rings_that_are_open_are_closed(tmp_path: Path) -> None:
     ring = [[86.8, 28.0], [86.81, 28.0], [86.81, 28.01], [86.8, 28.01]]
     feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
     path = tmp_path / "open.geojson"

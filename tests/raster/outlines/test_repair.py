@@ -1,4 +1,6 @@
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -18,6 +20,7 @@ from shapely import (
     box,
     from_wkt,
 )
+from shapely.geometry.base import BaseGeometry
 
 from glacierseg.raster.outlines.repair import (
     about_shapes,
@@ -41,10 +44,10 @@ def rewound(shape: Polygon, *, holes_too: bool) -> Polygon:
 
 def with_spike(shape: Polygon) -> Polygon:
     first = np.asarray(shape.exterior.coords)
-    return Polygon(np.vstack([first[:1], first[:1] + 7, first]), shape.interiors)
+    return Polygon(np.vstack([first[:1], first[:1] + 7, first]), list(shape.interiors))
 
 
-DISGUISES = {
+DISGUISES: dict[str, Callable[[Polygon], BaseGeometry]] = {
     "heights": lambda one: shapely.force_3d(one, 5000.0),
     "heights and measures": lambda one: from_wkt(re.sub(r"(\d)(?=[,)])", r"\1 7 8", one.wkt)),
     "holes wound like their shell": lambda one: rewound(one, holes_too=True),
@@ -55,7 +58,7 @@ DISGUISES = {
     "a hole twice": lambda one: Polygon(one.exterior, [ring for ring in one.interiors for _ in range(2)]),
     "a spike": with_spike,
     "doubled corners": lambda one: Polygon(
-        np.repeat(np.asarray(one.exterior.coords), 2, axis=0), one.interiors
+        np.repeat(np.asarray(one.exterior.coords), 2, axis=0), list(one.interiors)
     ),
 }
 
@@ -64,9 +67,12 @@ DISGUISES = {
     st.tuples(*[st.integers(1, 50)] * 2, *[st.integers(1, 9)] * 2),
     st.sampled_from(sorted(DISGUISES)),
 )
-def test_the_ground_of_a_polygon_is_the_same_in_every_disguise(sizes, name):
+def test_the_ground_of_a_polygon_is_the_same_in_every_disguise(
+    sizes: tuple[int, int, int, int], name: str
+) -> None:
     width, height, hole_width, hole_height = sizes
     shape = box(0, 0, 20 + width, 20 + height) - box(5, 5, 5 + hole_width, 5 + hole_height)
+    assert isinstance(shape, Polygon)
     (found,) = polygons_of([DISGUISES[name](shape)])
     assert found.is_valid
     assert not found.has_z
@@ -95,21 +101,21 @@ def test_the_ground_of_a_polygon_is_the_same_in_every_disguise(sizes, name):
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_areas_of_odd_shapes(wkt, area):
+def test_areas_of_odd_shapes(wkt: str, area: int | None) -> None:
     with np.errstate(invalid="ignore"):
         shape = from_wkt(wkt)
     (found,) = polygons_of([shape])
     assert (found if found is None else found.area) == area
 
 
-def test_what_one_repair_leaves_invalid_is_repaired_again():
+def test_what_one_repair_leaves_invalid_is_repaired_again() -> None:
     corners = [(10, 13), (20, 18), (25, 9), (30, 14), (29, 5), (20, 6), (36, 16), (25, 38), (23, 7), (34, 18)]
     crossing = Polygon([(100 * x, 100 * y) for x, y in [*corners, (4, 6)]])
     (found,) = polygons_of([crossing])
     assert found.is_valid
 
 
-def test_what_was_left_out_taken_and_repaired_is_counted():
+def test_what_was_left_out_taken_and_repaired_is_counted() -> None:
     given_shapes = np.array(
         [
             box(0, 0, 1, 1),
@@ -133,7 +139,7 @@ def test_what_was_left_out_taken_and_repaired_is_counted():
     assert about_shapes(given_shapes[:1], found[:1], "polygons") == []
 
 
-def test_lines_are_taken_out_of_collections_too():
+def test_lines_are_taken_out_of_collections_too() -> None:
     line = LineString([(0, 0, 5), (9, 9, 5)])
     shapes = np.array([line, GeometryCollection([line, line, Point(0, 0)]), box(0, 0, 1, 1), None], object)
     found = lines_of(shapes)
@@ -146,10 +152,12 @@ def test_lines_are_taken_out_of_collections_too():
     ]
 
 
-def test_areas_are_true_however_rings_are_wound():
+def test_areas_are_true_however_rings_are_wound() -> None:
     shell, hole = box(481000, 3098000, 482000, 3099000), box(481200, 3098200, 481900, 3098900)
     for holes_too in (True, False):
-        shape = rewound(shell - hole, holes_too=holes_too)
+        holed = shell - hole
+        assert isinstance(holed, Polygon)
+        shape = rewound(holed, holes_too=holes_too)
         equal_area = pyproj.CRS.from_proj4("+proj=laea +lat_0=28 +lon_0=86.8")
         expected = gpd.GeoSeries([shell - hole], crs=CRS).to_crs(equal_area).area / 1e6
         np.testing.assert_allclose(areas_km2([shape], CRS), expected, rtol=1e-6)
@@ -159,14 +167,14 @@ BOUND, ROCK, DEBRIS = box(0, 0, 1000, 2000), box(300, 300, 600, 900), box(100, 1
 OTHER = box(3000, 0, 4000, 1500)
 
 
-def glims(rows, **dates) -> gpd.GeoDataFrame:
+def glims(rows: Sequence[tuple[str, int, str, BaseGeometry]], **dates: Any) -> gpd.GeoDataFrame:
     ids, analyses, kinds, shapes = zip(*rows, strict=True)
     columns = {"glac_id": ids, "anlys_id": analyses, "line_type": kinds} | dates
     return gpd.GeoDataFrame(columns, geometry=list(shapes), crs=CRS)
 
 
 @pytest.mark.parametrize("already_cut", [False, True])
-def test_of_a_glims_file_boundaries_are_ice_and_rock_is_cut_out(already_cut):
+def test_of_a_glims_file_boundaries_are_ice_and_rock_is_cut_out(already_cut: bool) -> None:
     table = glims(
         [
             ("G1", 1, "glac_bound", BOUND - ROCK if already_cut else BOUND),
@@ -196,7 +204,7 @@ def test_of_a_glims_file_boundaries_are_ice_and_rock_is_cut_out(already_cut):
         ({"src_date": ["2000"] * 4}, ["a", "b", "c", "d"]),
     ],
 )
-def test_of_several_analyses_the_newest_counts(dates, kept):
+def test_of_several_analyses_the_newest_counts(dates: dict[str, list[str | None]], kept: list[str]) -> None:
     rows = [("G1", number, "glac_bound", BOUND) for number in (1, 2, 3)] + [("G2", 4, "glac_bound", OTHER)]
     found, said = glacier_boundaries(glims(rows, name=["a", "b", "c", "d"], **dates))
     assert found["name"].tolist() == kept
@@ -206,7 +214,7 @@ def test_of_several_analyses_the_newest_counts(dates, kept):
     )
 
 
-def test_rock_of_an_older_analysis_is_not_cut_out():
+def test_rock_of_an_older_analysis_is_not_cut_out() -> None:
     rows = [
         ("G1", 1, "glac_bound", BOUND),
         ("G1", 1, "intrnl_rock", ROCK),
@@ -217,7 +225,7 @@ def test_rock_of_an_older_analysis_is_not_cut_out():
     assert found.area.tolist() == [2e6 - 100]
 
 
-def test_line_types_of_other_people_are_left_alone():
+def test_line_types_of_other_people_are_left_alone() -> None:
     table = gpd.GeoDataFrame({"line_type": ["solid", "dashed"]}, geometry=[BOUND, OTHER], crs=CRS)
     found, said = glacier_boundaries(table)
     assert (len(found), said) == (2, [])
@@ -251,7 +259,7 @@ NEAR = [box(1500 * i, 0, 1500 * i + 1000, 1000) for i in range(4)]
         ({"Name": ["a", "a", "b", None]}, "1 2 3 4", ""),
     ],
 )
-def test_ids_that_are_none_become_row_numbers(columns, ids, said):
+def test_ids_that_are_none_become_row_numbers(columns: dict[str, Any], ids: str, said: str) -> None:
     table = gpd.GeoDataFrame(columns, geometry=FAR, crs=CRS)
     found, own, notes = join_parts(table)
     assert len(found) == 4
@@ -261,14 +269,14 @@ def test_ids_that_are_none_become_row_numbers(columns, ids, said):
 
 
 @pytest.mark.parametrize("columns", [{"id": list("aabc")}, {"glacier_id": [1, 1, 2, 3]}])
-def test_only_ids_of_inventories_with_letters_join_rows(columns):
+def test_only_ids_of_inventories_with_letters_join_rows(columns: dict[str, list[str | int]]) -> None:
     found, ids, said = join_parts(gpd.GeoDataFrame(columns, geometry=NEAR, crs=CRS))
     assert (len(found), len(set(ids))) == (4, 4)
     assert "2 repeated" in said[0]
 
 
 @pytest.mark.parametrize("crs", [CRS, "EPSG:4326", "EPSG:2263"])
-def test_rows_of_one_glacier_are_its_parts(crs):
+def test_rows_of_one_glacier_are_its_parts(crs: str) -> None:
     shapes = gpd.GeoSeries([*NEAR[:3], box(9000, 0, 9900, 900)], crs=CRS).translate(480000, 3100000)
     if crs == "EPSG:2263":  # in feet, near New York
         shapes = shapes.set_crs("EPSG:32618", allow_override=True).translate(100000, 1400000)
@@ -282,7 +290,7 @@ def test_rows_of_one_glacier_are_its_parts(crs):
     assert said == ["2 rows that share an id joined to 1 glacier"]
 
 
-def test_parts_that_overlap_count_once_in_their_glacier():
+def test_parts_that_overlap_count_once_in_their_glacier() -> None:
     table = gpd.GeoDataFrame({"k": ["x", "x", "y"]}, geometry=[NEAR[0], NEAR[0], NEAR[1]], crs=CRS)
     table = table.set_geometry(table.translate(480000, 3100000))
     found, ids, said = join_parts(table, "k")
@@ -291,16 +299,16 @@ def test_parts_that_overlap_count_once_in_their_glacier():
     assert said == ["2 rows that share an id joined to 1 glacier (their overlap of 1 km2 counts once)"]
 
 
-def test_row_numbers_are_those_of_the_file():
+def test_row_numbers_are_those_of_the_file() -> None:
     table = gpd.GeoDataFrame(geometry=FAR, crs=CRS, index=[0, 2, 5, 6])
     assert join_parts(table)[1].tolist() == ["1", "3", "6", "7"]
 
 
-def moved(*shapes) -> gpd.GeoDataFrame:
+def moved(*shapes: Polygon) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(geometry=gpd.GeoSeries(list(shapes), crs=CRS).translate(480000, 3100000))
 
 
-def test_ground_in_two_outlines_counts_once_for_the_earlier():
+def test_ground_in_two_outlines_counts_once_for_the_earlier() -> None:
     table = moved(box(0, 0, 1000, 1000), box(500, 0, 1500, 1000), box(900, 0, 1400, 1000), box(0, 0, 90, 90))
     found, said = count_once(table)
     assert found.area.tolist() == [1e6, 0.5e6]
@@ -314,7 +322,7 @@ def test_ground_in_two_outlines_counts_once_for_the_earlier():
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.integers(0, 8)] * 2, *[st.integers(1, 4)] * 2), min_size=1, max_size=6))
-def test_the_sum_of_areas_is_that_of_the_ground(boxes):
+def test_the_sum_of_areas_is_that_of_the_ground(boxes: list[tuple[int, int, int, int]]) -> None:
     table = moved(*(box(100 * x, 100 * y, 100 * (x + w), 100 * (y + h)) for x, y, w, h in boxes))
     found, said = count_once(table)
     together = shapely.union_all(table.geometry)
@@ -333,14 +341,14 @@ def test_the_sum_of_areas_is_that_of_the_ground(boxes):
         box(995, 990, 2000, 2000),  # 50 m2
     ],
 )
-def test_slivers_are_no_overlap(second):
+def test_slivers_are_no_overlap(second: Polygon) -> None:
     table = moved(box(0, 0, 1000, 1000), second)
     found, said = count_once(table)
     assert said == []
     assert found.area.tolist() == pytest.approx([1e6, second.area])
 
 
-def test_an_outline_smaller_than_a_sliver_counts_once_too():
+def test_an_outline_smaller_than_a_sliver_counts_once_too() -> None:
     found, said = count_once(moved(box(0, 0, 1000, 1000), box(10, 10, 15, 15)))
     assert len(found) == 1
     assert "1 outline entirely inside" in said[0]

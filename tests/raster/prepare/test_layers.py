@@ -1,3 +1,4 @@
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,9 +7,18 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import CliRunner
 from pyproj import Geod, Transformer
+from rasterio.rio.main import main_group
 
-from glacierseg.errors import BandError, GlaciersegError, GlaciersegWarning, GridMismatchError, RequestError
+from glacierseg.errors import (
+    BandError,
+    GlaciersegError,
+    GlaciersegWarning,
+    GridMismatchError,
+    RasterError,
+    RequestError,
+)
 from glacierseg.raster.blocks import iterate_blocks
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import PixelAxes
@@ -20,6 +30,7 @@ from glacierseg.raster.prepare.layers import (
 )
 from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.raster.prepare.stack import stack_rasters
+from glacierseg.settings.prepare import StackSettings
 
 SENTINEL = ["B02", "B03", "B04", "B08", "B11"]
 ORIGINAL = RECIPES["himalaya-18"]
@@ -41,9 +52,8 @@ def read_all(
 
 
 def stack(scene: dict[str, Any], out: Path, layers: dict[str, Path], recipe: str = "himalaya-18") -> Path:
-    return stack_rasters(
-        [scene["light"]], out, recipe=recipe, sensor="sentinel2", offset=0, dem=scene["dem"], layers=layers
-    )
+    settings = StackSettings(recipe=recipe, sensor="sentinel2", offset=0)
+    return stack_rasters([scene["light"]], out, settings, dem=scene["dem"], layers=layers)
 
 
 @pytest.fixture
@@ -194,6 +204,26 @@ def test_given_speed_and_divergence_win_over_made_ones(make_raster: Make, make_g
     assert (found["velocity"] == 21).all()
     assert (found["divergence"][1:-1, 1:-1] == 0).all()
     assert (found["velocity_x"] == 3).all()
+
+
+@pytest.mark.parametrize("left", [300000, 300002])
+@pytest.mark.parametrize("name", ["dh_dt", "velocity_x"])
+def test_missing_data_that_no_file_declares_is_refused(
+    make_raster: Make, make_grid: Any, name: str, left: int
+) -> None:
+    """Else -9999 would be a speed, and its mean with neighbours one that nobody could tell."""
+    values = np.ones((20, 20), np.float32)
+    values[4, 5] = -9999
+    path = make_raster("undeclared.tif", values)
+    files, names = {name: path}, [name]
+    if name == "velocity_x":
+        files, names = {name: path, "velocity_y": make_raster("vy.tif", np.ones_like(values))}, ["velocity"]
+    with pytest.raises(RasterError, match=f"has values of -9999, which no {name} has; .* declare") as refused:
+        read_all(files, names, make_grid(20, 20, left=left))
+    command = str(refused.value).split("`")[1]
+    assert CliRunner().invoke(main_group, shlex.split(command)[1:]).exit_code == 0
+    found = read_all(files, names, make_grid(20, 20))[names[0]]
+    assert np.argwhere(np.isnan(found)).tolist() == [[4, 5]]
 
 
 def test_heat_in_digital_numbers_becomes_kelvin(make_raster: Make, make_grid: Any) -> None:

@@ -1,23 +1,27 @@
 import logging
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import BandError, DataError, GlaciersegWarning, ValuesError
 from glacierseg.raster.prepare.normalize import normalize_scene, read_ranges_tag, to_levels
 from glacierseg.raster.prepare.ranges import BandRange, read_ranges
-from glacierseg.raster.scene import open_scene
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.settings.prepare import NormalizeSettings
 
 numbers = st.floats(-1e9, 1e9)
 
 
-def read(path):
+def read(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     with rasterio.open(path) as dataset:
         assert dataset.nodata == 0
         return dataset.read(), dataset.descriptions
@@ -25,7 +29,7 @@ def read(path):
 
 @settings(deadline=None)
 @given(st.lists(numbers, min_size=1), numbers, numbers)
-def test_levels_are_monotone_and_stay_in_their_range(values, one, other):
+def test_levels_are_monotone_and_stay_in_their_range(values: list[float], one: float, other: float) -> None:
     bounds = BandRange(min(one, other), max(one, other))
     levels = to_levels(np.sort(values), bounds)
     assert (np.diff(levels.astype(int)) >= 0).all()
@@ -34,26 +38,28 @@ def test_levels_are_monotone_and_stay_in_their_range(values, one, other):
         assert to_levels(np.array([bounds.low, bounds.high]), bounds).tolist() == [1, 255]
 
 
-def test_levels_are_evenly_spaced():
+def test_levels_are_evenly_spaced() -> None:
     assert (
         to_levels(np.arange(-5, 260), BandRange(0, 254)).tolist() == [1] * 5 + list(range(1, 256)) + [255] * 5
     )
 
 
 @pytest.fixture
-def scene(make_raster):
+def scene(make_raster: Callable[..., Path]) -> Scene:
     values = np.random.default_rng(0).standard_normal((2, 300, 260)).astype(np.float32)
     values[1] = values[1] * 1000 + 5000
     values[0, 5, 5] = np.nan
     return open_scene(make_raster("a.tif", values, names=["ndsi", "elevation"]))
 
 
-def test_measured_ranges_are_stored_and_give_the_same_again(scene, tmp_path):
-    shares = []
+def test_measured_ranges_are_stored_and_give_the_same_again(scene: Scene, tmp_path: Path) -> None:
+    shares: list[float] = []
     ranges = tmp_path / "ranges.json"
     first, names = read(normalize_scene(scene, tmp_path / "1.tif", ranges, progress=shares.append))
     stored = ranges.read_bytes()
-    again, _ = read(normalize_scene(scene, tmp_path / "2.tif", ranges, percentiles=(10, 99.5)))
+    again, _ = read(
+        normalize_scene(scene, tmp_path / "2.tif", ranges, NormalizeSettings(percentiles=(10, 99.5)))
+    )
     np.testing.assert_array_equal(first, again)
     assert ranges.read_bytes() == stored
     assert names == ("ndsi", "elevation")
@@ -61,14 +67,16 @@ def test_measured_ranges_are_stored_and_give_the_same_again(scene, tmp_path):
     assert shares[-1] == 1
 
 
-def test_nodata_is_zero_in_its_own_band_only(scene, tmp_path):
+def test_nodata_is_zero_in_its_own_band_only(scene: Scene, tmp_path: Path) -> None:
     levels, _ = read(normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json"))
     assert np.argwhere(levels == 0).tolist() == [[0, 5, 5]]
     assert (levels[1] == 1).mean() == pytest.approx(0.005, abs=0.001)
     assert (levels[1] == 255).mean() == pytest.approx(0.005, abs=0.001)
 
 
-def test_other_scene_with_the_same_ranges_is_comparable(scene, make_raster, tmp_path):
+def test_other_scene_with_the_same_ranges_is_comparable(
+    scene: Scene, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json")
     bounds = read_ranges(tmp_path / "r.json").bands["elevation"]
     middle = np.full((2, 4, 4), (bounds.low + bounds.high) / 2, np.float32)
@@ -78,14 +86,16 @@ def test_other_scene_with_the_same_ranges_is_comparable(scene, make_raster, tmp_
     assert (levels[0] == 255).all()
 
 
-def test_physical_ranges(scene, tmp_path):
-    normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", physical=True)
+def test_physical_ranges(scene: Scene, tmp_path: Path) -> None:
+    normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", NormalizeSettings(physical=True))
     bands = read_ranges(tmp_path / "r.json").bands
     assert bands["ndsi"] == BandRange(-1, 1)
     assert bands["elevation"].low == pytest.approx(5000 - 2.576 * 1000, rel=0.05)
 
 
-def test_ranges_of_other_bands_are_refused(scene, make_raster, tmp_path):
+def test_ranges_of_other_bands_are_refused(
+    scene: Scene, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     normalize_scene(scene.select(["ndsi"]), tmp_path / "1.tif", tmp_path / "r.json")
     with pytest.raises(BandError, match="no range for band 'elevation'"):
         normalize_scene(scene, tmp_path / "2.tif", tmp_path / "r.json")
@@ -95,11 +105,17 @@ def test_ranges_of_other_bands_are_refused(scene, make_raster, tmp_path):
     assert not (tmp_path / "2.tif").exists()
 
 
-def test_ranges_measured_on_several_training_scenes_together(scene, make_raster, tmp_path):
+def test_ranges_measured_on_several_training_scenes_together(
+    scene: Scene, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     bright = np.full((2, 50, 40), 9000, np.float32)
     other = open_scene(make_raster("b.tif", bright, names=["ndsi", "elevation"]))
     normalize_scene(
-        scene, tmp_path / "1.tif", tmp_path / "r.json", measure_on=[scene, other], percentiles=(0.5, 98)
+        scene,
+        tmp_path / "1.tif",
+        tmp_path / "r.json",
+        measure_on=[scene, other],
+        settings=NormalizeSettings(percentiles=(0.5, 98)),
     )
     stored = read_ranges(tmp_path / "r.json")
     assert stored.scenes == ("a", "b")
@@ -109,7 +125,7 @@ def test_ranges_measured_on_several_training_scenes_together(scene, make_raster,
     assert stored.bands["elevation"].high == pytest.approx(expected)
 
 
-def test_paths_may_be_strings(scene, tmp_path):
+def test_paths_may_be_strings(scene: Scene, tmp_path: Path) -> None:
     out = normalize_scene(scene, f"{tmp_path}/1.tif", f"{tmp_path}/r.json")
     assert read(out)[1] == ("ndsi", "elevation")
     assert read_ranges(f"{tmp_path}/r.json") == read_ranges(tmp_path / "r.json")
@@ -122,8 +138,12 @@ LIGHT = ("blue", "green", "red", "nir", "swir1", "swir2")
     ("scale", "offset"), [(1e4, 0), (1e4, 1000), (1 / 0.0000275, 0.2 / 0.0000275), (100, 0)]
 )
 def test_another_unit_than_that_of_the_ranges_is_refused_and_the_cure_works(
-    make_raster, reflectance, tmp_path, scale, offset
-):
+    make_raster: Callable[..., Path],
+    reflectance: Callable[..., NDArray[np.float64]],
+    tmp_path: Path,
+    scale: float,
+    offset: float,
+) -> None:
     truth = reflectance().astype(np.float32)
     height = np.full((1, 40, 50), 5000, np.float32) + np.arange(50, dtype=np.float32)
     names = [*LIGHT, "elevation"]
@@ -144,7 +164,9 @@ def test_another_unit_than_that_of_the_ranges_is_refused_and_the_cure_works(
     assert np.abs(read(out)[0].astype(int) - read(tmp_path / "1.tif")[0]).max() <= 1
 
 
-def test_the_share_outside_of_stored_ranges_is_told(scene, make_raster, tmp_path, caplog):
+def test_the_share_outside_of_stored_ranges_is_told(
+    scene: Scene, make_raster: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "glacierseg")
     normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json")
     assert caplog.messages == []
@@ -166,7 +188,9 @@ def test_the_share_outside_of_stored_ranges_is_told(scene, make_raster, tmp_path
     normalize_scene(other, tmp_path / "5.tif", tmp_path / "flat.json")
 
 
-def test_an_offset_in_measured_or_reused_ranges_is_told(make_raster, reflectance, tmp_path):
+def test_an_offset_in_measured_or_reused_ranges_is_told(
+    make_raster: Callable[..., Path], reflectance: Callable[..., NDArray[np.float64]], tmp_path: Path
+) -> None:
     lifted = np.rint(1e4 * reflectance() + 1000).astype(np.uint16)
     scene = open_scene(make_raster("a.tif", lifted, names=LIGHT))
     for out in ("1.tif", "2.tif"):
@@ -174,7 +198,7 @@ def test_an_offset_in_measured_or_reused_ranges_is_told(make_raster, reflectance
             normalize_scene(scene, tmp_path / out, tmp_path / "r.json")
 
 
-def test_a_normalized_scene_tells_its_ranges(scene, tmp_path):
+def test_a_normalized_scene_tells_its_ranges(scene: Scene, tmp_path: Path) -> None:
     out = normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json")
     stored = read_ranges(tmp_path / "r.json").bands
     assert read_ranges_tag(out) == {name: (bound.low, bound.high) for name, bound in stored.items()}

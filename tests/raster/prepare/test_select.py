@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -7,7 +10,7 @@ from glacierseg.raster.prepare.select import select_bands
 from glacierseg.raster.scene import open_scene
 
 
-def test_bands_by_name_and_number(make_raster, tmp_path):
+def test_bands_by_name_and_number(make_raster: Callable[..., Path], tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 9, (3, 20, 30)).astype(np.int16)
     scene = open_scene(make_raster("a.tif", values, names=["p", "q", "r"], nodata=4))
     out = select_bands(scene, ["r", 1], tmp_path / "out.tif", compress=False)
@@ -21,7 +24,7 @@ def test_bands_by_name_and_number(make_raster, tmp_path):
         select_bands(scene, ["s"], tmp_path / "none.tif")
 
 
-def test_mask_inside_the_file_is_kept(make_raster, tmp_path):
+def test_mask_inside_the_file_is_kept(make_raster: Callable[..., Path], tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 255, (4, 20, 30)).astype(np.uint8)
     mask = np.random.default_rng(1).random((20, 30)) > 0.5
     scene = open_scene(make_raster("a.tif", values, mask=mask))
@@ -30,7 +33,9 @@ def test_mask_inside_the_file_is_kept(make_raster, tmp_path):
         np.testing.assert_array_equal(dataset.read()[:, mask], values[[3, 1]][:, mask])
 
 
-def test_bands_that_disagree_on_nodata_keep_their_own_gaps(make_raster, tmp_path):
+def test_bands_that_disagree_on_nodata_keep_their_own_gaps(
+    make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     first, second = np.array([[0, 1]], np.uint8), np.array([[0, 7]], np.uint8)
     scene = open_scene(
         [make_raster("a.tif", first, nodata=0), make_raster("b.tif", second, nodata=7)], bands=["a", "b"]
@@ -43,7 +48,9 @@ def test_bands_that_disagree_on_nodata_keep_their_own_gaps(make_raster, tmp_path
     ("bands", "words"),
     [([], "no band is asked for; its bands are p, q"), (["p", 1], "'p' is asked for twice")],
 )
-def test_bands_that_cannot_be_selected(make_raster, tmp_path, bands, words):
+def test_bands_that_cannot_be_selected(
+    make_raster: Callable[..., Path], tmp_path: Path, bands: list[str | int], words: str
+) -> None:
     scene = open_scene(make_raster("a.tif", np.zeros((2, 4, 4), np.uint8), names=["p", "q"]))
     with pytest.raises(BandError, match=words):
         select_bands(scene, bands, f"{tmp_path}/out.tif")

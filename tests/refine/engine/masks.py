@@ -2,13 +2,14 @@
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 # Around one word, two words, and nothing.
 WIDTHS = st.sampled_from([1, 2, 7, 8, 31, 62, 63, 64, 65, 66, 100, 127, 128, 129, 190, 192, 193])
 
 
 @st.composite
-def wide_masks(draw, ignored=False):
+def wide_masks(draw: st.DrawFn, ignored: bool = False) -> NDArray[np.uint8]:
     """Noise of any density and grain, often with full and empty words."""
     shape = (draw(st.integers(1, 24)), draw(WIDTHS))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -22,7 +23,7 @@ def wide_masks(draw, ignored=False):
     return mask.astype(np.uint8)
 
 
-def spiral(side):
+def spiral(side: int) -> NDArray[np.uint8]:
     """One fragment and one gap that wind around each other, so that labels meet late."""
     mask = np.zeros((side, side), np.uint8)
     row, column, down, right = 0, 0, 0, 1
@@ -41,7 +42,7 @@ def spiral(side):
         mask[row, column] = 1
 
 
-def comb(side, teeth_up):
+def comb(side: int, teeth_up: bool) -> NDArray[np.uint8]:
     """Teeth that join only in the last row, or in the first."""
     mask = np.zeros((side, side), np.uint8)
     mask[:, ::2] = 1

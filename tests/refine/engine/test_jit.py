@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ assert pack(np.ones((3, 70), np.uint8)).count() == 210
 """
 
 
-def run(environment, code=USE):
+def run(environment: dict[str, str], code: str = USE) -> CompletedProcess[str]:
     source = str(Path(glacierseg.__file__).parent.parent)
     environment = {
         "PATH": os.environ["PATH"],
@@ -28,7 +30,7 @@ def run(environment, code=USE):
     )
 
 
-def test_the_cache_is_written_where_the_user_says_and_used_again(tmp_path):
+def test_the_cache_is_written_where_the_user_says_and_used_again(tmp_path: Path) -> None:
     assert run({"NUMBA_CACHE_DIR": str(tmp_path)}).returncode == 0
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}
     assert written
@@ -36,7 +38,7 @@ def test_the_cache_is_written_where_the_user_says_and_used_again(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")} == written
 
 
-def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):
+def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()  # no folder can be made in it, not even by root
     (tmp_path / "__pycache__").touch()
     (tmp_path / "module.py").write_text(
@@ -53,7 +55,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):
     assert "no locator available" in run(places, plain).stderr
 
 
-def test_a_broken_cache_stops_nothing(tmp_path):
+def test_a_broken_cache_stops_nothing(tmp_path: Path) -> None:
     assert run({"NUMBA_CACHE_DIR": str(tmp_path)}).returncode == 0
     for path in tmp_path.rglob("*.nb?"):
         path.write_bytes(b"")
@@ -61,26 +63,26 @@ def test_a_broken_cache_stops_nothing(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_full_disk_stops_nothing(monkeypatch):
-    def double(value):
+def test_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def double(value: int) -> int:
         return 2 * value
 
     function = jit.compiled(double)
-    monkeypatch.setattr(type(function._cache._cache_file), "save", full_disk)
+    monkeypatch.setattr(type(function._cache._cache_file), "save", full_disk)  # type: ignore[attr-defined]
     assert function(21) == 42
 
 
-def full_disk(*_):
+def full_disk(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("word", [1, 2, 2**63, 2**64 - 1, 0b1011000])
-def test_machine_instructions(word):
+def test_machine_instructions(word: int) -> None:
     import numba
     import numpy as np
 
-    @numba.njit
-    def both(value):
+    def both(value: np.uint64) -> tuple[int, int]:
         return jit.popcount(value), jit.trailing_zeros(value)
 
-    assert both(np.uint64(word)) == (word.bit_count(), (word & -word).bit_length() - 1)
+    compiled: Any = numba.njit(both)
+    assert compiled(np.uint64(word)) == (word.bit_count(), (word & -word).bit_length() - 1)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from numpy.typing import NDArray
 from skimage import measure
 
 from glacierseg.refine.engine.bits import pack, unpack
@@ -10,7 +11,7 @@ from tests.refine import opencv_steps
 from tests.refine.engine.masks import ADVERSARIAL, wide_masks
 
 
-def check_labels(mask, connectivity, gaps):
+def check_labels(mask: NDArray[np.uint8], connectivity: int, gaps: bool) -> None:
     """Ours are scikit-image's: both number parts by their first pixel, row by row."""
     pixels = 1 - mask if gaps else mask
     expected = measure.label(pixels, connectivity=1 if connectivity == 4 else 2)
@@ -34,27 +35,27 @@ def check_labels(mask, connectivity, gaps):
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("connectivity", [4, 8])
 @given(wide_masks())
-def test_parts_are_those_of_scikit_image(connectivity, gaps, mask):
+def test_parts_are_those_of_scikit_image(connectivity: int, gaps: bool, mask: NDArray[np.uint8]) -> None:
     check_labels(mask, connectivity, gaps)
 
 
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("connectivity", [4, 8])
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_hard_masks_are_labelled_too(connectivity, gaps, name):
+def test_hard_masks_are_labelled_too(connectivity: int, gaps: bool, name: str) -> None:
     for mask in (ADVERSARIAL[name], ADVERSARIAL[name].T, ADVERSARIAL[name][:, ::-1]):
         check_labels(np.ascontiguousarray(mask), connectivity, gaps)
 
 
 @given(wide_masks(ignored=True))
-def test_holes_are_those_of_opencv(mask):
+def test_holes_are_those_of_opencv(mask: NDArray[np.uint8]) -> None:
     labels, areas_px = opencv_steps.holes(mask)
     holes = label_holes(pack(mask), pack(mask, 255))
     np.testing.assert_array_equal(unpack(holes.where(holes.areas_px > 0)), (areas_px > 0)[labels])
     np.testing.assert_array_equal(np.sort(holes.areas_px), np.sort(areas_px))
 
 
-def test_a_million_fragments():
+def test_a_million_fragments() -> None:
     mask = np.zeros((2000, 2000), np.uint8)
     mask[::2, ::2] = 1
     parts = label(pack(mask))

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from skimage import morphology
 
 from glacierseg.refine.engine.bits import pack, unpack
@@ -14,7 +15,7 @@ from tests.refine.engine.masks import ADVERSARIAL, wide_masks
 
 
 @st.composite
-def elements(draw):
+def elements(draw: st.DrawFn) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Structuring elements of any form, with gaps and longer than a word too, and an anchor in them."""
     shape = (draw(st.integers(1, 9)), draw(st.one_of(st.integers(1, 9), st.integers(60, 140))))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -23,7 +24,7 @@ def elements(draw):
     return element, (draw(st.integers(0, shape[1] - 1)), draw(st.integers(0, shape[0] - 1)))
 
 
-def check_all_four(mask, element, anchor):
+def check_all_four(mask: NDArray[np.uint8], element: NDArray[np.uint8], anchor: tuple[int, int]) -> None:
     packed, kernel = pack(mask), kernel_of(element, anchor)
     opposite = (element.shape[1] - 1 - anchor[0], element.shape[0] - 1 - anchor[1])
     turned = np.ascontiguousarray(element[::-1, ::-1])
@@ -44,19 +45,21 @@ def check_all_four(mask, element, anchor):
 
 @settings(max_examples=200, deadline=None)
 @given(wide_masks(), elements())
-def test_any_element_works_as_in_opencv(mask, element_and_anchor):
+def test_any_element_works_as_in_opencv(
+    mask: NDArray[np.uint8], element_and_anchor: tuple[NDArray[np.uint8], tuple[int, int]]
+) -> None:
     check_all_four(mask, *element_and_anchor)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_hard_masks_by_disks(name):
+def test_hard_masks_by_disks(name: str) -> None:
     for diameter in (1, 2, 3, 4, 5, 9, 70):
         check_all_four(
             ADVERSARIAL[name], opencv_steps.disk(diameter, diameter), (diameter // 2, diameter // 2)
         )
 
 
-def test_an_element_without_pixels_reaches_nothing():
+def test_an_element_without_pixels_reaches_nothing() -> None:
     mask = pack(ADVERSARIAL["rings"])
     nothing = kernel_of(np.zeros((3, 3), np.uint8), (1, 1))
     assert not dilate(mask, nothing).any()
@@ -64,7 +67,7 @@ def test_an_element_without_pixels_reaches_nothing():
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2, 5, 40])
-def test_a_diamond_is_repeated_dilation_by_a_cross(radius):
+def test_a_diamond_is_repeated_dilation_by_a_cross(radius: int) -> None:
     point = np.zeros((91, 91), np.uint8)
     point[45, 45] = 1
     expected = morphology.diamond(radius, dtype=np.uint8)
@@ -74,7 +77,7 @@ def test_a_diamond_is_repeated_dilation_by_a_cross(radius):
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (2, 2), (3, 1), (4, 7), (9, 9)])
-def test_an_ellipse_is_symmetric(columns, rows):
+def test_an_ellipse_is_symmetric(columns: int, rows: int) -> None:
     point = np.zeros((31, 31), np.uint8)
     point[15, 15] = 1
     # Dilating a pixel shows the element turned by 180 degrees, which a symmetric one is not changed by.
@@ -86,14 +89,14 @@ def test_an_ellipse_is_symmetric(columns, rows):
 
 
 @given(wide_masks(ignored=True), st.integers(0, 5))
-def test_majority_is_opencvs_median(mask, iterations):
+def test_majority_is_opencvs_median(mask: NDArray[np.uint8], iterations: int) -> None:
     smoothed = majority(pack(mask), iterations, pack(mask, 255))
     expected = opencv_steps.majority(mask, iterations)
     np.testing.assert_array_equal(unpack(smoothed, pack(mask, 255)), expected)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_majority_of_hard_masks(name):
+def test_majority_of_hard_masks(name: str) -> None:
     for iterations in (1, 2, 30):
         np.testing.assert_array_equal(
             unpack(majority(pack(ADVERSARIAL[name]), iterations)),

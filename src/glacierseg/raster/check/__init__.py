@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RequestError
 from glacierseg.log import Progress
+from glacierseg.raster.check.facts import check_facts, check_truth_date
 from glacierseg.raster.check.leak import check_overlap
 from glacierseg.raster.check.result import CheckResult, Status, is_usable
 from glacierseg.raster.check.scan import scan_mask, scan_scene
@@ -30,6 +31,7 @@ from glacierseg.raster.check.truth import (
     check_outlines_shapes,
     check_truth_missing,
 )
+from glacierseg.raster.facts import facts_of
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
     is_vector,
@@ -37,6 +39,7 @@ from glacierseg.raster.outlines import (
     read_shapes,
     refuse_layer_of_raster,
 )
+from glacierseg.raster.outlines.dates import dates_of
 from glacierseg.raster.prepare.rasterize import burn_outlines
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.warp import read_grid
@@ -83,7 +86,10 @@ def check_scene(
     truth = Path(truth)
     refuse_layer_of_raster(truth, layer)
     if not is_vector(truth):
-        return _check(scene, truth, patch_px, progress)
+        results = _check(scene, truth, patch_px, progress)
+        if any(result.name == "truth values" for result in results):
+            results += check_truth_date(scene, facts_of(truth).dates)
+        return results
     with TemporaryDirectory() as folder:
         burned, notes = Path(folder) / "mask.tif", list[str]()
         try:
@@ -98,6 +104,7 @@ def check_scene(
             check_outlines_shapes(outlines, notes),
             check_outlines_crs(outlines, scene.grid),
             check_outlines_extent(near, scene.grid),
+            *check_truth_date(scene, dates_of(near)),
         )
         results = _check(scene, burned, patch_px, progress)
     made_here = {"truth grid", "truth values", "truth nodata"}
@@ -127,7 +134,7 @@ def _check(
             usable_mask = mask if of_mask[0].status == "passed" else None
     try:
         counts = scan_scene(scene, patch_px, mask=usable_mask, progress=progress)
-        values = check_values(scene, counts)
+        values, facts = check_values(scene, counts), check_facts(scene)
     except GlaciersegError as error:
         return (_failed("readable", error), *of_mask)
     if usable_mask is not None:
@@ -137,6 +144,7 @@ def _check(
         CheckResult("readable", "passed", f"{files}, every pixel can be read"),
         check_bands(scene),
         data_type,
+        *facts,
         values,
         check_crs(scene),
         check_size(scene.grid, patch_px),

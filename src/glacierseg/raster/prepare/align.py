@@ -11,6 +11,7 @@ from glacierseg.errors import RequestError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import LayerReader, copy_bands, iterate_blocks, open_writer
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
@@ -110,7 +111,9 @@ def _align_mask(
     with (
         plain_mask(source) as dataset,
         on_grid(dataset, grid, resampling) as aligned,
-        open_writer(out, grid, [name], "uint8", IGNORE, compress=compress) as writer,
+        open_writer(
+            out, grid, [name], "uint8", IGNORE, compress=compress, tags=facts_of(source).tags
+        ) as writer,
     ):
         reader = LayerReader([Band("mask", source, 1, "uint8", IGNORE)], {source: aligned})
         for block in iterate_blocks(grid.shape, progress):

@@ -17,12 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError, did_you_mean
+from glacierseg.errors import (
+    BandError,
+    GlaciersegWarning,
+    GridMismatchError,
+    RasterError,
+    RequestError,
+    did_you_mean,
+)
 from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks, part_around
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import PixelAxes, name_of_crs, pixel_axes
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.sensors import is_surface_temperature, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, is_reflected_light
@@ -42,6 +49,8 @@ LAYERS = {**RADAR, **MOTION}
 COMPONENTS = ("velocity_x", "velocity_y")
 """Layers that velocity and divergence are made from."""
 _MADE = ("velocity", "divergence")
+# -9999, -32768 and -3.4e38 stand for missing data; no layer has such values in any unit.
+_NO_VALUE = -9000.0
 
 Array = NDArray[np.float64]
 
@@ -93,7 +102,7 @@ def names_given(
                 f"layer {name!r} is reflected light, an index or terrain, which are made from the input "
                 "files and the elevation model; leave it out"
             )
-        used = name in wanted or (name in COMPONENTS and not set(_MADE).isdisjoint(wanted))
+        used = name in wanted or (name in COMPONENTS and bool((set(_MADE) & set(wanted)) - set(files)))
         if not used:
             raise RequestError(
                 f"layer {name!r} is no band of the recipe{did_you_mean(name, wanted)}; its bands are "
@@ -117,11 +126,7 @@ class GivenLayers:
         Raises:
             RasterError: The pixels cannot be read.
         """
-        found = {}
-        for name, reader in self._readers.items():
-            values, valid = reader.read(block)
-            found[name] = np.where(valid[0], values[0], np.nan).astype(np.float32)
-        return found
+        return {name: _with_nan(reader, block).astype(np.float32) for name, reader in self._readers.items()}
 
 
 @contextmanager
@@ -143,10 +148,11 @@ def open_given_layers(
             are wanted in another CRS than theirs.
     """
     with ExitStack() as stack:
-        readers = {}
-        for name in names:
-            if name in files:
-                readers[name] = _open_layer(stack, name, Path(files[name]), grid, resampling)
+        readers = {
+            name: _open_layer(stack, name, Path(files[name]), grid, resampling)
+            for name in names
+            if name in files
+        }
         if made := [name for name in names if name not in files]:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="glacierseg-")))
             components = [Path(files[name]) for name in COMPONENTS]
@@ -195,7 +201,30 @@ def _open_layer(stack: ExitStack, name: str, path: Path, grid: Grid, resampling:
             "divergence are made from them in any CRS"
         )
     how = "nearest" if holds_classes(dataset, path) else resampling
+    _refuse_undeclared(dataset, band, name, grid)
     return LayerReader([band], {path: stack.enter_context(on_grid(dataset, grid, how))})
+
+
+def _refuse_undeclared(dataset: Any, band: Band, name: str, grid: Grid) -> None:
+    """Refuses a number that stands for missing data unsaid; on another grid it would mix with its neighbours.
+
+    Raises:
+        RasterError: The file has such a number where the grid needs it.
+    """
+    if name not in {*LAYERS, *COMPONENTS}:
+        return
+    part, reader, least = part_around(grid_of(dataset), grid), LayerReader([band], {band.path: dataset}), 0.0
+    for block in iterate_blocks((part.height, part.width)):
+        place = Block(block.row + part.row, block.column + part.column, block.height, block.width)
+        values, valid = reader.read(place)
+        least = min(least, float(values[valid].min(initial=0)))
+    if least > _NO_VALUE:
+        return
+    stored = (least - band.offset) / band.scale
+    raise RasterError(
+        f"{band.path}: has values of {least:g}, which no {name} has; where they stand for missing data, "
+        f"declare that with `{edit_info(dataset, '--nodata', str(stored))}`"
+    )
 
 
 def _band_of(dataset: Any, name: str, path: Path) -> Band:
@@ -240,9 +269,9 @@ def _make_motion(components: Sequence[Path], grid: Grid, folder: Path) -> dict[s
         readers = []
         for dataset, name, path in zip(datasets, COMPONENTS, components, strict=True):
             band = _band_of(dataset, name, path)
-            readers.append(
-                LayerReader([band], {path: stack.enter_context(on_grid(dataset, own, "bilinear"))})
-            )
+            _refuse_undeclared(dataset, band, name, grid)
+            aligned = stack.enter_context(on_grid(dataset, own, "bilinear"))
+            readers.append(LayerReader([band], {path: aligned}))
         part = part_around(own, grid)
         within = own.crop(part.row, part.column, part.height, part.width)
         paths = {name: folder / f"{name}.tif" for name in _MADE}
@@ -257,15 +286,20 @@ def _make_motion(components: Sequence[Path], grid: Grid, folder: Path) -> dict[s
     return paths
 
 
+def _with_nan(reader: LayerReader, block: Block) -> Array:
+    values, valid = reader.read(block)
+    return np.where(valid[0], values[0].astype(np.float64), np.nan)
+
+
 def _with_halo(reader: LayerReader, block: Block, own: Grid) -> Array:
     """Reads a block with one more pixel on every side, NaN where there is no data and beyond the file."""
     top, left = max(block.row - 1, 0), max(block.column - 1, 0)
     bottom = min(block.row + block.height + 1, own.height)
     right = min(block.column + block.width + 1, own.width)
-    values, valid = reader.read(Block(top, left, bottom - top, right - left))
+    values = _with_nan(reader, Block(top, left, bottom - top, right - left))
     found = np.full((block.height + 2, block.width + 2), np.nan)
     row, column = top - block.row + 1, left - block.column + 1
-    found[row : row + bottom - top, column : column + right - left] = np.where(valid[0], values[0], np.nan)
+    found[row : row + bottom - top, column : column + right - left] = values
     return found
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, require_output, writes
 from glacierseg.raster.prepare.ranges import (
@@ -27,6 +29,7 @@ from glacierseg.raster.prepare.ranges import (
 from glacierseg.raster.samples import LEAST_PIXELS, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
+    LEVELS_UNIT,
     Conversion,
     best_conversion,
     conversion_cure,
@@ -106,6 +109,9 @@ def normalize_scene(
         write_ranges(ranges, measured)
     stored = read_ranges(ranges)
     bounds = [stored.of(name, str(ranges)) for name in scene.band_names]
+    facts = facts_of_bands(scene.bands)
+    if facts.unit:
+        facts = replace(facts, unit=LEVELS_UNIT)
     rest = progress
     if progress is not None and measuring:
         rest = lambda share: progress(0.5 + share / 2)  # noqa: E731
@@ -119,7 +125,7 @@ def normalize_scene(
             "uint8",
             NODATA,
             compress=settings.compress,
-            tags={RANGES_TAG: _as_tag(scene.band_names, bounds)},
+            tags={RANGES_TAG: _as_tag(scene.band_names, bounds), **facts.tags},
         ) as writer,
     ):
         found, outside = np.zeros((2, len(bounds)), np.int64)

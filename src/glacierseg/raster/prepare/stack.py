@@ -21,12 +21,13 @@ from glacierseg.raster.blocks import (
 )
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.facts import SceneFacts, facts_of_bands
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.prepare.layers import names_given, open_given_layers
-from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe, sensor_of_recipe
+from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
     SENSORS,
@@ -42,6 +43,7 @@ from glacierseg.raster.units import (
     HEAT_OFFSET,
     HEAT_SCALE,
     HOTTEST_K,
+    converted_unit,
     light_among,
     require_unit,
 )
@@ -151,8 +153,9 @@ def stack_rasters(
         )
         others = stack.enter_context(open_given_layers(layers, given, grid, settings.resampling))
         terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
+        tags = _facts(used, settings).tags
         writer = stack.enter_context(
-            open_writer(out, grid, wanted, "float32", np.nan, compress=settings.compress)
+            open_writer(out, grid, wanted, "float32", np.nan, compress=settings.compress, tags=tags)
         )
         for block in iterate_blocks(grid.shape, progress):
             found = reader.read(block) | others.read(block)
@@ -167,6 +170,18 @@ def stack_rasters(
             "with --nodata 0"
         )
     return out
+
+
+def _facts(used: Sequence[Band], settings: StackSettings) -> SceneFacts:
+    """Returns what is known of the files, as it is true of what is made of them."""
+    facts = facts_of_bands(used)
+    if settings.recipe is None or facts == SceneFacts():
+        return facts
+    return replace(
+        facts,
+        unit=converted_unit(facts.unit, settings.scale or 1.0, settings.offset or 0.0),
+        recipe=settings.recipe if settings.recipe in RECIPES else "",
+    )
 
 
 def _made_terrain(

@@ -7,6 +7,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from glacierseg.inventory.attributes import buffer_uncertainty, inventory_ids, link_table, utm_zones
 from glacierseg.inventory.relief import elevation_bands
@@ -16,7 +17,7 @@ from glacierseg.inventory.relief import elevation_bands
     arrays(float, st.integers(1, 60), elements=st.floats(-120, 900, allow_subnormal=False)),
     st.floats(0.01, 100),
 )
-def test_bands_hold_every_pixel_once(heights_m, area_km2):
+def test_bands_hold_every_pixel_once(heights_m: NDArray[np.float64], area_km2: float) -> None:
     bands = elevation_bands(heights_m, area_km2)
     assert bands.permille.sum() == 1000
     assert (np.diff(bands.from_m) == 50).all()
@@ -29,7 +30,7 @@ def test_bands_hold_every_pixel_once(heights_m, area_km2):
     assert bands.area_km2[-1] > 0
 
 
-def test_a_square_gains_and_loses_a_rim():
+def test_a_square_gains_and_loses_a_rim() -> None:
     side, buffer = 300.0, 15.0
     grown = side**2 + 4 * side * buffer + np.pi * buffer**2
     shrunk = (side - 2 * buffer) ** 2
@@ -37,14 +38,14 @@ def test_a_square_gains_and_loses_a_rim():
     assert found[0] == pytest.approx((grown - shrunk) / 2, rel=2e-3)
 
 
-def test_holes_have_a_rim_too():
+def test_holes_have_a_rim_too() -> None:
     outer, inner = shapely.box(0, 0, 400, 400), shapely.box(100, 100, 300, 300)
     ring = outer.difference(inner)
     expected = (ring.buffer(10).area - ring.buffer(-10).area) / 2
     assert buffer_uncertainty(np.array([ring]), 10)[0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_line_between_two_glaciers_is_certain():
+def test_the_line_between_two_glaciers_is_certain() -> None:
     left, right = shapely.box(0, 0, 300, 300), shapely.box(300, 0, 600, 300)
     whole = buffer_uncertainty(np.array([left.union(right)]), 15)[0]
     halves = buffer_uncertainty(np.array([left, right]), 15)
@@ -52,7 +53,7 @@ def test_the_line_between_two_glaciers_is_certain():
     assert halves.sum() < 0.9 * 2 * buffer_uncertainty(np.array([left]), 15)[0]
 
 
-def test_ids_follow_glims_and_are_unique():
+def test_ids_follow_glims_and_are_unique() -> None:
     ids = inventory_ids(
         np.array([86.9321, -145.5, 86.9319, 359.9999]), np.array([27.925, -72.0014, 27.9251, 0.0]), "kh"
     )
@@ -60,13 +61,13 @@ def test_ids_follow_glims_and_are_unique():
     assert inventory_ids(np.array([7.5]), np.array([46.0]), "") == ["G007500E46000N"]
 
 
-def test_zones():
+def test_zones() -> None:
     assert utm_zones(np.array([86.9, -70.0, 180.0, -180.0]), np.array([27.9, -50.0, 1, 1])) == [
         "45N", "19S", "60N", "1N",
     ]  # fmt: skip
 
 
-def test_links_tell_both_shares():
+def test_links_tell_both_shares() -> None:
     ours = gpd.GeoDataFrame(
         {"inv_id": ["a", "b"], "area_km2": [0.04, 0.01]},
         geometry=[shapely.box(0, 0, 200, 200), shapely.box(500, 0, 600, 100)],

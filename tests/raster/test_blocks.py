@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import rasterio
@@ -7,19 +11,21 @@ from hypothesis import strategies as st
 from glacierseg.errors import OutputError, RasterError
 from glacierseg.raster.blocks import (
     Block,
+    LayerWriter,
     common_storage,
     iterate_blocks,
     open_layers,
     open_writer,
 )
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 
 
 @settings(deadline=None)
 @given(st.integers(1, 700), st.integers(1, 5000), st.integers(1, 300), st.integers(1, 3000))
-def test_blocks_cover_a_raster_exactly_once(rows, columns, height_px, width_px):
-    shares = []
+def test_blocks_cover_a_raster_exactly_once(rows: int, columns: int, height_px: int, width_px: int) -> None:
+    shares: list[float] = []
     covered = np.zeros((rows, columns), np.uint8)
     for block in iterate_blocks(
         (rows, columns), shares.append, height_px=height_px, width_px=max(width_px, 50)
@@ -30,7 +36,7 @@ def test_blocks_cover_a_raster_exactly_once(rows, columns, height_px, width_px):
     assert shares[-1] == 1
 
 
-def test_each_band_has_its_own_gaps(make_raster):
+def test_each_band_has_its_own_gaps(make_raster: Callable[..., Path]) -> None:
     first = np.array([[1, 2], [3, 0]], np.uint8)
     second = np.array([[np.nan, 2], [3, 4]], np.float32)
     scene = open_scene(
@@ -43,7 +49,7 @@ def test_each_band_has_its_own_gaps(make_raster):
     np.testing.assert_array_equal(values[0], first)
 
 
-def test_mask_of_one_file_is_not_that_of_another(make_raster):
+def test_mask_of_one_file_is_not_that_of_another(make_raster: Callable[..., Path]) -> None:
     mask = np.array([[True, False]])
     ones = np.ones((1, 2), np.uint8)
     scene = open_scene([make_raster("a.tif", ones, mask=mask), make_raster("b.tif", ones)], bands=["a", "b"])
@@ -65,7 +71,9 @@ def test_mask_of_one_file_is_not_that_of_another(make_raster):
         ([("float64", np.nan), ("uint8", None)], ("float64", np.nan)),
     ],
 )
-def test_common_storage_loses_nothing(make_raster, bands, stored):
+def test_common_storage_loses_nothing(
+    make_raster: Callable[..., Path], bands: list[tuple[str, float | None]], stored: tuple[str, float | None]
+) -> None:
     files = [
         make_raster(f"{i}.tif", np.ones((2, 2), dtype), nodata=nodata)
         for i, (dtype, nodata) in enumerate(bands)
@@ -76,7 +84,7 @@ def test_common_storage_loses_nothing(make_raster, bands, stored):
     np.testing.assert_equal(nodata, stored[1])
 
 
-def test_truncated_file_is_named(make_raster):
+def test_truncated_file_is_named(make_raster: Callable[..., Path]) -> None:
     path = make_raster("a.tif", np.random.default_rng(0).random((1, 200, 200)))
     path.write_bytes(path.read_bytes()[:100_000])
     with (
@@ -86,9 +94,10 @@ def test_truncated_file_is_named(make_raster):
         reader.read(Block(0, 0, 200, 200))
 
 
-def test_written_blocks_read_back(tmp_path, make_grid):
+def test_written_blocks_read_back(tmp_path: Path, make_grid: Callable[..., Grid]) -> None:
     values = np.random.default_rng(0).integers(0, 255, (3, 600, 700)).astype(np.uint8)
-    for name, options in {"c": {}, "u": {"compress": False}}.items():
+    ways: dict[str, dict[str, Any]] = {"c": {}, "u": {"compress": False}}
+    for name, options in ways.items():
         path = tmp_path / f"{name}.tif"
         with bounded_gdal(), open_writer(path, make_grid(600, 700), "xyz", "uint8", 255, **options) as writer:
             for block in iterate_blocks((600, 700)):
@@ -101,8 +110,8 @@ def test_written_blocks_read_back(tmp_path, make_grid):
             assert (dataset.compression is None) == (name == "u")
 
 
-def test_failure_while_writing_leaves_nothing(tmp_path, make_grid):
-    def fail(writer):
+def test_failure_while_writing_leaves_nothing(tmp_path: Path, make_grid: Callable[..., Grid]) -> None:
+    def fail(writer: LayerWriter) -> None:
         writer.write(Block(0, 0, 5, 5), np.zeros((1, 5, 5), np.uint8), np.ones((1, 5, 5), bool))
         writer.write(Block(50, 50, 5, 5), np.zeros((1, 5, 5), np.uint8), np.ones((1, 5, 5), bool))
 
@@ -114,7 +123,9 @@ def test_failure_while_writing_leaves_nothing(tmp_path, make_grid):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_band_that_is_marked_as_transparency_is_data_when_it_is_read(make_raster):
+def test_band_that_is_marked_as_transparency_is_data_when_it_is_read(
+    make_raster: Callable[..., Path],
+) -> None:
     values = np.random.default_rng(0).integers(0, 3, (4, 20, 30)).astype(np.uint8)
     scene = open_scene(make_raster("a.tif", values, photometric="RGB", alpha="yes"))
     with open_layers(scene) as reader:

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from glacierseg.report.figures.errors import (
@@ -23,7 +26,9 @@ MASKS = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 255]))
 
 @settings(deadline=None)
 @given(MASKS, MASKS)
-def test_error_classes_count_like_a_confusion_matrix(predicted, truth):
+def test_error_classes_count_like_a_confusion_matrix(
+    predicted: NDArray[np.uint8], truth: NDArray[np.uint8]
+) -> None:
     classes = error_classes(predicted, truth)
     known = (predicted != 255) & (truth != 255)
     matrix = (
@@ -33,12 +38,12 @@ def test_error_classes_count_like_a_confusion_matrix(predicted, truth):
     assert not classes[~known].any()
 
 
-def test_paint_leaves_other_classes_clear():
+def test_paint_leaves_other_classes_clear() -> None:
     pixels = paint(np.array([[NEITHER, TP]], np.uint8), {TP: ("#102030", 0.5)})
     assert pixels.tolist() == [[[0, 0, 0, 0], [16, 32, 48, 128]]]
 
 
-def test_worst_places_are_the_largest_and_skip_rims():
+def test_worst_places_are_the_largest_and_skip_rims() -> None:
     classes = np.zeros((40, 60), np.uint8)
     classes[4:6, :] = FN  # a rim, longer than anything else
     classes[10:20, 5:25] = FP
@@ -49,7 +54,7 @@ def test_worst_places_are_the_largest_and_skip_rims():
     assert worst_places(np.full((9, 9), TP, np.uint8)) == ()
 
 
-def test_maps_have_one_panel_per_prediction(tmp_path):
+def test_maps_have_one_panel_per_prediction(tmp_path: Path) -> None:
     truth = np.zeros((30, 40), np.uint8)
     truth[10:20, 10:30] = 1
     masks = {f"m{i}": np.roll(truth, i) for i in range(5)}

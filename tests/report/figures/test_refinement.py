@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,18 +23,20 @@ from glacierseg.report.figures.refinement import (
 )
 from glacierseg.report.views import view_region
 from glacierseg.runs.read import read_results
+from glacierseg.settings.refine import TuneSettings
+from tests.helpers import present
 
 BEST = ("unetplusplus", "all", "refined")
 FOLDER = "unetplusplus/all"
 
 
-def test_changes_are_told_apart():
+def test_changes_are_told_apart() -> None:
     before = np.array([[0, 0, 1, 1, 255]], np.uint8)
     after = np.array([[0, 1, 0, 1, 255]], np.uint8)
     assert change_classes(before, after).tolist() == [[0, ADDED, REMOVED, KEPT, UNKNOWN]]
 
 
-def test_the_busiest_box_holds_the_most_changes():
+def test_the_busiest_box_holds_the_most_changes() -> None:
     changed = np.zeros((50, 70), bool)
     changed[40:44, 60:66] = True
     changed[3, 3] = True
@@ -44,7 +47,7 @@ def test_the_busiest_box_holds_the_most_changes():
     assert changed[busiest_box(changed, 100)].shape == (50, 70)
 
 
-def test_every_step_has_its_row_and_says_what_changed():
+def test_every_step_has_its_row_and_says_what_changed() -> None:
     random = np.random.default_rng(1)
     truth = np.kron(random.random((12, 9)) < 0.5, np.ones((9, 9))).astype(np.uint8)
     mask = np.where(random.random(truth.shape) < 0.05, 1 - truth, truth).astype(np.uint8)
@@ -57,13 +60,13 @@ def test_every_step_has_its_row_and_says_what_changed():
     assert "no change" in titles[6] or "+" in titles[6]
 
 
-def test_the_surface_shows_every_combination_and_frames_the_best():
+def test_the_surface_shows_every_combination_and_frames_the_best() -> None:
     random = np.random.default_rng(2)
     truth = np.kron(random.random((8, 8)) < 0.5, np.ones((8, 8))).astype(np.uint8)
     mask = np.where(random.random(truth.shape) < 0.1, 1 - truth, truth).astype(np.uint8)
     for objective in ("iou", "area"):
         result = tune_refinement(
-            mask, truth, 10, iterations=(0, 2), max_holes_km2=(0, None), objective=objective
+            mask, truth, 10, TuneSettings(iterations=(0, 2), max_holes_km2=(0, None), objective=objective)
         )
         figure = figure_tuning_surface(result)
         maps = figure.axes[:4]
@@ -74,26 +77,29 @@ def test_the_surface_shows_every_combination_and_frames_the_best():
 
 
 @pytest.fixture
-def tuned(run_dir):
+def tuned(run_dir: Path) -> Path:
     """A run whose UNet++ was refined with a recorded search."""
     mask = read_mask(run_dir / FOLDER / "khumbu_mask.tif")
     truth = read_mask(run_dir / "regions/khumbu_truth.tif")
-    found = tune_refinement(mask, truth, (30, 30), merge_distances_m=(0, 30), min_areas_km2=(0, 0.03))
+    found = tune_refinement(
+        mask, truth, (30, 30), TuneSettings(merge_distances_m=(0, 30), min_areas_km2=(0, 0.03))
+    )
     record = tune_record(found) | {"tuned_on": ["khumbu"], "table": found.table}
     write_json(run_dir / FOLDER / "refinement.json", record)
     return run_dir
 
 
-def test_the_search_is_drawn_where_it_was_recorded(tuned):
+def test_the_search_is_drawn_where_it_was_recorded(tuned: Path) -> None:
     results = read_results(tuned)
-    picture = surface_picture(results, BEST)
+    picture = present(surface_picture(results, BEST))
     assert "every combination that was tried" in picture.caption
-    assert f"best {results.model(*BEST[:2]).refinement['best_iou']:.3f}" in picture.figure.get_suptitle()
+    refinement = present(results.model(*BEST[:2])).refinement
+    assert f"best {refinement['best_iou']:.3f}" in picture.figure.get_suptitle()
     assert surface_picture(results, None) is None
     assert surface_picture(results, ("glavitu", "all", "refined")) is None  # its table is empty
 
 
-def test_a_search_of_an_earlier_version_is_left_out(tuned):
+def test_a_search_of_an_earlier_version_is_left_out(tuned: Path) -> None:
     path = tuned / FOLDER / "refinement.json"
     record = json.loads(path.read_text())
     for row in record["table"]:
@@ -102,14 +108,14 @@ def test_a_search_of_an_earlier_version_is_left_out(tuned):
     assert surface_picture(read_results(tuned), BEST) is None
 
 
-def test_steps_that_changed_nothing_are_only_named(tuned):
+def test_steps_that_changed_nothing_are_only_named(tuned: Path) -> None:
     results = read_results(tuned)
     path = tuned / FOLDER / "refinement.json"
     record = json.loads(path.read_text())
     record["best"] |= {"merge_distance_m": 0.0, "iterations": 0, "min_area_km2": 0.03, "max_hole_km2": 0.0}
     path.write_text(json.dumps(record))
     results = read_results(tuned)
-    views = [view_region(results, results.regions[0])]
+    views = [present(view_region(results, results.regions[0]))]
     (picture,) = steps_pictures(results, views, BEST)
     shown = [title for axes in picture.figure.axes if ":" in (title := axes.get_title(loc="left"))]
     assert [title.split(":")[0] for title in shown] == ["remove"]

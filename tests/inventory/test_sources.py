@@ -5,6 +5,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from glacierseg.inventory.sources import ends_of_data, observed_shares
 from glacierseg.vectors.smoothing import smooth_outlines
@@ -13,14 +14,14 @@ from glacierseg.vectors.trace import to_crs, trace_polygons
 HERE = Affine(30, 0, 478_000, 0, -30, 3_108_000)
 
 
-def shares_of(mask, smooth=False):
+def shares_of(mask: NDArray[np.uint8], smooth: bool = False) -> NDArray[np.float64]:
     traced = trace_polygons(mask)
     outlines = to_crs(smooth_outlines(traced) if smooth else traced, HERE)
     return observed_shares(outlines, ends_of_data(mask, HERE, mask == 1), 15.0)
 
 
 @given(arrays(np.uint8, (7, 8), elements=st.sampled_from([0, 1, 1, 255])))
-def test_shares_are_those_of_the_pixel_edges(mask):
+def test_shares_are_those_of_the_pixel_edges(mask: NDArray[np.uint8]) -> None:
     padded = np.pad(mask, 1, constant_values=255)
     edges, cut = 0, 0
     for axis in (0, 1):
@@ -38,7 +39,7 @@ def test_shares_are_those_of_the_pixel_edges(mask):
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_a_collar_a_cloud_and_the_rim_cut_and_what_only_lies_near_does_not(smooth):
+def test_a_collar_a_cloud_and_the_rim_cut_and_what_only_lies_near_does_not(smooth: bool) -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[5:25, 10:30] = 1
     mask[5:25, 30:] = 255  # a collar along one side
@@ -56,7 +57,7 @@ def test_a_collar_a_cloud_and_the_rim_cut_and_what_only_lies_near_does_not(smoot
     assert by_place["whole"] == 1
 
 
-def test_a_slanted_collar_is_followed_by_a_smooth_outline():
+def test_a_slanted_collar_is_followed_by_a_smooth_outline() -> None:
     row, column = np.mgrid[:60, :60]
     mask = ((row > 10) & (row < 50) & (column > 10)).astype(np.uint8)
     mask[column + 0.3 * row > 45] = 255
@@ -64,7 +65,7 @@ def test_a_slanted_collar_is_followed_by_a_smooth_outline():
     assert shares_of(mask, smooth=True)[0] == pytest.approx(1 - expected, abs=0.02)
 
 
-def test_a_divide_is_neither_seen_nor_unseen():
+def test_a_divide_is_neither_seen_nor_unseen() -> None:
     mask = np.zeros((30, 40), np.uint8)
     mask[10:20, 10:30] = 1
     mask[10:20, 30:] = 255

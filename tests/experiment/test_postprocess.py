@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import geopandas as gpd
 import numpy as np
 import pyogrio
@@ -12,7 +16,7 @@ from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask
 
 
 @pytest.fixture
-def inventories(tmp_path):
+def inventories(tmp_path: Path) -> Callable[..., ModelFolder]:
     """Refined masks of regions with and without elevation; returns what writes their inventories."""
     elevation, mask, _ = two_valleys()
     grid = grid_of(*mask.shape)
@@ -25,7 +29,7 @@ def inventories(tmp_path):
     write_raster(folder.probability("high"), mask.astype(np.float32), grid, bands=["p"], nodata=None)
     common = {"scene": "scene.tif", "truth": "truth.gpkg", "truth_layer": "raw", "roles": "train"}
 
-    def write(settings=None, **outputs):
+    def write(settings: dict[str, str | int] | None = None, **outputs: Any) -> ModelFolder:
         data = {
             "name": "x",
             "regions": [{"name": "high", "dem": "dem.tif", **common}, {"name": "plain", **common}],
@@ -42,7 +46,7 @@ def inventories(tmp_path):
     return write
 
 
-def test_regions_with_elevation_get_an_inventory(inventories):
+def test_regions_with_elevation_get_an_inventory(inventories: Callable[..., ModelFolder]) -> None:
     folder = inventories(inventory=True)
     high, plain = (gpd.read_file(folder.inventory(name), layer="glaciers") for name in ("high", "plain"))
     assert high["divides"].tolist() == ["terrain", "terrain"]
@@ -56,7 +60,7 @@ def test_regions_with_elevation_get_an_inventory(inventories):
     assert folder.inventory("high").stat().st_mtime_ns == written
 
 
-def test_settings_of_the_run_count(inventories):
+def test_settings_of_the_run_count(inventories: Callable[..., ModelFolder]) -> None:
     folder = inventories({"divides": "existing", "prefix": "x", "buffer_m": 3}, inventory=True)
     high = gpd.read_file(folder.inventory("high"), layer="glaciers")
     assert high["divides"].tolist() == ["none"]
@@ -65,5 +69,7 @@ def test_settings_of_the_run_count(inventories):
     assert facts["uncertainty_buffer_m"] == "3"
 
 
-def test_without_inventories_elevation_still_serves_the_scores(inventories):
+def test_without_inventories_elevation_still_serves_the_scores(
+    inventories: Callable[..., ModelFolder],
+) -> None:
     assert not inventories(inventory=False).inventory("high").exists()

@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from glacierseg.report.figures.scores import (
@@ -11,26 +14,28 @@ from glacierseg.report.figures.scores import (
 from glacierseg.report.page import render
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.read import read_results
+from glacierseg.runs.results import RunResults
+from tests.helpers import present
 
 HEAD = "model,bands,region,role,stage,polis_m,iou_buffer_10m,iou_grown_10m,iou_shrunk_10m,iou_buffer_20m"
 
 
-def test_scores_are_drawn_where_they_are(whole_run):
+def test_scores_are_drawn_where_they_are(whole_run: Path) -> None:
     results = read_results(whole_run)
     test = [score for score in results.scores if score.role == "test"]
     axes = figure_scores(test).axes[0]
-    dots = {float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"}
+    dots = {float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_marker() == "o"}
     assert dots == {score.get("iou") for score in test if score.model != "threshold"}
     lines = {
-        float(line.get_xdata()[0])
+        float(np.asarray(line.get_xdata())[0])
         for line in axes.lines
-        if line.get_marker() == "None" and len(set(line.get_xdata())) == 1
+        if line.get_marker() == "None" and len(set(np.asarray(line.get_xdata()))) == 1
     }
     assert lines >= {score.get("iou") for score in test if score.model == "threshold"}
 
 
 @pytest.fixture
-def run(run_dir):
+def run(run_dir: Path) -> RunResults:
     (run_dir / "boundaries.csv").write_text(
         f"{HEAD}\n"
         "unetplusplus,all,khumbu,test,raw,50,0.1,0.1,0.1,0.1\n"
@@ -42,7 +47,7 @@ def run(run_dir):
     return read_results(run_dir)
 
 
-def test_refined_masks_of_the_part_are_read_with_the_plain_iou_at_zero(run):
+def test_refined_masks_of_the_part_are_read_with_the_plain_iou_at_zero(run: RunResults) -> None:
     (line,) = read_buffers(run, "test")
     (plain,) = (
         score.get("iou")
@@ -55,22 +60,22 @@ def test_refined_masks_of_the_part_are_read_with_the_plain_iou_at_zero(run):
     assert line.moved == [(-10.0, 0.71), (0.0, plain), (10.0, 0.82)]
 
 
-def test_the_figure_draws_these_numbers(run):
+def test_the_figure_draws_these_numbers(run: RunResults) -> None:
     lines = read_buffers(run, "test")
     left, right = figure_buffers(lines).axes
-    assert list(zip(*left.lines[0].get_data(), strict=True)) == lines[0].forgiven
-    assert list(zip(*right.lines[0].get_data(), strict=True)) == lines[0].moved
+    assert list(zip(*map(np.asarray, left.lines[0].get_data()), strict=True)) == lines[0].forgiven
+    assert list(zip(*map(np.asarray, right.lines[0].get_data()), strict=True)) == lines[0].moved
 
 
-def test_the_page_has_the_picture_where_there_are_buffers(run, run_dir):
-    picture = buffers_picture(run)
+def test_the_page_has_the_picture_where_there_are_buffers(run: RunResults, run_dir: Path) -> None:
+    picture = present(buffers_picture(run))
     assert "20 m 0.975" in picture.alt
     assert picture.alt in render(run)
     (run_dir / "boundaries.csv").unlink()
     assert buffers_picture(read_results(run_dir)) is None
 
 
-def test_reliability_is_pooled_over_regions_by_pixels(tmp_path):
+def test_reliability_is_pooled_over_regions_by_pixels(tmp_path: Path) -> None:
     (tmp_path / "reliability.csv").write_text(
         "region,role,kind,lower,upper,pixels,confidence,glacier_share\n"
         "a,test,raw,0.0,0.5,100,0.2,0.1\n"
@@ -85,5 +90,5 @@ def test_reliability_is_pooled_over_regions_by_pixels(tmp_path):
     assert points[1].glacier_share == pytest.approx(0.4)
     assert read_reliability(ModelFolder(tmp_path), "validate") == []
     figure = figure_reliability({"UNet++": points})
-    drawn = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+    drawn = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in figure.axes[0].lines}
     assert drawn["raw"] == [pytest.approx([0.35, 0.4])]

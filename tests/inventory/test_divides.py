@@ -3,9 +3,11 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from glacierseg.inventory.divides import cut_polygon
 from glacierseg.inventory.relief import pixels_inside
+from glacierseg.raster.grid import Grid
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import to_crs, trace_polygons
 from tests.helpers import blobs, utm_grid
@@ -13,7 +15,7 @@ from tests.helpers import blobs, utm_grid
 TRANSFORM = Affine(30, 0, 478_000, 0, -30, 3_108_000)
 
 
-def labelled(mask, seed, seeds=6):
+def labelled(mask: NDArray[np.uint8], seed: int, seeds: int = 6) -> NDArray[np.int32]:
     """Random Voronoi labels of a mask."""
     random = np.random.default_rng(seed)
     points = random.uniform(0, mask.shape[0], (seeds, 2))
@@ -24,7 +26,7 @@ def labelled(mask, seed, seeds=6):
 
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.booleans())
-def test_pieces_add_up_to_the_body_without_overlap(seed, smooth):
+def test_pieces_add_up_to_the_body_without_overlap(seed: int, smooth: bool) -> None:
     mask = np.pad(blobs(50, 50, seed), 4)
     traced = trace_polygons(mask)
     outlines = to_crs(smooth_outlines(traced) if smooth else traced, TRANSFORM)
@@ -40,12 +42,12 @@ def test_pieces_add_up_to_the_body_without_overlap(seed, smooth):
         assert shapely.area(shapely.intersection(piece, pieces[k + 1 :])).sum() < 1e-3
 
 
-def _grid(shape):
+def _grid(shape: tuple[int, int]) -> Grid:
     grid = utm_grid(*shape, pixel_m=30)
     return type(grid)(grid.crs, TRANSFORM, *shape)
 
 
-def test_jagged_pieces_have_the_area_of_their_pixels():
+def test_jagged_pieces_have_the_area_of_their_pixels() -> None:
     mask = np.pad(np.ones((20, 30), np.uint8), 4)
     labels = np.where(
         mask > 0, 1 + (np.arange(mask.shape[1]) > 13) + 2 * (np.arange(mask.shape[0]) > 11)[:, None], 0
@@ -55,7 +57,7 @@ def test_jagged_pieces_have_the_area_of_their_pixels():
     assert sorted(round(piece.area / 900) for piece in pieces) == sorted(np.bincount(labels.ravel())[1:])
 
 
-def test_small_pieces_join_the_longest_neighbour():
+def test_small_pieces_join_the_longest_neighbour() -> None:
     mask = np.pad(np.ones((20, 30), np.uint8), 4)
     labels = np.where(mask > 0, 1, 0).astype(np.int32)
     labels[:, 20:] *= 2
@@ -67,7 +69,7 @@ def test_small_pieces_join_the_longest_neighbour():
     np.testing.assert_allclose(sum(piece.area for piece in pieces), body.area)
 
 
-def test_one_label_leaves_the_body_as_it_is():
+def test_one_label_leaves_the_body_as_it_is() -> None:
     mask = np.pad(np.ones((5, 6), np.uint8), 4)
     body = to_crs(trace_polygons(mask), TRANSFORM)[0]
     assert cut_polygon(body, mask.astype(np.int32), TRANSFORM, smooth=True) == [body]

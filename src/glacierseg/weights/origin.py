@@ -1,0 +1,87 @@
+"""Whether what a scene's file says of itself fits a training: its unit and its season."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from glacierseg.errors import ValuesError
+from glacierseg.raster.facts import SEASON_DAYS, SceneFacts, days_apart_in_year, days_in_words
+from glacierseg.raster.units import LEVELS_UNIT, UNITS, Conversion, converted_unit
+from glacierseg.settings.scene import InputSettings
+from glacierseg.weights.values import Expectation
+
+_KNOWN = {unit.name: unit for unit in UNITS}
+
+
+def look_at_facts(
+    expected: Expectation, facts: SceneFacts, source: str, settings: InputSettings
+) -> tuple[str, ...]:
+    """Looks whether the unit and the season that a scene's tags tell are those of a training.
+
+    A unit is compared where both are ones that are known: what a file says is stronger than what its values
+    look like.
+
+    Args:
+        expected: Of the training.
+        facts: Of the scene, as its file has them.
+        source: What to call the scene.
+        settings: How its values are brought to the training's unit, and whether to go on where they are not.
+
+    Returns:
+        What a user should know, a line each.
+
+    Raises:
+        ValuesError: The unit is another, and no conversion was given.
+    """
+    told = []
+    if other := _other_unit(expected, facts, settings):
+        line = f"{source}: {other}"
+        # Who gives a conversion has looked at the values; tags may have outlived a change of them.
+        if not (settings.force or _converts(settings)):
+            raise ValuesError(f"{line}; or go on all the same with --force")
+        told.append(line)
+    if out_of_season := _out_of_season(expected, facts.dates):
+        told.append(f"{source}: {out_of_season}")
+    return tuple(told)
+
+
+def _other_unit(expected: Expectation, facts: SceneFacts, settings: InputSettings) -> str | None:
+    light = [band.unit for band in expected.bands if band.is_reflected_light or band.unit == LEVELS_UNIT]
+    known = {*_KNOWN, LEVELS_UNIT}
+    if not light or light[0] not in known or facts.unit not in known:
+        return None
+    wanted, own = light[0], facts.unit
+    if own in _KNOWN:
+        own = converted_unit(own, settings.scale, settings.offset)
+    if own == wanted:
+        return None
+    said = f"its tags say {facts.unit}"
+    if _converts(settings):
+        return f"{said}, which --scale and --offset do not bring to {wanted}, the unit of {expected.name}"
+    return f"{said}, and {expected.name} was trained on {wanted}; {_cure(facts.unit, wanted)}"
+
+
+def _converts(settings: InputSettings) -> bool:
+    return (settings.scale, settings.offset) != (1.0, 0.0)
+
+
+def _cure(own: str, wanted: str) -> str:
+    if wanted == LEVELS_UNIT:
+        return "normalize it with the --ranges of the training"
+    if own == LEVELS_UNIT:
+        return "give the scene as it was before it was normalized"
+    before, after = _KNOWN[own], _KNOWN[wanted]
+    conversion = Conversion(before.scale / after.scale, (before.offset - after.offset) / after.scale)
+    return f"give {conversion.options}"
+
+
+def _out_of_season(expected: Expectation, days: Sequence[date]) -> str | None:
+    trained = expected.training_dates
+    if not trained or not days:
+        return None
+    apart = min(days_apart_in_year(own, other) for own in days for other in trained)
+    if apart <= SEASON_DAYS:
+        return None
+    return (
+        f"is of {days_in_words(days)}, {apart} days of the year away from the images that {expected.name} "
+        f"was trained on ({days_in_words(trained)}): snow and light may be others"
+    )

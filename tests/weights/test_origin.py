@@ -1,0 +1,168 @@
+"""Units and seasons by what files say of themselves."""
+
+import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from glacierseg.errors import ValuesError
+from glacierseg.models.card import ModelCard
+from glacierseg.predict.scene import predict_scene
+from glacierseg.raster.facts import SceneFacts, facts_of
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.units import LEVELS_UNIT, UNITS
+from glacierseg.raster.write import write_raster
+from glacierseg.settings.scene import InputSettings
+from glacierseg.weights.fitting import fit_scene
+from glacierseg.weights.own import fit_own
+from tests.helpers import utm_grid
+from tests.weights import shelves
+from tests.weights.test_own import BANDS, card_of, ground
+from tests.weights.test_values import card as weights_card
+
+REFLECTANCE, TIMES_10000 = UNITS[0].name, UNITS[1].name
+SUMMER = date(2020, 8, 20)
+
+
+def scene(folder: Path, name: str, facts: SceneFacts, values: NDArray[np.float32] | None = None) -> Scene:
+    found = ground() if values is None else values
+    path = folder / f"{name}.tif"
+    grid = utm_grid(*found.shape[1:])
+    write_raster(path, found, grid, bands=BANDS, nodata=None, tags=facts.tags, cog=False)
+    return open_scene(path)
+
+
+def trained(folder: Path, unit: str = TIMES_10000, day: date | None = SUMMER) -> tuple[str, ModelCard]:
+    return "net", card_of(scene(folder, "training", SceneFacts(first_date=day, unit=unit)))
+
+
+def test_a_card_keeps_the_unit_and_the_days_that_files_tell(tmp_path: Path) -> None:
+    scenes = [
+        scene(tmp_path, "a", SceneFacts(first_date=SUMMER, last_date=date(2020, 8, 23), unit=REFLECTANCE)),
+        scene(tmp_path, "b", SceneFacts(first_date=date(2019, 9, 1), unit=REFLECTANCE)),
+    ]
+    card = card_of(*scenes)
+    assert card.unit == REFLECTANCE  # though the values look like x 10000
+    assert card.training_dates == (date(2019, 9, 1), SUMMER, date(2020, 8, 23))
+    assert ModelCard.model_validate_json(card.model_dump_json()) == card
+    plain = card_of(scene(tmp_path, "c", SceneFacts()))
+    assert (plain.unit, plain.training_dates) == (TIMES_10000, ())
+
+
+def test_another_unit_in_the_tags_is_refused_though_the_values_look_alike(tmp_path: Path) -> None:
+    known = [trained(tmp_path)]
+    other = scene(tmp_path, "other", SceneFacts(unit=REFLECTANCE))
+    with pytest.raises(ValuesError, match=r"tags say reflectance, .* give --scale 10000; or") as refused:
+        fit_own(known, other)
+    assert str(refused.value).startswith(str(other.paths[0]))
+    (told,) = fit_own(known, other, InputSettings(force=True)).warnings
+    assert "net was trained on reflectance x 10000" in told
+    assert fit_own(known, scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))).warnings == ()
+    assert fit_own(known, scene(tmp_path, "odd", SceneFacts(unit="radiance"))).warnings == ()
+
+
+@pytest.mark.parametrize("unit", UNITS[2:], ids=lambda unit: unit.name[:20])
+def test_the_cure_for_another_unit_works(tmp_path: Path, unit: "object") -> None:
+    assert isinstance(unit, type(UNITS[0]))
+    values = ground()
+    values[:3] = (values[:3] / 1e4 - unit.offset) / unit.scale
+    other = scene(tmp_path, "other", SceneFacts(unit=unit.name), values)
+    known = [trained(tmp_path)]
+    with pytest.raises(ValuesError, match="give --") as refused:
+        fit_own(known, other)
+    found = re.search(r"give (--[^;]*);", str(refused.value))
+    assert found
+    words = found[1].split()
+    options: dict[str, Any] = {
+        name.removeprefix("--"): float(value) for name, value in zip(words[::2], words[1::2], strict=True)
+    }
+    assert fit_own(known, other, InputSettings(**options)).warnings == ()
+
+
+def test_a_conversion_beside_the_tags_is_a_warning(tmp_path: Path) -> None:
+    known = [trained(tmp_path)]
+    same = scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))
+    (told,) = fit_own(known, same, InputSettings(scale=1.01)).warnings
+    assert "tags say reflectance x 10000, which --scale and --offset do not bring to reflectance x" in told
+    values = ground()
+    values[:3] /= 1e4
+    # Tags that outlived a change of the values: the cure that the values suggest must work.
+    stale = scene(tmp_path, "stale", SceneFacts(unit=TIMES_10000), values)
+    with pytest.raises(ValuesError, match="--scale 10000 would make them alike"):
+        fit_own(known, stale)
+    (told,) = fit_own(known, stale, InputSettings(scale=10000)).warnings
+    assert "do not bring to" in told
+
+
+def test_levels_are_no_reflectance(tmp_path: Path) -> None:
+    levels = scene(tmp_path, "levels", SceneFacts(unit=LEVELS_UNIT))
+    with pytest.raises(ValuesError, match="give the scene as it was before it was normalized"):
+        fit_own([trained(tmp_path)], levels)
+    known = trained(tmp_path)
+    on_levels = [("net", known[1].model_copy(update={"unit": LEVELS_UNIT}))]
+    with pytest.raises(ValuesError, match="normalize it with the --ranges of the training"):
+        fit_own(on_levels, scene(tmp_path, "plain", SceneFacts(unit=TIMES_10000)))
+    assert fit_own(on_levels, levels).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("day", "apart"),
+    [(date(2023, 8, 20), 0), (date(1999, 10, 4), 0), (date(2021, 10, 10), 50), (date(2024, 1, 15), 147)],
+)
+def test_another_season_is_warned_of(tmp_path: Path, day: date, apart: int) -> None:
+    told = fit_own([trained(tmp_path)], scene(tmp_path, "b", SceneFacts(first_date=day))).warnings
+    assert len(told) == (apart > 0)
+    if apart:
+        assert f"is of {day}, {apart} days of the year" in told[0]
+
+
+def test_nothing_is_said_of_a_season_that_is_not_known(tmp_path: Path) -> None:
+    winter = scene(tmp_path, "winter", SceneFacts(first_date=date(2020, 1, 15)))
+    assert fit_own([trained(tmp_path, day=None)], winter).warnings == ()
+
+
+def test_weights_by_name_look_at_unit_season_and_sensor(tmp_path: Path) -> None:
+    plain = weights_card()
+    bands = tuple(band.model_copy(update={"unit": TIMES_10000}) for band in plain.bands)
+    card = plain.model_copy(update={"training_dates": (SUMMER,), "bands": bands})
+    values = shelves.reflectances(64, 64, 3)
+    facts = SceneFacts(first_date=date(2020, 1, 15), sensor="landsat8", unit=TIMES_10000)
+    path = tmp_path / "scene.tif"
+    names = ["blue", "green", "red", "nir"]
+    for own in (facts, replace(facts, unit=REFLECTANCE)):
+        write_raster(path, values, utm_grid(64, 64), bands=names, nodata=None, tags=own.tags, cog=False)
+        if own.unit == REFLECTANCE:
+            with pytest.raises(ValuesError, match="tags say reflectance, "):
+                fit_scene(card, open_scene(path))
+        else:
+            told = "\n".join(fit_scene(card, open_scene(path)).warnings)
+            assert "is of landsat8" in told
+            assert "147 days of the year" in told
+
+
+def test_maps_keep_the_facts_of_their_scene_and_are_up_to_date(tmp_path: Path) -> None:
+    from glacierseg.predict.ensemble import load_ensemble
+    from glacierseg.predict.scene import finished_files
+    from glacierseg.settings.predict import PredictSettings
+
+    facts = SceneFacts(
+        first_date=SUMMER,
+        last_date=SUMMER,
+        sensor="sentinel2",
+        products=("S2A_1", "S2B <&> 2"),
+        masked=("cloud",),
+    )
+    values = shelves.reflectances(64, 64, 3)
+    path = tmp_path / "scene.tif"
+    names = list(shelves.BANDS)
+    write_raster(path, values, utm_grid(64, 64), bands=names, nodata=None, tags=facts.tags, cog=False)
+    model = shelves.model_folder(tmp_path / "model")
+    files = predict_scene(model, path, tmp_path / "maps")
+    assert facts_of(files.probability) == facts_of(files.mask) == facts
+    ensemble = load_ensemble(model)
+    assert finished_files(ensemble, open_scene(path), tmp_path / "maps", PredictSettings()) == files
