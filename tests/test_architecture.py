@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import glacierseg
+from glacierseg.change.files import change_between_files
 from glacierseg.predict.calibration import store_calibration
 from glacierseg.runs.layout import File, ModelFolder, RunFolder
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
@@ -69,6 +70,10 @@ def test_every_public_name_is_there() -> None:
     for name in glacierseg.__all__:
         assert getattr(glacierseg, name) is not None
     assert set(glacierseg.__all__) == set(dir(glacierseg))
+    # A module may import a function of that name for itself.
+    assert glacierseg.measure_change is change_between_files
+    for name in set(glacierseg.__all__) - {"__version__", "measure_change"}:
+        assert getattr(glacierseg, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'prediction'"):
         glacierseg.prediction  # noqa: B018
 

@@ -17,8 +17,10 @@ from glacierseg._version import __version__
 
 if TYPE_CHECKING:
     from glacierseg.bands import band_importance
+    from glacierseg.change.files import change_between_files as measure_change
     from glacierseg.errors import GlaciersegError, GlaciersegWarning
     from glacierseg.evaluate.evaluation import evaluate_masks
+    from glacierseg.evaluate.paired import compare_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.inventory.files import make_inventory
     from glacierseg.models.card import load_model
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from glacierseg.refine.pipeline import refine_mask
     from glacierseg.refine.search import tune_refinement
     from glacierseg.report import write_report
+    from glacierseg.report.figures import write_figures, write_scene_figures
+    from glacierseg.report.figures.scenes import plot_mask, plot_scene
     from glacierseg.settings import load_config
     from glacierseg.vectors.polygons import vectorize_mask
     from glacierseg.weights import find_weights, list_weights
@@ -39,6 +43,7 @@ _HOMES = {
     "GlaciersegWarning": "errors",
     "band_importance": "bands",
     "check_scene": "raster.check",
+    "compare_masks": "evaluate.paired",
     "create_model": "models.registry",
     "evaluate_masks": "evaluate.evaluation",
     "export_model": "predict.export",
@@ -47,13 +52,18 @@ _HOMES = {
     "load_config": "settings",
     "load_model": "models.card",
     "make_inventory": "inventory.files",
+    "measure_change": "change.files:change_between_files",
     "open_scene": "raster.scene",
+    "plot_mask": "report.figures.scenes",
+    "plot_scene": "report.figures.scenes",
     "predict_scene": "predict.scene",
     "refine_mask": "refine.pipeline",
     "run_experiment": "experiment",
     "tune_refinement": "refine.search",
     "vectorize_mask": "vectors.polygons",
+    "write_figures": "report.figures",
     "write_report": "report",
+    "write_scene_figures": "report.figures",
 }
 
 __all__ = [
@@ -62,6 +72,7 @@ __all__ = [
     "__version__",
     "band_importance",
     "check_scene",
+    "compare_masks",
     "create_model",
     "evaluate_masks",
     "export_model",
@@ -70,13 +81,18 @@ __all__ = [
     "load_config",
     "load_model",
     "make_inventory",
+    "measure_change",
     "open_scene",
+    "plot_mask",
+    "plot_scene",
     "predict_scene",
     "refine_mask",
     "run_experiment",
     "tune_refinement",
     "vectorize_mask",
+    "write_figures",
     "write_report",
+    "write_scene_figures",
 ]
 
 
@@ -88,7 +104,8 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'glacierseg' has no attribute {name!r}")
-    value = getattr(import_module(f"glacierseg.{_HOMES[name]}"), name)
+    home, _, own_name = _HOMES[name].partition(":")
+    value = getattr(import_module(f"glacierseg.{home}"), own_name or name)
     globals()[name] = value
     return value
 

@@ -290,3 +290,14 @@ def test_uncertainty_in_tiles_is_that_of_one_buffer(seed: int, reach_m: float) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(change, "_TILE_POINTS", 50)
         np.testing.assert_allclose(change._buffer_error(shapes, reach_m), (grown - shrunk) / 2, rtol=1e-9)
+
+
+def test_paths_may_be_words(tmp_path: Path) -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[5:15, 5:15] = 1
+    old = write_mask(tmp_path / "old.tif", mask)
+    mask[5:7] = 0
+    new, out = write_mask(tmp_path / "new.tif", mask), tmp_path / "c.gpkg"
+    found = change_between_files(str(old), str(new), str(out))
+    assert found.change.total.change_km2 == pytest.approx(-20 * 1e-4, rel=1e-3)
+    assert len(gpd.read_file(out, layer="retreat")) == 1

@@ -99,3 +99,13 @@ def test_a_loaded_network_may_be_pruned_and_others_may_not(tmp_path: Path) -> No
             assert torch.equal(pruned(x), heads[level - 1])
     with pytest.raises(RequestError, match="is a glavitu, which cannot be pruned"):
         load_model(tmp_path / "glavitu", prune_level=2)
+
+
+def test_card_shows_itself_in_a_line() -> None:
+    assert repr(CARD) == str(CARD) == "ModelCard(m_landsnet; bands red, nir; patch 32 px)"
+    regions = {"regions": ["a", "b", "c", "d", "e", "f"]}
+    more = CARD.model_copy(update={"unit": "reflectance", "pixel_m": 10.0, "training": regions})
+    assert repr(more) == (
+        "ModelCard(m_landsnet; bands red, nir; patch 32 px of 10 m; unit reflectance; "
+        "trained on a, b, c, d, 2 more regions)"
+    )

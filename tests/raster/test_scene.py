@@ -1,14 +1,22 @@
 import pickle
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.windows import Window
 
 from glacierseg.errors import BandError, GridMismatchError, RasterError
 from glacierseg.raster.blocks import Block, open_layers
+from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.values import Band
@@ -191,6 +199,60 @@ def test_fourth_band_that_is_marked_as_transparency_is_data(make_raster: Callabl
     np.testing.assert_array_equal(read, values)
     with scene.select(["red", "green", "blue"]).open() as reader:
         assert reader.read(0, 0, 20, 30)[1].all()
+
+
+def test_scene_shows_itself_in_three_lines(make_raster: Callable[..., Path], values: Any) -> None:
+    path = make_raster("a<b>.tif", values.astype(np.uint16), names=["blue", "<red>", "nir"])
+    size, bands, origin = repr(open_scene(path)).splitlines()
+    grid = open_scene(path).grid
+    assert size == f"Scene a<b>: 30 x 20 px of {grid.transform.a:g} m, EPSG:{grid.crs.to_epsg()}"
+    assert bands == "3 bands of uint16: blue, <red>, nir"
+    assert origin == "unit unknown, date unknown, sensor unknown"
+    with rasterio.open(path, "r+") as dataset:
+        day = date(2024, 9, 30)
+        facts = SceneFacts(day, day, sensor="landsat8", unit="reflectance x 10000")
+        dataset.update_tags(**facts.tags)
+    scene = open_scene(path)
+    assert scene.facts == facts
+    assert repr(scene).splitlines()[2] == "unit reflectance x 10000, date 2024-09-30, sensor landsat8"
+    cells = re.findall(r"<th[^>]*>(.*?)</th><td[^>]*>(.*?)</td>", scene._repr_html_())
+    assert dict(cells)["bands"] == "blue, &lt;red&gt;, nir"
+    assert dict(cells)["date"] == "2024-09-30"
+    assert "a&lt;b&gt;" in scene._repr_html_()
+    path.unlink()
+    assert repr(scene).splitlines()[2] == origin
+
+
+def test_scene_reads_all_or_a_window_or_every_nth_pixel(
+    make_raster: Callable[..., Path], values: Any
+) -> None:
+    values[1, 3, 4] = 0
+    scene = open_scene(make_raster("a.tif", values, nodata=0))
+    valid = (values != 0).all(axis=0)
+    expected = np.where(valid, values, 0)
+    for window, max_px, part in (
+        (None, None, np.s_[:, :]),
+        (Window(4, 2, 10, 7), None, np.s_[2:9, 4:14]),
+        (None, 15, np.s_[::2, ::2]),
+        (None, 11, np.s_[::3, ::3]),
+        (Window(1, 3, 20, 9), 5, np.s_[3:12:4, 1:21:4]),
+        (None, 100, np.s_[:, :]),
+    ):
+        read, where = scene.read(window, max_px)
+        np.testing.assert_array_equal(where, valid[part])
+        np.testing.assert_array_equal(read, expected[(slice(None), *part)])
+    for window, max_px in ((Window(25, 0, 10, 5), None), (Window(0, -1, 3, 3), None), (None, 0)):
+        with pytest.raises(RasterError, match="the scene has 30 x 20 px"):
+            scene.read(window, max_px)
+
+
+def test_band_and_grid_are_short(make_raster: Callable[..., Path], values: Any) -> None:
+    scene = open_scene(make_raster("a.tif", values, names=["blue", "red", "nir"]))
+    assert repr(scene.bands[1]) == "Band('red', uint8, band 2 of a.tif)"
+    degrees = Grid(CRS.from_epsg(4326), Affine(2e-4, 0, 86.5, 0, -1e-4, 28), 20, 30)
+    assert repr(degrees) == "Grid(30 x 20 px of 0.0002 x 0.0001 degrees, EPSG:4326, from 86.5 28)"
+    turned = replace(degrees, crs=CRS.from_epsg(2225), transform=Affine.rotation(90) @ Affine.scale(5))
+    assert repr(turned) == "Grid(30 x 20 px of 5 US survey foot, EPSG:2225, from 0 0, turned)"
 
 
 def test_filled_bands_have_a_value_where_they_have_no_data(make_raster: Callable[..., Path]) -> None:

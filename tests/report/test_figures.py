@@ -63,8 +63,10 @@ def test_map_has_coordinates_scale_and_north(run: RunResults, view: RegionView) 
     axes = figure.axes[0]
     labels = [text.get_text() for text in axes.get_xticklabels()]
     for at, text in zip(axes.get_xticks(), labels, strict=True):
-        column = at + 0.5  # ticks stand at pixel centres, coordinates at corners
-        assert GRID.transform.c + column * GRID.transform.a == float(text.replace("\u2009", ""))
+        assert at == float(text.replace("\u2009", ""))
+    left, bottom, right, top = GRID.bounds
+    assert tuple(axes.images[0].get_extent()) == (left, right, bottom, top)
+    assert (*axes.get_xlim(), *axes.get_ylim()) == (left, right, bottom, top)
     assert len(labels) >= 2
     words = {text.get_text() for text in axes.texts}
     assert {"N", "200 m"} <= words or {"N", "500 m"} <= words or any("km" in word for word in words)

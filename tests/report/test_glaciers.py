@@ -27,7 +27,7 @@ GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 480_000, 0, -10, 3_100_000), 240
 def view(tmp_path: Path) -> RegionView:
     """A region of 2400 px that is shown with 1200."""
     region = RegionResult("x", (), (), (), (10.0, 10.0), "EPSG:32645", tmp_path / "t.tif", tmp_path / "r.tif")
-    return RegionView(region, GRID, frame_of(GRID), None, (), None, None, {}, ())
+    return RegionView("x", GRID, frame_of(GRID), None, (), region, None, None, {}, ())
 
 
 def decoded(path: str) -> Polygon:

@@ -108,3 +108,30 @@ def test_flat_scene_is_no_division_by_zero(tmp_path: Path) -> None:
     scene = open_scene(tmp_path / "s.tif")
     image = read_composite(scene, composite_recipes(scene.band_names)[0], frame_of(scene.grid))
     assert (image.pixels == [0, 0, 0, 255]).all()
+
+
+def test_dark_image_is_brightened_as_a_whole(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).uniform(0, 60, (3, *GRID.shape))
+    values[:, :, :8] = 1000
+    write_raster(
+        tmp_path / "s.tif", values.astype(np.uint16), GRID, bands=["red", "green", "blue"], nodata=None
+    )
+    scene = open_scene(tmp_path / "s.tif")
+    recipe, frame = composite_recipes(scene.band_names)[0], frame_of(scene.grid)
+    image, plain = read_composite(scene, recipe, frame), read_composite(scene, recipe, frame, exponent=1.0)
+    assert image.exponent < 1
+    shares = plain.pixels[..., :3] / 255
+    expected = 255 * shares**image.exponent
+    # The plain image is rounded, and the curve is steep near black.
+    bright = shares > 0.02
+    np.testing.assert_allclose(image.pixels[..., :3][bright], expected[bright], atol=4)
+    assert (image.pixels[:, :8, :3] == 255).all()
+    assert np.median(image.pixels[..., :3]) > 2 * np.median(plain.pixels[..., :3])
+    part = read_composite(scene, recipe, part_of(Window(20, 10, 8, 8), 8), image.limits, image.exponent)
+    np.testing.assert_array_equal(part.pixels, image.pixels[10:18, 20:28])
+
+
+def test_sensor_tells_what_numbered_bands_are() -> None:
+    bands = ["B1", "B2", "B3", "B4"]
+    assert composite_recipes(bands, "landsat8")[0].bands == (3, 2, 1)
+    assert composite_recipes(bands, "landsat7")[0].bands == (2, 1, 0)

@@ -23,3 +23,11 @@ def test_names() -> None:
     assert style.variant_label("threshold", "all", "raw") == "Threshold, raw"
     assert style.variant_label("new", "all") == "new, all bands"
     assert style.difference_text(-0.01) == "−0.010"
+
+
+@pytest.mark.parametrize(
+    ("sensor", "label"),
+    [("sentinel2", "Sentinel-2"), ("landsat8", "Landsat 8"), ("", ""), ("aster", "Aster")],
+)
+def test_sensors(sensor: str, label: str) -> None:
+    assert style.sensor_label(sensor) == label

@@ -26,6 +26,7 @@ STAGES = [
     "raster.prepare.stack.stack_rasters",
     "refine.pipeline.refine_mask",
     "refine.search.tune_refinement",
+    "report.figures.write_scene_figures",
     "vectors.polygons.draw_outlines",
     "vectors.polygons.vectorize_mask",
     "weights.fitting.fit_scene",

@@ -45,6 +45,16 @@ def test_weights_of_an_own_folder_are_found_by_name(shelf: Path) -> None:
             find_weights("b-two").member(number)
 
 
+def test_weights_show_themselves_in_a_line(shelf: Path) -> None:
+    for weights in list_weights():
+        card = weights.card
+        assert repr(weights) == f"Weights({card.name}: {card.summary})"
+        assert repr(card) == str(card)
+        assert len(repr(card)) < 400
+        for fact in (card.name, card.summary, card.unit, card.sensor, *(band.name for band in card.bands)):
+            assert fact in repr(card)
+
+
 def test_a_model_folder_may_be_named_by_its_weights(shelf: Path) -> None:
     packed(shelf.parent, "b-two", members=2)
     assert model_folder("runs/x") == Path("runs/x")

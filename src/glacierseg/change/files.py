@@ -99,9 +99,9 @@ class FileChange:
 @fields_as_keywords(settings=ChangeSettings, inputs=ChangeInputs)
 @writes(out=...)
 def change_between_files(
-    old: Path,
-    new: Path,
-    out: Path | None = None,
+    old: Path | str,
+    new: Path | str,
+    out: Path | str | None = None,
     settings: ChangeSettings | None = None,
     inputs: ChangeInputs | None = None,
     *,
@@ -131,6 +131,7 @@ def change_between_files(
         OutputError: See `change_path`.
     """
     settings, inputs = settings or ChangeSettings(), inputs or ChangeInputs()
+    old, new, out = Path(old), Path(new), Path(out) if out is not None else None
     if out is not None:
         change_path(out, overwrite=overwrite)
     dated = read_dates(inputs)

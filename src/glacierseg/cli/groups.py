@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Share": {
         "report": "report runs/basin",
-        "figures": "figures runs/basin --out figures",
+        "figures": "figures --scene scene.tif --mask refined.tif --inventory inventory.gpkg --out figures",
         "export": "export runs/basin/unetplusplus/all --to onnx --out model.onnx",
         "pack-weights": "pack-weights runs/basin/unetplusplus/all --name basin --facts facts.yaml --scenes "
         "scene.tif --out weights",

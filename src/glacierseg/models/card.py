@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS, CARD = ModelFolder.weights.name, ModelFolder.card.name
+_LISTED_REGIONS = 4
 
 
 class ModelCard(BaseModel):
@@ -72,6 +73,21 @@ class ModelCard(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     version: str = __version__
+
+    def __repr__(self) -> str:
+        regions = [str(name) for name in self.training.get("regions", ())]
+        if (more := len(regions) - _LISTED_REGIONS) > 0:
+            regions[_LISTED_REGIONS:] = [f"{more} more regions"]
+        found = {
+            "bands": ", ".join(self.bands),
+            "patch": f"{self.patch_px} px" + (f" of {self.pixel_m:g} m" if self.pixel_m else ""),
+            "unit": self.unit,
+            "trained on": ", ".join(regions),
+        }
+        known = "; ".join(f"{what} {value}" for what, value in found.items() if value)
+        return f"ModelCard({self.architecture}; {known})"
+
+    __str__ = __repr__
 
     @property
     def scaling(self) -> Scaling:

@@ -48,6 +48,20 @@ class Grid:
         """Whether coordinates are degrees rather than lengths."""
         return bool(self.crs.is_geographic)
 
+    @property
+    def in_words(self) -> str:
+        """Size, pixels and CRS, for people."""
+        sides = math.hypot(self.transform.a, self.transform.d), math.hypot(self.transform.b, self.transform.e)
+        unit, digits = ("degrees", 3) if self.is_geographic else ("m", 6)
+        if self.crs.is_projected and self.crs.linear_units_factor[1] != 1:
+            unit = self.crs.linear_units
+        size = " x ".join(dict.fromkeys(f"{side:.{digits}g}" for side in sides))
+        return f"{self.width} x {self.height} px of {size} {unit}, {name_of_crs(self.crs)}"
+
+    def __repr__(self) -> str:
+        turned = ", turned" if self.transform.b or self.transform.d else ""
+        return f"Grid({self.in_words}, from {self.transform.c:.10g} {self.transform.f:.10g}{turned})"
+
     def place_of(self, other: "Grid") -> tuple[int, int]:
         """Returns the row and column of this grid, also beyond it, where another with such pixels begins."""
         column, row = ~self.transform * (other.transform.c, other.transform.f)

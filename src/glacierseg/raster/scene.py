@@ -5,26 +5,31 @@ nodata; masks, alpha bands, NaN and infinities are no data; an alpha band is no 
 files on different grids, doubled names and names of another number than the bands.
 """
 
+import html
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from glacierseg.errors import BandError, GridMismatchError, RasterError, did_you_mean
+from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RasterError, did_you_mean
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import files_behind, grid_of, has_header, open_raster
 from glacierseg.raster.values import Band, FileReader, bands_of
 
+if TYPE_CHECKING:
+    from glacierseg.raster.facts import SceneFacts
+
 
 @dataclass(frozen=True)
 class Scene:
-    """A multi-band raster on one grid. Only facts: `open` it to read pixels.
+    """A multi-band raster on one grid. Only facts: `read` and `open` give pixels.
 
     Attributes:
         name: Stem of its first file.
@@ -69,6 +74,83 @@ class Scene:
     def dtype(self) -> np.dtype[Any]:
         """Smallest data type that holds every band."""
         return np.result_type(*(band.dtype for band in self.bands))
+
+    @property
+    def facts(self) -> "SceneFacts":
+        """Where it comes from, by the tags of its files, see `glacierseg.raster.facts.facts_of_bands`.
+
+        Raises:
+            RasterError: A file cannot be opened.
+        """
+        from glacierseg.raster.facts import facts_of_bands  # noqa: PLC0415  (it builds on this module)
+
+        return facts_of_bands(self.bands)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.band_names)
+        return "\n".join(
+            [
+                f"Scene {self.name}: {self.grid.in_words}",
+                f"{len(self.bands)} band{'s' if len(self.bands) > 1 else ''} of {self.dtype}: {names}",
+                ", ".join(f"{what} {value}" for what, value in self._origin().items()),
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {"size": self.grid.in_words, "bands": ", ".join(self.band_names), "type": str(self.dtype)}
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{what}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for what, value in (rows | self._origin()).items()
+        )
+        name = html.escape(self.name)
+        return f"<table><caption style='text-align:left'><b>{name}</b></caption>{cells}</table>"
+
+    def _origin(self) -> dict[str, str]:
+        """Unit, date and sensor in words, for people; a file that has vanished says nothing."""
+        from glacierseg.raster.facts import SceneFacts, days_in_words  # noqa: PLC0415
+
+        facts = SceneFacts()
+        with suppress(GlaciersegError):
+            facts = self.facts
+        found = {"unit": facts.unit, "date": days_in_words(facts.dates), "sensor": facts.sensor}
+        return {what: value or "unknown" for what, value in found.items()}
+
+    def read(
+        self, window: Window | None = None, max_px: int | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Reads all bands.
+
+        Args:
+            window: A part of the scene, `rasterio.windows.Window(column, row, width, height)`; all when None.
+            max_px: Largest number of rows and of columns to return: every n-th pixel of both is read, with
+                the smallest n that fits. All pixels when None.
+
+        Returns:
+            Values `(C, H, W)` in the scene's data type, 0 where not valid; and `(H, W)` True where every band
+            has data.
+
+        Raises:
+            RasterError: The window misses the scene or reaches beyond it, or pixels cannot be read.
+        """
+        whole = Window(0, 0, self.grid.width, self.grid.height)
+        part = whole if window is None else window.round_offsets().round_lengths()
+        column, row, width, height = (round(number) for number in part.flatten())
+        fits = 0 <= row < row + height <= self.grid.height and 0 <= column < column + width <= self.grid.width
+        if not fits or (max_px is not None and max_px < 1):
+            raise RasterError(
+                f"{self.paths[0]}: cannot read {width} x {height} px from column {column} and row {row}"
+                f"{'' if max_px is None else f' as {max_px} px'}; the scene has {self.grid.width} x "
+                f"{self.grid.height} px"
+            )
+        step = 1 if max_px is None else math.ceil(max(height, width) / max_px)
+        with self.open() as reader:
+            if step == 1:
+                return reader.read(row, column, height, width)
+            # A row at a time: memory is bounded by what is returned.
+            rows = [reader.read(one, column, 1, width) for one in range(row, row + height, step)]
+        values = np.concatenate([read[:, :, ::step] for read, _ in rows], axis=1)
+        return values, np.concatenate([valid[:, ::step] for _, valid in rows])
 
     def select(self, bands: Sequence[str | int]) -> "Scene":
         """Returns the scene with only some bands, in the order asked for.

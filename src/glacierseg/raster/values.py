@@ -60,6 +60,10 @@ class Band:
         """Whether it is no layer of its file, but one value wherever the scene has data (`Scene.filled`)."""
         return self.scale == 0
 
+    def __repr__(self) -> str:
+        unit = f" in {self.unit}" if self.unit else ""
+        return f"Band({self.name!r}, {self.dtype}{unit}, band {self.index} of {self.path.name})"
+
     def meaning(self, layer: NDArray[Any]) -> NDArray[Any]:
         """Returns what stored values of any shape stand for, in float32 where they are scaled."""
         if (self.scale, self.offset) == (1.0, 0.0):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Transform
 
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import pixel_axes
@@ -54,28 +55,52 @@ def north_degrees(grid: Grid) -> float:
     return math.degrees(math.atan2(right, -down))
 
 
-def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, north: float = 0.0) -> None:
+def draw_furniture(
+    axes: Axes,
+    shape: tuple[int, int],
+    pixel_width_m: float,
+    north: float = 0.0,
+    *,
+    transform: Transform | None = None,
+) -> None:
     """Draws a scale bar and a north arrow into a map of pixels.
 
     Args:
-        axes: Axes with an image in pixel coordinates.
+        axes: Axes with an image.
         shape: Rows and columns of the image.
         pixel_width_m: Width of one of the image's pixels.
         north: Direction of north in degrees clockwise from up.
+        transform: From pixels of the image (0 the centre of the first one) to the axes' data; the same when
+            None.
     """
     height, width = shape
+    place = axes.transData if transform is None else transform + axes.transData
     bar = scale_bar(width * pixel_width_m)
     length = bar.length_m / pixel_width_m
     left, bottom = 0.04 * width, 0.95 * height
     thickness = 0.012 * height
     axes.add_patch(
         Rectangle(
-            (left, bottom), length, thickness, facecolor=INK, edgecolor="white", linewidth=0.8, zorder=5
+            (left, bottom),
+            length,
+            thickness,
+            facecolor=INK,
+            edgecolor="white",
+            linewidth=0.8,
+            zorder=5,
+            transform=place,
         )
     )
     halo: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground="white")], "zorder": 6}
     axes.text(
-        left + length / 2, bottom - 0.012 * height, bar.label, ha="center", va="bottom", fontsize=7, **halo
+        left + length / 2,
+        bottom - 0.012 * height,
+        bar.label,
+        ha="center",
+        va="bottom",
+        fontsize=7,
+        transform=place,
+        **halo,
     )
     turn = math.radians(north)
     reach = 0.05 * max(height, width)
@@ -85,6 +110,8 @@ def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, nor
         "",
         xy=tip,
         xytext=(x, y),
+        xycoords=place,
+        textcoords=place,
         zorder=6,
         arrowprops={
             "arrowstyle": "-|>",
@@ -93,4 +120,14 @@ def draw_furniture(axes: Axes, shape: tuple[int, int], pixel_width_m: float, nor
             "path_effects": [withStroke(linewidth=3, foreground="white")],
         },
     )
-    axes.text(x, y + 0.005 * height, "N", ha="center", va="top", fontsize=7, fontweight="bold", **halo)
+    axes.text(
+        x,
+        y + 0.005 * height,
+        "N",
+        ha="center",
+        va="top",
+        fontsize=7,
+        fontweight="bold",
+        transform=place,
+        **halo,
+    )

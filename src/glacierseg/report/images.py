@@ -1,5 +1,6 @@
 """Rasters and colour images no finer than a screen shows them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from glacierseg.raster.values import bands_of
 LONG_SIDE_PX = 1200
 # Glaciologists' choices: ice is cyan and rock brown in the first, vegetation red in the second.
 _FALSE_COLOURS = (("swir1", "nir", "red"), ("swir1", "nir", "green"), ("nir", "red", "green"))
+# A dark image is brightened until its middle has this share of full light, or by this exponent.
+_MIDDLE, _LEAST_EXPONENT = 0.3, 0.55
 _NATURAL = ("red", "green", "blue")
 
 
@@ -145,11 +148,13 @@ class Composite:
         recipe: Which bands it shows.
         pixels: `(H, W, 4)` uint8: red, green, blue and 255 where there is data.
         limits: For each of the three bands the values that became black and full colour.
+        exponent: Of the shares between them; below 1 where it had to be brightened.
     """
 
     recipe: Recipe
     pixels: NDArray[np.uint8]
     limits: tuple[tuple[float, float], ...]
+    exponent: float = 1.0
 
 
 def guess_sensor(bands: Sequence[str]) -> str | None:
@@ -166,17 +171,18 @@ def guess_sensor(bands: Sequence[str]) -> str | None:
     return "landsat8" if numbers & {"10", "11"} or "1" not in numbers else "landsat7"
 
 
-def composite_recipes(bands: Sequence[str]) -> tuple[Recipe, ...]:
+def composite_recipes(bands: Sequence[str], sensor: str | None = None) -> tuple[Recipe, ...]:
     """Chooses colour images by the names of the bands.
 
     Args:
         bands: Names of the scene's bands in order.
+        sensor: Key of `raster.sensors.SENSORS`, for bands that have only numbers; guessed when None.
 
     Returns:
         Natural colour and a false colour where the scene has their bands; else the first three bands (the
         first band in grey when there are fewer).
     """
-    sensor = guess_sensor(bands)
+    sensor = sensor or guess_sensor(bands)
     positions: dict[str, int] = {}
     for position, band in enumerate(bands):
         if not is_unnamed(band) and (role := role_of(band, sensor)):
@@ -202,6 +208,7 @@ def read_composite(
     recipe: Recipe,
     frame: Frame,
     limits: tuple[tuple[float, float], ...] | None = None,
+    exponent: float | None = None,
 ) -> Composite:
     """Reads a colour image.
 
@@ -210,6 +217,8 @@ def read_composite(
         recipe: Which bands to show.
         frame: What to read.
         limits: Stretch to use, for a part that is to look like the whole; measured when None.
+        exponent: Of the stretched shares; without it less than 1 where more than half of the image would be
+            dark, as with snow beside rock.
 
     Raises:
         RasterError: The scene cannot be read.
@@ -226,12 +235,17 @@ def read_composite(
     if limits is None:
         limits = tuple(_limits(read[position][valid]) for position in recipe.bands)
     pixels = np.zeros((*frame.shape, 4), np.uint8)
-    for channel, (position, (low, high)) in enumerate(zip(recipe.bands, limits, strict=True)):
-        share = np.clip((np.nan_to_num(read[position]) - low) / (high - low), 0, 1)
-        pixels[..., channel] = np.round(255 * share)
+    shares = [
+        np.clip((np.nan_to_num(read[position]) - low) / (high - low), 0, 1)
+        for position, (low, high) in zip(recipe.bands, limits, strict=True)
+    ]
+    if exponent is None:
+        exponent = _exponent([share[valid] for share in shares])
+    for channel, share in enumerate(shares):
+        pixels[..., channel] = np.round(255 * (share if exponent == 1 else share**exponent))
     pixels[..., 3] = np.where(valid, 255, 0)
     pixels[~valid] = 0
-    return Composite(recipe, pixels, limits)
+    return Composite(recipe, pixels, limits, exponent)
 
 
 def read_grey(scene: Scene, position: int, frame: Frame) -> NDArray[np.uint8]:
@@ -248,7 +262,7 @@ def read_grey(scene: Scene, position: int, frame: Frame) -> NDArray[np.uint8]:
     Raises:
         RasterError: The scene cannot be read.
     """
-    grey = read_composite(scene, Recipe("band", "", (position,) * 3), frame).pixels
+    grey = read_composite(scene, Recipe("band", "", (position,) * 3), frame, exponent=1.0).pixels
     stretched: NDArray[np.uint8] = np.where(grey[..., 3] == 0, 0, np.maximum(grey[..., 0], 1))
     return stretched
 
@@ -259,6 +273,14 @@ def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = (float(limit) for limit in np.percentile(values[:: max(1, values.size // 200_000)], (1, 99)))
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def _exponent(shares: Sequence[NDArray[np.float32]]) -> float:
+    """Returns what brings the middle of a dark image to `_MIDDLE`; 1 for one that is as bright."""
+    median = float(np.median(np.concatenate(shares))) if shares and shares[0].size else 1.0
+    if median >= _MIDDLE:
+        return 1.0
+    return max(_LEAST_EXPONENT, math.log(_MIDDLE) / math.log(max(median, 1e-3)))
 
 
 def grey_of(composite: Composite) -> NDArray[np.uint8]:

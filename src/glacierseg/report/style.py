@@ -54,6 +54,12 @@ def variant_label(model: str, bands: str, stage: str | None = None) -> str:
     return ", ".join([*words, stage] if stage else words)
 
 
+def sensor_label(sensor: str) -> str:
+    """Returns a sensor as people write it: `landsat8` is *Landsat 8*; empty where it is not known."""
+    name, number = re.fullmatch(r"([a-z]*)(.*)", sensor).groups()  # type: ignore[union-attr]
+    return f"{name.capitalize()}{'-' if name == 'sentinel' else ' '}{number}".strip()
+
+
 def score_text(value: float | None) -> str:
     """Formats a score with three decimals, a dash when it is missing."""
     return DASH if value is None else f"{value:.3f}"

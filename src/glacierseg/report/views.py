@@ -1,18 +1,22 @@
-"""A region at screen size: its images, truth, roles and predictions, all on one small grid."""
+"""Scenes and regions of runs at screen size: images, truth, roles and predictions on one small grid."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
-from glacierseg.errors import GlaciersegError
+from glacierseg.errors import BandError, GlaciersegError
+from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.report.furniture import north_degrees
 from glacierseg.report.images import (
     Composite,
     Frame,
+    Recipe,
     composite_recipes,
     frame_of,
     read_classes,
@@ -20,41 +24,43 @@ from glacierseg.report.images import (
     read_grey,
     read_grid,
 )
-from glacierseg.report.style import ROLES
+from glacierseg.report.style import ROLES, sensor_label
 from glacierseg.runs.layout import STAGES
 from glacierseg.runs.results import RegionResult, RunResults
 
 Variant = tuple[str, str, str]
 
+FIGURE_SIDE_PX = 2000
+"""On paper, 7 inches wide with 300 dots each."""
+_IMAGES = ("natural", "false")
 _MOST_BANDS = 24
 _BANDS_SIDE_PX = 800
 
 
 @dataclass(frozen=True)
-class RegionView:
-    """A region at screen size; `(h, w)` is `frame.shape`.
+class SceneView:
+    """A scene at screen size; `(h, w)` is `frame.shape`.
 
     Attributes:
-        region: What it shows.
+        title: What it shows, in words.
         grid: The full grid.
         frame: How the grid was decimated.
         scene: The scene, None when its files are gone.
         composites: Colour images.
-        truth: `(h, w)` of 0, 1 and 255, None while missing.
-        roles: `(h, w)` of 0 none, 1 train, 2 validate, 3 test, None while missing.
-        predictions: By model, bands and stage: `(h, w)` of 0, 1 and 255.
-        notes: What could not be shown, in sentences.
     """
 
-    region: RegionResult
+    title: str
     grid: Grid
     frame: Frame
     scene: Scene | None
     composites: tuple[Composite, ...]
-    truth: NDArray[np.uint8] | None
-    roles: NDArray[np.uint8] | None
-    predictions: Mapping[Variant, NDArray[np.uint8]]
-    notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> Grid:
+        """The grid of the pixels as shown."""
+        rows, columns = self.frame.shape
+        step = Affine.scale(self.grid.width / columns, self.grid.height / rows)
+        return Grid(self.grid.crs, self.grid.transform * step, rows, columns)
 
     @property
     def pixel_size_m(self) -> tuple[float, float]:
@@ -67,6 +73,71 @@ class RegionView:
     def north(self) -> float:
         """Direction of north in degrees clockwise from up."""
         return north_degrees(self.grid)
+
+
+def view_scene(
+    scene: Scene, bands: str | Sequence[str | int] | None = None, *, most_images: int = 2
+) -> SceneView:
+    """Reads a scene at the size of a figure on paper.
+
+    Args:
+        scene: The scene.
+        bands: The only colour image to read: `natural`, `false`, or the names or 1-based numbers of one band
+            (grey) or of three (red, green, blue); those that its bands make when None.
+        most_images: How many of these at most.
+
+    Raises:
+        BandError: The scene has no such bands, or their number is neither one nor three.
+        RasterError: The scene cannot be read.
+    """
+    facts, shown = scene.facts, scene
+    recipes = composite_recipes(scene.band_names, facts.sensor or None)
+    if isinstance(bands, str) and bands in _IMAGES and bands not in scene.band_names:
+        recipes = tuple(recipe for recipe in recipes if recipe.key == bands)
+        if not recipes:
+            raise BandError(
+                f"{scene.paths[0]}: its bands ({', '.join(scene.band_names)}) make no {bands} colour; name "
+                "all bands in file order, or choose one band or three of these"
+            )
+    elif bands is not None:
+        shown = scene.select([bands] if isinstance(bands, str) else bands)
+        recipes = (_recipe_of(shown),)
+    frame = frame_of(scene.grid, FIGURE_SIDE_PX)
+    known = sensor_label(facts.sensor), days_in_words(facts.dates)
+    words = [scene.name, *known, name_of_crs(scene.grid.crs)]
+    composites = tuple(read_composite(shown, recipe, frame) for recipe in recipes[:most_images])
+    return SceneView(", ".join(word for word in words if word), scene.grid, frame, shown, composites)
+
+
+def _recipe_of(scene: Scene) -> Recipe:
+    """The image of one band in grey, or of three in colour."""
+    names = scene.band_names
+    if len(names) == 1:
+        return Recipe("bands", f"Band {names[0]}", (0, 0, 0))
+    if len(names) != 3:
+        raise BandError(
+            f"{scene.paths[0]}: a colour image takes one band or three, not {len(names)} ({', '.join(names)})"
+        )
+    return Recipe("bands", f"Bands {', '.join(names)}", (0, 1, 2))
+
+
+@dataclass(frozen=True)
+class RegionView(SceneView):
+    """A region of a run at screen size; `(h, w)` is `frame.shape`.
+
+    Attributes:
+        region: What it shows.
+        truth: `(h, w)` of 0, 1 and 255, None while missing.
+        roles: `(h, w)` of 0 none, 1 train, 2 validate, 3 test, None while missing.
+        predictions: By model, bands and stage: `(h, w)` of 0, 1 and 255.
+        notes: What could not be shown, in sentences.
+    """
+
+    region: RegionResult
+    truth: NDArray[np.uint8] | None
+    roles: NDArray[np.uint8] | None
+    predictions: Mapping[Variant, NDArray[np.uint8]]
+    notes: tuple[str, ...]
 
     def role(self, name: str) -> NDArray[np.bool_] | None:
         """Returns where a role holds, None when the roles are not known or nothing has it."""
@@ -109,6 +180,7 @@ def view_region(results: RunResults, region: RegionResult) -> RegionView | None:
         except GlaciersegError as error:
             notes = (*notes, f"The scene cannot be shown: {error}.")
     return RegionView(
+        title=f"{region.name}, {region.crs}",
         region=region,
         grid=grid,
         frame=frame,
@@ -151,7 +223,7 @@ def read_bands(view: RegionView) -> list[tuple[str, NDArray[np.uint8]]]:
         return []  # the composites have already reported the fault
 
 
-def read_image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:
+def read_image(view: SceneView, frame: Frame) -> NDArray[np.uint8]:
     """Reads a part of a region in colour, stretched like its map; grey where the scene cannot be read.
 
     False colour, where there is any: it shows debris-covered ice best.
@@ -166,7 +238,9 @@ def read_image(view: RegionView, frame: Frame) -> NDArray[np.uint8]:
     if view.scene is not None and view.composites:
         composite = view.composites[-1]
         try:
-            return read_composite(view.scene, composite.recipe, frame, composite.limits).pixels
+            return read_composite(
+                view.scene, composite.recipe, frame, composite.limits, composite.exponent
+            ).pixels
         except GlaciersegError:
             pass
     return np.full((*frame.shape, 4), 235, np.uint8)

@@ -158,3 +158,13 @@ class WeightsCard(WeightsFacts):
     pixel_m: Annotated[float, Field(gt=0)]
     training_dates: tuple[date, ...] = ()
     version: str = __version__
+
+    def __repr__(self) -> str:
+        bands = ", ".join(band.in_words for band in self.bands)
+        score = self.scores[-1]
+        return (
+            f"WeightsCard({self.name}: {self.summary}; bands {bands}; {self.sensor}, {self.pixel_m:g} m, "
+            f"{self.unit}; {score.metric} {score.value:.3f})"
+        )
+
+    __str__ = __repr__

@@ -37,6 +37,9 @@ class Weights:
     folder: Path
     card: WeightsCard
 
+    def __repr__(self) -> str:
+        return f"Weights({self.name}: {self.card.summary})"
+
     @property
     def name(self) -> str:
         """What users call them by."""

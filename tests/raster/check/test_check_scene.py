@@ -426,3 +426,9 @@ def test_units_that_cannot_be(
     assert "cannot be negative" in found["nodata"].message
     flat = make_raster("e.tif", np.ones((6, SIDE, SIDE), np.uint8), names=LIGHT)
     assert "the unit is wrong" in only(check(flat), "distinct bands", "warning").message
+
+
+def test_result_shows_itself_in_a_line() -> None:
+    found = CheckResult("CRS", "warning", "is in degrees", "stack it", per_band={"b1": {"share": 0.5}})
+    assert repr(found) == "CheckResult(warning: CRS, is in degrees; stack it)"
+    assert repr(CheckResult("size", "passed", "3 x 4 px")) == "CheckResult(passed: size, 3 x 4 px)"

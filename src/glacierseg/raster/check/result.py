@@ -29,6 +29,10 @@ class CheckResult:
     fix: str = ""
     per_band: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        cure = f"; {self.fix}" if self.fix else ""
+        return f"CheckResult({self.status}: {self.name}, {self.message}{cure})"
+
 
 def command(*words: str | Path) -> str:
     """Returns a command line for a shell, with blanks in paths quoted."""

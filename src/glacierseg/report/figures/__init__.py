@@ -1,4 +1,4 @@
-"""Figures of a run for papers and notebooks.
+"""Figures of a run, and of any scene with what was mapped on it, for papers and notebooks.
 
 from glacierseg.report import figures
 
@@ -6,22 +6,25 @@ run = figures.open_run("runs/basin")
 view = figures.open_region(run, "khumbu")
 figures.figure_region(view, ("unetplusplus", "all", "refined"))   # a matplotlib Figure: shown by a notebook
 figures.write_figures("runs/basin", "figures", kind="pdf")        # all of them, as `glacierseg figures` does
+figures.write_scene_figures("scene.tif", "figures", mask="mask.tif", inventory="inventory.gpkg")
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from matplotlib.figure import Figure
 
 from glacierseg.errors import RequestError
 from glacierseg.raster.outputs import writes
+from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.report.figures.bands import figure_band_importance, importance_picture, measure_pictures
 from glacierseg.report.figures.curves import curves_picture, figure_training_curves
 from glacierseg.report.figures.errors import errors_picture, figure_errors, figure_zoom, find_zooms
 from glacierseg.report.figures.gallery import figure_patches, figure_statistics
 from glacierseg.report.figures.maps import figure_boundary, figure_outlines, figure_region
 from glacierseg.report.figures.refinement import steps_pictures, surface_picture
+from glacierseg.report.figures.scenes import plot_mask, plot_scene, scene_figures
 from glacierseg.report.figures.scores import (
     buffers_picture,
     figure_reliability,
@@ -34,6 +37,8 @@ from glacierseg.report.summary import summarise
 from glacierseg.report.views import RegionView, view_region
 from glacierseg.runs.read import read_results
 from glacierseg.runs.results import RunResults
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.figures import FigureInputs
 
 __all__ = [
     "figure_band_importance",
@@ -49,11 +54,15 @@ __all__ = [
     "figure_zoom",
     "open_region",
     "open_run",
+    "plot_mask",
+    "plot_scene",
     "run_figures",
+    "scene_figures",
     "write_figures",
+    "write_scene_figures",
 ]
 
-KINDS = ("png", "svg", "pdf")
+Kind = Literal["png", "svg", "pdf"]
 _DPI = 300
 
 
@@ -130,9 +139,7 @@ def _region_figures(
 
 
 @writes(out_dir=None)
-def write_figures(
-    run_dir: Path | str, out_dir: Path | str, *, kind: Literal["png", "svg", "pdf"] = "png"
-) -> list[Path]:
+def write_figures(run_dir: Path | str, out_dir: Path | str, *, kind: Kind = "png") -> list[Path]:
     """Writes every figure of a run; PNG with 300 dots per inch, words in SVG and PDF stay words.
 
     Args:
@@ -148,11 +155,52 @@ def write_figures(
         DataError: A file of the run folder is damaged.
         OutputError: A figure cannot be written.
     """
-    if kind not in KINDS:
-        raise RequestError(f"figures cannot be written as {kind!r}; choose one of {', '.join(KINDS)}")
+    _require_kind(kind)
+    return _write(run_figures(open_run(run_dir)), Path(out_dir), kind)
+
+
+@fields_as_keywords(inputs=FigureInputs)
+@writes(out_dir=None)
+def write_scene_figures(
+    scene: Scene | Path | str,
+    out_dir: Path | str,
+    inputs: FigureInputs | None = None,
+    *,
+    kind: Kind = "png",
+) -> list[Path]:
+    """Writes pictures of a scene in natural and false colour, and maps of what was found on it.
+
+    Args:
+        scene: The scene or its file.
+        out_dir: Where the figures go.
+        inputs: The mask, probability, inventory and change to draw; the scene alone when None. Its fields may
+            be given as keywords.
+        kind: Format, as for `write_figures`.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        RasterError: A raster cannot be read.
+        GridMismatchError: A mask, a probability or a change lies elsewhere.
+        TruthError: The mask has other values, or the inventory cannot be used.
+        RequestError: The change is none, or the format is unknown.
+        OutputError: A figure cannot be written.
+    """
+    _require_kind(kind)
+    scene = scene if isinstance(scene, Scene) else open_scene(scene)
+    return _write(scene_figures(scene, inputs or FigureInputs()), Path(out_dir), kind)
+
+
+def _require_kind(kind: str) -> None:
+    if kind not in (kinds := get_args(Kind)):
+        raise RequestError(f"figures cannot be written as {kind!r}; choose one of {', '.join(kinds)}")
+
+
+def _write(figures: Iterable[tuple[str, Figure]], folder: Path, kind: Kind) -> list[Path]:
     written = []
-    for name, figure in run_figures(open_run(run_dir)):
-        path = Path(out_dir) / f"{name}.{kind}"
+    for name, figure in figures:
+        path = folder / f"{name}.{kind}"
         save_figure(figure, path, dpi=_DPI)
         written.append(path)
     return written

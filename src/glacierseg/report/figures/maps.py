@@ -1,5 +1,7 @@
 """Maps of whole regions with coordinates, and their outlines close up."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,23 +9,33 @@ from typing import Any
 import numpy as np
 import shapely
 from affine import Affine
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.path import Path as Curve
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import Formatter, MaxNLocator
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from glacierseg.errors import RequestError
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import own_layers, read_own
 from glacierseg.report import style
-from glacierseg.report.furniture import draw_furniture
-from glacierseg.report.glaciers import UNIT, to_screen
+from glacierseg.report.furniture import draw_furniture, north_degrees
 from glacierseg.report.images import part_of
 from glacierseg.report.save import Picture
-from glacierseg.report.views import RegionView, Variant, read_image
+from glacierseg.report.views import RegionView, SceneView, Variant, read_image
 
+_LONG_LIST = 6
+# Mean width of a letter, and of the sign before a label with its margins, per point of the font's size.
+_LETTER_IN, _HANDLE_IN = 0.0075, 0.055
+_LINE_IN = 0.022
+_WIDEST_IN, _HIGHEST_IN, _NARROWEST_IN = 7.2, 8.6, 3.6
 _COLOURS = {"raw": style.VERMILLION, "smooth": style.BLUE}
 
 
@@ -35,35 +47,35 @@ def figure_region(view: RegionView, variant: Variant | None = None, *, image: in
         variant: Model, bands and stage of a prediction to draw; None for none.
         image: Position of the colour image among the view's.
     """
-    figure, axes = _frame(view)
-    draw_image(axes, view, image)
+    figure, axes = map_figure(view)
+    draw_map(axes, view, image)
     handles = []
     if view.truth is not None:
-        draw_outline(axes, view.truth == 1, style.INK, 1.0)
+        draw_outline(axes, view.truth == 1, style.INK, 1.0, view.shown)
         handles.append(Line2D([], [], color=style.INK, label="truth"))
     if variant is not None:
-        draw_outline(axes, view.predictions[variant] == 1, style.BLUE, 1.3)
+        draw_outline(axes, view.predictions[variant] == 1, style.BLUE, 1.3, view.shown)
         handles.append(Line2D([], [], color=style.BLUE, label=style.variant_label(*variant)))
-    _finish(figure, axes, view, handles)
+    add_legend(figure, handles)
     return figure
 
 
-def figure_outlines(view: RegionView, layers: dict[str, NDArray[Any]], *, image: int = 0) -> Figure:
-    """Draws outlines of vector files over a region, for example raw and smooth ones.
+def figure_outlines(view: SceneView, layers: dict[str, NDArray[Any]], *, image: int = 0) -> Figure:
+    """Draws outlines of vector files over a scene, for example raw and smooth ones.
 
     Args:
-        view: The region at screen size.
-        layers: By label, polygons in the CRS of the region; four at most.
+        view: The scene or region at screen size.
+        layers: By label, polygons in the CRS of the scene; four at most.
         image: Position of the colour image among the view's.
     """
-    figure, axes = _frame(view)
-    draw_image(axes, view, image)
+    figure, axes = map_figure(view)
+    draw_map(axes, view, image)
     handles = []
     colours = (style.INK, style.VERMILLION, style.SKY, style.PURPLE)
     for (label, polygons), colour in zip(layers.items(), colours, strict=False):
-        draw_polygons(axes, to_screen(polygons, view), colour, 1.0)
+        draw_polygons(axes, polygons, colour, 1.0)
         handles.append(Line2D([], [], color=colour, linewidth=1.5, label=label))
-    _finish(figure, axes, view, handles)
+    add_legend(figure, handles)
     return figure
 
 
@@ -78,83 +90,183 @@ def still_picture(view: RegionView, best: Variant | None) -> Picture | None:
     return Picture(figure, f"Map of {view.region.name}{lines}.", "", has_image=True)
 
 
-def draw_polygons(axes: Axes, shapes: NDArray[Any], colour: str, width: float) -> None:
-    """Draws the outlines of polygons that `to_screen` has moved."""
-    rings = shapely.get_rings(shapely.get_parts(shapes))
-    for ring in rings:
-        x, y = shapely.get_coordinates(ring).T / UNIT - 0.5
-        axes.plot(x, y, color="white", linewidth=width + 1.4, alpha=0.8)
-        axes.plot(x, y, color=colour, linewidth=width)
-
-
-def draw_image(axes: Axes, view: RegionView, image: int = 0) -> None:
-    """Draws a colour image of a region, white where there is none."""
-    aspect = view.pixel_size_m[1] / view.pixel_size_m[0]
-    blank = np.full((*view.frame.shape, 4), 255, np.uint8)
-    pixels = view.composites[image].pixels if view.composites else blank
-    axes.imshow(pixels, aspect=aspect, interpolation="antialiased")
-
-
-def label_coordinates(axes: Axes, transform: Affine, shape: tuple[int, int], *, degrees: bool) -> None:
-    """Labels the axes of a picture with the coordinates of its CRS, at round values.
-
-    Only where rows and columns run along the coordinates; a turned grid is left without labels.
-
-    Args:
-        axes: Axes with an image in pixel coordinates.
-        transform: From (column, row) of the image to CRS coordinates.
-        shape: Rows and columns of the image.
-        degrees: Whether the coordinates are degrees.
-    """
-    rows, columns = shape
-    if transform.b or transform.d:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return
-    for axis, start, step, count in (
-        (axes.xaxis, transform.c, transform.a, columns),
-        (axes.yaxis, transform.f, transform.e, rows),
-    ):
-        low, high = sorted((start, start + step * count))
-        values = [v for v in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= v <= high]
-        axis.set_ticks([(value - start) / step - 0.5 for value in values])
-        texts = [f"{v:.2f}°" if degrees else f"{v:,.0f}".replace(",", "\u2009") for v in values]
-        axis.set_ticklabels(texts, fontsize=7)
-    for label in axes.get_yticklabels():
-        label.set(rotation=90, va="center")
-
-
-def _frame(view: RegionView) -> tuple[Figure, Axes]:
-    rows, columns = view.frame.shape
-    ratio = rows * view.pixel_size_m[1] / (columns * view.pixel_size_m[0])
-    width = min(7.2, 8.6 / ratio)
-    figure = Figure(figsize=(width, width * ratio + 0.6), layout="constrained")
+def map_figure(view: SceneView) -> tuple[Figure, Axes]:
+    """Returns an empty figure of the shape of a scene's map, and its axes."""
+    figure = Figure(figsize=map_size(view), layout="constrained")
     return figure, figure.subplots()
 
 
-def _finish(figure: Figure, axes: Axes, view: RegionView, handles: Sequence[Line2D]) -> None:
-    rows, columns = view.frame.shape
-    grid = view.grid
-    shown = grid.transform * Affine.scale(grid.width / columns, grid.height / rows)
-    label_coordinates(axes, shown, view.frame.shape, degrees=bool(grid.crs.is_geographic))
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
-    axes.tick_params(length=3, color=style.MUTED)
+def map_size(view: SceneView) -> tuple[float, float]:
+    """Returns width and height in inches of a figure with a scene's map."""
+    grid = _north_up(view.shown)
+    width_m, height_m = grid.pixel_size_m
+    ratio = grid.height * height_m / (grid.width * width_m)
+    width = min(_WIDEST_IN, _HIGHEST_IN / ratio)
+    # A narrow map still needs room for its title and its legend.
+    return max(width, _NARROWEST_IN), width * ratio + 0.6
+
+
+def draw_map(axes: Axes, view: SceneView, image: int = 0) -> None:
+    """Draws a scene in the coordinates of its CRS, to scale, with scale bar, north and title.
+
+    Args:
+        axes: Where to draw.
+        view: The scene at screen size.
+        image: Position of the colour image among the view's; white where there is none.
+    """
+    shown, grid = view.shown, _north_up(view.shown)
+    blank = np.full((*shown.shape, 4), 255, np.uint8)
+    draw_pixels(axes, view.composites[image].pixels if view.composites else blank, shown)
+    left, bottom, right, top = grid.bounds
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    width_m, height_m = grid.pixel_size_m
+    axes.set_aspect((height_m / -grid.transform.e) / (width_m / grid.transform.a))
+    axes.set_anchor("W")
+    across, down = _inches(axes)
+    down = min(down, across * grid.height * height_m / (grid.width * width_m))
+    across = min(across, down * grid.width * width_m / (grid.height * height_m))
+    for axis, inches in ((axes.xaxis, across), (axes.yaxis, down)):
+        axis.set_major_locator(MaxNLocator(max(1, min(4, int(inches / 0.8))), steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(_Coordinates(degrees=grid.is_geographic))
+    axes.tick_params(length=3, color=style.MUTED, labelsize=7)
+    axes.tick_params(axis="y", labelrotation=90)
+    for label in axes.get_yticklabels():
+        label.set(va="center")
     axes.spines[:].set_color(style.MUTED)
-    draw_furniture(axes, view.frame.shape, view.pixel_size_m[0], view.north)
-    axes.set_title(f"{view.region.name}, {view.region.crs}", fontsize=9, loc="left")
-    if handles:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5
+    draw_furniture(axes, grid.shape, width_m, north_degrees(grid), transform=_to_crs(grid))
+    draw_title(axes, view.title)
+
+
+def draw_pixels(axes: Axes, pixels: NDArray[np.uint8], grid: Grid) -> None:
+    """Draws an image where its grid lies, in the coordinates of the CRS.
+
+    Args:
+        axes: Where to draw.
+        pixels: `(H, W, 4)` red, green, blue and opacity.
+        grid: Their grid.
+    """
+    a, b, c, d, e, f = grid.transform[:6]
+    if b or d:
+        extent = (-0.5, grid.width - 0.5, grid.height - 0.5, -0.5)
+        axes.imshow(pixels, extent=extent, transform=_to_crs(grid) + axes.transData, aspect="auto")
+        return
+    axes.imshow(pixels, extent=(c, c + a * grid.width, f + e * grid.height, f), aspect="auto")
+
+
+def draw_polygons(axes: Axes, shapes: NDArray[Any], colour: str, width: float) -> None:
+    """Draws the outlines of polygons, in the coordinates of the axes, with a pale casing."""
+    paths = _paths_of(shapes)
+    for edge, line, opacity in (("white", width + 1.4, 0.8), (colour, width, 1.0)):
+        axes.add_collection(
+            PathCollection(paths, facecolors="none", edgecolors=edge, linewidths=line, alpha=opacity),
+            autolim=False,
         )
 
 
-def draw_outline(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
-    """Draws the outline of a mask with a pale casing."""
+def fill_polygons(axes: Axes, shapes: NDArray[Any], colour: str, opacity: float, width: float) -> None:
+    """Fills polygons, in the coordinates of the axes; a line of their colour keeps thin ones visible."""
+    axes.add_collection(
+        PathCollection(
+            _paths_of(shapes), facecolors=to_rgba(colour, opacity), edgecolors=colour, linewidths=width
+        ),
+        autolim=False,
+    )
+
+
+def _paths_of(shapes: NDArray[Any]) -> list[Curve]:
+    """One path for each polygon; holes are wound the other way, which leaves them empty."""
+    parts = shapely.orient_polygons(shapely.get_parts(shapes))
+    paths = []
+    for part in parts:
+        rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(part)]
+        codes = [[Curve.MOVETO, *[Curve.LINETO] * (len(ring) - 2), Curve.CLOSEPOLY] for ring in rings]
+        paths.append(Curve(np.concatenate(rings), np.concatenate(codes)))
+    return paths
+
+
+class _Coordinates(Formatter):
+    """Coordinates of a CRS, with as many decimals as tell the ticks apart."""
+
+    def __init__(self, *, degrees: bool) -> None:
+        self._unit = "°" if degrees else ""
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        step = min(np.diff(values), default=1.0)
+        decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+        return [f"{value:,.{decimals}f}{self._unit}".replace(",", "\u2009") for value in values]
+
+    def __call__(self, value: float, position: int | None = None) -> str:  # noqa: ARG002  (matplotlib's)
+        return f"{value:g}{self._unit}"
+
+
+def draw_title(axes: Axes, *lines: str) -> None:
+    """Writes lines above a map, wrapped to its width."""
+    width = max(20, int(_inches(axes)[0] / (9 * _LETTER_IN)))
+    text = "\n".join(textwrap.fill(line, width) for line in lines)
+    axes.set_title(text, fontsize=9, loc="left")
+
+
+def _inches(axes: Axes) -> tuple[float, float]:
+    """Width and height that axes have, about, once the layout has given them what margins leave."""
+    whole, own = axes.figure.bbox, axes.get_position(original=True)
+    width, height = (side / axes.figure.dpi for side in (whole.width, whole.height))
+    return min(1.0, 1.2 * own.width) * width, min(1.0, 1.2 * own.height) * height
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Explains what was drawn, below the map, in as many columns as fit."""
+    if not handles:
+        return
+    size = 8.5 if len(handles) < _LONG_LIST else 7
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = int(figure.get_figwidth() / (size * (_LETTER_IN * longest + _HANDLE_IN)))
+    rows = math.ceil(len(handles) / min(max(columns, 1), len(handles)))
+    figure.set_figheight(figure.get_figheight() + (rows - 1) * size * _LINE_IN)
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        # As few as make so many rows: five and five rather than nine and one.
+        ncols=math.ceil(len(handles) / rows),
+        frameon=False,
+        fontsize=size,
+        handletextpad=0.5,
+    )
+
+
+def draw_outline(
+    axes: Axes, mask: NDArray[np.bool_], colour: str, width: float, grid: Grid | None = None
+) -> None:
+    """Draws the outline of a mask with a pale casing.
+
+    Args:
+        axes: Where to draw.
+        mask: `(H, W)`.
+        colour: Of the line.
+        width: Of the line.
+        grid: Of the mask, for axes in the coordinates of its CRS; None for axes in pixels.
+    """
     # Contours need two rows and two columns.
     if min(mask.shape) > 1 and mask.any() and not mask.all():
-        drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width)
+        place: Any = {} if grid is None else {"transform": _to_crs(grid) + axes.transData}
+        drawn = axes.contour(mask, levels=[0.5], colors=colour, linewidths=width, **place)
         drawn.set_path_effects([withStroke(linewidth=width + 1.8, foreground="white")])
+
+
+def _to_crs(grid: Grid) -> Affine2D:
+    """From pixels, 0 the centre of the first one, to coordinates of the CRS."""
+    moved = grid.transform * Affine.translation(0.5, 0.5)
+    return Affine2D(np.array(moved).reshape(3, 3))
+
+
+def _north_up(grid: Grid) -> Grid:
+    """The grid along the axes of the CRS, first row in the north, that holds another with its pixels."""
+    a, b, _, d, e, _ = grid.transform[:6]
+    left, bottom, right, top = grid.bounds
+    width = max(1, round((right - left) / math.hypot(a, d)))
+    height = max(1, round((top - bottom) / math.hypot(b, e)))
+    transform = Affine((right - left) / width, 0, left, 0, (bottom - top) / height, top)
+    return Grid(grid.crs, transform, height, width)
 
 
 def figure_boundary(view: RegionView, outlines: Path, *, refined: bool = False, side_px: int = 72) -> Figure:
