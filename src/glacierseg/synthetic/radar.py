@@ -109,14 +109,19 @@ def radar_bands(
     # Cosine of the local incidence: near 1 where ground faces the radar, 0 where it lies in its shadow.
     facing = incidence(blur(land.surface_m, 10 / pixel_size_m), pixel_size_m, _RADAR)
     return {
-        "coherence": _coherence(rng, land, cover, motion, facing),
+        "coherence": _coherence(rng, land, cover, motion, facing, pixel_size_m),
         "persistent_scatterer": _persistent_scatterers(rng, land, cover, facing, pixel_size_m),
         "backscatter": _backscatter(rng, land, cover, facing, pixel_size_m),
     }
 
 
 def _coherence(
-    rng: np.random.Generator, land: Landscape, cover: Cover, motion: Motion, facing: FloatArray
+    rng: np.random.Generator,
+    land: Landscape,
+    cover: Cover,
+    motion: Motion,
+    facing: FloatArray,
+    pixel_size_m: float,
 ) -> FloatArray:
     """Returns coherence, 0 to 1: what moves, melts or shifts loses it, and few looks blur what is left."""
     shape = land.ice_m.shape
@@ -124,7 +129,7 @@ def _coherence(
     # Under thin debris the ice melts fast, and its stones slide.
     shifting = cover.debris * (0.15 + 0.4 * np.exp(-cover.debris_m / 0.3))
     # Scree creeps and stones fall off glaciers too.
-    scree = 0.4 * ramp(fractal_noise(rng, shape, 40, roughness=0.6), 0.4, 1.8)
+    scree = 0.4 * ramp(fractal_noise(rng, shape, 400 / pixel_size_m, roughness=0.6), 0.4, 1.8)
     true = 0.88 * np.exp(-motion.speed_m_year / 12) * (1 - shifting) * (1 - scree)
     for share, lost in ((bare_ice, 0.6), (cover.snow, 0.8), (cover.plants, 0.45), (cover.water, 0.95)):
         true = true * (1 - lost * share)
@@ -166,7 +171,7 @@ def _backscatter(
     for share, decibels in ((cover.snow, -18.0), (cover.water, -20.0)):
         ground = ground + share * (decibels - ground)
     # Ground area in a cell of the image by that of flat ground.
-    flat = np.sin(np.arccos(np.sin(np.radians(_RADAR.elevation_deg))))
+    flat = np.cos(np.radians(_RADAR.elevation_deg))
     local = np.sqrt(np.maximum(1 - facing**2, 0.02))
     ground = ground + 10 * np.log10(flat / local) - 8 * ramp(facing, 0.15, 0.0)
     speckle = rng.gamma(_SPECKLE_LOOKS, 1 / _SPECKLE_LOOKS, shape)
