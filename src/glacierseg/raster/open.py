@@ -12,7 +12,7 @@ import re
 import shlex
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -112,6 +112,25 @@ def files_behind(path: Path | str) -> tuple[Path, ...]:
             if candidate.is_file():
                 return (candidate,)
     return ()
+
+
+def files_shown(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Returns the files behind some rasters, and of virtual mosaics (VRT) all that they show, at any depth.
+
+    Raises:
+        RasterError: A mosaic cannot be read.
+    """
+    found: dict[Path, None] = {}
+    waiting = [file for path in paths for file in files_behind(path)]
+    while waiting:
+        path = waiting.pop(0)
+        if path in found or not files_behind(path):
+            continue
+        found[path] = None
+        if path.suffix.lower() == ".vrt":
+            with open_raster(path) as dataset:
+                waiting += [Path(name) for name in dataset.files]
+    return tuple(found)
 
 
 def has_header(path: Path) -> bool:
