@@ -126,6 +126,8 @@ def test_bounds_come_where_the_network_is_calibrated_and_the_scene_is_like_its_t
     store_calibration(model, calibration())
     made = map_glaciers(model, scene, tmp_path / "out")
     assert made.bounds is not None
+    # No elevation model, no word of it: that would be an inventory of bodies that looks like one of glaciers.
+    assert any("ice bodies are not divided" in note for note in made.notes)
     assert made.bounds.lower_km2 < made.bounds.expected_km2 < made.bounds.upper_km2
     assert "at 90% confidence" in made.page.read_text()
     values = BandValues(0.0, 0.0, 0.0, 3000.0, 8000.0, 9000.0)

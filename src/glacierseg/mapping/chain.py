@@ -16,6 +16,7 @@ from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.prepared import prepare_for
 from glacierseg.predict.scene import finished_files, predict_scene
 from glacierseg.raster.deliveries import looks_like_product
+from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.made import Record, word_for
 from glacierseg.raster.outlines import read_own
 from glacierseg.raster.outputs import writes
@@ -220,7 +221,11 @@ class _Chain:
         word = word_for(files, settings.model_dump(), inputs.existing_layer)
 
         def make() -> tuple[str, ...]:
-            return make_inventory(refined, self.folder.inventory(self.name), settings, inputs).notes
+            notes = make_inventory(refined, self.folder.inventory(self.name), settings, inputs).notes
+            if inputs.dem:
+                return notes
+            divided = "" if inputs.existing else "ice bodies are not divided into glaciers, and "
+            return (*notes, f"without an elevation model (--dem) {divided}glaciers have no elevations")
 
         self._link("inventory", self.folder.inventory(self.name), word, make)
 
@@ -236,7 +241,7 @@ class _Chain:
             scene=self.source,
             model=weights.name if weights else self.ensemble.name,
             bands=next((one.name for one in self.ensemble.folders if one.name == TOP_BANDS), ALL_BANDS),
-            cards=[card for card in self.ensemble.cards if card],
+            networks=_about(self.ensemble),
             refinement=refinement,
             sources={
                 "elevation model": self.inputs.dem,
@@ -284,3 +289,20 @@ class _Chain:
     def _link(self, stage: str, result: Path, word: str, make: Callable[[], Sequence[str]]) -> None:
         made = self.record.made(stage, result, word, make)
         _log.info(str(result) if made else f"{result}: is up to date")
+
+
+def _about(ensemble: Ensemble) -> dict[str, str]:
+    """Returns what a reader of a map should know of its networks, by what it is."""
+    cards = [card for card in ensemble.cards if card]
+    weights = ensemble.weights
+    regions = dict.fromkeys(str(name) for card in cards for name in card.training.get("regions", ()))
+    found = {
+        "bands": ", ".join(dict.fromkeys(band for card in cards for band in card.bands)),
+        "trained on": weights.card.trained_on if weights else ", ".join(regions),
+        "days of the training": days_in_words([day for card in cards for day in card.training_dates]),
+        "IoU in validation": ", ".join(
+            f"{card.training['best_val_iou']:.3f}" for card in cards if "best_val_iou" in card.training
+        ),
+        "attribution": weights.card.attribution if weights else "",
+    }
+    return {label: text for label, text in found.items() if text}

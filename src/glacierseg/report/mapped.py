@@ -11,7 +11,6 @@ import pandas as pd
 
 from glacierseg._version import __version__
 from glacierseg.evaluate.area_bounds import AreaBounds
-from glacierseg.models.card import ModelCard
 from glacierseg.raster.facts import days_in_words, facts_of_bands
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene
@@ -56,7 +55,7 @@ class MapPage:
         scene: The scene.
         model: What the networks are called.
         bands: Which of a run's sets of bands they saw, if so.
-        cards: Of the networks.
+        networks: What is known of them, by what it is.
         refinement: How the mask was refined.
         sources: Of the map besides the scene, by what they are.
         bounds: Of the glacier area; None where there are none.
@@ -68,7 +67,7 @@ class MapPage:
     scene: Scene
     model: str
     bands: str
-    cards: Sequence[ModelCard]
+    networks: Mapping[str, str]
     refinement: RefineSettings
     sources: Mapping[str, Sequence[Path]]
     bounds: AreaBounds | None
@@ -188,11 +187,7 @@ def _origin(page: MapPage) -> Iterator[tuple[str, str]]:
         if text
     )
     yield "network", page.model
-    for card in page.cards:
-        yield "bands", ", ".join(card.bands)
-        if regions := card.training.get("regions"):
-            days = f", {days_in_words(card.training_dates)}" if card.training_dates else ""
-            yield "trained on", ", ".join(map(str, regions)) + days
+    yield from page.networks.items()
     yield "refinement", parameters_in_words(page.refinement.model_dump())
     yield from ((label, ", ".join(map(str, paths))) for label, paths in page.sources.items() if paths)
     made = environment()
