@@ -29,6 +29,7 @@ from glacierseg.settings.scene import SourceSettings
 from glacierseg.weights.fitting import RESOLUTION_FACTOR
 
 _log = logging.getLogger(__name__)
+_NAMED_TILES = 4
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,11 @@ def prepare_for(
 
 
 def name_of(products: Sequence[Product]) -> str:
-    """Returns what a scene of some products is called: tile and day of the first one, as T45RVL_20240930."""
-    first = products[0]
-    others = f"_and_{len(products) - 1}_more" if len(products) > 1 else ""
-    return f"{first.tile}_{first.acquired:%Y%m%d}{others}"
+    """Returns what a scene of some products is called: their tiles and the first day, as T45RVL_20240930."""
+    tiles = list(dict.fromkeys(product.tile for product in products))
+    others = [f"and_{len(tiles) - _NAMED_TILES}_more"] if len(tiles) > _NAMED_TILES else []
+    day = min(product.acquired for product in products)
+    return "_".join([*tiles[:_NAMED_TILES], *others, f"{day:%Y%m%d}"])
 
 
 def _home_of(product: Product) -> Path:
