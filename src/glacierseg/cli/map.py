@@ -30,7 +30,8 @@ def map_scene(
         list[Path],
         typer.Argument(
             metavar="[MODEL_DIR] PRODUCT...",
-            help="Trained model unless --weights names one; a product, neighbours of one image, or a scene.",
+            help="Trained model, unless --weights names one; a scene, or products of one day, also with all "
+            "options of `prepare scene`.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
@@ -38,7 +39,7 @@ def map_scene(
     settings: PredictSettings,
     weights: WeightsName = None,
     again: Annotated[
-        bool, typer.Option("--again", metavar="", help="Make all anew, also what was corrected by hand.")
+        bool, typer.Option("--again", metavar="", help="Make everything again, also files corrected by hand.")
     ] = False,
 ) -> None:
     """Map glaciers from a product to an inventory and a page about it; run it again to continue."""

@@ -35,7 +35,8 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="[MODEL_DIR] SCENE...",
-            help="Trained model unless --weights names one; scenes or products.",
+            help="Trained model, unless --weights names one; scenes, or products, also with all options of "
+            "`prepare scene`.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
@@ -51,7 +52,7 @@ def predict(
         bool, typer.Option("--again", metavar="", help="Replace maps that are there already.")
     ] = False,
 ) -> None:
-    """Predict scenes or products: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
+    """Predict scenes or products to <scene>_mask.tif and _probability.tif; run it again to continue."""
     from glacierseg.predict.ensemble import load_ensemble
     from glacierseg.predict.scene import predict_scene
     from glacierseg.weights import find_weights

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -60,7 +60,7 @@ class GlacierMap:
     outlines: Path
     inventory: Path
     page: Path
-    glaciers: gpd.GeoDataFrame
+    glaciers: gpd.GeoDataFrame = field(repr=False)
     bounds: AreaBounds | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
