@@ -1,6 +1,6 @@
 """What every product is to the stage that makes a scene of it, whichever agency made it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -43,14 +43,14 @@ class Product:
         nodata: Digital number of pixels without data, in all bands.
     """
 
-    source: Path = field(repr=False)
+    source: Path
     name: str
     sensor: str
     acquired: date
     baseline: str
     tile: str
-    bands: tuple[ProductBand, ...] = field(repr=False)
-    classes: str = field(repr=False)
-    classes_kind: Literal["scl", "qa_pixel"] = field(repr=False)
-    saturation: str | None = field(default=None, repr=False)
-    nodata: int = field(default=0, repr=False)
+    bands: tuple[ProductBand, ...]
+    classes: str
+    classes_kind: Literal["scl", "qa_pixel"]
+    saturation: str | None = None
+    nodata: int = 0
