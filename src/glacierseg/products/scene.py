@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
 from glacierseg.log import Progress
-from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SATURATED, SNOW
+from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SNOW
+from glacierseg.products.masks import Masks
 from glacierseg.products.pixels import (
     MASKED,
     Layout,
-    Pixels,
     ProductReader,
-    grown,
     layout_of,
     open_pixels,
     read_pixels,
 )
-from glacierseg.products.place import Ground, cut_to, inside, scene_grid
+from glacierseg.products.place import cut_to, inside, scene_grid
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.products.read import read_product
 from glacierseg.products.shares import Shares, remarks_on, shares_of, table_of
@@ -187,12 +186,12 @@ class _Work:
         if not self.roles:
             raise RequestError(f"{out}: the recipe needs no band of a product; name some in --recipe")
         self.terrain = terrain_to_make(self.wanted, {}, out, has_dem=bool(inputs.dem))
-        layouts = {product: layout_of(product, self._bands(product)) for product in products}
+        self.offered = {product: layout_of(product, self._bands(product)) for product in products}
         self.basin: Any = None
-        self._place([layout.grid for layout in layouts.values()])
+        self._place([layout.grid for layout in self.offered.values()])
         # Products beside the wanted ground are not read.
         self.layouts = {
-            product: layout for product, layout in layouts.items() if may_meet(layout.grid, self.grid)
+            product: layout for product, layout in self.offered.items() if may_meet(layout.grid, self.grid)
         }
 
     def _bands(self, product: Product) -> list[ProductBand]:
@@ -295,22 +294,21 @@ class _Work:
     ) -> tuple["_Mosaic", list[Shares]]:
         """Reads all products, masks them and counts what they hold."""
         inputs, readers, shares = self.inputs, [], []
-        known = mask = None
+        known, masks = None, Masks(self.settings, self.grid)
         if inputs.existing:
             known = read_outlines(
                 inputs.existing, self.grid, layer=inputs.existing_layer, option="--existing-layer"
             )
-        if inputs.mask_file:
-            mask = Ground(stack, inputs.mask_file, inputs.mask_layer, self.grid, "--mask-layer")
+        with full_disk_refused(folder):
+            masks.open(stack, inputs, self.offered, folder)
         for number, (product, layout) in enumerate(self.layouts.items()):
             own = folder / str(number)
             own.mkdir()
             with full_disk_refused(own):
-                pixels = read_pixels(product, self._bands(product), layout, self.grid)
+                pixels = read_pixels(product, self._bands(product), layout, masks.ground)
                 glaciers = None if known is None else inside(known, pixels.grid, self.out)
                 shares.append(shares_of(pixels, self._asked_of(pixels.grid, layout), glaciers))
-                masked = self._masked(pixels, mask)
-                readers.append(open_pixels(stack, pixels, masked, self.grid, own))
+                readers.append(open_pixels(stack, pixels, masks.of(pixels), self.grid, own))
             if progress:
                 progress(_READING * (number + 1) / len(self.layouts))
         return _Mosaic(readers, self.grid, len(self.roles)), shares
@@ -321,22 +319,6 @@ class _Work:
             return inside(self.basin, grid, self.out)
         is_whole = self.inputs.like is None and grid.shape == layout.grid.shape
         return None if is_whole else footprint_on_grid(self.grid, grid)
-
-    def _masked(self, pixels: Pixels, mask: Ground | None) -> NDArray[np.bool_]:
-        """Returns which pixels of a product become no data, besides those that have none."""
-        settings = self.settings
-        cloudy = [CLOUDY[name] for name in CLOUDY if settings.mask and name not in settings.keep]
-        masked = np.isin(pixels.classes, cloudy)
-        if mask is not None:
-            masked |= mask.on(pixels.grid)
-        if settings.grow_m and masked.any():
-            masked = grown(masked, settings.grow_m, pixels.grid.pixel_size_m)
-        if settings.mask_saturated:
-            masked |= pixels.saturated
-            bare = pixels.saturated & np.isin(pixels.classes, (CLEAR, SNOW))
-            pixels.classes[bare] = SATURATED
-        masked &= pixels.classes != MISSING
-        return masked
 
 
 class _Mosaic:
