@@ -12,7 +12,7 @@ from pathlib import Path
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents, leads_out
 from glacierseg.products.headers import check_headers
-from glacierseg.products.metadata import Groups, agree, number, positive, read_groups
+from glacierseg.products.metadata import Groups, agree, number, positive, read_groups, require_possible
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.sensors import SENSORS
 
@@ -69,6 +69,7 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
         classes_kind="qa_pixel",
         saturation=files.find("QA_RADSAT", "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION"),
     )
+    require_possible(product.bands, where)
     check_headers(product, groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE"))
     return product
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents, leads_out
 from glacierseg.products.headers import check_headers
-from glacierseg.products.metadata import Element, agree, number, positive, read_xml
+from glacierseg.products.metadata import Element, agree, number, positive, read_xml, require_possible
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.sensors import SENSORS
 
@@ -84,6 +84,7 @@ def read_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
         classes_kind="scl",
         nodata=special.get("NODATA", 0),
     )
+    require_possible(product.bands, where)
     check_headers(product, _utm_zone(product.tile))
     return product
 
