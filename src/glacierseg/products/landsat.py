@@ -67,6 +67,7 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
         bands=tuple(_bands(files, sensor, identity["level"], groups, where)),
         classes=classes,
         classes_kind="qa_pixel",
+        require_whole=files.require_whole,
         saturation=files.find("QA_RADSAT", "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION"),
     )
     require_possible(product.bands, where)
@@ -82,6 +83,7 @@ class _Files:
         self._files = contents.below(folder)
         self._name = name
         self._named = named
+        self._found: dict[str, str] = {}
 
     def find(self, what: str, key: str) -> str | None:
         """Returns the name by which GDAL opens an image, or None where there is none."""
@@ -92,7 +94,15 @@ class _Files:
                 f"{self._contents.source}: {key} names a file outside the product, {named[:80]!r}; {AGAIN}"
             )
         agree(self._contents.source, f"file of {what}", [("the product's name", expected), (key, named)])
-        return self._contents.gdal_name(self._files[expected]) if expected in self._files else None
+        if expected not in self._files:
+            return None
+        path = self._contents.gdal_name(self._files[expected])
+        self._found[path] = self._files[expected]
+        return path
+
+    def require_whole(self, path: str) -> None:
+        """Refuses an image that a checksum shows to be damaged, by GDAL's name of it."""
+        self._contents.require_whole(self._found[path])
 
     def missing(self, what: str, role: str) -> ProductError:
         """The error that an image is missing."""

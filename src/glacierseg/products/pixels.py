@@ -98,8 +98,10 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
 
     Raises:
         RasterError: Pixels cannot be read.
-        ProductError: Its classes are none.
+        ProductError: Its classes are none, or an image is damaged.
     """
+    for path in layout.ratios:
+        product.require_whole(path)
     part = _whole_cells(part_around(layout.grid, around), layout)
     shape = part.height, part.width
     numbers, missing, saturated = {}, np.zeros(shape, bool), np.zeros(shape, bool)

@@ -1,6 +1,7 @@
 """What every product is to the stage that makes a scene of it, whichever agency made it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,8 @@ class Product:
         classes: Name by which GDAL opens the raster of classes.
         classes_kind: `scl` for Sentinel-2's scene classification, `qa_pixel` for Landsat's bits.
         saturation: Name by which GDAL opens Landsat's `QA_RADSAT`; None where there is none.
+        require_whole: Called with GDAL's name of an image, raises a `ProductError` if a checksum shows that
+            it is damaged.
         nodata: Digital number of pixels without data, in all bands.
     """
 
@@ -52,5 +55,6 @@ class Product:
     bands: tuple[ProductBand, ...]
     classes: str
     classes_kind: Literal["scl", "qa_pixel"]
+    require_whole: Callable[[str], None] = field(compare=False, repr=False)
     saturation: str | None = None
     nodata: int = 0
