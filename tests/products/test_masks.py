@@ -11,7 +11,8 @@ from rasterio.windows import from_bounds
 from scipy import ndimage
 from shapely.geometry import box
 
-from tests.products.shelves import CORNER, SafeFacts
+from glacierseg.errors import RequestError
+from tests.products.shelves import CORNER, SafeFacts, make_landsat
 from tests.products.test_scene import FINE, Images, images, prepared, sentinel2, twice
 
 X, Y = CORNER
@@ -81,3 +82,12 @@ def test_a_cloud_of_another_day_does_not_grow_into_it(tmp_path: Path) -> None:
     second = sentinel2(tmp_path, images(side=SIDE), facts)
     prepared([first, second], tmp_path / "scene.tif", recipe="red,", grow_m=GROW_M, max_days_apart=5)
     assert not masked(tmp_path / "scene.tif").any()
+
+
+def test_saturation_that_a_product_does_not_tell_is_no_zero(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path)
+    next(product.glob("*_QA_RADSAT.TIF")).unlink()
+    made = prepared(product, tmp_path / "scene.tif", recipe="red,")
+    assert made.products[0].saturated is None
+    with pytest.raises(RequestError, match="lacks QA_RADSAT, which tells saturated pixels"):
+        prepared(product, tmp_path / "scene.tif", recipe="red,", mask_saturated=True)

@@ -624,6 +624,23 @@ def test_no_image_of_a_product_is_written_over(tmp_path: Path) -> None:
     assert image.read_bytes() == before
 
 
+def test_ground_without_elevation_is_said(tmp_path: Path) -> None:
+    # It covers 23 rows and columns of 36.
+    dem = elevation(tmp_path / "dem.tif", side=SIDE // 2)
+    with pytest.warns(GlaciersegWarning, match=r"59\.2% of the pixels with data have no terrain"):
+        prepared(sentinel2(tmp_path, flat()), tmp_path / "scene.tif", dem=dem)
+
+
+def test_a_scene_is_not_written_into_a_product(tmp_path: Path) -> None:
+    safe = sentinel2(tmp_path, flat())
+    before = sorted(safe.rglob("*"))
+    for product in (safe, safe / "MTD_MSIL2A.xml"):
+        for out in (safe / "scene.tif", safe / "GRANULE" / "new" / "scene.tif"):
+            with pytest.raises(RequestError, match="lies in the folder of a product"):
+                prepared(product, out, recipe="red,")
+    assert sorted(safe.rglob("*")) == before
+
+
 def test_a_scene_of_nothing_but_cloud_is_said(tmp_path: Path) -> None:
     own = images()
     own["SCL"][:] = 9

@@ -58,3 +58,8 @@ class Product:
     require_whole: Callable[[str], None] = field(compare=False, repr=False)
     saturation: str | None = None
     nodata: int = 0
+
+    @property
+    def tells_saturation(self) -> bool:
+        """Whether it says which pixels are saturated."""
+        return self.classes_kind == "scl" or self.saturation is not None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
 from glacierseg.log import Progress
 from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SNOW
+from glacierseg.products.contents import AGAIN
 from glacierseg.products.masks import Masks
 from glacierseg.products.pixels import (
     MASKED,
@@ -49,6 +50,8 @@ from glacierseg.settings.prepare import ProductInputs, ProductSettings
 UNIT = UNITS[1].name
 # Reading takes about so much of the time.
 _READING = 0.4
+# A larger share of pixels without elevation is said.
+_MUCH_WITHOUT_HEIGHT = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +119,8 @@ def prepare_scene(
         raise RequestError("a scene needs at least one product")
     settings, inputs, out = settings or ProductSettings(), inputs or ProductInputs(), Path(out)
     found = [read_product(Path(path)) for path in paths]
-    _require_one_image(found, settings.max_days_apart)
+    _require_one_image(found, settings)
+    _require_apart(found, out)
     with keeping([path for product in found for path in _rasters_of(product)]), bounded_gdal():
         require_output(out, TIFF)
         return _Work(found, out, settings, inputs, layers or {}).run(progress)
@@ -127,9 +131,9 @@ def _rasters_of(product: Product) -> list[str]:
     return [*(band.path for band in product.bands), *others]
 
 
-def _require_one_image(products: Sequence[Product], max_days: int) -> None:
-    """Refuses products that do not go together."""
-    first = products[0]
+def _require_one_image(products: Sequence[Product], settings: ProductSettings) -> None:
+    """Refuses products that do not go together, or cannot say what is asked for."""
+    first, max_days = products[0], settings.max_days_apart
     for number, product in enumerate(products):
         if any(product.name == other.name for other in products[:number]):
             raise RequestError(f"{product.source}: {product.name} is given twice; leave it out once")
@@ -138,6 +142,11 @@ def _require_one_image(products: Sequence[Product], max_days: int) -> None:
                 f"{product.source}: is of {product.sensor}, and {first.name} of {first.sensor}; make a scene "
                 "of each sensor"
             )
+        if settings.mask_saturated and not product.tells_saturation:
+            raise RequestError(
+                f"{product.source}: lacks QA_RADSAT, which tells saturated pixels; {AGAIN}, whole, or leave "
+                "--mask-saturated out"
+            )
     early, late = min(products, key=lambda one: one.acquired), max(products, key=lambda one: one.acquired)
     days = (late.acquired - early.acquired).days
     if days > max_days:
@@ -145,6 +154,16 @@ def _require_one_image(products: Sequence[Product], max_days: int) -> None:
             f"{late.source}: is of {late.acquired}, and {early.name} of {early.acquired}; make a scene of "
             f"each day, or allow it with --max-days-apart {days}"
         )
+
+
+def _require_apart(products: Sequence[Product], out: Path) -> None:
+    """Refuses a result in a SAFE folder, which holds nothing but what the agency put there."""
+    end = out.absolute().parent.resolve()
+    for product in products:
+        folder = product.source if product.source.is_dir() else product.source.parent
+        is_safe = product.sensor == "sentinel2" and folder.joinpath("GRANULE").is_dir()
+        if is_safe and end.is_relative_to(folder.resolve()):
+            raise RequestError(f"{out}: lies in the folder of a product; write the scene to another folder")
 
 
 def _sources_of(wanted: Sequence[str], product: Product, given: Sequence[str]) -> dict[str, ProductBand]:
@@ -256,7 +275,7 @@ class _Work:
                         classes_path, self.grid, ["class"], "uint8", MISSING, tags={**tags, "CLASSES": names}
                     )
                 )
-            wanted = with_data = 0
+            wanted = with_data = without_height = 0
             writing = _part_of(progress, _READING, 1.0)
             for block in iterate_blocks(self.grid.shape, writing):
                 numbers, valid, state = mosaic.read(block)
@@ -266,6 +285,8 @@ class _Work:
                     layers |= terrain.read(block, self.terrain)
                 values = make_bands(self.wanted, layers)
                 valid &= asked
+                if terrain:
+                    without_height += int((valid & np.isnan(layers[self.terrain[0]])).sum())
                 writer.write(block, values, valid & np.isfinite(values))
                 if classes:
                     shown = np.where(asked, _shown(state), MISSING)
@@ -274,6 +295,11 @@ class _Work:
         _log.info(table_of(shares))
         for remark in remarks_on(shares):
             _warn(remark)
+        if without_height > _MUCH_WITHOUT_HEIGHT * with_data:
+            _warn(
+                f"{self.out}: {without_height / with_data:.1%} of the pixels with data have no terrain, "
+                "since the elevation model has none there; give one of the whole ground (--dem for each tile)"
+            )
         no_data = 1 - with_data / max(wanted, 1)
         if not with_data:
             _warn(
