@@ -3,6 +3,7 @@
 import logging
 import re
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.products.shelves import (
     CORNER,
     LandsatFacts,
     SafeFacts,
+    edit,
     make_landsat,
     make_safe,
     make_zip,
@@ -553,6 +555,24 @@ def test_products_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     assert (made.facts.first_date, made.facts.last_date) == (date(2024, 9, 30), date(2024, 10, 3))
     assert "is given twice" in refused(tmp_path, safe, make_zip(safe))
     assert "at least one product" in refused(tmp_path)
+
+
+def test_one_image_that_was_processed_twice_is_refused(tmp_path: Path) -> None:
+    bands = (*FINE, *COARSE)
+    new, old = (make_safe(tmp_path, SafeFacts(baseline=one, bands=bands)) for one in ("05.11", "05.00"))
+    with pytest.raises(RequestError, match=f"{old.name}: is of the same image as {new.stem}"):
+        prepared([new, old], tmp_path / "scene.tif", recipe="red,")
+    landsat = make_landsat(tmp_path)
+    again = tmp_path / "again" / landsat.name.replace("_20240101_", "_20240301_")
+    shutil.copytree(landsat, again)
+    for file in again.iterdir():
+        file.rename(again / file.name.replace("_20240101_", "_20240301_"))
+    edit(next(again.glob("*_MTL.json")), "_20240101_", "_20240301_")
+    with pytest.raises(RequestError, match="is of the same image as"):
+        prepared([landsat, again], tmp_path / "scene.tif", recipe="red,")
+    # Another satellite saw the tile on the same day.
+    other = make_safe(tmp_path, SafeFacts(spacecraft="A", bands=bands, baseline="05.11"))
+    assert prepared([new, other], tmp_path / "scene.tif", recipe="red,").no_data < 1
 
 
 def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:

@@ -63,3 +63,13 @@ class Product:
     def tells_saturation(self) -> bool:
         """Whether it says which pixels are saturated."""
         return self.classes_kind == "scl" or self.saturation is not None
+
+    def is_reprocessed(self, other: "Product") -> bool:
+        """Whether this and another product are of one image, which was processed twice.
+
+        Two products of one tile, day and baseline of Sentinel-2 are parts of a datastrip that was split.
+        """
+        if (self.sensor, self.tile, self.acquired) != (other.sensor, other.tile, other.acquired):
+            return False
+        times = [name.split("_")[2:3] for name in (self.name, other.name)]
+        return self.sensor != "sentinel2" or (self.baseline != other.baseline and times[0] == times[1])

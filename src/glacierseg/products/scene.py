@@ -137,6 +137,11 @@ def _require_one_image(products: Sequence[Product], settings: ProductSettings) -
     for number, product in enumerate(products):
         if any(product.name == other.name for other in products[:number]):
             raise RequestError(f"{product.source}: {product.name} is given twice; leave it out once")
+        if twin := next((other for other in products[:number] if product.is_reprocessed(other)), None):
+            raise RequestError(
+                f"{product.source}: is of the same image as {twin.name}, and would show what that one masks; "
+                "give the newer of the two"
+            )
         if product.sensor != first.sensor:
             raise RequestError(
                 f"{product.source}: is of {product.sensor}, and {first.name} of {first.sensor}; make a scene "
