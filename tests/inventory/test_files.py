@@ -314,6 +314,15 @@ def test_small_voids_of_the_elevation_model_are_told(ground: Path) -> None:
     assert sorted(shares) == pytest.approx([1 - 9 / 1800, 1, 1], abs=1e-4)
     assert made.glaciers["zmin_m"].notna().all()
     assert any("no elevation for a part of 1 of 3 glaciers" in note for note in made.notes)
+    strict = make_inventory(
+        ground / "mask.tif",
+        ground / "strict.gpkg",
+        InventorySettings(min_dem_share=0.999),
+        InventoryInputs(dem=ground / "voids.tif"),
+    )
+    assert strict.glaciers["zmin_m"].isna().sum() == 1
+    facts = pyogrio.read_info(strict.path, layer="glaciers")["layer_metadata"]
+    assert facts["least_elevation_coverage"] == "0.999"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from glacierseg.choices import Resampling
 from glacierseg.settings.base import Cli, Settings
+from glacierseg.settings.scene import Factor
 
 Compress = Annotated[bool, Cli(name="--compress/--uncompressed")]
 
@@ -38,7 +39,7 @@ class StackSettings(Settings):
     """Side of the pixels, in metres, of a grid in the UTM zone of the first file."""
     resampling: Resampling = "bilinear"
     """Interpolation: nearest, bilinear, cubic, average or mode."""
-    scale: float | None = None
+    scale: Factor | None = None
     """Factor for the recipe's bands of reflected light, before the offset."""
     offset: float | None = None
     """Number added to the recipe's bands of reflected light after the scale; 0 if the values are right."""

@@ -2,9 +2,19 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from glacierseg.settings.base import Settings
+
+
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("must not be 0, which would make all pixels alike (got 0)")
+    return value
+
+
+Factor = Annotated[float, AfterValidator(_not_zero)]
+"""What reflected light is multiplied with."""
 
 
 class SceneSettings(Settings):
@@ -23,16 +33,9 @@ class InputSettings(SceneSettings):
 
     sensor: str | None = None
     """Sensor that numbered bands such as B2 are of; null for that of the weights' training."""
-    scale: float = 1.0
+    scale: Factor = 1.0
     """Factor on reflected light, to the training's unit."""
     offset: float = 0.0
     """Number added to it after the factor."""
     force: bool = False
     """Warning instead of refusal of strange values."""
-
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, value: float) -> float:
-        if value == 0:
-            raise ValueError("must not be 0, which would make all pixels alike (got 0)")
-        return value

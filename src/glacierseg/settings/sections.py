@@ -20,6 +20,7 @@ from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
+from glacierseg.settings.scene import Factor
 from glacierseg.settings.train import TrainingPlan, TrainSettings
 
 Logarithm = Literal["all"] | tuple[str, ...]
@@ -196,7 +197,7 @@ class BandsConfig(Settings):
     """
     recipe: str | tuple[str, ...] | None = None
     """sentinel2-18, landsat-18, himalaya-18, or a list such as [red, nir, ndwi, slope]."""
-    scale: float | None = None
+    scale: Factor | None = None
     """Factor that brings a recipe's bands of reflected light to reflectance x 10000 or reflectance."""
     offset: float | None = None
     """What is added to them after that: -1000 for Sentinel-2 since 2022, scale 0.0000275 and offset -0.2 for
