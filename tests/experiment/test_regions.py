@@ -12,6 +12,7 @@ from shapely.geometry import box
 
 from glacierseg.data.patches import Patch, place_patches
 from glacierseg.data.regions import Region
+from glacierseg.data.split import ROLE_CODES
 from glacierseg.errors import ConfigError, DataError, TruthError
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.regions import (
@@ -24,10 +25,11 @@ from glacierseg.experiment.regions import (
     tuning_truths,
 )
 from glacierseg.runs.layout import RunFolder
-from glacierseg.settings import RunConfig, parse_config
+from glacierseg.settings import RunConfig, SplitConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 MODELS = [{"name": "m_landsnet", "patch_px": 16}]
+SMALL = [{"name": "m_landsnet", "patch_px": 8}]
 BANDS = ["blue", "green", "red", "nir"]
 
 
@@ -72,6 +74,23 @@ def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Pat
     assert patches.train
     assert patches.validate
     assert leak_share(patches, regions, 16, reach_px=0) == 0
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4])
+@pytest.mark.parametrize("method", ["spatial", "blocks", "random"])
+def test_as_much_validates_as_asked_for(tmp_path: Path, method: str, share: float) -> None:
+    split = {"method": method, "holdout_share": share, "block_px": 24}
+    config, _, regions = prepare(tmp_path, write_region(tmp_path), models=SMALL, split=split)
+    if method == "random":
+        patches = split_patches(regions, 8, config.patch, config.split)
+        found = len(patches.validate) / (len(patches.train) + len(patches.validate))
+        seeds = [SplitConfig(method="random", seed=seed) for seed in (1, 1, 2)]
+        one, same, other = (split_patches(regions, 8, config.patch, each).validate for each in seeds)
+        assert one == same != other
+    else:
+        found = float((regions[0].roles == ROLE_CODES["validate"]).mean())
+    # A checkerboard of few blocks meets a share roughly.
+    assert found == pytest.approx(share, abs=0.11)
 
 
 @pytest.mark.parametrize(
