@@ -264,7 +264,7 @@ class SplitConfig(Settings):
     leaks.
     """
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-    """Share of the pixels that validate."""
+    """Share that validates, up to 0.5; of blocks every n-th one, so that 0.4 becomes a half."""
     block_px: Annotated[int, Field(ge=8)] | None = None
     """Side of the blocks; null for two of the largest patches, four where a gap is left."""
     seed: Annotated[int, Field(ge=0)] = 100
