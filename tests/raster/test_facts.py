@@ -74,6 +74,13 @@ def test_the_unit_is_unknown_beside_light_that_has_none(tmp_path: Path) -> None:
         raster(tmp_path / "b.tif", ["nir"], SceneFacts()),
     ]
     assert facts_of_bands(open_scene(paths).bands) == replace(FACTS, unit="")
+    raster(paths[1], ["nir"], replace(FACTS, unit="reflectance"))
+    assert facts_of_bands(open_scene(paths).bands) == replace(FACTS, unit="")
+
+
+def test_the_unit_of_bands_without_a_name_is_that_of_their_files(tmp_path: Path) -> None:
+    scene = open_scene(raster(tmp_path / "a.tif", ["one", "two"], FACTS))
+    assert facts_of_bands(scene.bands) == FACTS
 
 
 @pytest.mark.parametrize(

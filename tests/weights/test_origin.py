@@ -112,7 +112,13 @@ def test_levels_are_no_reflectance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("day", "apart"),
-    [(date(2023, 8, 20), 0), (date(1999, 10, 4), 0), (date(2021, 10, 10), 50), (date(2024, 1, 15), 147)],
+    [
+        (date(2023, 8, 20), 0),
+        (date(2016, 10, 4), 0),
+        (date(2016, 10, 5), 46),
+        (date(2021, 10, 10), 50),
+        (date(2024, 1, 15), 147),
+    ],
 )
 def test_another_season_is_warned_of(tmp_path: Path, day: date, apart: int) -> None:
     told = fit_own([trained(tmp_path)], scene(tmp_path, "b", SceneFacts(first_date=day))).warnings
