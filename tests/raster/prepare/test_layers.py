@@ -271,6 +271,7 @@ def test_words_that_are_no_layers(words: list[str], message: str) -> None:
     [
         (["velocty"], "layer 'velocty' is no band of the recipe .did you mean 'velocity'"),
         (["slope"], "layer 'slope' is reflected light, an index or terrain"),
+        (["ndsi"], "layer 'ndsi' is reflected light, an index or terrain"),
         (["red"], "layer 'red' is reflected light, an index or terrain"),
         (["velocity_x"], "velocity has two components; give velocity_y as a layer too"),
         (["coherence"], "layer 'coherence' is also a band of the input files"),
@@ -285,6 +286,9 @@ def test_components_that_nothing_is_made_from_are_refused() -> None:
     files = dict.fromkeys(("velocity_x", "velocity_y"), "a.tif")
     with pytest.raises(RequestError, match="layer 'velocity_x' is no band of the recipe"):
         names_given(files, ["red", "coherence"])
+    both = dict.fromkeys(("velocity", "divergence"), "b.tif") | files
+    with pytest.raises(RequestError, match="layer 'velocity_x' is no band of the recipe"):
+        names_given(both, ["velocity", "divergence"])
     assert names_given(files, ["red", "divergence", "velocity"]) == ("divergence", "velocity")
     assert names_given(files, ["velocity_x", "velocity_y"]) == ("velocity_x", "velocity_y")
 
