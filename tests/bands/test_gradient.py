@@ -94,9 +94,7 @@ def test_the_layer_of_the_truth_can_be_named(tmp_path: Path) -> None:
         gpd.GeoDataFrame(geometry=[shape], crs=utm_grid(1, 1).crs.to_wkt()).to_file(
             tmp_path / "truth.gpkg", layer=name
         )
-    card = ModelCard(
-        architecture="m_landsnet", bands=("a",), band_mean=(0.0,), band_std=(1.0,), patch_px=16
-    )
+    card = ModelCard(architecture="m_landsnet", bands=("a",), band_mean=(0.0,), band_std=(1.0,), patch_px=16)
     settings = ImportanceSettings(truth_layers=("ice",))
     (found,) = band_importance(Linear([1.0]), scene, tmp_path / "truth.gpkg", settings, card=card)
     assert found.band == "a"

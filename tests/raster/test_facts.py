@@ -146,7 +146,9 @@ def test_a_stack_by_a_recipe_says_its_unit(tmp_path: Path, settings: dict[str, A
 
 def test_files_that_a_recipe_does_not_use_say_nothing_of_it(tmp_path: Path) -> None:
     used = raster(tmp_path / "used.tif", ["green", "swir1"], FACTS)
-    other = raster(tmp_path / "other.tif", ["nir"], SceneFacts(first_date=date(1999, 1, 1), sensor="landsat5"))
+    other = raster(
+        tmp_path / "other.tif", ["nir"], SceneFacts(first_date=date(1999, 1, 1), sensor="landsat5")
+    )
     made = stack_rasters([used, other], tmp_path / "made.tif", StackSettings(recipe="green,ndsi"))
     assert facts_of(made) == replace(FACTS, recipe="")
 

@@ -70,7 +70,9 @@ def test_measured_ranges_are_stored_and_give_the_same_again(scene: Scene, tmp_pa
 def test_a_scene_may_stay_uncompressed(scene: Scene, tmp_path: Path) -> None:
     for compress in (True, False):
         settings = NormalizeSettings(compress=compress)
-        with rasterio.open(normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", settings)) as dataset:
+        with rasterio.open(
+            normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", settings)
+        ) as dataset:
             assert (dataset.compression is not None) == compress
 
 

@@ -86,6 +86,12 @@ def test_inputs_that_are_missing_or_ambiguous(
         find_inputs(wanted, available, sensor="sentinel2", source="a.tif")
 
 
+def test_light_that_is_missing_is_no_layer() -> None:
+    with pytest.raises(BandError) as refused:
+        find_inputs(["swir1"], ["B02"], sensor="sentinel2", source="a")
+    assert "--layer" not in str(refused.value)
+
+
 def test_an_exact_name_wins_over_a_part_of_one() -> None:
     available = ("nir_swir1", "red 1", "Red", "nir", "red_swir1")
     assert find_inputs(["ndvi"], available, sensor=None, source="a") == {"nir": "nir", "red": "Red"}
