@@ -95,7 +95,7 @@ def test_terrain_is_read_as_far_beyond_the_ice_as_water_is_followed() -> None:
     for surround_m in (90.0, 1500.0):
         ground = Level()
         rules = InventorySettings(surround_m=surround_m)
-        Divider(_grid((40, 40)), cast(LocalRaster, ground), settings=rules).divide(np.array([body]))
+        Divider(_grid((40, 40)), cast("LocalRaster", ground), settings=rules).divide(np.array([body]))
         (grid,) = ground.read_on
         margins = np.abs(np.array(grid.bounds) - body.bounds)
         assert (margins >= surround_m).all()

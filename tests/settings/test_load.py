@@ -180,7 +180,7 @@ def test_a_file_in_the_home_folder_is_not_missing(tmp_path: Path, monkeypatch: p
     path = tmp_path / "folder/c.yaml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump({**BASE, "regions": [{**BASE["regions"][0], "scene": "~/a.tif"}], "b": 1}))
-    with pytest.raises(ConfigError, match="m.gpkg: no such file") as caught:
+    with pytest.raises(ConfigError, match=r"m\.gpkg: no such file") as caught:
         load_config(path)
     assert "a.tif" not in str(caught.value)
 

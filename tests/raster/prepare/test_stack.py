@@ -21,7 +21,6 @@ from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.settings.prepare import StackSettings
-from glacierseg.settings.sections import BandsConfig
 
 SENTINEL = ["B02", "B03", "B04", "B08", "B11", "B12"]
 
@@ -510,10 +509,3 @@ def test_a_stack_may_stay_uncompressed(
         settings = StackSettings(recipe=recipe, sensor="sentinel2", compress=compress)
         with rasterio.open(stack_rasters(spectral[0], tmp_path / "out.tif", settings)) as dataset:
             assert (dataset.compression is not None) == compress
-
-
-def test_a_scale_of_zero_is_refused() -> None:
-    """It would make all pixels alike."""
-    for settings in (StackSettings, BandsConfig):
-        with pytest.raises(RequestError, match="scale: must not be 0"):
-            settings(scale=0)
