@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from glacierseg.evaluate.paired import compare_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.inventory.files import make_inventory
+    from glacierseg.mapping.chain import map_glaciers
     from glacierseg.models.card import load_model
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
     from glacierseg.predict.scene import predict_scene
+    from glacierseg.products.scene import prepare_scene
     from glacierseg.raster.check import check_scene
     from glacierseg.raster.scene import open_scene
     from glacierseg.refine.pipeline import refine_mask
@@ -52,11 +54,13 @@ _HOMES = {
     "load_config": "settings",
     "load_model": "models.card",
     "make_inventory": "inventory.files",
+    "map_glaciers": "mapping.chain",
     "measure_change": "change.files:change_between_files",
     "open_scene": "raster.scene",
     "plot_mask": "report.figures.scenes",
     "plot_scene": "report.figures.scenes",
     "predict_scene": "predict.scene",
+    "prepare_scene": "products.scene",
     "refine_mask": "refine.pipeline",
     "run_experiment": "experiment",
     "tune_refinement": "refine.search",
@@ -81,11 +85,13 @@ __all__ = [
     "load_config",
     "load_model",
     "make_inventory",
+    "map_glaciers",
     "measure_change",
     "open_scene",
     "plot_mask",
     "plot_scene",
     "predict_scene",
+    "prepare_scene",
     "refine_mask",
     "run_experiment",
     "tune_refinement",

@@ -215,5 +215,5 @@ def test_aspect_counts_from_true_north_when_asked_for() -> None:
 
 
 def test_bounds_of_layers_are_those_that_they_can_reach() -> None:
-    assert TERRAIN["slope"] == (0, 90)
-    assert TERRAIN["aspect"] == (0, 360)
+    assert TERRAIN["slope"] == (0.0, 90.0)
+    assert TERRAIN["aspect"] == (0.0, 360.0)

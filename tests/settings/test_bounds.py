@@ -14,6 +14,7 @@ from glacierseg.settings.prepare import NormalizeSettings, StackSettings
 from glacierseg.settings.scene import InputSettings, SceneSettings
 from glacierseg.settings.score import BootstrapSettings, ScoreInputs, ScoreSettings
 from glacierseg.settings.train import TrainingPlan
+from tests.helpers import present
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_what_cannot_be_is_refused(kind: type[Settings], wrong: dict[str, Any], 
 
 def test_missing_data_may_be_nan() -> None:
     for kind in (StackSettings, SceneSettings):
-        assert math.isnan(kind(nodata=math.nan).nodata)
+        assert math.isnan(present(kind(nodata=math.nan).nodata))
 
 
 def test_no_draws_are_for_scores_alone() -> None:

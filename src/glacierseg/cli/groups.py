@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Prepare": {
         "check": "check scene.tif --truth outlines.gpkg",
         "prepare": "",
+        "scene": "prepare scene S2B_MSIL2A_20240930.SAFE --dem dem.tif --out scene.tif",
         "align": "prepare align dem.tif --like scene.tif --out dem_aligned.tif",
         "rasterize": "prepare rasterize outlines.gpkg --like scene.tif --out truth.tif",
         "normalize": "prepare normalize scene.tif --ranges ranges.json --out scene_0_255.tif",
@@ -24,6 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "bands": "bands runs/basin/unetplusplus/all scene.tif --truth truth.tif --out bands.csv",
     },
     "Map": {
+        "map": "map runs/basin/unetplusplus/all scene.tif --dem dem.tif --out map",
         "predict": "predict --weights alps-sentinel2 scene.tif --out maps",
         "refine": "refine maps/scene_mask.tif --out refined.tif --min-area-km2 0.03",
         "tune": "tune maps/scene_mask.tif --truth truth.tif --out best.json",

@@ -19,8 +19,8 @@ from glacierseg.runs.layout import folder_name
 from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.prepare import Factor
 from glacierseg.settings.refine import TuneSettings
-from glacierseg.settings.scene import Factor
 from glacierseg.settings.train import TrainingPlan, TrainSettings
 
 Logarithm = Literal["all"] | tuple[str, ...]

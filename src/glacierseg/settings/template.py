@@ -11,9 +11,15 @@ from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import ChangeSettings, VectorizeSettings
 from glacierseg.settings.predict import ClusterSettings, ExportSettings, Int8Inputs
-from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
+from glacierseg.settings.prepare import (
+    NormalizeSettings,
+    ProductInputs,
+    ProductSettings,
+    RasterizeSettings,
+    StackSettings,
+)
 from glacierseg.settings.refine import RefineSettings
-from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.scene import SourceSettings
 from glacierseg.settings.score import BootstrapSettings, ScoreSettings
 from glacierseg.settings.sections import RunConfig
 
@@ -28,7 +34,9 @@ each. The options of a command are the same, with dashes for underscores (`--win
 This page is written by `python -m glacierseg.settings.template > docs/settings.md`."""
 
 _OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
-    "predict": (InputSettings, ClusterSettings),
+    "predict and map": (SourceSettings,),
+    "predict": (ClusterSettings,),
+    "prepare scene": (ProductSettings, ProductInputs),
     "prepare stack": (StackSettings,),
     "prepare normalize": (NormalizeSettings,),
     "prepare rasterize": (RasterizeSettings,),
