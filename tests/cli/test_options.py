@@ -110,7 +110,7 @@ def test_help_has_sentences_and_defaults_and_no_rare_option(monkeypatch: pytest.
         "--oiled --unoiled",
     ):
         assert part in said
-    for option in ("--teeth", "--no-dry", "--no-oiled", "BOOLEAN"):
+    for option in ("--teeth", "--no-dry", "--no-oiled", "60.0"):
         assert option not in said
     assert "section `saw`" in said
 

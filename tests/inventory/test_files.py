@@ -354,7 +354,7 @@ def test_small_voids_of_the_elevation_model_are_told(ground: Path) -> None:
         ground / "mask.tif",
         ground / "strict.gpkg",
         InventorySettings(min_dem_share=0.999),
-        InventoryInputs(dem=ground / "voids.tif"),
+        InventoryInputs(dem=(ground / "voids.tif",)),
     )
     assert strict.glaciers["zmin_m"].isna().sum() == 1
     facts = pyogrio.read_info(strict.path, layer="glaciers")["layer_metadata"]

@@ -268,15 +268,15 @@ def test_divergence_has_no_seams_and_does_not_depend_on_how_rows_run(
     middle = Affine.translation(303000, 3397000)
     own = Grid(
         make_grid(1, 1).crs,
-        middle * Affine.rotation(turn) * Affine.scale(10, -10) * Affine.translation(-20, -300),
+        middle * Affine.rotation(turn) * Affine.scale(10, -14) * Affine.translation(-20, -300),
         600,
         40,
     )
     column, row = np.meshgrid(np.arange(40) + 0.5, np.arange(600) + 0.5)
     x, y = own.transform * (column, row)
     files = {
-        "velocity_x": make_raster("vx.tif", 0.01 * (x - 303000).astype(np.float32), own),
-        "velocity_y": make_raster("vy.tif", 0.02 * (y - 3397000).astype(np.float32), own),
+        "velocity_x": make_raster("vx.tif", np.float32(0.01 * (np.asarray(x) - 303000)), own),
+        "velocity_y": make_raster("vy.tif", np.float32(0.02 * (np.asarray(y) - 3397000)), own),
     }
     found = read_all(files, ["divergence"], own)["divergence"]
     np.testing.assert_allclose(found[1:-1, 1:-1], 0.03, rtol=2e-3)
