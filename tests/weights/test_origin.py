@@ -146,7 +146,7 @@ def test_one_day_in_season_is_enough(tmp_path: Path) -> None:
 
 def test_levels_of_terrain_are_compared_too() -> None:
     """Normalizing changes all bands, not only light."""
-    band = weights_card().bands[0].model_copy(update={"name": "elevation", "unit": LEVELS_UNIT})
+    band = weights_card().bands[0].model_copy(update={"name": "elevation", "role": None, "unit": LEVELS_UNIT})
     expected = cast("Expectation", SimpleNamespace(name="net", bands=(band,), training_dates=()))
     with pytest.raises(ValuesError, match="normalize it with the --ranges of the training"):
         look_at_facts(expected, SceneFacts(unit=REFLECTANCE), "a.tif", InputSettings())
