@@ -25,15 +25,7 @@ _AREA_CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class Pooled:
-    """The counts of one model, set of bands and stage over all regions of a role.
-
-    Attributes:
-        variant: Model, bands and stage.
-        counts: Sums over the regions.
-        regions: How many regions are in it.
-        predicted_km2: Area of predicted glacier where there is truth.
-        true_km2: Area of true glacier.
-    """
+    """The counts of one model, set of bands and stage over all regions of a role."""
 
     variant: Variant
     counts: Counts
@@ -59,16 +51,9 @@ def counts_of(score: ScoreRow) -> Counts | None:
 
 
 def pool(results: RunResults, role: str) -> list[Pooled]:
-    """Sums the counts of each model over all regions of a role.
+    """Sums the counts of each model over all regions of a role, the best by IoU first.
 
     Models that lack a region which another model has are left out: their sums could not be compared.
-
-    Args:
-        results: The run.
-        role: `train`, `validate` or `test`.
-
-    Returns:
-        The best by IoU first.
     """
     found: dict[Variant, Pooled] = {}
     for score in results.scores:
@@ -202,12 +187,7 @@ def interval_of(results: RunResults, entry: Pooled, role: str, column: str) -> t
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands by itself.
-
-    Attributes:
-        value: The number as text.
-        label: What it is.
-    """
+    """A number that stands by itself."""
 
     value: str
     label: str
