@@ -81,11 +81,6 @@ def measure_scenes(
 
     Returns:
         The result of each measure; the first is the one that bands are chosen by.
-
-    Raises:
-        BandError: A scene lacks bands.
-        TruthError: The truth cannot be used.
-        RequestError: No truth has glacier where its scene has data.
     """
     layers = one_layer_each([Path(truth) for _, truth in scenes], settings.truth_layers or None)
     others = [measure for measure in MEASURES if settings.check and measure != settings.measure]

@@ -107,11 +107,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Calibration":
-        """Reads what `to_dict` gave.
-
-        Raises:
-            DataError: It is something else.
-        """
+        """Reads what `to_dict` gave."""
         try:
             nested = {
                 "scale": LogitScale(**stored["scale"]),
@@ -183,16 +179,7 @@ def _root(rising: Callable[[float], float], low: float, high: float) -> float:
 
 
 def store_calibration(folder: Path, calibration: Calibration) -> None:
-    """Writes a calibration into a model folder's card; the weights are not touched.
-
-    Args:
-        folder: The model folder.
-        calibration: What `read_calibration` shall find there.
-
-    Raises:
-        CheckpointError: There is no card, or it is not one.
-        OutputError: The folder cannot be written to.
-    """
+    """Writes a calibration into a model folder's card; the weights are not touched."""
     card = read_card(folder).model_copy(update={"calibration": calibration.to_dict()})
     write_text(Path(folder) / CARD, card.model_dump_json(indent=2) + "\n")
 
@@ -219,11 +206,7 @@ def read_calibration(model: Path | str | Weights) -> Calibration | None:
 
 
 def calibration_of(card: ModelCard, folder: Path) -> Calibration | None:
-    """Returns the calibration that a network's card holds, None when there is none.
-
-    Raises:
-        CheckpointError: It is none of glacierseg's.
-    """
+    """Returns the calibration that a network's card holds, None when there is none."""
     return _calibration_in(card.calibration, folder / CARD)
 
 
