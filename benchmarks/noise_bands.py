@@ -1,7 +1,7 @@
 """Do the measures of band importance see through noise?
 
-Trains networks on the first of the synthetic demo's basins (made-up ground), of whose 18 bands three are pure
-noise, measures band importance by gradient and by permutation on the two others, and says whether the noise
+Trains networks on the first of the synthetic demo's basins (made-up ground), three bands of pure noise before
+its 18, measures band importance by gradient and by permutation on the two others, and says whether the noise
 bands rank last.
 
     OMP_NUM_THREADS=1 python benchmarks/noise_bands.py [--models m_landsnet glavitu] [--epochs 40] [--run DIR]
@@ -47,7 +47,7 @@ def main() -> None:
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     with tempfile.TemporaryDirectory() as spare:
         run = given.run or Path(spare) / "run"
-        scenes = synthetic_scenes(run / "data")
+        scenes = synthetic_scenes(run / "data", noise=True)
         settings = synthetic_settings(scenes)
         settings["training"]["epochs"] = given.epochs
         config = parse_config(settings, run / "noise.yaml")
@@ -62,13 +62,13 @@ def main() -> None:
             )
             epoch = f"epoch {facts['best_epoch']} of {facts['epochs']}"
             print(f"\n== {model}: {epoch}, val IoU {facts['best_val_iou']:.3f}")
-            print(f"{'band':12}" + "".join(f"{measure:>28}" for measure in found))
+            print(f"{'band':20}" + "".join(f"{measure:>28}" for measure in found))
             for entry in next(iter(found.values())):
                 own = [next(e for e in result if e.band == entry.band) for result in found.values()]
                 cells = "".join(
                     f"{e.importance:9.4f} ±{e.standard_error:.4f} {e.rank_in_words():>10}" for e in own
                 )
-                print(f"{entry.band:12}{cells}")
+                print(f"{entry.band:20}{cells}")
             for measure, result in found.items():
                 print(f"{measure:12} {verdict(result)}")
             print(agreement_message(found, 6))

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import glacierseg
@@ -16,6 +17,7 @@ from glacierseg.change.files import change_between_files
 from glacierseg.predict.calibration import store_calibration
 from glacierseg.runs.layout import File, ModelFolder, RunFolder
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
+from tests.products.shelves import make_landsat, write_image
 from tests.weights.shelves import calibration, model_folder
 
 ROOT = Path(glacierseg.__file__).parent
@@ -96,6 +98,7 @@ MAY_IMPORT = {
     "prepare normalize scene.tif --ranges ranges.json --out out.tif": RASTER,
     "prepare select scene.tif --bands b1 --out out.tif": RASTER,
     "prepare stack scene.tif --out out.tif": RASTER,
+    "prepare scene product --recipe red,slope --dem product/dem.tif --out out.tif": RASTER,
     "predict model scene.tif --out maps": RASTER | {"torch"},
     "refine mask.tif --out out.tif": RASTER | {"numba"},
     "tune mask.tif --truth mask.tif --iterations 0 --out out.json": RASTER | {"numba"},
@@ -149,6 +152,8 @@ def test_each_command_imports_only_what_it_needs(
     mask = blobs(64, 64, 4)
     write_scene(tmp_path / "scene.tif", easy_scene(mask), ["b1", "b2", "b3", "b4"])
     write_mask(tmp_path / "mask.tif", mask)
+    make_landsat(tmp_path).rename(tmp_path / "product")
+    write_image(tmp_path / "product" / "dem.tif", np.full((12, 12), 5000, np.float32), 30)
     # With a calibration, so that `predict` also tells the area.
     store_calibration(model_folder(tmp_path / "model", bands=("b1", "b2", "b3", "b4")), calibration())
     monkeypatch.chdir(tmp_path)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
     from glacierseg.predict.scene import predict_scene
+    from glacierseg.products.scene import prepare_scene
     from glacierseg.raster.check import check_scene
     from glacierseg.raster.scene import open_scene
     from glacierseg.refine.pipeline import refine_mask
@@ -57,6 +58,7 @@ _HOMES = {
     "plot_mask": "report.figures.scenes",
     "plot_scene": "report.figures.scenes",
     "predict_scene": "predict.scene",
+    "prepare_scene": "products.scene",
     "refine_mask": "refine.pipeline",
     "run_experiment": "experiment",
     "tune_refinement": "refine.search",
@@ -86,6 +88,7 @@ __all__ = [
     "plot_mask",
     "plot_scene",
     "predict_scene",
+    "prepare_scene",
     "refine_mask",
     "run_experiment",
     "tune_refinement",

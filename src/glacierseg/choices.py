@@ -7,6 +7,8 @@ from glacierseg.errors import RequestError, did_you_mean
 
 Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 """How values between pixels are found."""
+Cloudy = Literal["cloud", "cirrus", "shadow"]
+"""A class of ground that clouds hide or darken."""
 Role = Literal["train", "validate", "test"]
 """What ground is for."""
 Cache = Literal["auto", "memory", "disk", "none"]

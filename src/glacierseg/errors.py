@@ -7,7 +7,8 @@
     │   ├── BandError               a band is missing, doubled or misnamed
     │   ├── ValuesError             values in another unit or range than expected
     │   ├── TruthError              a mask or outlines that cannot be used as truth
-    │   └── CheckpointError         a model folder that cannot be used
+    │   ├── CheckpointError         a model folder that cannot be used
+    │   └── ProductError            an agency's product that cannot be used
     ├── RequestError                what was asked for cannot be done
     │   ├── ConfigError             the configuration is wrong
     │   └── UnknownModelError       no network of that name
@@ -55,6 +56,10 @@ class TruthError(DataError):
 
 class CheckpointError(DataError):
     """A model folder that cannot be used."""
+
+
+class ProductError(DataError):
+    """An agency's product cannot be used."""
 
 
 class RequestError(GlaciersegError):

@@ -17,13 +17,18 @@ from tests.helpers import blobs, easy_scene, write_mask, write_scene
 from tests.weights.shelves import BANDS, model_folder, reflectances
 
 from benchmarks import run_all
-from glacierseg.synthetic import BAND_NAMES
+from glacierseg.synthetic import BAND_NAMES, NOISE_BANDS
 
 FOLDER = Path(run_all.__file__).parent
 # Options, what else is made smaller, and words that it has to say.
 SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "attention": ("--rounds 1", {"SIDES": (8,), "TOKENS": 64, "BATCH": 2}, "attention in bfloat16 takes"),
     "change": ("--size-px 150", {}, "holes: "),
+    "eighteen_bands": (
+        "--epochs 1 --patches 8 --repeats 1 --size-px 64",
+        {"TRAIN": (101,), "TEST": (105,), "NETWORKS": {"18 bands, modality dropout": (BAND_NAMES, True)}},
+        "dropout, radar missing",
+    ),
     # What quantises changes torch for the process that imports it.
     "engines": (
         "--model m_landsnet --width 0.25 --batch 1 --rounds 1",
@@ -109,11 +114,11 @@ def make_halos_input(place: Path) -> None:
 
 
 def make_noisy_basins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = import_module("noise_bands")
+    module, names = import_module("noise_bands"), (*NOISE_BANDS, *BAND_NAMES)
     (place / "run/data").mkdir(parents=True)
     for seed, name in enumerate(("basin_a", "basin_b", "basin_c")):
         mask = blobs(96, 96, seed + 4)
-        write_scene(place / f"run/data/{name}_scene.tif", easy_scene(mask, len(BAND_NAMES)), BAND_NAMES)
+        write_scene(place / f"run/data/{name}_scene.tif", easy_scene(mask, len(names)), names)
         write_mask(place / f"run/data/{name}_mask.tif", mask)
     settings = module.synthetic_settings
 

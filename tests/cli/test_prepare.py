@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 
 from glacierseg.cli import main
+from tests.products.shelves import CORNER, make_landsat, write_image
 
 
 def write(path: Path, values: np.ndarray) -> Path:
@@ -83,6 +84,36 @@ def test_bands_by_given_names_and_by_number(tmp_path: Path, type_in: Callable[..
         np.testing.assert_array_equal(dataset.read(), values[[2, 0]])
         assert dataset.descriptions == ("blue", "red")
         assert dataset.compression is None
+
+
+def test_a_scene_of_a_product(
+    tmp_path: Path, type_in: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    product, dem = make_landsat(tmp_path / "my share"), tmp_path / "dem.tif"
+    x, y = CORNER
+    write_image(dem, np.full((30, 30), 5000, np.float32), 30, corner=(x - 120, y + 120))
+    out = tmp_path / "scene.tif"
+    given = (
+        "--dem",
+        dem,
+        "--keep",
+        "cirrus,shadow",
+        "--grow-m",
+        30,
+        "--write-classes",
+        "--recipe",
+        "red,slope",
+    )
+    assert type_in("prepare", "scene", product, "--out", out, *given) == 0
+    said = capsys.readouterr().out
+    assert "x 0.275 - 2000" in said
+    assert "12 x 12 px" in said.replace("\n", "")
+    with rasterio.open(out) as dataset:
+        assert dataset.descriptions == ("red", "slope")
+    with rasterio.open(tmp_path / "scene_classes.tif") as dataset:
+        assert dataset.tags()["GLACIERSEG_MASKED"] == "cloud"
+    assert type_in("prepare", "scene", product, product, "--out", out, *given) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

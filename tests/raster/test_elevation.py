@@ -21,7 +21,7 @@ from glacierseg.raster.values import bands_of
 from glacierseg.raster.warp import metric_grid
 
 
-def read_by_blocks(path: Path, grid: Grid, step: int) -> dict[str, NDArray[np.float32]]:
+def read_by_blocks(path: Path | list[Path], grid: Grid, step: int) -> dict[str, NDArray[np.float32]]:
     whole = {name: np.full(grid.shape, -1, np.float32) for name in TERRAIN}
     with open_terrain(path, grid) as terrain:
         for block in iterate_blocks(grid.shape, height_px=step, width_px=step):
@@ -65,6 +65,36 @@ def test_model_on_the_lattice_is_taken_as_it_is_beyond_the_rim(
     for name in TERRAIN:
         np.testing.assert_array_equal(read[name], expected[name])
         assert np.isfinite(read[name]).all()
+
+
+def test_tiles_side_by_side_are_one_model(
+    make_raster: Callable[..., Path], hills: NDArray[np.float32]
+) -> None:
+    degrees = Grid(rasterio.CRS.from_epsg(4326), Affine(0.0003, 0, 78.9, 0, -0.0003, 30.72), 70, 90)
+    whole = make_raster("whole.tif", hills, degrees)
+    tiles = []
+    for name, rows, columns in (
+        ("nw", (0, 33), (0, 50)),
+        ("ne", (0, 33), (50, 90)),
+        ("s", (33, 70), (0, 90)),
+    ):
+        grid = degrees.crop(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+        tiles.append(make_raster(f"{name}.tif", hills[slice(*rows), slice(*columns)], grid))
+    beside = make_raster("beside.tif", hills, degrees.crop(0, 5000, 70, 90))
+    grid = metric_grid(degrees, 17).crop(20, 20, 80, 100)
+    expected = read_by_blocks(whole, grid, 64)
+    assert np.isfinite(expected["slope"]).all()
+    for paths in (tiles, [beside, *reversed(tiles)]):
+        for name, layer in read_by_blocks(paths, grid, 64).items():
+            np.testing.assert_allclose(layer, expected[name], rtol=1e-5, atol=1e-6)
+    # Where they overlap the first one counts, also where the second has pixels of another size.
+    coarse = make_raster("coarse.tif", np.full((20, 20), 1000, np.float32), metric_grid(degrees, 200))
+    read = read_by_blocks([tiles[0], coarse], grid, 64)["elevation"]
+    assert np.isfinite(read).all()
+    np.testing.assert_allclose(read[:20, :40], expected["elevation"][:20, :40], rtol=1e-5)
+    assert read[-5, -5] == 1000
+    with pytest.raises(GridMismatchError), open_terrain([beside, beside], grid):
+        pass
 
 
 def test_rim_of_the_model_has_elevation_but_no_slope(

@@ -143,14 +143,20 @@ def test_a_folder_an_archive_and_a_product_are_named_for_what_they_are(tmp_path:
     assert open_scene(inside).files == (packed,)
     with zipfile.ZipFile(tmp_path / "S2A.zip", "w") as file:
         file.writestr("S2A.SAFE/MTD_MSIL2A.xml", "<a/>")
-    assert "is a Sentinel-2 product" in refusal(tmp_path / "S2A.zip")
+    assert "is a Sentinel-2 L2A product, not a raster; make a scene of it first" in refusal(
+        tmp_path / "S2A.zip"
+    )
     safe = tmp_path / "S2A_MSIL2A.SAFE"
     safe.mkdir()
     (safe / "MTD_MSIL2A.xml").write_text("<a/>")
-    assert "is a Sentinel-2 product" in refusal(safe)
-    assert "is a Sentinel-2 product" in refusal(safe / "MTD_MSIL2A.xml")
+    assert "is a Sentinel-2 L2A product, not a raster; make a scene of it first" in refusal(safe)
+    assert "is a Sentinel-2 L2A product, not a raster; make a scene of it first" in refusal(
+        safe / "MTD_MSIL2A.xml"
+    )
     (tmp_path / "LC09_X_MTL.txt").write_text("GROUP = A\nEND_GROUP = A\nEND\n")
-    assert "is a Landsat product" in refusal(tmp_path / "LC09_X_MTL.txt")
+    assert "is a Landsat product, not a raster; make a scene of it first" in refusal(
+        tmp_path / "LC09_X_MTL.txt"
+    )
     (tmp_path / "o.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     assert "holds outlines" in refusal(tmp_path / "o.geojson")
 

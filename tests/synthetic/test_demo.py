@@ -22,7 +22,8 @@ def test_synthetic_demo_says_synthetic_and_does_not_write_its_data_twice(
     monkeypatch.setattr("glacierseg.synthetic.DEMO_REGIONS", {"basin_a": None})
     made: list[Path] = []
 
-    def write(folder: Path) -> None:
+    def write(folder: Path, *, noise: bool) -> None:
+        assert not noise
         folder.mkdir(parents=True)
         made.append(folder)
         for kind in ("scene", "mask"):
@@ -49,7 +50,7 @@ def test_everest_without_data_or_network_names_the_other_demo(
         demo.demo_config("everest", tmp_path)
     assert "\n" not in str(caught.value)
     asked: list[str] = []
-    monkeypatch.setattr("glacierseg.synthetic.write_demo", lambda folder: folder.mkdir(parents=True))
+    monkeypatch.setattr("glacierseg.synthetic.write_demo", lambda folder, **_: folder.mkdir(parents=True))
     monkeypatch.setattr("glacierseg.experiment.run_experiment", lambda config, _: asked.append(config.name))
     _, command, _ = str(caught.value).split("`")
     assert glacierseg(*command.split()[1:], "--out", tmp_path / "out").returncode == 0

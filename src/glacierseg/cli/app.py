@@ -47,6 +47,13 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},
     "change": {"old": _TRUTH, "new": _TRUTH, "dem": _VALUES, "centre_lines": _OUTLINES},
     "check": {"scenes": _SCENE, "truth": _TRUTH},
+    "scene": {
+        "dem": _VALUES,
+        "like": _RASTER,
+        "clip": _OUTLINES,
+        "existing": _OUTLINES,
+        "mask_file": _TRUTH,
+    },
     "align": {"source": _RASTER, "like": _RASTER},
     "rasterize": {"outlines": _OUTLINES, "like": _RASTER},
     "normalize": {"scene": _SCENE},

@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Prepare": {
         "check": "check scene.tif --truth outlines.gpkg",
         "prepare": "",
+        "scene": "prepare scene S2B_MSIL2A_20240930.SAFE --dem dem.tif --out scene.tif",
         "align": "prepare align dem.tif --like scene.tif --out dem_aligned.tif",
         "rasterize": "prepare rasterize outlines.gpkg --like scene.tif --out truth.tif",
         "normalize": "prepare normalize scene.tif --ranges ranges.json --out scene_0_255.tif",

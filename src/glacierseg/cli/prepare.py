@@ -13,7 +13,13 @@ from glacierseg import log
 from glacierseg.choices import Resampling
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.output import show
-from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
+from glacierseg.settings.prepare import (
+    NormalizeSettings,
+    ProductInputs,
+    ProductSettings,
+    RasterizeSettings,
+    StackSettings,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +40,8 @@ Layer = Annotated[
 ]
 
 prepare = typer.Typer(
-    help="Prepare rasters: align, rasterize, normalize, select, stack.", no_args_is_help=True
+    help="Prepare scenes: scene, align, rasterize, normalize, select, stack.",
+    no_args_is_help=True,
 )
 
 
@@ -80,6 +87,34 @@ def check(
                 show(f"{result.name}: {result.fix}")
     if not is_usable(results):
         raise typer.Exit(1)
+
+
+@prepare.command()
+@with_settings
+def scene(
+    products: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PRODUCT...",
+            help="Sentinel-2 L2A or Landsat 4-9 Collection 2 Level-2: a folder, an archive or its metadata.",
+        ),
+    ],
+    out: Out,
+    settings: ProductSettings,
+    inputs: ProductInputs,
+    layer: Layer = None,
+) -> None:
+    """Make a scene of what agencies deliver, without clouds, with spectral indices and terrain."""
+    from glacierseg.products.scene import prepare_scene
+    from glacierseg.raster.prepare.layers import parse_layers
+
+    layers = parse_layers(layer or [])
+    with log.bar("preparing") as progress:
+        made = prepare_scene(products, out, settings, inputs, layers=layers, progress=progress)
+    _log.info(
+        f"{out}, {made.grid.width} x {made.grid.height} px, {1 - made.no_data:.1%} with data"
+        + (f", classes in {made.classes}" if made.classes else "")
+    )
 
 
 @prepare.command()

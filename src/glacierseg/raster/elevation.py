@@ -11,7 +11,7 @@ the file does not name.
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +23,12 @@ from pyproj import CRS
 
 from glacierseg.errors import GlaciersegWarning, RasterError
 from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks, part_around
+from glacierseg.raster.bounds import boxes_in, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.terrain import HALO_PX, terrain_of
 from glacierseg.raster.values import as_stored, bands_of
-from glacierseg.raster.warp import on_grid, require_overlap
+from glacierseg.raster.warp import on_grid, read_grid, require_overlap
 from glacierseg.raster.write import create_raster, tiff_profile
 
 LOWEST_M, HIGHEST_M = -500.0, 9000.0
@@ -37,6 +38,8 @@ _HIGHEST_FEET = 29_100
 _FEW_VALUES, _FEW_SHARE = 3, 0.01
 # Land at the rim of the sea is lower than this, in the median.
 _SHORE_M = 100.0
+# Sides this near to a line of pixels lie on it.
+_SAME_PX = 0.01
 _METRES = {
     **dict.fromkeys(("", "m", "metre", "metres", "meter", "meters"), 1.0),
     **dict.fromkeys(("ft", "foot", "feet", "international foot"), 0.3048),
@@ -77,25 +80,70 @@ class TerrainReader:
 
 
 @contextmanager
-def open_terrain(path: Path, grid: Grid) -> Iterator[TerrainReader]:
-    """Opens the first band of an elevation model for reading on a grid.
+def open_terrain(paths: Path | Sequence[Path], grid: Grid) -> Iterator[TerrainReader]:
+    """Opens the first band of an elevation model, or of several that are its tiles, for reading on a grid.
 
     Values between pixels are found by cubic convolution, because the kinks of linear interpolation would
     show in the curvature; a model on the grid's own lattice is taken as it is.
 
     Args:
-        path: An elevation model.
+        paths: An elevation model, or several; where they overlap the first one counts.
         grid: The wanted grid.
 
     Raises:
-        RasterError: The file cannot be read.
-        GridMismatchError: It does not overlap the grid.
+        RasterError: A file cannot be read.
+        GridMismatchError: None overlaps the grid.
     """
     widened = grid.crop(-HALO_PX, -HALO_PX, grid.height + 2 * HALO_PX, grid.width + 2 * HALO_PX)
-    with open_elevation(path, around=widened) as dataset:
+    with _open_tiles([paths] if isinstance(paths, Path | str) else paths, widened) as dataset:
         resampling = "nearest" if _on_lattice(dataset, grid) else "cubic"
         with on_grid(dataset, widened, resampling) as aligned:
+            path = Path(dataset.name)
             yield TerrainReader(LayerReader(bands_of(dataset, path)[:1], {path: aligned}), grid)
+
+
+@contextmanager
+def _open_tiles(paths: Sequence[Path], around: Grid) -> Iterator[Any]:
+    """Opens elevation models as one, on the lattice of the first that holds some of the ground."""
+    near = [path for path in paths if may_meet(read_grid(path), around)] if len(paths) > 1 else paths
+    if len(near) < 2:
+        with open_elevation((*near, *paths)[0], around) as dataset:
+            yield dataset
+        return
+    with TemporaryDirectory(prefix="glacierseg-") as folder, ExitStack() as stack:
+        tiles = [stack.enter_context(open_elevation(path, around)) for path in near]
+        grid = _union([grid_of(tile) for tile in tiles], around)
+        readers = []
+        for tile in tiles:
+            how = "nearest" if _on_lattice(tile, grid) else "cubic"
+            bands, path = bands_of(tile, Path(tile.name))[:1], Path(tile.name)
+            readers.append(LayerReader(bands, {path: stack.enter_context(on_grid(tile, grid, how))}))
+        copy = Path(folder) / "elevation.tif"
+        with create_raster(copy, tiff_profile(grid, 1, "float32", math.nan)) as written:
+            for block in iterate_blocks(grid.shape):
+                heights = np.full((block.height, block.width), np.nan, np.float32)
+                for reader in readers:
+                    values, valid = reader.read(block)
+                    np.copyto(heights, values[0], where=valid[0] & np.isnan(heights))
+                written.write(heights, 1, window=block.window)
+        with open_raster(copy) as dataset:
+            yield dataset
+
+
+def _union(grids: Sequence[Grid], around: Grid) -> Grid:
+    """Returns the grid on the first one's lattice that holds what all grids have of some ground."""
+    first, corners = grids[0], []
+    middle = first.transform * (first.width / 2, first.height / 2)
+    for grid in grids:
+        near = part_around(grid, around)
+        part = grid.crop(near.row, near.column, near.height, near.width)
+        # Of boxes that are a turn of the globe apart, the one beside the first grid.
+        box = min(boxes_in(part, first.crs), key=lambda box: abs((box[0] + box[2]) / 2 - middle[0]))
+        corners += [~first.transform * (x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
+    columns, rows = zip(*corners, strict=True)
+    left, top = math.floor(min(columns) + _SAME_PX), math.floor(min(rows) + _SAME_PX)
+    right, bottom = math.ceil(max(columns) - _SAME_PX), math.ceil(max(rows) - _SAME_PX)
+    return first.crop(top, left, bottom - top, right - left)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """GDAL's settings for the time of a task."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,6 +19,8 @@ def keep_environment() -> None:
     generator holds is closed whenever Python collects it, also while another raster is being opened or
     written, which then fails for want of an environment. Under one that stays nothing is missing.
     """
+    # Else GDAL leaves a file beside each archive that it reads.
+    os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
     if not hasenv():
         rasterio.Env.from_defaults().__enter__()
 

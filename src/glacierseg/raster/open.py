@@ -10,10 +10,9 @@ that is cut short, and what is no raster: a folder, an archive, a product, outli
 import html
 import re
 import shlex
-import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +33,7 @@ try:
     )
 except ImportError:
     CPLE_BaseError = RasterioError
+from glacierseg.raster.deliveries import archive_members, product_refused
 from glacierseg.raster.environment import keep_environment
 from glacierseg.raster.grid import Grid
 
@@ -104,12 +104,33 @@ def files_behind(path: Path | str) -> tuple[Path, ...]:
     if not _is_gdal_name(name):
         return (Path(name),) if _exists(Path(name)) else ()
     name = re.sub("/+", "/", name)
+    if braces := re.match(r"/vsi\w+/\{(.+)\}/", name):
+        return (Path(braces[1]),)
     for start in (at for at, letter in enumerate(name) if letter in '/:"'):
         inner = Path(name[start + 1 :].strip('"') if name[start] != "/" else name[start:])
         for candidate in (inner, *inner.parents, Path(str(inner).rpartition(":")[0].strip('"') or ".")):
             if candidate.is_file():
                 return (candidate,)
     return ()
+
+
+def files_shown(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Returns the files behind some rasters, and of virtual mosaics (VRT) all that they show, at any depth.
+
+    Raises:
+        RasterError: A mosaic cannot be read.
+    """
+    found: dict[Path, None] = {}
+    waiting = [file for path in paths for file in files_behind(path)]
+    while waiting:
+        path = waiting.pop(0)
+        if path in found or not files_behind(path):
+            continue
+        found[path] = None
+        if path.suffix.lower() == ".vrt":
+            with open_raster(path) as dataset:
+                waiting += [Path(name) for name in dataset.files]
+    return tuple(found)
 
 
 def has_header(path: Path) -> bool:
@@ -250,14 +271,14 @@ def _exists(path: Path) -> bool:
 
 def _what_it_is(path: Path) -> str:
     """Names what could not be opened, and what to do with it."""
-    product = _product(path)
+    product = product_refused(path)
     if product:
         return product
     if path.is_dir():
         found = sorted(one.name for one in path.iterdir() if one.suffix.lower() in _RASTER_SUFFIXES)
         listed = ", ".join(found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
         return f"is a folder, not a raster; give the file{f' ({listed})' if found else ''}"
-    if members := _archive_members(path):
+    if members := archive_members(path):
         handler = "vsizip" if zipfile.is_zipfile(path) else "vsitar"
         inside = next((one for one in members if Path(one).suffix.lower() in _RASTER_SUFFIXES), None)
         name = f"/{handler}/{path.resolve()}/{inside}"
@@ -279,42 +300,10 @@ def _begins_with(path: Path, mark: bytes) -> bool:
         return False
 
 
-def _product(path: Path) -> str | None:
-    """Names an agency's product by what a folder, an archive or a file of metadata holds."""
-    if path.is_dir():
-        names = [one.name for one in path.iterdir()]
-    else:
-        names = [path.name, *(Path(one).name for one in _archive_members(path))]
-    if any(re.fullmatch(r"MTD_MSIL(1C|2A)\.xml|manifest\.safe", one) for one in names):
-        return (
-            "is a Sentinel-2 product, not a raster; give its bands (IMG_DATA/R10m/*_B02_10m.jp2 and so on) "
-            "to `glacierseg prepare stack`"
-        )
-    if any(re.search(r"_MTL\.(txt|xml|json)$", one) for one in names):
-        return (
-            "is a Landsat product, not a raster; give its bands (*_SR_B2.TIF and so on) to "
-            "`glacierseg prepare stack`"
-        )
-    return None
-
-
-def _archive_members(path: Path) -> list[str]:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return archive.namelist()
-        if path.is_file() and tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
-                return archive.getnames()
-    except (OSError, zipfile.BadZipFile, tarfile.TarError):
-        pass
-    return []
-
-
 def _several(dataset: Any, path: Path) -> str:
     """Words for a file without a raster of its own, such as a NetCDF of several variables."""
     parts = list(dataset.subdatasets)
-    if product := _product(path):
+    if product := product_refused(path):
         return product
     if not parts:
         return "holds no raster; give another file"

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RasterError, did_you_mean
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import files_behind, grid_of, has_header, open_raster
+from glacierseg.raster.open import files_shown, grid_of, has_header, open_raster
 from glacierseg.raster.values import Band, FileReader, bands_of
 
 if TYPE_CHECKING:
@@ -53,22 +53,8 @@ class Scene:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The raster files, and of virtual mosaics (VRT) all that they show, mosaics of mosaics too.
-
-        Raises:
-            RasterError: A mosaic cannot be read.
-        """
-        found: dict[Path, None] = {}
-        waiting = [file for path in self.paths for file in files_behind(path)]
-        while waiting:
-            path = waiting.pop(0)
-            if path in found or not files_behind(path):
-                continue
-            found[path] = None
-            if path.suffix.lower() == ".vrt":
-                with open_raster(path) as dataset:
-                    waiting += [Path(name) for name in dataset.files]
-        return tuple(found)
+        """The raster files, and of virtual mosaics (VRT) all that they show, see `open.files_shown`."""
+        return files_shown(self.paths)
 
     @property
     def dtype(self) -> np.dtype[Any]:

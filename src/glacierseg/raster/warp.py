@@ -91,7 +91,7 @@ def require_overlap(dataset: Any, grid: Grid, path: Path) -> None:
 
 
 @contextmanager
-def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
+def on_grid(dataset: Any, grid: Grid, resampling: str, *, dtype: str | None = None) -> Iterator[Any]:
     """Gives an open raster as it looks on a grid, computed as it is read.
 
     The result does not depend on the blocks it is read in: positions are exact, and the width of the
@@ -101,6 +101,8 @@ def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
         dataset: An open rasterio dataset.
         grid: The wanted grid.
         resampling: A name of `choices.Resampling`.
+        dtype: Data type to compute in and to give, where values between two whole numbers matter; the
+            dataset's own when None.
 
     Yields:
         The dataset itself when it lies on that grid, else a `WarpedVRT` of its stored values. Where the
@@ -130,6 +132,7 @@ def on_grid(dataset: Any, grid: Grid, resampling: str) -> Iterator[Any]:
             width=grid.width,
             resampling=Resampling[resampling],
             tolerance=_TOLERANCE_PX,
+            dtype=dtype,
             **options,
         ) as vrt:
             yield vrt

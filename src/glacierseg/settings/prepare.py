@@ -1,11 +1,12 @@
 """How rasters are prepared: stacked, normalized, and made of outlines."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from glacierseg.choices import Resampling
+from glacierseg.choices import Cloudy, Resampling
 from glacierseg.settings.base import Cli, Settings
 
 Compress = Annotated[bool, Cli(name="--compress/--uncompressed")]
@@ -17,6 +18,10 @@ def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
     Of a single name the comma behind it says that it is a band and not a recipe's name.
     """
     return recipe if recipe is None or isinstance(recipe, str) else "".join(f"{name}," for name in recipe)
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value
 
 
 class StackSettings(Settings):
@@ -46,6 +51,56 @@ class StackSettings(Settings):
     """Value of pixels without data where the files declare none; 0 for products of Sentinel-2 and Landsat."""
     compress: Compress = True
     """Deflate compression; uncompressed files are larger and faster to read."""
+
+
+class ProductSettings(Settings):
+    """How products of agencies become a scene."""
+
+    panel: ClassVar[str | None] = "Scene"
+
+    recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
+    """Bands to write: a recipe, or names of bands, indices, terrain and given layers, separated by commas;
+    without it sentinel2-18 or landsat-18, whichever is the sensor's.
+    """
+    pixel_size_m: Annotated[float, Field(gt=0)] | None = None
+    """Side of the pixels, in metres; without it that of the finest band."""
+    max_days_apart: Annotated[int, Field(ge=0)] = 0
+    """Days that may lie between the images of one scene."""
+    mask: Annotated[bool, Cli(name="--mask/--no-mask")] = True
+    """Cloud, cirrus and shadow of clouds as no data."""
+    keep: Annotated[tuple[Cloudy, ...], BeforeValidator(_as_tuple)] = ()
+    """Of these what stays as it is: cloud, cirrus, shadow, separated by commas."""
+    grow_m: Annotated[float, Field(ge=0)] = 0.0
+    """Distance, in metres, by which masked ground grows."""
+    mask_saturated: bool = False
+    """Saturated pixels as no data too."""
+    write_classes: bool = False
+    """A raster of the classes beside the scene, named after it with _classes."""
+    compress: Compress = True
+    """Deflate compression; uncompressed files are larger and faster to read."""
+
+
+class ProductInputs(Settings):
+    """What a scene is made from besides products."""
+
+    panel: ClassVar[str | None] = "Inputs"
+
+    dem: Annotated[tuple[Path, ...], BeforeValidator(_as_tuple), Cli(metavar="PATH")] = ()
+    """Elevation model, in metres or a unit that it names; may be given again, for each of its tiles."""
+    clip: Path | None = None
+    """Outlines of the ground that is wanted, such as a basin."""
+    clip_layer: str | None = None
+    """Layer of these outlines."""
+    existing: Path | None = None
+    """Outlines of known glaciers, to tell snow outside and cloud inside of them."""
+    existing_layer: str | None = None
+    """Layer of the known glaciers."""
+    mask_file: Path | None = None
+    """More ground to mask, on any grid: a raster of 0 and 1, or outlines."""
+    mask_layer: str | None = None
+    """Layer of these outlines."""
+    like: Path | None = None
+    """Raster on the wanted grid; without it the grid of the finest band, in the UTM zone of most ground."""
 
 
 class NormalizeSettings(Settings):

@@ -11,7 +11,13 @@ from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import ChangeSettings, VectorizeSettings
 from glacierseg.settings.predict import ClusterSettings, ExportSettings, Int8Inputs
-from glacierseg.settings.prepare import NormalizeSettings, RasterizeSettings, StackSettings
+from glacierseg.settings.prepare import (
+    NormalizeSettings,
+    ProductInputs,
+    ProductSettings,
+    RasterizeSettings,
+    StackSettings,
+)
 from glacierseg.settings.refine import RefineSettings
 from glacierseg.settings.scene import InputSettings
 from glacierseg.settings.score import BootstrapSettings, ScoreSettings
@@ -29,6 +35,7 @@ This page is written by `python -m glacierseg.settings.template > docs/settings.
 
 _OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
     "predict": (InputSettings, ClusterSettings),
+    "prepare scene": (ProductSettings, ProductInputs),
     "prepare stack": (StackSettings,),
     "prepare normalize": (NormalizeSettings,),
     "prepare rasterize": (RasterizeSettings,),

@@ -12,13 +12,15 @@ from glacierseg.synthetic.cover import make_cover
 from glacierseg.synthetic.landscape import make_landscape
 from glacierseg.synthetic.light import Sun, cast_shadow, incidence, make_clouds
 from glacierseg.synthetic.noise import smooth_noise
+from glacierseg.synthetic.radar import radar_bands, surface_motion, survey_bands
 from glacierseg.synthetic.sensor import (
-    index_bands,
+    BAND_NAMES,
+    NOISE_BANDS,
     noise_bands,
     optical_bands,
     terrain_bands,
     thermal_band,
-    to_codes,
+    to_levels_of,
 )
 
 SMALLEST_PX = 64
@@ -35,12 +37,14 @@ class SyntheticBasin:
     """A scene and all that is known about it.
 
     Attributes:
-        bands: `(18, H, W)` codes 1-255, in the order of `BAND_NAMES`.
+        bands: `(C, H, W)` levels 1-255 over `BAND_RANGES`.
+        band_names: Of the C bands: `BAND_NAMES`, after `NOISE_BANDS` where these were asked for.
         truth: `(H, W)`: 1 glacier (clean or under debris, ponds included), 0 background, cloud over
             bare ground included, 255 where opaque cloud hides ice.
         elevation_m: `(H, W)` heights as an elevation model gives them, with its noise.
         clean_ice: `(H, W)` glacier whose ice is seen, clouds apart.
         debris: `(H, W)` glacier under stones.
+        debris_m: `(H, W)` thickness of the stones in metres.
         snow: `(H, W)` seasonal snow outside glaciers.
         cloud: `(H, W)` cloud that hides most of the ground.
         shadow: `(H, W)` no direct sun: turned away, in cast shadow or below a cloud.
@@ -49,10 +53,12 @@ class SyntheticBasin:
     """
 
     bands: NDArray[np.uint8]
+    band_names: tuple[str, ...]
     truth: NDArray[np.uint8]
     elevation_m: NDArray[np.float32]
     clean_ice: NDArray[np.bool_]
     debris: NDArray[np.bool_]
+    debris_m: NDArray[np.float32]
     snow: NDArray[np.bool_]
     cloud: NDArray[np.bool_]
     shadow: NDArray[np.bool_]
@@ -81,6 +87,8 @@ def make_basin(
     sun_azimuth_deg: float = 150.0,
     sun_elevation_deg: float = 48.0,
     snow_line_m: float = 5200.0,
+    *,
+    noise: bool = False,
 ) -> SyntheticBasin:
     """Makes a basin: the same arguments give the same bytes on the same machine.
 
@@ -92,6 +100,8 @@ def make_basin(
         sun_azimuth_deg: Where the sun stands, clockwise from north.
         sun_elevation_deg: How high it stands.
         snow_line_m: Mean height above which more snow falls than melts; most ground lies within 4300-5800 m.
+        noise: Put three bands that know nothing of the basin before the others, first so that ranks which go
+            by a band's place do not favour the others.
 
     Raises:
         RequestError: The size is too small, the pixel size out of range or the sun too low.
@@ -104,7 +114,7 @@ def make_basin(
         raise RequestError(f"a pixel size of {pixel_size_m} m is out of range, choose 5 to 20 m")
     if not 10 <= sun_elevation_deg <= 90:
         raise RequestError(f"sun elevation {sun_elevation_deg} is out of range, choose 10 to 90 degrees")
-    streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(7)]
+    streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(9)]
     least_px = _TINY_LAND_PX if max(height_px, width_px) <= _TINY_PX else _LEAST_LAND_PX
     shape = tuple(math.ceil(max(size, least_px) / 8) * 8 + 2 * _RIM_PX for size in (height_px, width_px))
     sun = Sun(sun_azimuth_deg, sun_elevation_deg)
@@ -119,9 +129,15 @@ def make_basin(
 
     sun_height = math.sin(math.radians(sun_elevation_deg))
     bands = optical_bands(streams[4], land, cover, sunlight, clouds, sun_height, pixel_size_m)
-    bands |= index_bands(bands) | terrain_bands(elevation_m, pixel_size_m)
+    bands |= terrain_bands(elevation_m, pixel_size_m)
     bands["thermal"] = thermal_band(streams[5], land, cover, sunlight, clouds, pixel_size_m)
-    bands |= noise_bands(streams[6], sunlight.shape)
+    motion = surface_motion(land, pixel_size_m)
+    bands |= survey_bands(streams[7], land, cover, motion, pixel_size_m)
+    bands |= radar_bands(streams[8], land, cover, motion, pixel_size_m)
+    names = BAND_NAMES
+    if noise:
+        bands |= noise_bands(streams[6], sunlight.shape)
+        names = NOISE_BANDS + names
 
     glacier, debris, cloud = land.glacier, cover.debris > 0.5, clouds.opacity > 0.6
     snow, lake = cover.snow > 0.5, cover.water > 0.5
@@ -132,11 +148,13 @@ def make_basin(
     truth = glacier.astype(np.uint8)
     truth[glacier & cloud] = 255
     return SyntheticBasin(
-        bands=to_codes({name: band[cut] for name, band in bands.items()}),
+        bands=to_levels_of({name: band[cut] for name, band in bands.items()}, names),
+        band_names=names,
         truth=truth,
         elevation_m=np.ascontiguousarray(elevation_m[cut], dtype=np.float32),
         clean_ice=glacier & ~debris,
         debris=debris,
+        debris_m=np.ascontiguousarray(cover.debris_m[cut]),
         snow=snow[cut],
         cloud=cloud,
         shadow=(sunlight[cut] < 0.05) | (clouds.shadow[cut] > 0.5),

@@ -20,14 +20,16 @@ from glacierseg.synthetic.relief import fill_pits
 
 _DEBRIS_SHARE_OF_ICE = 0.22
 _SNOW_SHARE_OF_ICE = 0.30
+_THINNEST_DEBRIS_M, _THICKEST_DEBRIS_M = 0.03, 1.0
 
 
 @dataclass(frozen=True)
 class Cover:
-    """How much of each pixel `(H, W)` a cover hides, 0 to 1.
+    """How much of each pixel `(H, W)` a cover hides, 0 to 1, and how thick it is where that is asked.
 
     Attributes:
         debris: Stones on ice; 0 outside glaciers.
+        debris_m: Thickness of the stones in metres, mean over the pixel.
         snow: Seasonal snow; 0 on glaciers.
         water: Lakes beside and on glaciers.
         plants: Meadows.
@@ -35,6 +37,7 @@ class Cover:
     """
 
     debris: FloatArray
+    debris_m: FloatArray
     snow: FloatArray
     water: FloatArray
     plants: FloatArray
@@ -66,11 +69,13 @@ def _rubble_upstream(land: Landscape, pixel_size_m: float) -> FloatArray:
     return np.asarray(gathered / max(float(gathered[land.glacier].mean()), 1e-6), dtype=np.float32)
 
 
-def _make_debris(rng: np.random.Generator, land: Landscape, pixel_size_m: float) -> FloatArray:
-    """Covers the lowest and the most rubble-laden ice below the snow line."""
+def _make_debris(
+    rng: np.random.Generator, land: Landscape, pixel_size_m: float
+) -> tuple[FloatArray, FloatArray]:
+    """Covers the lowest and the most rubble-laden ice below the snow line; returns share and thickness."""
     shape = land.ice_m.shape
     if not land.glacier.any():
-        return np.zeros(shape, dtype=np.float32)
+        return np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     below_m = land.snow_line_m - blur(land.surface_m, 4.0)
     score = (
         below_m / 150
@@ -79,7 +84,11 @@ def _make_debris(rng: np.random.Generator, land: Landscape, pixel_size_m: float)
         + 0.25 * fractal_noise(rng, shape, 120 / pixel_size_m, roughness=0.6)
     ) + np.minimum(below_m, 0) / 40
     least = float(np.quantile(score[land.glacier], 1 - _DEBRIS_SHARE_OF_ICE))
-    return np.where(land.glacier, ramp(blur(score, 1.0), least - 0.2, least + 0.2), 0).astype(np.float32)
+    score = blur(score, 1.0)
+    share = np.where(land.glacier, ramp(score, least - 0.2, least + 0.2), 0).astype(np.float32)
+    # From a layer of single stones, ten times as thick every two steps of the score: what melts out stays.
+    thickness_m = np.minimum(_THINNEST_DEBRIS_M * 10 ** ((score - least) / 2), _THICKEST_DEBRIS_M)
+    return share, np.asarray(share * thickness_m, dtype=np.float32)
 
 
 def _make_snow(
@@ -140,7 +149,7 @@ def make_cover(rng: np.random.Generator, land: Landscape, sunlight: FloatArray, 
         pixel_size_m: Edge of a pixel.
     """
     shape = land.ice_m.shape
-    debris = _make_debris(rng, land, pixel_size_m)
+    debris, debris_m = _make_debris(rng, land, pixel_size_m)
     lakes, level_m = _make_lakes(land, pixel_size_m)
     ponds = _make_ponds(rng, land, debris, pixel_size_m)
     hummocks = debris * 1.6 * smooth_noise(rng, shape, 60 / pixel_size_m) * (1 - ponds)
@@ -152,4 +161,6 @@ def make_cover(rng: np.random.Generator, land: Landscape, sunlight: FloatArray, 
     low = (land.snow_line_m - 380 - land.surface_m) / 200 + patchy
     slope = np.hypot(*np.gradient(blur(land.surface_m, 2.0), pixel_size_m))
     plants = np.where(land.glacier, 0, ramp(low, 0.0, 1.0) * ramp(slope, 0.9, 0.5)).astype(np.float32)
-    return Cover(debris, snow, water, plants * (1 - snow) * (1 - water), surface_m.astype(np.float32))
+    return Cover(
+        debris, debris_m, snow, water, plants * (1 - snow) * (1 - water), surface_m.astype(np.float32)
+    )

@@ -37,14 +37,19 @@ def demo_config(data: Literal["synthetic", "everest"], folder: Path) -> RunConfi
     return _parse(synthetic_settings(synthetic_scenes(folder / "data")), folder)
 
 
-def synthetic_scenes(folder: Path) -> Path:
-    """Writes the three synthetic regions, unless they are there; returns their folder."""
+def synthetic_scenes(folder: Path, *, noise: bool = False) -> Path:
+    """Writes the three synthetic regions, unless they are there; returns their folder.
+
+    Args:
+        folder: Where.
+        noise: Three bands of noise before the others, for tests of band importance.
+    """
     from glacierseg.synthetic import DEMO_REGIONS, write_demo  # noqa: PLC0415
 
     wanted = [folder / f"{name}_{kind}.tif" for name in DEMO_REGIONS for kind in ("scene", "mask")]
     if not all(path.exists() for path in wanted):
         _log.info("making three synthetic basins (made-up ground, not a satellite's)")
-        write_demo(folder)
+        write_demo(folder, noise=noise)
     return folder
 
 

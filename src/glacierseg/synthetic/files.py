@@ -1,5 +1,6 @@
 """Writing basins as rasters, and the three regions of the demo."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +8,10 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.prepare.normalize import RANGES_TAG
 from glacierseg.raster.write import write_raster
 from glacierseg.synthetic.basin import SyntheticBasin, make_basin
-from glacierseg.synthetic.sensor import BAND_NAMES
+from glacierseg.synthetic.sensor import BAND_RANGES
 
 _CRS = CRS.from_epsg(32643)
 # Upper left corner of the first region, in Lahaul; the others lie to the east of it.
@@ -46,7 +48,7 @@ class BasinPaths:
     """Where a basin's rasters lie.
 
     Attributes:
-        scene: 18 bands of 8 bits, no data 0.
+        scene: Levels 1-255 as of `prepare normalize`, no data 0.
         mask: Truth, 0 background, 1 glacier, 255 ignore.
         dem: Heights in metres.
     """
@@ -60,6 +62,8 @@ def write_basin(
     basin: SyntheticBasin, folder: Path, name: str, east_m: float = _EAST_M, north_m: float = _NORTH_M
 ) -> BasinPaths:
     """Writes a basin as `<name>_scene.tif`, `<name>_mask.tif` and `<name>_dem.tif`, tagged `synthetic=yes`.
+
+    The scene says in its tags what its levels mean, as one of `prepare normalize` does.
 
     Args:
         basin: What to write.
@@ -76,18 +80,28 @@ def write_basin(
     grid = Grid(_CRS, transform, *basin.truth.shape)
     paths = BasinPaths(*(folder / f"{name}_{kind}.tif" for kind in ("scene", "mask", "dem")))
     tags = {"synthetic": "yes"}
-    write_raster(paths.scene, basin.bands, grid, bands=BAND_NAMES, nodata=0, tags=tags, cog=False)
+    ranges = json.dumps({band: BAND_RANGES[band] for band in basin.band_names})
+    write_raster(
+        paths.scene,
+        basin.bands,
+        grid,
+        bands=basin.band_names,
+        nodata=0,
+        tags=tags | {RANGES_TAG: ranges},
+        cog=False,
+    )
     write_raster(paths.mask, basin.truth, grid, bands=["glacier"], nodata=255, tags=tags, cog=False)
     write_raster(paths.dem, basin.elevation_m, grid, bands=["elevation_m"], nodata=None, tags=tags, cog=False)
     return paths
 
 
-def write_demo(folder: Path, size_px: int = 512) -> dict[str, BasinPaths]:
+def write_demo(folder: Path, size_px: int = 512, *, noise: bool = False) -> dict[str, BasinPaths]:
     """Makes and writes the three regions of the demo.
 
     Args:
         folder: Where; made when missing.
         size_px: Rows and columns of each region, at least 64. The regions are chosen and measured at 512.
+        noise: As of `make_basin`.
 
     Returns:
         The paths by region.
@@ -105,6 +119,7 @@ def write_demo(folder: Path, size_px: int = 512) -> dict[str, BasinPaths]:
             sun_azimuth_deg=region.sun_azimuth_deg,
             sun_elevation_deg=region.sun_elevation_deg,
             snow_line_m=region.snow_line_m,
+            noise=noise,
         )
         paths[name] = write_basin(basin, folder, name, east_m=_EAST_M + number * _REGION_STEP_M)
     return paths

@@ -1,61 +1,76 @@
-"""What a satellite sees of the basin: 18 bands of 8 bits."""
+"""What sensors and an elevation model see of the basin: light, heat and terrain, as bands of 8 bits.
+
+Debris has the reflectance of the rock around it, so light alone does not tell it from bare ground.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.raster.ground import PixelAxes
+from glacierseg.raster.prepare.normalize import to_levels
+from glacierseg.raster.prepare.ranges import BandRange
+from glacierseg.raster.prepare.recipes import RECIPES
+from glacierseg.raster.terrain import TERRAIN, terrain_layers
 from glacierseg.synthetic.cover import Cover
 from glacierseg.synthetic.landscape import Landscape
 from glacierseg.synthetic.light import Clouds
 from glacierseg.synthetic.noise import FloatArray, blur, fractal_noise, ramp, resize, shrink, smooth_noise
 
-#: Values that codes 1 and 255 stand for: fixed, so a code means the same in every basin. 0 means no data.
+#: The bands, in the order of the mission's stack.
+BAND_NAMES: tuple[str, ...] = RECIPES["himalaya-18"]
+#: Values that levels 1 and 255 stand for: fixed, so one means the same in every basin. 0 means no data.
 BAND_RANGES: dict[str, tuple[float, float]] = {
     "blue": (0.0, 1.0),  # reflectance
     "green": (0.0, 1.0),
     "red": (0.0, 1.0),
-    "noise_1": (-4.0, 4.0),  # white
     "nir": (0.0, 1.0),
     "swir1": (0.0, 0.8),
-    "swir2": (0.0, 0.8),
-    "thermal": (245.0, 305.0),  # brightness temperature in kelvin
-    "ndsi": (-1.0, 1.0),  # (green - swir1) / (green + swir1)
-    "noise_2": (-4.0, 4.0),  # smooth
-    "ndwi": (-1.0, 1.0),  # (green - nir) / (green + nir)
-    "nir_swir1": (0.0, 10.0),  # nir / swir1
     "elevation": (3000.0, 7500.0),  # metres
+    "coherence": (0.0, 1.0),  # over 12 days
+    "dh_dt": (-2.0, 2.0),  # metres a year
+    "divergence": (-0.2, 0.2),  # of the velocity, per year
+    "persistent_scatterer": (0.0, 5.0),  # points to a hectare
+    "curvature_profile": (-0.03, 0.03),  # per metre, positive where the ground bulges
     "slope": (0.0, 75.0),  # degrees
+    "aspect": (0.0, 360.0),  # degrees clockwise from north
+    "curvature_tangential": (-0.04, 0.04),  # per metre
+    "thermal": (245.0, 305.0),  # brightness temperature in kelvin
+    "unsphericity": (0.0, 0.04),  # per metre
+    "velocity": (0.0, 60.0),  # of the ice's surface, metres a year
+    "backscatter": (-26.0, 0.0),  # decibels
+    "noise_1": (-4.0, 4.0),  # white
+    "noise_2": (-4.0, 4.0),  # smooth
     "noise_3": (-4.0, 4.0),  # striped
-    "aspect_sin": (-1.0, 1.0),  # 1 faces east
-    "aspect_cos": (-1.0, 1.0),  # 1 faces north
-    "ruggedness": (0.0, 12.0),  # deviation of height from its surroundings in metres
 }
-BAND_NAMES: tuple[str, ...] = tuple(BAND_RANGES)
+#: Bands that know nothing of the basin, which are made on request.
 NOISE_BANDS: tuple[str, ...] = ("noise_1", "noise_2", "noise_3")
-_OPTICAL = ("blue", "green", "red", "nir", "swir1", "swir2")
+OPTICAL_BANDS: tuple[str, ...] = BAND_NAMES[:5]
 
-# Reflectance in the six optical bands.
-_DARK_ROCK = (0.080, 0.092, 0.105, 0.130, 0.165, 0.145)
-_PALE_ROCK = (0.170, 0.200, 0.230, 0.265, 0.310, 0.270)
-_PLANTS = (0.045, 0.080, 0.065, 0.310, 0.200, 0.105)
-_WATER = (0.130, 0.150, 0.110, 0.045, 0.012, 0.010)
-_BARE_ICE = (0.500, 0.500, 0.440, 0.300, 0.035, 0.028)
-_FIRN = (0.800, 0.800, 0.770, 0.650, 0.100, 0.075)
-_OLD_SNOW = (0.700, 0.700, 0.670, 0.560, 0.095, 0.075)
-_CLOUD = (0.720, 0.720, 0.720, 0.720, 0.520, 0.420)
+# Reflectance in the optical bands.
+_DARK_ROCK = (0.080, 0.092, 0.105, 0.130, 0.165)
+_PALE_ROCK = (0.170, 0.200, 0.230, 0.265, 0.310)
+_PLANTS = (0.045, 0.080, 0.065, 0.310, 0.200)
+_WATER = (0.130, 0.150, 0.110, 0.045, 0.012)
+_BARE_ICE = (0.500, 0.500, 0.440, 0.300, 0.035)
+_FIRN = (0.800, 0.800, 0.770, 0.650, 0.100)
+_OLD_SNOW = (0.700, 0.700, 0.670, 0.560, 0.095)
+_CLOUD = (0.720, 0.720, 0.720, 0.720, 0.520)
 # Share of skylight in the light on flat ground, and what the air itself scatters.
-_SKYLIGHT = (0.24, 0.18, 0.14, 0.09, 0.04, 0.03)
-_HAZE = (0.030, 0.016, 0.009, 0.004, 0.0, 0.0)
+_SKYLIGHT = (0.24, 0.18, 0.14, 0.09, 0.04)
+_HAZE = (0.030, 0.016, 0.009, 0.004, 0.0)
 
 
 def _stack(spectrum: tuple[float, ...]) -> FloatArray:
-    """Returns a spectrum as `(6, 1, 1)`."""
+    """Returns a spectrum as `(5, 1, 1)`."""
     return np.array(spectrum, dtype=np.float32)[:, None, None]
 
 
 def _ground_reflectance(
     rng: np.random.Generator, land: Landscape, cover: Cover, pixel_size_m: float
 ) -> FloatArray:
-    """Returns the reflectance `(6, H, W)` of the ground. Debris has that of the rock around."""
+    """Returns the reflectance `(5, H, W)` of the ground. Debris has that of the rock around."""
     shape = land.ice_m.shape
     geology = ramp(fractal_noise(rng, shape, 1500 / pixel_size_m, roughness=0.5), -1.2, 1.2)
     grain = np.exp(0.16 * fractal_noise(rng, shape, 60 / pixel_size_m, roughness=0.8))
@@ -102,7 +117,7 @@ def optical_bands(
     texture = 1 + 0.08 * fractal_noise(rng, direct.shape, 300 / pixel_size_m, roughness=0.6)
     seen += clouds.opacity * (_stack(_CLOUD) * texture - seen)
     bands = {}
-    for name, band in zip(_OPTICAL, seen, strict=True):
+    for name, band in zip(OPTICAL_BANDS, seen, strict=True):
         noisy = blur(band, 0.6) + 0.006 * rng.standard_normal(band.shape).astype(np.float32)
         bands[name] = np.asarray(np.clip(noisy, 0.002, 1.1), dtype=np.float32)
     return bands
@@ -118,14 +133,14 @@ def thermal_band(
 ) -> FloatArray:
     """Returns brightness temperature in kelvin, sharp only to six pixels.
 
-    Stones on ice stay colder than rock at the same height and in the same light.
+    Stones on ice are the warmer the thicker they lie: half a metre of them hides the cold below.
     """
     shape = sunlight.shape
     lapse = 0.0065 * (land.surface_m - 4500)
     warmed = 13 * (sunlight * (1 - 0.8 * clouds.shadow) - 0.6)
     rock = 282 - lapse + warmed + 1.6 * smooth_noise(rng, shape, 250 / pixel_size_m)
-    stones = rock - np.clip(7.5 + 2.5 * smooth_noise(rng, shape, 700 / pixel_size_m), 1.5, 12)
     ice = np.minimum(273 - 0.3 * lapse + 1.5 * (sunlight - 0.6), rock)
+    stones = rock - (rock - ice) * np.exp(-cover.debris_m / 0.15)
     kelvin = np.where(land.glacier, ice + cover.debris * (stones - ice), rock - 3 * cover.plants)
     kelvin = kelvin + cover.snow * (ice - kelvin)
     kelvin = kelvin + cover.water * (277 - kelvin)
@@ -136,19 +151,11 @@ def thermal_band(
 
 
 def terrain_bands(elevation_m: FloatArray, pixel_size_m: float) -> dict[str, FloatArray]:
-    """Returns elevation, slope, aspect and ruggedness of an elevation model."""
+    """Returns the layers of an elevation model, as `glacierseg prepare stack` makes them."""
     smooth = blur(elevation_m, 1.0)
-    to_south, to_east = np.gradient(smooth, pixel_size_m)
-    steepness = np.hypot(to_south, to_east)
-    length = np.maximum(steepness, 1e-6)
-    rough = elevation_m - blur(elevation_m, 2.5)
-    return {
-        "elevation": elevation_m,
-        "slope": np.degrees(np.arctan(steepness)).astype(np.float32),
-        "aspect_sin": np.asarray(-to_east / length, dtype=np.float32),
-        "aspect_cos": np.asarray(to_south / length, dtype=np.float32),
-        "ruggedness": np.sqrt(blur(rough**2, 2.5)),
-    }
+    names = [name for name in BAND_NAMES if name in TERRAIN and name != "elevation"]
+    north_up = PixelAxes(pixel_size_m, 0.0, 0.0, -pixel_size_m)
+    return {"elevation": elevation_m} | terrain_layers(np.pad(smooth, 1, mode="reflect"), north_up, names)
 
 
 def noise_bands(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, FloatArray]:
@@ -162,17 +169,6 @@ def noise_bands(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, F
     }
 
 
-def index_bands(optical: dict[str, FloatArray]) -> dict[str, FloatArray]:
-    """Returns the three band ratios."""
-    green, nir, swir = optical["green"], optical["nir"], optical["swir1"]
-    return {
-        "ndsi": (green - swir) / (green + swir),
-        "ndwi": (green - nir) / (green + nir),
-        "nir_swir1": nir / swir,
-    }
-
-
-def to_codes(bands: dict[str, FloatArray]) -> NDArray[np.uint8]:
-    """Returns the bands as `(18, H, W)` codes 1-255 over `BAND_RANGES`; 0 is left for missing data."""
-    codes = [1 + 254 * (bands[name] - low) / (high - low) for name, (low, high) in BAND_RANGES.items()]
-    return np.clip(np.rint(np.stack(codes)), 1, 255).astype(np.uint8)
+def to_levels_of(bands: Mapping[str, FloatArray], names: Sequence[str]) -> NDArray[np.uint8]:
+    """Returns the named bands as `(C, H, W)` levels of `prepare normalize` over `BAND_RANGES`."""
+    return np.stack([to_levels(bands[name], BandRange(*BAND_RANGES[name])) for name in names])

@@ -27,6 +27,7 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.prepare.layers import names_given, open_given_layers
+from glacierseg.raster.prepare.make import make_bands, terrain_to_make
 from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe, sensor_of_recipe
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
@@ -131,7 +132,7 @@ def stack_rasters(
         sensor = sensor_of_recipe(recipe, _named_sensor(sources, sensor))
         given = names_given(layers, wanted, available)
         inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]), given=given)
-    made = _made_terrain(wanted, inputs, dem, out)
+    made = terrain_to_make(wanted, inputs, out, has_dem=dem is not None)
     grid = _target_grid(sources[0], None if like is None else Path(like), settings.pixel_size_m)
     used = [band for band in bands if band.name in inputs.values()]
     with bounded_gdal(), ExitStack() as stack:
@@ -161,7 +162,7 @@ def stack_rasters(
             found = reader.read(block) | others.read(block)
             if terrain:
                 found |= terrain.read(block, made)
-            values = np.stack([_make(name, found) for name in wanted])
+            values = make_bands(wanted, found)
             writer.write(block, values, np.isfinite(values))
     if reader.zeros > _ALL_ZERO * grid.height * grid.width:
         _warn(
@@ -182,15 +183,6 @@ def _facts(used: Sequence[Band], settings: StackSettings) -> SceneFacts:
         unit=converted_unit(facts.unit, settings.scale or 1.0, settings.offset or 0.0),
         recipe=settings.recipe if settings.recipe in RECIPES else "",
     )
-
-
-def _made_terrain(
-    wanted: Sequence[str], inputs: Mapping[str, str], dem: Path | str | None, out: Path
-) -> list[str]:
-    made = [name for name in wanted if name in TERRAIN and name not in inputs]
-    if made and dem is None:
-        raise RequestError(f"{out}: {made[0]} needs an elevation model; give one with --dem")
-    return made
 
 
 def _refuse_scale(scale: float | None, offset: float | None, out: Path) -> None:
@@ -366,10 +358,3 @@ def _sample(bands: Sequence[Band], datasets: Mapping[Path, Any], grid: Grid) -> 
 
 def _warn(line: str) -> None:
     warnings.warn(line, GlaciersegWarning, stacklevel=3)
-
-
-def _make(name: str, layers: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    if name in layers:
-        return layers[name]
-    index = INDICES[name]
-    return index.compute(*(layers[role] for role in index.roles))

@@ -1,0 +1,256 @@
+"""The files of a product, in its folder or in an archive that stays packed, and nothing beyond them.
+
+A file is the archive that its content shows, whatever its name. Refused, each in words of its own, are
+archives that are cut short, encrypted or compressed so that GDAL cannot read them in place, members that are
+links, occur twice or are named so that they lie elsewhere, links that lead out of a folder, and metadata too
+large to be any.
+"""
+
+import re
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+from glacierseg.errors import ProductError
+
+AGAIN = "download the product again"
+_MAX_METADATA_BYTES = 16 * 2**20
+_DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Contents(ABC):
+    """The files of a product's folder or archive.
+
+    Attributes:
+        source: The folder or archive.
+        names: Of its files, with `/` between folders.
+    """
+
+    source: Path
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def _begin(self, name: str, size_bytes: int) -> bytes:
+        """Returns the first bytes of a file."""
+
+    @abstractmethod
+    def gdal_name(self, name: str) -> str:
+        """Returns the name by which GDAL opens one of the files.
+
+        Raises:
+            ProductError: It lies outside.
+        """
+
+    def read(self, name: str) -> bytes:
+        """Returns what a file of metadata holds.
+
+        Raises:
+            ProductError: It lies outside, is too large or cannot be read.
+        """
+        with _damage_refused(self.source):
+            data = self._begin(name, _MAX_METADATA_BYTES + 1)
+        if len(data) > _MAX_METADATA_BYTES:
+            raise ProductError(
+                f"{self.source}: {name} is larger than {_MAX_METADATA_BYTES // 2**20} MiB, as no "
+                f"product's metadata are; {AGAIN}"
+            )
+        return data
+
+    def below(self, folder: str) -> dict[str, str]:
+        """Returns the files of a folder and of those below, by their path from there."""
+        start = f"{folder}/" if folder else ""
+        return {name[len(start) :]: name for name in self.names if name.startswith(start)}
+
+
+class FolderContents(Contents):
+    """Files that lie in a folder, and below its folder `GRANULE`."""
+
+    @classmethod
+    def of(cls, folder: Path) -> "FolderContents":
+        """Lists them.
+
+        Raises:
+            ProductError: A folder cannot be listed, or leads out.
+        """
+        found: list[Path] = []
+        with _damage_refused(folder):
+            waiting = [folder]
+            while waiting:
+                here = waiting.pop()
+                _refuse_outside(folder, here)
+                for one in here.iterdir():
+                    if one.is_file():
+                        found.append(one)
+                    elif one.is_dir() and (here != folder or one.name == "GRANULE"):
+                        _refuse_outside(folder, one)
+                        # What a link within the product shows is listed where it lies.
+                        waiting += [] if one.is_symlink() else [one]
+        return cls(folder, tuple(sorted(one.relative_to(folder).as_posix() for one in found)))
+
+    def _begin(self, name: str, size_bytes: int) -> bytes:
+        _refuse_outside(self.source, self.source / name)
+        with (self.source / name).open("rb") as file:
+            return file.read(size_bytes)
+
+    def gdal_name(self, name: str) -> str:
+        """Returns the path of a file, if neither it nor what GDAL reads beside it (`.aux.xml`) leads out."""
+        stem = PurePosixPath(name).with_suffix("").as_posix()
+        for one in self.names:
+            if one.startswith(stem):
+                _refuse_outside(self.source, self.source / one)
+        return str(self.source / name)
+
+
+class _ArchiveContents(Contents):
+    handler: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+
+    def gdal_name(self, name: str) -> str:
+        """Returns the name of a member; braces show GDAL where an archive ends that has another suffix."""
+        archive = str(self.source.absolute())
+        if not archive.lower().endswith(self.suffixes):
+            archive = f"{{{archive}}}"
+        return f"/{self.handler}/{archive}/{name}"
+
+
+class ZipContents(_ArchiveContents):
+    """Members of a zip."""
+
+    handler = "vsizip"
+    suffixes = (".zip",)
+
+    @classmethod
+    def of(cls, path: Path) -> "ZipContents":
+        """Lists them.
+
+        Raises:
+            ProductError: It is damaged, encrypted, or holds what lies elsewhere.
+        """
+        with _damage_refused(path), zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.infolist() if not one.is_dir()]
+        if any(one.flag_bits & 1 for one in members):
+            raise ProductError(f"{path}: is encrypted; give the archive as the agency delivers it")
+        links = [one.filename for one in members if (one.external_attr >> 28) == 0xA]
+        return cls(path, _names_within(path, [one.filename for one in members], links))
+
+    def _begin(self, name: str, size_bytes: int) -> bytes:
+        with zipfile.ZipFile(self.source) as archive, archive.open(name) as file:
+            return file.read(size_bytes)
+
+
+class TarContents(_ArchiveContents):
+    """Members of a tar, plain or compressed with gzip."""
+
+    handler = "vsitar"
+    suffixes = (".tar", ".tar.gz", ".tgz")
+
+    @classmethod
+    def of(cls, path: Path) -> "TarContents":
+        """Lists them.
+
+        Raises:
+            ProductError: It is damaged, compressed otherwise, or holds what lies elsewhere.
+        """
+        with _damage_refused(path), tarfile.open(path) as archive:
+            members = [one for one in archive if not one.isdir()]
+            end = max((one.offset_data + one.size for one in members), default=0)
+        if not _begins_with(path, b"\x1f\x8b") and _packing(path) != "plain":
+            raise ProductError(
+                f"{path}: is compressed in a way that cannot be read in place; unpack it and give its folder"
+            )
+        if _packing(path) == "plain" and end > path.stat().st_size:
+            raise ProductError(f"{path}: {_CUT}; {AGAIN}")
+        links = [one.name for one in members if not one.isfile()]
+        return cls(path, _names_within(path, [one.name for one in members], links))
+
+    def _begin(self, name: str, size_bytes: int) -> bytes:
+        with tarfile.open(self.source) as archive:
+            for member in archive:
+                if member.name.removeprefix("./") == name and (file := archive.extractfile(member)):
+                    return file.read(size_bytes)
+        return b""
+
+
+_CUT = "is an archive that is cut short or damaged"
+
+
+def archive_contents(path: Path) -> ZipContents | TarContents | None:
+    """Lists an archive, or returns None where a file is none.
+
+    Raises:
+        ProductError: It cannot be used.
+    """
+    if _begins_with(path, b"PK\x03\x04") or _begins_with(path, b"PK\x05\x06"):
+        return ZipContents.of(path)
+    if _packing(path):
+        return TarContents.of(path)
+    return None
+
+
+def _packing(path: Path) -> Literal["plain", "compressed"] | None:
+    """How a tar is packed; None of what is no tar."""
+    for mode, packing in (("r:", "plain"), ("r", "compressed")):
+        try:
+            tarfile.open(path, mode).close()  # type: ignore[call-overload]
+        except _DAMAGE:
+            continue
+        return packing  # type: ignore[return-value]
+    return None
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    with _damage_refused(path), path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
+@contextmanager
+def _damage_refused(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise ProductError(
+            f"{error.filename or source}: may not be read; ask for the right to read it"
+        ) from error
+    except _DAMAGE as error:
+        what = _CUT if source.is_file() else "cannot be read"
+        raise ProductError(f"{source}: {what}; {AGAIN}") from error
+
+
+def _refuse_outside(folder: Path, path: Path) -> None:
+    end = path.resolve()
+    if not end.is_relative_to(folder.resolve()):
+        raise ProductError(
+            f"{path}: is a link to {end}, outside the product; put a copy of the file in its place"
+        )
+
+
+def _names_within(archive: Path, names: Sequence[str], links: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of members, once it is sure that each lies within and is one file."""
+    within = [name.removeprefix("./") for name in names]
+    for name in within:
+        if leads_out(name):
+            raise ProductError(
+                f"{archive}: its member {name!r} lies outside of it; {AGAIN}, from the agency itself"
+            )
+    for name in links:
+        raise ProductError(
+            f"{archive}: its member {name!r} is a link or no file; {AGAIN}, from the agency itself"
+        )
+    (twice, times), *_ = Counter(within).most_common(1) or [("", 0)]
+    if times > 1:
+        raise ProductError(f"{archive}: holds {twice!r} more than once; {AGAIN}, from the agency itself")
+    return tuple(sorted(within))
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name is that of no file within: absolute, of a drive, or by way of a folder above."""
+    parts = re.split(r"[/\\]", name)
+    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None

@@ -1,0 +1,382 @@
+"""From products to a scene: bands in one unit on one grid, without clouds, with indices and terrain."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
+from glacierseg.log import Progress
+from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SATURATED, SNOW
+from glacierseg.products.pixels import (
+    MASKED,
+    Layout,
+    Pixels,
+    ProductReader,
+    grown,
+    layout_of,
+    open_pixels,
+    read_pixels,
+)
+from glacierseg.products.place import Ground, cut_to, inside, scene_grid
+from glacierseg.products.product import Product, ProductBand
+from glacierseg.products.read import read_product
+from glacierseg.products.shares import Shares, remarks_on, shares_of, table_of
+from glacierseg.raster.blocks import Block, iterate_blocks, open_writer
+from glacierseg.raster.bounds import footprint_on_grid, may_meet
+from glacierseg.raster.elevation import open_terrain
+from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.facts import SceneFacts
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.indices import INDICES
+from glacierseg.raster.outlines import outlines_near, read_outlines, read_shapes
+from glacierseg.raster.outputs import TIFF, keeping, require_output, writes
+from glacierseg.raster.prepare.layers import names_given, open_given_layers
+from glacierseg.raster.prepare.make import make_bands, terrain_to_make
+from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe
+from glacierseg.raster.sensors import ROLES
+from glacierseg.raster.units import UNITS, is_reflected_light
+from glacierseg.raster.write import full_disk_refused
+from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
+
+UNIT = UNITS[1].name
+# Reading takes about so much of the time.
+_READING = 0.4
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedScene:
+    """A scene that was made of products.
+
+    Attributes:
+        path: Its file.
+        classes: The raster of classes; None where none is asked for.
+        grid: Where its pixels lie.
+        facts: What its tags say.
+        products: What each product holds on its ground.
+        no_data: Share of the pixels on the wanted ground that have no data, 0-1.
+    """
+
+    path: Path
+    classes: Path | None
+    grid: Grid
+    facts: SceneFacts
+    products: tuple[Shares, ...]
+    no_data: float
+
+
+@fields_as_keywords(settings=ProductSettings, inputs=ProductInputs)
+@writes(out=TIFF)
+def prepare_scene(
+    products: Path | str | Sequence[Path | str],
+    out: Path | str,
+    settings: ProductSettings | None = None,
+    inputs: ProductInputs | None = None,
+    *,
+    layers: Mapping[str, Path | str] | None = None,
+    progress: Progress | None = None,
+) -> PreparedScene:
+    """Makes a scene of products as agencies deliver them.
+
+    Reflected light becomes reflectance x 10000 and heat kelvin, by what each product's metadata say; indices
+    are of reflectance, and NaN where an input is negative or the sum is 0. A pixel without data in any band
+    has none in all, terrain among them, and nothing is interpolated from ground that is masked or missing.
+    Where products overlap, each pixel is of the first one that has data there.
+
+    Args:
+        products: Sentinel-2 Level-2A or Landsat Collection 2 Level-2 products, see `products.read`.
+        out: The GeoTIFF to write.
+        settings: Or its fields as keywords.
+        inputs: Or its fields as keywords, such as `dem`.
+        layers: Files of the recipe's other bands by name, see `raster.prepare.layers`, on any grid.
+        progress: Called with the share done, 0-1.
+
+    Returns:
+        The scene, and what the products hold.
+
+    Raises:
+        ProductError: A product cannot be used.
+        RequestError: Products are of different sensors, too many days apart or the same, or what is asked for
+            needs an elevation model.
+        BandError: The recipe needs a band that a product lacks.
+        DataError: An input cannot be read, or does not meet the products.
+        OutputError: The result cannot be written.
+    """
+    paths = [products] if isinstance(products, Path | str) else list(products)
+    if not paths:
+        raise RequestError("a scene needs at least one product")
+    settings, inputs, out = settings or ProductSettings(), inputs or ProductInputs(), Path(out)
+    found = [read_product(Path(path)) for path in paths]
+    _require_one_image(found, settings.max_days_apart)
+    with keeping([path for product in found for path in _rasters_of(product)]), bounded_gdal():
+        require_output(out, TIFF)
+        return _Work(found, out, settings, inputs, layers or {}).run(progress)
+
+
+def _rasters_of(product: Product) -> list[str]:
+    others = [path for path in (product.classes, product.saturation) if path]
+    return [*(band.path for band in product.bands), *others]
+
+
+def _require_one_image(products: Sequence[Product], max_days: int) -> None:
+    """Refuses products that do not go together."""
+    first = products[0]
+    for number, product in enumerate(products):
+        if any(product.name == other.name for other in products[:number]):
+            raise RequestError(f"{product.source}: {product.name} is given twice; leave it out once")
+        if product.sensor != first.sensor:
+            raise RequestError(
+                f"{product.source}: is of {product.sensor}, and {first.name} of {first.sensor}; make a scene "
+                "of each sensor"
+            )
+    early, late = min(products, key=lambda one: one.acquired), max(products, key=lambda one: one.acquired)
+    days = (late.acquired - early.acquired).days
+    if days > max_days:
+        raise RequestError(
+            f"{late.source}: is of {late.acquired}, and {early.name} of {early.acquired}; make a scene of "
+            f"each day, or allow it with --max-days-apart {days}"
+        )
+
+
+def _sources_of(wanted: Sequence[str], product: Product, given: Sequence[str]) -> dict[str, ProductBand]:
+    """Returns the bands of a product that others are made from, by role; layers give some."""
+    bands = {band.role: band for band in product.bands}
+    for name in wanted:
+        if name in given:
+            continue
+        for role in INDICES[name].roles if name in INDICES else (name,):
+            if role in ROLES and role not in bands:
+                purpose = f"{role}, which {name} is made from" if name != role else role
+                raise BandError(
+                    f"{product.source}: has no band for {purpose} (its bands are {', '.join(bands)}); "
+                    + ("" if is_reflected_light(role) else f"give its file with --layer {role}=FILE, or ")
+                    + f"leave {name} out with --recipe"
+                )
+    needed = find_inputs(wanted, list(bands), sensor=None, source=str(product.source), given=given)
+    return {role: bands[role] for role in needed}
+
+
+class _Work:
+    """What the making of one scene knows."""
+
+    def __init__(
+        self,
+        products: Sequence[Product],
+        out: Path,
+        settings: ProductSettings,
+        inputs: ProductInputs,
+        layers: Mapping[str, Path | str],
+    ) -> None:
+        self.out, self.settings, self.inputs, self.layers = out, settings, inputs, layers
+        usual = "sentinel2-18" if products[0].sensor == "sentinel2" else "landsat-18"
+        self.recipe = settings.recipe or usual
+        self.wanted = parse_recipe(self.recipe)
+        self.given = names_given(layers, self.wanted, [band.role for band in products[0].bands])
+        self.sources = {product: _sources_of(self.wanted, product, self.given) for product in products}
+        self.roles = list(self.sources[products[0]])
+        if not self.roles:
+            raise RequestError(f"{out}: the recipe needs no band of a product; name some in --recipe")
+        self.terrain = terrain_to_make(self.wanted, {}, out, has_dem=bool(inputs.dem))
+        layouts = {product: layout_of(product, self._bands(product)) for product in products}
+        self.basin: Any = None
+        self._place([layout.grid for layout in layouts.values()])
+        # Products beside the wanted ground are not read.
+        self.layouts = {
+            product: layout for product, layout in layouts.items() if may_meet(layout.grid, self.grid)
+        }
+
+    def _bands(self, product: Product) -> list[ProductBand]:
+        return [self.sources[product][role] for role in self.roles]
+
+    def _place(self, grids: Sequence[Grid]) -> None:
+        """Finds the grid, cut to the basin."""
+        inputs, basin = self.inputs, None
+        if inputs.clip:
+            basin = read_shapes(
+                inputs.clip, layer=inputs.clip_layer, shapes="polygons", option="--clip-layer"
+            )
+        self.grid = scene_grid(grids, like=inputs.like, pixel_size_m=self.settings.pixel_size_m, basin=basin)
+        if inputs.clip:
+            self.basin = outlines_near(basin, self.grid, inputs.clip)
+            self.grid = cut_to(self.grid, self.basin)
+            if not any(may_meet(grid, self.grid) for grid in grids):
+                raise GridMismatchError(
+                    f"{inputs.clip}: lies beyond the products; give those of its own ground"
+                )
+
+    @property
+    def facts(self) -> SceneFacts:
+        """What is written in the file about where it comes from."""
+        products, settings = list(self.layouts), self.settings
+        days = [product.acquired for product in products]
+        masked = [name for name in CLOUDY if settings.mask and name not in settings.keep]
+        masked += ["saturated"] if settings.mask_saturated else []
+        masked += ["mask_file"] if self.inputs.mask_file else []
+        return SceneFacts(
+            first_date=min(days),
+            last_date=max(days),
+            sensor=products[0].sensor,
+            products=tuple(product.name for product in products),
+            baseline=", ".join(dict.fromkeys(product.baseline for product in products)),
+            unit=UNIT,
+            recipe=self.recipe if self.recipe in RECIPES else "",
+            masked=tuple(masked),
+        )
+
+    def run(self, progress: Progress | None) -> PreparedScene:
+        """Reads the products, writes the scene and says what came of it."""
+        settings, tags = self.settings, self.facts.tags
+        classes_path = self.out.with_name(f"{self.out.stem}_classes.tif") if settings.write_classes else None
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="glacierseg-")))
+            terrain = None
+            if self.terrain:
+                terrain = stack.enter_context(open_terrain(self.inputs.dem, self.grid))
+            others = stack.enter_context(open_given_layers(self.layers, self.given, self.grid))
+            mosaic, shares = self._read(stack, folder, progress)
+            writer = stack.enter_context(
+                open_writer(
+                    self.out, self.grid, self.wanted, "float32", np.nan, compress=settings.compress, tags=tags
+                )
+            )
+            classes = None
+            if classes_path:
+                names = ", ".join(f"{number} {name}" for number, name in enumerate(CLASS_NAMES))
+                classes = stack.enter_context(
+                    open_writer(
+                        classes_path, self.grid, ["class"], "uint8", MISSING, tags={**tags, "CLASSES": names}
+                    )
+                )
+            wanted = with_data = 0
+            writing = _part_of(progress, _READING, 1.0)
+            for block in iterate_blocks(self.grid.shape, writing):
+                numbers, valid, state = mosaic.read(block)
+                asked = self._asked(block)
+                layers = dict(zip(self.roles, numbers, strict=True)) | others.read(block)
+                if terrain:
+                    layers |= terrain.read(block, self.terrain)
+                values = make_bands(self.wanted, layers)
+                valid &= asked
+                writer.write(block, values, valid & np.isfinite(values))
+                if classes:
+                    shown = np.where(asked, _shown(state), MISSING)
+                    classes.write(block, shown[None], (shown != MISSING)[None])
+                wanted, with_data = wanted + int(asked.sum()), with_data + int(valid.sum())
+        _log.info(table_of(shares))
+        for remark in remarks_on(shares):
+            _warn(remark)
+        no_data = 1 - with_data / max(wanted, 1)
+        if not with_data:
+            _warn(
+                f"{self.out}: no pixel has data; the products have none on this ground, or all of it is "
+                "masked"
+            )
+        return PreparedScene(self.out, classes_path, self.grid, self.facts, tuple(shares), no_data)
+
+    def _asked(self, block: Block) -> NDArray[np.bool_]:
+        """Returns which pixels of a block lie in the basin."""
+        part = self.grid.crop(block.row, block.column, block.height, block.width)
+        if self.basin is None:
+            return np.ones(part.shape, bool)
+        return inside(self.basin, part, self.out)
+
+    def _read(
+        self, stack: ExitStack, folder: Path, progress: Progress | None
+    ) -> tuple["_Mosaic", list[Shares]]:
+        """Reads all products, masks them and counts what they hold."""
+        inputs, readers, shares = self.inputs, [], []
+        known = mask = None
+        if inputs.existing:
+            known = read_outlines(
+                inputs.existing, self.grid, layer=inputs.existing_layer, option="--existing-layer"
+            )
+        if inputs.mask_file:
+            mask = Ground(stack, inputs.mask_file, inputs.mask_layer, self.grid, "--mask-layer")
+        for number, (product, layout) in enumerate(self.layouts.items()):
+            own = folder / str(number)
+            own.mkdir()
+            with full_disk_refused(own):
+                pixels = read_pixels(product, self._bands(product), layout, self.grid)
+                glaciers = None if known is None else inside(known, pixels.grid, self.out)
+                shares.append(shares_of(pixels, self._asked_of(pixels.grid, layout), glaciers))
+                masked = self._masked(pixels, mask)
+                readers.append(open_pixels(stack, pixels, masked, self.grid, own))
+            if progress:
+                progress(_READING * (number + 1) / len(self.layouts))
+        return _Mosaic(readers, self.grid, len(self.roles)), shares
+
+    def _asked_of(self, grid: Grid, layout: Layout) -> NDArray[np.bool_] | None:
+        """Returns which pixels of a product are wanted; None for all."""
+        if self.basin is not None:
+            return inside(self.basin, grid, self.out)
+        is_whole = self.inputs.like is None and grid.shape == layout.grid.shape
+        return None if is_whole else footprint_on_grid(self.grid, grid)
+
+    def _masked(self, pixels: Pixels, mask: Ground | None) -> NDArray[np.bool_]:
+        """Returns which pixels of a product become no data, besides those that have none."""
+        settings = self.settings
+        cloudy = [CLOUDY[name] for name in CLOUDY if settings.mask and name not in settings.keep]
+        masked = np.isin(pixels.classes, cloudy)
+        if mask is not None:
+            masked |= mask.on(pixels.grid)
+        if settings.grow_m and masked.any():
+            masked = grown(masked, settings.grow_m, pixels.grid.pixel_size_m)
+        if settings.mask_saturated:
+            masked |= pixels.saturated
+            bare = pixels.saturated & np.isin(pixels.classes, (CLEAR, SNOW))
+            pixels.classes[bare] = SATURATED
+        masked &= pixels.classes != MISSING
+        return masked
+
+
+class _Mosaic:
+    """Reads blocks of several products as one: of the first that has data there."""
+
+    def __init__(self, readers: Sequence[ProductReader], grid: Grid, count: int) -> None:
+        self._readers, self._grid, self._count = readers, grid, count
+
+    def read(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
+        """Reads bands `(C, h, w)`, where they have data `(h, w)`, and classes as in `ProductReader.state`."""
+        shape = block.height, block.width
+        part = self._grid.crop(block.row, block.column, *shape)
+        values = np.full((self._count, *shape), np.nan, np.float32)
+        have, state = np.zeros(shape, bool), np.full(shape, MISSING, np.uint8)
+        for reader in self._readers:
+            if have.all() or not may_meet(reader.grid, part):
+                continue
+            own = reader.state(block)
+            state = np.where(state == MISSING, own, state)
+            take = (own != MISSING) & (own < MASKED) & ~have
+            if not take.any():
+                continue
+            numbers, valid = reader.read(block)
+            take &= valid
+            values[:, take] = numbers[:, take]
+            state[take] = own[take]
+            have |= take
+        return values, have, state
+
+
+def _shown(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns classes for people, with what was masked for another reason than its class."""
+    kind = state & np.uint8(MASKED - 1)
+    other = (state >= MASKED) & ((kind == CLEAR) | (kind == SNOW))
+    return np.where(other, np.uint8(OTHER), kind)
+
+
+def _part_of(progress: Progress | None, start: float, end: float) -> Progress | None:
+    return None if progress is None else lambda share: progress(start + share * (end - start))
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, GlaciersegWarning, stacklevel=3)
