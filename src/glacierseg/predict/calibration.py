@@ -122,13 +122,11 @@ class Calibration:
 
 
 def fit_logit_scale(
-    logits: NDArray[np.float64],
-    background: NDArray[np.int64],
-    glacier: NDArray[np.int64],
-    *,
-    with_bias: bool = True,
+    logits: NDArray[np.float64], background: NDArray[np.int64], glacier: NDArray[np.int64]
 ) -> LogitScale:
     """Finds the temperature and bias of the greatest likelihood, exactly on a histogram.
+
+    With the bias (Platt 1999) calibrated probabilities sum to the true area on the pixels of the fit.
 
     The negative log likelihood is convex in `(1 / temperature, bias)`, and so is its minimum over the bias as
     a function of `1 / temperature`. Its derivatives there are sums of (probability - truth) * logit and of
@@ -138,8 +136,6 @@ def fit_logit_scale(
         logits: `(N,)` of each bin.
         background: `(N,)` background pixels of each bin.
         glacier: `(N,)` glacier pixels of each bin.
-        with_bias: Fit a bias as well (Platt 1999). Then the calibrated probabilities sum to the true area on
-            the pixels of the fit. Without it, only the temperature (Guo et al. 2017): no pixel changes sides.
 
     Raises:
         TruthError: The pixels are all glacier, or none is.
@@ -157,8 +153,6 @@ def fit_logit_scale(
         return np.asarray(sigmoid(sharpness * logits + bias) * total - true)
 
     def best_bias(sharpness: float) -> float:
-        if not with_bias:
-            return 0.0
         return _root(lambda bias: float(excess(sharpness, bias).sum()), -_LARGEST_BIAS, _LARGEST_BIAS)
 
     def slope(sharpness: float) -> float:
