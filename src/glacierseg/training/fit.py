@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -45,16 +45,7 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training came to.
-
-    Attributes:
-        epochs: Epochs run.
-        best_epoch: The 1-based epoch whose weights were kept.
-        best_iou: Its validation IoU.
-        train_iou: Its training IoU, as in `EpochRecord`.
-        best_loss: Its validation loss.
-        stopped_early: Whether patience ran out before the last epoch.
-    """
+    """What a training came to; scores are those of the epoch, counted from 1, whose weights were kept."""
 
     epochs: int
     best_epoch: int
@@ -219,27 +210,15 @@ def _loaders(
     # Batch norm cannot learn from a last batch of one.
     single = len(sampler) > own_batch and len(sampler) % own_batch == 1
     shared = SharedBatches(len(validate), plan.batch_size, processes.rank, processes.count)
-    many = plan.workers > 0
-    pinned = torch.cuda.is_available()
+    reading: Any = {
+        "collate_fn": as_batch,
+        "num_workers": plan.workers,
+        "persistent_workers": plan.workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
     return (
-        DataLoader(
-            train,
-            own_batch,
-            sampler=sampler,
-            collate_fn=as_batch,
-            num_workers=plan.workers,
-            drop_last=single,
-            persistent_workers=many,
-            pin_memory=pinned,
-        ),
-        DataLoader(
-            validate,
-            batch_sampler=shared,
-            collate_fn=as_batch,
-            num_workers=plan.workers,
-            persistent_workers=many,
-            pin_memory=pinned,
-        ),
+        DataLoader(train, own_batch, sampler=sampler, drop_last=single, **reading),
+        DataLoader(validate, batch_sampler=shared, **reading),
     )
 
 
