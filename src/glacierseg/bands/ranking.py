@@ -152,15 +152,9 @@ def jackknife_error(left_out: NDArray[np.float64]) -> NDArray[np.float64]:
 def chance_of_none(
     effect: NDArray[np.float64], left_out: NDArray[np.float64], *, either_way: bool = False
 ) -> NDArray[np.float64]:
-    """Returns p-values: how likely an effect at least so far from zero is where there is none.
+    """Returns p-values `(C,)`: how likely an effect at least so far above zero is where there is none.
 
-    Args:
-        effect: `(C,)` of all patches.
-        left_out: `(P, C)` without one patch at a time.
-        either_way: Whether an effect below zero counts too (two-sided).
-
-    Returns:
-        `(C,)`; one half for a band without any effect, or 1 if either way counts.
+    The p-value of a band without any effect is one half, or 1 if effects below zero count too (two-sided).
     """
     distance = _in_errors(effect, jackknife_error(left_out))
     if either_way:
