@@ -27,16 +27,7 @@ _MARGIN_PX = 64
 
 @dataclass(frozen=True)
 class OutlineDistances:
-    """Distances between two outlines; all NaN where either has no line.
-
-    Attributes:
-        polis_m: PoLiS distance.
-        mean_m: Mean distance.
-        p95_m: 95 % of both outlines are not farther apart than this.
-        hausdorff_m: Largest distance.
-        predicted_to_truth_m: Mean distance of the predicted outline from the true one.
-        truth_to_predicted_m: Mean distance of the true outline from the predicted one.
-    """
+    """Distances between two outlines, as the module says; all NaN where either has no line."""
 
     polis_m: float
     mean_m: float

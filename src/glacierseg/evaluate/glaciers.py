@@ -39,14 +39,9 @@ class TrueGlaciers:
 
 @dataclass(frozen=True)
 class GlacierArea:
-    """One true glacier and what was predicted of it.
+    """One true glacier and what was predicted of it, where both mask and truth have data.
 
-    Attributes:
-        glacier_id: Its id.
-        truth_km2: True area where both mask and truth have data.
-        predicted_km2: Predicted area there that belongs to it.
-        found_km2: What both have in common.
-        whole: Whether all of it could be compared; False where scene or role cut it.
+    `found_km2` is what both have in common. It is not `whole` where scene or role cut it.
     """
 
     glacier_id: str

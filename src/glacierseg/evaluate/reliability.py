@@ -90,14 +90,9 @@ class ReliabilityCounts:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """One bar of a reliability diagram.
+    """One bar of a reliability diagram; without pixels its mean probability and glacier share are NaN.
 
-    Attributes:
-        lower: Where the bin begins; it does not belong to it, but for 0.
-        upper: Largest probability of the bin.
-        pixels: Pixels in it.
-        confidence: Their mean probability, NaN without pixels.
-        glacier_share: Share of them that is glacier, NaN without pixels.
+    Its lower bound does not belong to it, but for 0.
     """
 
     lower: float

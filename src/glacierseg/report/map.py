@@ -46,13 +46,9 @@ _MOST_GLACIERS = 5000
 
 @dataclass(frozen=True)
 class GlacierLayer:
-    """Outlines with attributes, largest first.
+    """Outlines with their attributes, largest first, as SVG paths in quarters of a pixel as shown.
 
-    Attributes:
-        columns: Names of the attributes.
-        rows: For each glacier its attributes, None where missing.
-        paths: For each glacier an SVG path in quarters of a pixel as shown.
-        left_out: Glaciers that are too small to be shown, or too many.
+    Attributes are None where missing. Glaciers are left out when they are too small to be shown, or too many.
     """
 
     columns: Sequence[str]
@@ -174,18 +170,9 @@ class Outline:
 class RegionMap:
     """A map for the page; lengths are in pixels as shown, `aspect` stretches them upright.
 
-    Attributes:
-        width: Columns.
-        height: Rows.
-        aspect: Height of a pixel divided by its width.
-        images: Colour images.
-        bands: Single bands in grey, from which the reader mixes an image.
-        mix: Positions of the bands that such an image begins with.
-        predictions: The predictions, networks first.
-        truth: The true outlines.
-        roles: Where the region was used for what.
-        north: Direction of north in degrees clockwise from up.
-        first: Key of the prediction to show first.
+    The reader mixes an image from three single bands in grey, at first those at the positions `mix`. North is
+    in degrees clockwise from up. `first` is the key of the prediction to show first; networks come first in
+    all.
     """
 
     width: int

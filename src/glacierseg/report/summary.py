@@ -84,16 +84,9 @@ def best_threshold(pooled: Iterable[Pooled]) -> Pooled | None:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the comparison table.
+    """A row of the comparison table; no other row of its region and role is better in the columns `best`.
 
-    Attributes:
-        score: The numbers.
-        model: Name of the model as text.
-        bands: Set of bands as text.
-        order: Place of its role, to sort by.
-        area_km2: Predicted glacier.
-        area_error: How much more (or less) than the true area, as a share of it.
-        best: Columns in which no other row of its region and role is better.
+    The area is that of predicted glacier, its error a share of the true area. Rows are sorted by `order`.
     """
 
     score: ScoreRow
@@ -195,13 +188,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Summary:
-    """The answer in words.
-
-    Attributes:
-        facts: Numbers that stand by themselves.
-        sentences: What they mean.
-        best: The network that the validate part chooses; where it chooses none, the best where it is judged.
-    """
+    """The answer in words; `best` is what the validate part chooses, else the best where it is judged."""
 
     facts: Sequence[Fact]
     sentences: Sequence[str]
