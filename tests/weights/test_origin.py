@@ -54,6 +54,13 @@ def test_a_card_keeps_the_unit_and_the_days_that_files_tell(tmp_path: Path) -> N
     assert (plain.unit, plain.training_dates) == (TIMES_10000, ())
 
 
+def test_a_card_keeps_the_recipe_that_all_files_tell(tmp_path: Path) -> None:
+    told = [scene(tmp_path, name, SceneFacts(recipe="sentinel2-18")) for name in "ab"]
+    assert card_of(*told).recipe == "sentinel2-18"
+    assert card_of(told[0], scene(tmp_path, "c", SceneFacts(recipe="landsat-18"))).recipe == ""
+    assert card_of(told[0], scene(tmp_path, "d", SceneFacts())).recipe == ""
+
+
 def test_another_unit_in_the_tags_is_refused_though_the_values_look_alike(tmp_path: Path) -> None:
     known = [trained(tmp_path)]
     other = scene(tmp_path, "other", SceneFacts(unit=REFLECTANCE))

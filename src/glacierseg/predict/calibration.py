@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import CheckpointError, DataError, TruthError
-from glacierseg.models.card import CARD, ModelCard, read_card
-from glacierseg.raster.write import write_text
+from glacierseg.models.card import CARD, ModelCard, read_card, update_card
 from glacierseg.weights.card import CARD_FILE
 from glacierseg.weights.shelf import Weights, find_weights, model_folder, weights_name
 
@@ -174,8 +173,7 @@ def _root(rising: Callable[[float], float], low: float, high: float) -> float:
 
 def store_calibration(folder: Path, calibration: Calibration) -> None:
     """Writes a calibration into a model folder's card; the weights are not touched."""
-    card = read_card(folder).model_copy(update={"calibration": calibration.to_dict()})
-    write_text(Path(folder) / CARD, card.model_dump_json(indent=2) + "\n")
+    update_card(Path(folder), calibration=calibration.to_dict())
 
 
 def read_calibration(model: Path | str | Weights) -> Calibration | None:

@@ -1,5 +1,6 @@
 """Refinement of mask files, and the search for its parameters on them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.outlines import is_vector, refuse_layer_of_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.truth import IGNORE, load_truth, open_mask, plain_mask, read_mask
@@ -29,7 +31,8 @@ from glacierseg.refine.search import (
     require_comparable,
     tune_refinement,
 )
-from glacierseg.settings.refine import RefineSettings, TuneSettings
+from glacierseg.runs.layout import ModelFolder
+from glacierseg.settings.refine import REFINEMENT_TAG, RefineSettings, TuneSettings
 
 
 @writes(out_path=TIFF)
@@ -38,7 +41,7 @@ def refine_file(
     out_path: Path,
     settings: RefineSettings | None = None,
     *,
-    dem: Path | None = None,
+    dem: Path | Sequence[Path] | None = None,
 ) -> tuple[StepChange, ...]:
     """Refines a mask raster into another on the same grid.
 
@@ -48,8 +51,9 @@ def refine_file(
     Args:
         mask_path: A mask raster.
         out_path: The refined mask.
-        settings: What to do; the defaults when None.
-        dem: Elevation in metres in any CRS and resolution, for `max_hole_slope_deg`.
+        settings: What to do; when None what the run of the mask's network tuned (`tuned_parameters`), or
+            the defaults.
+        dem: Elevation in metres in any CRS and resolution, or its tiles, for `max_hole_slope_deg`.
 
     Returns:
         What each step changed.
@@ -60,7 +64,7 @@ def refine_file(
         RequestError: The slope is needed and there is no elevation model.
         OutputError: The result cannot be written.
     """
-    settings = settings or RefineSettings()
+    settings = settings or tuned_parameters(mask_path) or RefineSettings()
     grid = read_grid(mask_path)
     size_m = even_pixel_m(grid, str(mask_path))
     slope = _slope(settings.max_hole_slope_deg, dem, grid)
@@ -150,6 +154,34 @@ def load_parameters(path: Path) -> RefineSettings:
         raise DataError(f"{path}: {error}; give a file that `glacierseg tune` wrote") from error
 
 
+def tuned_parameters(mask_path: Path) -> RefineSettings | None:
+    """Returns the parameters that the run of a mask's network tuned; None where nothing is known of them.
+
+    A predicted mask has them in its tags, wherever it lies; masks of a run itself were there before they were
+    tuned, and lie beside them.
+
+    Args:
+        mask_path: A mask raster.
+
+    Raises:
+        RasterError: It cannot be read.
+        DataError: What it says is no such parameters.
+    """
+    with open_raster(mask_path) as dataset:
+        stored = dataset.tags().get(REFINEMENT_TAG)
+    folder = ModelFolder(mask_path.parent)
+    if stored is None:
+        is_raw = mask_path.name.endswith(folder.mask("").name)
+        return load_parameters(folder.refinement) if is_raw and folder.refinement.is_file() else None
+    try:
+        return RefineSettings(**json.loads(stored))
+    except (RequestError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{mask_path}: its tag {REFINEMENT_TAG!r} holds no refinement parameters of this version; give "
+            "--parameters with the run's refinement.json"
+        ) from error
+
+
 def tune_files(
     tuned: Sequence[Pair], tests: Sequence[Pair] = (), settings: TuneSettings | None = None
 ) -> TuneReport:
@@ -212,7 +244,9 @@ def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
     return _Loaded(read_mask(pair.mask), truth, size_m, _slope(max_slope_deg, pair.dem, grid), moved)
 
 
-def _slope(max_slope_deg: float | None, dem: Path | None, grid: Grid) -> NDArray[np.float32] | None:
+def _slope(
+    max_slope_deg: float | None, dem: Path | Sequence[Path] | None, grid: Grid
+) -> NDArray[np.float32] | None:
     if max_slope_deg is None:
         return None
     if dem is None:
@@ -230,7 +264,7 @@ def _names(pairs: Sequence[Pair]) -> list[str]:
     ]
 
 
-def slope_on_grid(dem: Path, grid: Grid) -> NDArray[np.float32]:
+def slope_on_grid(dem: Path | Sequence[Path], grid: Grid) -> NDArray[np.float32]:
     """Returns the slope of the ground `(H, W)` in degrees on a grid, NaN where elevation is missing."""
     with open_terrain(dem, grid) as terrain:
         return terrain.read(Block(0, 0, grid.height, grid.width), ["slope"])["slope"]

@@ -2,9 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from glacierseg.settings.base import Settings
+from glacierseg.settings.base import Cli, Settings
+from glacierseg.settings.prepare import ProductInputs, ProductSettings, recipe_as_text
 
 
 class SceneSettings(Settings):
@@ -36,3 +37,24 @@ class InputSettings(SceneSettings):
         if value == 0:
             raise ValueError("must not be 0, which would make all pixels alike (got 0)")
         return value
+
+
+class SourceSettings(InputSettings, ProductInputs, ProductSettings):
+    """How a scene is read for a network, or made of a product by the network's card."""
+
+    panel: ClassVar[str | None] = "Scene"
+
+    recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
+    """Bands to make of a product: a recipe, or names separated by commas; without it as in the training."""
+    pixel_size_m: Annotated[float, Field(gt=0)] | None = None
+    """Side of the pixels of a product's scene, in metres; without it that of the finest band, or of the
+    training where that is plainly larger.
+    """
+    layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
+    """Band of a product's recipe in a file of its own, on any grid (velocity=v.tif); may be given again."""
+
+    @property
+    def only_for_products(self) -> tuple[str, ...]:
+        """The given options that only the making of a scene of products can follow, as they are typed."""
+        own = {"layer", *ProductInputs.model_fields, *ProductSettings.model_fields}
+        return tuple(f"--{name.replace('_', '-')}" for name in sorted(self.model_fields_set & own))
