@@ -14,7 +14,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from glacierseg.models import transformer
+from glacierseg.models import blocks
 from glacierseg.models.registry import create_model
 from glacierseg.training.losses import make_loss
 
@@ -67,12 +67,12 @@ def make_step() -> Callable[[], float]:
 
 
 def compare_steps(rounds: int) -> str:
-    step, ours = make_step(), transformer.attend
+    step, ours = make_step(), blocks.attend
     exact, mixed = [], []
     for _ in range(rounds + 1):
-        transformer.attend = F.scaled_dot_product_attention
+        blocks.attend = F.scaled_dot_product_attention
         mixed.append(step())
-        transformer.attend = ours
+        blocks.attend = ours
         exact.append(step())
     ratio = median(one / other for one, other in zip(mixed[1:], exact[1:], strict=True))
     return (

@@ -28,7 +28,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glacierseg.refine.engine import bits, holes, kernel, label, morphology, rim
+from glacierseg.refine.engine import bits, kernel, label, morphology
+from glacierseg.refine.engine.morphology import boundary_rim
 from glacierseg.refine.search import tune_refinement
 from glacierseg.refine.steps import merge_fragments, pack_mask
 
@@ -111,14 +112,14 @@ def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bo
             lambda: array_steps.fill_holes(mask, SIZE_M, AREA_KM2),
             lambda: opencv_steps.fill(mask, AREA_PX),
             lambda: scipy_fill(quarter),
-            lambda: holes.label_holes(packed),
+            lambda: label.label_holes(packed),
         ),
         (
             "rims of 10 and 20 m",
-            lambda: [bits.unpack(rim.boundary_rim(bits.pack(truth), SIZE_M, by_m)) for by_m in (10.0, 20.0)],
+            lambda: [bits.unpack(boundary_rim(bits.pack(truth), SIZE_M, by_m)) for by_m in (10.0, 20.0)],
             lambda: [opencv_rim(truth, by_px) for by_px in (1, 2)],
             lambda: scipy_rims(true_quarter),
-            lambda: [rim.boundary_rim(truth_packed, SIZE_M, by_m) for by_m in (10.0, 20.0)],
+            lambda: [boundary_rim(truth_packed, SIZE_M, by_m) for by_m in (10.0, 20.0)],
         ),
     ]  # fmt: skip
     print(f"{'step':30s}     ours   packed    OpenCV  ratio  scipy/sk  ratio")

@@ -83,6 +83,7 @@ def test_terrain_divides_a_mask_and_everything_is_told(ground: Path) -> None:
     assert north["zmax_m"] - north["zmin_m"] == pytest.approx(44 * 12 + 0.15 * 19.5**2, abs=8)
     bands = gpd.read_file(made.path, layer="hypsometry")
     assert bands.groupby("inv_id")["permille"].sum().eq(1000).all()
+    assert glaciers["inv_id"].str.fullmatch(r"t-G\d{6}E\d{5}N").all()
     facts = pyogrio.read_info(made.path, layer="glaciers")["layer_metadata"]
     assert facts["divides_used"] == "none, terrain"
     assert facts["elevation_model"] == "dem.tif"
@@ -185,6 +186,18 @@ def test_divides_of_another_inventory_are_taken_over(ground: Path) -> None:
     assert widths[1] == pytest.approx(10, abs=1.5) or widths[0] == pytest.approx(4, abs=1.5)
     tables = dict(pyogrio.list_layers(made.path))
     assert tables["links"] is None
+
+
+def test_the_layer_of_another_inventory_can_be_named(ground: Path) -> None:
+    table = gpd.read_file(thirds(ground))
+    for name, rows in (("some", table[:1]), ("all", table)):
+        rows.to_file(ground / "two.gpkg", layer=name)
+    links = make_inventory(
+        ground / "mask.tif",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(existing=ground / "two.gpkg", existing_layer="all"),
+    ).links
+    assert set(present(links)["existing_id"]) == {"A", "B", "C"}
 
 
 def test_auto_takes_the_inventory_where_it_knows_the_ice_else_terrain(ground: Path) -> None:
@@ -337,6 +350,15 @@ def test_small_voids_of_the_elevation_model_are_told(ground: Path) -> None:
     assert sorted(shares) == pytest.approx([1 - 9 / 1800, 1, 1], abs=1e-4)
     assert made.glaciers["zmin_m"].notna().all()
     assert any("no elevation for a part of 1 of 3 glaciers" in note for note in made.notes)
+    strict = make_inventory(
+        ground / "mask.tif",
+        ground / "strict.gpkg",
+        InventorySettings(min_dem_share=0.999),
+        InventoryInputs(dem=(ground / "voids.tif",)),
+    )
+    assert strict.glaciers["zmin_m"].isna().sum() == 1
+    facts = pyogrio.read_info(strict.path, layer="glaciers")["layer_metadata"]
+    assert facts["least_elevation_coverage"] == "0.999"
 
 
 @pytest.mark.parametrize(

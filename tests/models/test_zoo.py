@@ -14,8 +14,7 @@ from glacierseg.models import create_model, model_spec
 from glacierseg.models import zoo as zoo_module
 from glacierseg.models.blocks import band_readers
 from glacierseg.models.card import ModelCard, load_model, save_model
-from glacierseg.training.finetune import Inherited, start_from
-from glacierseg.training.fit import _check_norms, _strategy
+from glacierseg.training.fit import Inherited, _check_norms, _strategy, start_from
 from glacierseg.training.processes import Processes
 from tests.zoo import stand_in
 

@@ -44,7 +44,7 @@ def test_every_band_has_its_unit_in_each_format(tmp_path: Path, number: int, kin
 
 
 @settings(max_examples=10, deadline=None)
-@given(multiplier=st.floats(1e-7, 1e-2), addend=st.floats(-2, 2), number=st.integers(1, 65535))
+@given(multiplier=st.floats(3e-5, 1e-3), addend=st.floats(-1, 0), number=st.integers(1, 65535))
 def test_multiplier_and_addend_are_those_of_the_band(
     tmp_path_factory: pytest.TempPathFactory, multiplier: float, addend: float, number: int
 ) -> None:
@@ -86,6 +86,9 @@ def test_a_product_without_temperature_has_no_heat(tmp_path: Path) -> None:
         ('"2.75e-05"', "NaN", "is 'NaN', and must be a number"),
         ('"2.75e-05"', '"0"', "is 0, and must be above 0"),
         ('"149.0"', '"149,0"', "is '149,0', and must be a number"),
+        ('_BAND_4": "2.75e-05"', '_BAND_4": "1"', "red holds reflectance from -0.2 to 65534.8"),
+        ('_BAND_4": "-0.2"', '_BAND_4": "0.2"', "red holds reflectance from 0.2 to"),
+        ('"149.0"', '"-124.15"', "thermal holds temperatures in kelvin from -124.15 to"),
         ('"2023-11-15"', '"2023-11-16"', "date is 2023-11-15 by its name, and 2023-11-16 by DATE_ACQUIRED"),
         ('"140"', '"141"', "tile is 140041 by its name, and 141041 by WRS_PATH and WRS_ROW"),
         ('"LANDSAT_9"', '"LANDSAT_8"', "spacecraft is LANDSAT_9 by its name, and LANDSAT_8 by SPACECRAFT_ID"),

@@ -3,6 +3,7 @@
 import logging
 import re
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.products.shelves import (
     CORNER,
     LandsatFacts,
     SafeFacts,
+    edit,
     make_landsat,
     make_safe,
     make_zip,
@@ -555,6 +557,24 @@ def test_products_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     assert "at least one product" in refused(tmp_path)
 
 
+def test_one_image_that_was_processed_twice_is_refused(tmp_path: Path) -> None:
+    bands = (*FINE, *COARSE)
+    new, old = (make_safe(tmp_path, SafeFacts(baseline=one, bands=bands)) for one in ("05.11", "05.00"))
+    with pytest.raises(RequestError, match=f"{old.name}: is of the same image as {new.stem}"):
+        prepared([new, old], tmp_path / "scene.tif", recipe="red,")
+    landsat = make_landsat(tmp_path)
+    again = tmp_path / "again" / landsat.name.replace("_20240101_", "_20240301_")
+    shutil.copytree(landsat, again)
+    for file in again.iterdir():
+        file.rename(again / file.name.replace("_20240101_", "_20240301_"))
+    edit(next(again.glob("*_MTL.json")), "_20240101_", "_20240301_")
+    with pytest.raises(RequestError, match="is of the same image as"):
+        prepared([landsat, again], tmp_path / "scene.tif", recipe="red,")
+    # Another satellite saw the tile on the same day.
+    other = make_safe(tmp_path, SafeFacts(spacecraft="A", bands=bands, baseline="05.11"))
+    assert prepared([new, other], tmp_path / "scene.tif", recipe="red,").no_data < 1
+
+
 def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:
     safe = sentinel2(tmp_path, images())
     far = gpd.GeoSeries([box(90, 20, 91, 21)], crs=4326)
@@ -622,6 +642,23 @@ def test_no_image_of_a_product_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is an input of the same command"):
         prepared(product, image, recipe="red,")
     assert image.read_bytes() == before
+
+
+def test_ground_without_elevation_is_said(tmp_path: Path) -> None:
+    # It covers 23 rows and columns of 36.
+    dem = elevation(tmp_path / "dem.tif", side=SIDE // 2)
+    with pytest.warns(GlaciersegWarning, match=r"59\.2% of the pixels with data have no terrain"):
+        prepared(sentinel2(tmp_path, flat()), tmp_path / "scene.tif", dem=dem)
+
+
+def test_a_scene_is_not_written_into_a_product(tmp_path: Path) -> None:
+    safe = sentinel2(tmp_path, flat())
+    before = sorted(safe.rglob("*"))
+    for product in (safe, safe / "MTD_MSIL2A.xml"):
+        for out in (safe / "scene.tif", safe / "GRANULE" / "new" / "scene.tif"):
+            with pytest.raises(RequestError, match="lies in the folder of a product"):
+                prepared(product, out, recipe="red,")
+    assert sorted(safe.rglob("*")) == before
 
 
 def test_a_scene_of_nothing_but_cloud_is_said(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def test_the_offset_is_what_the_metadata_say_whatever_the_date(
 
 @settings(max_examples=20, deadline=None)
 @given(
-    quantification=st.integers(1, 100_000),
-    offsets=st.lists(st.integers(-5000, 5000), min_size=13, max_size=13),
+    quantification=st.integers(1000, 60_000),
+    offsets=st.lists(st.integers(-1000, 0), min_size=13, max_size=13),
     numbers=st.integers(1, 65535),
 )
 def test_each_band_has_its_own_offset(
@@ -103,6 +103,10 @@ def test_the_numbers_of_bands_are_those_that_the_metadata_list(tmp_path: Path) -
         (">10000</", ">-5</", "BOA_QUANTIFICATION_VALUE is -5, and must be above 0"),
         (">10000</", ">nan</", "BOA_QUANTIFICATION_VALUE is 'nan', and must be a number"),
         (">10000</", ">1e999</", "BOA_QUANTIFICATION_VALUE is '1e999', and must be a number"),
+        (">10000</", ">1e300</", "blue holds reflectance from -1e-297 to 6.4535e-296, which no image does"),
+        (">10000</", ">1</", "blue holds reflectance from -1000 to 64535, which no image does"),
+        ('band_id="3">-1000', 'band_id="3">1000', "red holds reflectance from 0.1 to 6.6535"),
+        ('band_id="3">-1000', 'band_id="3">-1e30', "red holds reflectance from -1e+26 to -1e+26"),
         ("BOA_QUANTIFICATION_VALUE", "BOA_VALUE", "lacks BOA_QUANTIFICATION_VALUE"),
         ('band_id="3">-1000', 'band_id="3">-1O00', "BOA_ADD_OFFSET of B4 is '-1O00', and must be a number"),
         ('band_id="3"', 'band_id="13"', "BOA_ADD_OFFSET of band_id '13' is that of no band"),

@@ -1,19 +1,39 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import geopandas as gpd
 import numpy as np
 import pyogrio
+import pytest
+import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from rasterio.crs import CRS
+from shapely.geometry import Polygon, box
+from shapely.geometry.base import BaseGeometry
 
-from glacierseg.report.map import glacier_layers, outline, paint_probability
+from glacierseg.errors import DataError
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import own_layers
+from glacierseg.report.images import frame_of
+from glacierseg.report.map import (
+    UNIT,
+    encode,
+    glacier_layers,
+    outline,
+    paint_probability,
+    read_glaciers,
+    ring_path,
+)
 from glacierseg.report.page import render
-from glacierseg.report.views import view_region
+from glacierseg.report.views import RegionView, view_region
 from glacierseg.runs.read import read_results
+from glacierseg.runs.results import RegionResult
 from tests.helpers import present
 
 FOLDER = "unetplusplus/all"
@@ -89,3 +109,97 @@ def test_the_inventory_is_a_layer_of_refined_masks(run_dir: Path) -> None:
     assert len(found.paths) == len(table)
     assert "unetplusplus-all-raw-inventory" not in layers
     assert 'value="inventory"' in render(results)
+
+
+GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 480_000, 0, -10, 3_100_000), 2400, 2400)
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> RegionView:
+    """A region of 2400 px that is shown with 1200."""
+    region = RegionResult("x", (), (), (), (10.0, 10.0), "EPSG:32645", tmp_path / "t.tif", tmp_path / "r.tif")
+    return RegionView("x", GRID, frame_of(GRID), None, (), region, None, None, {}, ())
+
+
+def decoded(path: str) -> Polygon:
+    """The rings of an SVG path: the first is the rim, the others are holes."""
+    rings = []
+    for start, steps in re.findall(r"M(\d+ \d+)l([^z]*)z", path):
+        points = np.array([start.split(), *np.array(steps.split()).reshape(-1, 2)], int)
+        rings.append(np.cumsum(points, axis=0))
+    return Polygon(rings[0], rings[1:])
+
+
+def write(path: Path, polygons: Sequence[BaseGeometry], **columns: Any) -> Path:
+    table = gpd.GeoDataFrame(columns, geometry=polygons, crs="EPSG:32645")
+    table.to_file(path, layer="raw", driver="GPKG")
+    return path
+
+
+def test_outlines_lie_where_they_lie_on_the_ground(tmp_path: Path, view: RegionView) -> None:
+    hole = box(482_000, 3_096_000, 483_000, 3_097_000)
+    glacier = box(481_000, 3_095_000, 485_000, 3_099_000) - hole
+    path = write(
+        tmp_path / "o.gpkg", [box(480_000, 3_099_900, 480_100, 3_100_000), glacier], id=["small", "large"]
+    )
+    assert own_layers(path) == ("raw",)
+    layer = read_glaciers(path, "raw", view, 10_000)
+    assert layer.columns == ["id"]
+    assert layer.rows == [("large",), ("small",)]
+    # A pixel as shown is 20 m; the north-west corner of the scene is (0, 0).
+    expected = box(50, 50, 250, 250) - box(100, 150, 150, 200)
+    assert decoded(layer.paths[0]).equals(shapely.transform(expected, lambda p: p * UNIT))
+
+
+def test_attributes_are_plain_values(tmp_path: Path, view: RegionView) -> None:
+    square = box(481_000, 3_095_000, 485_000, 3_099_000)
+    path = write(
+        tmp_path / "o.gpkg",
+        [square],
+        id=np.array([7], np.int32),
+        area_km2=[1 / 3],
+        slope=[np.nan],
+        name=["<b>"],
+    )
+    assert read_glaciers(path, "raw", view, 10_000).rows == [(7, 0.3333333, None, "<b>")]
+
+
+def test_a_budget_is_kept_by_dropping_the_smallest(tmp_path: Path, view: RegionView) -> None:
+    rng = np.random.default_rng(1)
+    sizes = rng.uniform(50, 400, 300)
+    polygons = [
+        shapely.Point(rng.uniform(480_500, 503_000), rng.uniform(3_077_000, 3_099_500)).buffer(size)
+        for size in sizes
+    ]
+    path = write(tmp_path / "o.gpkg", polygons, size=sizes)
+    whole = read_glaciers(path, "raw", view, 1_000_000)
+    tight = read_glaciers(path, "raw", view, 5_000)
+    used = sum(map(len, tight.paths)) + sum(len(str(value)) for row in tight.rows for value in row)
+    assert used <= 5_000
+    assert len(whole.paths) == 300
+    assert 20 < len(tight.paths) < 300
+    assert tight.left_out == 300 - len(tight.paths)
+    assert [row[0] for row in tight.rows] == pytest.approx(
+        sorted(sizes, reverse=True)[: len(tight.paths)], rel=1e-6
+    )
+
+
+def test_simplified_outlines_keep_their_area() -> None:
+    shape = shapely.Point(400, 400).buffer(300, quad_segs=200)
+    fine, coarse = encode(np.array([shape]), 0.25)[0], encode(np.array([shape]), 4.0)[0]
+    assert len(coarse) < len(fine) < 1000
+    assert decoded(fine).area == pytest.approx(shape.area, rel=0.01)
+    assert decoded(coarse).area == pytest.approx(shape.area, rel=0.08)
+
+
+def test_a_ring_that_collapses_is_left_out() -> None:
+    assert ring_path(np.array([[5, 5], [5, 5], [6, 5], [5, 5]])) == ""
+    assert ring_path(np.array([[0, 0], [4, 0], [4, 0], [4, 4], [0, 0]])) == "M0 0l4 0 0 4z"
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, view: RegionView) -> None:
+    assert own_layers(tmp_path / "none.gpkg") == ()
+    broken = tmp_path / "broken.gpkg"
+    broken.write_bytes(b"no vectors")
+    with pytest.raises(DataError, match=r"broken\.gpkg: cannot be read as outlines"):
+        own_layers(broken)

@@ -4,7 +4,8 @@ import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from glacierseg.raster.units import LEVELS_UNIT, UNITS
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.fitting import fit_scene
+from glacierseg.weights.origin import look_at_facts
 from glacierseg.weights.own import fit_own
+from glacierseg.weights.values import Expectation
 from tests.helpers import utm_grid
 from tests.weights import shelves
 from tests.weights.test_own import BANDS, card_of, ground
@@ -96,6 +99,8 @@ def test_a_conversion_beside_the_tags_is_a_warning(tmp_path: Path) -> None:
     same = scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))
     (told,) = fit_own(known, same, InputSettings(scale=1.01)).warnings
     assert "tags say reflectance x 10000, which --scale and --offset do not bring to reflectance x" in told
+    (told,) = fit_own(known, same, InputSettings(offset=5)).warnings
+    assert "do not bring to" in told
     values = ground()
     values[:3] /= 1e4
     # Tags that outlived a change of the values: the cure that the values suggest must work.
@@ -119,13 +124,32 @@ def test_levels_are_no_reflectance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("day", "apart"),
-    [(date(2023, 8, 20), 0), (date(1999, 10, 4), 0), (date(2021, 10, 10), 50), (date(2024, 1, 15), 147)],
+    [
+        (date(2023, 8, 20), 0),
+        (date(2016, 10, 4), 0),
+        (date(2016, 10, 5), 46),
+        (date(2021, 10, 10), 50),
+        (date(2024, 1, 15), 147),
+    ],
 )
 def test_another_season_is_warned_of(tmp_path: Path, day: date, apart: int) -> None:
     told = fit_own([trained(tmp_path)], scene(tmp_path, "b", SceneFacts(first_date=day))).warnings
     assert len(told) == (apart > 0)
     if apart:
         assert f"is of {day}, {apart} days of the year" in told[0]
+
+
+def test_one_day_in_season_is_enough(tmp_path: Path) -> None:
+    facts = SceneFacts(first_date=date(2021, 1, 15), last_date=date(2021, 8, 22))
+    assert fit_own([trained(tmp_path)], scene(tmp_path, "b", facts)).warnings == ()
+
+
+def test_levels_of_terrain_are_compared_too() -> None:
+    """Normalizing changes all bands, not only light."""
+    band = weights_card().bands[0].model_copy(update={"name": "elevation", "role": None, "unit": LEVELS_UNIT})
+    expected = cast("Expectation", SimpleNamespace(name="net", bands=(band,), training_dates=()))
+    with pytest.raises(ValuesError, match="normalize it with the --ranges of the training"):
+        look_at_facts(expected, SceneFacts(unit=REFLECTANCE), "a.tif", InputSettings())
 
 
 def test_nothing_is_said_of_a_season_that_is_not_known(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings.predict import PredictSettings
-from glacierseg.training.finetune import start_from
+from glacierseg.training.fit import start_from
 from glacierseg.weights import find_weights, list_weights
 from glacierseg.weights.shelf import model_folder
 from tests.helpers import write_scene

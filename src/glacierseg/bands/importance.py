@@ -111,19 +111,7 @@ def measure_patches(
     repeats: int = 3,
     seed: int = 0,
 ) -> Measures:
-    """Measures band importance on patches.
-
-    Args:
-        network: Trained; put into evaluation mode.
-        sample: The patches.
-        bands: Names in the order of the channels.
-        measures: Which measures, in the order of the result.
-        repeats: As for `permutation_importance`.
-        seed: As for `permutation_importance`.
-
-    Raises:
-        RequestError: No patch has a glacier pixel, or there is only one patch to permute.
-    """
+    """Measures band importance on patches, by the measures in the order of the result."""
     found: dict[Measure, tuple[BandImportance, ...]] = {}
     for measure in measures:
         if measure == "gradient":
@@ -159,9 +147,6 @@ def gradient_importance(
 
     Returns:
         One entry per band, the most important first; equal ones in band order.
-
-    Raises:
-        RequestError: No patch has a glacier pixel.
     """
     network.eval()
     device = device_of(network)
@@ -280,15 +265,7 @@ def permutation_importance(
 
 
 def draw_donors(patches: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draws for every patch another one, none of them twice.
-
-    Args:
-        patches: Their number, at least two.
-        rng: Source of chance.
-
-    Returns:
-        `(P,)` numbers of patches; any such assignment is as likely as any other.
-    """
+    """Draws for each of two or more patches another one, none twice; any such assignment is as likely."""
     own = np.arange(patches)
     while True:  # about e draws on the average
         donors = rng.permutation(patches)
@@ -305,15 +282,7 @@ def device_of(network: "nn.Module") -> "torch.device":
 
 
 def glacier_margin(network: "nn.Module", image: "Tensor") -> "Tensor":
-    """Returns how far the glacier logit lies above the strongest other one.
-
-    Args:
-        network: Gives logits `(B, classes, H, W)`, glacier last.
-        image: `(B, C, H, W)`.
-
-    Returns:
-        `(B, H, W)`, positive where the network says glacier.
-    """
+    """Returns `(B, H, W)`: how far the glacier logit, the last, lies above the strongest other one."""
     logits = network(image).float()
     margin: Tensor = logits[:, -1] - logits[:, :-1].amax(1)
     return margin

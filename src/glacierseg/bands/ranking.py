@@ -127,13 +127,7 @@ def rank_bands(
 def spread_over_regions(
     regions: Sequence[int] | None, measure: Callable[[NDArray[np.bool_]], NDArray[np.float64]], patches: int
 ) -> NDArray[np.float64] | None:
-    """Returns the standard deviation `(C,)` over regions of what `measure` gives for their patches.
-
-    Args:
-        regions: Number of the region of each patch; None for one region.
-        measure: Takes `(P,)` booleans, gives `(C,)`.
-        patches: Their number.
-    """
+    """Returns the standard deviation `(C,)` over regions of what `measure` gives for their patches `(P,)`."""
     numbers = np.zeros(patches, int) if regions is None else np.asarray(regions)
     each = np.unique(numbers)
     if len(each) < 2:
@@ -158,15 +152,9 @@ def jackknife_error(left_out: NDArray[np.float64]) -> NDArray[np.float64]:
 def chance_of_none(
     effect: NDArray[np.float64], left_out: NDArray[np.float64], *, either_way: bool = False
 ) -> NDArray[np.float64]:
-    """Returns p-values: how likely an effect at least so far from zero is where there is none.
+    """Returns p-values `(C,)`: how likely an effect at least so far above zero is where there is none.
 
-    Args:
-        effect: `(C,)` of all patches.
-        left_out: `(P, C)` without one patch at a time.
-        either_way: Whether an effect below zero counts too (two-sided).
-
-    Returns:
-        `(C,)`; one half for a band without any effect, or 1 if either way counts.
+    The p-value of a band without any effect is one half, or 1 if effects below zero count too (two-sided).
     """
     distance = _in_errors(effect, jackknife_error(left_out))
     if either_way:
@@ -175,12 +163,7 @@ def chance_of_none(
 
 
 def holm(p_values: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.bool_]:
-    """Says which hypotheses fall, with a chance of at most `level` that any true one does (Holm 1979).
-
-    Args:
-        p_values: `(N,)`.
-        level: Of all tests together.
-    """
+    """Says which hypotheses fall, with a chance of at most `level` that any true one does (Holm 1979)."""
     count = len(p_values)
     order = np.argsort(p_values, kind="stable")
     passed = p_values[order] <= level / (count - np.arange(count))
@@ -192,13 +175,7 @@ def holm(p_values: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.bool
 def rank_bounds(
     importance: NDArray[np.float64], left_out: NDArray[np.float64], level: float = LEVEL
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the best and the worst rank `(C,)` that each band may have.
-
-    Args:
-        importance: `(C,)` of all patches.
-        left_out: `(P, C)` without one patch at a time.
-        level: Chance that the bounds of any band do not hold its rank.
-    """
+    """Returns the best and the worst rank `(C,)` that each band may have."""
     count, degrees = len(importance), len(left_out) - 1
     best, worst = np.ones(count, np.int64), np.full(count, count, np.int64)
     one, other = np.triu_indices(count, 1)
@@ -224,13 +201,7 @@ def _in_errors(effect: NDArray[np.float64], error: NDArray[np.float64]) -> NDArr
 
 
 def top_bands(importance: Sequence[BandImportance], count: int, order: Sequence[str]) -> tuple[str, ...]:
-    """Returns the most important bands in the order in which the scene has them.
-
-    Args:
-        importance: From either measure.
-        count: How many.
-        order: All bands of the scene.
-    """
+    """Returns the most important bands in the order in which the scene has them."""
     best = {entry.band for entry in importance if entry.rank <= count}
     return tuple(band for band in order if band in best)
 
@@ -240,15 +211,8 @@ def preset_bands(network: str, bands: Sequence[str]) -> tuple[str, ...] | None:
 
     They are known by the names of recipe `himalaya-18`, and of a stack of 18 bands without names by position.
 
-    Args:
-        network: Its name.
-        bands: All bands of the scene.
-
     Returns:
         None for a network that the study did not have.
-
-    Raises:
-        BandError: The scene has not all of them.
     """
     positions = model_spec(network).original_top_bands
     if not positions:
@@ -267,12 +231,7 @@ def preset_bands(network: str, bands: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def unmeasured_message(importance: Sequence[BandImportance], count: int) -> str | None:
-    """Names the chosen bands without measurable importance; None where there are none.
-
-    Args:
-        importance: From either measure.
-        count: How many bands are chosen.
-    """
+    """Names the chosen bands without measurable importance; None where there are none."""
     empty = [entry.band for entry in importance if entry.rank <= count and entry.measurable is False]
     if not empty:
         return None
@@ -292,10 +251,6 @@ def tie_message(importance: Sequence[BandImportance], count: int) -> str | None:
     of their difference, the root of the sum of the squares of both errors. All others that lie as close to
     the boundary are named too. Bands with and without measurable importance are not tied; where both lack it,
     `unmeasured_message` says so.
-
-    Args:
-        importance: From either measure.
-        count: How many bands are chosen.
     """
     ranked = sorted(importance, key=lambda entry: entry.rank)
     if not 0 < count < len(ranked):
@@ -329,12 +284,7 @@ def _error(one: BandImportance, other: BandImportance) -> float:
 
 
 def agreement_message(measures: Measures, top: int) -> str | None:
-    """Says in one sentence how far two measures agree; None where there are not two.
-
-    Args:
-        measures: Results by measure, of the same bands.
-        top: How many of the best bands to compare.
-    """
+    """Says in one sentence how far two measures agree; None where there are not two."""
     if len(measures) != 2:
         return None
     (one, chosen), (other, check) = measures.items()

@@ -1,6 +1,7 @@
 """Band importance of a trained network on scenes with truth."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,11 +82,6 @@ def measure_scenes(
 
     Returns:
         The result of each measure; the first is the one that bands are chosen by.
-
-    Raises:
-        BandError: A scene lacks bands.
-        TruthError: The truth cannot be used.
-        RequestError: No truth has glacier where its scene has data.
     """
     layers = one_layer_each([Path(truth) for _, truth in scenes], settings.truth_layers or None)
     others = [measure for measure in MEASURES if settings.check and measure != settings.measure]
@@ -107,12 +103,10 @@ def measure_scenes(
             )
     scaling = card.scaling if card else Scaling((0.0,) * len(bands), (1.0,) * len(bands))
     size = card.patch_px if card else 256
-    chosen, regions = [], []
-    with_truth = [
-        (scene, load_truth(Path(file), scene.grid, layer=layer))
-        for scene, (_, file), layer in zip(opened, scenes, layers, strict=True)
-    ]
-    for number, (scene, truth) in enumerate(with_truth):
+    batches: list[Iterator[BatchOfPatches]] = []
+    regions: list[int] = []
+    for number, (scene, (_, file), layer) in enumerate(zip(opened, scenes, layers, strict=True)):
+        truth = load_truth(Path(file), scene.grid, layer=layer)
         starts = [
             (row, column)
             for row in window_starts(scene.grid.height, size, size)
@@ -122,14 +116,11 @@ def measure_scenes(
         most = settings.patches
         share = -(-most * (number + 1) // len(opened)) - -(-most * number // len(opened))
         own = [starts[i] for i in spread_evenly(len(starts), max(1, share))] if starts else []
-        chosen.append((scene, truth, own))
+        batches.append(_patches(scene, truth, own, scaling, size))
         regions += [number] * len(own)
     if not regions:
         raise RequestError(NO_GLACIER)
-    batches = (
-        patch for scene, truth, starts in chosen for patch in _patches(scene, truth, starts, scaling, size)
-    )
-    sample = PatchSample.collect(batches, regions, settings.batch_size)
+    sample = PatchSample.collect(chain.from_iterable(batches), regions, settings.batch_size)
     return measure_patches(network, sample, bands, [settings.measure, *others], seed=settings.seed)
 
 

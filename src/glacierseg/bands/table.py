@@ -20,10 +20,6 @@ def write_importance(path: Path, measures: Measures) -> None:
     then, if there is a second measure M, `M_rank,M,M_spread,M_standard_error,M_region_spread`; then
     `p_value,measurable,rank_low,rank_high` of the first measure and `M_p_value,...` of the second. What is
     not known is empty; `measurable` is 1 or 0.
-
-    Args:
-        path: The file.
-        measures: Results by measure, the one that bands are chosen by first.
     """
     (main, ranked), *others = measures.items()
     header = ["rank", "band", "importance", "spread", "measure", "standard_error", "region_spread"]

@@ -148,7 +148,7 @@ def _print_changes(changes: "Sequence[StepChange]") -> None:
 
 
 def _print_tuning(report: "TuneReport") -> None:
-    from glacierseg.refine.transfer import verdict
+    from glacierseg.refine.search import verdict
 
     result = report.result
     for line in report.moved:

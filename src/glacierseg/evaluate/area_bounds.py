@@ -40,13 +40,7 @@ _FITTED = 2
 
 @dataclass(frozen=True)
 class AreaSums:
-    """Sums over the pixels of a scene; they add up over strips, scenes and processes.
-
-    Attributes:
-        pixels: Pixels summed over.
-        expected_px: Sum of the glacier probability.
-        variance_px: Sum of p (1 - p).
-    """
+    """Sums of p and p (1 - p) over the pixels of a scene; they add up over strips, scenes and processes."""
 
     pixels: int = 0
     expected_px: float = 0.0
@@ -62,14 +56,7 @@ class AreaSums:
 
 @dataclass(frozen=True)
 class AreaBounds:
-    """A glacier area with its bounds.
-
-    Attributes:
-        expected_km2: Expected area.
-        lower_km2: Lower bound, 0 at least.
-        upper_km2: Upper bound, the area of all pixels at most.
-        confidence: Probability that the true area lies between the bounds.
-    """
+    """A glacier area with bounds, from 0 to the area of all pixels, that hold with a probability."""
 
     expected_km2: float
     lower_km2: float
@@ -79,12 +66,7 @@ class AreaBounds:
 
 @dataclass(frozen=True, eq=False)
 class BlockErrors:
-    """Errors of the expected area by block of `UNIT_PX`.
-
-    Attributes:
-        error_px: `(R, C)` true less expected glacier pixels.
-        variance_px: `(R, C)` sum of p (1 - p).
-    """
+    """True less expected glacier pixels `(R, C)` by block of `UNIT_PX`, and sums of p (1 - p)."""
 
     error_px: NDArray[np.float64]
     variance_px: NDArray[np.float64]
@@ -95,12 +77,7 @@ class BlockErrors:
 
 
 def sum_area(probability: NDArray[np.floating], known: NDArray[np.bool_] | None = None) -> AreaSums:
-    """Sums calibrated probabilities, in float64.
-
-    Args:
-        probability: Any shape, NaN where there is no data.
-        known: The same shape, sum only where True.
-    """
+    """Sums calibrated probabilities in float64, where they are known and not NaN."""
     wanted = ~np.isnan(probability) if known is None else known & ~np.isnan(probability)
     p = probability[wanted].astype(np.float64)
     return AreaSums(p.size, float(p.sum()), float((p * (1 - p)).sum()))
@@ -109,13 +86,7 @@ def sum_area(probability: NDArray[np.floating], known: NDArray[np.bool_] | None 
 def block_errors(
     probability: NDArray[np.floating], truth: NDArray[np.uint8], known: NDArray[np.bool_]
 ) -> BlockErrors:
-    """Sums errors by block.
-
-    Args:
-        probability: `(H, W)` calibrated.
-        truth: `(H, W)` of 0, 1 and 255.
-        known: `(H, W)`, True where both can be compared.
-    """
+    """Sums errors by block, where a calibrated probability `(H, W)` and the truth are known."""
     p = np.where(known, probability, 0).astype(np.float64)
     error = np.where(known, truth == 1, 0) - p
     return BlockErrors(_sum_blocks(error, UNIT_PX), _sum_blocks(p * (1 - p), UNIT_PX))
@@ -126,13 +97,8 @@ def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
 
     Blocks are doubled from 16 px on as long as 8 effective ones remain, and the side is kept that gives the
     widest bounds: while blocks are smaller than the patches of error, the factor grows with them. With fewer
-    than 8 even at 16 px, those few are used; Student's quantile then widens the bounds.
-
-    Args:
-        scenes: Blocks of each scene; blocks of different scenes are never joined.
-
-    Raises:
-        TruthError: No pixel is uncertain, so that there is nothing to measure.
+    than 8 even at 16 px, those few are used; Student's quantile then widens the bounds. Blocks of different
+    scenes are never joined.
     """
     current, side = list(scenes), UNIT_PX
     found: list[Dispersion] = []
@@ -159,17 +125,7 @@ def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
 def bound_area(
     sums: AreaSums, dispersion: Dispersion, pixel_area_km2: float, confidence: float = 0.9
 ) -> AreaBounds:
-    """Returns the expected area and its bounds.
-
-    Args:
-        sums: Of the calibrated probabilities of the ground in question.
-        dispersion: Of the calibration.
-        pixel_area_km2: Area of a pixel.
-        confidence: Probability that the true area lies between the bounds, more than 0 and less than 1.
-
-    Raises:
-        RequestError: The confidence is not between 0 and 1.
-    """
+    """Returns the expected area and the bounds between which the true one lies with a probability."""
     reach_px = area_reach_px(sums, dispersion, confidence)
     return AreaBounds(
         expected_km2=sums.expected_px * pixel_area_km2,
@@ -179,19 +135,10 @@ def bound_area(
     )
 
 
-def require_confidence(confidence: float) -> None:
-    """Checks a confidence level.
-
-    Raises:
-        RequestError: It is not between 0 and 1.
-    """
-    if not 0 < confidence < 1:
-        raise RequestError(f"the confidence must be more than 0 and less than 1 (got {confidence:g})")
-
-
 def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> float:
     """Returns how far the bounds of `bound_area` lie from the expected area, in pixels, while uncut."""
-    require_confidence(confidence)
+    if not 0 < confidence < 1:
+        raise RequestError(f"the confidence must be more than 0 and less than 1 (got {confidence:g})")
     variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
     return student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
 

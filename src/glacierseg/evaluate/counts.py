@@ -20,14 +20,7 @@ Number = TypeVar("Number", int, NDArray[np.float64])
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels by predicted and true class, glacier being the positive one.
-
-    Attributes:
-        tp: Glacier in both.
-        fp: Glacier in the prediction only.
-        fn: Glacier in the truth only.
-        tn: Glacier in neither.
-    """
+    """Pixels by predicted and true class, glacier being the positive one."""
 
     tp: int = 0
     fp: int = 0
@@ -52,26 +45,12 @@ class Counts:
 
 
 def count(predicted: NDArray[Any], truth: NDArray[Any]) -> Counts:
-    """Compares a mask with the truth pixel by pixel, leaving out those where either is 255.
-
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
-
-    Raises:
-        GridMismatchError: They are of different shape.
-        TruthError: One has other values.
-    """
+    """Compares a mask with the truth pixel by pixel, leaving out those where either is 255."""
     return count_clean(*clean_pair(predicted, truth))
 
 
 def clean_pair(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Returns a mask and the truth as uint8 of 0, 1 and 255 after checking that they can be compared.
-
-    Raises:
-        GridMismatchError: They are of different shape.
-        TruthError: One has other values.
-    """
+    """Returns a mask and the truth as uint8 of 0, 1 and 255 after checking that they can be compared."""
     require_one_shape({"predicted mask": predicted.shape, "truth": truth.shape})
     return _clean(predicted, "predicted mask"), _clean(truth, "truth")
 
@@ -106,12 +85,7 @@ def _layers(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[NDA
 
 
 def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_px: int) -> NDArray[np.int64]:
-    """Counts by square block, in one pass.
-
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
-        block_px: Side of a block; the last ones are cut where the arrays end.
+    """Counts by square block, the last ones cut where the arrays end, in one pass.
 
     Returns:
         `(R, C, 4)`: tp, fp, fn and tn of each block; sums over blocks are the counts of the whole.
@@ -132,9 +106,7 @@ def count_blocks(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], block_p
 def cache_strips(shape: tuple[int, ...], block_px: int | None = None) -> Iterator[slice]:
     """Yields rows from top to bottom, few enough at a time to stay in the processor's cache.
 
-    Args:
-        shape: Of the array.
-        block_px: Where given, no strip reaches across a multiple of it.
+    With `block_px` no strip reaches across a multiple of it.
     """
     height, width = shape[:2]
     at_once = min(max(_CACHE_BYTES // max(width, 1), 1), 255)
@@ -202,15 +174,7 @@ def score_formulas(
     """The formula of each field of `Scores`, for whole numbers and for arrays of many counts alike.
 
     Kappa is written without its expected agreement: `2 (tp tn - fp fn) / ((tp + fp)(fp + tn) + (tp + fn)(fn +
-    tn))`.
-
-    Args:
-        tp: Glacier in both, as a number or an array.
-        fp: Glacier in the prediction only.
-        fn: Glacier in the truth only.
-        tn: Glacier in neither.
-        ratio: Divides, and gives 0 where the denominator is 0.
-        root_of_product: Square root of the product of its arguments.
+    tn))`. `ratio` gives 0 where the denominator is 0.
     """
     iou, iou_background = ratio(tp, tp + fp + fn), ratio(tn, tn + fp + fn)
     covariance = tp * tn - fp * fn

@@ -51,15 +51,7 @@ def size_zones(glaciers: TrueGlaciers) -> Zoning:
 
 
 def elevation_zones(elevation_m: NDArray[np.floating], band_m: float) -> Zoning:
-    """Divides a scene into bands of elevation, from multiples of their height.
-
-    Args:
-        elevation_m: `(H, W)`, NaN where unknown.
-        band_m: Height of a band, more than 0.
-
-    Raises:
-        RequestError: There would be more than a thousand bands.
-    """
+    """Divides a scene into bands of elevation, from multiples of their height."""
     known = np.isfinite(elevation_m)
     if not known.any():
         return Zoning("elevation_m", (), np.full(elevation_m.shape, -1, np.int16))
@@ -80,9 +72,6 @@ def layer_zones(layers: Mapping[str, NDArray[np.uint8]]) -> tuple[Zoning, ...]:
     """Makes a zone of each layer, and one of the glacier that lies in none: clean ice, if they are its kinds.
 
     Layers may overlap (debris in shadow). The rest, `no layer`, is what no layer covers.
-
-    Args:
-        layers: Masks `(H, W)` of 0, 1 and 255 by name, such as debris-covered ice or shadow.
     """
     if not layers:
         return ()
@@ -99,16 +88,8 @@ def layer_zones(layers: Mapping[str, NDArray[np.uint8]]) -> tuple[Zoning, ...]:
 def count_zones(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zoning: Zoning) -> dict[str, Counts]:
     """Counts by zone, leaving out pixels that are 255 in either and those of no zone.
 
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
-        zoning: Of the same shape.
-
     Returns:
         Counts by name of the zone; zones without a pixel are left out.
-
-    Raises:
-        GridMismatchError: The shapes differ.
     """
     require_one_shape({"grid of zones": zoning.labels.shape, "truth": truth.shape})
     table = np.zeros((len(zoning.names), 4), np.int64)
@@ -124,13 +105,7 @@ def count_zones(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], zoning: 
 
 @dataclass(frozen=True)
 class ZoneEvaluation:
-    """Scores of one zone.
-
-    Attributes:
-        kind: What divides: `size_km2`, `elevation_m` or `layer`.
-        zone: Name of the zone.
-        counts: Its pixels.
-    """
+    """Counts of one zone; for its kind see `Zoning`."""
 
     kind: str
     zone: str
@@ -143,16 +118,7 @@ class ZoneEvaluation:
 
 @dataclass(frozen=True)
 class Detail:
-    """A mask against its truth, with all that was asked for; None or empty where it was not.
-
-    Attributes:
-        evaluation: Scores, areas and buffers.
-        intervals: Of the scores.
-        zones: Scores by zone.
-        distances: Between the outlines.
-        glaciers: Area by glacier.
-        probability: Reliability of the probabilities.
-    """
+    """A mask against its truth, with all that was asked for; None or empty where it was not."""
 
     evaluation: Evaluation
     intervals: Intervals | None = None
@@ -188,13 +154,7 @@ def evaluate_in_detail(
 ) -> Detail:
     """Compares a mask with the truth in every way that is asked for, but without probabilities.
 
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
-        grid: Where both lie.
-        settings: What to measure.
-        glaciers: The true ones, for areas by glacier; None for no such areas.
-        zonings: Divisions of the scene, for scores by zone; empty zones are left out.
+    Areas by glacier need the true glaciers. Zones without a pixel are left out.
     """
     size_m = grid.pixel_size_m
     intervals = areas = None

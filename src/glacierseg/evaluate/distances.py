@@ -27,16 +27,7 @@ _MARGIN_PX = 64
 
 @dataclass(frozen=True)
 class OutlineDistances:
-    """Distances between two outlines; all NaN where either has no line.
-
-    Attributes:
-        polis_m: PoLiS distance.
-        mean_m: Mean distance.
-        p95_m: 95 % of both outlines are not farther apart than this.
-        hausdorff_m: Largest distance.
-        predicted_to_truth_m: Mean distance of the predicted outline from the true one.
-        truth_to_predicted_m: Mean distance of the true outline from the predicted one.
-    """
+    """Distances between two outlines, as the module says; all NaN where either has no line."""
 
     polis_m: float
     mean_m: float
@@ -52,11 +43,6 @@ def mask_distances(
     """Measures between the outlines of mask and truth, with a point every half pixel.
 
     Pixels that are 255 in either belong to no outline.
-
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
-        pixel_size_m: Width and height of a pixel.
     """
     if math.isclose(*pixel_size_m, rel_tol=1e-9):
         return _square_distances((predicted, truth), pixel_size_m[0])
@@ -66,13 +52,10 @@ def mask_distances(
 
 
 def line_distances(predicted: NDArray[Any], truth: NDArray[Any], step_m: float) -> OutlineDistances:
-    """Measures between lines of any kind in metres, such as the boundaries of polygons.
+    """Measures between shapely lines of any kind in metres, such as the boundaries of polygons.
 
-    Args:
-        predicted: `(N,)` shapely lines.
-        truth: `(M,)` shapely lines.
-        step_m: Points are set at most so far apart: in the middle of equal pieces of every straight part, and
-            at its ends.
+    Points are set at most `step_m` apart: in the middle of equal pieces of every straight part, and at its
+    ends.
     """
     segments = [_segments(lines) for lines in (predicted, truth)]
     if not all(len(one) for one in segments):

@@ -13,7 +13,7 @@ from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import IGNORE
 from glacierseg.raster.write import finite_only
 from glacierseg.refine.engine.bits import pack, unpack
-from glacierseg.refine.engine.rim import boundary_rim
+from glacierseg.refine.engine.morphology import boundary_rim
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class BufferEvaluation:
 
 @dataclass(frozen=True)
 class Areas:
-    """Glacier areas where both mask and truth have data.
-
-    Attributes:
-        predicted_km2: Area of the predicted glacier.
-        truth_km2: Area of the true glacier.
-    """
+    """Glacier areas where both mask and truth have data."""
 
     predicted_km2: float
     truth_km2: float
@@ -60,14 +55,7 @@ class Areas:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A mask against its truth.
-
-    Attributes:
-        counts: Pixels by predicted and true class.
-        scores: What follows from them.
-        areas: Glacier areas, when the pixel size is known.
-        buffers: The same with buffers along the true boundary, in the order asked for.
-    """
+    """A mask against its truth; without a pixel size there are no areas and no buffers."""
 
     counts: Counts
     scores: Scores
@@ -171,11 +159,6 @@ def boundary_rims(
     centre is at most the distance from the nearest point of such an edge (Euclidean, in metres). The centres
     of the pixels beside a boundary are half a pixel away from it, so a 10 m buffer takes one pixel on either
     side at 10 m resolution, and none at all at 30 m, where it changes no score.
-
-    Args:
-        truth: `(H, W)` of 0, 1 and 255.
-        pixel_size_m: Width and height of a pixel.
-        buffers_m: The distances, each half the width of a rim.
 
     Returns:
         For each distance `(H, W)`, True in the rim.

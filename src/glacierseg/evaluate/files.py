@@ -22,9 +22,9 @@ from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outlines import is_vector, read_outlines
 from glacierseg.raster.truth import load_truth, read_mask, warn_of_glacier_alone
+from glacierseg.raster.warp import read_grid
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.score import ScoreSettings
 
@@ -64,15 +64,18 @@ def evaluate_files(
         CheckpointError: The model folder cannot be used.
     """
     settings = settings or ScoreSettings()
-    with open_raster(predicted) as dataset:
-        grid = grid_of(dataset)
+    grid = read_grid(predicted)
     even_pixel_m(grid, str(predicted))
     calibration = read_calibration(model) if model else None
     if probability and model and calibration:
         require_calibration_of(probability, model, calibration)
     mask, true = read_mask(predicted), load_truth(truth, grid, layer=settings.truth_layer)
     warn_of_glacier_alone(mask, predicted)
-    zonings = list(layer_zones({name: _read_zone(path, name, grid) for name, path in (zones or {}).items()}))
+    layers = {
+        name: load_truth(path, grid, option="--zones FILE=LAYER", prefer=(name,), shapes="polygons")
+        for name, path in (zones or {}).items()
+    }
+    zonings = list(layer_zones(layers))
     glaciers = None
     if settings.glaciers:
         glaciers = true_glaciers(truth, true, grid, settings.truth_layer)
@@ -86,14 +89,7 @@ def evaluate_files(
 
 
 def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str | None = None) -> TrueGlaciers:
-    """Returns the glaciers of the truth: by outline where the file has them, else by connected part.
-
-    Args:
-        path: The file that the truth is from.
-        truth: `(H, W)` as read from it.
-        grid: Where it lies.
-        layer: Of a vector file with several.
-    """
+    """Returns the glaciers of the truth: by outline where its file has them, else by connected part."""
     if not is_vector(path):
         return glaciers_by_part(truth, grid.pixel_area_km2)
     from glacierseg.raster.outlines.repair import areas_km2  # noqa: PLC0415  (with pandas, a third of a second)
@@ -101,10 +97,6 @@ def true_glaciers(path: Path, truth: NDArray[np.uint8], grid: Grid, layer: str |
     # What was corrected has been said when the mask was read.
     outlines = read_outlines(path, grid, layer=layer, notes=[])
     return glaciers_by_outline(outlines, grid, areas_km2(outlines.geometry, outlines.crs))
-
-
-def _read_zone(path: Path, name: str, grid: Grid) -> NDArray[np.uint8]:
-    return load_truth(path, grid, option="--zones FILE=LAYER", prefer=(name,), shapes="polygons")
 
 
 def read_elevation_zones(path: Path, grid: Grid, band_m: float) -> Zoning:

@@ -39,14 +39,9 @@ class TrueGlaciers:
 
 @dataclass(frozen=True)
 class GlacierArea:
-    """One true glacier and what was predicted of it.
+    """One true glacier and what was predicted of it, where both mask and truth have data.
 
-    Attributes:
-        glacier_id: Its id.
-        truth_km2: True area where both mask and truth have data.
-        predicted_km2: Predicted area there that belongs to it.
-        found_km2: What both have in common.
-        whole: Whether all of it could be compared; False where scene or role cut it.
+    `found_km2` is what both have in common. It is not `whole` where scene or role cut it.
     """
 
     glacier_id: str
@@ -119,15 +114,7 @@ class GlacierAreas:
 
 
 def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGlaciers:
-    """Makes a glacier of every connected part of the truth; pixels may touch at a corner only.
-
-    Args:
-        truth: `(H, W)` of 0, 1 and 255.
-        pixel_area_km2: Area of a pixel.
-
-    Returns:
-        Glaciers numbered from the largest down, so that the ids are `1`, `2`, ...
-    """
+    """Makes a glacier of every connected part of the truth, the largest first; corners connect too."""
     glacier = (truth == GLACIER).astype(np.uint8)
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(glacier, connectivity=8)
     areas_px = statistics[1:, cv2.CC_STAT_AREA]
@@ -141,12 +128,9 @@ def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGla
 
 
 def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None = None) -> TrueGlaciers:
-    """Makes a glacier of every outline of a file; where outlines overlap the later one wins.
+    """Makes a glacier of every outline of a table in the grid's CRS; where they overlap the later one wins.
 
-    Args:
-        outlines: GeoDataFrame in the grid's CRS; see `outline_ids`.
-        grid: The scene's grid.
-        areas_km2: Of the outlines, whole; those of their pixels in the scene when None.
+    Without areas of the whole outlines, those of their pixels in the scene count.
     """
     ids = outline_ids(outlines)
     shapes = [(shape, number) for number, shape in enumerate(outlines.geometry, start=1)]
@@ -172,11 +156,7 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None =
 
 
 def outline_ids(outlines: Any) -> tuple[str, ...]:
-    """Returns the ids that the reader gave to outlines, else numbers from 1.
-
-    Args:
-        outlines: A GeoDataFrame, of `raster.outlines` or without ids.
-    """
+    """Returns the ids that the reader gave to outlines, else numbers from 1."""
     given = outlines[OUTLINE_ID] if OUTLINE_ID in outlines else range(1, len(outlines) + 1)
     return tuple(map(str, given))
 
@@ -191,12 +171,6 @@ def glacier_areas(
 
     Predicted pixels belong to the nearest true glacier, unless their fragment (8-connected) touches no true
     glacier at all: such fragments are counted as `elsewhere`.
-
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255; 255 also outside the pixels of a role.
-        glaciers: Of the whole scene.
-        pixel_area_km2: Area of a pixel.
     """
     known = (predicted != IGNORE) & (truth != IGNORE)
     found = (predicted == GLACIER) & known

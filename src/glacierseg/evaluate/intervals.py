@@ -54,12 +54,7 @@ class BlockTable:
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of a score; both NaN with fewer than two blocks.
-
-    Attributes:
-        low: Lower bound.
-        high: Upper bound.
-    """
+    """Bounds of a score; both NaN with fewer than two blocks."""
 
     low: float
     high: float
@@ -67,15 +62,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of every score.
-
-    Attributes:
-        scores: By name of the score.
-        confidence: Probability that the bounds hold.
-        block_px: Side of the blocks.
-        blocks: How many were drawn from.
-        draws: How often.
-    """
+    """Intervals by name of the score, and how often they were drawn from how many blocks."""
 
     scores: dict[str, Interval]
     confidence: float
@@ -126,14 +113,7 @@ def table_by_block(
 
 
 def score_arrays(counts: NDArray[np.integer | np.floating]) -> dict[str, NDArray[np.float64]]:
-    """Returns the scores of many counts at once; the formulas and empty cases are those of `scores_of`.
-
-    Args:
-        counts: `(..., 4)` tp, fp, fn and tn.
-
-    Returns:
-        `(...)` by name.
-    """
+    """Returns the scores `(...)` by name of many counts `(..., 4)`, by the formulas of `scores_of`."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     found = score_formulas(tp, fp, fn, tn, _ratio, _root_of_product)
     return {name: np.where(tp + fp + fn + tn > 0, values, np.nan) for name, values in found.items()}
@@ -149,12 +129,7 @@ def _root_of_product(*factors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @fields_as_keywords(settings=BootstrapSettings)
 def bootstrap_scores(table: BlockTable, settings: BootstrapSettings | None = None) -> Intervals:
-    """Returns an interval for every score of one mask.
-
-    Args:
-        table: Counts by block.
-        settings: How they are drawn; the same seed gives the same intervals.
-    """
+    """Returns an interval for every score of one mask; the same seed gives the same intervals."""
     settings = settings or BootstrapSettings()
     if table.blocks < 2:
         scores = {name: Interval(math.nan, math.nan) for name in SCORE_NAMES}
@@ -168,16 +143,7 @@ def bootstrap_scores(table: BlockTable, settings: BootstrapSettings | None = Non
 
 
 def draw_sums(counts: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.float64]:
-    """Draws as many rows as there are, with replacement, and sums them.
-
-    Args:
-        counts: `(N, K)`.
-        draws: How often.
-        seed: Seed of the draws.
-
-    Returns:
-        `(draws, K)` whole numbers, as floats.
-    """
+    """Draws as many rows `(K,)` as there are, with replacement, and sums them: whole numbers `(draws, K)`."""
     blocks = len(counts)
     values = counts.astype(np.float64)
     rng = np.random.default_rng(seed)
@@ -196,11 +162,6 @@ def percentile_interval(values: NDArray[np.float64], confidence: float, blocks: 
     Draws from n blocks vary by `sqrt((n - 1) / n)` too little, and as if their variance were known. The
     percentiles are therefore those of a normal distribution at Student's quantile times `sqrt(n / (n - 1))`
     (the expanded percentile interval, Hesterberg 2015).
-
-    Args:
-        values: `(draws,)`.
-        confidence: More than 0 and less than 1.
-        blocks: How many were drawn from, 2 or more.
     """
     reach = student_quantile((1 + confidence) / 2, blocks - 1) * math.sqrt(blocks / (blocks - 1))
     tail = math.erfc(reach / math.sqrt(2)) / 2
@@ -280,12 +241,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 @lru_cache(maxsize=64)
 def student_quantile(share: float, degrees_of_freedom: float) -> float:
-    """Returns below what a share of the distribution lies, the angle found by bisection.
-
-    Args:
-        share: At least 0.5 and less than 1.
-        degrees_of_freedom: 1 or more, not necessarily whole.
-    """
+    """Returns below what a share from 0.5 to 1 of the distribution lies, the angle found by bisection."""
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         angle = (low + high) / 2
@@ -296,12 +252,7 @@ def student_quantile(share: float, degrees_of_freedom: float) -> float:
 
 
 def student_tail(t: ArrayLike, degrees_of_freedom: float) -> NDArray[np.float64]:
-    """Returns how likely a value above `t` is.
-
-    Args:
-        t: `(...)`; infinite ones are allowed.
-        degrees_of_freedom: 1 or more.
-    """
+    """Returns how likely a value above `t` is, which may be infinite."""
     angle = np.arctan(np.asarray(t, np.float64) / math.sqrt(degrees_of_freedom))
     # Integrated from |t| outwards, so that small shares keep their digits.
     reach = math.pi / 2 - np.abs(angle)

@@ -24,6 +24,7 @@ from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import BACKGROUND, GLACIER
+from glacierseg.raster.warp import read_grid
 from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 DIAGRAM_BINS = 15
@@ -89,14 +90,9 @@ class ReliabilityCounts:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """One bar of a reliability diagram.
+    """One bar of a reliability diagram; without pixels its mean probability and glacier share are NaN.
 
-    Attributes:
-        lower: Where the bin begins; it does not belong to it, but for 0.
-        upper: Largest probability of the bin.
-        pixels: Pixels in it.
-        confidence: Their mean probability, NaN without pixels.
-        glacier_share: Share of them that is glacier, NaN without pixels.
+    Its lower bound does not belong to it, but for 0.
     """
 
     lower: float
@@ -134,10 +130,6 @@ def count_reliability(probability: NDArray[np.floating], truth: NDArray[np.uint8
     Args:
         probability: `(H, W)` glacier probability, NaN where there is no data.
         truth: `(H, W)` of 0, 1 and 255; pixels of 255 do not count.
-
-    Raises:
-        GridMismatchError: The shapes differ.
-        RequestError: A probability lies outside 0 to 1.
     """
     counted = known_pixels(probability, truth)
     p = probability[counted].astype(np.float64)
@@ -159,11 +151,7 @@ def count_reliability(probability: NDArray[np.floating], truth: NDArray[np.uint8
 
 
 def known_pixels(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Returns `(H, W)`, True where there is both a probability and truth.
-
-    Raises:
-        GridMismatchError: The shapes differ.
-    """
+    """Returns `(H, W)`, True where there is both a probability and truth."""
     require_one_shape({"probability": probability.shape, "truth": truth.shape})
     known: NDArray[np.bool_] = ~np.isnan(probability) & ((truth == GLACIER) | (truth == BACKGROUND))
     return known
@@ -211,15 +199,7 @@ def reliability_table(counts: ReliabilityCounts) -> tuple[ReliabilityBin, ...]:
 
 @dataclass(frozen=True)
 class ProbabilityEvaluation:
-    """A probability raster against the truth.
-
-    Attributes:
-        scores: ECE, MCE, Brier score and likelihood.
-        bars: Of the reliability diagram.
-        calibrated: The same scores with the calibration of the model, when it has one.
-        calibrated_bars: Their diagram.
-        area: Glacier area with its bounds from calibrated probabilities, where truth is known.
-    """
+    """A probability raster against the truth; with a calibration of the model also calibrated, with areas."""
 
     scores: Reliability
     bars: tuple[ReliabilityBin, ...]
@@ -239,18 +219,9 @@ class ProbabilityEvaluation:
 
 
 def require_calibration_of(path: Path, model: Path | str, calibration: Calibration) -> None:
-    """Checks by its tags that a probability raster is of the kind that a calibration is for.
+    """Checks by its tags that a probability raster is of the kind that a calibration of a model is for.
 
-    Args:
-        path: As `predict` wrote it. Where tags are lost, it is taken to be of that model.
-        model: The model folder or `weights:NAME` that the calibration is from.
-        calibration: Its calibration.
-
-    Raises:
-        RasterError: The raster cannot be read.
-        CheckpointError: The model folder cannot be used.
-        RequestError: It is of other networks, or of these and has symmetries where the calibration has none,
-            or the other way round.
+    Where tags are lost, it is taken to be of that model.
     """
     with open_raster(path) as dataset:
         tags = dataset.tags()
@@ -273,15 +244,8 @@ def require_calibration_of(path: Path, model: Path | str, calibration: Calibrati
 def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Reads a probability raster from top to bottom and calibrates it, unless its tags say that it is.
 
-    Args:
-        path: As `predict` wrote it.
-        calibration: Of the network that predicted it.
-
     Yields:
         Which rows, `STRIP_PX` at most, and `(h, W)` probabilities, NaN where there are none.
-
-    Raises:
-        RasterError: The raster is missing, damaged, or holds no probabilities.
     """
     with open_raster(path) as dataset:
         stored = CALIBRATION_TAG in dataset.tags()
@@ -292,19 +256,7 @@ def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[sl
 def evaluate_probability(
     path: Path, truth: NDArray[np.uint8], grid: Grid, calibration: Calibration | None = None
 ) -> ProbabilityEvaluation:
-    """Scores the reliability of a probability raster, strip by strip.
-
-    Args:
-        path: A probability raster on the grid.
-        truth: `(H, W)` of 0, 1 and 255.
-        grid: Where the truth lies.
-        calibration: Of the model that predicted it.
-
-    Raises:
-        GridMismatchError: The raster lies on another grid.
-        RasterError: The raster is damaged.
-        RequestError: Its values are no probabilities.
-    """
+    """Scores the reliability of a probability raster, strip by strip."""
     with open_raster(path) as dataset:
         if difference := grid.difference(grid_of(dataset)):
             raise GridMismatchError(
@@ -333,22 +285,12 @@ def evaluate_probability(
 def predicted_area(path: Path, calibration: Calibration, confidence: float = 0.9) -> AreaBounds | None:
     """Returns the glacier area of a whole predicted scene with its bounds.
 
-    Args:
-        path: A probability raster, calibrated or not; its tags say which.
-        calibration: Of the network that predicted it.
-        confidence: Of the bounds.
-
     Returns:
         None when nothing can be said: the calibration's temperature is at a bound, or no pixel has data.
-
-    Raises:
-        RasterError: The raster is damaged, or its pixels have very different sizes on the ground.
-        RequestError: The confidence is not between 0 and 1.
     """
     if calibration.scale.at_bound:
         return None
-    with open_raster(path) as dataset:
-        width_m, height_m = even_pixel_m(grid_of(dataset), str(path), [path])
+    width_m, height_m = even_pixel_m(read_grid(path), str(path), [path])
     pixel_area_km2 = width_m * height_m / 1e6
     sums = sum((sum_area(rows) for _, rows in calibrated_strips(path, calibration)), AreaSums())
     return bound_area(sums, calibration.dispersion, pixel_area_km2, confidence) if sums.pixels else None

@@ -15,10 +15,8 @@ from glacierseg.models.card import read_card, update_card
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.refine.files import refine_file, tune_record
-from glacierseg.refine.ground import slope_on_grid
-from glacierseg.refine.search import TuneResult, tune_refinement
-from glacierseg.refine.transfer import RegionGain, Use, region_gain, verdict
+from glacierseg.refine.files import refine_file, slope_on_grid, tune_record
+from glacierseg.refine.search import RegionGain, TuneResult, Use, region_gain, tune_refinement, verdict
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import OutputsConfig, RegionConfig, TuneSettings
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings

@@ -35,8 +35,7 @@ from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_results
 from glacierseg.settings import BandsConfig, Logarithm, ModelConfig, PatchConfig, SplitConfig, TrainSettings
 from glacierseg.settings.train import TrainingPlan
-from glacierseg.training.finetune import start_from
-from glacierseg.training.fit import FitResult, fit, resolved_precision
+from glacierseg.training.fit import FitResult, fit, resolved_precision, start_from
 from glacierseg.training.processes import find_processes, join, wait_for_others
 from glacierseg.training.states import EpochRecord, remove_states, states_folder
 from glacierseg.weights.own import facts_of_scenes, unlike_training

@@ -13,11 +13,7 @@ from glacierseg.errors import RequestError
 
 
 def check_sizes(in_channels: int, classes: int, width: float) -> None:
-    """Refuses sizes of which no network can be made.
-
-    Raises:
-        RequestError: fewer than one input channel, fewer than two classes, or a width that is not above zero.
-    """
+    """Refuses sizes of which no network can be made."""
     if in_channels < 1:
         raise RequestError(f"in_channels is {in_channels}: a network needs at least one band")
     if classes < 2:
@@ -87,13 +83,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """Residual blocks with 2 × 2 max-pooling after each.
-
-    Args:
-        in_channels: channels of the input map.
-        filters: channels of each level, the finest first.
-        dilations: dilation of each level's convolutions; one everywhere when not given.
-    """
+    """A residual block for each level's filters, the finest first, with 2 × 2 max-pooling after each."""
 
     def __init__(
         self, in_channels: int, filters: Sequence[int], dilations: Sequence[int] | None = None
@@ -116,12 +106,7 @@ class ResidualEncoder(nn.Module):
 
 
 class ResidualDecoder(nn.Module):
-    """The way back up: 2 × 2 transposed convolution, the encoder's map beside it, residual block, per level.
-
-    Args:
-        in_channels: channels of the coarsest map.
-        filters: channels of the encoder's levels, the finest first.
-    """
+    """The way back up, per level: transposed convolution, the encoder's map beside it, residual block."""
 
     def __init__(self, in_channels: int, filters: Sequence[int]) -> None:
         super().__init__()
@@ -264,3 +249,89 @@ def weighted_heads(network: nn.Module, x: Tensor) -> tuple[tuple[float, Tensor],
 def may_leave_weights_unused(network: nn.Module) -> bool:
     """Whether a training step may leave some weights without a gradient, as the network itself says."""
     return bool(getattr(network, "may_leave_weights_unused", False))
+
+
+class PositionalEmbedding(nn.Module):
+    """Adds a learned vector to each place of a map; a map of another size gets them interpolated."""
+
+    def __init__(self, channels: int, side_tokens: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.empty(1, channels, side_tokens, side_tokens))
+        nn.init.trunc_normal_(self.vectors, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, channels, H, W)` to the same."""
+        vectors: Tensor = self.vectors
+        if vectors.shape[-2:] != x.shape[-2:]:
+            vectors = F.interpolate(vectors, x.shape[-2:], mode="bicubic", antialias=True)
+        return x + vectors
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention of `(B, heads, N, C)`; of the type of `query`.
+
+    Autocast would run it in bfloat16 on a CPU, too, where its backward pass over the 64 tokens of a patch
+    takes more than four times as long as in float32 (`benchmarks/attention.py`).
+    """
+    if query.is_cpu and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
+        return mixed.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over tokens `(B, N, C)`."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`(B, N, C)` to `(B, N, C)`."""
+        parts = self.query_key_value(tokens).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = attend(query, key, value)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block: attention, then a two-layer perceptron, each added to its input."""
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(channels)
+        self.attention = SelfAttention(channels, heads)
+        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, mlp_ratio * channels), nn.GELU(), nn.Linear(mlp_ratio * channels, channels)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`(B, N, C)` to `(B, N, C)`."""
+        tokens = tokens + self.attention(self.attention_norm(tokens))
+        out: Tensor = tokens + self.mlp(self.mlp_norm(tokens))
+        return out
+
+
+class MapTransformer(nn.Module):
+    """Every pixel of a map `(B, C, H, W)` as one token: position, blocks, a last norm, back to a map.
+
+    Positional vectors are learned for a map of `side_tokens`.
+    """
+
+    def __init__(self, channels: int, *, blocks: int, heads: int, mlp_ratio: int, side_tokens: int) -> None:
+        super().__init__()
+        self.position = PositionalEmbedding(channels, side_tokens)
+        self.blocks = nn.Sequential(*(TransformerBlock(channels, heads, mlp_ratio) for _ in range(blocks)))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, channels, H, W)` to the same."""
+        # On a channels_last map neither this nor the way back moves a byte.
+        tokens: Tensor = self.position(x).flatten(2).transpose(1, 2)
+        tokens = self.norm(self.blocks(tokens))
+        return tokens.transpose(1, 2).reshape(x.shape)

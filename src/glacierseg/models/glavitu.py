@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from glacierseg.models.blocks import (
     Head,
+    MapTransformer,
     ResidualBlock,
     ResidualDecoder,
     ResidualEncoder,
@@ -14,7 +15,6 @@ from glacierseg.models.blocks import (
     quiet_inputs,
     scaled_channels,
 )
-from glacierseg.models.transformer import MapTransformer
 
 FILTERS = (64, 128, 256)
 TOKEN_CHANNELS = 512
@@ -26,14 +26,6 @@ class GlaViTU(nn.Module):
 
     A 64 px patch becomes 8 × 8 tokens. A window of any other size works: its positional vectors are
     interpolated from those 8 × 8. The published network of this name is `glavitu_global`.
-
-    Args:
-        in_channels: bands.
-        classes: classes, background among them.
-        width: multiplies the filters 64-128-256 and the tokens' 512.
-
-    Raises:
-        RequestError: impossible sizes.
     """
 
     def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0) -> None:

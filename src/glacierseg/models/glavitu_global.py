@@ -10,6 +10,7 @@ from glacierseg.errors import RequestError
 from glacierseg.models.blocks import (
     ConvBnRelu,
     Head,
+    MapTransformer,
     ResidualBlock,
     ResidualDecoder,
     ResidualEncoder,
@@ -21,7 +22,6 @@ from glacierseg.models.blocks import (
     quiet_inputs,
     scaled_channels,
 )
-from glacierseg.models.transformer import MapTransformer
 
 CHANNELS = 64
 UNET_FILTERS = (64, 128, 256)
@@ -115,9 +115,6 @@ class GlaViTUGlobal(nn.Module):
         groups: the zero-based channels of each modality, each channel once, such as
             `((0, 1, 2, 3, 4, 5), (6, 7))` for optical and terrain; None: all channels are one modality.
         deep_supervision: whether the second head exists.
-
-    Raises:
-        RequestError: impossible sizes, or `groups` that do not hold each channel once.
     """
 
     def __init__(

@@ -31,14 +31,6 @@ class MLandsNet(nn.Module):
 
     Each level of the decoder doubles the coarser map bilinearly, lets it gate the skip, and sends both
     through a residual block.
-
-    Args:
-        in_channels: bands.
-        classes: classes, background among them.
-        width: multiplies the filters 32-64-128-256 and the bottleneck's 512.
-
-    Raises:
-        RequestError: impossible sizes.
     """
 
     def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0) -> None:

@@ -153,16 +153,7 @@ def create_model(
 
 
 def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns options of a network in the types that it takes.
-
-    Args:
-        name: a key of `MODELS`, or `smp:<Architecture>/<encoder>`.
-        options: their values by name.
-
-    Raises:
-        UnknownModelError: no network has that name.
-        RequestError: an option that the network does not have, or a value of another type.
-    """
+    """Returns options of a network in the types that it takes, refusing those that it does not have."""
     known = option_names(name)
     types = get_type_hints(_builder(model_spec(name)).__init__)
     checked = {}
@@ -181,11 +172,7 @@ def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def option_names(name: str) -> tuple[str, ...]:
-    """Returns the names of the options that a network takes.
-
-    Raises:
-        UnknownModelError: no network has that name.
-    """
+    """Returns the names of the options that a network takes."""
     spec = model_spec(name)
     given = {"in_channels", "classes", "width", *spec.parts}
     return tuple(option for option in signature(_builder(spec)).parameters if option not in given)

@@ -123,12 +123,7 @@ def logarithmic_floor(plain: Scaling, logarithmic: Collection[int]) -> tuple[flo
 
 
 def measure_logarithmic_scaling(patches: Iterable[NDArray[Any]], floor: tuple[float | None, ...]) -> Scaling:
-    """Measures mean and spread where bands with a floor become their logarithm.
-
-    Args:
-        patches: Arrays `(C, N)` of valid training pixels.
-        floor: From `logarithmic_floor`.
-    """
+    """Measures mean and spread where bands with a floor become their logarithm."""
 
     def as_scaled() -> Iterator[NDArray[np.float64]]:
         for pixels in patches:

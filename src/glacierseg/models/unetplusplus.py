@@ -37,9 +37,6 @@ class UNetPlusPlus(nn.Module):
         width: multiplies the filters 64-128-256-512-1024.
         deep_supervision: whether the inner steps have heads too.
         prune_level: steps to compute, 1 to 4; fewer than 4 need `deep_supervision`.
-
-    Raises:
-        RequestError: impossible sizes, or a `prune_level` that has no head.
     """
 
     def __init__(

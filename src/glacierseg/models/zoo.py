@@ -135,11 +135,7 @@ class ZooNetwork(nn.Module):
         return readers
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`.
-
-        Raises:
-            RequestError: While training, a batch of one patch leaves batch norm a single value.
-        """
+        """`(B, in_channels, H, W)` to logits `(B, classes, H, W)`."""
         try:
             logits: Tensor = self.network(pad_to_multiple(x, self.multiple_px))
         except ValueError as error:

@@ -106,11 +106,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Calibration":
-        """Reads what `to_dict` gave.
-
-        Raises:
-            DataError: It is something else.
-        """
+        """Reads what `to_dict` gave."""
         try:
             nested = {
                 "scale": LogitScale(**stored["scale"]),
@@ -125,13 +121,11 @@ class Calibration:
 
 
 def fit_logit_scale(
-    logits: NDArray[np.float64],
-    background: NDArray[np.int64],
-    glacier: NDArray[np.int64],
-    *,
-    with_bias: bool = True,
+    logits: NDArray[np.float64], background: NDArray[np.int64], glacier: NDArray[np.int64]
 ) -> LogitScale:
     """Finds the temperature and bias of the greatest likelihood, exactly on a histogram.
+
+    With the bias (Platt 1999) calibrated probabilities sum to the true area on the pixels of the fit.
 
     The negative log likelihood is convex in `(1 / temperature, bias)`, and so is its minimum over the bias as
     a function of `1 / temperature`. Its derivatives there are sums of (probability - truth) * logit and of
@@ -141,8 +135,6 @@ def fit_logit_scale(
         logits: `(N,)` of each bin.
         background: `(N,)` background pixels of each bin.
         glacier: `(N,)` glacier pixels of each bin.
-        with_bias: Fit a bias as well (Platt 1999). Then the calibrated probabilities sum to the true area on
-            the pixels of the fit. Without it, only the temperature (Guo et al. 2017): no pixel changes sides.
 
     Raises:
         TruthError: The pixels are all glacier, or none is.
@@ -160,8 +152,6 @@ def fit_logit_scale(
         return np.asarray(sigmoid(sharpness * logits + bias) * total - true)
 
     def best_bias(sharpness: float) -> float:
-        if not with_bias:
-            return 0.0
         return _root(lambda bias: float(excess(sharpness, bias).sum()), -_LARGEST_BIAS, _LARGEST_BIAS)
 
     def slope(sharpness: float) -> float:
@@ -182,16 +172,7 @@ def _root(rising: Callable[[float], float], low: float, high: float) -> float:
 
 
 def store_calibration(folder: Path, calibration: Calibration) -> None:
-    """Writes a calibration into a model folder's card; the weights are not touched.
-
-    Args:
-        folder: The model folder.
-        calibration: What `read_calibration` shall find there.
-
-    Raises:
-        CheckpointError: There is no card, or it is not one.
-        OutputError: The folder cannot be written to.
-    """
+    """Writes a calibration into a model folder's card; the weights are not touched."""
     update_card(Path(folder), calibration=calibration.to_dict())
 
 
@@ -217,11 +198,7 @@ def read_calibration(model: Path | str | Weights) -> Calibration | None:
 
 
 def calibration_of(card: ModelCard, folder: Path) -> Calibration | None:
-    """Returns the calibration that a network's card holds, None when there is none.
-
-    Raises:
-        CheckpointError: It is none of glacierseg's.
-    """
+    """Returns the calibration that a network's card holds, None when there is none."""
     return _calibration_in(card.calibration, folder / CARD)
 
 

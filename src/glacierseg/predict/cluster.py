@@ -59,9 +59,6 @@ def connected(settings: ClusterSettings) -> Iterator[Any]:
 
     Args:
         settings: The address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, or a number of processes.
-
-    Raises:
-        RequestError: Dask is not installed, or nothing answers at the address.
     """
     address, workers = settings.dask, settings.workers
     try:
@@ -127,15 +124,7 @@ class Shares:
     client: Any
 
     def wait(self, progress: Progress | None = None) -> None:
-        """Waits until all strips are there; `predict_scene` then only puts them together.
-
-        Args:
-            progress: Called with the share done.
-
-        Raises:
-            GlaciersegError: As `predict_scene`, workers died of the same strips again and again, or the
-                scheduler is gone.
-        """
+        """Waits until all strips are there; `predict_scene` then only puts them together."""
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         try:
@@ -203,18 +192,8 @@ def submitted(
 ) -> Iterator[tuple[Shares, ...]]:
     """Has a cluster predict the strips of scenes, in their order; no worker waits while there is work of any.
 
-    Args:
-        client: A `distributed.Client`.
-        ensemble: Networks from model folders.
-        scenes: The scenes.
-        out_dir: Where the results will go.
-        settings: Those of `predict_scene`, the same for both.
-
     Yields:
         The tasks of each scene. What is not done when the block ends is taken back.
-
-    Raises:
-        GlaciersegError: As `predict_scene`.
     """
     models = tuple(str(folder.resolve()) for folder in ensemble.folders)
     # What is automatic could be something else there.
@@ -249,11 +228,7 @@ def submitted(
 
 
 def _collected(waiting: set[Any]) -> set[Any]:
-    """Waits a while for tasks to end; returns those that did well.
-
-    Raises:
-        GlaciersegError: What a worker found wrong with data or request.
-    """
+    """Waits a while for tasks to end; returns those that did well, and raises what a worker found wrong."""
     from distributed import wait  # noqa: PLC0415
 
     try:

@@ -50,10 +50,6 @@ def make_predictor(
             int8, which moves outlines.
         int8_model: The file that `glacierseg export --int8-with` made of this network; for int8 alone.
         as_it_is: With torch, call the network itself, see `TorchPredictor`.
-
-    Raises:
-        RequestError: The engine is unknown or not installed or cannot compute in that precision, or
-            `int8_model` is missing or was made of another network.
     """
     chosen, precision = resolved(engine, precision)
     if chosen == "openvino":
@@ -70,10 +66,6 @@ def resolved(engine: Engine, precision: Precision) -> tuple[Engine, Precision]:
 
     A result is that of one engine and one precision all over, so whoever goes on with an interrupted one, or
     helps with it on another machine, has to know.
-
-    Raises:
-        RequestError: The engine is unknown, or cannot compute in that precision, or is not installed and
-            has to be asked.
     """
     chosen: Engine = "torch" if engine == "auto" else engine
     if chosen not in PRECISIONS:
@@ -112,17 +104,7 @@ def _openvino_predictor(
 
 
 def read_int8(path: Path | None, network: nn.Module, scaling: Scaling, window_px: int | None = None) -> Any:
-    """Reads what `glacierseg.predict.int8.quantize_model` wrote, an `openvino.Model`.
-
-    Args:
-        path: The .xml file.
-        network: What it was made of.
-        scaling: How band values become input.
-        window_px: Side of the windows to come; None takes the file's own.
-
-    Raises:
-        RequestError: There is no such file, or it was made of another network or for other windows.
-    """
+    """Reads what `quantize_model` wrote, an `openvino.Model`; one of another network is refused."""
     from glacierseg.predict.export import require  # noqa: PLC0415
 
     openvino = require("openvino", "openvino")
@@ -177,15 +159,7 @@ class TorchPredictor:
 
     @torch.inference_mode()
     def __call__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Predicts windows.
-
-        Args:
-            values: `(B, C, H, W)` in the scene's units.
-            valid: `(B, H, W)`.
-
-        Returns:
-            `(B, H, W)` glacier probability.
-        """
+        """Predicts windows, see `Predictor`."""
         if values.dtype not in TORCH_TYPES:
             values = values.astype(np.float32)
         at_once = max(1, len(values) if self.device.type == "cuda" else _CPU_PIXELS // valid[0].size)
@@ -227,15 +201,13 @@ class OnnxPredictor:
 
         Args:
             model: An ONNX file's bytes, from `glacierseg.predict.export.onnx_model`.
-
-        Raises:
-            RequestError: The package onnxruntime is not installed.
         """
         from glacierseg.predict.export import require  # noqa: PLC0415
 
         runtime = require("onnxruntime", "onnx")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = _threads()
+        # One setting for all engines: torch follows OMP_NUM_THREADS and the scheduler of a cluster.
+        options.intra_op_num_threads = torch.get_num_threads()
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         available = runtime.get_available_providers()
         self._session = runtime.InferenceSession(
@@ -259,9 +231,6 @@ class OpenVinoPredictor:
         Args:
             model: An `openvino.Model`, from `glacierseg.predict.export.openvino_model` or a quantised one.
             precision: Of all that is not quantised: bf16, else float32.
-
-        Raises:
-            RequestError: The package openvino is not installed.
         """
         from glacierseg.predict.export import require  # noqa: PLC0415
 
@@ -269,7 +238,7 @@ class OpenVinoPredictor:
         core = openvino.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
-            "INFERENCE_NUM_THREADS": _threads(),
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
         self._compiled = core.compile_model(model, "CPU", settings)
@@ -294,8 +263,3 @@ def int8_fingerprint(path: Path) -> str:
     if not (path.is_file() and weights.is_file()):
         return ""  # who makes the predictor says so better
     return sha256(path.read_bytes() + weights.read_bytes()).hexdigest()[:16]
-
-
-def _threads() -> int:
-    # One setting for all engines: torch follows OMP_NUM_THREADS and the scheduler of a cluster.
-    return torch.get_num_threads()

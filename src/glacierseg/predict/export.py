@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from glacierseg._version import __version__
 from glacierseg.choices import ExportFormat
 from glacierseg.errors import RequestError
+from glacierseg.models.blocks import PositionalEmbedding
 from glacierseg.models.card import ModelCard, fingerprint, load_model
 from glacierseg.models.scaling import Scaling
-from glacierseg.models.transformer import PositionalEmbedding
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.write import atomic_path
 from glacierseg.settings.base import fields_as_keywords
@@ -35,11 +35,7 @@ _OPSET = 17
 
 
 def require(package: str, extra: str) -> Any:
-    """Imports an optional package.
-
-    Raises:
-        RequestError: It is not installed.
-    """
+    """Imports an optional package, or says which extra of glacierseg installs it."""
     # openvino and nncf report to their makers as soon as they are imported, unless this package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
@@ -108,9 +104,6 @@ def onnx_model(network: nn.Module, scaling: Scaling, window_px: int) -> Any:
     """Converts a network to an `onnx.ModelProto` with input `values` and output `probability`.
 
     The number of windows is free, their size is not: padding and positions are worked out for it.
-
-    Raises:
-        RequestError: The package onnx is not installed.
     """
     onnx = require("onnx", "onnx")
     graph = raw_graph(network, scaling, window_px)
@@ -137,11 +130,7 @@ def onnx_model(network: nn.Module, scaling: Scaling, window_px: int) -> Any:
 
 
 def openvino_model(network: nn.Module, scaling: Scaling, window_px: int) -> Any:
-    """Converts a network to an `openvino.Model`, by way of ONNX, which is quick and exact.
-
-    Raises:
-        RequestError: The package openvino or onnx is not installed.
-    """
+    """Converts a network to an `openvino.Model`, by way of ONNX, which is quick and exact."""
     openvino = require("openvino", "openvino")
     require("onnx", "openvino")
     return openvino.Core().read_model(onnx_model(network, scaling, window_px).SerializeToString())
@@ -193,11 +182,7 @@ def write_openvino(model: Any, path: Path, facts: Mapping[str, str]) -> None:
 
 
 def target_path(model_dir: Path | str, to: ExportFormat, out: Path | str | None, stem: str = "model") -> Path:
-    """Returns where an export goes.
-
-    Raises:
-        RequestError: The format is unknown, or `out` has another format's suffix.
-    """
+    """Returns where an export goes."""
     if to not in SUFFIX:
         raise RequestError(f"cannot export to {to!r}; give onnx or openvino")
     path = Path(out) if out is not None else Path(model_dir) / f"{stem}{SUFFIX[to]}"

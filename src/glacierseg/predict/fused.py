@@ -48,14 +48,9 @@ def _call(name: str, *arguments: object, overload: str = "default") -> Tensor:
 
 
 class FusedConv(nn.Module):
-    """A convolution, and what follows it."""
+    """A convolution, padded with zeros if at all, and what follows it."""
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Takes over weights.
-
-        Args:
-            conv: Whose padding, if any, is with zeros.
-        """
         super().__init__()
         self.weight = conv.weight.detach()
         self.bias = None if conv.bias is None else conv.bias.detach()

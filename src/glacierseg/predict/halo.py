@@ -24,14 +24,7 @@ _GOOD_IOU = 0.99
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a prediction with a halo compares with the blended one, on samples of a scene.
-
-    Attributes:
-        pixels: Compared.
-        equal: Share of them with the same class.
-        iou: Of the two masks; None when neither holds glacier there.
-        largest_difference: Of the probabilities.
-    """
+    """How a prediction with a halo compares with the blended one, on samples of a scene."""
 
     pixels: int
     equal: float
@@ -50,16 +43,7 @@ class Agreement:
 
 
 def check_halo(ensemble: Ensemble, window_px: int, halo_px: int) -> None:
-    """Makes sure that a halo fits, and that networks see the surroundings of a pixel, not their whole window.
-
-    Args:
-        ensemble: The networks.
-        window_px: Side of a window.
-        halo_px: Its rim.
-
-    Raises:
-        RequestError: The halo leaves no core; or a network sees more, or nothing is known of it.
-    """
+    """Makes sure that a halo fits, and that networks see the surroundings of a pixel, not a whole window."""
     if not 0 <= 2 * halo_px < window_px:
         raise RequestError(f"the halo must be less than half the window of {window_px} px (got {halo_px} px)")
     for card in ensemble.cards:
@@ -74,14 +58,6 @@ def halo_agreement(ensemble: Ensemble, scene: Scene, settings: PredictSettings) 
     """Predicts samples of a scene with a halo, and blended in windows of the training patch's size.
 
     The samples are squares, evenly spread, that together take up to a tenth of the scene, but at least one.
-
-    Args:
-        ensemble: The networks.
-        scene: From `Ensemble.matching_scene`.
-        settings: How it is predicted, with a halo.
-
-    Raises:
-        RequestError: As `check_halo`.
     """
     ways = [
         ensemble.resolved(settings),

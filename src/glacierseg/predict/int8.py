@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from glacierseg.errors import RasterError, TruthError
+from glacierseg.models.blocks import MapTransformer
 from glacierseg.models.card import load_model
 from glacierseg.models.scaling import Scaling
-from glacierseg.models.transformer import MapTransformer
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan
 from glacierseg.predict.ensemble import matching_scene
 from glacierseg.predict.export import (
@@ -146,9 +146,6 @@ def quantised(network: nn.Module, scaling: Scaling, samples: Sequence[NDArray[np
 
     Returns:
         An `openvino.Model` for windows of the samples' size.
-
-    Raises:
-        RequestError: The package nncf or openvino is not installed.
     """
     nncf = require("nncf", "int8")
     nncf.set_log_level(logging.ERROR)

@@ -66,9 +66,6 @@ def blended_strips(
     Yields:
         Number of the strip, its first row, and `(members, rows, W)` glacier probability, NaN where the scene
         has no data.
-
-    Raises:
-        RasterError: Pixels cannot be read.
     """
     height, width = scene.grid.shape
     core, halo = tiling.core_px, tiling.halo_px
@@ -251,9 +248,6 @@ class StripsFolder:
         Args:
             path: The folder, made when missing.
             key: All that the strips depend on, as JSON can hold it.
-
-        Raises:
-            OutputError: The folder cannot be made.
         """
         self.path = path
         text = json.dumps(key, sort_keys=True)
@@ -289,11 +283,7 @@ class StripsFolder:
         return True
 
     def write(self, number: int, rows: NDArray[np.float32]) -> None:
-        """Keeps a finished strip `(layers, rows, W)`.
-
-        Raises:
-            OutputError: The disk is full.
-        """
+        """Keeps a finished strip `(layers, rows, W)`."""
         final = self.strip(number)
         with full_disk_refused(self.path):
             part = final.with_suffix(f".{os.getpid()}")

@@ -6,6 +6,8 @@ links, occur twice or are named so that they lie elsewhere, links that lead out 
 large to be any.
 """
 
+import hashlib
+import io
 import re
 import tarfile
 import zipfile
@@ -16,13 +18,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from typing import IO, ClassVar, Literal, NamedTuple
 
 from glacierseg.errors import ProductError
 
 AGAIN = "download the product again"
 _MAX_METADATA_BYTES = 16 * 2**20
+_PIECE_BYTES = 2**20
 _DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
+
+
+class Checksum(NamedTuple):
+    """What a file must have that is whole.
+
+    Attributes:
+        algorithm: Its name in `hashlib`.
+        digest: In hexadecimal digits.
+    """
+
+    algorithm: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -37,9 +52,12 @@ class Contents(ABC):
     source: Path
     names: tuple[str, ...]
 
+    @contextmanager
     @abstractmethod
-    def _begin(self, name: str, size_bytes: int) -> bytes:
-        """Returns the first bytes of a file."""
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        """Opens a file."""
+
+    has_checksums: ClassVar[bool] = False
 
     @abstractmethod
     def gdal_name(self, name: str) -> str:
@@ -55,14 +73,36 @@ class Contents(ABC):
         Raises:
             ProductError: It lies outside, is too large or cannot be read.
         """
-        with _damage_refused(self.source):
-            data = self._begin(name, _MAX_METADATA_BYTES + 1)
+        with _damage_refused(self.source), self._open(name) as file:
+            data = file.read(_MAX_METADATA_BYTES + 1)
         if len(data) > _MAX_METADATA_BYTES:
             raise ProductError(
                 f"{self.source}: {name} is larger than {_MAX_METADATA_BYTES // 2**20} MiB, as no "
                 f"product's metadata are; {AGAIN}"
             )
         return data
+
+    def require_whole(self, name: str, promised: Checksum | None = None) -> None:
+        """Reads a file to its end where a checksum can show that it is damaged, since pixels cannot.
+
+        Args:
+            name: The file.
+            promised: Its checksum by the product; archives may have one of their own.
+
+        Raises:
+            ProductError: It is damaged.
+        """
+        if promised is None and not self.has_checksums:
+            return
+        digest = hashlib.new(promised.algorithm if promised else "md5", usedforsecurity=False)
+        with _damage_refused(self.source), self._open(name) as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+        if promised and digest.hexdigest() != promised.digest.lower():
+            raise ProductError(
+                f"{self.source}: {PurePosixPath(name).name} is damaged, since it has another checksum than "
+                f"the product's manifest; {AGAIN}"
+            )
 
     def below(self, folder: str) -> dict[str, str]:
         """Returns the files of a folder and of those below, by their path from there."""
@@ -95,10 +135,11 @@ class FolderContents(Contents):
                         waiting += [] if one.is_symlink() else [one]
         return cls(folder, tuple(sorted(one.relative_to(folder).as_posix() for one in found)))
 
-    def _begin(self, name: str, size_bytes: int) -> bytes:
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
         _refuse_outside(self.source, self.source / name)
         with (self.source / name).open("rb") as file:
-            return file.read(size_bytes)
+            yield file
 
     def gdal_name(self, name: str) -> str:
         """Returns the path of a file, if neither it nor what GDAL reads beside it (`.aux.xml`) leads out."""
@@ -126,6 +167,7 @@ class ZipContents(_ArchiveContents):
 
     handler = "vsizip"
     suffixes = (".zip",)
+    has_checksums = True
 
     @classmethod
     def of(cls, path: Path) -> "ZipContents":
@@ -141,9 +183,10 @@ class ZipContents(_ArchiveContents):
         links = [one.filename for one in members if (one.external_attr >> 28) == 0xA]
         return cls(path, _names_within(path, [one.filename for one in members], links))
 
-    def _begin(self, name: str, size_bytes: int) -> bytes:
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(self.source) as archive, archive.open(name) as file:
-            return file.read(size_bytes)
+            yield file
 
 
 class TarContents(_ArchiveContents):
@@ -161,22 +204,29 @@ class TarContents(_ArchiveContents):
         """
         with _damage_refused(path), tarfile.open(path) as archive:
             members = [one for one in archive if not one.isdir()]
+            long_names = any("path" in one.pax_headers for one in members)
             end = max((one.offset_data + one.size for one in members), default=0)
-        if not _begins_with(path, b"\x1f\x8b") and _packing(path) != "plain":
+            # The checksum of a compressed one stands at its end.
+            while archive.fileobj and archive.fileobj.read(_PIECE_BYTES):
+                pass
+        if long_names or (not _begins_with(path, b"\x1f\x8b") and _packing(path) != "plain"):
+            how = "has long names" if long_names else "is compressed"
             raise ProductError(
-                f"{path}: is compressed in a way that cannot be read in place; unpack it and give its folder"
+                f"{path}: {how} in a way that cannot be read in place; unpack it and give its folder"
             )
         if _packing(path) == "plain" and end > path.stat().st_size:
             raise ProductError(f"{path}: {_CUT}; {AGAIN}")
         links = [one.name for one in members if not one.isfile()]
         return cls(path, _names_within(path, [one.name for one in members], links))
 
-    def _begin(self, name: str, size_bytes: int) -> bytes:
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
         with tarfile.open(self.source) as archive:
             for member in archive:
                 if member.name.removeprefix("./") == name and (file := archive.extractfile(member)):
-                    return file.read(size_bytes)
-        return b""
+                    yield file
+                    return
+        yield io.BytesIO()
 
 
 _CUT = "is an archive that is cut short or damaged"

@@ -12,7 +12,7 @@ from pathlib import Path
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents, leads_out
 from glacierseg.products.headers import check_headers
-from glacierseg.products.metadata import Groups, agree, number, positive, read_groups
+from glacierseg.products.metadata import Groups, agree, number, positive, read_groups, require_possible
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.sensors import SENSORS
 
@@ -67,8 +67,10 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
         bands=tuple(_bands(files, sensor, identity["level"], groups, where)),
         classes=classes,
         classes_kind="qa_pixel",
+        require_whole=files.require_whole,
         saturation=files.find("QA_RADSAT", "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION"),
     )
+    require_possible(product.bands, where)
     check_headers(product, groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE"))
     return product
 
@@ -81,6 +83,7 @@ class _Files:
         self._files = contents.below(folder)
         self._name = name
         self._named = named
+        self._found: dict[str, str] = {}
 
     def find(self, what: str, key: str) -> str | None:
         """Returns the name by which GDAL opens an image, or None where there is none."""
@@ -91,7 +94,15 @@ class _Files:
                 f"{self._contents.source}: {key} names a file outside the product, {named[:80]!r}; {AGAIN}"
             )
         agree(self._contents.source, f"file of {what}", [("the product's name", expected), (key, named)])
-        return self._contents.gdal_name(self._files[expected]) if expected in self._files else None
+        if expected not in self._files:
+            return None
+        path = self._contents.gdal_name(self._files[expected])
+        self._found[path] = self._files[expected]
+        return path
+
+    def require_whole(self, path: str) -> None:
+        """Refuses an image that a checksum shows to be damaged, by GDAL's name of it."""
+        self._contents.require_whole(self._found[path])
 
     def missing(self, what: str, role: str) -> ProductError:
         """The error that an image is missing."""

@@ -13,8 +13,14 @@ from xml.parsers import expat
 
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN
+from glacierseg.products.product import ProductBand
 
 _MAX_DEPTH = 50
+_GREATEST_NUMBER = 65535
+# What digital numbers of 0 and of 65535 may mean, in reflectance x 10000 and in kelvin: wide enough for each
+# agency's choice.
+_LIGHT = (-10_000.0, 0.0), (5_000.0, 1_000_000.0)
+_HEAT = (0.0, 273.0), (273.0, 1_000.0)
 
 Groups = Mapping[str, Mapping[str, str]]
 """Values by group and key, as a Landsat product's `_MTL` has them in each of its three formats."""
@@ -198,6 +204,29 @@ def positive(text: str | None, what: str, where: str) -> float:
     if value <= 0:
         raise ProductError(f"{where}: {what} is {text}, and must be above 0; {AGAIN}")
     return value
+
+
+def require_possible(bands: Iterable[ProductBand], where: str) -> None:
+    """Refuses bands whose numbers, by the metadata, would mean what no image shows.
+
+    Args:
+        bands: The bands.
+        where: The file of metadata, for messages.
+
+    Raises:
+        ProductError: There is one.
+    """
+    for band in bands:
+        is_heat = band.role.startswith("thermal")
+        least, greatest = band.offset, band.scale * _GREATEST_NUMBER + band.offset
+        limits = _HEAT if is_heat else _LIGHT
+        if all(low <= value <= high for value, (low, high) in zip((least, greatest), limits, strict=True)):
+            continue
+        unit, what = (1, "temperatures in kelvin") if is_heat else (10_000, "reflectance")
+        raise ProductError(
+            f"{where}: by its scale and offset {band.role} holds {what} from {least / unit:g} to "
+            f"{greatest / unit:g}, which no image does; {AGAIN}"
+        )
 
 
 def agree(source: Any, what: str, said: Iterable[tuple[str, str | None]]) -> str:

@@ -98,8 +98,10 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
 
     Raises:
         RasterError: Pixels cannot be read.
-        ProductError: Its classes are none.
+        ProductError: Its classes are none, or an image is damaged.
     """
+    for path in layout.ratios:
+        product.require_whole(path)
     part = _whole_cells(part_around(layout.grid, around), layout)
     shape = part.height, part.width
     numbers, missing, saturated = {}, np.zeros(shape, bool), np.zeros(shape, bool)
@@ -109,14 +111,7 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
         missing |= spread(absent, ratio)
         if band.saturated is not None:
             saturated |= spread(numbers[band.role] == band.saturated, ratio)
-    ratio = layout.ratios[product.classes]
-    found, absent = _read(product.classes, part, ratio, None)
-    try:
-        classes = classify(found, product.classes_kind)
-    except ProductError as error:
-        raise ProductError(f"{product.classes}: {error}; {AGAIN}") from error
-    classes[absent] = MISSING
-    classes = spread(classes, ratio)
+    classes = spread(_classes(product, layout, part), layout.ratios[product.classes])
     missing |= classes == MISSING
     saturated |= classes == SATURATED
     if product.saturation:
@@ -136,6 +131,37 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
         classes,
         saturated & ~missing,
     )
+
+
+def read_classes(product: Product, layout: Layout, around: Grid) -> tuple[NDArray[np.uint8], Grid]:
+    """Reads the classes of the ground of a product that meets a grid.
+
+    Args:
+        product: It.
+        layout: From `layout_of`.
+        around: The grid.
+
+    Returns:
+        Numbers of `products.classes` `(H, W)` on their own grid, and that grid.
+
+    Raises:
+        RasterError: Pixels cannot be read.
+        ProductError: They are no classes.
+    """
+    part = _whole_cells(part_around(layout.grid, around), layout)
+    classes, ratio = _classes(product, layout, part), layout.ratios[product.classes]
+    fine = layout.grid.crop(part.row, part.column, part.height, part.width)
+    return classes, _coarse(fine, ratio, classes.shape)
+
+
+def _classes(product: Product, layout: Layout, part: Block) -> NDArray[np.uint8]:
+    found, absent = _read(product.classes, part, layout.ratios[product.classes], None)
+    try:
+        classes = classify(found, product.classes_kind)
+    except ProductError as error:
+        raise ProductError(f"{product.classes}: {error}; {AGAIN}") from error
+    classes[absent] = MISSING
+    return classes
 
 
 def _whole_cells(part: Block, layout: Layout) -> Block:
@@ -244,12 +270,12 @@ def open_pixels(
         numbers[lost] = nodata
         path = folder / f"{band.role}.tif"
         grid = _coarse(pixels.grid, ratio, numbers.shape)
-        _store(path, numbers, grid, nodata)
+        store(path, numbers, grid, nodata)
         dataset = stack.enter_context(open_raster(path))
         datasets[path] = stack.enter_context(on_grid(dataset, target, "bilinear", dtype="float32"))
         bands.append(Band(band.role, path, 1, "float32", nodata, band.scale, band.offset))
     state = folder / "state.tif"
-    _store(state, pixels.classes + np.uint8(MASKED) * masked, pixels.grid, MISSING)
+    store(state, pixels.classes + np.uint8(MASKED) * masked, pixels.grid, MISSING)
     dataset = stack.enter_context(open_raster(state))
     on_target = {state: stack.enter_context(on_grid(dataset, target, "nearest"))}
     own = LayerReader([Band("state", state, 1, "uint8", MISSING)], on_target)
@@ -260,9 +286,9 @@ def _coarse(fine: Grid, ratio: int, shape: tuple[int, ...]) -> Grid:
     return Grid(fine.crs, fine.transform * Affine.scale(ratio), shape[0], shape[1])
 
 
-def _store(path: Path, values: NDArray[Any], grid: Grid, nodata: float) -> None:
+def store(path: Path, values: NDArray[Any], grid: Grid, nodata: float | None) -> None:
+    """Writes a band that is read once and thrown away."""
     profile = tiff_profile(grid, 1, str(values.dtype), nodata)
-    # It is read once and thrown away.
     del profile["compress"], profile["predictor"]
     with create_raster(path, profile) as dataset:
         dataset.write(values, 1)

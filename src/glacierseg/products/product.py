@@ -1,6 +1,7 @@
 """What every product is to the stage that makes a scene of it, whichever agency made it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,8 @@ class Product:
         classes: Name by which GDAL opens the raster of classes.
         classes_kind: `scl` for Sentinel-2's scene classification, `qa_pixel` for Landsat's bits.
         saturation: Name by which GDAL opens Landsat's `QA_RADSAT`; None where there is none.
+        require_whole: Called with GDAL's name of an image, raises a `ProductError` if a checksum shows that
+            it is damaged.
         nodata: Digital number of pixels without data, in all bands.
     """
 
@@ -52,5 +55,21 @@ class Product:
     bands: tuple[ProductBand, ...]
     classes: str
     classes_kind: Literal["scl", "qa_pixel"]
+    require_whole: Callable[[str], None] = field(compare=False, repr=False)
     saturation: str | None = None
     nodata: int = 0
+
+    @property
+    def tells_saturation(self) -> bool:
+        """Whether it says which pixels are saturated."""
+        return self.classes_kind == "scl" or self.saturation is not None
+
+    def is_reprocessed(self, other: "Product") -> bool:
+        """Whether this and another product are of one image, which was processed twice.
+
+        Two products of one tile, day and baseline of Sentinel-2 are parts of a datastrip that was split.
+        """
+        if (self.sensor, self.tile, self.acquired) != (other.sensor, other.tile, other.acquired):
+            return False
+        times = [name.split("_")[2:3] for name in (self.name, other.name)]
+        return self.sensor != "sentinel2" or (self.baseline != other.baseline and times[0] == times[1])

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
 from glacierseg.log import Progress
-from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SATURATED, SNOW
+from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SNOW
+from glacierseg.products.contents import AGAIN
+from glacierseg.products.masks import Masks
 from glacierseg.products.pixels import (
     MASKED,
     Layout,
-    Pixels,
     ProductReader,
-    grown,
     layout_of,
     open_pixels,
     read_pixels,
 )
-from glacierseg.products.place import Ground, cut_to, inside, scene_grid
+from glacierseg.products.place import cut_to, inside, scene_grid
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.products.read import read_product
 from glacierseg.products.shares import Shares, remarks_on, shares_of, table_of
@@ -50,6 +50,8 @@ from glacierseg.settings.prepare import ProductInputs, ProductSettings
 UNIT = UNITS[1].name
 # Reading takes about so much of the time.
 _READING = 0.4
+# A larger share of pixels without elevation is said.
+_MUCH_WITHOUT_HEIGHT = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +119,8 @@ def prepare_scene(
         raise RequestError("a scene needs at least one product")
     settings, inputs, out = settings or ProductSettings(), inputs or ProductInputs(), Path(out)
     found = [read_product(Path(path)) for path in paths]
-    _require_one_image(found, settings.max_days_apart)
+    _require_one_image(found, settings)
+    _require_apart(found, out)
     with keeping([path for product in found for path in _rasters_of(product)]), bounded_gdal():
         require_output(out, TIFF)
         return _Work(found, out, settings, inputs, layers or {}).run(progress)
@@ -128,16 +131,26 @@ def _rasters_of(product: Product) -> list[str]:
     return [*(band.path for band in product.bands), *others]
 
 
-def _require_one_image(products: Sequence[Product], max_days: int) -> None:
-    """Refuses products that do not go together."""
-    first = products[0]
+def _require_one_image(products: Sequence[Product], settings: ProductSettings) -> None:
+    """Refuses products that do not go together, or cannot say what is asked for."""
+    first, max_days = products[0], settings.max_days_apart
     for number, product in enumerate(products):
         if any(product.name == other.name for other in products[:number]):
             raise RequestError(f"{product.source}: {product.name} is given twice; leave it out once")
+        if twin := next((other for other in products[:number] if product.is_reprocessed(other)), None):
+            raise RequestError(
+                f"{product.source}: is of the same image as {twin.name}, and would show what that one masks; "
+                "give the newer of the two"
+            )
         if product.sensor != first.sensor:
             raise RequestError(
                 f"{product.source}: is of {product.sensor}, and {first.name} of {first.sensor}; make a scene "
                 "of each sensor"
+            )
+        if settings.mask_saturated and not product.tells_saturation:
+            raise RequestError(
+                f"{product.source}: lacks QA_RADSAT, which tells saturated pixels; {AGAIN}, whole, or leave "
+                "--mask-saturated out"
             )
     early, late = min(products, key=lambda one: one.acquired), max(products, key=lambda one: one.acquired)
     days = (late.acquired - early.acquired).days
@@ -146,6 +159,16 @@ def _require_one_image(products: Sequence[Product], max_days: int) -> None:
             f"{late.source}: is of {late.acquired}, and {early.name} of {early.acquired}; make a scene of "
             f"each day, or allow it with --max-days-apart {days}"
         )
+
+
+def _require_apart(products: Sequence[Product], out: Path) -> None:
+    """Refuses a result in a SAFE folder, which holds nothing but what the agency put there."""
+    end = out.absolute().parent.resolve()
+    for product in products:
+        folder = product.source if product.source.is_dir() else product.source.parent
+        is_safe = product.sensor == "sentinel2" and folder.joinpath("GRANULE").is_dir()
+        if is_safe and end.is_relative_to(folder.resolve()):
+            raise RequestError(f"{out}: lies in the folder of a product; write the scene to another folder")
 
 
 def _sources_of(wanted: Sequence[str], product: Product, given: Sequence[str]) -> dict[str, ProductBand]:
@@ -187,12 +210,12 @@ class _Work:
         if not self.roles:
             raise RequestError(f"{out}: the recipe needs no band of a product; name some in --recipe")
         self.terrain = terrain_to_make(self.wanted, {}, out, has_dem=bool(inputs.dem))
-        layouts = {product: layout_of(product, self._bands(product)) for product in products}
+        self.offered = {product: layout_of(product, self._bands(product)) for product in products}
         self.basin: Any = None
-        self._place([layout.grid for layout in layouts.values()])
+        self._place([layout.grid for layout in self.offered.values()])
         # Products beside the wanted ground are not read.
         self.layouts = {
-            product: layout for product, layout in layouts.items() if may_meet(layout.grid, self.grid)
+            product: layout for product, layout in self.offered.items() if may_meet(layout.grid, self.grid)
         }
 
     def _bands(self, product: Product) -> list[ProductBand]:
@@ -257,7 +280,7 @@ class _Work:
                         classes_path, self.grid, ["class"], "uint8", MISSING, tags={**tags, "CLASSES": names}
                     )
                 )
-            wanted = with_data = 0
+            wanted = with_data = without_height = 0
             writing = _part_of(progress, _READING, 1.0)
             for block in iterate_blocks(self.grid.shape, writing):
                 numbers, valid, state = mosaic.read(block)
@@ -267,6 +290,8 @@ class _Work:
                     layers |= terrain.read(block, self.terrain)
                 values = make_bands(self.wanted, layers)
                 valid &= asked
+                if terrain:
+                    without_height += int((valid & np.isnan(layers[self.terrain[0]])).sum())
                 writer.write(block, values, valid & np.isfinite(values))
                 if classes:
                     shown = np.where(asked, _shown(state), MISSING)
@@ -275,6 +300,11 @@ class _Work:
         _log.info(table_of(shares))
         for remark in remarks_on(shares):
             _warn(remark)
+        if without_height > _MUCH_WITHOUT_HEIGHT * with_data:
+            _warn(
+                f"{self.out}: {without_height / with_data:.1%} of the pixels with data have no terrain, "
+                "since the elevation model has none there; give one of the whole ground (--dem for each tile)"
+            )
         no_data = 1 - with_data / max(wanted, 1)
         if not with_data:
             _warn(
@@ -295,22 +325,21 @@ class _Work:
     ) -> tuple["_Mosaic", list[Shares]]:
         """Reads all products, masks them and counts what they hold."""
         inputs, readers, shares = self.inputs, [], []
-        known = mask = None
+        known, masks = None, Masks(self.settings, self.grid)
         if inputs.existing:
             known = read_outlines(
                 inputs.existing, self.grid, layer=inputs.existing_layer, option="--existing-layer"
             )
-        if inputs.mask_file:
-            mask = Ground(stack, inputs.mask_file, inputs.mask_layer, self.grid, "--mask-layer")
+        with full_disk_refused(folder):
+            masks.open(stack, inputs, self.offered, folder)
         for number, (product, layout) in enumerate(self.layouts.items()):
             own = folder / str(number)
             own.mkdir()
             with full_disk_refused(own):
-                pixels = read_pixels(product, self._bands(product), layout, self.grid)
+                pixels = read_pixels(product, self._bands(product), layout, masks.ground)
                 glaciers = None if known is None else inside(known, pixels.grid, self.out)
                 shares.append(shares_of(pixels, self._asked_of(pixels.grid, layout), glaciers))
-                masked = self._masked(pixels, mask)
-                readers.append(open_pixels(stack, pixels, masked, self.grid, own))
+                readers.append(open_pixels(stack, pixels, masks.of(pixels), self.grid, own))
             if progress:
                 progress(_READING * (number + 1) / len(self.layouts))
         return _Mosaic(readers, self.grid, len(self.roles)), shares
@@ -321,22 +350,6 @@ class _Work:
             return inside(self.basin, grid, self.out)
         is_whole = self.inputs.like is None and grid.shape == layout.grid.shape
         return None if is_whole else footprint_on_grid(self.grid, grid)
-
-    def _masked(self, pixels: Pixels, mask: Ground | None) -> NDArray[np.bool_]:
-        """Returns which pixels of a product become no data, besides those that have none."""
-        settings = self.settings
-        cloudy = [CLOUDY[name] for name in CLOUDY if settings.mask and name not in settings.keep]
-        masked = np.isin(pixels.classes, cloudy)
-        if mask is not None:
-            masked |= mask.on(pixels.grid)
-        if settings.grow_m and masked.any():
-            masked = grown(masked, settings.grow_m, pixels.grid.pixel_size_m)
-        if settings.mask_saturated:
-            masked |= pixels.saturated
-            bare = pixels.saturated & np.isin(pixels.classes, (CLEAR, SNOW))
-            pixels.classes[bare] = SATURATED
-        masked &= pixels.classes != MISSING
-        return masked
 
 
 class _Mosaic:

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from glacierseg.errors import ProductError
-from glacierseg.products.contents import AGAIN, Contents, leads_out
+from glacierseg.products.contents import AGAIN, Checksum, Contents, leads_out
 from glacierseg.products.headers import check_headers
-from glacierseg.products.metadata import Element, agree, number, positive, read_xml
+from glacierseg.products.metadata import Element, agree, number, positive, read_xml, require_possible
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.sensors import SENSORS
 
@@ -30,6 +30,11 @@ _FIRST_WITH_OFFSET = "04.00"
 _SEN2COR = "99.99"
 _NAME = re.compile(r"S2([A-D])_MSIL2A_(\d{8})T\d{6}_N(\d{2})(\d{2})_R\d{3}_(T\d{2}[A-Z]{3})_\d{8}T\d{6}")
 _IMAGE = re.compile(r"(?:L2A_)?(T\d{2}[A-Z]{3})_(\d{8})T\d{6}_(?:B0?(\d{1,2}A?)|(SCL))_(\d{2})m(\.jp2)?")
+_MANIFEST = re.compile(
+    r'href="([^"<>]+\.jp2)"\s*(?:/>|>\s*</fileLocation>)\s*'
+    r'<checksum checksumName="([\w-]+)">\s*([0-9A-Fa-f]+)\s*<'
+)
+_ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256", "SHA3-256": "sha3_256"}
 
 
 class _Image(NamedTuple):
@@ -62,6 +67,8 @@ def read_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
     )
     offsets = _offsets(elements, identity["baseline"], [image.number for image in images], where)
     special = _special_values(elements, where)
+    files = {contents.gdal_name(image.file): image.file for image in images}
+    promised = _checksums(contents, root)
     product = Product(
         source=given,
         name=identity["name"],
@@ -82,8 +89,12 @@ def read_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
         ),
         classes=next(contents.gdal_name(image.file) for image in images if image.number == _CLASSES),
         classes_kind="scl",
+        require_whole=lambda path: contents.require_whole(
+            files[path], promised.get(PurePosixPath(path).name)
+        ),
         nodata=special.get("NODATA", 0),
     )
+    require_possible(product.bands, where)
     check_headers(product, _utm_zone(product.tile))
     return product
 
@@ -103,6 +114,20 @@ def _refuse_other_levels(source: Path, elements: Sequence[Element], where: str) 
         )
     if "2A" not in root or "2A" not in level:
         raise ProductError(f"{where} is not that of Level-2A, but of {level}; take the Level-2A product")
+
+
+def _checksums(contents: Contents, root: str) -> dict[str, Checksum]:
+    """Returns the checksums of images by their file names, of the manifest where there is one that has some.
+
+    Manifests of baseline 02.08 are no whole XML and give paths of ESA's own machines.
+    """
+    name = contents.below(root).get("manifest.safe")
+    text = contents.read(name).decode("utf-8", errors="replace") if name else ""
+    return {
+        PurePosixPath(path).name: Checksum(_ALGORITHMS[algorithm.upper()], digest)
+        for path, algorithm, digest in _MANIFEST.findall(text)
+        if algorithm.upper() in _ALGORITHMS
+    }
 
 
 def _one(elements: Iterable[Element], name: str, where: str) -> str | None:

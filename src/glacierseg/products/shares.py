@@ -76,7 +76,7 @@ def shares_of(pixels: Pixels, asked: NDArray[np.bool_] | None, glaciers: NDArray
         cloud=_share(counts[CLOUD], seen),
         cirrus=_share(counts[CIRRUS], seen),
         shadow=_share(counts[SHADOW], seen),
-        saturated=_share(np.count_nonzero(saturated), seen),
+        saturated=_share(np.count_nonzero(saturated), seen if pixels.product.tells_saturation else 0),
         snow=_share(counts[SNOW], seen),
         snow_outside=outside,
         cloud_inside=inside,

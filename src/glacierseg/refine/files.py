@@ -10,17 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import DataError, RequestError
+from glacierseg.raster.blocks import Block, LayerReader
+from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
-from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.open import open_raster
+from glacierseg.raster.outlines import is_vector, refuse_layer_of_raster
 from glacierseg.raster.outputs import TIFF, writes
-from glacierseg.raster.truth import IGNORE, read_mask
+from glacierseg.raster.truth import IGNORE, load_truth, open_mask, plain_mask, read_mask
+from glacierseg.raster.values import Band
+from glacierseg.raster.warp import on_grid, read_grid, require_overlap
 from glacierseg.raster.write import read_json, write_raster
-from glacierseg.refine.ground import align_truth, slope_on_grid
 from glacierseg.refine.pipeline import StepChange, refine_mask, refine_with_report
-from glacierseg.refine.search import TuneResult, tune_refinement
-from glacierseg.refine.transfer import RegionGain, Use, region_gain, require_comparable
+from glacierseg.refine.search import (
+    RegionGain,
+    TuneResult,
+    Use,
+    region_gain,
+    require_comparable,
+    tune_refinement,
+)
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.refine import REFINEMENT_TAG, RefineSettings, TuneSettings
 
@@ -55,7 +65,7 @@ def refine_file(
         OutputError: The result cannot be written.
     """
     settings = settings or tuned_parameters(mask_path) or RefineSettings()
-    grid = _grid(mask_path)
+    grid = read_grid(mask_path)
     size_m = even_pixel_m(grid, str(mask_path))
     slope = _slope(settings.max_hole_slope_deg, dem, grid)
     refined, changes = refine_with_report(read_mask(mask_path), size_m, settings, slope_deg=slope)
@@ -125,9 +135,6 @@ def tune_record(result: TuneResult) -> dict[str, Any]:
 
 def load_parameters(path: Path) -> RefineSettings:
     """Reads the best parameters from a file of `glacierseg tune`, or a run's `refinement.json`.
-
-    Args:
-        path: A JSON file with the key `best`.
 
     Raises:
         DataError: The file is missing, damaged, or holds no such parameters.
@@ -225,7 +232,7 @@ class _Loaded:
 
 
 def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
-    grid = _grid(pair.mask)
+    grid = read_grid(pair.mask)
     truth, difference = align_truth(pair.truth, grid, layer=pair.truth_layer)
     moved = (
         f"{pair.truth}: lies on another grid than {pair.mask} ({difference}); "
@@ -249,14 +256,39 @@ def _slope(
     return slope_on_grid(dem, grid)
 
 
-def _grid(path: Path) -> Grid:
-    with open_raster(path) as dataset:
-        return grid_of(dataset)
-
-
 def _names(pairs: Sequence[Pair]) -> list[str]:
     """Returns the file names of the masks, with their folder where two are alike."""
     plain = [pair.mask.name for pair in pairs]
     return [
         name if plain.count(name) == 1 else str(pair.mask) for name, pair in zip(plain, pairs, strict=True)
     ]
+
+
+def slope_on_grid(dem: Path | Sequence[Path], grid: Grid) -> NDArray[np.float32]:
+    """Returns the slope of the ground `(H, W)` in degrees on a grid, NaN where elevation is missing."""
+    with open_terrain(dem, grid) as terrain:
+        return terrain.read(Block(0, 0, grid.height, grid.width), ["slope"])["slope"]
+
+
+def align_truth(path: Path, grid: Grid, *, layer: str | None = None) -> tuple[NDArray[np.uint8], str | None]:
+    """Reads truth onto the grid of a prediction, whatever grid it lies on.
+
+    Outlines are burned in. A mask raster on another grid gives each pixel its nearest value, and 255 where it
+    does not reach, so that nothing is scored there.
+
+    Returns:
+        `(H, W)` of 0, 1 and 255; and how the grids differed, None when nothing had to be moved.
+    """
+    if is_vector(path):
+        return load_truth(path, grid, layer=layer), None
+    refuse_layer_of_raster(path, layer)
+    with open_mask(path) as mask:
+        difference = grid.difference(mask.grid)
+    if difference is None:
+        return load_truth(path, grid), None
+    with plain_mask(path) as dataset:
+        require_overlap(dataset, grid, path)
+        with on_grid(dataset, grid, "nearest") as aligned:
+            band = Band("mask", path, 1, "uint8", IGNORE)
+            values, valid = LayerReader([band], {path: aligned}).read(Block(0, 0, *grid.shape))
+    return np.where(valid[0], values[0], np.uint8(IGNORE)), difference

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import StepName
 from glacierseg.raster.ground import width_and_height_m
-from glacierseg.refine.engine.holes import label_holes
-from glacierseg.refine.engine.label import label
+from glacierseg.refine.engine.label import label, label_holes
 from glacierseg.refine.steps import (
     PackedMask,
     fill_holes,
@@ -26,18 +25,7 @@ from glacierseg.settings.refine import RefineSettings
 
 @dataclass(frozen=True)
 class StepChange:
-    """What one step of refinement did.
-
-    Attributes:
-        step: `merge`, `smooth`, `fill` or `remove`.
-        fragments_before: Connected parts of glacier (8-connected) in the mask that it was given.
-        fragments_after: The same in the mask that it made.
-        holes_before: Holes in glacier, see `glacierseg.refine.engine.holes.label_holes`.
-        holes_after: The same.
-        area_before_km2: Area of glacier.
-        area_after_km2: The same.
-        changed_px: Pixels that are glacier in only one of the two masks.
-    """
+    """What one step of refinement did, fragments being 8-connected; for holes see `label_holes`."""
 
     step: str
     fragments_before: int
@@ -91,19 +79,8 @@ def refine_with_report(
 ) -> tuple[NDArray[np.uint8], tuple[StepChange, ...]]:
     """Refines a mask as `refine_mask` does and says what each step changed.
 
-    Args:
-        mask: `(H, W)` of 0, 1 and 255; it is not changed.
-        pixel_size_m: Width and height of a pixel, or one number for a square one.
-        settings: What to do; the defaults when None.
-        slope_deg: `(H, W)` slope of the ground, for `max_hole_slope_deg`.
-
     Returns:
         The refined mask, and one entry per step in their order.
-
-    Raises:
-        TruthError: The mask has other values.
-        RequestError: The mask has no pixel, or the slope is needed and missing.
-        GridMismatchError: Slope and mask differ in shape.
     """
     settings = settings or RefineSettings()
     size_m = width_and_height_m(pixel_size_m)
@@ -128,13 +105,7 @@ def refine_stepwise(
     *,
     slope_deg: NDArray[Any] | None = None,
 ) -> Iterator[tuple[StepName, NDArray[np.uint8]]]:
-    """Refines a mask as `refine_mask` does and yields the name of each step with the mask that it made.
-
-    Raises:
-        TruthError: The mask has other values than 0, 1 and 255.
-        RequestError: The mask has no pixel, or the slope is needed and missing.
-        GridMismatchError: Slope and mask differ in shape.
-    """
+    """Refines a mask as `refine_mask` does and yields the name of each step with the mask that it made."""
     settings = settings or RefineSettings()
     size_m = width_and_height_m(pixel_size_m)
     refined = pack_checked(mask, "mask")

@@ -1,18 +1,19 @@
-"""Search for the refinement that brings masks nearest to the truth."""
+"""Search for the refinement that brings masks nearest to the truth, and whether it helps other masks too."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.choices import Objective, StepName
-from glacierseg.errors import RequestError
+from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.ground import width_and_height_m
+from glacierseg.raster.truth import BACKGROUND, GLACIER
 from glacierseg.refine.pipeline import do_step
 from glacierseg.refine.steps import PackedMask, pack_checked
 from glacierseg.settings.base import fields_as_keywords
@@ -50,15 +51,7 @@ class PooledScores:
 
 
 def pooled_scores(tp: int, fp: int, fn: int, excess_km2: float, true_km2: float) -> PooledScores:
-    """Returns the scores of counts.
-
-    Args:
-        tp: Glacier in both.
-        fp: Glacier in the mask only.
-        fn: Glacier in the truth only.
-        excess_km2: Predicted minus true area.
-        true_km2: True area.
-    """
+    """Returns the scores of counts, the excess being the predicted minus the true area."""
     without_truth = math.inf if excess_km2 > 0 else 0.0
     return PooledScores(
         iou=tp / (tp + fp + fn) if tp else 0.0,
@@ -165,16 +158,9 @@ def counts_of_each(
     candidates: Sequence[RefineSettings],
     slope_deg: NDArray[Any] | None = None,
 ) -> NDArray[np.int64]:
-    """Returns tp, fp and fn `(candidates, 3)`.
+    """Returns tp, fp and fn `(candidates, 3)` of candidates with the same steps in the same order.
 
-    Candidates that agree in the first steps share the masks that these make, so each mask is made once.
-
-    Args:
-        mask: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
-        size_m: Width and height of a pixel.
-        candidates: The same steps in the same order.
-        slope_deg: `(H, W)` slope of the ground, where the candidates ask for it.
+    Those that agree in the first steps share the masks that these make, so each mask is made once.
     """
     packed, known = pack_checked(mask, "mask"), pack_checked(truth, "truth")
     right, wrong = known.glacier, known.glacier.inverted()
@@ -237,3 +223,108 @@ def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]
 
 def _scores_of(row: dict[str, Any]) -> PooledScores:
     return PooledScores(row["iou"], row["f1"], row["area_error"])
+
+
+Use = Literal["tuned", "test"]
+# Of more regions than this only those with the largest changes are named.
+_NAMED = 12
+
+
+@dataclass(frozen=True)
+class RegionGain:
+    """What refinement does to the agreement with the truth in one region, where both are known."""
+
+    region: str
+    use: Use
+    raw: PooledScores
+    refined: PooledScores
+    known_px: int
+
+    def gain(self, objective: Objective) -> float:
+        """Returns the score refined minus raw; above 0 is better."""
+        before, after = self.raw.score(objective), self.refined.score(objective)
+        return 0.0 if before == after else after - before
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as a plain dictionary."""
+        return asdict(self)
+
+
+def region_gain(
+    region: str,
+    use: Use,
+    raw: NDArray[np.uint8],
+    refined: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    pixel_size_m: float | tuple[float, float],
+) -> RegionGain:
+    """Compares a mask `(H, W)` and what refinement made of it with the truth, all of 0, 1 and 255."""
+    require_one_shape({f"{region}: mask": raw.shape, "truth": truth.shape})
+    width_m, height_m = width_and_height_m(pixel_size_m)
+    known = ((raw == GLACIER) | (raw == BACKGROUND)) & ((truth == GLACIER) | (truth == BACKGROUND))
+    true = (truth == GLACIER) & known
+
+    def compare(mask: NDArray[np.uint8]) -> PooledScores:
+        found = (mask == GLACIER) & known
+        tp = int(np.count_nonzero(found & true))
+        fp, fn = int(np.count_nonzero(found)) - tp, int(np.count_nonzero(true)) - tp
+        area_km2 = width_m * height_m / 1e6
+        return pooled_scores(tp, fp, fn, (fp - fn) * area_km2, (tp + fn) * area_km2)
+
+    return RegionGain(region, use, compare(raw), compare(refined), int(np.count_nonzero(known)))
+
+
+def require_comparable(gains: Sequence[RegionGain]) -> None:
+    """Raises TruthError when a region has no pixel that is known in both its mask and its truth."""
+    for gain in gains:
+        if not gain.known_px:
+            raise TruthError(
+                f"{gain.region}: no pixel is known in both the mask and the truth (all are 255 in one of "
+                "them), so there is nothing to compare; check that they cover the same ground"
+            )
+
+
+def verdict(gains: Sequence[RegionGain], objective: Objective) -> list[str]:
+    """Says in plain words whether what was chosen on some regions holds on the test regions."""
+    name = {"iou": "IoU", "f1": "F1", "area": "area error"}[objective]
+
+    def shown(found: PooledScores) -> str:
+        return f"{found.area_error:+.1%}" if objective == "area" else f"{found.score(objective):.4f}"
+
+    def gain_of(gain: RegionGain) -> float:
+        # What does not show in the digits is no change worth a warning.
+        return gain.gain(objective) if shown(gain.raw) != shown(gain.refined) else 0.0
+
+    def change(gain: RegionGain) -> str:
+        return f"{gain.region} ({name} {shown(gain.raw)} -> {shown(gain.refined)})"
+
+    def changes(gains: Sequence[RegionGain]) -> str:
+        ranked = sorted(gains, key=lambda gain: -abs(gain.gain(objective)))[:_NAMED]
+        named = [change(gain) for gain in gains if gain in ranked]
+        return ", ".join(named) + (f" and {len(gains) - _NAMED} more" if len(gains) > _NAMED else "")
+
+    tuned = [gain for gain in gains if gain.use == "tuned"]
+    tests = [gain for gain in gains if gain.use == "test"]
+    better = [gain for gain in tests if gain_of(gain) > 0]
+    worse = [gain for gain in tests if gain_of(gain) < 0]
+    lines = []
+    if worse:
+        lines.append(
+            f"the refinement made {len(worse)} of {len(tests)} test regions WORSE: "
+            + changes(worse)
+            + "; do not expect the gain of the tuning region elsewhere"
+        )
+    if better:
+        lines.append(
+            f"the refinement improved {len(better)} of {len(tests)} test regions: " + changes(better)
+        )
+    if same := len(tests) - len(better) - len(worse):
+        lines.append(f"the refinement left the {name} of {same} of {len(tests)} test regions as it was")
+    if harmed := [gain for gain in tuned if gain_of(gain) < 0]:
+        lines.append(
+            f"of the {len(tuned)} regions that were tuned on together, "
+            f"{len(harmed)} got worse: {changes(harmed)}"
+        )
+    if tuned and not tests:
+        lines.append("no test region was given, so nothing is known about how the choice works elsewhere")
+    return lines

@@ -16,10 +16,11 @@ from glacierseg.choices import Smoothing, require_choice
 from glacierseg.errors import RequestError
 from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
-from glacierseg.refine.engine import bits, bridges, holes, label, majority, morphology
+from glacierseg.refine.engine import bits, morphology
 from glacierseg.refine.engine.bits import Bits
 from glacierseg.refine.engine.kernel import diamond, ellipse, kernel_of
-from glacierseg.refine.engine.label import Parts
+from glacierseg.refine.engine.label import Parts, bridges, label, label_holes
+from glacierseg.refine.engine.majority import majority
 
 _NEIGHBOURS = {4: diamond(1), 8: kernel_of(np.ones((3, 3)), (1, 1))}
 _PASSES_AT_ONCE = 16  # the kernel of many passes takes memory that grows with their square
@@ -43,11 +44,7 @@ class PackedMask:
 
 
 def pack_mask(mask: NDArray[Any]) -> PackedMask:
-    """Packs a `(H, W)` mask; values other than 1 and 255 count as background.
-
-    Raises:
-        RequestError: The mask is not two-dimensional or has no pixel.
-    """
+    """Packs a `(H, W)` mask; values other than 1 and 255 count as background."""
     if mask.ndim != 2 or not mask.size:
         raise RequestError(f"a mask must have rows and columns, but its shape is {mask.shape}")
     if mask.dtype != np.uint8:
@@ -57,17 +54,9 @@ def pack_mask(mask: NDArray[Any]) -> PackedMask:
 
 
 def pack_checked(mask: NDArray[Any], name: str) -> PackedMask:
-    """Packs a `(H, W)` mask that may hold nothing but 0, 1 and 255.
+    """Packs a `(H, W)` mask that may hold nothing but 0, 1 and 255; an error calls it by `name`.
 
     Bytes are checked as they are packed, in little memory; of floats, NaN counts as 255.
-
-    Args:
-        mask: The mask.
-        name: What to call it in an error.
-
-    Raises:
-        TruthError: There are other values.
-        RequestError: The mask is not two-dimensional or has no pixel.
     """
     packed = pack_mask(mask)
     if mask.dtype == np.uint8:
@@ -89,18 +78,13 @@ def merge_fragments(mask: PackedMask, pixel_size_m: tuple[float, float], distanc
     Added are those parts of the closing by a disk of that diameter which touch at least two fragments (all
     8-connected), and nothing else: shores, bays and corners that merely come near each other stay as they
     are. Repeating the step changes nothing. A distance that is less than a pixel does nothing.
-
-    Args:
-        mask: The mask.
-        pixel_size_m: Width and height of a pixel.
-        distance_m: The widest gap that is bridged.
     """
     columns, rows = (whole_pixels(distance_m, side_m) for side_m in pixel_size_m)
     if not (columns or rows):
         return mask
     # n + 1 pixels close a gap of n: the distance between the centres of the pixels on its two sides.
     kernel = ellipse(columns + 1, rows + 1)
-    added = bridges.bridges(label.label(mask.glacier), kernel, mask.ignore)
+    added = bridges(label(mask.glacier), kernel, mask.ignore)
     return PackedMask(mask.glacier | added, mask.ignore)
 
 
@@ -117,20 +101,12 @@ def smooth(mask: PackedMask, iterations: int, method: Smoothing = "majority") ->
     the four neighbours; `erosion` takes every pixel from which *known background* is. So neither the scene
     border nor an ignored pixel ever takes glacier away: nobody knows that it ends there. Both work again on
     their own result, so they are not idempotent.
-
-    Args:
-        mask: The mask.
-        iterations: 0 does nothing.
-        method: `majority`, `closing`, `opening`, `dilation` or `erosion`.
-
-    Raises:
-        RequestError: There is no such method.
     """
     require_choice("smoothing", method, get_args(Smoothing))
     if iterations <= 0:
         return mask
     if method == "majority":
-        return PackedMask(majority.majority(mask.glacier, iterations, mask.ignore), mask.ignore)
+        return PackedMask(majority(mask.glacier, iterations, mask.ignore), mask.ignore)
     # Further than across the scene there is nothing to reach.
     passes = min(iterations, sum(mask.glacier.shape))
     if method == "dilation":
@@ -149,7 +125,7 @@ def fill_holes(
     slope_deg: NDArray[Any] | None = None,
     max_slope_deg: float | None = None,
 ) -> PackedMask:
-    """Fills holes in glacier, see `glacierseg.refine.engine.holes.label_holes` for what is one.
+    """Fills holes in glacier, see `glacierseg.refine.engine.label.label_holes` for what is one.
 
     With `max_slope_deg` steep holes stay. A hole is steep when the mean slope of its pixels exceeds it: ice
     does not stay on such ground, so the hole is a nunatak and no gap in the mask. Pixels without a slope do
@@ -162,12 +138,8 @@ def fill_holes(
             count to its area.
         slope_deg: `(H, W)`, 0 flat to 90 vertical, NaN where unknown.
         max_slope_deg: The steepest mean slope that is filled; any when None.
-
-    Raises:
-        RequestError: `max_slope_deg` is given without a slope.
-        GridMismatchError: Slope and mask differ in shape.
     """
-    found = holes.label_holes(mask.glacier, mask.ignore)
+    found = label_holes(mask.glacier, mask.ignore)
     fill = found.areas_px > 0
     if max_area_km2 is not None:
         fill &= found.areas_px <= largest_count(max_area_km2, pixel_size_m)
@@ -200,7 +172,7 @@ def remove_fragments(
     smallest_px = smallest_count(min_area_km2, pixel_size_m)
     if smallest_px <= 1:
         return mask
-    fragments = label.label(mask.glacier, connectivity)
+    fragments = label(mask.glacier, connectivity)
     stays = fragments.areas_px >= smallest_px
     if keep_cut:
         stays |= fragments.at_border()

@@ -17,23 +17,14 @@ from glacierseg.report.style import INK
 
 @dataclass(frozen=True)
 class ScaleBar:
-    """A round length for a map.
-
-    Attributes:
-        length_m: The length.
-        label: The length in words.
-    """
+    """A round length for a map."""
 
     length_m: float
     label: str
 
 
 def scale_bar(width_m: float) -> ScaleBar:
-    """Returns the longest of 1, 2, 5, 10, ... that fits a quarter of a map's width.
-
-    Args:
-        width_m: Width of the map on the ground.
-    """
+    """Returns the longest of 1, 2, 5, 10, ... that fits a quarter of a map's width."""
     limit = width_m / 4
     decade = 10 ** math.floor(math.log10(limit))
     length = max(factor * decade for factor in (1, 2, 5) if factor * decade <= limit * (1 + 1e-9))

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import band_number, is_unnamed, role_of
 from glacierseg.raster.values import bands_of
@@ -29,12 +29,7 @@ _NATURAL = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class Frame:
-    """A part of a grid and the size that it is shown at.
-
-    Attributes:
-        window: The part, in pixels of the grid.
-        shape: Rows and columns that are read for it.
-    """
+    """A part of a grid, in its pixels, and the rows and columns that it is shown in."""
 
     window: Window
     shape: tuple[int, int]
@@ -46,12 +41,7 @@ class Frame:
 
 
 def frame_of(grid: Grid, long_side_px: int = LONG_SIDE_PX) -> Frame:
-    """Returns the frame that shows a whole grid.
-
-    Args:
-        grid: The grid.
-        long_side_px: Largest number of rows and of columns to read.
-    """
+    """Returns the frame that shows a whole grid."""
     return part_of(Window(0, 0, grid.width, grid.height), long_side_px)
 
 
@@ -66,13 +56,6 @@ def read_classes(path: Path, frame: Frame) -> NDArray[np.uint8]:
 
     Overviews are left aside: rasters with and without them would be sampled at different places, and the
     comparison of two masks would show differences that do not exist.
-
-    Args:
-        path: A raster of classes.
-        frame: What to read.
-
-    Raises:
-        RasterError: It cannot be read.
     """
     try:
         with open_raster(path, OVERVIEW_LEVEL="NONE") as dataset:
@@ -87,16 +70,8 @@ def read_classes(path: Path, frame: Frame) -> NDArray[np.uint8]:
 def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]:
     """Reads the means of n x n pixels of a band, through overviews where there are any.
 
-    Args:
-        path: A raster of values.
-        frame: What to read.
-        index: 1-based number of the band.
-
     Returns:
         `frame.shape`, NaN where there is no data.
-
-    Raises:
-        RasterError: It cannot be read.
     """
     try:
         with open_raster(path) as dataset:
@@ -115,25 +90,9 @@ def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]
     return values
 
 
-def read_grid(path: Path) -> Grid:
-    """Returns the grid of a raster.
-
-    Raises:
-        RasterError: It cannot be read.
-    """
-    with open_raster(path) as dataset:
-        return grid_of(dataset)
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """Three bands of a scene that make a colour image.
-
-    Attributes:
-        key: `natural`, `false` or `first`.
-        label: What the image shows, in words.
-        bands: Positions of the bands for red, green and blue, from 0.
-    """
+    """Three bands of a scene, by position, that make a colour image: `natural`, `false` or `first`."""
 
     key: str
     label: str
@@ -158,11 +117,7 @@ class Composite:
 
 
 def guess_sensor(bands: Sequence[str]) -> str | None:
-    """Guesses the sensor of bands that have only numbers, from the numbers that occur.
-
-    Args:
-        bands: Names such as `B2`.
-    """
+    """Guesses the sensor of bands that have only numbers, such as `B2`, from the numbers that occur."""
     numbers = {number for band in bands if not is_unnamed(band) and (number := band_number(band))}
     if not numbers:
         return None
@@ -219,9 +174,6 @@ def read_composite(
         limits: Stretch to use, for a part that is to look like the whole; measured when None.
         exponent: Of the stretched shares; without it less than 1 where more than half of the image would be
             dark, as with snow beside rock.
-
-    Raises:
-        RasterError: The scene cannot be read.
     """
     read: dict[int, NDArray[np.float32]] = {}
     for position in recipe.bands:
@@ -251,16 +203,8 @@ def read_composite(
 def read_grey(scene: Scene, position: int, frame: Frame) -> NDArray[np.uint8]:
     """Reads a band in grey, stretched like a colour image.
 
-    Args:
-        scene: The scene.
-        position: Position of the band, from 0.
-        frame: What to read.
-
     Returns:
         `frame.shape`: 0 where there is no data, else 1-255.
-
-    Raises:
-        RasterError: The scene cannot be read.
     """
     grey = read_composite(scene, Recipe("band", "", (position,) * 3), frame, exponent=1.0).pixels
     stretched: NDArray[np.uint8] = np.where(grey[..., 3] == 0, 0, np.maximum(grey[..., 0], 1))
@@ -284,14 +228,7 @@ def _exponent(shares: Sequence[NDArray[np.float32]]) -> float:
 
 
 def grey_of(composite: Composite) -> NDArray[np.uint8]:
-    """Returns a pale grey image on which overlays stand out.
-
-    Args:
-        composite: A colour image.
-
-    Returns:
-        `(H, W)`.
-    """
+    """Returns a pale grey image `(H, W)` on which overlays stand out."""
     luminance = composite.pixels[..., :3].astype(np.float32).mean(axis=2)
     grey: NDArray[np.uint8] = np.round(70 + 0.72 * luminance).astype(np.uint8)
     grey[composite.pixels[..., 3] == 0] = 255

@@ -5,10 +5,14 @@ canvas, which a plain SVG does not, and with its `CRS.Simple` it needs neither t
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import rasterio.features
 import shapely
@@ -17,9 +21,8 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from shapely.geometry import shape
 
-from glacierseg.raster.outlines import own_layers
+from glacierseg.raster.outlines import own_layers, read_own
 from glacierseg.report.figures.errors import OVERLAY_COLOURS, error_classes, paint
-from glacierseg.report.glaciers import GlacierLayer, read_glaciers, ring_path
 from glacierseg.report.images import read_values
 from glacierseg.report.save import overlay_to_webp, photo_to_webp
 from glacierseg.report.style import PREDICTED, ROLE_COLOURS, ROLE_DASHES, ROLES, variant_label
@@ -33,17 +36,108 @@ _LAYERS = {
     "raw": {"exact": "raw", "smooth": "smooth"},
     "refined": {"exact": "refined", "smooth": "refined_smooth"},
 }
+UNIT = 4
+"""Coordinates are whole multiples of a quarter of a pixel as shown."""
+PAGE_BUDGET = 4_000_000
+"""Characters that the outlines of a whole page may take."""
+_TOLERANCES_PX = (0.25, 0.5, 1.0, 2.0, 4.0)
+_MOST_GLACIERS = 5000
+
+
+@dataclass(frozen=True)
+class GlacierLayer:
+    """Outlines with their attributes, largest first, as SVG paths in quarters of a pixel as shown.
+
+    Attributes are None where missing. Glaciers are left out when they are too small to be shown, or too many.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    paths: Sequence[str]
+    left_out: int
+
+
+def read_glaciers(path: Path, layer: str, view: RegionView, budget: int) -> GlacierLayer:
+    """Reads a layer of outlines and makes it as coarse as a budget of characters asks."""
+    table: gpd.GeoDataFrame = read_own(path, layer)
+    shapes = shapely.force_2d(table.geometry.to_numpy())
+    order = np.argsort(-shapely.area(shapes), kind="stable")
+    order = order[shapely.area(shapes[order]) > 0]
+    shown = order[:_MOST_GLACIERS]
+    on_screen = to_screen(shapes[shown], view)
+    columns = [str(name) for name in table.columns if name != table.geometry.name]
+    values = [[_value(value) for value in table[name].to_numpy()[shown].tolist()] for name in columns]
+    rows = list(zip(*values, strict=True)) if columns else [()] * len(shown)
+    costs = [sum(len(str(value)) + 3 for value in row) for row in rows]
+    paths: list[str] = []
+    for tolerance in _TOLERANCES_PX:
+        paths = encode(on_screen, tolerance)
+        if sum(map(len, paths)) + sum(costs) <= budget:
+            break
+    kept, used = [], 0
+    for number, text in enumerate(paths):
+        used += len(text) + costs[number]
+        if used > budget:
+            break
+        if text:
+            kept.append(number)
+    return GlacierLayer(columns, [rows[i] for i in kept], [paths[i] for i in kept], len(shapes) - len(kept))
+
+
+def to_screen(shapes: NDArray[Any], view: RegionView) -> NDArray[Any]:
+    """Moves shapes from the CRS to quarters of pixels as shown."""
+    inverse = ~view.grid.transform
+    rows, columns = view.frame.shape
+    scale = np.array([columns / view.grid.width, rows / view.grid.height]) * UNIT
+    turn = np.array([[inverse.a, inverse.b], [inverse.d, inverse.e]]).T
+    moved: NDArray[Any] = shapely.transform(
+        shapes, lambda points: (points @ turn + np.array([inverse.c, inverse.f])) * scale
+    )
+    return moved
+
+
+def encode(shapes: NDArray[Any], tolerance_px: float) -> list[str]:
+    """Writes polygons in quarters of a pixel as SVG paths of whole numbers, empty where nothing is left."""
+    simple = shapely.simplify(shapes, tolerance_px * UNIT, preserve_topology=False)
+    # What the simplification removes entirely is still a glacier: a small one keeps all its corners.
+    gone = shapely.is_empty(simple)
+    simple[gone] = shapes[gone]
+    paths = [""] * len(shapes)
+    parts, owners = shapely.get_parts(simple, return_index=True)
+    rings, ring_owners = shapely.get_rings(parts, return_index=True)
+    points, point_owners = shapely.get_coordinates(rings, return_index=True)
+    whole = np.rint(points).astype(np.int64)
+    ends = np.searchsorted(point_owners, np.arange(len(rings) + 1))
+    for ring, (begin, end) in enumerate(pairwise(ends)):
+        paths[owners[ring_owners[ring]]] += ring_path(whole[begin:end])
+    return paths
+
+
+def ring_path(points: NDArray[np.int64]) -> str:
+    """Writes a closed ring `(N, 2)` with steps from corner to corner, half as long as with coordinates.
+
+    The path is empty when fewer than three corners are left.
+    """
+    steps = np.diff(points, axis=0)[:-1]
+    steps = steps[(steps != 0).any(axis=1)]
+    if len(steps) < 2:
+        return ""
+    x, y = points[0]
+    return f"M{x} {y}l{' '.join(map(str, steps.ravel().tolist()))}z"
+
+
+def _value(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, float):
+        # Enough for degrees, which need more digits than areas.
+        return float(f"{value:.7g}")
+    return value if isinstance(value, int | bool) else str(value)
 
 
 @dataclass(frozen=True)
 class ImageLayer:
-    """An image of the whole region.
-
-    Attributes:
-        key: Short name.
-        label: Full name.
-        uri: The image as data.
-    """
+    """An image of the whole region as data, with its short and its full name."""
 
     key: str
     label: str
@@ -52,15 +146,7 @@ class ImageLayer:
 
 @dataclass(frozen=True)
 class PredictionLayers:
-    """What can be shown of one prediction.
-
-    Attributes:
-        key: Short name.
-        label: Model, bands and stage in words.
-        errors: TP, FP and FN; None without truth.
-        mask: What is predicted.
-        probability: Glacier probability; None where there is none.
-    """
+    """Images of one prediction as data; errors are None without truth, and so may the probability be."""
 
     key: str
     label: str
@@ -71,15 +157,7 @@ class PredictionLayers:
 
 @dataclass(frozen=True)
 class Outline:
-    """Outlines of an area.
-
-    Attributes:
-        key: Short name.
-        path: SVG path in pixels as shown.
-        colour: Of its line.
-        dashes: Of its line, as SVG has them.
-        label_at: `(x, y)` of a place well inside the area's largest part.
-    """
+    """Outlines of an area as an SVG path in pixels as shown, and a place well inside its largest part."""
 
     key: str
     path: str
@@ -92,18 +170,9 @@ class Outline:
 class RegionMap:
     """A map for the page; lengths are in pixels as shown, `aspect` stretches them upright.
 
-    Attributes:
-        width: Columns.
-        height: Rows.
-        aspect: Height of a pixel divided by its width.
-        images: Colour images.
-        bands: Single bands in grey, from which the reader mixes an image.
-        mix: Positions of the bands that such an image begins with.
-        predictions: The predictions, networks first.
-        truth: The true outlines.
-        roles: Where the region was used for what.
-        north: Direction of north in degrees clockwise from up.
-        first: Key of the prediction to show first.
+    The reader mixes an image from three single bands in grey, at first those at the positions `mix`. North is
+    in degrees clockwise from up. `first` is the key of the prediction to show first; networks come first in
+    all.
     """
 
     width: int
@@ -120,16 +189,7 @@ class RegionMap:
 
 
 def region_map(results: RunResults, view: RegionView, best: Variant | None) -> RegionMap:
-    """Encodes everything that a region's map can show.
-
-    Args:
-        results: The run.
-        view: The region at screen size.
-        best: The prediction to show first, if the region has it.
-
-    Raises:
-        RasterError: A raster of the run folder is damaged.
-    """
+    """Encodes everything that a region's map can show, the best prediction first."""
     width_m, height_m = view.pixel_size_m
     rows, columns = view.frame.shape
     first = best if best in view.predictions else next(iter(view.predictions), None)
@@ -170,14 +230,7 @@ def _prediction(results: RunResults, view: RegionView, variant: Variant) -> Pred
 
 
 def paint_probability(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours glacier probability, dark blue 0 to yellow 1 (the cividis map).
-
-    Args:
-        probability: `(H, W)`, NaN where there is none.
-
-    Returns:
-        `(H, W, 4)` red, green, blue and opacity.
-    """
+    """Colours glacier probability, dark blue 0 to yellow 1 (the cividis map), nothing where it is NaN."""
     pixels: NDArray[np.uint8] = colormaps["cividis"](np.nan_to_num(probability), bytes=True)
     pixels[~np.isfinite(probability)] = 0
     return pixels
@@ -197,12 +250,6 @@ def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "
 
     Corners are kept at whole pixels and stairs are straightened by up to 0.75 pixels.
 
-    Args:
-        key: Short name.
-        mask: `(H, W)`.
-        colour: Of the line.
-        dashes: Of the line.
-
     Returns:
         None when there is nothing to draw, or far too much.
     """
@@ -220,18 +267,10 @@ def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "
 
 
 def glacier_layers(results: RunResults, view: RegionView, budget: int) -> dict[str, GlacierLayer]:
-    """Reads the outlines of every prediction of a region.
-
-    Args:
-        results: The run.
-        view: The region at screen size.
-        budget: Characters that all of them may take together.
+    """Reads the outlines of every prediction of a region, which share a budget of characters.
 
     Returns:
         By `<model>-<bands>-<stage>-exact`, `-smooth` and, of refined masks, `-inventory`.
-
-    Raises:
-        DataError: A file is damaged.
     """
     wanted = []
     for name, bands, stage in view.predictions:

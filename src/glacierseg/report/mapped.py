@@ -16,7 +16,7 @@ from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import IGNORE, mask_strips
 from glacierseg.raster.write import write_text
-from glacierseg.report.glaciers import PAGE_BUDGET
+from glacierseg.report.map import PAGE_BUDGET
 from glacierseg.report.page import page_template, region_section
 from glacierseg.report.style import DASH, area_text, count_text
 from glacierseg.report.summary import Fact

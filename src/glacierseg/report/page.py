@@ -17,8 +17,7 @@ from glacierseg.report.figures.errors import errors_picture, find_zooms
 from glacierseg.report.figures.maps import still_picture
 from glacierseg.report.figures.refinement import steps_pictures, surface_picture
 from glacierseg.report.figures.scores import buffers_picture, reliability_picture, score_picture
-from glacierseg.report.glaciers import PAGE_BUDGET
-from glacierseg.report.map import glacier_layers, map_json, region_map
+from glacierseg.report.map import PAGE_BUDGET, glacier_layers, map_json, region_map
 from glacierseg.report.summary import comparison_rows, more_columns, summarise
 from glacierseg.report.tables import (
     TRAINING_FACTS,
@@ -56,11 +55,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def render(results: RunResults) -> str:
-    """Returns the page of a run.
-
-    Raises:
-        RasterError: A raster of the run folder is damaged.
-    """
+    """Returns the page of a run."""
     summary = summarise(results)
     views = [view for region in results.regions if (view := view_region(results, region))]
     best = summary.best.variant if summary.best else None

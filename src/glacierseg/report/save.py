@@ -95,21 +95,12 @@ def figure_to_webp(figure: Figure) -> str:
 
 
 def photo_to_webp(pixels: NDArray[np.uint8], quality: int = 80) -> str:
-    """Returns a photograph as a data URI.
-
-    Args:
-        pixels: `(H, W, 4)` red, green, blue and opacity, or `(H, W)` grey.
-        quality: 0-100.
-    """
+    """Returns a photograph, `(H, W, 4)` with opacity or `(H, W)` grey, as a data URI; quality is 0-100."""
     return _webp(pixels, quality=quality)
 
 
 def overlay_to_webp(pixels: NDArray[np.uint8]) -> str:
-    """Returns an image of few colours as a data URI without loss.
-
-    Args:
-        pixels: `(H, W, 4)` red, green, blue and opacity.
-    """
+    """Returns an image `(H, W, 4)` of few colours as a data URI without loss."""
     return _webp(pixels, lossless=True, quality=60)
 
 

@@ -25,15 +25,7 @@ _AREA_CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class Pooled:
-    """The counts of one model, set of bands and stage over all regions of a role.
-
-    Attributes:
-        variant: Model, bands and stage.
-        counts: Sums over the regions.
-        regions: How many regions are in it.
-        predicted_km2: Area of predicted glacier where there is truth.
-        true_km2: Area of true glacier.
-    """
+    """The counts of one model, set of bands and stage over all regions of a role."""
 
     variant: Variant
     counts: Counts
@@ -59,16 +51,9 @@ def counts_of(score: ScoreRow) -> Counts | None:
 
 
 def pool(results: RunResults, role: str) -> list[Pooled]:
-    """Sums the counts of each model over all regions of a role.
+    """Sums the counts of each model over all regions of a role, the best by IoU first.
 
     Models that lack a region which another model has are left out: their sums could not be compared.
-
-    Args:
-        results: The run.
-        role: `train`, `validate` or `test`.
-
-    Returns:
-        The best by IoU first.
     """
     found: dict[Variant, Pooled] = {}
     for score in results.scores:
@@ -99,16 +84,9 @@ def best_threshold(pooled: Iterable[Pooled]) -> Pooled | None:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the comparison table.
+    """A row of the comparison table; no other row of its region and role is better in the columns `best`.
 
-    Attributes:
-        score: The numbers.
-        model: Name of the model as text.
-        bands: Set of bands as text.
-        order: Place of its role, to sort by.
-        area_km2: Predicted glacier.
-        area_error: How much more (or less) than the true area, as a share of it.
-        best: Columns in which no other row of its region and role is better.
+    The area is that of predicted glacier, its error a share of the true area. Rows are sorted by `order`.
     """
 
     score: ScoreRow
@@ -202,12 +180,7 @@ def interval_of(results: RunResults, entry: Pooled, role: str, column: str) -> t
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands by itself.
-
-    Attributes:
-        value: The number as text.
-        label: What it is.
-    """
+    """A number that stands by itself."""
 
     value: str
     label: str
@@ -215,13 +188,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Summary:
-    """The answer in words.
-
-    Attributes:
-        facts: Numbers that stand by themselves.
-        sentences: What they mean.
-        best: The network that the validate part chooses; where it chooses none, the best where it is judged.
-    """
+    """The answer in words; `best` is what the validate part chooses, else the best where it is judged."""
 
     facts: Sequence[Fact]
     sentences: Sequence[str]

@@ -34,13 +34,7 @@ _UNITS = {"km2": "km²", "m": "m", "px": "px", "deg": "°"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
-
-    Attributes:
-        text: For people.
-        value: To sort by; None for words and for what is missing.
-        bounds: Of the value, as text; empty where there are none.
-    """
+    """A cell of a table: text for people, the value to sort by, if any, and its bounds as text."""
 
     text: str
     value: float | None = None
@@ -49,16 +43,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ExtraTable:
-    """A table of a run.
-
-    Attributes:
-        key: Short name.
-        title: Heading.
-        hint: What it holds, in one sentence.
-        columns: `(name, whether it holds numbers)`.
-        rows: Cells in the order of the columns.
-        left_out: Rows that the file has beyond these.
-    """
+    """A table of a run: its heading, a sentence on what it holds, and the number of rows left out."""
 
     key: str
     title: str
@@ -170,13 +155,7 @@ def _before(name: str) -> str:
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """What one training was.
-
-    Attributes:
-        model: The network's name as text.
-        bands: Its bands: how many and which.
-        facts: Texts in the order of `TRAINING_FACTS`.
-    """
+    """What one training was, as texts; facts are in the order of `TRAINING_FACTS`."""
 
     model: str
     bands: str
@@ -221,15 +200,7 @@ def duration_text(seconds: float | None) -> str:
 
 @dataclass(frozen=True)
 class RefinementRow:
-    """Refinement of one model with one set of bands.
-
-    Attributes:
-        label: Model and bands in words.
-        parameters: What was chosen, in words.
-        tuned_on: Regions that it was chosen on.
-        validate: IoU raw and refined on the validate part, None where missing.
-        test: The same on the test part.
-    """
+    """Refinement of one model with one set of bands; IoU is raw and refined, None where missing."""
 
     label: str
     parameters: str

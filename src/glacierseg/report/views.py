@@ -12,6 +12,7 @@ from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.warp import read_grid
 from glacierseg.report.furniture import north_degrees
 from glacierseg.report.images import (
     Composite,
@@ -22,7 +23,6 @@ from glacierseg.report.images import (
     read_classes,
     read_composite,
     read_grey,
-    read_grid,
 )
 from glacierseg.report.style import ROLES, sensor_label
 from glacierseg.runs.layout import STAGES

@@ -4,12 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacierseg.choices import Cloudy, Resampling
 from glacierseg.settings.base import Cli, Settings, one_or_several
 
 Compress = Annotated[bool, Cli(name="--compress/--uncompressed")]
+
+
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("must not be 0, which would make all pixels alike (got 0)")
+    return value
+
+
+Factor = Annotated[float, AfterValidator(_not_zero)]
+"""What reflected light is multiplied with."""
 
 
 def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
@@ -39,7 +49,7 @@ class StackSettings(Settings):
     """Side of the pixels, in metres, of a grid in the UTM zone of the first file."""
     resampling: Resampling = "bilinear"
     """Interpolation: nearest, bilinear, cubic, average or mode."""
-    scale: float | None = None
+    scale: Factor | None = None
     """Factor for the recipe's bands of reflected light, before the offset."""
     offset: float | None = None
     """Number added to the recipe's bands of reflected light after the scale; 0 if the values are right."""

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from glacierseg.settings.base import Cli, Settings
-from glacierseg.settings.prepare import ProductInputs, ProductSettings, recipe_as_text
+from glacierseg.settings.prepare import Factor, ProductInputs, ProductSettings, recipe_as_text
 
 
 class SceneSettings(Settings):
@@ -25,19 +25,12 @@ class InputSettings(SceneSettings):
 
     sensor: str | None = None
     """Sensor that numbered bands such as B2 are of; null for that of the weights' training."""
-    scale: float = 1.0
+    scale: Factor = 1.0
     """Factor on reflected light, to the training's unit."""
     offset: float = 0.0
     """Number added to it after the factor."""
     force: bool = False
     """Warning instead of refusal of strange values."""
-
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, value: float) -> float:
-        if value == 0:
-            raise ValueError("must not be 0, which would make all pixels alike (got 0)")
-        return value
 
 
 class SourceSettings(InputSettings, ProductInputs, ProductSettings):

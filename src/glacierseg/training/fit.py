@@ -1,4 +1,4 @@
-"""Running a training to its end: early stopping, best weights, resuming."""
+"""Running a training from its first weights to its end: early stopping, best weights, resuming."""
 
 import logging
 import warnings
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader
 from glacierseg.choices import TrainPrecision
 from glacierseg.data.patches import PatchDataset, PatchTensors, as_batch
 from glacierseg.data.sampler import EpochSampler, SharedBatches
-from glacierseg.errors import RequestError
-from glacierseg.models.blocks import may_leave_weights_unused
+from glacierseg.errors import CheckpointError, RequestError
+from glacierseg.models.blocks import band_readers, may_leave_weights_unused
+from glacierseg.models.card import load_model
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.train import TrainingPlan
@@ -44,16 +45,7 @@ _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training came to.
-
-    Attributes:
-        epochs: Epochs run.
-        best_epoch: The 1-based epoch whose weights were kept.
-        best_iou: Its validation IoU.
-        train_iou: Its training IoU, as in `EpochRecord`.
-        best_loss: Its validation loss.
-        stopped_early: Whether patience ran out before the last epoch.
-    """
+    """What a training came to; scores are those of the epoch, counted from 1, whose weights were kept."""
 
     epochs: int
     best_epoch: int
@@ -218,27 +210,15 @@ def _loaders(
     # Batch norm cannot learn from a last batch of one.
     single = len(sampler) > own_batch and len(sampler) % own_batch == 1
     shared = SharedBatches(len(validate), plan.batch_size, processes.rank, processes.count)
-    many = plan.workers > 0
-    pinned = torch.cuda.is_available()
+    reading: Any = {
+        "collate_fn": as_batch,
+        "num_workers": plan.workers,
+        "persistent_workers": plan.workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
     return (
-        DataLoader(
-            train,
-            own_batch,
-            sampler=sampler,
-            collate_fn=as_batch,
-            num_workers=plan.workers,
-            drop_last=single,
-            persistent_workers=many,
-            pin_memory=pinned,
-        ),
-        DataLoader(
-            validate,
-            batch_sampler=shared,
-            collate_fn=as_batch,
-            num_workers=plan.workers,
-            persistent_workers=many,
-            pin_memory=pinned,
-        ),
+        DataLoader(train, own_batch, sampler=sampler, drop_last=single, **reading),
+        DataLoader(validate, batch_sampler=shared, **reading),
     )
 
 
@@ -271,3 +251,88 @@ def _quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning)\.")
     warnings.filterwarnings("ignore", message=r".*(does not have many workers|exists and is not empty).*")
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """Bands whose weights were taken over from another network, fresh ones, and those it had besides."""
+
+    kept: tuple[str, ...]
+    fresh: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def start_from(network: nn.Module, bands: Sequence[str], model_dir: Path, architecture: str) -> Inherited:
+    """Copies the weights of a trained network into a fresh one of the same architecture.
+
+    Where the first convolutions read the bands, weights go over by band name.
+
+    Args:
+        network: Fresh; its weights are replaced.
+        bands: Its bands, in order.
+        model_dir: Folder of the trained network.
+        architecture: Name of the network, for the message.
+
+    Raises:
+        CheckpointError: The folder holds no network, one of another architecture or size, or one that has no
+            band in common with the new one.
+    """
+    source, card = load_model(model_dir)
+    if card.architecture != architecture:
+        raise CheckpointError(
+            f"{model_dir}: is a {card.architecture}, and {architecture} is to start from it; "
+            f"give the folder of a {architecture}"
+        )
+    kept = tuple(band for band in bands if band in card.bands)
+    if not kept:
+        raise CheckpointError(
+            f"{model_dir}: has none of the bands {', '.join(bands)}; "
+            f"it was trained on {', '.join(card.bands)}"
+        )
+    old_readers, new_readers = band_readers(source), band_readers(network)
+    old, new = source.state_dict(), network.state_dict()
+    if old.keys() != new.keys():
+        odd = min(old.keys() ^ new.keys())
+        raise CheckpointError(
+            f"{model_dir}: was built with other options (they differ in {odd}); "
+            "give the model the same options and modalities"
+        )
+    for key, values in new.items():
+        if key in new_readers:
+            _by_band(
+                values,
+                [bands[i] for i in new_readers[key]],
+                old[key],
+                [card.bands[i] for i in old_readers[key]],
+                model_dir,
+            )
+        elif values.shape == old[key].shape:
+            values.copy_(old[key])
+        else:
+            raise _other_size(model_dir)
+    return Inherited(
+        kept,
+        tuple(band for band in bands if band not in kept),
+        tuple(band for band in card.bands if band not in kept),
+    )
+
+
+def _by_band(
+    new: torch.Tensor, bands: Sequence[str], old: torch.Tensor, old_bands: Sequence[str], model_dir: Path
+) -> None:
+    if new.shape[0] != old.shape[0] or new.shape[2:] != old.shape[2:]:
+        raise _other_size(model_dir)
+    # A network that makes several maps of each band reads it several times, in the same turn each time.
+    places = {turn: i for i, turn in enumerate(_in_turn(old_bands))}
+    for i, turn in enumerate(_in_turn(bands)):
+        if turn in places:
+            new[:, i].copy_(old[:, places[turn]])
+
+
+def _in_turn(bands: Sequence[str]) -> list[tuple[str, int]]:
+    """Each band with how often it came before."""
+    return [(band, list(bands[:i]).count(band)) for i, band in enumerate(bands)]
+
+
+def _other_size(model_dir: Path) -> CheckpointError:
+    return CheckpointError(f"{model_dir}: has another width than the network that is to start from it")

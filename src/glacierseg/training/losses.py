@@ -16,16 +16,15 @@ from glacierseg.raster.truth import IGNORE
 from glacierseg.training.processes import global_sum
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits `(B, classes, H, W)` and target `(B, H, W)` of class numbers and 255 to a scalar; it is zero, with a
+gradient of zero, when no pixel is labelled."""
 
 
 def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy over labelled pixels.
 
-    Args:
-        logits: `(B, classes, H, W)`.
-        target: `(B, H, W)` of class numbers and 255.
-        label_smoothing: Share of the true class's weight that is spread evenly over all classes (Szegedy et
-            al. 2016).
+    Label smoothing is the share of the true class's weight that is spread evenly over all classes (Szegedy et
+    al. 2016).
 
     Returns:
         A scalar; zero (with a gradient of zero) when no pixel is labelled.
@@ -39,11 +38,7 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
 def focal(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothing: float = 0.0) -> Tensor:
     """Mean focal loss, ``-(1 - p)^gamma log p`` of the true class's probability (Lin et al. 2017).
 
-    Args:
-        logits: `(B, classes, H, W)`.
-        target: `(B, H, W)` of class numbers and 255.
-        gamma: How much pixels that are already right count less.
-        label_smoothing: As for `cross_entropy`: the same term of every class, by its smoothed weight.
+    Label smoothing is that of `cross_entropy`: the same term of every class, by its smoothed weight.
     """
     if not label_smoothing:
         entropy = F.cross_entropy(_precise(logits), target, ignore_index=IGNORE, reduction="none")
@@ -60,10 +55,7 @@ def focal(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothing: f
 def dice(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     """Soft Dice loss of the last class (glacier) over all labelled pixels of a batch (Milletari et al. 2016).
 
-    Args:
-        logits: `(B, classes, H, W)`.
-        target: `(B, H, W)` of class numbers and 255.
-        smooth: Added to both sides of the fraction, so that a batch without glacier has a value.
+    Both sides of the fraction have `smooth` added, so that a batch without glacier has a value.
     """
     return tversky(logits, target, 0.5, 0.5, smooth / 2)
 
@@ -73,15 +65,9 @@ def tversky(
 ) -> Tensor:
     """Soft Tversky loss of the last class over all labelled pixels of a batch (Salehi et al. 2017).
 
-    ``1 - TP / (TP + commission FP + omission FN)``: with 0.5 and 0.5 it is Dice. The default, the paper's,
-    counts missed glacier more than invented glacier: for thin, debris-covered or rare ice.
-
-    Args:
-        logits: `(B, classes, H, W)`.
-        target: `(B, H, W)` of class numbers and 255.
-        commission: Weight of false positives.
-        omission: Weight of false negatives.
-        smooth: Added to both sides of the fraction, so that a batch without glacier has a value.
+    ``1 - TP / (TP + commission FP + omission FN)``, with `smooth` added as in `dice`: with 0.5 and 0.5 it is
+    Dice. The default, the paper's, counts missed glacier more than invented glacier: for thin, debris-covered
+    or rare ice.
     """
     probability = _precise(logits).softmax(1)[:, -1] * (target != IGNORE)
     glacier = (target == logits.shape[1] - 1).to(probability.dtype)
@@ -96,13 +82,6 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
 
     It sorts the pixels of a batch by their error, so in a distributed training it is the mean over the
     processes' own batches, not that of one large batch.
-
-    Args:
-        logits: `(B, classes, H, W)`.
-        target: `(B, H, W)` of class numbers and 255.
-
-    Returns:
-        A scalar; zero (with a gradient of zero) when no pixel is labelled.
     """
     labelled = target != IGNORE
     glacier = (target == logits.shape[1] - 1)[labelled]
@@ -118,13 +97,7 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_focal(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Sum of the Dice and the focal loss.
-
-    Args:
-        logits: `(B, classes, H, W)`.
-        target: `(B, H, W)` of class numbers and 255.
-        label_smoothing: Of the focal loss.
-    """
+    """Sum of the Dice and the focal loss, the labels of the latter smoothed."""
     return dice(logits, target) + focal(logits, target, label_smoothing=label_smoothing)
 
 
@@ -140,15 +113,7 @@ SMOOTHABLE = ("cross_entropy", "focal", "dice_focal")
 
 
 def make_loss(name: str, label_smoothing: float = 0.0) -> Loss:
-    """Returns a loss by name.
-
-    Args:
-        name: A key of `LOSSES`.
-        label_smoothing: For one of `SMOOTHABLE`.
-
-    Raises:
-        RequestError: Labels cannot be smoothed for that loss.
-    """
+    """Returns a loss of `LOSSES` by name, with smoothed labels for one of `SMOOTHABLE`."""
     if not label_smoothing:
         return LOSSES[name]
     if name not in SMOOTHABLE:

@@ -26,13 +26,7 @@ _ALONE = ContextVar("alone", default=False)
 
 @dataclass(frozen=True)
 class Processes:
-    """Where this process stands among those of one training.
-
-    Attributes:
-        rank: Its number, from 0.
-        count: Of all processes.
-        per_node: Processes on each node.
-    """
+    """Where this process stands among those of one training: its rank, their number, those of each node."""
 
     rank: int = 0
     count: int = 1
@@ -50,14 +44,7 @@ class Processes:
 
 
 def find_processes(environment: Mapping[str, str] | None = None) -> Processes:
-    """Reads from the environment what `torchrun` or `srun` says of this process; alone without them.
-
-    Args:
-        environment: Variables; those of this process when None.
-
-    Raises:
-        RequestError: Nodes have different numbers of processes.
-    """
+    """Reads from the environment what `torchrun` or `srun` says of this process; alone without them."""
     env = os.environ if environment is None else environment
     if "TORCHELASTIC_RUN_ID" in env:
         rank, count, per_node = (int(env[key]) for key in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
@@ -154,14 +141,8 @@ class _OwnShare(torch.autograd.Function):
         return gradients[0]
 
 
-class _Everywhere(torch.autograd.Function):
+class _Everywhere(_OwnShare):
     # Inside a network the sum enters the loss of every process, so the gradients of all come back to each.
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
-        summed = values.clone()
-        dist.all_reduce(summed)
-        return summed
-
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
         summed = gradients[0].contiguous().clone()

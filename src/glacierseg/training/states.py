@@ -49,15 +49,12 @@ class EpochRecord:
 
 
 class EpochTable(Callback):
-    """Keeps the epoch table, writes it after every epoch and survives a restart inside the checkpoint."""
+    """Keeps the epoch table, writes it after every epoch and survives a restart inside the checkpoint.
+
+    `on_epoch` is called with each new line, in the first process only.
+    """
 
     def __init__(self, path: Path, on_epoch: Callable[[EpochRecord], None] | None) -> None:
-        """Sets up the table.
-
-        Args:
-            path: Where the CSV goes.
-            on_epoch: Called with each new line, in the first process only.
-        """
         self.path = path
         self.on_epoch = on_epoch
         self.records: list[EpochRecord] = []
@@ -154,16 +151,7 @@ def last_state(folder: Path) -> Path | None:
 
 
 def load_best(network: nn.Module, folder: Path, best_epoch: int) -> None:
-    """Puts the best state's weights into a network. Runs no pickled code.
-
-    Args:
-        network: Its weights are replaced.
-        folder: The model folder.
-        best_epoch: Its 1-based number, to be sure.
-
-    Raises:
-        RequestError: The state is of another epoch.
-    """
+    """Puts the best state's weights into a network, if it is of the epoch expected. Runs no pickled code."""
     path = states_folder(folder) / "best.ckpt"
     kept = torch.load(path, map_location="cpu", weights_only=True)
     if kept["epoch"] != best_epoch - 1:

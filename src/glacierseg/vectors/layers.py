@@ -64,12 +64,7 @@ def outline_table(
 
 
 def areas_km2(shapes: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
-    """Returns areas on the WGS84 ellipsoid, holes taken out whichever way round their rings run.
-
-    Args:
-        shapes: `(N,)` polygons, also of several parts.
-        crs: Theirs.
-    """
+    """Returns areas on the WGS84 ellipsoid, holes taken out whichever way round their rings run."""
     parts, owners = shapely.get_parts(shapes, return_index=True)
     if not len(parts):
         return np.zeros(len(shapes))
@@ -170,14 +165,7 @@ def write_layers(
 
 
 def add_layer(path: Path, name: str, table: Any, **options: Any) -> None:
-    """Adds one layer, or a table without shapes, to a GeoPackage that is being written.
-
-    Args:
-        path: Where `atomic_path` says.
-        name: Of the layer.
-        table: GeoDataFrame, or DataFrame without shapes.
-        options: Of pyogrio, such as the type of the shapes.
-    """
+    """Adds one layer, or a table without shapes, to a GeoPackage that is being written."""
     pyogrio.write_dataframe(table, path, layer=name, driver="GPKG", **options)
 
 
@@ -264,12 +252,7 @@ bufferOpacity="1" />
 
 
 def qml(layer: str, label: str | None = "glacier_id") -> str:
-    """Returns a QGIS style: an outline without filling, and labels at 1:100 000 and closer.
-
-    Args:
-        layer: Name of the layer; one that has no style of its own gets a common one.
-        label: Column to label with; None for no labels.
-    """
+    """Returns a QGIS style: an outline without filling, and labels from a column at 1:100 000 and closer."""
     style = STYLES.get(layer, _OTHER)
     colour = ",".join(map(str, (*style.colour, 255)))
     properties = {
@@ -297,9 +280,7 @@ def qml(layer: str, label: str | None = "glacier_id") -> str:
 def style_geopackage(path: Path, layers: Mapping[str, str | None]) -> None:
     """Stores styles in a finished GeoPackage, in the table where QGIS looks for the default one.
 
-    Args:
-        path: The file.
-        layers: By name of a layer, the column to label with.
+    Layers are given with the column to label them with.
     """
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(

@@ -14,16 +14,15 @@ from glacierseg.choices import OUTLINE_LAYERS, OutlineLayer
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import mask_strips
+from glacierseg.raster.warp import read_grid
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.outlines import VectorizeSettings
-from glacierseg.vectors.contour import contour_strips
 from glacierseg.vectors.layers import joined, outline_table, refuse_unknown_format, write_layers
 from glacierseg.vectors.smoothing import smooth_outlines
-from glacierseg.vectors.trace import PixelOutlines, to_crs, trace_strips
+from glacierseg.vectors.trace import PixelOutlines, contour_strips, to_crs, trace_strips
 
 _STRIP_PX = 2**24
 _CONTOUR_STRIP_PX = 2**22
@@ -51,21 +50,12 @@ def vectorize_mask(
 ) -> gpd.GeoDataFrame:
     """Draws the outlines of a mask as `draw_outlines` does, and returns those along the pixel edges.
 
-    Args:
-        mask_path: See `draw_outlines`.
-        out_path: See `draw_outlines`.
-        settings: See `draw_outlines`.
-        refined_path: See `draw_outlines`.
-        probability_path: See `draw_outlines`.
-        overwrite: See `draw_outlines`.
+    The arguments and the errors are those of `draw_outlines`.
 
     Returns:
         The first layer, which is `raw` unless others are asked for: `glacier_id`, numbered from the largest
         outline down, `area_km2`, `cenlon`, `cenlat` and `geometry`, see
         `glacierseg.vectors.layers.outline_table`.
-
-    Raises:
-        GlaciersegError: See `draw_outlines`.
     """
     totals = draw_outlines(
         mask_path,
@@ -126,8 +116,7 @@ def draw_outlines(
     replaceable = None if overwrite else OUTLINE_LAYERS
     require_output(out_path, tables=replaceable)
     layers = _layers(settings, refined_path, probability_path)
-    with open_raster(mask_path) as dataset:
-        grid = grid_of(dataset)
+    grid = read_grid(mask_path)
     crs = CRS.from_wkt(grid.crs.to_wkt())
     totals = {name: LayerTotals() for name in layers}
     sources = _Sources(mask_path, refined_path, probability_path, grid, settings.threshold)
@@ -203,11 +192,10 @@ def _layers(
 
 
 def _contour(path: Path, grid: Grid, threshold: float) -> NDArray[Any]:
-    with open_raster(path) as dataset:
-        if difference := grid.difference(grid_of(dataset)):
-            raise GridMismatchError(
-                f"{path}: lies on another grid than the mask ({difference}); give the probability that was "
-                "predicted together with it"
-            )
+    if difference := grid.difference(read_grid(path)):
+        raise GridMismatchError(
+            f"{path}: lies on another grid than the mask ({difference}); give the probability that was "
+            "predicted together with it"
+        )
     rows = max(1, _CONTOUR_STRIP_PX // grid.width)
     return contour_strips((values for _, values in probability_strips(path, rows)), grid.width, threshold)

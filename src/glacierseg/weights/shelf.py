@@ -80,14 +80,7 @@ class Weights:
         return self.card.window_px or self.model_cards[0].patch_px
 
     def member(self, number: int | None = None) -> Path:
-        """Returns the folder of one network.
-
-        Args:
-            number: Which, from 1; may be left out where there is only one.
-
-        Raises:
-            RequestError: There is no such member, or none is named and there are several.
-        """
+        """Returns the folder of one network, numbered from 1; without a number the only one."""
         count = len(self.folders)
         if number is None and count == 1:
             return self.folders[0]

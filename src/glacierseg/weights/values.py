@@ -50,10 +50,6 @@ def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
     range is wide, or heat that is less than half of it or more than twice; bands of reflected light that all
     have one value; or all of them darker (95 % of the scene below the darkest quarter of the training) or
     brighter (95 % of the scene above 95 % of the training: an ice cap may be firn all over).
-
-    Args:
-        card: Of the networks.
-        found: Of the scene, in the card's order of bands.
     """
     pairs = list(zip(card.bands, found, strict=True))
     outside = [(band, own) for band, own in pairs if _distance(band, own) > _allowed(band, own)]

@@ -1,7 +1,7 @@
-"""Connected parts by union-find over runs.
+"""Connected parts by union-find over runs; holes, and bridges between parts.
 
 A run of set pixels in a row is always one part, so runs are labelled in place of pixels: there are far fewer
-of them, and bits give their ends quickly (`runs`). One scan links each run to those above that it touches, a
+of them, and bits give their ends quickly. One scan links each run to those above that it touches, a
 second turns links into labels, as in the two-scan method of He, Chao and Suzuki (2008, IEEE Trans. Image
 Process. 17).
 """
@@ -11,9 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.refine.engine.bits import Bits
+from glacierseg.refine.engine.bits import (
+    Bits,
+    count_run,
+    count_runs,
+    in_run,
+    read_edges,
+    room_for_edges,
+    set_run,
+)
 from glacierseg.refine.engine.jit import FULL, ZERO, compiled
-from glacierseg.refine.engine.runs import count_run, count_runs, in_run, read_edges, room_for_edges, set_run
+from glacierseg.refine.engine.kernel import Kernel
+from glacierseg.refine.engine.morphology import close
 
 
 @dataclass(frozen=True)
@@ -227,3 +236,72 @@ def _at_border(
         if in_run(row, flip, width - 1):
             reached[labels[end - 1]] = True
         first = end
+
+
+def label_holes(glacier: Bits, ignore: Bits | None = None) -> Parts:
+    """Labels the 4-connected gaps; those at the border or with an ignored pixel have area 0."""
+    gaps = label(glacier, 4, gaps=True)
+    open_ended = gaps.at_border()
+    if ignore is not None:
+        open_ended |= gaps.count_inside(ignore) > 0
+    return Parts(gaps.bits, gaps.flip, gaps.labels, np.where(open_ended, 0, gaps.areas_px))
+
+
+def bridges(fragments: Parts, kernel: Kernel, ignore: Bits | None = None) -> Bits:
+    """Returns the 8-connected parts of what a closing adds that touch two or more fragments."""
+    added = close(fragments.bits, kernel).without(fragments.bits)
+    if ignore is not None:
+        added = added.without(ignore)
+    parts = label(added)
+    # A part touches at least two fragments exactly when the lowest and the highest label that it touches
+    # differ: two numbers for each part, however many fragments there are around it.
+    lowest = np.full(len(parts.areas_px), np.iinfo(np.int32).max, np.int32)
+    highest = np.zeros(len(parts.areas_px), np.int32)
+    _touch(added.words, parts.labels, fragments.bits.words, fragments.labels, added.width, lowest, highest)
+    return parts.where(lowest < highest)
+
+
+@compiled
+def _touch(
+    added: NDArray[np.uint64],
+    parts: NDArray[np.int32],
+    words: NDArray[np.uint64],
+    fragments: NDArray[np.int32],
+    width: int,
+    lowest: NDArray[np.int32],
+    highest: NDArray[np.int32],
+) -> None:
+    """Writes the lowest and the highest label of the fragments that each part touches."""
+    height = added.shape[0]
+    room = room_for_edges(width)
+    here = np.empty(room, np.int32)
+    # Rows y - 1, y and y + 1 of the fragments stand in turn in three places.
+    edges = np.empty((3, room), np.int32)
+    runs = np.zeros(3, np.int64)
+    first = np.zeros(3, np.int64)
+    part_run, next_first, read = 0, 0, 0
+    for y in range(height):
+        while read <= min(y + 1, height - 1):
+            place = read % 3
+            runs[place] = read_edges(words[read], ZERO, width, edges[place])
+            first[place] = next_first
+            next_first += runs[place]
+            read += 1
+        runs_here = read_edges(added[y], ZERO, width, here)
+        if not runs_here:
+            continue
+        for near in range(max(y - 1, 0), min(y + 2, height)):
+            place = near % 3
+            row, passed = edges[place], 0
+            for r in range(runs_here):
+                start, end = here[2 * r], here[2 * r + 1]
+                part = parts[part_run + r]
+                while passed < runs[place] and row[2 * passed + 1] < start:
+                    passed += 1
+                other = passed
+                while other < runs[place] and row[2 * other] <= end:
+                    fragment = fragments[first[place] + other]
+                    lowest[part] = min(lowest[part], fragment)
+                    highest[part] = max(highest[part], fragment)
+                    other += 1
+        part_run += runs_here

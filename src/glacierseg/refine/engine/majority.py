@@ -16,12 +16,7 @@ from glacierseg.refine.engine.jit import ONE, U63, compiled
 def majority(bits: Bits, iterations: int, forced_empty: Bits | None = None) -> Bits:
     """Gives every pixel the value of most of its 3 x 3 neighbourhood, until nothing changes.
 
-    Beyond the border the mask continues with its border pixels.
-
-    Args:
-        bits: The mask.
-        iterations: How often at most.
-        forced_empty: Pixels that are emptied after every pass.
+    Beyond the border the mask continues with its border pixels. `forced_empty` are emptied after every pass.
     """
     before, after = bits.words.copy(), bits.words.copy()
     empty = bits.words[:0] if forced_empty is None else forced_empty.words

@@ -91,9 +91,6 @@ def run_figures(results: RunResults) -> Iterator[tuple[str, Figure]]:
 
     Yields:
         Name of the figure, without a suffix, and the figure.
-
-    Raises:
-        RasterError: A raster of the run folder is damaged.
     """
     of_run = {
         "scores": score_picture(results),

@@ -59,11 +59,6 @@ def figure_importance_measures(measures: Measures, top: int, network: str | None
     Each measure has its own colour and panel; its best `top` bands are filled, the others are pale, those
     without measurable importance are outlines only, and the rank of each band with its bounds, or `none`,
     stands beside its bar, so that nothing rests on colour alone.
-
-    Args:
-        measures: Results by measure; the first orders the bands.
-        top: How many are the best.
-        network: Name for the title.
     """
     first = next(iter(measures.values()))
     order = [entry.band for entry in sorted(first, key=lambda entry: entry.rank)]

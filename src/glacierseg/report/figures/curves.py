@@ -27,9 +27,6 @@ BAND_SET_COLOURS = (BLUE, VERMILLION)
 def figure_training_curves(models: Sequence[ModelResult]) -> Figure:
     """Draws losses and IoU against epochs, one column per network, one colour per set of bands.
 
-    Args:
-        models: Those that have a training log.
-
     Returns:
         A figure of two rows, losses and IoU (validation solid, training dotted), with the validation IoU of
         the kept epoch marked.

@@ -41,15 +41,12 @@ OVERLAY_COLOURS: Mapping[int, tuple[str, float]] = {
 }
 ERROR_LABELS = {TP: "glacier in both (TP)", FP: "predicted only (FP)", FN: "truth only (FN)"}
 _SMALL_MAP_PX = 500
+_MOST_ZOOMS = 4
 _LEAST_SIDE_PX, _LONG_SIDE_PX = 64, 480
 
 
 def error_classes(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Compares a mask with the truth.
-
-    Args:
-        predicted: `(H, W)` of 0, 1 and 255.
-        truth: `(H, W)` of 0, 1 and 255.
+    """Compares a mask with the truth, both of 0, 1 and 255.
 
     Returns:
         `(H, W)`: 1 where both are glacier (TP), 2 where only the prediction is (FP), 3 where only the truth
@@ -79,16 +76,7 @@ def paint(classes: NDArray[np.uint8], colours: Mapping[int, tuple[str, float]]) 
 
 @dataclass(frozen=True)
 class Place:
-    """A coherent patch of errors.
-
-    Attributes:
-        kind: `FP` or `FN`, the numbers above.
-        row: First row of its box.
-        column: First column of its box.
-        height: Rows of its box.
-        width: Columns of its box.
-        pixels: How many pixels of the box belong to it.
-    """
+    """A coherent patch of errors (`FP` or `FN`): its box, and how many pixels of the box belong to it."""
 
     kind: int
     row: int
@@ -98,15 +86,11 @@ class Place:
     pixels: int
 
 
-def worst_places(classes: NDArray[np.uint8], count: int = 4) -> tuple[Place, ...]:
+def worst_places(classes: NDArray[np.uint8], count: int = _MOST_ZOOMS) -> tuple[Place, ...]:
     """Finds the largest patches of errors.
 
     Rims of one or two pixels, where an outline merely lies a little aside, are opened away first: they would
     tie unrelated errors together.
-
-    Args:
-        classes: `(H, W)` as `error_classes` gives them.
-        count: How many to return at most.
 
     Returns:
         The largest first; empty when there are only thin errors along outlines.
@@ -255,20 +239,8 @@ def errors_picture(results: RunResults, view: RegionView) -> Picture | None:
     )
 
 
-def find_zooms(
-    results: RunResults, views: Sequence[RegionView], variant: Variant, count: int = 4
-) -> list[Picture]:
-    """Finds and draws the largest errors over all regions, on test parts where there are any.
-
-    Args:
-        results: The run.
-        views: Its regions at screen size.
-        variant: Model, bands and stage to look at.
-        count: How many places at most.
-
-    Raises:
-        RasterError: A raster of the run folder is damaged.
-    """
+def find_zooms(results: RunResults, views: Sequence[RegionView], variant: Variant) -> list[Picture]:
+    """Finds and draws the largest errors over all regions, on test parts where there are any."""
     tested = any(view.role("test") is not None for view in views)
     found: list[tuple[float, RegionView, Place]] = []
     for view in views:
@@ -279,9 +251,9 @@ def find_zooms(
         if tested:
             classes = np.where(part, classes, NEITHER).astype(np.uint8) if part is not None else classes * 0
         width_m, height_m = view.pixel_size_m
-        found += [(p.pixels * width_m * height_m / 1e6, view, p) for p in worst_places(classes, count)]
+        found += [(p.pixels * width_m * height_m / 1e6, view, p) for p in worst_places(classes)]
     found.sort(key=lambda entry: -entry[0])
-    return [_zoom(results, view, place, variant, area) for area, view, place in found[:count]]
+    return [_zoom(results, view, place, variant, area) for area, view, place in found[:_MOST_ZOOMS]]
 
 
 def _zoom(results: RunResults, view: RegionView, place: Place, variant: Variant, area_km2: float) -> Picture:

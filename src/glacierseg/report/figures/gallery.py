@@ -29,10 +29,6 @@ def figure_patches(view: RegionView, *, side_px: int = 128, count: int = 8, seed
         side_px: Side of a patch in pixels of the scene.
         count: How many.
         seed: Seed of the random choice.
-
-    Raises:
-        RequestError: The region has no truth.
-        RasterError: A raster is damaged.
     """
     if view.truth is None:
         raise RequestError(f"{view.region.name}: has no truth yet, so no patches can be shown with it")
@@ -64,14 +60,7 @@ def figure_patches(view: RegionView, *, side_px: int = 128, count: int = 8, seed
 
 
 def pick_windows(view: RegionView, side_px: int, count: int, seed: int = 100) -> list[Window]:
-    """Picks windows that do not overlap, mixed ones first.
-
-    Args:
-        view: The region at screen size; it has a truth.
-        side_px: Side in pixels of the scene; less where the scene is smaller.
-        count: How many at most.
-        seed: Seed of the random choice.
-    """
+    """Picks windows that do not overlap, mixed ones first; they are smaller where the scene is."""
     assert view.truth is not None  # noqa: S101  (a condition of the call)
     grid = view.grid
     height, width = min(side_px, grid.height), min(side_px, grid.width)
@@ -93,13 +82,6 @@ def figure_statistics(view: RegionView) -> Figure:
 
     Bands are shown in standard deviations from their mean, as a network sees them; boxes hold half of the
     pixels, whiskers nine tenths. Pixels are those shown on the screen.
-
-    Args:
-        view: The region at screen size.
-
-    Raises:
-        RequestError: The region has no truth.
-        RasterError: A raster is damaged.
     """
     if view.truth is None:
         raise RequestError(f"{view.region.name}: has no truth yet, so there is nothing to count")

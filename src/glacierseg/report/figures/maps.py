@@ -107,13 +107,7 @@ def map_size(view: SceneView) -> tuple[float, float]:
 
 
 def draw_map(axes: Axes, view: SceneView, image: int = 0) -> None:
-    """Draws a scene in the coordinates of its CRS, to scale, with scale bar, north and title.
-
-    Args:
-        axes: Where to draw.
-        view: The scene at screen size.
-        image: Position of the colour image among the view's; white where there is none.
-    """
+    """Draws a scene, white without image, in the coordinates of its CRS, with scale bar, north and title."""
     shown, grid = view.shown, _north_up(view.shown)
     blank = np.full((*shown.shape, 4), 255, np.uint8)
     draw_pixels(axes, view.composites[image].pixels if view.composites else blank, shown)
@@ -139,13 +133,7 @@ def draw_map(axes: Axes, view: SceneView, image: int = 0) -> None:
 
 
 def draw_pixels(axes: Axes, pixels: NDArray[np.uint8], grid: Grid) -> None:
-    """Draws an image where its grid lies, in the coordinates of the CRS.
-
-    Args:
-        axes: Where to draw.
-        pixels: `(H, W, 4)` red, green, blue and opacity.
-        grid: Their grid.
-    """
+    """Draws an image `(H, W, 4)` where its grid lies, in the coordinates of the CRS."""
     a, b, c, d, e, f = grid.transform[:6]
     if b or d:
         extent = (-0.5, grid.width - 0.5, grid.height - 0.5, -0.5)
@@ -237,15 +225,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 def draw_outline(
     axes: Axes, mask: NDArray[np.bool_], colour: str, width: float, grid: Grid | None = None
 ) -> None:
-    """Draws the outline of a mask with a pale casing.
-
-    Args:
-        axes: Where to draw.
-        mask: `(H, W)`.
-        colour: Of the line.
-        width: Of the line.
-        grid: Of the mask, for axes in the coordinates of its CRS; None for axes in pixels.
-    """
+    """Draws the outline of a mask with a pale casing, in pixels or, with its grid, in coordinates."""
     # Contours need two rows and two columns.
     if min(mask.shape) > 1 and mask.any() and not mask.all():
         place: Any = {} if grid is None else {"transform": _to_crs(grid) + axes.transData}

@@ -11,11 +11,10 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from glacierseg.raster.ground import even_pixel_m
-from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
-from glacierseg.refine.files import load_parameters
-from glacierseg.refine.ground import slope_on_grid
+from glacierseg.raster.warp import read_grid
+from glacierseg.refine.files import load_parameters, slope_on_grid
 from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import TuneResult
 from glacierseg.report.figures.errors import paint
@@ -100,11 +99,11 @@ def draw_refinement_steps(
     """
     require_picture(picture)
     settings = settings or RefineSettings()
-    with open_raster(mask_path) as dataset:
-        grid = grid_of(dataset)
+    grid = read_grid(mask_path)
     size_m = even_pixel_m(grid, str(mask_path))
-    needs_slope = settings.max_hole_slope_deg is not None and dem is not None
-    slope = slope_on_grid(dem, grid) if needs_slope and dem is not None else None
+    slope = None
+    if dem is not None and settings.max_hole_slope_deg is not None:
+        slope = slope_on_grid(dem, grid)
     mask = read_mask(mask_path)
     steps = list(refine_stepwise(mask, size_m, settings, slope_deg=slope))
     save_figure(figure_refinement_steps(mask, steps, size_m, north=north_degrees(grid)), picture)
@@ -119,12 +118,7 @@ def change_classes(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArr
 
 
 def busiest_box(changed: NDArray[np.bool_], side_px: int) -> tuple[slice, slice]:
-    """Returns rows and columns of the square in which most pixels changed; of the middle when nothing did.
-
-    Args:
-        changed: `(H, W)`.
-        side_px: Side of the square; smaller where the array is.
-    """
+    """Returns rows and columns of the square in which most pixels changed; of the middle when nothing did."""
     height, width = (min(side_px, size) for size in changed.shape)
     row, column = (changed.shape[0] - height) // 2, (changed.shape[1] - width) // 2
     if changed.any():
@@ -177,9 +171,6 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
 
     The steps are done again on the whole mask; those that changed nothing are only named. Where they need the
     slope of the ground, which lies outside the run's folder, there is no picture.
-
-    Raises:
-        RasterError: A mask is damaged.
     """
     model = _refined(results, best)
     if model is None:
@@ -219,9 +210,6 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
     There is one small map per method and number of passes of smoothing (columns) and size of filled holes
     (rows), all in one scale of colours. The best combination is framed, and the title gives the
     score before refinement.
-
-    Args:
-        result: A search.
     """
     rows = result.table[1:]
     objective = result.objective
@@ -275,12 +263,7 @@ def figure_tuning_surface(result: TuneResult) -> Figure:
 
 
 def draw_tuning_surface(result: TuneResult, path: Path) -> None:
-    """Writes `figure_tuning_surface` to a file; its suffix says whether PNG, SVG or PDF.
-
-    Raises:
-        RequestError: The suffix is none of these.
-        OutputError: The file cannot be written.
-    """
+    """Writes `figure_tuning_surface` to a file; its suffix says whether PNG, SVG or PDF."""
     save_figure(figure_tuning_surface(result), path)
 
 

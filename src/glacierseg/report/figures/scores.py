@@ -221,14 +221,7 @@ def buffers_picture(results: RunResults) -> Picture | None:
 
 @dataclass(frozen=True)
 class ReliabilityPoint:
-    """Pixels of similar probability.
-
-    Attributes:
-        kind: `raw` or `calibrated`.
-        pixels: How many.
-        confidence: Their mean probability.
-        glacier_share: Share of them that is glacier in the truth.
-    """
+    """Pixels of similar probability, `raw` or `calibrated`, and the share of them that is glacier."""
 
     kind: str
     pixels: float
@@ -237,15 +230,7 @@ class ReliabilityPoint:
 
 
 def read_reliability(folder: ModelFolder, role: str) -> list[ReliabilityPoint]:
-    """Reads `reliability.csv` of a model, pooled over its regions.
-
-    Args:
-        folder: Folder of a model.
-        role: `train`, `validate` or `test`.
-
-    Returns:
-        Empty while the file is missing or says nothing of that role.
-    """
+    """Reads `reliability.csv` of a model, pooled over its regions; empty where it says nothing of a role."""
     sums: dict[tuple[str, float], list[float]] = {}
     for row in read_rows(folder.reliability):
         lower, pixels = finite(row.get("lower")), finite(row.get("pixels"))
@@ -262,11 +247,7 @@ def read_reliability(folder: ModelFolder, role: str) -> list[ReliabilityPoint]:
 
 
 def figure_reliability(points: Mapping[str, Sequence[ReliabilityPoint]]) -> Figure:
-    """Draws reliability diagrams: share of glacier against probability, and how many pixels that concerns.
-
-    Args:
-        points: By title.
-    """
+    """Draws reliability diagrams by title: share of glacier against probability, and numbers of pixels."""
     columns = max(1, len(points))
     figure = Figure(figsize=(max(6.4, 2.9 * columns), 3.9), layout="constrained")
     grid = figure.subplots(2, columns, squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
