@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glacierseg.cli.options import with_settings
+from glacierseg.cli.output import say_area
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import PredictSettings
@@ -62,10 +63,6 @@ def _say(made: "GlacierMap") -> None:
         area += f" +- {table['uncertainty_km2'].sum():.3f}"
     glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
     _log.info(f"{made.inventory}: {glaciers}, {area} km2")
-    if bounds := made.bounds:
-        _log.info(
-            f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
-            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
-            "(docs/uncertainty.md)"
-        )
+    if made.bounds:
+        say_area(made.bounds)
     _log.info(f"{made.page}: open it in a browser")
