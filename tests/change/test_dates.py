@@ -98,7 +98,8 @@ def test_dates_in_the_wrong_order_are_refused_and_equal_ones_give_no_rate(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("new", "years"), [((2020, 12, 4), None), ((2021, 6, 30), None), ((2021, 7, 7), 0.88), ((2021, 8, 20), 1.0)]
+    ("new", "years"),
+    [((2020, 12, 4), None), ((2021, 6, 30), None), ((2021, 7, 7), 0.88), ((2021, 8, 20), 1.0)],
 )
 def test_within_a_mass_balance_year_there_is_no_rate(
     tmp_path: Path, new: tuple[int, int, int], years: float | None

@@ -118,9 +118,9 @@ def test_a_mosaic_says_what_its_files_say_together(tmp_path: Path) -> None:
     assert facts_of(vrt) == together
     assert facts_of(mosaic(tmp_path / "nested.vrt", [vrt])) == together
     assert open_scene(vrt).facts == together
-    assert facts_of(mosaic(tmp_path / "plain.vrt", [raster(tmp_path / "c.tif", ["green"], SceneFacts())])) == (
-        SceneFacts()
-    )
+    assert facts_of(
+        mosaic(tmp_path / "plain.vrt", [raster(tmp_path / "c.tif", ["green"], SceneFacts())])
+    ) == (SceneFacts())
     mixed = mosaic(tmp_path / "mixed.vrt", [files[0], tmp_path / "c.tif"])
     assert facts_of(mixed) == replace(FACTS, unit="")
 

@@ -20,7 +20,7 @@ _KNOWN = {unit.name: unit for unit in UNITS}
 
 
 def ends_of(numbers: Iterable[float]) -> tuple[float, ...]:
-    """Returns the least and the greatest of the finite ones of some numbers to two decimals; none without any."""
+    """Returns the least and the greatest of some numbers to two decimals; none without finite ones."""
     found = [round(number, 2) for number in numbers if math.isfinite(number)]
     return (min(found), max(found)) if found else ()
 
@@ -94,7 +94,11 @@ def _out_of_season(expected: Expectation, days: Sequence[date], grid: Grid) -> s
     hemispheres = _hemisphere(expected.training_latitudes), _hemisphere((middle_of(grid)[1],))
     if None in hemispheres:
         return None
-    apart, other, of = (days_apart_in_year(own, day) for own in days for day in trained), "", "days of the year"
+    apart, other, of = (
+        (days_apart_in_year(own, day) for own in days for day in trained),
+        "",
+        "days of the year",
+    )
     if hemispheres[0] != hemispheres[1]:
         apart, other = (HALF_YEAR_DAYS - found for found in apart), " of the other hemisphere"
         of = "days by season"
