@@ -25,7 +25,8 @@ ROOT = Path(glacierseg.__file__).parent
 ORDER = [
     "_version", "errors", "choices", "log", "runs.layout", "models.registry", "settings", "raster",
     "products", "models", "data", "training", "weights", "predict", "refine", "vectors", "inventory",
-    "evaluate", "change", "bands", "synthetic", "runs", "report", "experiment", "cli", "__main__",
+    "evaluate", "change", "bands", "synthetic", "runs", "report", "mapping", "experiment", "cli",
+    "__main__",
 ]  # fmt: skip
 
 
@@ -100,6 +101,9 @@ MAY_IMPORT = {
     "prepare stack scene.tif --out out.tif": RASTER,
     "prepare scene product --recipe red,slope --dem product/dem.tif --out out.tif": RASTER,
     "predict model scene.tif --out maps": RASTER | {"torch"},
+    "map model scene.tif --out mapped": RASTER
+    | TABLES
+    | {"torch", "numba", "cv2", "contourpy", "jinja2", "matplotlib", "PIL"},
     "refine mask.tif --out out.tif": RASTER | {"numba"},
     "tune mask.tif --truth mask.tif --iterations 0 --out out.json": RASTER | {"numba"},
     "vectorize mask.tif --out out.gpkg": RASTER | TABLES | {"contourpy", "numba"},

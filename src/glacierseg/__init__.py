@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from glacierseg.evaluate.paired import compare_masks
     from glacierseg.experiment import run_experiment
     from glacierseg.inventory.files import make_inventory
+    from glacierseg.mapping.chain import map_glaciers
     from glacierseg.models.card import load_model
     from glacierseg.models.registry import create_model
     from glacierseg.predict.export import export_model
@@ -53,6 +54,7 @@ _HOMES = {
     "load_config": "settings",
     "load_model": "models.card",
     "make_inventory": "inventory.files",
+    "map_glaciers": "mapping.chain",
     "measure_change": "change.files:change_between_files",
     "open_scene": "raster.scene",
     "plot_mask": "report.figures.scenes",
@@ -83,6 +85,7 @@ __all__ = [
     "load_config",
     "load_model",
     "make_inventory",
+    "map_glaciers",
     "measure_change",
     "open_scene",
     "plot_mask",

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 import torch
 from torch import nn
 
@@ -17,11 +19,13 @@ from glacierseg.bands import (
 )
 from glacierseg.bands.importance import mix, use_of_bands
 from glacierseg.choices import MEASURES
-from glacierseg.errors import DataError, RequestError
+from glacierseg.errors import DataError, RequestError, TruthError
 from glacierseg.models import create_model
 from glacierseg.models.card import ModelCard
+from glacierseg.raster.scene import open_scene
+from glacierseg.settings.bands import ImportanceSettings
 from tests.bands.networks import Linear
-from tests.helpers import blobs, present, write_mask, write_scene
+from tests.helpers import blobs, present, utm_grid, write_mask, write_scene
 
 BANDS = ["useful", "less", "heard", "deaf"]
 
@@ -80,6 +84,22 @@ def test_on_a_scene_spread_is_taken_from_the_card(tmp_path: Path) -> None:
     )
     found = band_importance(Linear([1.0, 3.0]), scene, mask, card=card)
     assert {e.band: e.importance for e in found} == pytest.approx({"a": 0.25, "b": 0.75})
+
+
+def test_the_layer_of_the_truth_can_be_named(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", np.ones((1, 40, 40), np.uint8), ["a"])
+    left, _, _, top = open_scene(scene).grid.bounds
+    ice, other = shapely.box(left, top - 100, left + 100, top), shapely.box(left, top, left + 100, top + 100)
+    for name, shape in (("ice", ice), ("elsewhere", other)):
+        gpd.GeoDataFrame(geometry=[shape], crs=utm_grid(1, 1).crs.to_wkt()).to_file(
+            tmp_path / "truth.gpkg", layer=name
+        )
+    card = ModelCard(architecture="m_landsnet", bands=("a",), band_mean=(0.0,), band_std=(1.0,), patch_px=16)
+    settings = ImportanceSettings(truth_layers=("ice",))
+    (found,) = band_importance(Linear([1.0]), scene, tmp_path / "truth.gpkg", settings, card=card)
+    assert found.band == "a"
+    with pytest.raises(TruthError, match="--truth-layer"):
+        band_importance(Linear([1.0]), scene, tmp_path / "truth.gpkg", card=card)
 
 
 def test_names_with_commas_and_a_damaged_table(tmp_path: Path) -> None:

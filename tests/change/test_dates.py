@@ -90,6 +90,8 @@ def test_dates_in_the_wrong_order_are_refused_and_equal_ones_give_no_rate(tmp_pa
     old, new = mask(tmp_path, "old", date(2020, 8, 20)), mask(tmp_path, "new", date(2000, 8, 20))
     with pytest.raises(RequestError, match="the new date must be after the old one"):
         change_between_files(old, new)
+    with pytest.raises(RequestError, match="the new date must be after the old one"):
+        change_between_files(old, old, settings=ChangeSettings(old_date="2020-08-20"))
     found = change_between_files(old, old)
     assert (years(found), found.notes) == (
         None,
@@ -118,7 +120,8 @@ def test_within_a_mass_balance_year_there_is_no_rate(
     ("old", "new", "apart"),
     [
         ((2000, 12, 20), (2021, 1, 10), 0),
-        ((2000, 8, 1), (2020, 9, 14), 0),
+        ((2001, 8, 1), (2021, 9, 15), 0),
+        ((2001, 8, 1), (2021, 9, 16), 46),
         ((2001, 8, 1), (2021, 9, 20), 50),
         ((2001, 2, 1), (2021, 11, 1), 92),
     ],
@@ -146,6 +149,18 @@ def test_outlines_tell_their_dates_by_their_columns(tmp_path: Path) -> None:
     assert years(found) == pytest.approx(20, abs=0.01)
     (note,) = found.notes
     assert "is of 1998-08-10 to 2002-08-10; rates count from the mean, 2000-08-10" in note
+
+
+def test_days_of_one_year_are_one_date(tmp_path: Path) -> None:
+    old = outlines(tmp_path, "old", src_date=["2000-03-05", "2000-12-20"])
+    found = change_between_files(old, mask(tmp_path, "new", date(2020, 12, 20)))
+    assert found.notes == ()  # December is a season of both
+    assert years(found) == pytest.approx(20.4, abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["99999999", "00009999", "20000230", "-20000101", "2000", ""])
+def test_what_is_no_day_is_unknown(text: str) -> None:
+    assert dates_of(gpd.GeoDataFrame({"src_date": [text]}, geometry=[shapely.Point(0, 0)])) == ()
 
 
 def test_columns_of_older_inventories_are_understood() -> None:

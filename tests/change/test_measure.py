@@ -197,6 +197,13 @@ def test_files_of_either_kind(tmp_path: Path) -> None:
     assert again.change.total.change_km2 == pytest.approx(total.change_km2, rel=1e-3)
     assert (again.old_error_m, again.new_error_m) == (10, 3)
     assert present(again.termini[0]).shift_m == pytest.approx(-80, abs=0.1)
+    lines.translate(5000, 0).to_file(tmp_path / "lines.gpkg", layer="elsewhere")
+    with pytest.raises(TruthError, match="say which with --centre-lines-layer"):
+        change_between_files(
+            tmp_path / "old.gpkg", paths[1], inputs=ChangeInputs(centre_lines=tmp_path / "lines.gpkg")
+        )
+    named = ChangeInputs(centre_lines=tmp_path / "lines.gpkg", centre_lines_layer="lines")
+    assert change_between_files(tmp_path / "old.gpkg", paths[1], inputs=named).termini == again.termini
     both = change_between_files(tmp_path / "old.gpkg", tmp_path / "old.gpkg")
     assert both.change.total.change_km2 == pytest.approx(0, abs=1e-9)
 

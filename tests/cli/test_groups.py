@@ -34,6 +34,18 @@ def test_each_command_has_a_heading() -> None:
     assert placed == {path[-1] for path in COMMANDS} | {"prepare"}
 
 
+def test_commands_stand_in_their_order_below_their_heading() -> None:
+    headings = {name: heading for heading, own in GROUPS.items() for name in own}
+    order = [name for name in headings if (name,) in COMMANDS]
+    assert [path[0] for path in COMMANDS if len(path) == 1] == order
+    assert {path[0]: command.rich_help_panel for path, command in COMMANDS.items() if len(path) == 1} == {
+        name: headings[name] for name in order
+    }
+    assert [path[1] for path in COMMANDS if len(path) == 2] == [
+        name for name in headings if ("prepare", name) in COMMANDS
+    ]
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_each_example_is_a_call_that_the_command_takes(path: tuple[str, ...]) -> None:
     example = COMMANDS[path].epilog.removeprefix("Example:  glacierseg ").split(" > ")[0]

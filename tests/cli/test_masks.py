@@ -15,6 +15,7 @@ from glacierseg.cli import main
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
 from glacierseg.refine.pipeline import refine_mask
+from glacierseg.settings import RefineSettings
 from tests.helpers import present
 
 GRID = Grid(CRS.from_epsg(32643), Affine(10, 0, 5e5, 0, -10, 36e5), 200, 220)
@@ -139,6 +140,33 @@ def test_options_take_precedence_over_a_file_of_parameters(
     assert tags["refine_max_hole_km2"] == "all"
     assert tags["refine_steps"] == "smooth,fill"
     assert "refine_preset" not in tags
+
+
+def test_a_mask_that_carries_tuned_parameters_is_refined_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.json").write_text(json.dumps({"best": {"min_area_km2": 0.5}}))
+    mask, out = tmp_path / "a.tif", tmp_path / "r.tif"
+
+    def refined(*words: object, **tags: str) -> tuple[float, int]:
+        write_raster(mask, truth_and_mask(1)[1], GRID, bands=["glacier"], nodata=255, tags=tags)
+        assert call(monkeypatch, "refine", mask, "--out", out, *words) == 0
+        with rasterio.open(out) as dataset:
+            found = dataset.tags()
+        return float(found["refine_min_area_km2"]), int(found["refine_iterations"])
+
+    assert refined() == (0.03, 10)
+    assert f"{mask}: refinement parameters: defaults, as it carries no tuned ones" in capfd.readouterr().out
+    tuned = RefineSettings(min_area_km2=0.2, iterations=2).model_dump_json()
+    assert refined(refinement=tuned) == (0.2, 2)
+    assert f"{mask}: refinement parameters: tuned by its network's run" in capfd.readouterr().out
+    assert refined("--iterations", 3, refinement=tuned) == (0.2, 3)
+    assert refined("--preset", "rgi", refinement=tuned) == (0.01, 2)
+    assert refined("--parameters", tmp_path / "p.json", refinement=tuned) == (0.5, 10)
+    # Another version's: a line that says what to do, which works.
+    assert refined("--parameters", tmp_path / "p.json", refinement='{"brand_new": 1}') == (0.5, 10)
+    assert call(monkeypatch, "refine", mask, "--out", out) == 1
+    assert "its tag 'refinement' holds no refinement parameters of this version" in capfd.readouterr().err
 
 
 def test_a_choice_that_does_not_exist_is_wrong_usage(

@@ -7,7 +7,8 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from glacierseg.cli.options import with_settings
-from glacierseg.errors import ConfigError, RequestError
+from glacierseg.errors import ConfigError, GlaciersegError, RequestError
+from glacierseg.raster.outputs import writes
 from glacierseg.settings.base import RARE, Cli, Settings
 
 
@@ -34,8 +35,23 @@ class SawSettings(Settings):
     """Logs of the planks."""
     plan: Path | None = None
     """Drawing of the planks."""
+    feed_m: Annotated[float, Cli(metavar="METRES")] = 60.0
+    """Feed in a minute."""
+    drive: Literal["auto", "hand"] = "auto"
+    """What moves the saw; auto for what is there."""
+    depth_m: float | None = None
+    """Depth of a cut; null for all of a plank."""
+    oiled: Annotated[bool, Cli("--oiled/--unoiled")] = True
+    """Oil on the blade."""
     teeth: Annotated[int, RARE] = 8
     """Teeth of the saw."""
+
+
+class ShedSettings(Settings):
+    """Where planks are cut; a configuration says nothing of it."""
+
+    roof: bool = False
+    """Cut below a roof."""
 
 
 def asked(*words: str) -> tuple[str, SawSettings]:
@@ -44,7 +60,8 @@ def asked(*words: str) -> tuple[str, SawSettings]:
 
     @app.command()
     @with_settings
-    def saw(trunk: Annotated[str, typer.Argument()], settings: SawSettings) -> None:
+    def saw(trunk: Annotated[str, typer.Argument()], settings: SawSettings, shed: ShedSettings) -> None:
+        assert shed.roof == ("--roof" in words)
         seen.append((trunk, settings))
 
     result = CliRunner().invoke(app, words)
@@ -58,7 +75,7 @@ def test_options_come_from_the_settings() -> None:
     assert asked("t") == ("t", SawSettings())
     words = (
         "t --length-m 1 --wood oak --cut-m 3 --cut-m 4 --span-m 1 2 --marks x,y --marks z --dry "
-        "--no-plane --log a,b.txt"
+        "--no-plane --log a,b.txt --unoiled --roof"
     )
     assert asked(*words.split()) == (
         "t",
@@ -71,8 +88,10 @@ def test_options_come_from_the_settings() -> None:
             dry=True,
             plane=False,
             log=(Path("a,b.txt"),),
+            oiled=False,
         ),
     )
+    assert asked("t", "--marks", "x, y")[1].marks == ("x", "y")
 
 
 def test_help_has_sentences_and_defaults_and_no_rare_option(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +102,16 @@ def test_help_has_sentences_and_defaults_and_no_rare_option(monkeypatch: pytest.
         "Length of a plank. Default: 2.5.",
         "Where to cut. Default: 1 2.",
         "Default: a,b.",
+        "Plane the planks. Default: yes.",
+        "METRES Feed in a minute. Default: 60.",
+        "What moves the saw. Default: what is there.",
+        "Depth of a cut. Default: all of a plank.",
         "--no-plane",
+        "--oiled --unoiled",
     ):
         assert part in said
-    assert "--teeth" not in said
+    for option in ("--teeth", "--no-dry", "--no-oiled", "60.0"):
+        assert option not in said
     assert "section `saw`" in said
 
 
@@ -97,7 +122,7 @@ def test_bounds_are_those_of_the_settings() -> None:
         asked("t", "--cut-m", "-1")
 
 
-def test_a_configuration_sets_what_is_not_given(tmp_path: Path) -> None:
+def test_a_configuration_sets_what_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("saw: {teeth: 12, length_m: 4, wood: pine}\nname: x\n")
     _, found = asked("t", "--config", str(file), "--wood", "oak")
@@ -113,6 +138,11 @@ def test_a_configuration_sets_what_is_not_given(tmp_path: Path) -> None:
         asked("t", "--config", str(file))
     file.write_text("saw: {plan: oak.svg}")
     assert asked("t", "--config", str(file)) == ("t", SawSettings(plan=tmp_path / "oak.svg"))
+    monkeypatch.setenv("HOME", "/home/me")
+    file.write_text("saw: {plan: ~/oak.svg}")
+    assert asked("t", "--config", str(file)) == ("t", SawSettings(plan=Path("/home/me/oak.svg")))
+    file.write_text("saw: {plan: null}")
+    assert asked("t", "--config", str(file)) == ("t", SawSettings())
 
 
 def test_a_configuration_that_changes_nothing_is_told(
@@ -121,4 +151,21 @@ def test_a_configuration_that_changes_nothing_is_told(
     file = tmp_path / "c.yaml"
     file.write_text("swa: {teeth: 12}")
     assert asked("t", "--config", str(file)) == ("t", SawSettings())
-    assert "sets nothing in a section `saw`" in caplog.text
+    (line,) = caplog.messages
+    assert "sets nothing in a section `saw`" in line
+
+
+def test_a_configuration_is_never_overwritten(tmp_path: Path) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    @with_settings
+    @writes(out=())
+    def saw(out: Annotated[Path, typer.Option()], settings: SawSettings) -> None:
+        out.write_text("sawn")
+
+    file = tmp_path / "c.yaml"
+    file.write_text("saw: {teeth: 12}")
+    result = CliRunner().invoke(app, ["--out", str(file), "--config", str(file)])
+    assert isinstance(result.exception, GlaciersegError), result.output
+    assert file.read_text() == "saw: {teeth: 12}"

@@ -15,7 +15,7 @@ import typer
 from glacierseg import log
 from glacierseg.cli import app
 from glacierseg.cli.app import _GLOBAL, _OWN_JSON, _options_first
-from glacierseg.cli.output import show, shown
+from glacierseg.cli.output import fail, show, shown
 from glacierseg.errors import GlaciersegWarning
 from tests.helpers import blobs, write_mask
 
@@ -97,18 +97,75 @@ def test_json_tells_progress_at_each_hundredth_or_second(
     assert shares == sorted(set(shares))
     assert shares[-2:] == [0.501, 1]
 
-    def fail() -> None:
+    def stop() -> None:
         with shown(as_json=True), log.bar("failing") as progress:
             progress(0.5)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        fail()
+        stop()
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["progress"] == 0.5
 
 
-def test_nothing_is_left_behind() -> None:
+def test_progress_that_is_done_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(as_json=True), log.bar("predicting") as progress:
+        progress(1.0)
+    shares = [json.loads(line)["progress"] for line in capsys.readouterr().out.splitlines()]
+    assert shares == [0, 1]
+
+
+def test_details_have_their_module_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(as_json=True, verbose=True):
+        _log.debug("a detail")
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (module,) = [entry["module"] for entry in entries if entry["message"] == "a detail"]
+    assert module == "glacierseg.some.stage"
+
+
+def test_the_root_logger_has_no_line_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", seen.append)
+    monkeypatch.setattr(logging.getLogger("glacierseg"), "propagate", True)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with shown():
+            _log.warning("look out")
+    finally:
+        root.removeHandler(handler)
+    assert not seen
+
+
+def test_warnings_come_each_time_unless_python_was_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    def warn_twice() -> str:
+        with shown():
+            for _ in range(2):
+                warnings.warn("thin ice", GlaciersegWarning, stacklevel=1)
+        return capsys.readouterr().err
+
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        assert warn_twice() == "warning: thin ice\n" * 2
+        warnings.simplefilter("ignore", GlaciersegWarning)
+        assert warn_twice() == ""
+
+
+def test_warnings_of_others_are_shown_as_python_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(record=True) as caught, shown():
+        warnings.warn("not ours", UserWarning, stacklevel=1)
+    assert [str(each.message) for each in caught] == ["not ours"]
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    fail("a file\n  is gone", as_json=False)
+    assert capsys.readouterr().err == "glacierseg: a file is gone\n"
+
+
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = logging.getLogger("glacierseg")
+    monkeypatch.setattr(ours, "propagate", True)
 
     def state() -> tuple[Any, ...]:
         return ours.level, ours.propagate, [*ours.handlers], warnings.showwarning, [*warnings.filters]

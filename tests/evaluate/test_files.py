@@ -32,6 +32,16 @@ def test_files_are_compared_on_their_grid(tmp_path: Path) -> None:
     assert result.buffers[0].scores.iou == 1
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_distances_and_glaciers_may_be_left_out(tmp_path: Path, wanted: bool) -> None:
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[5:20, 5:20] = 1
+    write_raster(tmp_path / "a.tif", mask, GRID, bands=["glacier"], nodata=255)
+    settings = ScoreSettings(draws=0, distances=wanted, glaciers=wanted)
+    found = evaluate_files(tmp_path / "a.tif", tmp_path / "a.tif", settings)
+    assert (found.distances is not None) == (found.glaciers is not None) == wanted
+
+
 def test_files_on_different_grids_are_refused(tmp_path: Path) -> None:
     mask = np.ones((5, 5), np.uint8)
     write_raster(tmp_path / "a.tif", mask, GRID.crop(0, 0, 5, 5), bands=["glacier"], nodata=255)

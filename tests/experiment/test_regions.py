@@ -12,6 +12,7 @@ from shapely.geometry import box
 
 from glacierseg.data.patches import Patch, place_patches
 from glacierseg.data.regions import Region
+from glacierseg.data.split import ROLE_CODES
 from glacierseg.errors import ConfigError, DataError, TruthError
 from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.regions import (
@@ -24,10 +25,11 @@ from glacierseg.experiment.regions import (
     tuning_truths,
 )
 from glacierseg.runs.layout import RunFolder
-from glacierseg.settings import RunConfig, parse_config
+from glacierseg.settings import RunConfig, SplitConfig, parse_config
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
 MODELS = [{"name": "m_landsnet", "patch_px": 16}]
+SMALL = [{"name": "m_landsnet", "patch_px": 8}]
 BANDS = ["blue", "green", "red", "nir"]
 
 
@@ -72,6 +74,29 @@ def test_training_sees_no_validation_pixel_under_any_spatial_split(tmp_path: Pat
     assert patches.train
     assert patches.validate
     assert leak_share(patches, regions, 16, reach_px=0) == 0
+
+
+@pytest.mark.parametrize("method", ["spatial", "blocks"])
+def test_more_ground_validates_when_asked_for(tmp_path: Path, method: str) -> None:
+    shares = []
+    for share in (0.2, 0.5):
+        split = {"method": method, "holdout_share": share, "block_px": 24}
+        (tmp_path / str(share)).mkdir()
+        given = write_region(tmp_path / str(share))
+        _, _, (region,) = prepare(tmp_path / str(share), given, models=SMALL, split=split)
+        shares.append(float((region.roles == ROLE_CODES["validate"]).mean()))
+    assert shares == pytest.approx([0.2, 0.5], abs=0.05)
+
+
+def test_random_patches_validate_by_share_and_seed(tmp_path: Path) -> None:
+    config, _, regions = prepare(tmp_path, write_region(tmp_path), models=SMALL, split={"method": "random"})
+    held = [
+        split_patches(regions, 8, config.patch, SplitConfig(method="random", holdout_share=share, seed=seed))
+        for share, seed in ((0.4, 1), (0.4, 1), (0.4, 2))
+    ]
+    number = len(held[0].train) + len(held[0].validate)
+    assert len(held[0].validate) == round(0.4 * number)
+    assert held[0].validate == held[1].validate != held[2].validate
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ from glacierseg.errors import BandError, DataError, GlaciersegError, RequestErro
 from glacierseg.experiment import run_experiment
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS
 from glacierseg.predict.calibration import read_calibration
+from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.write import write_json
+from glacierseg.refine.files import refine_file, tuned_parameters
 from glacierseg.runs.layout import RunFolder
 from glacierseg.runs.read import read_results
 from glacierseg.runs.write import begin, locked
-from glacierseg.settings import RunConfig, parse_config
+from glacierseg.settings import RefineSettings, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, forks, write_mask, write_scene
 
 BANDS = [f"band_{name}" for name in "abcdefgh"]
@@ -276,6 +278,26 @@ def test_refinement_tells_what_it_changed_and_what_that_is_worth_on_test_pixels(
                 == ("m_landsnet", "all", gain["region"], role, stage)
             )  # fmt: skip
             assert gain[stage]["iou"] == pytest.approx(float(score["iou"]))
+
+
+def test_what_was_tuned_goes_with_the_network_to_other_scenes(finished: Path, tmp_path: Path) -> None:
+    for bands in ("all", "top6"):
+        folder = finished / "m_landsnet" / bands
+        best = json.loads((folder / "refinement.json").read_text())["best"]
+        assert json.loads((folder / "model.json").read_text())["refinement"] == best
+        # The run's own masks were there before; the file beside them tells.
+        assert tuned_parameters(folder / "r1_mask.tif") == RefineSettings(**best)
+        assert tuned_parameters(folder / "r1_refined.tif") is None
+    moved = write_scene(tmp_path / "moved.tif", read_all(finished.parent / "s1.tif"), BANDS, nodata=0)
+    shutil.copytree(folder.parent / "all", tmp_path / "network")
+    (tmp_path / "network/refinement.json").unlink()
+    mask = predict_scene(tmp_path / "network", moved, tmp_path / "maps").mask
+    best = json.loads((finished / "m_landsnet/all/refinement.json").read_text())["best"]
+    assert tuned_parameters(mask) == RefineSettings(**best)
+    refine_file(mask, tmp_path / "refined.tif")
+    np.testing.assert_array_equal(
+        read(tmp_path / "refined.tif"), read(finished / "m_landsnet/all/r1_refined.tif")
+    )
 
 
 def test_probabilities_are_calibrated_on_validation_pixels_and_scored_with_the_raw_masks(

@@ -5,6 +5,7 @@ import pytest
 
 from glacierseg.errors import RequestError
 from glacierseg.inventory.basins import (
+    _join,
     label_basins,
     merge_parallel,
     merge_slivers,
@@ -81,6 +82,7 @@ def test_slivers_go_to_the_neighbour_with_the_longest_common_divide() -> None:
     merged = merge_slivers(labels, SIZE, InventorySettings(sliver_km2=0.1, thin_km2=0))
     assert merged.max() == 2
     assert merged[11, 18] == merged[11, 30]
+    assert merge_slivers(labels, SIZE, InventorySettings(sliver_km2=0.02, thin_km2=0)).max() == 3
 
 
 def test_thin_basins_are_slivers_below_a_larger_area() -> None:
@@ -88,6 +90,10 @@ def test_thin_basins_are_slivers_below_a_larger_area() -> None:
     labels[:, :3] = 2  # 0.54 km2, three pixels wide
     assert merge_slivers(labels, SIZE, InventorySettings(thin_km2=0.5)).max() == 2
     assert merge_slivers(labels, SIZE, InventorySettings(thin_km2=0.6)).max() == 1
+    # 0.54 km2 in a rim of 12.18 km is 0.074 of a circle.
+    for compactness, number in ((0.07, 2), (0.08, 1)):
+        rules = InventorySettings(thin_km2=0.6, thin_compactness=compactness)
+        assert merge_slivers(labels, SIZE, rules).max() == number
 
 
 def test_nothing_is_lost_when_all_is_small() -> None:
@@ -120,3 +126,46 @@ def test_turning_the_ground_turns_the_basins(turn: int) -> None:
 def test_senseless_rules_are_refused(senseless: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=f"{next(iter(senseless))} must be "):
         InventorySettings(**senseless)
+
+
+def test_outlets_are_one_within_a_share_of_the_root_of_the_area_and_no_farther() -> None:
+    positions_m = np.array([[0.0, 0.0], [0.0, 2500.0], [0.0, -900.0]])
+    areas_km2 = np.array([16.0, 4.0, 1.0])  # half the root of the largest is 2 km
+    for rules, joined in (
+        ({}, [0, 1, 0]),
+        ({"max_join_m": 800}, [0, 1, 2]),
+        ({"join_share": 0.2}, [0, 1, 2]),
+        ({"join_share": 0.7, "max_join_m": 3000}, [0, 0, 0]),
+        ({"join_share": 0.7}, [0, 1, 0]),
+    ):
+        assert _join(positions_m, areas_km2, InventorySettings(**rules)).tolist() == joined, rules
+
+
+def test_water_is_followed_as_far_beyond_the_ice_as_asked_for() -> None:
+    """It parts along the middle of the ice, and all of it ends in a hollow 600 m beyond."""
+    row, column = np.mgrid[:110, :100].astype(float)
+    ice = (abs(row - 40) < 20) & (abs(column - 50) < 30)
+    fan = 3000 - 6 * row - 0.02 * (column - 50) ** 2
+    elevation = np.where(row < 70, fan, 2000 + 10 * np.hypot(row - 80, column - 50))
+    for surround_m, number in ((60, 2), (900, 1)):
+        rules = InventorySettings(surround_m=surround_m, min_parting_deg=0)
+        assert label_basins(ice, elevation, SIZE, rules).max() == number
+
+
+def test_roughness_divides_only_terrain_that_is_not_smoothed() -> None:
+    row, column = np.mgrid[:160, :160].astype(float)
+    slab = (abs(row - 80) < 35) & (abs(column - 80) < 30)
+    rough = np.random.default_rng(0).normal(0, 8, row.shape)
+    ridge = 3000 - 6 * row - 4 * abs(column - 79.5) + rough
+    assert label_basins(slab, ridge, SIZE, InventorySettings(smooth_dem_m=60)).max() == 2
+    assert label_basins(slab, ridge, SIZE, InventorySettings(smooth_dem_m=0)).max() > 2
+
+
+def test_flow_is_compared_beyond_what_smoothing_blurs() -> None:
+    """A crest of four pixels on either side, and a plane beyond it."""
+    labels = np.repeat([1, 2], 30)[None] * np.ones((40, 1), np.int32)
+    across = np.abs(np.arange(60) - 29.5)
+    elevation = 3000 - 20 * np.minimum(across, 4) - 5 * np.arange(40.0)[:, None]
+    for smooth_dem_m, number in ((60, 2), (120, 1)):
+        rules = InventorySettings(smooth_dem_m=smooth_dem_m)
+        assert merge_parallel(labels.astype(np.int32), elevation, SIZE, rules).max() == number

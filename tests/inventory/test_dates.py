@@ -11,6 +11,7 @@ import pytest
 import shapely
 
 from glacierseg.errors import RequestError
+from glacierseg.inventory.dates import contradictions
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.write import write_raster
@@ -60,6 +61,20 @@ def test_the_option_wins_and_a_contradiction_is_said(tmp_path: Path) -> None:
     assert any("is of 2020-09-12; --src-date 2019 counts" in note for note in other.notes)
     with pytest.raises(RequestError, match="is not a date; write 2000-10-30"):
         make_inventory(mask(tmp_path), tmp_path / "a.gpkg", inputs=InventoryInputs(src_date="12.9.2020"))
+
+
+@pytest.mark.parametrize(
+    ("text", "agrees"),
+    [
+        *(("2018", False), ("2019", True), ("2020", True), ("2021", True), ("2022", False)),
+        *(("2019-08-02", False), ("2019-08-03", True), ("2021-09-12", True), ("2021-09-13", False)),
+    ],
+)
+def test_a_day_agrees_with_the_days_around_it_and_a_year_with_theirs(text: str, agrees: bool) -> None:
+    days = [date(2021, 9, 12), date(2019, 8, 3)]
+    notes = contradictions("--src-date", text, Path("a.tif"), days)
+    assert (notes == []) == agrees
+    assert contradictions("--src-date", text, Path("a.tif"), []) == []
 
 
 @pytest.mark.parametrize(

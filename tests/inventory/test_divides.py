@@ -1,3 +1,5 @@
+from typing import cast
+
 import numpy as np
 import shapely
 from affine import Affine
@@ -5,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glacierseg.inventory.divides import cut_polygon
+from glacierseg.inventory.divides import Divider, cut_polygon
 from glacierseg.inventory.relief import pixels_inside
+from glacierseg.inventory.sources import LocalRaster
 from glacierseg.raster.grid import Grid
+from glacierseg.settings.outlines import InventorySettings
 from glacierseg.vectors.smoothing import smooth_outlines
 from glacierseg.vectors.trace import to_crs, trace_polygons
 from tests.helpers import blobs, utm_grid
@@ -73,3 +77,26 @@ def test_one_label_leaves_the_body_as_it_is() -> None:
     mask = np.pad(np.ones((5, 6), np.uint8), 4)
     body = to_crs(trace_polygons(mask), TRANSFORM)[0]
     assert cut_polygon(body, mask.astype(np.int32), TRANSFORM, smooth=True) == [body]
+
+
+class Level:
+    """Level ground without end, which remembers what was read of it."""
+
+    def __init__(self) -> None:
+        self.read_on: list[Grid] = []
+
+    def read(self, grid: Grid) -> NDArray[np.float64]:
+        self.read_on.append(grid)
+        return np.zeros(grid.shape)
+
+
+def test_terrain_is_read_as_far_beyond_the_ice_as_water_is_followed() -> None:
+    body = shapely.box(478_300, 3_107_400, 478_600, 3_107_700)
+    for surround_m in (90.0, 1500.0):
+        ground = Level()
+        rules = InventorySettings(surround_m=surround_m)
+        Divider(_grid((40, 40)), cast("LocalRaster", ground), settings=rules).divide(np.array([body]))
+        (grid,) = ground.read_on
+        margins = np.abs(np.array(grid.bounds) - body.bounds)
+        assert (margins >= surround_m).all()
+        assert (margins < surround_m + 300).all()

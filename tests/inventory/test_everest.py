@@ -29,7 +29,7 @@ def test_attributes_are_those_of_rgi(everest: tuple[Path, Path], tmp_path: Path)
     made = make_inventory(
         outlines,
         tmp_path / "rgi.gpkg",
-        inputs=InventoryInputs(dem=dem, existing=outlines),
+        inputs=InventoryInputs(dem=(dem,), existing=outlines),
         settings=InventorySettings(min_area_km2=0),
     )
     best = present(made.links).sort_values("share_of_ours").groupby("inv_id").tail(1)
@@ -55,7 +55,7 @@ def test_ice_bodies_are_divided_as_rgi_does(everest: tuple[Path, Path], tmp_path
     made = make_inventory(
         tmp_path / "mask.tif",
         tmp_path / "x.gpkg",
-        inputs=InventoryInputs(dem=dem, existing=outlines),
+        inputs=InventoryInputs(dem=(dem,), existing=outlines),
         settings=InventorySettings(divides="existing"),
     )
     shapes = made.glaciers.geometry.to_numpy()

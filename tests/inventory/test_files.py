@@ -65,7 +65,7 @@ def test_terrain_divides_a_mask_and_everything_is_told(ground: Path) -> None:
     made = make_inventory(
         ground / "mask.tif",
         ground / "out.gpkg",
-        inputs=InventoryInputs(dem=ground / "dem.tif", probability=ground / "chance.tif"),
+        inputs=InventoryInputs(dem=(ground / "dem.tif",), probability=ground / "chance.tif"),
         settings=InventorySettings(prefix="t"),
     )
     glaciers = gpd.read_file(made.path, layer="glaciers")
@@ -83,6 +83,7 @@ def test_terrain_divides_a_mask_and_everything_is_told(ground: Path) -> None:
     assert north["zmax_m"] - north["zmin_m"] == pytest.approx(44 * 12 + 0.15 * 19.5**2, abs=8)
     bands = gpd.read_file(made.path, layer="hypsometry")
     assert bands.groupby("inv_id")["permille"].sum().eq(1000).all()
+    assert glaciers["inv_id"].str.fullmatch(r"t-G\d{6}E\d{5}N").all()
     facts = pyogrio.read_info(made.path, layer="glaciers")["layer_metadata"]
     assert facts["divides_used"] == "none, terrain"
     assert facts["elevation_model"] == "dem.tif"
@@ -128,7 +129,7 @@ def test_masks_in_degrees_and_probability_in_eight_bits(ground: Path) -> None:
     made = make_inventory(
         ground / "degrees.tif",
         ground / "out.gpkg",
-        inputs=InventoryInputs(dem=ground / "degrees_dem.tif", probability=ground / "levels.tif"),
+        inputs=InventoryInputs(dem=(ground / "degrees_dem.tif",), probability=ground / "levels.tif"),
     )
     assert made.glaciers["divides"].tolist() == ["terrain", "terrain"]
     expected = mask.sum() * grid.pixel_area_km2
@@ -138,10 +139,29 @@ def test_masks_in_degrees_and_probability_in_eight_bits(ground: Path) -> None:
     assert set(made.glaciers["aspect_dir"]) == {"N", "S"}
 
 
+def test_tiles_of_an_elevation_model_are_as_good_as_the_whole(ground: Path) -> None:
+    elevation, mask, _ = two_valleys()
+    grid = grid_of(*mask.shape)
+    tiles = [
+        write_dem(ground / f"{left}.tif", elevation[:, left:right], grid.crop(0, left, 120, right - left))
+        for left, right in ((0, 45), (45, 80))
+    ]
+
+    def with_dem(name: str, *dem: Path) -> gpd.GeoDataFrame:
+        return make_inventory(ground / "mask.tif", ground / name, inputs=InventoryInputs(dem=dem)).glaciers
+
+    whole = with_dem("whole.gpkg", ground / "dem.tif")
+    tiled = with_dem("tiled.gpkg", *tiles)
+    assert tiled.equals(whole)
+    # Half of the model is half of the ground.
+    half = with_dem("half.gpkg", tiles[0])
+    assert (half["dem_share"] < 1).any()
+
+
 def test_the_same_again_has_the_same_ids(ground: Path) -> None:
     tables = [
         make_inventory(
-            ground / "mask.tif", ground / f"{k}.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif")
+            ground / "mask.tif", ground / f"{k}.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",))
         ).glaciers
         for k in (1, 2)
     ]
@@ -168,17 +188,31 @@ def test_divides_of_another_inventory_are_taken_over(ground: Path) -> None:
     assert tables["links"] is None
 
 
+def test_the_layer_of_another_inventory_can_be_named(ground: Path) -> None:
+    table = gpd.read_file(thirds(ground))
+    for name, rows in (("some", table[:1]), ("all", table)):
+        rows.to_file(ground / "two.gpkg", layer=name)
+    links = make_inventory(
+        ground / "mask.tif",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(existing=ground / "two.gpkg", existing_layer="all"),
+    ).links
+    assert set(present(links)["existing_id"]) == {"A", "B", "C"}
+
+
 def test_auto_takes_the_inventory_where_it_knows_the_ice_else_terrain(ground: Path) -> None:
     old = thirds(ground)
     both = make_inventory(
-        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(existing=old, dem=ground / "dem.tif")
+        ground / "mask.tif",
+        ground / "out.gpkg",
+        inputs=InventoryInputs(existing=old, dem=(ground / "dem.tif",)),
     )
     assert set(both.glaciers["divides"]) == {"existing", "none"}
     gpd.read_file(old).to_crs(32645).translate(50_000).to_file(ground / "far.gpkg")
     far = make_inventory(
         ground / "mask.tif",
         ground / "out.gpkg",
-        inputs=InventoryInputs(existing=ground / "far.gpkg", dem=ground / "dem.tif"),
+        inputs=InventoryInputs(existing=ground / "far.gpkg", dem=(ground / "dem.tif",)),
     )
     assert set(far.glaciers["divides"]) == {"terrain", "none"}
     assert present(far.links).empty
@@ -191,7 +225,7 @@ def test_outlines_in_degrees_are_divided_too(ground: Path) -> None:
     made = make_inventory(
         ground / "degrees.gpkg",
         ground / "out.gpkg",
-        inputs=InventoryInputs(dem=ground / "dem.tif"),
+        inputs=InventoryInputs(dem=(ground / "dem.tif",)),
         settings=InventorySettings(buffer_m=10),
     )
     assert made.glaciers.crs.to_epsg() == 4326
@@ -204,16 +238,18 @@ def test_outlines_in_degrees_are_divided_too(ground: Path) -> None:
 
 def test_outlines_that_touch_stay_as_they_are_unless_asked(ground: Path) -> None:
     first = make_inventory(
-        ground / "mask.tif", ground / "first.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif")
+        ground / "mask.tif", ground / "first.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",))
     )
-    again = make_inventory(first.path, ground / "again.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif"))
+    again = make_inventory(
+        first.path, ground / "again.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",))
+    )
     assert again.glaciers["inv_id"].tolist() == first.glaciers["inv_id"].tolist()
     assert set(again.glaciers["divides"]) == {"kept"}
     assert any("3 of 3 outlines" in note for note in again.notes)
     again = make_inventory(
         first.path,
         ground / "again.gpkg",
-        inputs=InventoryInputs(dem=ground / "dem.tif"),
+        inputs=InventoryInputs(dem=(ground / "dem.tif",)),
         settings=InventorySettings(divides="terrain"),
     )
     assert again.bodies == 2
@@ -232,7 +268,7 @@ def test_a_contact_at_a_corner_does_not_switch_division_off_nor_a_border_elsewhe
             ground / "more.gpkg"
         )
         made = make_inventory(
-            ground / "more.gpkg", ground / "out.gpkg", inputs=InventoryInputs(dem=ground / "dem.tif")
+            ground / "more.gpkg", ground / "out.gpkg", inputs=InventoryInputs(dem=(ground / "dem.tif",))
         )
         assert sorted(made.glaciers["divides"]) == [*divides, "terrain", "terrain"]
 
@@ -246,7 +282,7 @@ def test_a_glacier_of_several_parts_stays_one(ground: Path) -> None:
     made = make_inventory(
         ground / "two.gpkg",
         ground / "out.gpkg",
-        inputs=InventoryInputs(dem=ground / "dem.tif"),
+        inputs=InventoryInputs(dem=(ground / "dem.tif",)),
         settings=InventorySettings(buffer_m=15),
     )
     stored = gpd.read_file(made.path, layer="glaciers")
@@ -271,7 +307,7 @@ def test_coarse_terrain_does_not_move_the_divides_of_another_inventory(ground: P
     gpd.GeoDataFrame({"rgi_id": ["A", "B"]}, geometry=halves, crs=32645).to_file(ground / "theirs.gpkg")
     gpd.GeoDataFrame(geometry=[shapely.union_all(halves)], crs=32645).to_file(ground / "body.gpkg")
     write_dem(ground / "coarse.tif", np.full((12, 12), 5000.0), grid_of(12, 12, pixel_m=1000.0))
-    for dem in (None, ground / "coarse.tif"):
+    for dem in ((), (ground / "coarse.tif",)):
         made = make_inventory(
             ground / "body.gpkg",
             ground / "out.gpkg",
@@ -287,7 +323,7 @@ def test_masks_without_glaciers_make_empty_inventories(ground: Path) -> None:
         made = make_inventory(
             ground / "none.tif",
             ground / "out.gpkg",
-            inputs=InventoryInputs(dem=ground / "dem.tif", probability=ground / "chance.tif"),
+            inputs=InventoryInputs(dem=(ground / "dem.tif",), probability=ground / "chance.tif"),
         )
         assert len(gpd.read_file(made.path, layer="glaciers")) == 0
         assert "is empty" in made.notes[0]
@@ -296,7 +332,7 @@ def test_masks_without_glaciers_make_empty_inventories(ground: Path) -> None:
 def test_an_elevation_model_of_elsewhere_gives_no_terrain_but_says_so(ground: Path) -> None:
     write_dem(ground / "far.tif", np.ones((9, 9)), grid_of(9, 9, west=900_000))
     made = make_inventory(
-        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(dem=ground / "far.tif")
+        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(dem=(ground / "far.tif",))
     )
     assert made.glaciers["dem_share"].eq(0).all()
     assert made.glaciers["zmin_m"].isna().all()
@@ -308,12 +344,21 @@ def test_small_voids_of_the_elevation_model_are_told(ground: Path) -> None:
     elevation[ridge + 10 : ridge + 13, 30:33] = np.nan
     write_dem(ground / "voids.tif", elevation, grid_of(120, 80))
     made = make_inventory(
-        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(dem=ground / "voids.tif")
+        ground / "mask.tif", ground / "out.gpkg", inputs=InventoryInputs(dem=(ground / "voids.tif",))
     )
     shares = made.glaciers["dem_share"]
     assert sorted(shares) == pytest.approx([1 - 9 / 1800, 1, 1], abs=1e-4)
     assert made.glaciers["zmin_m"].notna().all()
     assert any("no elevation for a part of 1 of 3 glaciers" in note for note in made.notes)
+    strict = make_inventory(
+        ground / "mask.tif",
+        ground / "strict.gpkg",
+        InventorySettings(min_dem_share=0.999),
+        InventoryInputs(dem=(ground / "voids.tif",)),
+    )
+    assert strict.glaciers["zmin_m"].isna().sum() == 1
+    facts = pyogrio.read_info(strict.path, layer="glaciers")["layer_metadata"]
+    assert facts["least_elevation_coverage"] == "0.999"
 
 
 @pytest.mark.parametrize(

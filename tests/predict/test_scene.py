@@ -21,7 +21,8 @@ from glacierseg.predict.ensemble import Ensemble
 from glacierseg.predict.files import ScenePrediction
 from glacierseg.predict.scene import finished_files, predict_scene
 from glacierseg.raster.scene import open_scene
-from glacierseg.settings import PredictSettings
+from glacierseg.refine.files import tuned_parameters
+from glacierseg.settings import PredictSettings, RefineSettings
 from tests.helpers import utm_grid, write_scene
 from tests.weights.shelves import calibration
 
@@ -325,6 +326,15 @@ def test_calibrated_probabilities_need_a_calibration_and_leave_the_mask(tmp_path
     own = rasterio.open(plain.probability).read(1)
     np.testing.assert_array_equal(rasterio.open(stored.probability).read(1), calibration().apply(own))
     assert stored.mask.read_bytes() == plain.mask.read_bytes()
+
+
+def test_several_networks_pass_on_what_was_tuned_for_all_of_them(tmp_path: Path) -> None:
+    path, one, other = scene(tmp_path), RefineSettings(iterations=1), RefineSettings(iterations=2)
+    for members, expected in (([one, one], one), ([one, other], None), ([one, None], None)):
+        cards = tuple(CARD.model_copy(update={"refinement": own}) for own in members)
+        ensemble = Ensemble((Sigmoid(), Sigmoid()), cards)
+        mask = predict_scene(ensemble, path, tmp_path / "out", again=True).mask
+        assert tuned_parameters(mask) == expected
 
 
 def test_eight_bits_hold_the_probability_to_half_a_level(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from glacierseg.raster.facts import SceneFacts, days_apart_in_year, facts_of, fa
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare.align import align_raster
 from glacierseg.raster.prepare.normalize import normalize_scene
+from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.raster.prepare.select import select_bands
 from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
+from glacierseg.raster.units import UNITS
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.prepare import StackSettings
 from tests.helpers import utm_grid
@@ -89,6 +91,13 @@ def test_the_unit_is_unknown_beside_light_that_has_none(tmp_path: Path) -> None:
         raster(tmp_path / "b.tif", ["nir"], SceneFacts()),
     ]
     assert facts_of_bands(open_scene(paths).bands) == replace(FACTS, unit="")
+    raster(paths[1], ["nir"], replace(FACTS, unit="reflectance"))
+    assert facts_of_bands(open_scene(paths).bands) == replace(FACTS, unit="")
+
+
+def test_the_unit_of_bands_without_a_name_is_that_of_their_files(tmp_path: Path) -> None:
+    scene = open_scene(raster(tmp_path / "a.tif", ["one", "two"], FACTS))
+    assert facts_of_bands(scene.bands) == FACTS
 
 
 def mosaic(path: Path, files: list[Path], *, change: str = "") -> Path:
@@ -180,6 +189,7 @@ def test_rasters_made_of_a_raster_keep_its_facts(tmp_path: Path) -> None:
     [
         ({"scale": 1e-4}, "reflectance"),
         ({"scale": 3.0}, ""),
+        ({"offset": 1000.0}, UNITS[2].name),
         ({}, "reflectance x 10000"),
     ],
 )
@@ -189,6 +199,15 @@ def test_a_stack_by_a_recipe_says_its_unit(tmp_path: Path, settings: dict[str, A
     assert facts_of(made) == replace(FACTS, unit=unit, recipe="")
 
 
+def test_files_that_a_recipe_does_not_use_say_nothing_of_it(tmp_path: Path) -> None:
+    used = raster(tmp_path / "used.tif", ["green", "swir1"], FACTS)
+    other = raster(
+        tmp_path / "other.tif", ["nir"], SceneFacts(first_date=date(1999, 1, 1), sensor="landsat5")
+    )
+    made = stack_rasters([used, other], tmp_path / "made.tif", StackSettings(recipe="green,ndsi"))
+    assert facts_of(made) == replace(FACTS, recipe="")
+
+
 def test_rasters_without_facts_stay_without_tags(tmp_path: Path) -> None:
     scene = raster(tmp_path / "scene.tif", ["green", "nir", "swir1"], SceneFacts())
     made = [
@@ -196,6 +215,9 @@ def test_rasters_without_facts_stay_without_tags(tmp_path: Path) -> None:
         stack_rasters(scene, tmp_path / "b.tif"),
         select_bands(open_scene(scene), ["nir"], tmp_path / "c.tif"),
     ]
+    light = raster(tmp_path / "light.tif", [*RECIPES["sentinel2-18"][:6]], SceneFacts())
+    settings = StackSettings(recipe="sentinel2-18")
+    made.append(stack_rasters(light, tmp_path / "d.tif", settings, dem=scene))
     for path in made:
         with open_raster(path) as dataset:
             assert not [key for key in dataset.tags() if key.startswith("GLACIERSEG_")]

@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pyproj import Proj
+from rasterio.crs import CRS
 from scipy import ndimage
 
-from glacierseg.raster.ground import PixelAxes
-from glacierseg.raster.terrain import TERRAIN, terrain_layers
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.ground import PixelAxes, pixel_axes
+from glacierseg.raster.terrain import TERRAIN, terrain_layers, terrain_of
 
 ALL = tuple(TERRAIN)
 TEN = PixelAxes(10, 0.0, 0.0, -10)
@@ -183,3 +187,33 @@ def test_layers_do_not_depend_on_how_rows_and_columns_run(turn: float, flip: boo
     expected = terrain_layers(upright, TEN, ALL)
     for name in set(ALL) - {"ruggedness"}:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-9, err_msg=name)
+
+
+def test_strips_of_a_block_are_parts_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In degrees near the pole, where every row has another width."""
+    grid = Grid(CRS.from_epsg(4326), Affine(0.01, 0, 10, 0, -0.01, 85), 300, 60)
+    z = 1000 * np.random.default_rng(0).random((102, 42))
+    whole = terrain_of(z, grid, 150, 7, ["slope"])["slope"]
+    np.testing.assert_array_equal(
+        whole, terrain_layers(z, pixel_axes(grid, 150, 7, 100, 40), ["slope"])["slope"]
+    )
+    monkeypatch.setattr("glacierseg.raster.terrain._STRIP_PX", 13 * 40)
+    np.testing.assert_array_equal(terrain_of(z, grid, 150, 7, ["slope"])["slope"], whole)
+
+
+def test_aspect_counts_from_true_north_when_asked_for() -> None:
+    """Three degrees east of the middle of a UTM zone, grid north is 2 degrees off at 45 degrees north."""
+    grid = Grid(CRS.from_epsg(32632), Affine(10, 0, 736000, 0, -10, 4990000), 5, 5)
+    row = np.mgrid[0:5, 0:5][0] * 10.0
+    found = [
+        float(terrain_of(0.4 * row, grid, 1, 1, ["aspect"], true_north=true)["aspect"][1, 1])
+        for true in (False, True)
+    ]
+    convergence = Proj(32632).get_factors(12.0, 45.0).meridian_convergence
+    assert found[0] == pytest.approx(0, abs=1e-3)
+    assert found[1] == pytest.approx(convergence, abs=0.02)
+
+
+def test_bounds_of_layers_are_those_that_they_can_reach() -> None:
+    assert TERRAIN["slope"] == (0.0, 90.0)
+    assert TERRAIN["aspect"] == (0.0, 360.0)

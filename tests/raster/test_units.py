@@ -14,6 +14,7 @@ from glacierseg.raster.units import (
     ReflectanceUnit,
     best_conversion,
     conversion_cure,
+    converted_unit,
     find_left_offset,
     light_among,
     look_for_left_offset,
@@ -78,6 +79,22 @@ def test_the_conversion_that_fits_best_is_found() -> None:
     assert best_conversion(lambda _: float("inf")) is None
     assert Conversion(1, -1000).options == "--offset -1000"
     assert Conversion(0.0001, -0.1).options == "--scale 0.0001 --offset -0.1"
+
+
+@pytest.mark.parametrize("before", UNITS, ids=lambda unit: unit.name[:40])
+def test_a_conversion_names_the_unit_that_it_leads_to(before: ReflectanceUnit) -> None:
+    """Ground of a reflectance of 0.3 has the number of the new unit after the conversion."""
+    for after in UNITS:
+        scale = before.scale / after.scale
+        number, wanted = ((0.3 - unit.offset) / unit.scale for unit in (before, after))
+        assert converted_unit(before.name, scale, wanted - scale * number) == after.name
+    assert converted_unit(before.name, 1.0, 0.0) == before.name
+    assert converted_unit(before.name, 3.0, 0.0) == converted_unit(before.name, 1.0, 7.0) == ""
+
+
+def test_a_unit_that_is_not_known_stays_only_without_a_conversion() -> None:
+    assert converted_unit("radiance", 1.0, 0.0) == "radiance"
+    assert converted_unit("radiance", 2.0, 0.0) == converted_unit("radiance", 1.0, 2.0) == ""
 
 
 def test_who_gives_an_offset_is_believed(reflectance: Callable[..., NDArray[np.float64]]) -> None:

@@ -131,3 +131,11 @@ def test_masks_with_other_values_are_refused() -> None:
 def test_senseless_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         refine_mask(np.ones((3, 3), np.uint8), 10, RefineSettings(**parameters))
+
+
+def test_cut_fragments_are_kept_when_asked_for() -> None:
+    mask = np.zeros((30, 30), np.uint8)
+    mask[:3, :3] = mask[10:13, 10:13] = 1
+    for keep, left in ((False, 0), (True, 9)):
+        settings = RefineSettings(steps=("remove",), keep_cut_fragments=keep)
+        assert refine_mask(mask, 10, settings).sum() == left

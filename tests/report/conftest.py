@@ -140,7 +140,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def template() -> Iterator[None]:
     """Compiles the page's template once, not for every page: a third of the time of one without figures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glacierseg.report.page._template", cache(page._template))
+        patch.setattr("glacierseg.report.page.page_template", cache(page.page_template))
         yield
 
 

@@ -13,8 +13,10 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 
+from glacierseg.mapping.chain import map_glaciers
 from glacierseg.report import write_report
-from tests.helpers import present
+from tests.helpers import blobs, easy_scene, present, write_scene
+from tests.weights.shelves import model_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -340,3 +342,18 @@ def test_without_a_script_the_map_is_a_picture(browser: Browser, address: str) -
     assert opened.locator("#region-1 .still").is_visible()
     assert not opened.locator(MAP).is_visible()
     context.close()
+
+
+def test_the_page_of_a_map_opens_with_the_scene_and_its_glaciers(browser: Browser, tmp_path: Path) -> None:
+    bands = ("blue", "green", "red", "nir")
+    scene = write_scene(tmp_path / "valley.tif", easy_scene(blobs(64, 64, 4)).astype("float32") * 30, bands)
+    made = map_glaciers(model_folder(tmp_path / "model", bands=bands), scene, tmp_path / "out")
+    opened, complaints = opened_page(browser, made.page.as_uri())
+    assert layers(opened) == ["image"]
+    count = len(made.glaciers)
+    assert opened.locator("#region-1 .told").inner_text() == f"{count} outline{'s' * (count != 1)}"
+    assert opened.locator("#table-glaciers tbody tr").count() == count
+    opened.locator("#region-1 input[value=probability]").check()
+    settled(opened, "map.getPane('overlay').children.length > 0")
+    opened.close()
+    assert complaints == []

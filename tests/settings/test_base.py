@@ -1,10 +1,11 @@
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
 
 from glacierseg.errors import RequestError
-from glacierseg.settings.base import RARE, Settings, fields_as_keywords
+from glacierseg.settings.base import RARE, Settings, fields_as_keywords, model_or_weights
 
 
 class SawSettings(Settings):
@@ -14,6 +15,8 @@ class SawSettings(Settings):
 
     length_m: Annotated[float, Field(ge=0, lt=5)] = 2.5
     """Length of a plank."""
+    shift_m: float = 0.0
+    """Place of the first cut."""
     wood: Literal["oak", "pine"] = "pine"
     """Kind of wood."""
     cuts_m: tuple[float, ...] = ()
@@ -39,6 +42,8 @@ def test_sentences_stand_below_the_fields() -> None:
         ({"wood": "elm"}, "wood must be 'oak' or 'pine' (got 'elm')"),
         ({"wood": "pin"}, "wood must be 'oak' or 'pine' (got 'pin') (did you mean 'pine'?)"),
         ({"lenth_m": 1.0}, "unknown key 'lenth_m' (did you mean 'length_m'?)"),
+        ({"shift_m": float("inf")}, "shift_m must be a finite number"),
+        ({"wood": "e" * 99}, f"(got '{'e' * 56}...)"),
         ({"wood": "elm", "length_m": -1}, "; "),
         ({"cuts_m": 3}, "cuts_m must be a list, such as [3] (got 3)"),
     ],
@@ -55,6 +60,19 @@ def test_wrong_values_are_one_line(wrong: dict[str, Any], said: str) -> None:
             ask()
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_other_values_leave_what_was_not_given_open() -> None:
+    """Whether a value was given decides which of a file and an option counts."""
+    assert SawSettings(wood="oak").replaced(length_m=1.0).model_fields_set == {"wood", "length_m"}
+
+
+def test_a_model_is_a_folder_or_weights_by_name() -> None:
+    assert model_or_weights(Path("a"), None, "model and weights") == Path("a")
+    assert model_or_weights(None, "b", "model and weights") == Path("weights:b")
+    assert model_or_weights(None, None, "model and weights") is None
+    with pytest.raises(ValueError, match="model and weights exclude each other"):
+        model_or_weights(Path("a"), "b", "model and weights")
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -119,6 +119,11 @@ def region(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (region(roles="test"), "no region has the role train"),
         (region(roles={"train": {"x": [1, 0]}}), "regions[khumbu].roles.train.x: goes from 1 to 0"),
         (region(roles={"train": {"xx": [0, 1]}}), "unknown key 'regions[khumbu].roles.train.xx'"),
+        (region(roles={"train": {"polgon": "a.gpkg"}}), "roles.train.polgon' (did you mean 'polygon'?)"),
+        (lambda d: d.update(bands={"use": "al"}), "(2) bands.use must be a list, such as [al] (got 'al')"),
+        (lambda d: d.update(bands={"top_preset": "a"}), "(2) bands.top_preset must be a valid dictionary"),
+        (lambda d: d.update(name="a b"), "name: string should match pattern"),
+        (lambda d: d.update(split={"x": 1}), "unknown key 'split.x'; known keys are method, holdout_share, "),
         (region(roles={"train": {"x": [0, 1]}, "test": None}), "give a part (x, y or polygon) for every"),
         (lambda d: d.update(models=["unetpluplus"]), "called 'unetpluplus' (did you mean 'unetplusplus'?)"),
         (lambda d: d.update(models=[{"name": "glavitu", "widht": 2}]), "(did you mean 'width'?)"),
@@ -169,6 +174,17 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
     assert "(7) " in said
 
 
+def test_a_file_in_the_home_folder_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.tif").touch()
+    path = tmp_path / "folder/c.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump({**BASE, "regions": [{**BASE["regions"][0], "scene": "~/a.tif"}], "b": 1}))
+    with pytest.raises(ConfigError, match=r"m\.gpkg: no such file") as caught:
+        load_config(path)
+    assert "a.tif" not in str(caught.value)
+
+
 def test_what_depends_on_several_keys_is_told_beside_unknown_ones() -> None:
     data = {**copy.deepcopy(BASE), "trainin": {}, "refinement": {"max_hole_slope_deg": 40, "stepps": []}}
     data["regions"] = [{**data["regions"][0], "roles": {"test": None}}]
@@ -186,11 +202,16 @@ def test_what_depends_on_several_keys_is_told_beside_unknown_ones() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [1", "not valid YAML at line"), ("- 1", "holds no configuration"), ("", "holds no")],
+    [
+        ("name: x\na: b: c", "not valid YAML at line 2;"),
+        ("name: São Paulo", "not valid YAML; "),
+        ("- 1", "holds no configuration"),
+        ("", "holds no"),
+    ],
 )
 def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         load_config(path)
     with pytest.raises(ConfigError, match="no such file"):
@@ -203,6 +224,8 @@ def test_first_difference_names_the_key() -> None:
     assert first_difference(old, new) is None
     new["models"][1]["width"] = 0.5
     assert first_difference(old, new) == "models[1].width was 1.0 and is now 0.5"
+    assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b was None and is now 2"
+    assert first_difference({"a": [1]}, {"a": [1, 2]}) == "a was [1] and is now [1, 2]"
 
 
 def test_the_template_and_the_example_are_valid() -> None:

@@ -4,7 +4,8 @@ import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from glacierseg.raster.units import LEVELS_UNIT, UNITS
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.fitting import fit_scene
+from glacierseg.weights.origin import look_at_facts
 from glacierseg.weights.own import fit_own
+from glacierseg.weights.values import Expectation
 from tests.helpers import utm_grid
 from tests.weights import shelves
 from tests.weights.test_own import BANDS, card_of, ground
@@ -66,6 +69,13 @@ def test_a_card_keeps_the_unit_and_the_days_that_files_tell(tmp_path: Path) -> N
     assert (plain.unit, plain.training_dates) == (TIMES_10000, ())
 
 
+def test_a_card_keeps_the_recipe_that_all_files_tell(tmp_path: Path) -> None:
+    told = [scene(tmp_path, name, SceneFacts(recipe="sentinel2-18")) for name in "ab"]
+    assert card_of(*told).recipe == "sentinel2-18"
+    assert card_of(told[0], scene(tmp_path, "c", SceneFacts(recipe="landsat-18"))).recipe == ""
+    assert card_of(told[0], scene(tmp_path, "d", SceneFacts())).recipe == ""
+
+
 def test_another_unit_in_the_tags_is_refused_though_the_values_look_alike(tmp_path: Path) -> None:
     known = [trained(tmp_path)]
     other = scene(tmp_path, "other", SceneFacts(unit=REFLECTANCE))
@@ -101,6 +111,8 @@ def test_a_conversion_beside_the_tags_is_a_warning(tmp_path: Path) -> None:
     same = scene(tmp_path, "same", SceneFacts(unit=TIMES_10000))
     (told,) = fit_own(known, same, InputSettings(scale=1.01)).warnings
     assert "tags say reflectance x 10000, which --scale and --offset do not bring to reflectance x" in told
+    (told,) = fit_own(known, same, InputSettings(offset=5)).warnings
+    assert "do not bring to" in told
     values = ground()
     values[:3] /= 1e4
     # Tags that outlived a change of the values: the cure that the values suggest must work.
@@ -124,7 +136,13 @@ def test_levels_are_no_reflectance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("day", "apart"),
-    [(date(2023, 8, 20), 0), (date(1999, 10, 4), 0), (date(2021, 10, 10), 50), (date(2024, 1, 15), 147)],
+    [
+        (date(2023, 8, 20), 0),
+        (date(2016, 10, 4), 0),
+        (date(2016, 10, 5), 46),
+        (date(2021, 10, 10), 50),
+        (date(2024, 1, 15), 147),
+    ],
 )
 def test_another_season_is_warned_of(tmp_path: Path, day: date, apart: int) -> None:
     told = fit_own([trained(tmp_path)], scene(tmp_path, "b", SceneFacts(first_date=day))).warnings
@@ -167,6 +185,20 @@ def test_training_in_both_hemispheres_has_no_one_season(tmp_path: Path) -> None:
     winter = scene(tmp_path, "w", SceneFacts(first_date=date(2020, 5, 20)))
     assert not [line for line in fit_own([("net", card)], winter).warnings if "away from" in line]
     assert ModelCard.model_validate_json(card.model_dump_json()) == card
+
+
+def test_one_day_in_season_is_enough(tmp_path: Path) -> None:
+    facts = SceneFacts(first_date=date(2021, 1, 15), last_date=date(2021, 8, 22))
+    assert fit_own([trained(tmp_path)], scene(tmp_path, "b", facts)).warnings == ()
+
+
+def test_levels_of_terrain_are_compared_too() -> None:
+    """Normalizing changes all bands, not only light."""
+    band = weights_card().bands[0].model_copy(update={"name": "elevation", "role": None, "unit": LEVELS_UNIT})
+    expected = cast("Expectation", SimpleNamespace(name="net", bands=(band,), training_dates=()))
+    other = cast("Scene", SimpleNamespace(paths=(Path("a.tif"),), grid=utm_grid(8, 8)))
+    with pytest.raises(ValuesError, match="normalize it with the --ranges of the training"):
+        look_at_facts(expected, SceneFacts(unit=REFLECTANCE), other, InputSettings())
 
 
 def test_nothing_is_said_of_a_season_that_is_not_known(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from glacierseg import log
 from glacierseg.cli.compare import add_compare_commands
 from glacierseg.cli.export import add_export_command
 from glacierseg.cli.groups import arrange
+from glacierseg.cli.map import add_map_command
 from glacierseg.cli.masks import add_mask_commands
 from glacierseg.cli.outlines import add_outline_commands
 from glacierseg.cli.output import fail, show, shown
@@ -36,6 +37,7 @@ _VALUES, _RASTER, _OUTLINES = (
 )
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "predict": {"MODEL_DIR": ("model",), "SCENE": _SCENE},
+    "map": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "existing": _OUTLINES, "clip": _OUTLINES},
     "bands": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "truth": _TRUTH},
     "export": {"model_dir": ("model",), "int8_with": _SCENE, "cost_on": _SCENE, "truth": _TRUTH},
     "pack-weights": {"model_dirs": ("model",)},
@@ -85,6 +87,7 @@ app = typer.Typer(
 add_data_commands(app)
 add_export_command(app)
 add_predict_command(app)
+add_map_command(app)
 add_weights_commands(app)
 add_score_commands(app)
 add_compare_commands(app)

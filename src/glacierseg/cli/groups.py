@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "bands": "bands runs/basin/unetplusplus/all scene.tif --truth truth.tif --out bands.csv",
     },
     "Map": {
+        "map": "map runs/basin/unetplusplus/all scene.tif --dem dem.tif --out map",
         "predict": "predict --weights alps-sentinel2 scene.tif --out maps",
         "refine": "refine maps/scene_mask.tif --out refined.tif --min-area-km2 0.03",
         "tune": "tune maps/scene_mask.tif --truth truth.tif --out best.json",

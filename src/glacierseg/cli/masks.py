@@ -36,7 +36,10 @@ def refine(
     settings: RefineSettings,
     parameters: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="File of `glacierseg tune`; options take precedence."),
+        typer.Option(
+            metavar="PATH",
+            help="File of `glacierseg tune`, or a run's refinement.json. Default: as the mask's run tuned.",
+        ),
     ] = None,
     dem: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Elevation in metres, on any grid.")
@@ -46,10 +49,13 @@ def refine(
     ] = None,
 ) -> None:
     """Refine a mask: merge, smooth, fill holes, remove fragments."""
-    from glacierseg.refine.files import load_parameters, refine_file
+    from glacierseg.refine.files import load_parameters, refine_file, tuned_parameters
 
-    if parameters is not None:
-        settings = load_parameters(parameters).replaced(**settings.model_dump(exclude_unset=True))
+    tuned = tuned_parameters(mask) if parameters is None else load_parameters(parameters)
+    if parameters is None:
+        whose = "defaults, as it carries no tuned ones" if tuned is None else "tuned by its network's run"
+        _log.info(f"{mask}: refinement parameters: {whose}")
+    settings = (tuned or RefineSettings()).replaced(**settings.model_dump(exclude_unset=True))
     if dem is not None and settings.max_hole_slope_deg is None:
         _log.info(DEM_UNUSED)
     if plot is not None:

@@ -12,7 +12,7 @@ from glacierseg.cli.options import with_settings
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import ClusterSettings, PredictSettings
-from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.scene import SourceSettings
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +34,13 @@ def predict(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="[MODEL_DIR] SCENE...", help="Trained model unless --weights names one; scenes."
+            metavar="[MODEL_DIR] SCENE...",
+            help="Trained model unless --weights names one; scenes or products.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
     cluster: ClusterSettings,
-    reading: InputSettings,
+    reading: SourceSettings,
     settings: PredictSettings,
     weights: WeightsName = None,
     more: Annotated[
@@ -50,7 +51,7 @@ def predict(
         bool, typer.Option("--again", metavar="", help="Replace maps that are there already.")
     ] = False,
 ) -> None:
-    """Predict whole scenes: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
+    """Predict scenes or products: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
     from glacierseg.predict.ensemble import load_ensemble
     from glacierseg.predict.scene import predict_scene
     from glacierseg.weights import find_weights
@@ -60,11 +61,10 @@ def predict(
         raise typer.BadParameter("--sensor goes with --weights; a MODEL_DIR knows its bands by name")
     if weights and more:
         raise typer.BadParameter("--with goes with a MODEL_DIR; weights predict by themselves")
-    _refuse_namesakes(scenes)
     model = [model_dir, *(more or ())] if model_dir else find_weights(weights or "")
     ensemble = load_ensemble(model, prune_level=settings.prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
-    opened, unlike = _opened(ensemble, scenes, reading)
+    opened, unlike = _opened(ensemble, _read(ensemble, scenes, out, reading, again=again))
     asked, settings = settings, ensemble.resolved(settings)
     if settings.symmetries and asked.symmetries is None:
         _log.info(
@@ -94,11 +94,34 @@ def predict(
                 _say_area(calibration, files.probability, settings, unlike=scene.name in unlike)
 
 
-def _refuse_namesakes(scenes: list[Path]) -> None:
+def _read(
+    ensemble: "Ensemble", paths: list[Path], out: Path, reading: SourceSettings, *, again: bool
+) -> "list[tuple[Scene, SourceSettings]]":
+    """Opens scenes, and makes them of products; each with how it is brought to what networks know."""
+    from glacierseg.raster.deliveries import looks_like_product
+    from glacierseg.raster.scene import open_scene
+
+    found: list[tuple[Scene, SourceSettings]] = []
+    are_products = [bool(looks_like_product(path)) for path in paths]
+    _refuse_namesakes([path.stem for path, is_one in zip(paths, are_products, strict=True) if not is_one])
+    if (given := ", ".join(reading.only_for_products)) and not any(are_products):
+        raise typer.BadParameter(f"{given}: used for products only, and none is given; leave it out")
+    for path, is_product in zip(paths, are_products, strict=True):
+        if is_product:
+            from glacierseg.predict.prepared import prepare_for
+
+            made = prepare_for(ensemble, [path], out, reading, again=again)
+            found.append((made.levels, made.reading))
+        else:
+            found.append((open_scene(path, bands=reading.band_names, nodata=reading.nodata), reading))
+    _refuse_namesakes([scene.name for scene, _ in found])
+    return found
+
+
+def _refuse_namesakes(names: list[str]) -> None:
     from glacierseg.errors import RequestError
 
-    stems = [scene.stem for scene in scenes]
-    if doubled := next((stem for stem in stems if stems.count(stem) > 1), None):
+    if doubled := next((name for name in names if names.count(name) > 1), None):
         raise RequestError(
             f"two scenes are called {doubled}, so their maps would overwrite one another; predict each into "
             "a different --out"
@@ -106,13 +129,10 @@ def _refuse_namesakes(scenes: list[Path]) -> None:
 
 
 def _opened(
-    ensemble: "Ensemble", paths: list[Path], reading: InputSettings
+    ensemble: "Ensemble", scenes: "list[tuple[Scene, SourceSettings]]"
 ) -> "tuple[list[Scene], set[str]]":
     """Returns the scenes as the networks know them, and the names of those that gave warnings."""
-    from glacierseg.raster.scene import open_scene
-
-    scenes = [open_scene(path, bands=reading.band_names, nodata=reading.nodata) for path in paths]
-    fitted = [ensemble.fit(scene, reading) for scene in scenes]
+    fitted = [ensemble.fit(scene, reading) for scene, reading in scenes]
     for line in (line for one in fitted for line in one.warnings):
         _log.warning(line)
     return [one.scene for one in fitted], {one.scene.name for one in fitted if one.warnings}

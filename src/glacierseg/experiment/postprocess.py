@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from glacierseg.data.regions import Region
 from glacierseg.inventory.files import make_inventory
+from glacierseg.models.card import read_card, update_card
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
@@ -62,6 +63,9 @@ def refine_regions(
         }
         write_json(folder.refinement, record)
     best = RefineSettings(**record["best"])
+    # The rule that needs no network has no card.
+    if folder.card.exists() and read_card(folder.path).refinement != best:
+        update_card(folder.path, refinement=best)
     changes = record.setdefault("changes", {})
     missing = [s for s in regions if not folder.refined(s.name).exists() or s.name not in changes]
     for region in missing:
@@ -156,7 +160,7 @@ def write_inventories(
             settings = settings.replaced(divides="terrain")
         probability = folder.probability(region.name)
         inputs = InventoryInputs(
-            dem=region.dem,
+            dem=(region.dem,) if region.dem else (),
             probability=probability if probability.exists() else None,
             existing=region.truth if is_vector(region.truth) else None,
             existing_layer=region.truth_layer,

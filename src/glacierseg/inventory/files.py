@@ -1,6 +1,6 @@
 """From a mask or outlines to the file of an inventory."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +31,11 @@ from glacierseg.inventory.sources import (
     LocalRaster,
     open_local,
     open_local_probability,
+    open_local_tiles,
     read_ice,
 )
 from glacierseg.raster.bounds import wrap_towards
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.write import atomic_path
@@ -105,11 +107,11 @@ def make_inventory(
     require_output(out_path, tables=replaceable)
     notes: list[str] = []
     with ExitStack() as stack:
-        elevation = stack.enter_context(open_local(inputs.dem)) if inputs.dem else None
         probability = (
             stack.enter_context(open_local_probability(inputs.probability)) if inputs.probability else None
         )
         ice = read_ice(source, layer=inputs.layer, smooth=settings.smooth, pixel_m=_PIXEL_M)
+        elevation = _open_dem(stack, inputs.dem, ice.lattice)
         theirs = _read_existing(inputs.existing, inputs, ice) if inputs.existing else None
         divider = Divider(
             ice.lattice,
@@ -152,7 +154,7 @@ def make_inventory(
         "source": source.name,
         "divides": settings.divides,
         "divides_used": ", ".join(sorted(set(origins))),
-        "elevation_model": inputs.dem.name if inputs.dem else "",
+        "elevation_model": ", ".join(path.name for path in inputs.dem),
         "existing_inventory": inputs.existing.name if inputs.existing else "",
         "least_elevation_coverage": f"{settings.min_dem_share:g}",
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
@@ -163,10 +165,16 @@ def make_inventory(
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
 
 
+def _open_dem(stack: ExitStack, paths: Sequence[Path], lattice: Grid) -> LocalRaster | None:
+    if len(paths) < 2:
+        return stack.enter_context(open_local(paths[0])) if paths else None
+    return stack.enter_context(open_local_tiles(paths, lattice))
+
+
 def _refuse(out_path: Path, settings: InventorySettings, inputs: InventoryInputs) -> None:
     if out_path.suffix.lower() != ".gpkg":
         raise RequestError(f"{out_path}: an inventory has several tables; end the name in .gpkg")
-    if settings.divides == "terrain" and inputs.dem is None:
+    if settings.divides == "terrain" and not inputs.dem:
         raise RequestError("divides along the terrain need an elevation model; give --dem FILE")
     if settings.divides == "existing" and inputs.existing is None:
         raise RequestError("divides of an existing inventory need that inventory; give --existing FILE")

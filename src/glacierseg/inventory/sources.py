@@ -1,7 +1,7 @@
 """What an inventory is made from: ice bodies of a mask or outlines, and rasters around them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
-from glacierseg.raster.elevation import open_elevation
+from glacierseg.raster.elevation import open_elevation, open_tiles
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.grid import Grid
@@ -41,6 +41,8 @@ _HAIR_PX = 1e-3
 _MOST_PX = 16_000_000
 # Where one pixel size is wrong by more than this, ways along the ice would be; then a UTM grid is used.
 _LARGEST_ERROR = 0.02
+# So far beyond the ice terrain is looked at, with room to spare.
+_SURROUNDINGS_M = 3000.0
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,23 @@ def open_local(path: Path) -> Iterator[LocalRaster]:
     """
     with bounded_gdal(), open_elevation(path) as dataset:
         yield LocalRaster(path, dataset)
+
+
+@contextmanager
+def open_local_tiles(paths: Sequence[Path], around: Grid) -> Iterator[LocalRaster]:
+    """Opens several elevation models that are tiles of one, see `open_local`.
+
+    Args:
+        paths: The tiles; where they overlap the first one counts.
+        around: Grid of the ice, whose ground and surroundings are read.
+
+    Raises:
+        RasterError: As there.
+    """
+    reach = math.ceil(_SURROUNDINGS_M / min(around.pixel_size_m))
+    wide = around.crop(-reach, -reach, around.height + 2 * reach, around.width + 2 * reach)
+    with bounded_gdal(), open_tiles(paths, wide) as dataset:
+        yield LocalRaster(paths[0], dataset)
 
 
 @contextmanager

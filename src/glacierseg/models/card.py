@@ -18,6 +18,7 @@ from glacierseg.models.scaling import Scaling
 from glacierseg.raster.samples import BandValues
 from glacierseg.raster.write import atomic_path, write_text
 from glacierseg.runs.layout import ModelFolder
+from glacierseg.settings.refine import RefineSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +41,8 @@ class ModelCard(BaseModel):
         band_log_floor: Where not empty, the bands with a value become the natural logarithm first, lower
             values raised to it.
         patch_px: Side of the training patches.
+        recipe: How the bands of the training scenes were made, a key of `raster.prepare.recipes.RECIPES`;
+            empty where their files do not say the same.
         may_miss: Bands that a scene may lack, since training blanked their modality in some patches.
         unit: Of the bands of reflected light in training, in words; empty where their values did not tell.
         band_values: Percentiles of each band over the training pixels; empty in cards of earlier versions.
@@ -51,6 +54,7 @@ class ModelCard(BaseModel):
         training: Facts of the training, for people.
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
             before it was measured.
+        refinement: How its masks are best refined, by validation pixels; None before it was tuned.
         version: glacierseg's version that wrote the card.
     """
 
@@ -65,6 +69,7 @@ class ModelCard(BaseModel):
     band_std: tuple[float, ...]
     band_log_floor: tuple[float | None, ...] = ()
     patch_px: int
+    recipe: str = ""
     may_miss: tuple[str, ...] = ()
     unit: str = ""
     band_values: tuple[BandValues, ...] = ()
@@ -74,6 +79,7 @@ class ModelCard(BaseModel):
     training_latitudes: tuple[float, ...] = ()
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+    refinement: RefineSettings | None = None
     version: str = __version__
 
     def __repr__(self) -> str:
@@ -157,6 +163,21 @@ def read_card(folder: Path) -> ModelCard:
         return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValidationError, ValueError) as error:
         raise CheckpointError(f"{path}: is not a card of glacierseg; train the model again") from error
+
+
+def update_card(folder: Path, **changes: Any) -> None:
+    """Writes what was found out after the training into the card of a model folder.
+
+    Args:
+        folder: The model folder; its weights are not touched.
+        changes: Fields of the card.
+
+    Raises:
+        CheckpointError: There is no card, or it is not one.
+        OutputError: The folder cannot be written to.
+    """
+    card = read_card(folder).model_copy(update=changes)
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
 
 
 def load_model(folder: Path | str, *, prune_level: int | None = None) -> tuple["nn.Module", ModelCard]:

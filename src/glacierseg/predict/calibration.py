@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import CheckpointError, DataError, TruthError
-from glacierseg.models.card import CARD, ModelCard, read_card
-from glacierseg.raster.write import write_text
+from glacierseg.models.card import CARD, ModelCard, read_card, update_card
 from glacierseg.weights.card import CARD_FILE
 from glacierseg.weights.shelf import Weights, find_weights, model_folder, weights_name
 
@@ -193,8 +192,7 @@ def store_calibration(folder: Path, calibration: Calibration) -> None:
         CheckpointError: There is no card, or it is not one.
         OutputError: The folder cannot be written to.
     """
-    card = read_card(folder).model_copy(update={"calibration": calibration.to_dict()})
-    write_text(Path(folder) / CARD, card.model_dump_json(indent=2) + "\n")
+    update_card(Path(folder), calibration=calibration.to_dict())
 
 
 def read_calibration(model: Path | str | Weights) -> Calibration | None:

@@ -23,6 +23,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.samples import sample_windows
 from glacierseg.raster.scene import Scene, SceneReader
 from glacierseg.settings.predict import THRESHOLD, PredictSettings
+from glacierseg.settings.refine import REFINEMENT_TAG
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.fitting import Fitted
 from glacierseg.weights.own import fit_own
@@ -97,7 +98,11 @@ class Ensemble:
     @property
     def tags(self) -> dict[str, str]:
         """What a map of theirs says of them."""
-        return self.weights.tags if self.weights else {}
+        tuned = {card and card.refinement for card in self.cards}
+        # Of networks whose masks were tuned differently, their mean has no parameters of its own.
+        own = tuned.pop() if len(tuned) == 1 else None
+        refinement = {REFINEMENT_TAG: own.model_dump_json()} if own else {}
+        return (self.weights.tags if self.weights else {}) | refinement
 
     def fit(self, scene: Scene, settings: InputSettings | None = None) -> Fitted:
         """Returns the bands that the networks want, and looks whether their values are like the training's.

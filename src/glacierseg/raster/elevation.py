@@ -95,7 +95,7 @@ def open_terrain(paths: Path | Sequence[Path], grid: Grid) -> Iterator[TerrainRe
         GridMismatchError: None overlaps the grid.
     """
     widened = grid.crop(-HALO_PX, -HALO_PX, grid.height + 2 * HALO_PX, grid.width + 2 * HALO_PX)
-    with _open_tiles([paths] if isinstance(paths, Path | str) else paths, widened) as dataset:
+    with open_tiles([paths] if isinstance(paths, Path | str) else paths, widened) as dataset:
         resampling = "nearest" if _on_lattice(dataset, grid) else "cubic"
         with on_grid(dataset, widened, resampling) as aligned:
             path = Path(dataset.name)
@@ -103,7 +103,7 @@ def open_terrain(paths: Path | Sequence[Path], grid: Grid) -> Iterator[TerrainRe
 
 
 @contextmanager
-def _open_tiles(paths: Sequence[Path], around: Grid) -> Iterator[Any]:
+def open_tiles(paths: Sequence[Path], around: Grid) -> Iterator[Any]:
     """Opens elevation models as one, on the lattice of the first that holds some of the ground."""
     near = [path for path in paths if may_meet(read_grid(path), around)] if len(paths) > 1 else paths
     if len(near) < 2:

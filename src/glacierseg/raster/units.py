@@ -217,6 +217,20 @@ class Conversion:
         return " ".join(f"{name} {value:.6g}" for name, value, usual in given if value != usual)
 
 
+def conversion_between(own: str, wanted: str) -> Conversion | None:
+    """Returns what makes values of one unit those of another; None unless both are known.
+
+    Args:
+        own: Name of the unit that they are in.
+        wanted: Name of the other one.
+    """
+    known = {unit.name: unit for unit in UNITS}
+    if own not in known or wanted not in known:
+        return None
+    before, after = known[own], known[wanted]
+    return Conversion(before.scale / after.scale, (before.offset - after.offset) / after.scale)
+
+
 def best_conversion(misfit: Callable[[Conversion], float]) -> Conversion | None:
     """Finds the conversion between two units of reflected light that makes values fit best.
 

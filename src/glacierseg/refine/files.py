@@ -1,5 +1,6 @@
 """Refinement of mask files, and the search for its parameters on them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from glacierseg.refine.ground import align_truth, slope_on_grid
 from glacierseg.refine.pipeline import StepChange, refine_mask, refine_with_report
 from glacierseg.refine.search import TuneResult, tune_refinement
 from glacierseg.refine.transfer import RegionGain, Use, region_gain, require_comparable
-from glacierseg.settings.refine import RefineSettings, TuneSettings
+from glacierseg.runs.layout import ModelFolder
+from glacierseg.settings.refine import REFINEMENT_TAG, RefineSettings, TuneSettings
 
 
 @writes(out_path=TIFF)
@@ -29,7 +31,7 @@ def refine_file(
     out_path: Path,
     settings: RefineSettings | None = None,
     *,
-    dem: Path | None = None,
+    dem: Path | Sequence[Path] | None = None,
 ) -> tuple[StepChange, ...]:
     """Refines a mask raster into another on the same grid.
 
@@ -39,8 +41,9 @@ def refine_file(
     Args:
         mask_path: A mask raster.
         out_path: The refined mask.
-        settings: What to do; the defaults when None.
-        dem: Elevation in metres in any CRS and resolution, for `max_hole_slope_deg`.
+        settings: What to do; when None what the run of the mask's network tuned (`tuned_parameters`), or
+            the defaults.
+        dem: Elevation in metres in any CRS and resolution, or its tiles, for `max_hole_slope_deg`.
 
     Returns:
         What each step changed.
@@ -51,7 +54,7 @@ def refine_file(
         RequestError: The slope is needed and there is no elevation model.
         OutputError: The result cannot be written.
     """
-    settings = settings or RefineSettings()
+    settings = settings or tuned_parameters(mask_path) or RefineSettings()
     grid = _grid(mask_path)
     size_m = even_pixel_m(grid, str(mask_path))
     slope = _slope(settings.max_hole_slope_deg, dem, grid)
@@ -144,6 +147,34 @@ def load_parameters(path: Path) -> RefineSettings:
         raise DataError(f"{path}: {error}; give a file that `glacierseg tune` wrote") from error
 
 
+def tuned_parameters(mask_path: Path) -> RefineSettings | None:
+    """Returns the parameters that the run of a mask's network tuned; None where nothing is known of them.
+
+    A predicted mask has them in its tags, wherever it lies; masks of a run itself were there before they were
+    tuned, and lie beside them.
+
+    Args:
+        mask_path: A mask raster.
+
+    Raises:
+        RasterError: It cannot be read.
+        DataError: What it says is no such parameters.
+    """
+    with open_raster(mask_path) as dataset:
+        stored = dataset.tags().get(REFINEMENT_TAG)
+    folder = ModelFolder(mask_path.parent)
+    if stored is None:
+        is_raw = mask_path.name.endswith(folder.mask("").name)
+        return load_parameters(folder.refinement) if is_raw and folder.refinement.is_file() else None
+    try:
+        return RefineSettings(**json.loads(stored))
+    except (RequestError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{mask_path}: its tag {REFINEMENT_TAG!r} holds no refinement parameters of this version; give "
+            "--parameters with the run's refinement.json"
+        ) from error
+
+
 def tune_files(
     tuned: Sequence[Pair], tests: Sequence[Pair] = (), settings: TuneSettings | None = None
 ) -> TuneReport:
@@ -206,7 +237,9 @@ def _load(pair: Pair, max_slope_deg: float | None) -> _Loaded:
     return _Loaded(read_mask(pair.mask), truth, size_m, _slope(max_slope_deg, pair.dem, grid), moved)
 
 
-def _slope(max_slope_deg: float | None, dem: Path | None, grid: Grid) -> NDArray[np.float32] | None:
+def _slope(
+    max_slope_deg: float | None, dem: Path | Sequence[Path] | None, grid: Grid
+) -> NDArray[np.float32] | None:
     if max_slope_deg is None:
         return None
     if dem is None:

@@ -1,5 +1,6 @@
 """The slope of the ground on a grid, and truth brought onto the grid."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from glacierseg.raster.values import Band
 from glacierseg.raster.warp import on_grid, require_overlap
 
 
-def slope_on_grid(dem: Path, grid: Grid) -> NDArray[np.float32]:
+def slope_on_grid(dem: Path | Sequence[Path], grid: Grid) -> NDArray[np.float32]:
     """Returns the slope of the ground on a grid.
 
     Args:
-        dem: Elevation in metres, in any CRS and resolution.
+        dem: Elevation in metres, in any CRS and resolution, or its tiles.
         grid: The mask's grid.
 
     Returns:

@@ -64,7 +64,7 @@ def render(results: RunResults) -> str:
     summary = summarise(results)
     views = [view for region in results.regions if (view := view_region(results, region))]
     best = summary.best.variant if summary.best else None
-    return _template().render(
+    return page_template("page.html.j2").render(
         run=results,
         version=__version__,
         notices=[*results.notices, *_progress(results)],
@@ -75,7 +75,7 @@ def render(results: RunResults) -> str:
         curves=curves_picture(results.networks),
         trainings=training_rows(results),
         training_facts=TRAINING_FACTS,
-        regions=[_region_section(results, view, best, PAGE_BUDGET // len(views)) for view in views],
+        regions=[region_section(results, view, best, PAGE_BUDGET // len(views)) for view in views],
         zooms=find_zooms(results, views, best) if best else [],
         best_label=style.variant_label(*best) if best else "",
         importance=[*([first] if (first := importance_picture(results)) else []), *measure_pictures(results)],
@@ -91,7 +91,12 @@ def render(results: RunResults) -> str:
     )
 
 
-def _template() -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
+    """Returns one of the package's own templates, with what all of them use.
+
+    Args:
+        name: Its file name.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
@@ -106,7 +111,7 @@ def _template() -> jinja2.Template:
         "count": style.count_text,
     }
     environment.globals |= {"style": style, "inline": _inline}
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def _resource(name: str) -> str:
@@ -126,14 +131,24 @@ def _progress(results: RunResults) -> list[str]:
     return [f"This run is not finished: no scores yet for {names}. The page shows the results so far."]
 
 
-def _region_section(
-    results: RunResults, view: RegionView, best: Variant | None, budget: int
+def region_section(
+    results: RunResults, view: RegionView, best: Variant | None, budget: int, *, title: str = ""
 ) -> dict[str, Any]:
-    """Returns what `region.html.j2` shows of a region."""
+    """Returns what `region.html.j2` shows of a region.
+
+    Args:
+        results: The run.
+        view: The region at screen size.
+        best: The prediction to show first.
+        budget: Characters that its outlines may take.
+        title: Heading; where one is given, the map begins with the inventory.
+    """
     drawn = region_map(results, view, best)
     outlines = glacier_layers(results, view, budget)
     return {
         "name": view.region.name,
+        "title": title or f"Region {view.region.name}",
+        "inventory_first": bool(title),
         "facts": _facts(view),
         "notes": view.notes,
         "map": drawn,

@@ -244,12 +244,7 @@ def refinement_rows(results: RunResults) -> list[RefinementRow]:
     return [
         RefinementRow(
             label=variant_label(model.model, model.bands),
-            parameters=", ".join(
-                in_words(key, value)
-                for key, value in model.refinement.get("best", {}).items()
-                # What was not asked for need not be read.
-                if (key, value) not in (("max_hole_slope_deg", None), ("keep_cut_fragments", False))
-            ),
+            parameters=parameters_in_words(model.refinement.get("best", {})),
             tuned_on=", ".join(model.refinement.get("tuned_on", [])),
             validate=_pair(validate, model.model, model.bands),
             test=_pair(test, model.model, model.bands),
@@ -257,6 +252,15 @@ def refinement_rows(results: RunResults) -> list[RefinementRow]:
         for model in results.models
         if model.refinement
     ]
+
+
+def parameters_in_words(parameters: Mapping[str, Any]) -> str:
+    """Lists parameters of refinement; what was not asked for need not be read."""
+    return ", ".join(
+        in_words(key, value)
+        for key, value in parameters.items()
+        if (key, value) not in (("max_hole_slope_deg", None), ("keep_cut_fragments", False))
+    )
 
 
 def in_words(key: str, value: Any) -> str:

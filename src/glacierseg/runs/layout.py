@@ -88,6 +88,27 @@ class ModelFolder:
 
 
 @dataclass(frozen=True)
+class MapFolder(ModelFolder):
+    """The results of `map`, by the name of the scene, and what `predict` makes of a product."""
+
+    def scene(self, name: str) -> Path:
+        """Scene that was made of products."""
+        return self.path / f"{name}.tif"
+
+    def levels(self, name: str) -> Path:
+        """Bands of such a scene as the 8-bit levels that the networks were trained on."""
+        return self.path / f"{name}_levels.tif"
+
+    def page(self, name: str) -> Path:
+        """The report."""
+        return self.path / f"{name}.html"
+
+    def stages(self, name: str) -> Path:
+        """What each of these files was made of, so that those that are up to date stay."""
+        return self.path / f"{name}_stages.json"
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """The results of a run.
 

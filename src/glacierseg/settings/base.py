@@ -88,6 +88,13 @@ class Settings(_Base):
         return type(self)(**{**given, **fields})
 
 
+def one_or_several(value: Any) -> Any:
+    """Lets one path stand for a tuple of it, and None for none."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str | Path) else value
+
+
 def model_or_weights(model: Path | None, weights: str | None, options: str) -> Path | None:
     """Returns what stages take for a model: its folder, or `weights:NAME`.
 

@@ -137,8 +137,7 @@ def _without_unknown_keys(data: Any, error: ValidationError) -> Any | None:
     for problem in problems:
         here = known
         for step in problem["loc"][:-1]:
-            if isinstance(step, int) or (isinstance(here, Mapping) and step in here):
-                here = here[step]
+            here = here[step]
         here.pop(problem["loc"][-1], None)
     return known
 
@@ -245,7 +244,7 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Settings] 
             here = entry
             continue
         # pydantic adds the branch of a union that it tried, and a mark for keys; neither is in the file.
-        if step == "[key]" or step.startswith(("literal[", "tuple[")):
+        if step == "[key]" or step.startswith(("literal[", "tuple[", "dict[")):
             continue
         words.append(step)
         here = here.get(step) if isinstance(here, Mapping) else None

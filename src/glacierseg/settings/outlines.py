@@ -4,10 +4,10 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from glacierseg.choices import Divides, OutlineLayer
-from glacierseg.settings.base import RARE, Cli, Settings, model_or_weights
+from glacierseg.settings.base import RARE, Cli, Settings, model_or_weights, one_or_several
 
 FromZero = Annotated[float, Field(ge=0)]
 
@@ -94,8 +94,10 @@ class InventoryInputs(Settings):
 
     layer: str | None = None
     """Layer of the outlines."""
-    dem: Path | None = None
-    """Elevation model in metres, on any grid."""
+    dem: Annotated[tuple[Path, ...], BeforeValidator(one_or_several), Cli(metavar="PATH")] = ()
+    """Elevation model, in metres or a unit that it names, on any grid; may be given again, for each of its
+    tiles.
+    """
     probability: Path | None = None
     """Glacier probability, on any grid."""
     existing: Path | None = None

@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacierseg.choices import Cloudy, Resampling
-from glacierseg.settings.base import Cli, Settings
+from glacierseg.settings.base import Cli, Settings, one_or_several
 
 Compress = Annotated[bool, Cli(name="--compress/--uncompressed")]
+
+
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("must not be 0, which would make all pixels alike (got 0)")
+    return value
+
+
+Factor = Annotated[float, AfterValidator(_not_zero)]
+"""What reflected light is multiplied with."""
 
 
 def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
@@ -18,10 +28,6 @@ def recipe_as_text(recipe: str | Sequence[str] | None) -> str | None:
     Of a single name the comma behind it says that it is a band and not a recipe's name.
     """
     return recipe if recipe is None or isinstance(recipe, str) else "".join(f"{name}," for name in recipe)
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str | Path) else value
 
 
 class StackSettings(Settings):
@@ -43,7 +49,7 @@ class StackSettings(Settings):
     """Side of the pixels, in metres, of a grid in the UTM zone of the first file."""
     resampling: Resampling = "bilinear"
     """Interpolation: nearest, bilinear, cubic, average or mode."""
-    scale: float | None = None
+    scale: Factor | None = None
     """Factor for the recipe's bands of reflected light, before the offset."""
     offset: float | None = None
     """Number added to the recipe's bands of reflected light after the scale; 0 if the values are right."""
@@ -68,7 +74,7 @@ class ProductSettings(Settings):
     """Days that may lie between the images of one scene."""
     mask: Annotated[bool, Cli(name="--mask/--no-mask")] = True
     """Cloud, cirrus and shadow of clouds as no data."""
-    keep: Annotated[tuple[Cloudy, ...], BeforeValidator(_as_tuple)] = ()
+    keep: Annotated[tuple[Cloudy, ...], BeforeValidator(one_or_several)] = ()
     """Of these what stays as it is: cloud, cirrus, shadow, separated by commas."""
     grow_m: Annotated[float, Field(ge=0)] = 0.0
     """Distance, in metres, by which masked ground grows."""
@@ -85,7 +91,7 @@ class ProductInputs(Settings):
 
     panel: ClassVar[str | None] = "Inputs"
 
-    dem: Annotated[tuple[Path, ...], BeforeValidator(_as_tuple), Cli(metavar="PATH")] = ()
+    dem: Annotated[tuple[Path, ...], BeforeValidator(one_or_several), Cli(metavar="PATH")] = ()
     """Elevation model, in metres or a unit that it names; may be given again, for each of its tiles."""
     clip: Path | None = None
     """Outlines of the ground that is wanted, such as a basin."""

@@ -21,6 +21,10 @@ PRESETS_KM2: dict[str, float] = {"regional": 0.03, "rgi": 0.01}
 """Smallest glacier of an inventory: Himalayan ones start at 0.02-0.03 km2, the Randolph one at 0.01 km2."""
 
 
+REFINEMENT_TAG = "refinement"
+"""Tag of a predicted mask with the parameters that the run of its network tuned, as JSON."""
+
+
 def _as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """Keeps an integer one, so that files say 20 where 20 was asked for, and 20.0 where 20.0 was."""
     checked = check(value)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from glacierseg.settings.base import Settings
+from glacierseg.settings.base import Cli, Settings
+from glacierseg.settings.prepare import Factor, ProductInputs, ProductSettings, recipe_as_text
 
 
 class SceneSettings(Settings):
@@ -23,16 +24,30 @@ class InputSettings(SceneSettings):
 
     sensor: str | None = None
     """Sensor that numbered bands such as B2 are of; null for that of the weights' training."""
-    scale: float = 1.0
+    scale: Factor = 1.0
     """Factor on reflected light, to the training's unit."""
     offset: float = 0.0
     """Number added to it after the factor."""
     force: bool = False
     """Warning instead of refusal of strange values."""
 
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, value: float) -> float:
-        if value == 0:
-            raise ValueError("must not be 0, which would make all pixels alike (got 0)")
-        return value
+
+class SourceSettings(InputSettings, ProductInputs, ProductSettings):
+    """How a scene is read for a network, or made of a product by the network's card."""
+
+    panel: ClassVar[str | None] = "Scene"
+
+    recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
+    """Bands to make of a product: a recipe, or names separated by commas; without it as in the training."""
+    pixel_size_m: Annotated[float, Field(gt=0)] | None = None
+    """Side of the pixels of a product's scene, in metres; without it that of the finest band, or of the
+    training where that is plainly larger.
+    """
+    layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
+    """Band of a product's recipe in a file of its own, on any grid (velocity=v.tif); may be given again."""
+
+    @property
+    def only_for_products(self) -> tuple[str, ...]:
+        """The given options that only the making of a scene of products can follow, as they are typed."""
+        own = {"layer", *ProductInputs.model_fields, *ProductSettings.model_fields}
+        return tuple(f"--{name.replace('_', '-')}" for name in sorted(self.model_fields_set & own))

@@ -19,6 +19,7 @@ from glacierseg.runs.layout import folder_name
 from glacierseg.settings.base import Settings
 from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.prepare import Factor
 from glacierseg.settings.refine import TuneSettings
 from glacierseg.settings.train import TrainingPlan, TrainSettings
 
@@ -196,7 +197,7 @@ class BandsConfig(Settings):
     """
     recipe: str | tuple[str, ...] | None = None
     """sentinel2-18, landsat-18, himalaya-18, or a list such as [red, nir, ndwi, slope]."""
-    scale: float | None = None
+    scale: Factor | None = None
     """Factor that brings a recipe's bands of reflected light to reflectance x 10000 or reflectance."""
     offset: float | None = None
     """What is added to them after that: -1000 for Sentinel-2 since 2022, scale 0.0000275 and offset -0.2 for
@@ -263,7 +264,7 @@ class SplitConfig(Settings):
     leaks.
     """
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-    """Share of the pixels that validate."""
+    """Share that validates, up to 0.5; of blocks every n-th one, so that 0.4 becomes a half."""
     block_px: Annotated[int, Field(ge=8)] | None = None
     """Side of the blocks; null for two of the largest patches, four where a gap is left."""
     seed: Annotated[int, Field(ge=0)] = 100

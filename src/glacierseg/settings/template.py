@@ -19,7 +19,7 @@ from glacierseg.settings.prepare import (
     StackSettings,
 )
 from glacierseg.settings.refine import RefineSettings
-from glacierseg.settings.scene import InputSettings
+from glacierseg.settings.scene import SourceSettings
 from glacierseg.settings.score import BootstrapSettings, ScoreSettings
 from glacierseg.settings.sections import RunConfig
 
@@ -34,7 +34,8 @@ each. The options of a command are the same, with dashes for underscores (`--win
 This page is written by `python -m glacierseg.settings.template > docs/settings.md`."""
 
 _OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
-    "predict": (InputSettings, ClusterSettings),
+    "predict and map": (SourceSettings,),
+    "predict": (ClusterSettings,),
     "prepare scene": (ProductSettings, ProductInputs),
     "prepare stack": (StackSettings,),
     "prepare normalize": (NormalizeSettings,),

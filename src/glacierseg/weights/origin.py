@@ -9,7 +9,7 @@ from glacierseg.raster.bounds import middle_of
 from glacierseg.raster.facts import SEASON_DAYS, SceneFacts, days_apart_in_year, days_in_words
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.units import LEVELS_UNIT, UNITS, Conversion, converted_unit
+from glacierseg.raster.units import LEVELS_UNIT, UNITS, conversion_between, converted_unit
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.values import Expectation
 
@@ -82,8 +82,8 @@ def _cure(own: str, wanted: str) -> str:
         return "normalize it with the --ranges of the training"
     if own == LEVELS_UNIT:
         return "give the scene as it was before it was normalized"
-    before, after = _KNOWN[own], _KNOWN[wanted]
-    conversion = Conversion(before.scale / after.scale, (before.offset - after.offset) / after.scale)
+    conversion = conversion_between(own, wanted)
+    assert conversion is not None  # noqa: S101  (both units are known)
     return f"give {conversion.options}"
 
 

@@ -75,7 +75,9 @@ def facts_of_scenes(scenes: Sequence[Scene], values: Sequence[BandValues]) -> di
     facts = [facts_of_bands(scene.bands) for scene in scenes]
     said = {own.unit for own in facts}
     unit = said.pop() if len(said) == 1 else ""
+    recipes = {own.recipe for own in facts}
     return {
+        "recipe": recipes.pop() if len(recipes) == 1 else "",
         "unit": LEVELS_UNIT if levels else unit or unit_of(found),
         "band_values": tuple(values),
         "ranges": _common_ranges(scenes) or {},

@@ -40,11 +40,11 @@ Make = Callable[..., Path]
 
 
 def read_all(
-    files: dict[str, Path], names: list[str], grid: Grid, side_px: int = 512
+    files: dict[str, Path], names: list[str], grid: Grid, side_px: int = 512, resampling: str = "bilinear"
 ) -> dict[str, np.ndarray]:
     """Layers on a whole grid, read in blocks."""
     whole = {name: np.full(grid.shape, -1, np.float32) for name in names}
-    with open_given_layers(files, names, grid) as layers:
+    with open_given_layers(files, names, grid, resampling) as layers:
         for block in iterate_blocks(grid.shape, height_px=side_px, width_px=side_px):
             place = np.s_[block.row : block.row + block.height, block.column : block.column + block.width]
             for name, layer in layers.read(block).items():
@@ -269,6 +269,62 @@ def test_missing_data_that_no_file_declares_is_refused(
     assert np.argwhere(np.isnan(found)).tolist() == [[4, 5]]
 
 
+def test_stored_numbers_are_declared_and_not_what_they_mean(make_raster: Make, make_grid: Any) -> None:
+    path = make_raster("v.tif", np.full((9, 9), -9999, np.int16))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (2.0,), (5.0,)
+    with pytest.raises(RasterError, match=r"has values of -19993, .*--nodata -9999\.0"):
+        read_all({"velocity": path}, ["velocity"], make_grid(9, 9))
+
+
+def test_any_number_may_be_a_value_of_a_layer_of_unknown_kind(make_raster: Make, make_grid: Any) -> None:
+    path = make_raster("gravity.tif", np.full((9, 9), -9999, np.float32))
+    assert (read_all({"gravity": path}, ["gravity"], make_grid(9, 9))["gravity"] == -9999).all()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("thermal", np.float32), ("coherence", np.uint16)])
+def test_only_heat_in_digital_numbers_is_converted(
+    make_raster: Make, make_grid: Any, name: str, dtype: type
+) -> None:
+    path = make_raster("LC09_L2SP_140041_20231115_02_T1_ST_B10.tif", np.full((20, 20), 280, dtype))
+    assert (read_all({name: path}, [name], make_grid(20, 20))[name] == 280).all()
+
+
+def test_layers_that_lie_elsewhere_are_refused(make_raster: Make, make_grid: Any) -> None:
+    plain = np.ones((20, 20), np.float32)
+    here = make_raster("here.tif", plain)
+    there = make_raster("there.tif", plain, make_grid(20, 20, left=310000))
+    for files, name in (
+        ({"coherence": there}, "coherence"),
+        ({"velocity_x": there, "velocity_y": there}, "divergence"),
+        ({"velocity_x": here, "velocity_y": there}, "divergence"),
+    ):
+        with pytest.raises(GridMismatchError, match=r"there\.tif"):
+            read_all(files, [name], make_grid(20, 20))
+
+
+@pytest.mark.parametrize("turn", [0, 30, 200])
+def test_divergence_has_no_seams_and_does_not_depend_on_how_rows_run(
+    make_raster: Make, make_grid: Any, turn: float
+) -> None:
+    """Of a velocity that grows along x and y by 0.01 and 0.02 a year, on more rows than a block has."""
+    middle = Affine.translation(303000, 3397000)
+    own = Grid(
+        make_grid(1, 1).crs,
+        middle * Affine.rotation(turn) * Affine.scale(10, -14) * Affine.translation(-20, -300),
+        600,
+        40,
+    )
+    column, row = np.meshgrid(np.arange(40) + 0.5, np.arange(600) + 0.5)
+    x, y = own.transform * (column, row)
+    files = {
+        "velocity_x": make_raster("vx.tif", np.float32(0.01 * (np.asarray(x) - 303000)), own),
+        "velocity_y": make_raster("vy.tif", np.float32(0.02 * (np.asarray(y) - 3397000)), own),
+    }
+    found = read_all(files, ["divergence"], own)["divergence"]
+    np.testing.assert_allclose(found[1:-1, 1:-1], 0.03, rtol=2e-3)
+
+
 def test_heat_in_digital_numbers_becomes_kelvin(make_raster: Make, make_grid: Any) -> None:
     path = make_raster("LC09_L2SP_140041_20231115_02_T1_ST_B10.tif", np.full((20, 20), 36000, np.uint16))
     with pytest.warns(GlaciersegWarning, match="thermal is converted from digital numbers to kelvin"):
@@ -277,10 +333,19 @@ def test_heat_in_digital_numbers_becomes_kelvin(make_raster: Make, make_grid: An
 
 
 def test_classes_are_not_mixed(make_raster: Make, make_grid: Any) -> None:
-    values = np.random.default_rng(0).integers(0, 2, (40, 40)).astype(np.uint8)
+    values = 4 * np.random.default_rng(0).integers(0, 2, (40, 40)).astype(np.uint8)
     path = make_raster("ps.tif", values, make_grid(40, 40, size=30))
     found = read_all({"persistent_scatterer": path}, ["persistent_scatterer"], make_grid(90, 90))
-    assert set(np.unique(found["persistent_scatterer"])) == {0, 1}
+    assert set(np.unique(found["persistent_scatterer"])) == {0, 4}
+
+
+def test_layers_come_by_the_interpolation_asked_for(make_raster: Make, make_grid: Any) -> None:
+    values = np.random.default_rng(0).random((10, 10)).astype(np.float32)
+    path = make_raster("v.tif", values, make_grid(10, 10, size=30))
+    fine = make_grid(30, 30)
+    found = read_all({"velocity": path}, ["velocity"], fine, resampling="nearest")["velocity"]
+    np.testing.assert_array_equal(found, values.repeat(3, 0).repeat(3, 1))
+    assert not np.array_equal(read_all({"velocity": path}, ["velocity"], fine)["velocity"], found)
 
 
 def test_the_band_of_the_layers_name_is_taken(make_raster: Make, make_grid: Any) -> None:
@@ -314,6 +379,7 @@ def test_words_that_are_no_layers(words: list[str], message: str) -> None:
     [
         (["velocty"], "layer 'velocty' is no band of the recipe .did you mean 'velocity'"),
         (["slope"], "layer 'slope' is reflected light, an index or terrain"),
+        (["ndsi"], "layer 'ndsi' is reflected light, an index or terrain"),
         (["red"], "layer 'red' is reflected light, an index or terrain"),
         (["velocity_x"], "velocity has two components; give velocity_y as a layer too"),
         (["coherence"], "layer 'coherence' is also a band of the input files"),
@@ -328,7 +394,11 @@ def test_components_that_nothing_is_made_from_are_refused() -> None:
     files = dict.fromkeys(("velocity_x", "velocity_y"), "a.tif")
     with pytest.raises(RequestError, match="layer 'velocity_x' is no band of the recipe"):
         names_given(files, ["red", "coherence"])
+    both = dict.fromkeys(("velocity", "divergence"), "b.tif") | files
+    with pytest.raises(RequestError, match="layer 'velocity_x' is no band of the recipe"):
+        names_given(both, ["velocity", "divergence"])
     assert names_given(files, ["red", "divergence", "velocity"]) == ("divergence", "velocity")
+    assert names_given(files, ["divergence", "velocity"], ["velocity"]) == ("divergence",)
     assert names_given(files, ["velocity_x", "velocity_y"]) == ("velocity_x", "velocity_y")
 
 

@@ -67,6 +67,15 @@ def test_measured_ranges_are_stored_and_give_the_same_again(scene: Scene, tmp_pa
     assert shares[-1] == 1
 
 
+def test_a_scene_may_stay_uncompressed(scene: Scene, tmp_path: Path) -> None:
+    for compress in (True, False):
+        settings = NormalizeSettings(compress=compress)
+        with rasterio.open(
+            normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json", settings)
+        ) as dataset:
+            assert (dataset.compression is not None) == compress
+
+
 def test_nodata_is_zero_in_its_own_band_only(scene: Scene, tmp_path: Path) -> None:
     levels, _ = read(normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json"))
     assert np.argwhere(levels == 0).tolist() == [[0, 5, 5]]

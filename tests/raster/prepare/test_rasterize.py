@@ -47,10 +47,16 @@ def test_mask_is_that_of_the_whole_grid_at_once(
 ) -> None:
     monkeypatch.setattr("glacierseg.raster.prepare.rasterize._BLOCK_PX", 17)
     grid = read_grid(like)
+    moved = gpd.read_file(outlines).to_crs(grid.crs.to_wkt())
+    moved.translate(3, 4).to_file(tmp_path / "moved.gpkg")  # off the edges of the pixels
+    sizes = []
     for all_touched in (False, True):
-        out = rasterize_file(outlines, like, tmp_path / "out.tif", RasterizeSettings(all_touched=all_touched))
-        expected = rasterize_outlines(read_outlines(outlines, grid), grid, all_touched=all_touched)
-        np.testing.assert_array_equal(read(out), expected)
+        settings = RasterizeSettings(all_touched=all_touched)
+        out = rasterize_file(tmp_path / "moved.gpkg", like, tmp_path / "out.tif", settings)
+        table = read_outlines(tmp_path / "moved.gpkg", grid)
+        np.testing.assert_array_equal(read(out), rasterize_outlines(table, grid, all_touched=all_touched))
+        sizes.append(int(read(out).sum()))
+    assert sizes[0] < sizes[1]
 
 
 def test_areas_are_those_of_the_outlines(outlines: Path, like: Path, tmp_path: Path) -> None:
@@ -117,3 +123,10 @@ def test_everest_outlines(data_dir: Path, tmp_path: Path) -> None:
     like = folder / "LE71400412000304SGS00_B4.tif"
     out = rasterize_file(folder / "15_rgi60_glacier_outlines.gpkg", like, tmp_path / "mask.tif")
     assert read(out).mean() == pytest.approx(0.54, abs=0.005)
+
+
+def test_a_mask_may_stay_uncompressed(outlines: Path, like: Path, tmp_path: Path) -> None:
+    for compress in (True, False):
+        out = rasterize_file(outlines, like, tmp_path / "out.tif", RasterizeSettings(compress=compress))
+        with rasterio.open(out) as dataset:
+            assert (dataset.compression is not None) == compress

@@ -5,6 +5,7 @@ from glacierseg.raster.prepare.recipes import (
     PHYSICAL_RANGES,
     RECIPES,
     find_inputs,
+    modality_of,
     parse_recipe,
     sensor_of_recipe,
 )
@@ -23,7 +24,8 @@ def test_recipe_by_name_by_commas_and_as_a_list() -> None:
     assert parse_recipe("red, ndvi,slope") == ("red", "ndvi", "slope")
     assert parse_recipe(recipe_as_text(["B8A", "ndsi"]) or "") == ("B8A", "ndsi")
     assert parse_recipe(recipe_as_text(["velocity"]) or "") == ("velocity",)
-    assert parse_recipe("ndsi") == ("ndsi",)
+    for alone in ("ndsi", "slope", "red", "velocity"):
+        assert parse_recipe(alone) == (alone,)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +86,35 @@ def test_inputs_that_are_missing_or_ambiguous(
         find_inputs(wanted, available, sensor="sentinel2", source="a.tif")
 
 
+def test_light_that_is_missing_is_no_layer() -> None:
+    with pytest.raises(BandError) as refused:
+        find_inputs(["swir1"], ["B02"], sensor="sentinel2", source="a")
+    assert "--layer" not in str(refused.value)
+
+
 def test_an_exact_name_wins_over_a_part_of_one() -> None:
     available = ("nir_swir1", "red 1", "Red", "nir", "red_swir1")
     assert find_inputs(["ndvi"], available, sensor=None, source="a") == {"nir": "nir", "red": "Red"}
     with pytest.raises(BandError, match="with --sensor, or what they are in file order with --band-names"):
         find_inputs(["ndvi"], ("nir_swir1", "red_swir1"), sensor=None, source="a")
+
+
+def test_a_layer_may_be_an_input_band_already() -> None:
+    assert find_inputs(["coherence"], ["coherence"], sensor=None, source="a") == {"coherence": "coherence"}
+
+
+@pytest.mark.parametrize(
+    ("modality", "names"),
+    [
+        ("terrain", ("slope", "aspect")),
+        ("radar", ("coherence",)),
+        ("motion", ("velocity", "velocity_x", "velocity_y")),
+        ("thermal", ("thermal",)),
+        (None, ("red", "ndsi", "anything")),
+    ],
+)
+def test_bands_are_told_apart_by_what_they_are_measured_by(modality: str | None, names: tuple[str]) -> None:
+    assert {modality_of(name) for name in names} == {modality}
 
 
 def test_physical_ranges_are_those_by_definition() -> None:

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.profiles import Profile
+from rasterio.warp import reproject
 
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError, ValuesError
 from glacierseg.raster.grid import Grid
@@ -475,3 +477,35 @@ def test_everest_has_honest_nodata(data_dir: Path, tmp_path: Path) -> None:
     assert np.isfinite(bands["ndvi"]).all()
     assert np.isfinite(bands["elevation"]).mean() == pytest.approx(0.6, abs=0.01)
     assert np.nanmin(bands["elevation"]) > 4000
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "average"])
+def test_bands_come_onto_the_grid_by_the_interpolation_asked_for(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], tmp_path: Path, resampling: Any
+) -> None:
+    values = np.random.default_rng(0).random((1, 40, 40)).astype(np.float32)
+    fine = make_raster("fine.tif", values, names=["nir"])
+    like = make_raster("like.tif", np.zeros((20, 20), np.uint8), make_grid(20, 20, size=20.0))
+    expected = np.empty((20, 20), np.float32)
+    with rasterio.open(fine) as dataset, rasterio.open(like) as wanted:
+        reproject(
+            rasterio.band(dataset, 1),
+            expected,
+            dst_transform=wanted.transform,
+            dst_crs=wanted.crs,
+            resampling=Resampling[resampling],
+        )
+    for recipe in (None, "nir,"):
+        settings = StackSettings(resampling=resampling, recipe=recipe)
+        bands, _ = read(stack_rasters(fine, tmp_path / "out.tif", settings, like=like))
+        np.testing.assert_allclose(bands["nir"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [None, "B08,ndsi"])
+def test_a_stack_may_stay_uncompressed(
+    spectral: tuple[Path, NDArray[np.float32]], tmp_path: Path, recipe: str | None
+) -> None:
+    for compress in (True, False):
+        settings = StackSettings(recipe=recipe, sensor="sentinel2", compress=compress)
+        with rasterio.open(stack_rasters(spectral[0], tmp_path / "out.tif", settings)) as dataset:
+            assert (dataset.compression is not None) == compress

@@ -9,8 +9,8 @@ import json
 import sqlite3
 import warnings
 import zipfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ def read_table(
             call = f"read_parquet({json.dumps(str(path))})"
         else:
             name = _layer_of(path, source, layer, kind, option, prefer)
-            with warnings.catch_warnings(record=True) as caught:
+            with warnings.catch_warnings(record=True) as caught, _leaving_nothing_beside():
                 warnings.simplefilter("always")
                 # Open rings are closed; what is no geometry at all becomes NULL.
                 table = pyogrio.read_dataframe(source, layer=name, on_invalid="fix")
@@ -117,7 +117,8 @@ def own_layers(path: Path) -> tuple[str, ...]:
     import pyogrio  # noqa: PLC0415
 
     try:
-        return tuple(str(name) for name, _ in pyogrio.list_layers(path)) if path.is_file() else ()
+        with _leaving_nothing_beside():
+            return tuple(str(name) for name, _ in pyogrio.list_layers(path)) if path.is_file() else ()
     except RuntimeError as error:
         raise _damaged(path) from error
 
@@ -131,9 +132,23 @@ def read_own(path: Path, layer: str) -> Any:
     import pyogrio  # noqa: PLC0415
 
     try:
-        return pyogrio.read_dataframe(path, layer=layer)
+        with _leaving_nothing_beside():
+            return pyogrio.read_dataframe(path, layer=layer)
     except RuntimeError as error:
         raise _damaged(path) from error
+
+
+@contextmanager
+def _leaving_nothing_beside() -> Iterator[None]:
+    """Keeps GDAL from writing a file `.aux.xml` beside a GeoPackage with metadata that is only read."""
+    import pyogrio  # noqa: PLC0415
+
+    before = pyogrio.get_gdal_config_option("GDAL_PAM_ENABLED")
+    pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": False})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": before})
 
 
 def refuse_layer_of_raster(path: Path, layer: str | None, option: str = "--truth-layer") -> None:
@@ -249,7 +264,8 @@ def _layer_of(
     """Returns the layer to read, by the rule of this module."""
     import pyogrio  # noqa: PLC0415
 
-    kinds = {str(name): kind for name, kind in pyogrio.list_layers(source)}
+    with _leaving_nothing_beside():
+        kinds = {str(name): kind for name, kind in pyogrio.list_layers(source)}
     fitting = [name for name, kind in kinds.items() if kind is not None and _may_hold(str(kind), shapes)]
     if asked is not None:
         if asked in kinds:

@@ -22,6 +22,7 @@ from glacierseg.raster.prepare.ranges import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,
     BandRange,
+    Ranges,
     measure_ranges,
     read_ranges,
     write_ranges,
@@ -53,7 +54,7 @@ _NAMED = 3
 def normalize_scene(
     scene: Scene,
     out: Path | str,
-    ranges: Path | str,
+    ranges: Path | str | Ranges,
     settings: NormalizeSettings | None = None,
     *,
     measure_on: Sequence[Scene] = (),
@@ -71,7 +72,7 @@ def normalize_scene(
     Args:
         scene: The scene.
         out: The GeoTIFF to write.
-        ranges: The JSON file of ranges.
+        ranges: The JSON file of ranges, or ranges that are known.
         settings: Or its fields as keywords.
         measure_on: When measured, the training scenes to measure on together; this scene when left out.
         progress: Called with the share done, 0-1.
@@ -87,10 +88,11 @@ def normalize_scene(
         RasterError: The scene cannot be read.
         OutputError: The result cannot be written.
     """
-    settings, out, ranges = settings or NormalizeSettings(), Path(out), Path(ranges)
-    if ranges.suffix.lower() != ".json":
-        raise RequestError(f"{ranges}: a file of ranges must end in .json; choose another --ranges")
-    measuring = not ranges.exists()
+    settings, out = settings or NormalizeSettings(), Path(out)
+    known, source = (ranges, "ranges of the training") if isinstance(ranges, Ranges) else (None, str(ranges))
+    if known is None and not source.lower().endswith(".json"):
+        raise RequestError(f"{source}: a file of ranges must end in .json; choose another --ranges")
+    measuring = known is None and not Path(source).exists()
     for own in dict.fromkeys((scene, *measure_on) if measuring else (scene,)):
         if left := look_for_left_offset(own):
             warnings.warn(
@@ -100,15 +102,15 @@ def normalize_scene(
                 stacklevel=2,
             )
     if measuring:
-        require_output(ranges)
+        require_output(Path(source))
         measured = measure_ranges(
             measure_on or [scene],
             settings,
             progress=None if progress is None else lambda share: progress(share / 2),
         )
-        write_ranges(ranges, measured)
-    stored = read_ranges(ranges)
-    bounds = [stored.of(name, str(ranges)) for name in scene.band_names]
+        write_ranges(source, measured)
+    stored = known or read_ranges(source)
+    bounds = [stored.of(name, source) for name in scene.band_names]
     facts = facts_of_bands(scene.bands)
     if facts.unit:
         facts = replace(facts, unit=LEVELS_UNIT)
@@ -140,7 +142,7 @@ def normalize_scene(
         if not measuring:
             shares = outside / np.maximum(found, 1)
             # Of a few pixels nearly all may well lie outside.
-            _refuse_another_unit(scene, bounds, np.where(found < LEAST_PIXELS, 0, shares), str(ranges))
+            _refuse_another_unit(scene, bounds, np.where(found < LEAST_PIXELS, 0, shares), source)
             _log.info(f"{out}: {_shares_in_words(scene.band_names, shares)}")
     return out
 

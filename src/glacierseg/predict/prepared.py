@@ -1,0 +1,215 @@
+"""Scenes that are made of agencies' products for the networks that map them, and kept beside their maps."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from glacierseg import log
+from glacierseg.errors import GlaciersegWarning, RequestError
+from glacierseg.predict.ensemble import Ensemble
+from glacierseg.products.product import Product
+from glacierseg.products.read import read_product
+from glacierseg.products.scene import UNIT, prepare_scene
+from glacierseg.raster.indices import INDICES
+from glacierseg.raster.made import Record, word_for
+from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.prepare.layers import COMPONENTS, LAYERS, parse_layers
+from glacierseg.raster.prepare.normalize import normalize_scene
+from glacierseg.raster.prepare.ranges import BandRange, Ranges
+from glacierseg.raster.prepare.recipes import parse_recipe
+from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.sensors import ROLES
+from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.units import LEVELS_UNIT, conversion_between
+from glacierseg.runs.layout import MapFolder
+from glacierseg.settings.prepare import ProductSettings
+from glacierseg.settings.scene import SourceSettings
+from glacierseg.weights.fitting import RESOLUTION_FACTOR
+
+_log = logging.getLogger(__name__)
+_NAMED_TILES = 4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scene that was made of products.
+
+    Attributes:
+        whole: All its bands.
+        levels: Those of the networks as 8-bit levels, where they were trained on such; else the whole scene.
+        reading: How it is brought to the unit of the training.
+        notes: What making it had to say, a line each.
+    """
+
+    whole: Scene
+    levels: Scene
+    reading: SourceSettings
+    notes: tuple[str, ...]
+
+
+def prepare_for(
+    ensemble: Ensemble,
+    products: Sequence[Path],
+    out_dir: Path,
+    settings: SourceSettings,
+    *,
+    again: bool = False,
+) -> Prepared:
+    """Makes a scene of products as the training scenes of some networks were made, unless it is up to date.
+
+    Args:
+        ensemble: The networks, whose cards say by which recipe, at which pixel size and in which unit.
+        products: Of one image: one, or neighbours.
+        out_dir: Where the scene goes, under its name (`name_of`).
+        settings: How products become a scene; what is given here wins over the cards.
+        again: Make it also where it is up to date, was changed by hand or is of somebody else.
+
+    Returns:
+        The scene.
+
+    Raises:
+        DataError: A product or another file cannot be used.
+        RequestError: The networks were trained on levels of ranges that they do not know, or a file of that
+            name was made otherwise.
+        OutputError: The scene cannot be written.
+    """
+    found = [read_product(path) for path in products]
+    folder, name = MapFolder(out_dir), name_of(found)
+    record = Record(folder.stages(name), again=again)
+    layers = parse_layers(settings.layer)
+    settings = settings.replaced(
+        recipe=settings.recipe or _recipe_for(ensemble, found[0], layers, has_dem=bool(settings.dem)),
+        pixel_size_m=settings.pixel_size_m or (None if settings.like else _pixel_size_m(ensemble, found)),
+    )
+    path = folder.scene(name)
+    # Known glaciers change no pixel, but what is said of snow and cloud.
+    more = [settings.clip, settings.mask_file, settings.like, settings.existing]
+    files = [*(_home_of(one) for one in found), *settings.dem, *layers.values()]
+    files += [one for one in more if one]
+    how = settings.model_dump(include={*ProductSettings.model_fields})
+    parts = [settings.clip_layer, settings.mask_layer, settings.existing_layer, *layers]
+    word = word_for(files, how, parts)
+
+    def make() -> list[str]:
+        with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", GlaciersegWarning)
+            prepare_scene(list(products), path, settings, settings, layers=layers, progress=progress)
+        return [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
+
+    _log.info(str(path) if record.made("scene", path, word, make) else f"{path}: is up to date")
+    notes = record.notes("scene")
+    for line in notes:
+        _log.warning(line)
+    whole = replace(open_scene(path), name=name)
+    return Prepared(
+        whole,
+        _levels(ensemble, whole, folder, record, word) or whole,
+        _in_unit_of_training(ensemble, settings),
+        notes,
+    )
+
+
+def name_of(products: Sequence[Product]) -> str:
+    """Returns what a scene of some products is called: their tiles and the first day, as T45RVL_20240930."""
+    tiles = list(dict.fromkeys(product.tile for product in products))
+    others = [f"and_{len(tiles) - _NAMED_TILES}_more"] if len(tiles) > _NAMED_TILES else []
+    day = min(product.acquired for product in products)
+    return "_".join([*tiles[:_NAMED_TILES], *others, f"{day:%Y%m%d}"])
+
+
+def _home_of(product: Product) -> Path:
+    """Returns the folder or archive that holds all of a product."""
+    source = product.source
+    is_metadata = source.is_file() and source.suffix.lower() in {".xml", ".json", ".txt"}
+    return source.parent if is_metadata else source
+
+
+def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path], *, has_dem: bool) -> str:
+    """Returns the recipe without bands that are not to be had and that no network needs."""
+    recipe = _recipe_of(ensemble)
+    names = parse_recipe(recipe)
+    needed = {band for card in ensemble.cards if card for band in card.bands if band not in card.may_miss}
+    given = {*layers, *(("velocity", "divergence") if set(COMPONENTS) <= set(layers) else ())}
+    seen = {band.role for band in product.bands}
+
+    def can_be_made(name: str) -> bool:
+        if name in TERRAIN:
+            return has_dem
+        if name in INDICES:
+            return seen.issuperset(INDICES[name].roles)
+        return name in given or not (name in LAYERS or (name in ROLES and name not in seen))
+
+    kept = [name for name in names if name in needed or can_be_made(name)]
+    return recipe if len(kept) == len(names) else "".join(f"{name}," for name in kept)
+
+
+def _recipe_of(ensemble: Ensemble) -> str:
+    """Returns by which recipe the bands of some networks are made; where none is known, their own bands."""
+    known = {card.recipe for card in ensemble.cards if card} - {""}
+    if len(known) == 1 and ensemble.weights is None:
+        return known.pop()
+    weights = ensemble.weights
+    bands = (
+        [band.role or band.name for band in weights.card.bands]
+        if weights
+        else [band for card in ensemble.cards if card for band in card.bands]
+    )
+    return "".join(f"{band}," for band in dict.fromkeys(bands))
+
+
+def _pixel_size_m(ensemble: Ensemble, products: Sequence[Product]) -> float | None:
+    """Returns the pixel size of the training, where that of the products is plainly another one."""
+    weights = ensemble.weights
+    sizes = [weights.card.pixel_m] if weights else [card.pixel_m for card in ensemble.cards if card]
+    wanted = next((size for size in sizes if size), None)
+    if wanted is None:
+        return None
+    finest = min(_side_m(band.path) for product in products for band in product.bands)
+    return round(wanted, 1) if wanted > finest * RESOLUTION_FACTOR else None
+
+
+def _side_m(path: str) -> float:
+    with open_raster(path) as dataset:
+        return min(grid_of(dataset).pixel_size_m)
+
+
+def _levels(
+    ensemble: Ensemble, whole: Scene, folder: MapFolder, record: Record, made_of: str
+) -> Scene | None:
+    """Returns the bands of the networks as levels by the training's ranges; None where none are wanted."""
+    cards = [card for card in ensemble.cards if card]
+    if ensemble.weights or not any(card.unit == LEVELS_UNIT for card in cards):
+        return None
+    names = ", ".join(map(str, ensemble.folders))
+    known: dict[str, tuple[float, float]] = {}
+    for card in cards:
+        if any(known.setdefault(band, bounds) != bounds for band, bounds in card.ranges.items()):
+            raise RequestError(f"{names}: were trained on levels by different ranges; predict with one alone")
+    bands = [band for band in whole.band_names if any(band in card.bands for card in cards)]
+    if missing := [band for band in bands if band not in known]:
+        raise RequestError(
+            f"{names}: was trained on 8-bit levels, and its card does not know by which range {missing[0]} "
+            "became such; make a scene as that of the training, and give that in place of the product"
+        )
+    path = folder.levels(whole.name)
+    word = word_for([], made_of, known, bands)
+
+    def make() -> list[str]:
+        ranges = Ranges({band: BandRange(*bounds) for band, bounds in known.items()})
+        with log.bar(f"normalizing {whole.name}") as progress:
+            normalize_scene(whole.select(bands), path, ranges, progress=progress)
+        return []
+
+    _log.info(str(path) if record.made("levels", path, word, make) else f"{path}: is up to date")
+    return replace(open_scene(path), name=whole.name)
+
+
+def _in_unit_of_training(ensemble: Ensemble, settings: SourceSettings) -> SourceSettings:
+    """Returns the scale and offset to the unit that networks were trained on, where both units are known."""
+    units = {card.unit for card in ensemble.cards if card and not ensemble.weights}
+    if {"scale", "offset"} & settings.model_fields_set or len(units) != 1:
+        return settings
+    found = conversion_between(UNIT, units.pop())
+    return settings.replaced(scale=found.scale, offset=found.offset) if found else settings
