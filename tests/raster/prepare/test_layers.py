@@ -95,7 +95,7 @@ def test_missing_data_in_small_units_is_still_noticed(make_raster: Make) -> None
     with rasterio.open(path, "r+") as file:
         file.units = ["cm/yr"]
         grid = Grid(file.crs, file.transform, file.height, file.width)
-    with pytest.raises(RasterError, match="-9999"), pytest.warns(GlaciersegWarning, match="cm/yr"):
+    with pytest.raises(RasterError, match="--nodata -9999"), pytest.warns(GlaciersegWarning, match="cm/yr"):
         read_all({"velocity": path}, ["velocity"], grid)
 
 

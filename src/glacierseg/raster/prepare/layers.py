@@ -222,19 +222,17 @@ def _refuse_undeclared(dataset: Any, band: Band, name: str, grid: Grid) -> None:
     """
     if name not in {*LAYERS, *COMPONENTS}:
         return
-    part, reader, least = (
-        part_around(grid_of(dataset), grid),
-        LayerReader(as_stored([band]), {band.path: dataset}),
-        0.0,
-    )
+    part, least = part_around(grid_of(dataset), grid), math.inf
+    reader = LayerReader(as_stored([band]), {band.path: dataset})
     for block in iterate_blocks((part.height, part.width)):
         place = Block(block.row + part.row, block.column + part.column, block.height, block.width)
         values, valid = reader.read(place)
-        least = min(least, float(values[valid].min(initial=0)))
-    if least * band.scale + band.offset > _NO_VALUE and least not in _USUAL:
+        least = min(least, float(values[valid].min(initial=math.inf)))
+    meant = least * band.scale + band.offset
+    if meant > _NO_VALUE and least not in _USUAL:
         return
     raise RasterError(
-        f"{band.path}: has values of {least:g}, which no {name} has; where they stand for missing data, "
+        f"{band.path}: has values of {meant:g}, which no {name} has; where they stand for missing data, "
         f"declare that with `{edit_info(dataset, '--nodata', str(least))}`"
     )
 
