@@ -227,7 +227,7 @@ def _refuse_undeclared(dataset: Any, band: Band, name: str, grid: Grid) -> None:
     for block in iterate_blocks((part.height, part.width)):
         place = Block(block.row + part.row, block.column + part.column, block.height, block.width)
         values, valid = reader.read(place)
-        least = min(least, float(values[valid].min(initial=math.inf)))
+        least = min(least, float(values[valid].astype(np.float64).min(initial=math.inf)))
     meant = least * band.scale + band.offset
     if meant > _NO_VALUE and least not in _USUAL:
         return
