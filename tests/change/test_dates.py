@@ -100,6 +100,23 @@ def test_dates_in_the_wrong_order_are_refused_and_equal_ones_give_no_rate(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("new", "years"),
+    [((2020, 12, 4), None), ((2021, 6, 30), None), ((2021, 7, 7), 0.88), ((2021, 8, 20), 1.0)],
+)
+def test_within_a_mass_balance_year_there_is_no_rate(
+    tmp_path: Path, new: tuple[int, int, int], years: float | None
+) -> None:
+    paths = mask(tmp_path, "old", date(2020, 8, 20)), mask(tmp_path, "new", date(*new))
+    for settings in (None, ChangeSettings(old_date="2020-08-20", new_date=date(*new).isoformat())):
+        found = change_between_files(*paths, settings=settings)
+        record = found.to_dict()
+        assert (record["old_date"], record["new_date"]) == ("2020-08-20", date(*new).isoformat())
+        assert ("km2_per_year" in record["total"]) == (years is not None)
+        assert record["total"].get("years") == (years and pytest.approx(years, abs=0.005))
+        assert sum("no rates per year" in note for note in found.notes) == (years is None)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "apart"),
     [
         ((2000, 12, 20), (2021, 1, 10), 0),

@@ -46,6 +46,21 @@ def test_a_date_that_is_none_is_unknown() -> None:
     assert SceneFacts.from_tags({"GLACIERSEG_FIRST_DATE": "last autumn"}) == SceneFacts()
 
 
+def test_tags_of_other_programs_become_one_short_line() -> None:
+    found = SceneFacts.from_tags(
+        {
+            "GLACIERSEG_FIRST_DATE": "2024-09-30T05:01:02Z",
+            "GLACIERSEG_SENSOR": "my\ncamera",
+            "GLACIERSEG_PRODUCTS": "; a ;;" + "x" * 100_000,
+            "GLACIERSEG_MASKED": ";",
+        }
+    )
+    assert (found.first_date, found.sensor, found.masked) == (date(2024, 9, 30), "my camera", ())
+    assert found.products[0] == "a"
+    assert len(found.products) == 2
+    assert len(found.in_words) < 300
+
+
 def raster(path: Path, bands: list[str], facts: SceneFacts) -> Path:
     values = np.tile(np.arange(64, dtype=np.uint16).reshape(8, 8), (len(bands), 1, 1))
     write_raster(path, values, utm_grid(8, 8), bands=bands, nodata=None, tags=facts.tags, cog=False)
@@ -85,6 +100,46 @@ def test_the_unit_of_bands_without_a_name_is_that_of_their_files(tmp_path: Path)
     assert facts_of_bands(scene.bands) == FACTS
 
 
+def mosaic(path: Path, files: list[Path], *, change: str = "") -> Path:
+    """Shows the first band of some files one below the other, as `gdalbuildvrt` writes it."""
+    sources = "".join(
+        f'<ComplexSource><SourceFilename relativeToVRT="1">{file.name}</SourceFilename><SourceBand>1'
+        f'</SourceBand><SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/>'
+        f'<DstRect xOff="0" yOff="{8 * row}" xSize="8" ySize="8"/>{change}</ComplexSource>'
+        for row, file in enumerate(files)
+    )
+    grid = utm_grid(8, 8)
+    numbers = ", ".join(map(str, grid.transform.to_gdal()))
+    path.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="{8 * len(files)}"><SRS>{grid.crs.to_wkt()}</SRS>'
+        f'<GeoTransform>{numbers}</GeoTransform><VRTRasterBand dataType="UInt16" band="1">'
+        f"<Description>green</Description>{sources}</VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+def test_a_mosaic_says_what_its_files_say_together(tmp_path: Path) -> None:
+    later = replace(FACTS, first_date=date(2024, 10, 5), last_date=None, products=("S2A_C",))
+    files = [raster(tmp_path / "a.tif", ["green"], FACTS), raster(tmp_path / "b.tif", ["green"], later)]
+    together = replace(FACTS, last_date=date(2024, 10, 5), products=("S2B_A", "S2A_B", "S2A_C"))
+    vrt = mosaic(tmp_path / "both.vrt", files)
+    (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    assert facts_of(vrt) == together
+    assert facts_of(mosaic(tmp_path / "nested.vrt", [vrt])) == together
+    assert open_scene(vrt).facts == together
+    assert facts_of(
+        mosaic(tmp_path / "plain.vrt", [raster(tmp_path / "c.tif", ["green"], SceneFacts())])
+    ) == (SceneFacts())
+    mixed = mosaic(tmp_path / "mixed.vrt", [files[0], tmp_path / "c.tif"])
+    assert facts_of(mixed) == replace(FACTS, unit="")
+
+
+def test_a_mosaic_that_computes_has_no_unit_of_its_files(tmp_path: Path) -> None:
+    file = raster(tmp_path / "a.tif", ["green"], FACTS)
+    scaled = mosaic(tmp_path / "scaled.vrt", [file], change="<ScaleRatio>0.0001</ScaleRatio>")
+    assert facts_of(scaled) == replace(FACTS, unit="")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "days"),
     [
@@ -105,7 +160,7 @@ def test_facts_in_words_name_two_products_and_count_the_rest() -> None:
     many = replace(FACTS, products=("S2B_A", "S2A_B", "S2A_C", "S2A_D"), masked=("cloud", "shadow"))
     assert many.in_words == (
         "2024-09-30 to 2024-10-02, sentinel2, S2B_A, S2A_B, 2 more products, baseline 05.11, "
-        "reflectance x 10000, masked: cloud and shadow"
+        "reflectance x 10000, masked: cloud, shadow"
     )
     assert SceneFacts(first_date=date(2024, 9, 30), last_date=date(2024, 9, 30)).in_words == "2024-09-30"
     assert SceneFacts().in_words == ""

@@ -1,16 +1,21 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.write import write_raster
+from glacierseg.report import images
 from glacierseg.report.images import (
+    Frame,
     composite_recipes,
     frame_of,
     grey_of,
@@ -53,6 +58,40 @@ def test_values_are_means_without_nodata(tmp_path: Path) -> None:
     found = read_values(tmp_path / "p.tif", part_of(Window(0, 0, 1300, 900), 13))
     assert np.isnan(found[:3]).all()
     assert found[5, 6] == pytest.approx(values[500:600, 600:700].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("layout", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
+def test_a_file_of_bands_by_pixel_is_decoded_once_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: dict[str, Any]
+) -> None:
+    values = np.random.default_rng(1).integers(0, 4000, (5, 900, 700)).astype(np.uint16)
+    values[:, 300:420, 100:400] = 0
+    grid = Grid(LARGE.crs, LARGE.transform, 900, 700)
+    profile = {"crs": grid.crs, "transform": grid.transform, "nodata": 0, "interleave": "pixel", **layout}
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", "GTiff", 700, 900, 5, dtype="uint16", **profile) as file:
+        file.write(values)
+    scene, frame = open_scene(path), frame_of(grid, 333)
+    with rasterio.open(path) as file:
+        whole = [
+            file.read(index, out_shape=frame.shape, resampling=Resampling.average, masked=True)
+            for index in range(1, 6)
+        ]
+    read: list[Frame] = []
+
+    def noted(window: Window, shape: tuple[int, int]) -> Frame:
+        read.append(Frame(window, shape))
+        return read[-1]
+
+    monkeypatch.setattr(images, "CACHE_MB", 1)
+    monkeypatch.setattr(images, "Frame", noted)
+    found = images.read_layers(scene, [4, 2, 0], frame)
+    assert len(read) > 3
+    assert list(found) == [4, 2, 0]
+    for position, layer in found.items():
+        assert np.array_equal(np.isnan(layer), np.ma.getmaskarray(whole[position]))
+        # Means of whole numbers are rounded, and halves may go either way.
+        assert np.abs(layer[~np.isnan(layer)] - whole[position].compressed()).max() <= 1
 
 
 def test_unreadable_raster(tmp_path: Path) -> None:

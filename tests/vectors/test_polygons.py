@@ -1,5 +1,6 @@
 import json
 import sys
+from datetime import date
 from functools import partialmethod
 from pathlib import Path
 
@@ -17,13 +18,32 @@ from rasterio.crs import CRS
 from scipy import ndimage
 
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
+from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines.dates import dates_of
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import VectorizeSettings
 from glacierseg.vectors.polygons import draw_outlines, vectorize_mask
 from glacierseg.vectors.trace import PixelOutlines
 
 GRID = Grid(CRS.from_epsg(32645), Affine(10, 0, 478_000, 0, -10, 3_108_140), 120, 150)
+
+
+@pytest.mark.parametrize("ice", [0, 1])
+@pytest.mark.parametrize("name", ["out.gpkg", "out.shp", "out.geojson"])
+def test_outlines_have_the_day_that_the_mask_tells(tmp_path: Path, ice: int, name: str) -> None:
+    facts = SceneFacts(first_date=date(2024, 9, 30), last_date=date(2024, 10, 2))
+    values = np.zeros(GRID.shape, np.uint8)
+    values[10:30, 10:30] = ice
+    for tags in (facts.tags, {}):
+        write_raster(tmp_path / "m.tif", values, GRID, bands=["glacier"], nodata=255, tags=tags, cog=False)
+        found = vectorize_mask(tmp_path / "m.tif", tmp_path / name)
+        assert ("src_date" in found) == bool(tags)
+        written = gpd.read_file(tmp_path / name)
+        # A GeoJSON of nothing has no columns.
+        if ice or name != "out.geojson":
+            assert ("src_date" in written) == bool(tags)
+        assert set(dates_of(written)) == ({date(2024, 9, 30)} if ice and tags else set())
 
 
 def shapes_with_holes() -> NDArray[np.uint8]:

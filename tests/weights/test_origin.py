@@ -9,12 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from glacierseg.errors import ValuesError
 from glacierseg.models.card import ModelCard
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.facts import SceneFacts, facts_of
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.units import LEVELS_UNIT, UNITS
 from glacierseg.raster.write import write_raster
@@ -32,10 +35,19 @@ REFLECTANCE, TIMES_10000 = UNITS[0].name, UNITS[1].name
 SUMMER = date(2020, 8, 20)
 
 
-def scene(folder: Path, name: str, facts: SceneFacts, values: NDArray[np.float32] | None = None) -> Scene:
+def scene(
+    folder: Path,
+    name: str,
+    facts: SceneFacts,
+    values: NDArray[np.float32] | None = None,
+    latitude: float | None = None,
+) -> Scene:
     found = ground() if values is None else values
     path = folder / f"{name}.tif"
     grid = utm_grid(*found.shape[1:])
+    if latitude is not None:
+        shift = Affine.translation(-70.0, latitude) * Affine.scale(1e-4, -1e-4)
+        grid = Grid(CRS.from_epsg(4326), shift, *found.shape[1:])
     write_raster(path, found, grid, bands=BANDS, nodata=None, tags=facts.tags, cog=False)
     return open_scene(path)
 
@@ -139,6 +151,42 @@ def test_another_season_is_warned_of(tmp_path: Path, day: date, apart: int) -> N
         assert f"is of {day}, {apart} days of the year" in told[0]
 
 
+@pytest.mark.parametrize(
+    ("latitude", "day", "apart"),
+    [
+        (-33.0, date(2024, 2, 19), 0),  # late summer of the Andes
+        (-33.0, date(2024, 4, 20), 60),
+        (-33.0, date(2024, 9, 15), 156),  # winter there
+        (46.0, date(2024, 9, 15), 0),
+        (46.0, date(2024, 2, 19), 182),
+        (-9.0, date(2024, 2, 19), 0),  # no summer and winter in the tropics
+        (9.0, date(2024, 2, 19), 0),
+    ],
+)
+def test_seasons_of_the_other_hemisphere_are_half_a_year_later(
+    tmp_path: Path, latitude: float, day: date, apart: int
+) -> None:
+    other = scene(tmp_path, "b", SceneFacts(first_date=day), latitude=latitude)
+    told = [line for line in fit_own([trained(tmp_path)], other).warnings if "away from" in line]
+    assert len(told) == (apart > 0)
+    if apart:
+        assert f"is of {day}, {apart} days " in told[0]
+        assert ("of the other hemisphere" in told[0]) == (latitude < 0)
+
+
+def test_training_in_both_hemispheres_has_no_one_season(tmp_path: Path) -> None:
+    scenes = [
+        scene(tmp_path, "a", SceneFacts(first_date=SUMMER)),
+        scene(tmp_path, "b", SceneFacts(first_date=date(2020, 2, 20)), latitude=-40.0),
+        scene(tmp_path, "c", SceneFacts(), latitude=-60.0),
+    ]
+    card = card_of(*scenes)
+    assert card.training_latitudes == pytest.approx((-40, 32.5), abs=0.5)
+    winter = scene(tmp_path, "w", SceneFacts(first_date=date(2020, 5, 20)))
+    assert not [line for line in fit_own([("net", card)], winter).warnings if "away from" in line]
+    assert ModelCard.model_validate_json(card.model_dump_json()) == card
+
+
 def test_one_day_in_season_is_enough(tmp_path: Path) -> None:
     facts = SceneFacts(first_date=date(2021, 1, 15), last_date=date(2021, 8, 22))
     assert fit_own([trained(tmp_path)], scene(tmp_path, "b", facts)).warnings == ()
@@ -148,8 +196,9 @@ def test_levels_of_terrain_are_compared_too() -> None:
     """Normalizing changes all bands, not only light."""
     band = weights_card().bands[0].model_copy(update={"name": "elevation", "role": None, "unit": LEVELS_UNIT})
     expected = cast("Expectation", SimpleNamespace(name="net", bands=(band,), training_dates=()))
+    other = cast("Scene", SimpleNamespace(paths=(Path("a.tif"),), grid=utm_grid(8, 8)))
     with pytest.raises(ValuesError, match="normalize it with the --ranges of the training"):
-        look_at_facts(expected, SceneFacts(unit=REFLECTANCE), "a.tif", InputSettings())
+        look_at_facts(expected, SceneFacts(unit=REFLECTANCE), other, InputSettings())
 
 
 def test_nothing_is_said_of_a_season_that_is_not_known(tmp_path: Path) -> None:
@@ -160,7 +209,9 @@ def test_nothing_is_said_of_a_season_that_is_not_known(tmp_path: Path) -> None:
 def test_weights_by_name_look_at_unit_season_and_sensor(tmp_path: Path) -> None:
     plain = weights_card()
     bands = tuple(band.model_copy(update={"unit": TIMES_10000}) for band in plain.bands)
-    card = plain.model_copy(update={"training_dates": (SUMMER,), "bands": bands})
+    card = plain.model_copy(
+        update={"training_dates": (SUMMER,), "training_latitudes": (32.0, 33.0), "bands": bands}
+    )
     values = shelves.reflectances(64, 64, 3)
     facts = SceneFacts(first_date=date(2020, 1, 15), sensor="landsat8", unit=TIMES_10000)
     path = tmp_path / "scene.tif"

@@ -11,6 +11,8 @@ from glacierseg.raster.facts import SEASON_DAYS, days_apart_in_year, days_in_wor
 from glacierseg.raster.outlines.dates import mean_date
 from glacierseg.settings.outlines import ChangeSettings, as_date, is_year
 
+LEAST_DAYS = 365 - SEASON_DAYS
+"""From which rates per year are given: a mass-balance year, from one end of summer to about the next."""
 _SPREAD_DAYS = 366
 _NAMES = ("old_date", "new_date")
 
@@ -25,7 +27,7 @@ def with_dates(
         dates: The file and the glaciers of the old and the new date.
 
     Returns:
-        Settings with both dates or none, and notes.
+        Settings with both dates or none, and notes; also why there are no rates (`rate_years`).
 
     Raises:
         RequestError: One date is given and the other one is not known, or the new date is not after the old.
@@ -57,7 +59,25 @@ def with_dates(
     if not unknown and not given and found["old_date"] == found["new_date"]:
         notes.append(f"both files are of {found['old_date']}, so there are no rates per year")
         return settings, notes
-    return (settings if unknown else settings.replaced(**found)), notes
+    if unknown:
+        return settings, notes
+    dated = settings.replaced(**found)
+    if dated.years is not None and rate_years(dated) is None:
+        notes.append(
+            f"the two dates ({dated.old_date}, {dated.new_date}) are less than a mass-balance year apart, "
+            f"{LEAST_DAYS} days at least, so there are no rates per year: what changed may be snow"
+        )
+    return dated, notes
+
+
+def rate_years(settings: ChangeSettings) -> float | None:
+    """Returns the years that a rate counts by; None without dates, and within one mass-balance year.
+
+    Within a year snow comes and goes, and a few months times three are no year: of two masks 106 days apart
+    the total was -242 % per year.
+    """
+    years = settings.years
+    return years if years is not None and round(years * 365.25) >= LEAST_DAYS else None
 
 
 def _about_spread(path: Path, days: tuple[date, ...]) -> list[str]:

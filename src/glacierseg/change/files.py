@@ -14,7 +14,7 @@ from pyproj import CRS
 
 from glacierseg.change.bounds import FileBounds, bound_changes, read_dates, require_one_grid
 from glacierseg.change.common_ground import LeftOut, on_common_ground
-from glacierseg.change.dates import with_dates
+from glacierseg.change.dates import rate_years, with_dates
 from glacierseg.change.measure import Change, measure_change
 from glacierseg.change.sources import Side, common_crs, read_side, true_scales
 from glacierseg.change.termini import TerminusShift, measure_termini
@@ -161,7 +161,7 @@ def change_between_files(
         ids,
         old_error_m=errors[0],
         new_error_m=errors[1],
-        years=settings.years,
+        years=rate_years(settings),
         scales=true_scales(old_shapes, crs),
     )
     termini = measure_termini(old_shapes, new_shapes, crs, inputs, error_m=max(errors))

@@ -50,6 +50,7 @@ class ModelCard(BaseModel):
             normalized (`glacierseg.raster.prepare.normalize`); empty where they were not.
         pixel_m: Side of the training scenes' pixels on the ground.
         training_dates: Days of the training scenes, as far as their files have them.
+        training_latitudes: Of the southernmost and northernmost of these scenes, in degrees.
         training: Facts of the training, for people.
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
             before it was measured.
@@ -75,6 +76,7 @@ class ModelCard(BaseModel):
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     pixel_m: float | None = None
     training_dates: tuple[date, ...] = ()
+    training_latitudes: tuple[float, ...] = ()
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     refinement: RefineSettings | None = None

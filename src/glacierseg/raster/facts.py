@@ -1,20 +1,29 @@
 """What a scene's file says about where it comes from, in tags that follow it to its maps and inventory."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import date
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from glacierseg.raster.open import open_raster
+from glacierseg.errors import RasterError
+from glacierseg.raster.open import files_shown, open_raster
 from glacierseg.raster.units import reflected_bands
-from glacierseg.raster.values import Band
+from glacierseg.raster.values import Band, bands_of
 
 SEASON_DAYS = 45
 """Images that are farther apart in the year may differ in snow and light."""
 _PREFIX = "GLACIERSEG_"
 _SEPARATOR = ";"
 _LISTED = 2
+# Of a tag that another program wrote; a name of a product has 60.
+_MOST_LETTERS = 120
+# Overviews, masks and statistics that lie beside a raster.
+_BESIDE = frozenset({".ovr", ".msk", ".xml"})
+# What in a VRT gives other values than those of its files.
+_COMPUTES = re.compile("<(ScaleRatio|ScaleOffset|Exponent|LUT|PixelFunctionType|Algorithm)>")
 
 
 @dataclass(frozen=True)
@@ -64,33 +73,40 @@ class SceneFacts:
             *products,
             f"baseline {self.baseline}" if self.baseline else "",
             self.unit,
-            f"masked: {' and '.join(self.masked)}" if self.masked else "",
+            f"masked: {', '.join(self.masked)}" if self.masked else "",
         ]
         return ", ".join(word for word in found if word)
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "SceneFacts":
-        """Reads them from the tags of a raster; a date that is none counts as unknown."""
+        """Reads them from the tags of a raster, which other programs may have written.
+
+        A date that is none counts as unknown, and a time of the day is left out. Text becomes one line.
+        """
         found: dict[str, Any] = {}
         for field in fields(cls):
             text = tags.get(_PREFIX + field.name.upper(), "")
-            if not text:
-                continue
             if field.name.endswith("_date"):
-                found[field.name] = _as_date(text)
+                found[field.name] = _as_date(text.strip())
+            elif field.type is str:
+                found[field.name] = _as_line(text)
             else:
-                found[field.name] = tuple(text.split(_SEPARATOR)) if field.type is not str else text
+                found[field.name] = tuple(filter(None, map(_as_line, text.split(_SEPARATOR))))
         return cls(**found)
 
 
 def facts_of(path: Path | str) -> SceneFacts:
     """Reads what a raster says about where it comes from.
 
+    A virtual mosaic (VRT) without such tags says what the files that it shows say together, as
+    `facts_of_bands` puts it.
+
     Raises:
         RasterError: It cannot be opened.
     """
     with open_raster(path) as dataset:
-        return SceneFacts.from_tags(dataset.tags())
+        facts, is_mosaic = SceneFacts.from_tags(dataset.tags()), dataset.driver == "VRT"
+    return _facts_shown(Path(path)) if is_mosaic and facts == SceneFacts() else facts
 
 
 def facts_of_bands(bands: Sequence[Band]) -> SceneFacts:
@@ -103,9 +119,35 @@ def facts_of_bands(bands: Sequence[Band]) -> SceneFacts:
         RasterError: A file cannot be opened.
     """
     found = {path: facts_of(path) for path in dict.fromkeys(band.path for band in bands)}
-    light = reflected_bands([band.name for band in bands])
-    units = {found[band.path].unit for band in bands if band.name in light or not light}
-    known = list(found.values())
+    names = {path: [band.name for band in bands if band.path == path] for path in found}
+    return _together([(facts, names[path]) for path, facts in found.items()])
+
+
+def _facts_shown(mosaic: Path) -> SceneFacts:
+    """Returns what the files that a VRT shows say together; their unit only where it shows their values."""
+    members, as_stored = [], True
+    for path in files_shown([mosaic]):
+        if path.suffix.lower() == ".vrt":
+            as_stored &= not _COMPUTES.search(path.read_text(encoding="utf-8", errors="replace"))
+        elif path.suffix.lower() not in _BESIDE:
+            members.append(_member(path))
+    found = _together(members)
+    return found if as_stored else replace(found, unit="")
+
+
+def _member(path: Path) -> tuple[SceneFacts, list[str]]:
+    """Returns the facts of a file and the names of its bands; nothing of one that holds several rasters."""
+    with suppress(RasterError), open_raster(path) as dataset:
+        names = [band.name for band in bands_of(dataset, path, alpha_is_data=True)]
+        return SceneFacts.from_tags(dataset.tags()), names
+    return SceneFacts(), []
+
+
+def _together(files: Sequence[tuple[SceneFacts, Sequence[str]]]) -> SceneFacts:
+    """Returns what files say together, given the names of the bands of each."""
+    light = [bool(reflected_bands(names)) for _, names in files]
+    units = {facts.unit for (facts, _), counts in zip(files, light, strict=True) if counts or not any(light)}
+    known = [facts for facts, _ in files]
     days = [day for facts in known for day in facts.dates]
     return SceneFacts(
         first_date=min(days, default=None),
@@ -144,6 +186,11 @@ def _as_text(value: Any) -> str:
 
 def _as_date(text: str) -> date | None:
     try:
-        return date.fromisoformat(text)
+        return datetime.fromisoformat(text).date()
     except ValueError:
         return None
+
+
+def _as_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_LETTERS else f"{line[: _MOST_LETTERS - 3]}..."

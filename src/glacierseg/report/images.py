@@ -1,18 +1,19 @@
 """Rasters and colour images no finer than a screen shows them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import Interleaving, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from glacierseg.errors import RasterError
+from glacierseg.raster.environment import CACHE_MB, bounded_gdal
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.scene import Scene
@@ -24,6 +25,10 @@ LONG_SIDE_PX = 1200
 _FALSE_COLOURS = (("swir1", "nir", "red"), ("swir1", "nir", "green"), ("nir", "red", "green"))
 # A dark image is brightened until its middle has this share of full light, or by this exponent.
 _MIDDLE, _LEAST_EXPONENT = 0.3, 0.55
+# The least rows that are read at a time.
+_STRIP_PX = 128
+# Rows of blocks that a strip may reach into, and what GDAL keeps besides.
+_STRIP_BLOCKS = 2.5
 _NATURAL = ("red", "green", "blue")
 
 
@@ -73,21 +78,93 @@ def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]
     Returns:
         `frame.shape`, NaN where there is no data.
     """
+    return _read_file(path, frame, [index])[index]
+
+
+def read_layers(scene: Scene, positions: Iterable[int], frame: Frame) -> dict[int, NDArray[np.float32]]:
+    """Reads bands of a scene like `read_values`, all of a file at once.
+
+    Args:
+        scene: The scene.
+        positions: Of the bands, from 0.
+        frame: What to read.
+
+    Returns:
+        `frame.shape` by position, NaN where there is no data.
+
+    Raises:
+        RasterError: The scene cannot be read.
+    """
+    wanted = dict.fromkeys(positions)
+    found: dict[int, NDArray[np.float32]] = {}
+    for path in dict.fromkeys(scene.bands[position].path for position in wanted):
+        own = [position for position in wanted if scene.bands[position].path == path]
+        read = _read_file(path, frame, [scene.bands[position].index for position in own])
+        for position in own:
+            band = scene.bands[position]
+            values = read[band.index].copy()
+            if band.nodata is not None:
+                values[values == band.meaning(np.array(band.nodata, np.float64))] = np.nan
+            found[position] = values
+    return found
+
+
+def _read_file(path: Path, frame: Frame, indexes: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    wanted = list(dict.fromkeys(indexes))
     try:
-        with open_raster(path) as dataset:
-            bands = bands_of(dataset, path, alpha_is_data=True)
-            band = next(band for band in bands if band.index == index)
-            layer: Any = dataset.read(
-                index,
-                window=frame.window,
-                out_shape=frame.shape,
-                resampling=Resampling.average if frame.step > 1 else Resampling.nearest,
-                masked=True,
-            )
+        with open_raster(path) as dataset, bounded_gdal(_cache_mb(dataset)):
+            bands = {band.index: band for band in bands_of(dataset, path, alpha_is_data=True)}
+            layers = [
+                dataset.read(
+                    wanted,
+                    window=part.window,
+                    out_shape=(len(wanted), *part.shape),
+                    resampling=Resampling.average if frame.step > 1 else Resampling.nearest,
+                    masked=True,
+                )
+                for part in _strips(dataset, frame)
+            ]
     except (RasterioError, OSError) as error:
         raise RasterError(f"{path}: cannot be read; it is truncated or damaged, copy it again") from error
-    values: NDArray[np.float32] = np.ma.filled(band.meaning(layer).astype(np.float32), np.nan)
-    return values
+    joined: Any = np.ma.concatenate  # which has no types
+    layer = joined(layers, axis=1) if len(layers) > 1 else layers[0]
+    return {
+        index: np.ma.filled(bands[index].meaning(layer[number]).astype(np.float32), np.nan)
+        for number, index in enumerate(wanted)
+    }
+
+
+def _strips(dataset: Any, frame: Frame) -> list[Frame]:
+    """Cuts what is read into strips, where a file has to be decoded whole for each of its bands.
+
+    Files that keep all bands of a pixel together are decoded for one band as for all of them. GDAL reads one
+    band after the other and keeps what it decoded, as far as its cache reaches: so strip by strip. Where
+    there are overviews these are read, and small files fit in the cache.
+    """
+    window, (rows, columns) = frame.window, frame.shape
+    is_small = _row_mb(dataset) * dataset.height <= CACHE_MB / 2
+    if is_small or frame.step <= 1 or dataset.interleaving != Interleaving.pixel or dataset.overviews(1):
+        return [frame]
+    step = window.height / rows
+    high = max(1, int(max(dataset.block_shapes[0][0], _STRIP_PX) / step))
+    return [
+        Frame(
+            Window(window.col_off, window.row_off + row * step, window.width, min(high, rows - row) * step),
+            (min(high, rows - row), columns),
+        )
+        for row in range(0, rows, high)
+    ]
+
+
+def _cache_mb(dataset: Any) -> int:
+    """Returns a size of the cache that holds the blocks of a strip, with all bands."""
+    rows = max(int(dataset.block_shapes[0][0]), _STRIP_PX)
+    return max(CACHE_MB, math.ceil(_STRIP_BLOCKS * _row_mb(dataset) * rows))
+
+
+def _row_mb(dataset: Any) -> float:
+    size = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    return float(dataset.width * size / 2**20)
 
 
 @dataclass(frozen=True)
@@ -164,6 +241,8 @@ def read_composite(
     frame: Frame,
     limits: tuple[tuple[float, float], ...] | None = None,
     exponent: float | None = None,
+    *,
+    layers: Mapping[int, NDArray[np.float32]] | None = None,
 ) -> Composite:
     """Reads a colour image.
 
@@ -174,16 +253,13 @@ def read_composite(
         limits: Stretch to use, for a part that is to look like the whole; measured when None.
         exponent: Of the stretched shares; without it less than 1 where more than half of the image would be
             dark, as with snow beside rock.
+        layers: From `read_layers`, with the bands of the recipe among others; read when None.
+
+    Raises:
+        RasterError: The scene cannot be read.
     """
-    read: dict[int, NDArray[np.float32]] = {}
-    for position in recipe.bands:
-        if position not in read:
-            band = scene.bands[position]
-            values = read_values(band.path, frame, band.index)
-            if band.nodata is not None:
-                values[values == band.nodata] = np.nan
-            read[position] = values
-    valid = np.logical_and.reduce([np.isfinite(values) for values in read.values()])
+    read = read_layers(scene, recipe.bands, frame) if layers is None else layers
+    valid = np.logical_and.reduce([np.isfinite(read[position]) for position in recipe.bands])
     if limits is None:
         limits = tuple(_limits(read[position][valid]) for position in recipe.bands)
     pixels = np.zeros((*frame.shape, 4), np.uint8)
@@ -200,13 +276,39 @@ def read_composite(
     return Composite(recipe, pixels, limits, exponent)
 
 
-def read_grey(scene: Scene, position: int, frame: Frame) -> NDArray[np.uint8]:
-    """Reads a band in grey, stretched like a colour image.
+def read_composites(scene: Scene, recipes: Sequence[Recipe], frame: Frame) -> tuple[Composite, ...]:
+    """Reads several colour images, each band once.
+
+    Raises:
+        RasterError: The scene cannot be read.
+    """
+    layers = read_layers(scene, [position for recipe in recipes for position in recipe.bands], frame)
+    return tuple(read_composite(scene, recipe, frame, layers=layers) for recipe in recipes)
+
+
+def read_greys(scene: Scene, positions: Sequence[int], frame: Frame) -> list[NDArray[np.uint8]]:
+    """Reads bands in grey, each stretched like a colour image.
+
+    Args:
+        scene: The scene.
+        positions: Positions of the bands, from 0.
+        frame: What to read.
 
     Returns:
-        `frame.shape`: 0 where there is no data, else 1-255.
+        `frame.shape` of each: 0 where there is no data, else 1-255.
+
+    Raises:
+        RasterError: The scene cannot be read.
     """
-    grey = read_composite(scene, Recipe("band", "", (position,) * 3), frame, exponent=1.0).pixels
+    layers = read_layers(scene, positions, frame)
+    return [_grey(scene, position, frame, layers) for position in positions]
+
+
+def _grey(
+    scene: Scene, position: int, frame: Frame, layers: Mapping[int, NDArray[np.float32]]
+) -> NDArray[np.uint8]:
+    recipe = Recipe("band", "", (position,) * 3)
+    grey = read_composite(scene, recipe, frame, exponent=1.0, layers=layers).pixels
     stretched: NDArray[np.uint8] = np.where(grey[..., 3] == 0, 0, np.maximum(grey[..., 0], 1))
     return stretched
 

@@ -22,7 +22,8 @@ from glacierseg.report.images import (
     frame_of,
     read_classes,
     read_composite,
-    read_grey,
+    read_composites,
+    read_greys,
 )
 from glacierseg.report.style import ROLES, sensor_label
 from glacierseg.runs.layout import STAGES
@@ -105,7 +106,7 @@ def view_scene(
     frame = frame_of(scene.grid, FIGURE_SIDE_PX)
     known = sensor_label(facts.sensor), days_in_words(facts.dates)
     words = [scene.name, *known, name_of_crs(scene.grid.crs)]
-    composites = tuple(read_composite(shown, recipe, frame) for recipe in recipes[:most_images])
+    composites = read_composites(shown, recipes[:most_images], frame)
     return SceneView(", ".join(word for word in words if word), scene.grid, frame, shown, composites)
 
 
@@ -176,7 +177,7 @@ def view_region(results: RunResults, region: RegionResult) -> RegionView | None:
     composites: tuple[Composite, ...] = ()
     if scene is not None:
         try:
-            composites = tuple(read_composite(scene, r, frame) for r in composite_recipes(scene.band_names))
+            composites = read_composites(scene, composite_recipes(scene.band_names), frame)
         except GlaciersegError as error:
             notes = (*notes, f"The scene cannot be shown: {error}.")
     return RegionView(
@@ -218,7 +219,7 @@ def read_bands(view: RegionView) -> list[tuple[str, NDArray[np.uint8]]]:
     frame = view.frame if len(view.scene.bands) <= 4 else frame_of(view.grid, _BANDS_SIDE_PX)
     names = view.scene.band_names[:_MOST_BANDS]
     try:
-        return [(name, read_grey(view.scene, n, frame)) for n, name in enumerate(names)]
+        return list(zip(names, read_greys(view.scene, range(len(names)), frame), strict=True))
     except GlaciersegError:
         return []  # the composites have already reported the fault
 

@@ -1,7 +1,8 @@
 """From a mask file to a file of outlines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from pyproj import CRS
 from glacierseg.choices import OUTLINE_LAYERS, OutlineLayer
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.environment import bounded_gdal
+from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines.dates import DATE_COLUMN
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import mask_strips
@@ -85,7 +88,8 @@ def draw_outlines(
 
     `raw` runs along the pixel edges, and has exactly the area of the mask; `smooth` has the same area without
     the stairs; `refined` and `refined_smooth` are the same two of a refined mask; `contour` runs where the
-    probability is one half, to fractions of a pixel. Pixels that touch only at a corner belong to different
+    probability is one half, to fractions of a pixel. Where the mask's tags tell a day, it is in the column
+    `src_date`. Pixels that touch only at a corner belong to different
     outlines. A mask without glacier gives empty layers.
 
     Rasters are read strip by strip, and a GeoPackage or a Shapefile is written some outlines at a time.
@@ -118,6 +122,7 @@ def draw_outlines(
     layers = _layers(settings, refined_path, probability_path)
     grid = read_grid(mask_path)
     crs = CRS.from_wkt(grid.crs.to_wkt())
+    days = facts_of(mask_path).dates
     totals = {name: LayerTotals() for name in layers}
     sources = _Sources(mask_path, refined_path, probability_path, grid, settings.threshold)
 
@@ -128,6 +133,7 @@ def draw_outlines(
             table = outline_table(placed, crs, settings.min_area_km2, first_id=total.outlines + 1)
             if not len(table):
                 continue
+            _add_date(table, days)
             total.outlines += len(table)
             total.area_km2 += float(table["area_km2"].sum())
             if keep_first and layer == layers[0]:
@@ -135,11 +141,18 @@ def draw_outlines(
             yield table
         if not total.outlines:
             total.tables.append(outline_table(np.array([], dtype=object), crs))
+            _add_date(total.tables[0], days)
             yield total.tables[0]
 
     with bounded_gdal():
         write_layers(out_path, {name: tables(name) for name in layers}, replaceable=replaceable)
     return totals
+
+
+def _add_date(table: gpd.GeoDataFrame, days: Sequence[date]) -> None:
+    """Adds the day of the earliest image as RGI 7 writes it, where the mask tells it."""
+    if days:
+        table.insert(1, DATE_COLUMN, f"{min(days).isoformat()}T00:00:00")
 
 
 @dataclass

@@ -149,6 +149,7 @@ class WeightsCard(WeightsFacts):
         bands: What the network reads, in its order.
         pixel_m: Side of the training scenes' pixels on the ground.
         training_dates: Days of the training scenes, as far as their files have them.
+        training_latitudes: Of the southernmost and northernmost of these scenes, in degrees.
         version: glacierseg's version that packed them.
     """
 
@@ -157,6 +158,7 @@ class WeightsCard(WeightsFacts):
     bands: Annotated[tuple[WeightsBand, ...], Field(min_length=1)]
     pixel_m: Annotated[float, Field(gt=0)]
     training_dates: tuple[date, ...] = ()
+    training_latitudes: tuple[float, ...] = ()
     version: str = __version__
 
     def __repr__(self) -> str:

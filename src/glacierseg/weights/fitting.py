@@ -79,7 +79,7 @@ def fit_scene(card: WeightsCard, scene: Scene, settings: InputSettings | None = 
         (
             *_sensor_warnings(card, scene, sensor),
             *told,
-            *look_at_facts(card, facts, str(scene.paths[0]), settings),
+            *look_at_facts(card, facts, scene, settings),
             *look(card, warm, sensor=sensor, force=settings.force),
         ),
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard
+from glacierseg.raster.bounds import middle_of
 from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, ranges_of
 from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
@@ -21,7 +22,7 @@ from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand
 from glacierseg.weights.fitting import Fitted, look
-from glacierseg.weights.origin import look_at_facts
+from glacierseg.weights.origin import ends_of, look_at_facts
 from glacierseg.weights.values import strangeness
 
 
@@ -33,6 +34,7 @@ class OwnExpectation:
     bands: tuple[WeightsBand, ...]
     pixel_m: float | None
     training_dates: tuple[date, ...] = ()
+    training_latitudes: tuple[float, ...] = ()
     sensor: None = None
 
 
@@ -55,7 +57,7 @@ def expectation_of(card: ModelCard, name: str) -> OwnExpectation | None:
         )
         for band, values in zip(card.bands, card.band_values, strict=True)
     )
-    return OwnExpectation(name, tuple(bands), card.pixel_m, card.training_dates)
+    return OwnExpectation(name, tuple(bands), card.pixel_m, card.training_dates, card.training_latitudes)
 
 
 def facts_of_scenes(scenes: Sequence[Scene], values: Sequence[BandValues]) -> dict[str, Any]:
@@ -81,6 +83,9 @@ def facts_of_scenes(scenes: Sequence[Scene], values: Sequence[BandValues]) -> di
         "ranges": _common_ranges(scenes) or {},
         "pixel_m": round(float(np.median(sides_m)), 2),
         "training_dates": tuple(sorted({day for own in facts for day in own.dates})),
+        "training_latitudes": ends_of(
+            middle_of(scene.grid)[1] for scene, own in zip(scenes, facts, strict=True) if own.dates
+        ),
     }
 
 
@@ -115,7 +120,7 @@ def fit_own(
         expected = expectation_of(card, str(folder))
         if expected is None:
             continue
-        told += look_at_facts(expected, facts, str(scene.paths[0]), settings)
+        told += look_at_facts(expected, facts, scene, settings)
         present = [band.name for band in scene.select(card.bands).bands if not band.is_constant]
         expected = replace(expected, bands=tuple(band for band in expected.bands if band.name in present))
         own = scene.select(present)

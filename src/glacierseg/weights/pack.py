@@ -25,6 +25,7 @@ from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
+from glacierseg.weights.origin import ends_of
 from glacierseg.weights.shelf import Weights, megabytes
 
 MOST_MEGABYTES = 10.0
@@ -185,6 +186,7 @@ def _card(
             bands=tuple(bands),
             pixel_m=round(float(np.median(sides_m)), 2),
             training_dates=tuple(sorted({day for card in cards for day in card.training_dates})),
+            training_latitudes=ends_of(degree for card in cards for degree in card.training_latitudes),
         )
     except ValidationError as error:
         raise RequestError(

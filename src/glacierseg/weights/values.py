@@ -40,6 +40,10 @@ class Expectation(Protocol):
     def training_dates(self) -> tuple[date, ...]:
         """Days of the training scenes, as far as they are known."""
 
+    @property
+    def training_latitudes(self) -> tuple[float, ...]:
+        """Of the southernmost and northernmost of the scenes whose days are known, in degrees."""
+
 
 def strangeness(card: Expectation, found: Sequence[BandValues]) -> str | None:
     """Says in words how a scene's values are unlike those of the training, or None when they may be alike.

@@ -1,4 +1,5 @@
 import shlex
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,48 @@ def read_all(
 def stack(scene: dict[str, Any], out: Path, layers: dict[str, Path], recipe: str = "himalaya-18") -> Path:
     settings = StackSettings(recipe=recipe, sensor="sentinel2", offset=0)
     return stack_rasters([scene["light"]], out, settings, dem=scene["dem"], layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("", 1), ("m/yr", 1), ("m a-1", 1), ("meter/year", 1), ("m.yr^-1", 1), ("m/day", 365.25),
+        ("m d-1", 365.25), ("cm/yr", 0.01), ("mm per annum", 0.001), ("km/a", 1000), ("furlongs", 1),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Use `@` matmul")
+def test_motion_is_by_year_whatever_its_file_says(make_raster: Make, unit: str, factor: float) -> None:
+    values = np.random.default_rng(1).uniform(0.5, 2, (30, 40)).astype(np.float32)
+    files = {}
+    for name in ("velocity", "dh_dt", "velocity_x", "velocity_y", "coherence"):
+        files[name] = make_raster(f"{name}.tif", values)
+        with rasterio.open(files[name], "r+") as file:
+            file.units = [unit]
+            grid = Grid(file.crs, file.transform, file.height, file.width)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", GlaciersegWarning)
+        found = read_all(files, ["velocity", "dh_dt", "coherence"], grid)
+        del files["velocity"]
+        made = read_all(files, ["velocity", "divergence"], grid)
+    assert sum(issubclass(one.category, GlaciersegWarning) for one in told) == (
+        4 if factor != 1 or unit == "furlongs" else 0
+    )
+    assert found["velocity"] == pytest.approx(values * factor, rel=1e-5)
+    assert found["dh_dt"] == pytest.approx(values * factor, rel=1e-5)
+    assert found["coherence"] == pytest.approx(values)
+    inner = made["velocity"][1:-1, 1:-1]
+    assert inner == pytest.approx(np.hypot(values, values)[1:-1, 1:-1] * factor, rel=1e-5)
+
+
+def test_missing_data_in_small_units_is_still_noticed(make_raster: Make) -> None:
+    values = np.full((30, 40), 500, np.float32)
+    values[3, 4] = -9999
+    path = make_raster("v.tif", values)
+    with rasterio.open(path, "r+") as file:
+        file.units = ["cm/yr"]
+        grid = Grid(file.crs, file.transform, file.height, file.width)
+    with pytest.raises(RasterError, match="--nodata -9999"), pytest.warns(GlaciersegWarning, match="cm/yr"):
+        read_all({"velocity": path}, ["velocity"], grid)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ metres of the ground there, and only then brought to the scene's.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,7 +34,7 @@ from glacierseg.raster.open import edit_info, grid_of, open_raster
 from glacierseg.raster.sensors import is_surface_temperature, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, is_reflected_light
-from glacierseg.raster.values import Band, bands_of
+from glacierseg.raster.values import Band, as_stored, bands_of
 from glacierseg.raster.warp import holds_classes, on_grid, require_overlap
 from glacierseg.raster.write import create_raster, tiff_profile
 
@@ -51,6 +52,14 @@ COMPONENTS = ("velocity_x", "velocity_y")
 _MADE = ("velocity", "divergence")
 # -9999, -32768 and -3.4e38 stand for missing data; no layer has such values in any unit.
 _NO_VALUE = -9000.0
+_USUAL = frozenset({-9999, -32768})
+# Of lengths in metres and times in years, as files write them: `m/day`, `m d-1`, `cm yr^-1`, `metre/year`.
+_LENGTHS_M = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
+_TIMES_YEARS = {"s": 1 / (365.25 * 86400), "d": 1 / 365.25, "mo": 1 / 12, "y": 1.0, "a": 1.0}
+_BY_TIME = re.compile(
+    r"(?P<length>[cmk]?m)(?:et(?:er|re)s?)?\s*(?:/|per|\s|[.*·])\s*"
+    r"(?P<time>s|d|mo|y|a)(?:ec(?:ond)?s?|ays?|nths?|ea?rs?|rs?|nnum)?\s*(?:\^?-1)?"
+)
 
 Array = NDArray[np.float64]
 
@@ -192,7 +201,7 @@ def _changes(values: Array) -> tuple[Array, Array]:
 
 def _open_layer(stack: ExitStack, name: str, path: Path, grid: Grid, resampling: str) -> LayerReader:
     dataset = stack.enter_context(open_raster(path))
-    band = _in_kelvin(_band_of(dataset, name, path), name)
+    band = _by_year(_in_kelvin(_band_of(dataset, name, path), name), name)
     require_overlap(dataset, grid, path)
     if name in COMPONENTS and (own := grid_of(dataset)).crs != grid.crs:
         raise GridMismatchError(
@@ -213,17 +222,18 @@ def _refuse_undeclared(dataset: Any, band: Band, name: str, grid: Grid) -> None:
     """
     if name not in {*LAYERS, *COMPONENTS}:
         return
-    part, reader, least = part_around(grid_of(dataset), grid), LayerReader([band], {band.path: dataset}), 0.0
+    part, least = part_around(grid_of(dataset), grid), math.inf
+    reader = LayerReader(as_stored([band]), {band.path: dataset})
     for block in iterate_blocks((part.height, part.width)):
         place = Block(block.row + part.row, block.column + part.column, block.height, block.width)
         values, valid = reader.read(place)
-        least = min(least, float(values[valid].min(initial=0)))
-    if least > _NO_VALUE:
+        least = min(least, float(values[valid].astype(np.float64).min(initial=math.inf)))
+    meant = least * band.scale + band.offset
+    if meant > _NO_VALUE and least not in _USUAL:
         return
-    stored = (least - band.offset) / band.scale
     raise RasterError(
-        f"{band.path}: has values of {least:g}, which no {name} has; where they stand for missing data, "
-        f"declare that with `{edit_info(dataset, '--nodata', str(stored))}`"
+        f"{band.path}: has values of {meant:g}, which no {name} has; where they stand for missing data, "
+        f"declare that with `{edit_info(dataset, '--nodata', str(least))}`"
     )
 
 
@@ -253,6 +263,32 @@ def _in_kelvin(band: Band, name: str) -> Band:
     return replace(band, dtype="float32", scale=HEAT_SCALE, offset=HEAT_OFFSET)
 
 
+def _by_year(band: Band, name: str) -> Band:
+    """Returns velocity or dh/dt in metres per year where the file says that it is in another unit."""
+    if name not in {"velocity", "dh_dt", *COMPONENTS} or not band.unit.strip():
+        return band
+    found = _BY_TIME.fullmatch(band.unit.strip().lower())
+    if found is None:
+        warnings.warn(
+            f"{band.path}: {name} is said to be in {band.unit!r}, which is not known; it is taken as metres "
+            "per year",
+            GlaciersegWarning,
+            stacklevel=5,
+        )
+        return band
+    factor = _LENGTHS_M[found["length"]] / _TIMES_YEARS[found["time"]]
+    if math.isclose(factor, 1):
+        return band
+    warnings.warn(
+        f"{band.path}: {name} is converted from {band.unit} to metres per year, times {factor:.6g}",
+        GlaciersegWarning,
+        stacklevel=5,
+    )
+    return replace(
+        band, dtype="float32", scale=band.scale * factor, offset=band.offset * factor, unit="m/year"
+    )
+
+
 def _make_motion(components: Sequence[Path], grid: Grid, folder: Path) -> dict[str, Path]:
     """Writes speed and divergence on the grid of the components, where a scene needs them."""
     x_path, y_path = components
@@ -268,7 +304,7 @@ def _make_motion(components: Sequence[Path], grid: Grid, folder: Path) -> dict[s
         require_overlap(datasets[1], own, y_path)
         readers = []
         for dataset, name, path in zip(datasets, COMPONENTS, components, strict=True):
-            band = _band_of(dataset, name, path)
+            band = _by_year(_band_of(dataset, name, path), name)
             _refuse_undeclared(dataset, band, name, grid)
             aligned = stack.enter_context(on_grid(dataset, own, "bilinear"))
             readers.append(LayerReader([band], {path: aligned}))

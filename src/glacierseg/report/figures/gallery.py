@@ -12,7 +12,7 @@ from glacierseg.errors import RequestError
 from glacierseg.report import style
 from glacierseg.report.figures.maps import draw_outline
 from glacierseg.report.furniture import draw_furniture
-from glacierseg.report.images import part_of, read_classes, read_values
+from glacierseg.report.images import part_of, read_classes, read_layers
 from glacierseg.report.views import RegionView, read_image
 
 _BOX_SHARES = (5, 25, 50, 75, 95)
@@ -130,10 +130,8 @@ def _band_boxes(
 ) -> tuple[list[str], tuple[list[dict[str, object]], list[dict[str, object]]]]:
     names: list[str] = []
     boxes: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
-    for band, name in zip(view.scene.bands, view.scene.band_names, strict=True) if view.scene else ():
-        values = read_values(band.path, view.frame, band.index)
-        if band.nodata is not None:
-            values[values == band.nodata] = np.nan
+    layers = read_layers(view.scene, range(len(view.scene.bands)), view.frame) if view.scene else {}
+    for name, values in zip(view.scene.band_names if view.scene else (), layers.values(), strict=True):
         known = np.isfinite(values) & (truth != 255)
         if not known.any():
             continue
