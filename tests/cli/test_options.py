@@ -169,3 +169,30 @@ def test_a_configuration_is_never_overwritten(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--out", str(file), "--config", str(file)])
     assert isinstance(result.exception, GlaciersegError), result.output
     assert file.read_text() == "saw: {teeth: 12}"
+
+
+class OtherSettings(Settings):
+    """Settings of which one command lists only some."""
+
+    unlisted: ClassVar[frozenset[str]] = frozenset({"width_m"})
+
+    width_m: float = 1.0
+    """Width of a plank."""
+    height_m: float = 2.0
+    """Height of a plank."""
+
+
+def test_unlisted_options_are_taken_but_not_listed() -> None:
+    found: list[OtherSettings] = []
+    app = typer.Typer()
+
+    @app.command()
+    @with_settings
+    def saw(settings: OtherSettings) -> None:
+        found.append(settings)
+
+    listed = CliRunner().invoke(app, ["--help"]).output
+    assert "--height-m" in listed
+    assert "--width-m" not in listed
+    assert CliRunner().invoke(app, ["--width-m", "3"]).exit_code == 0
+    assert found == [OtherSettings(width_m=3)]

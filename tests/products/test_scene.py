@@ -460,6 +460,7 @@ def test_another_grid_can_be_asked_for(tmp_path: Path) -> None:
     assert made.grid.shape == (5, 5)
     assert (bands_of(made.path)["swir1"] == 2000).all()
     assert made.products[0].pixels == 15 * 15
+    assert "cloud 0.0%" in repr(made.products[0])
     with pytest.raises(RequestError, match="leave one of the two out"):
         prepared(safe, tmp_path / "x.tif", recipe="red,", like=like, pixel_size_m=30)
 
