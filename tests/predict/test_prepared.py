@@ -127,7 +127,7 @@ def test_levels_are_made_by_the_ranges_of_the_training(tmp_path: Path, product: 
 
 def test_levels_of_unknown_ranges_are_refused(tmp_path: Path, product: Path) -> None:
     model = model_folder(tmp_path / "model", bands=LIGHT, unit="8-bit levels", ranges={"blue": (0, 1)})
-    with pytest.raises(RequestError, match="does not know by which range green became such"):
+    with pytest.raises(RequestError, match="does not know by which range green became levels"):
         prepared(model, product, tmp_path / "out")
     other = model_folder(tmp_path / "other", bands=LIGHT, unit="8-bit levels", ranges=RANGES)
     with pytest.raises(RequestError, match="different ranges; predict with one alone"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import RequestError
-from glacierseg.raster.made import Record, word_for
+from glacierseg.raster.made import Record, digest_of_inputs
 from tests.helpers import write_mask
 
 
@@ -41,14 +41,14 @@ def test_an_interrupted_stage_is_made_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         record.made("refine", result, "b", lambda: (*stage(result, 0)(), *fails()))
     # Neither what was there before nor what was written meanwhile counts as made.
-    for word in ("a", "b"):
-        assert record.made("refine", result, word, stage(result))
+    for inputs in ("a", "b"):
+        assert record.made("refine", result, inputs, stage(result))
 
 
 def test_what_was_corrected_or_is_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     record, result = Record(tmp_path / "stages.json"), tmp_path / "result.tif"
     stage(result)()
-    with pytest.raises(RequestError, match="exists, and was made otherwise"):
+    with pytest.raises(RequestError, match="exists already and is not from this command"):
         record.made("refine", result, "a", fails)
     assert Record(record.path, again=True).made("refine", result, "a", stage(result))
     stage(result, 0)()
@@ -77,13 +77,13 @@ def test_the_word_follows_content_and_settings_and_not_the_place(tmp_path: Path)
         write_mask(place / "mask.tif", np.eye(20, dtype=np.uint8))
         (place / "images" / "one.jp2").write_bytes(b"pixels")
     mask, images = folder / "mask.tif", folder / "images"
-    word = word_for([mask, images], {"iterations": 1})
-    assert word == word_for([moved / "mask.tif", moved / "images"], {"iterations": 1})
-    assert word != word_for([mask, images], {"iterations": 2})
-    assert word != word_for([mask], {"iterations": 1})
+    inputs = digest_of_inputs([mask, images], {"iterations": 1})
+    assert inputs == digest_of_inputs([moved / "mask.tif", moved / "images"], {"iterations": 1})
+    assert inputs != digest_of_inputs([mask, images], {"iterations": 2})
+    assert inputs != digest_of_inputs([mask], {"iterations": 1})
     (images / "one.jp2").rename(images / "two.jp2")
-    renamed = word_for([mask, images], {"iterations": 1})
+    renamed = digest_of_inputs([mask, images], {"iterations": 1})
     (images / "two.jp2").write_bytes(b"others")
-    rewritten = word_for([mask, images], {"iterations": 1})
+    rewritten = digest_of_inputs([mask, images], {"iterations": 1})
     (folder / "mask.tif.aux.xml").write_text("<PAMDataset/>")
-    assert len({word, renamed, rewritten, word_for([mask, images], {"iterations": 1})}) == 4
+    assert len({inputs, renamed, rewritten, digest_of_inputs([mask, images], {"iterations": 1})}) == 4

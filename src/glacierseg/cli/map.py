@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glacierseg.cli.options import with_settings
+from glacierseg.cli.output import say_area
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import PredictSettings
@@ -30,7 +31,8 @@ def map_scene(
         list[Path],
         typer.Argument(
             metavar="[MODEL_DIR] PRODUCT...",
-            help="Trained model unless --weights names one; a product, neighbours of one image, or a scene.",
+            help="Trained model, unless --weights names one; a scene, or products of one day, also with all "
+            "options of `prepare scene`.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
@@ -38,7 +40,7 @@ def map_scene(
     settings: PredictSettings,
     weights: WeightsName = None,
     again: Annotated[
-        bool, typer.Option("--again", metavar="", help="Make all anew, also what was corrected by hand.")
+        bool, typer.Option("--again", metavar="", help="Make everything again, also files corrected by hand.")
     ] = False,
 ) -> None:
     """Map glaciers from a product to an inventory and a page about it; run it again to continue."""
@@ -61,10 +63,6 @@ def _say(made: "GlacierMap") -> None:
         area += f" +- {table['uncertainty_km2'].sum():.3f}"
     glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
     _log.info(f"{made.inventory}: {glaciers}, {area} km2")
-    if bounds := made.bounds:
-        _log.info(
-            f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
-            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
-            "(docs/uncertainty.md)"
-        )
+    if made.bounds:
+        say_area(made.bounds)
     _log.info(f"{made.page}: open it in a browser")

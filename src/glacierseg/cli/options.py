@@ -51,7 +51,7 @@ def with_settings(function: Callable[..., R]) -> Callable[..., R]:
         for name, parameter in known.parameters.items()
         if name not in kinds
     ]
-    options = [_option(name, field, kinds[owner].panel) for name, (owner, field) in fields.items()]
+    options = [_option(name, field, kinds[owner]) for name, (owner, field) in fields.items()]
     in_file = {owner: kind for owner, kind in kinds.items() if _has_rare(kind)}
     if in_file:
         options.append(_config_option([kind.section for kind in in_file.values() if kind.section]))
@@ -104,7 +104,7 @@ def _has_rare(kind: type[Settings]) -> bool:
     return kind.section is not None and any(_cli_of(field).rare for field in kind.model_fields.values())
 
 
-def _option(name: str, field: FieldInfo, panel: str | None) -> Parameter:
+def _option(name: str, field: FieldInfo, owner: type[Settings]) -> Parameter:
     """Returns the option of a field. Its own default is None, so that one sees whether it was given."""
     cli, kind = _cli_of(field), _without_none(field.annotation)
     flag = _flag(name, field)
@@ -118,7 +118,8 @@ def _option(name: str, field: FieldInfo, panel: str | None) -> Parameter:
         flag,
         help=_help(field),
         show_default=False,
-        rich_help_panel=panel,
+        rich_help_panel=owner.panel,
+        hidden=name in owner.unlisted,
         metavar=cli.metavar or _metavar(kind),
     )
     return Parameter(

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from glacierseg import log
 from glacierseg._version import __version__
 from glacierseg.errors import GlaciersegWarning
+
+if TYPE_CHECKING:
+    from glacierseg.evaluate.area_bounds import AreaBounds
 
 _RESULT = logging.INFO + 5
 """Level of text that is all a command is for, which --quiet leaves."""
@@ -25,6 +28,15 @@ _above_bar: ContextVar[Callable[[str], None] | None] = ContextVar("above_bar", d
 def show(text: str) -> None:
     """Prints text that is all a command is for, also under --quiet."""
     _log.log(_RESULT, text)
+
+
+def say_area(bounds: "AreaBounds") -> None:
+    """Says how large the glacier area of a map is, with its bounds."""
+    _log.info(
+        f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
+        f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
+        "(docs/uncertainty.md)"
+    )
 
 
 def fail(message: str, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from glacierseg import log
 from glacierseg.cli.options import with_settings
+from glacierseg.cli.output import say_area
 from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import ClusterSettings, PredictSettings
@@ -35,7 +36,8 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="[MODEL_DIR] SCENE...",
-            help="Trained model unless --weights names one; scenes or products.",
+            help="Trained model, unless --weights names one; scenes, or products, also with all options of "
+            "`prepare scene`.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")],
@@ -47,11 +49,9 @@ def predict(
         list[Path] | None,
         typer.Option("--with", metavar="DIR", help="One more model: the mean and a band of spread."),
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", metavar="", help="Replace maps that are there already.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", metavar="", help="Replace existing maps.")] = False,
 ) -> None:
-    """Predict scenes or products: <scene>_probability.tif and <scene>_mask.tif; run it again to continue."""
+    """Predict scenes or products to <scene>_mask.tif and _probability.tif; run it again to continue."""
     from glacierseg.predict.ensemble import load_ensemble
     from glacierseg.predict.scene import predict_scene
     from glacierseg.weights import find_weights
@@ -191,8 +191,4 @@ def _say_area(
         _log.info(f"no bounds of its glacier area: {error}")
         return
     if bounds:
-        _log.info(
-            f"glacier area {bounds.expected_km2:.4g} km2, {bounds.lower_km2:.4g} to {bounds.upper_km2:.4g} "
-            f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
-            "(docs/uncertainty.md)"
-        )
+        say_area(bounds)

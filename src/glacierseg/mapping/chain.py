@@ -1,8 +1,8 @@
-"""The chain from a scene to an inventory and a page, each link skipped while its result is up to date."""
+"""The chain from a scene to an inventory and a page; a stage is skipped while its result is up to date."""
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,7 +17,7 @@ from glacierseg.predict.prepared import prepare_for
 from glacierseg.predict.scene import finished_files, predict_scene
 from glacierseg.raster.deliveries import looks_like_product
 from glacierseg.raster.facts import days_in_words
-from glacierseg.raster.made import Record, word_for
+from glacierseg.raster.made import Record, digest_of_inputs
 from glacierseg.raster.outlines import read_own
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.scene import Scene, open_scene
@@ -40,17 +40,17 @@ class GlacierMap:
     """A map of glaciers and its files.
 
     Attributes:
-        scene: The scene; that which was made, of products.
-        probability: Glacier probability.
-        mask: As it was predicted.
-        refined: The mask after refinement.
-        outlines: Layers of outlines of both masks.
-        inventory: The glaciers.
-        page: The report.
-        glaciers: The glaciers as a table, from the largest down.
-        bounds: Of the glacier area, by calibrated probabilities; None where there are none for this scene.
-        warnings: What about the scene makes the result doubtful, a line each.
-        notes: What else a user should know, a line each.
+        scene: File of the scene, also of one made from products.
+        probability: GeoTIFF of the glacier probability.
+        mask: GeoTIFF of the mask as predicted.
+        refined: GeoTIFF of the mask after refinement.
+        outlines: GeoPackage with outlines of both masks.
+        inventory: GeoPackage of the glaciers.
+        page: HTML report.
+        glaciers: Table of the glaciers, the largest first.
+        bounds: Bounds of the glacier area by calibrated probabilities; None where the scene allows none.
+        warnings: Reasons to doubt the result, a line each.
+        notes: Further notes, a line each.
     """
 
     scene: Path
@@ -60,7 +60,7 @@ class GlacierMap:
     outlines: Path
     inventory: Path
     page: Path
-    glaciers: gpd.GeoDataFrame
+    glaciers: gpd.GeoDataFrame = field(repr=False)
     bounds: AreaBounds | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -80,22 +80,22 @@ def map_glaciers(
 ) -> GlacierMap:
     """Maps the glaciers of a product or scene: scene, probability, refined mask, outlines, inventory, page.
 
-    A product becomes a scene as those of the training were made, by the networks' cards. What is there
-    already and was made of the same is kept: the same call goes on after an interruption. A refined mask that
-    was corrected by hand stays, and its outlines and inventory are made again.
+    A product becomes a scene in the way of the training, which the networks' cards describe. Results whose
+    inputs are unchanged are kept, so the same call goes on after an interruption. A refined mask that was
+    corrected by hand stays, and its outlines and inventory are made again.
 
     Args:
         model: A model folder, several, or weights (`glacierseg.find_weights`).
-        source: A product, or neighbours of one image; or the file of a scene.
+        source: A product, several products of one day, or the file of a scene.
         out_dir: Folder of the results, which begin with the name of the product or scene.
-        inputs: How the scene is made or read, and of what else. Its fields may be given as keywords, such as
-            `dem`; so may those of the next.
+        inputs: How the scene is made or read, and files such as the elevation model. Its fields may be given
+            as keywords, such as `dem`; so may those of `settings`.
         settings: How it is predicted.
         inventory: How ice is divided into glaciers.
-        again: Make all anew, also what was corrected by hand or is of another scene.
+        again: Make everything again, also files that were corrected by hand or are of another scene.
 
     Returns:
-        The files, the glaciers, and what to know about them.
+        The files, the glaciers, and notes on them.
 
     Raises:
         DataError: A file cannot be used, or the scene is unlike what the networks were trained on.
@@ -137,18 +137,18 @@ def map_glaciers(
 
 @dataclass(frozen=True)
 class _Chain:
-    """Where the links of a chain find what they need.
+    """What the stages of a map share.
 
     Attributes:
         ensemble: The networks.
         source: The scene with all its bands.
-        scene: As the networks see it.
-        folder: Where results go.
+        scene: The scene as the networks see it.
+        folder: Folder of the results.
         settings: How it is predicted.
-        inputs: What else is used.
-        notes: What the making of the scene had to say.
+        inputs: How it was read, and the elevation model and known glaciers.
+        notes: Warnings from making the scene.
         warnings: How the scene is unlike the training.
-        again: Whether all is made anew.
+        again: Whether everything is made again.
     """
 
     ensemble: Ensemble
@@ -190,13 +190,13 @@ class _Chain:
         tuned = tuned_parameters(mask)
         settings = tuned or RefineSettings()
         dem = self.inputs.dem if settings.max_hole_slope_deg is not None else ()
-        word = word_for([mask, *dem], settings.model_dump())
+        digest = digest_of_inputs([mask, *dem], settings.model_dump())
 
         def make() -> tuple[str, ...]:
             refine_file(mask, self.folder.refined(self.name), settings, dem=dem or None)
             return () if tuned else ("refined by default parameters, since none were tuned for the network",)
 
-        self._link("refine", self.folder.refined(self.name), word, make)
+        self._link("refine", self.folder.refined(self.name), digest, make)
         return settings
 
     def draw_outlines(self) -> None:
@@ -206,7 +206,7 @@ class _Chain:
             vectorize_mask(mask, self.folder.outlines(self.name), refined_path=refined)
             return ()
 
-        self._link("outlines", self.folder.outlines(self.name), word_for([mask, refined]), make)
+        self._link("outlines", self.folder.outlines(self.name), digest_of_inputs([mask, refined]), make)
 
     def make_inventory(self, settings: InventorySettings) -> None:
         refined = self.folder.refined(self.name)
@@ -218,7 +218,7 @@ class _Chain:
         )
         files = [refined, self.folder.probability(self.name), *inputs.dem]
         files += [inputs.existing] if inputs.existing else []
-        word = word_for(files, settings.model_dump(), inputs.existing_layer)
+        digest = digest_of_inputs(files, settings.model_dump(), inputs.existing_layer)
 
         def make() -> tuple[str, ...]:
             notes = make_inventory(refined, self.folder.inventory(self.name), settings, inputs).notes
@@ -227,7 +227,7 @@ class _Chain:
             divided = "" if inputs.existing else "ice bodies are not divided into glaciers, and "
             return (*notes, f"without an elevation model (--dem) {divided}glaciers have no elevations")
 
-        self._link("inventory", self.folder.inventory(self.name), word, make)
+        self._link("inventory", self.folder.inventory(self.name), digest, make)
 
     def finish(self, refinement: RefineSettings) -> GlacierMap:
         folder, name = self.folder, self.name
@@ -261,7 +261,7 @@ class _Chain:
             write_map_page(page, glaciers)
             return ()
 
-        self._link("page", folder.page(name), word_for(files, page.notes, page.bounds), make)
+        self._link("page", folder.page(name), digest_of_inputs(files, page.notes, page.bounds), make)
         return GlacierMap(
             self.source.paths[0],
             folder.probability(name),
@@ -286,13 +286,13 @@ class _Chain:
             return None
         return predicted_area(self.folder.probability(self.name), calibration, self.settings.confidence)
 
-    def _link(self, stage: str, result: Path, word: str, make: Callable[[], Sequence[str]]) -> None:
-        made = self.record.made(stage, result, word, make)
+    def _link(self, stage: str, result: Path, digest: str, make: Callable[[], Sequence[str]]) -> None:
+        made = self.record.made(stage, result, digest, make)
         _log.info(str(result) if made else f"{result}: is up to date")
 
 
 def _about(ensemble: Ensemble) -> dict[str, str]:
-    """Returns what a reader of a map should know of its networks, by what it is."""
+    """Returns facts on the networks for the page, by label."""
     cards = [card for card in ensemble.cards if card]
     weights = ensemble.weights
     regions = dict.fromkeys(str(name) for card in cards for name in card.training.get("regions", ()))

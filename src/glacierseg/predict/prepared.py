@@ -1,4 +1,4 @@
-"""Scenes that are made of agencies' products for the networks that map them, and kept beside their maps."""
+"""Scenes made from agencies' products as networks need them, and kept beside their maps."""
 
 import logging
 import warnings
@@ -13,7 +13,7 @@ from glacierseg.products.product import Product
 from glacierseg.products.read import read_product
 from glacierseg.products.scene import UNIT, prepare_scene
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.made import Record, word_for
+from glacierseg.raster.made import Record, digest_of_inputs
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.prepare.layers import COMPONENTS, LAYERS, parse_layers
 from glacierseg.raster.prepare.normalize import normalize_scene
@@ -37,10 +37,11 @@ class Prepared:
     """A scene that was made of products.
 
     Attributes:
-        whole: All its bands.
-        levels: Those of the networks as 8-bit levels, where they were trained on such; else the whole scene.
-        reading: How it is brought to the unit of the training.
-        notes: What making it had to say, a line each.
+        whole: The scene with all its bands.
+        levels: The bands of the networks as 8-bit levels, where they were trained on such; else the whole
+            scene.
+        reading: Settings that bring it to the unit of the training.
+        notes: Warnings from making it, a line each.
     """
 
     whole: Scene
@@ -63,16 +64,16 @@ def prepare_for(
         ensemble: The networks, whose cards say by which recipe, at which pixel size and in which unit.
         products: Of one image: one, or neighbours.
         out_dir: Where the scene goes, under its name (`name_of`).
-        settings: How products become a scene; what is given here wins over the cards.
-        again: Make it also where it is up to date, was changed by hand or is of somebody else.
+        settings: How products become a scene; these win over the cards.
+        again: Make it even where it is up to date, was changed by hand or has no record.
 
     Returns:
         The scene.
 
     Raises:
         DataError: A product or another file cannot be used.
-        RequestError: The networks were trained on levels of ranges that they do not know, or a file of that
-            name was made otherwise.
+        RequestError: The networks were trained on levels by unknown ranges, or a file of that name has no
+            record.
         OutputError: The scene cannot be written.
     """
     found = [read_product(path) for path in products]
@@ -84,13 +85,13 @@ def prepare_for(
         pixel_size_m=settings.pixel_size_m or (None if settings.like else _pixel_size_m(ensemble, found)),
     )
     path = folder.scene(name)
-    # Known glaciers change no pixel, but what is said of snow and cloud.
+    # Known glaciers change no pixel, but the notes on snow and cloud.
     more = [settings.clip, settings.mask_file, settings.like, settings.existing]
     files = [*(_home_of(one) for one in found), *settings.dem, *layers.values()]
     files += [one for one in more if one]
     how = settings.model_dump(include={*ProductSettings.model_fields})
     parts = [settings.clip_layer, settings.mask_layer, settings.existing_layer, *layers]
-    word = word_for(files, how, parts)
+    inputs = digest_of_inputs(files, how, parts)
 
     def make() -> list[str]:
         with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
@@ -98,14 +99,14 @@ def prepare_for(
             prepare_scene(list(products), path, settings, settings, layers=layers, progress=progress)
         return [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
 
-    _log.info(str(path) if record.made("scene", path, word, make) else f"{path}: is up to date")
+    _log.info(str(path) if record.made("scene", path, inputs, make) else f"{path}: is up to date")
     notes = record.notes("scene")
     for line in notes:
         _log.warning(line)
     whole = replace(open_scene(path), name=name)
     return Prepared(
         whole,
-        _levels(ensemble, whole, folder, record, word) or whole,
+        _levels(ensemble, whole, folder, record, inputs) or whole,
         _in_unit_of_training(ensemble, settings),
         notes,
     )
@@ -127,7 +128,7 @@ def _home_of(product: Product) -> Path:
 
 
 def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path], *, has_dem: bool) -> str:
-    """Returns the recipe without bands that are not to be had and that no network needs."""
+    """Returns the recipe without bands that cannot be made and that no network needs."""
     recipe = _recipe_of(ensemble)
     names = parse_recipe(recipe)
     needed = {band for card in ensemble.cards if card for band in card.bands if band not in card.may_miss}
@@ -146,7 +147,7 @@ def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path]
 
 
 def _recipe_of(ensemble: Ensemble) -> str:
-    """Returns by which recipe the bands of some networks are made; where none is known, their own bands."""
+    """Returns the recipe that some networks have in common; without one, their own bands."""
     known = {card.recipe for card in ensemble.cards if card} - {""}
     if len(known) == 1 and ensemble.weights is None:
         return known.pop()
@@ -176,7 +177,7 @@ def _side_m(path: str) -> float:
 
 
 def _levels(
-    ensemble: Ensemble, whole: Scene, folder: MapFolder, record: Record, made_of: str
+    ensemble: Ensemble, whole: Scene, folder: MapFolder, record: Record, scene_inputs: str
 ) -> Scene | None:
     """Returns the bands of the networks as levels by the training's ranges; None where none are wanted."""
     cards = [card for card in ensemble.cards if card]
@@ -191,10 +192,10 @@ def _levels(
     if missing := [band for band in bands if band not in known]:
         raise RequestError(
             f"{names}: was trained on 8-bit levels, and its card does not know by which range {missing[0]} "
-            "became such; make a scene as that of the training, and give that in place of the product"
+            "became levels; make a scene as that of the training, and give that in place of the product"
         )
     path = folder.levels(whole.name)
-    word = word_for([], made_of, known, bands)
+    inputs = digest_of_inputs([], scene_inputs, known, bands)
 
     def make() -> list[str]:
         ranges = Ranges({band: BandRange(*bounds) for band, bounds in known.items()})
@@ -202,7 +203,7 @@ def _levels(
             normalize_scene(whole.select(bands), path, ranges, progress=progress)
         return []
 
-    _log.info(str(path) if record.made("levels", path, word, make) else f"{path}: is up to date")
+    _log.info(str(path) if record.made("levels", path, inputs, make) else f"{path}: is up to date")
     return replace(open_scene(path), name=whole.name)
 
 

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,7 +73,7 @@ class PreparedScene:
     classes: Path | None
     grid: Grid
     facts: SceneFacts
-    products: tuple[Shares, ...]
+    products: tuple[Shares, ...] = field(repr=False)
     no_data: float
 
 

@@ -1,7 +1,7 @@
 """What products hold on the ground of a scene, counted and in words."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,19 @@ _MUCH_SNOW, _MUCH_CLOUD = 0.1, 0.05
 
 @dataclass(frozen=True)
 class Shares:
-    """What a product holds, in shares of pixels, 0-1; None where there is no ground to tell it of.
+    """What a product holds, in shares of pixels, 0-1; None where there are no pixels to count.
 
     Attributes:
-        product: It.
-        pixels: Of its finest band, on the ground that is asked for.
+        product: The product.
+        pixels: Number of pixels of its finest band on the wanted ground.
         no_data: Share of these without data.
-        cloud: Of those with data, as are the next four.
-        cirrus: Thin clouds.
-        shadow: Of clouds.
-        saturated: In any band that is used.
-        snow: Snow and ice that no cloud hides.
-        snow_outside: Of the ground outside known glaciers that no cloud hides, snow.
-        cloud_inside: Of known glaciers, cloud.
+        cloud: Share of cloud among pixels with data, as are the next four.
+        cirrus: Share of thin cloud.
+        shadow: Share of cloud shadow.
+        saturated: Share of pixels that are saturated in any band that is used.
+        snow: Share of snow and ice that no cloud hides.
+        snow_outside: Share of snow on cloudless ground outside known glaciers.
+        cloud_inside: Share of cloud on known glaciers.
     """
 
     product: Product
@@ -43,6 +43,11 @@ class Shares:
     snow: float | None
     snow_outside: float | None = None
     cloud_inside: float | None = None
+
+    def __repr__(self) -> str:
+        known = [one.name for one in fields(self)[2:] if getattr(self, one.name) is not None]
+        shares = [f"{name} {getattr(self, name):.1%}" for name in known]
+        return f"Shares({', '.join([self.product.name, *shares])})"
 
 
 def shares_of(pixels: Pixels, asked: NDArray[np.bool_] | None, glaciers: NDArray[np.bool_] | None) -> Shares:

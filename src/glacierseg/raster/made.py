@@ -1,4 +1,4 @@
-"""Which results are up to date: a record beside them of what each was made of."""
+"""Which results are up to date: a record beside them of the inputs of each."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -13,45 +13,45 @@ from glacierseg.raster.write import digest_of, read_json, write_json
 
 
 class Record:
-    """What results beside a file of JSON were made of, by stage.
+    """The inputs of results by stage, in a file of JSON beside them.
 
-    A raster that somebody corrected by hand stays as long as what it was made of is as before; what is made
-    of it is made again. Nothing takes the place of such a raster, nor of a file that no stage made.
+    A raster that was corrected by hand stays as long as its inputs are unchanged; later stages follow it.
+    Neither such a raster nor a file without a record is replaced.
     """
 
     def __init__(self, path: Path, *, again: bool = False) -> None:
         self.path, self._again = path, again
 
-    def made(self, stage: str, result: Path, word: str, make: Callable[[], Sequence[str]]) -> bool:
+    def made(self, stage: str, result: Path, inputs: str, make: Callable[[], Sequence[str]]) -> bool:
         """Makes the result of a stage unless it is up to date.
 
         Args:
-            stage: Its name.
-            result: Its file.
-            word: For what it is made of, from `word_for`.
-            make: Makes it, and returns what there is to say of it, a line each.
+            stage: Name of the stage.
+            result: File that it writes.
+            inputs: From `digest_of_inputs`.
+            make: Writes the result and returns notes on it, a line each.
 
         Returns:
             Whether it was made now.
 
         Raises:
-            RequestError: The file was corrected by hand, or is of somebody else.
+            RequestError: The file was corrected by hand, or has no record.
             OutputError: The record cannot be written.
         """
         known = self._of(stage)
         if not self._again:
-            if known.get("made_of") == word and result.exists():
+            if known.get("made_of") == inputs and result.exists():
                 return False
             self._refuse_to_replace(known, result)
         # Whoever is killed between a result and its record has lost nothing.
         self._store(stage, {"made_of": None})
         notes = list(make())
         digest = digest_of(result) if result.suffix.lower() in TIFF else None
-        self._store(stage, {"made_of": word, "digest": digest, "notes": notes})
+        self._store(stage, {"made_of": inputs, "digest": digest, "notes": notes})
         return True
 
     def notes(self, stage: str) -> tuple[str, ...]:
-        """What a stage had to say when it was made."""
+        """Returns the notes of a stage, from when its result was made."""
         return tuple(self._of(stage).get("notes", ()))
 
     def _refuse_to_replace(self, known: dict[str, Any], result: Path) -> None:
@@ -59,12 +59,13 @@ class Record:
             return
         if not known:
             raise RequestError(
-                f"{result}: exists, and was made otherwise; give another --out, or --again to replace it"
+                f"{result}: exists already and is not from this command; give another --out, or --again to "
+                "replace it"
             )
         if known.get("digest") not in {None, digest_of(result)}:
             raise RequestError(
-                f"{result}: was changed since it was made, and would be made anew; give another --out, or "
-                "--again to replace it"
+                f"{result}: was changed since it was made, and its inputs or settings are others now; give "
+                "another --out, or --again to replace it"
             )
 
     def _store(self, stage: str, entry: dict[str, Any]) -> None:
@@ -82,12 +83,12 @@ class Record:
         return found if isinstance(found, dict) else {}
 
 
-def word_for(files: Iterable[Path], *more: Any) -> str:
-    """Returns a word that changes with the content of files, with settings and with the version.
+def digest_of_inputs(files: Iterable[Path], *more: Any) -> str:
+    """Returns a digest that changes with the content of files, with settings and with the version.
 
     Args:
-        files: Files and folders, with what belongs to them; where they lie does not count.
-        more: What else results depend on, as JSON has it.
+        files: Files and folders, with the files that belong to them; where they lie does not count.
+        more: Anything else that results depend on, such as settings.
 
     Raises:
         DataError: A file cannot be read.

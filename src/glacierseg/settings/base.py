@@ -77,6 +77,8 @@ class Settings(_Base):
     """The section of a configuration that sets it."""
     panel: ClassVar[str | None] = None
     """The heading of its options in the help of a command; None for those of the command itself."""
+    unlisted: ClassVar[frozenset[str]] = frozenset()
+    """Options that help leaves out, since that of another command lists them."""
 
     def replaced(self, **fields: Any) -> Self:
         """Returns the same settings with other values, checked like new ones.

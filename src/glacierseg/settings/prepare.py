@@ -71,17 +71,17 @@ class ProductSettings(Settings):
     pixel_size_m: Annotated[float, Field(gt=0)] | None = None
     """Side of the pixels, in metres; without it that of the finest band."""
     max_days_apart: Annotated[int, Field(ge=0)] = 0
-    """Days that may lie between the images of one scene."""
+    """Greatest number of days between the images of one scene."""
     mask: Annotated[bool, Cli(name="--mask/--no-mask")] = True
-    """Cloud, cirrus and shadow of clouds as no data."""
+    """Cloud, cirrus and cloud shadow as no data."""
     keep: Annotated[tuple[Cloudy, ...], BeforeValidator(one_or_several)] = ()
-    """Of these what stays as it is: cloud, cirrus, shadow, separated by commas."""
+    """Classes not to mask: cloud, cirrus or shadow, separated by commas."""
     grow_m: Annotated[float, Field(ge=0)] = 0.0
     """Distance, in metres, by which masked ground grows."""
     mask_saturated: bool = False
     """Saturated pixels as no data too."""
     write_classes: bool = False
-    """A raster of the classes beside the scene, named after it with _classes."""
+    """Raster of the classes beside the scene, `<scene>_classes.tif`."""
     compress: Compress = True
     """Deflate compression; uncompressed files are larger and faster to read."""
 
@@ -92,19 +92,19 @@ class ProductInputs(Settings):
     panel: ClassVar[str | None] = "Inputs"
 
     dem: Annotated[tuple[Path, ...], BeforeValidator(one_or_several), Cli(metavar="PATH")] = ()
-    """Elevation model, in metres or a unit that it names; may be given again, for each of its tiles."""
+    """Elevation model, in metres or a unit that it names; may be given again for further tiles."""
     clip: Path | None = None
-    """Outlines of the ground that is wanted, such as a basin."""
+    """Outlines that the scene is cut to, such as a basin."""
     clip_layer: str | None = None
-    """Layer of these outlines."""
+    """Layer of the outlines of --clip."""
     existing: Path | None = None
-    """Outlines of known glaciers, to tell snow outside and cloud inside of them."""
+    """Outlines of known glaciers, for the shares of snow outside and of cloud inside of them."""
     existing_layer: str | None = None
-    """Layer of the known glaciers."""
+    """Layer of the outlines of --existing."""
     mask_file: Path | None = None
-    """More ground to mask, on any grid: a raster of 0 and 1, or outlines."""
+    """Further ground to mask: a raster of 0 and 1 on any grid, or outlines."""
     mask_layer: str | None = None
-    """Layer of these outlines."""
+    """Layer of the outlines of --mask-file."""
     like: Path | None = None
     """Raster on the wanted grid; without it the grid of the finest band, in the UTM zone of most ground."""
 

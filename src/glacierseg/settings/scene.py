@@ -1,5 +1,6 @@
 """How scenes are read, and brought to what networks were trained on."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -36,15 +37,21 @@ class SourceSettings(InputSettings, ProductInputs, ProductSettings):
     """How a scene is read for a network, or made of a product by the network's card."""
 
     panel: ClassVar[str | None] = "Scene"
+    unlisted: ClassVar[frozenset[str]] = frozenset(
+        {*ProductSettings.model_fields, *ProductInputs.model_fields}
+        - {"recipe", "dem", "clip", "existing", "keep"}
+    )
 
     recipe: Annotated[str | None, BeforeValidator(recipe_as_text)] = None
-    """Bands to make of a product: a recipe, or names separated by commas; without it as in the training."""
+    """Recipe or band names of a product's scene; null for those of the training."""
     pixel_size_m: Annotated[float, Field(gt=0)] | None = None
-    """Side of the pixels of a product's scene, in metres; without it that of the finest band, or of the
+    """Side of the pixels of a product's scene, in metres; null for that of the finest band, or of the
     training where that is plainly larger.
     """
+    existing: Path | None = None
+    """Inventory of known glaciers: `map` divides and links by it, and snow beside them is warned of."""
     layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
-    """Band of a product's recipe in a file of its own, on any grid (velocity=v.tif); may be given again."""
+    """Band of a product's scene in a file of its own (velocity=v.tif); may be given again."""
 
     @property
     def only_for_products(self) -> tuple[str, ...]:
