@@ -287,7 +287,7 @@ def test_errors_are_json_too_with_their_exit_status(
     assert ending("refine", gone)[0] == 2
     assert ending("refinery")[0] == 2
     monkeypatch.setattr("glacierseg.cli.info.machine_facts", interrupt)
-    assert ending("info") == (130, "interrupted; the same command continues where it stopped")
+    assert ending("info") == (130, "interrupted; run the same command again, finished work is kept")
 
 
 def test_verbose_shows_where_an_error_comes_from(

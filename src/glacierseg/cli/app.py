@@ -305,7 +305,7 @@ def _foreseen(error: BaseException) -> tuple[str, int] | None:
     elif isinstance(error, _UsageError):
         message, status = error.format_message(), error.exit_code
     elif isinstance(error, SystemExit) and error.code == _INTERRUPTED:  # what typer makes of Ctrl-C
-        message, status = "interrupted; the same command continues where it stopped", _INTERRUPTED
+        message, status = "interrupted; run the same command again, finished work is kept", _INTERRUPTED
     elif isinstance(error, RuntimeError) and "torchvision::" in str(error):
         # So ends the import of Lightning beside a torchvision (extra `zoo`) that was built for another torch.
         message = (

@@ -68,14 +68,14 @@ def stack(scene: dict[str, Any], out: Path, layers: dict[str, Path], recipe: str
 def test_motion_is_by_year_whatever_its_file_says(make_raster: Make, unit: str, factor: float) -> None:
     values = np.random.default_rng(1).uniform(0.5, 2, (30, 40)).astype(np.float32)
     files = {}
-    for name in ("velocity", "dh_dt", "velocity_x", "velocity_y", "coherence"):
+    for name in ("velocity", "dh_dt", "velocity_x", "velocity_y", "backscatter"):
         files[name] = make_raster(f"{name}.tif", values)
         with rasterio.open(files[name], "r+") as file:
             file.units = [unit]
             grid = Grid(file.crs, file.transform, file.height, file.width)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", GlaciersegWarning)
-        found = read_all(files, ["velocity", "dh_dt", "coherence"], grid)
+        found = read_all(files, ["velocity", "dh_dt", "backscatter"], grid)
         del files["velocity"]
         made = read_all(files, ["velocity", "divergence"], grid)
     assert sum(issubclass(one.category, GlaciersegWarning) for one in told) == (
@@ -83,7 +83,7 @@ def test_motion_is_by_year_whatever_its_file_says(make_raster: Make, unit: str, 
     )
     assert found["velocity"] == pytest.approx(values * factor, rel=1e-5)
     assert found["dh_dt"] == pytest.approx(values * factor, rel=1e-5)
-    assert found["coherence"] == pytest.approx(values)
+    assert found["backscatter"] == pytest.approx(values)
     inner = made["velocity"][1:-1, 1:-1]
     assert inner == pytest.approx(np.hypot(values, values)[1:-1, 1:-1] * factor, rel=1e-5)
 
@@ -277,12 +277,27 @@ def test_stored_numbers_are_declared_and_not_what_they_mean(make_raster: Make, m
         read_all({"velocity": path}, ["velocity"], make_grid(9, 9))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_coherence_in_levels_is_refused_with_what_makes_it_0_to_1(
+    make_raster: Make, make_grid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    levels = np.linspace(5, 250, 81).reshape(9, 9).astype(dtype)
+    path = make_raster("levels.tif", levels)
+    with pytest.raises(RasterError, match=r"coherence must be from 0 to 1 \(found 5 to 250\)") as refused:
+        read_all({"coherence": path}, ["coherence"], make_grid(9, 9))
+    done = CliRunner().invoke(main_group, shlex.split(str(refused.value).split("`")[1])[1:])
+    assert done.exit_code == 0, done.output
+    found = read_all({"coherence": Path("coherence.tif")}, ["coherence"], make_grid(9, 9))["coherence"]
+    np.testing.assert_allclose(found, levels / 255.0, rtol=1e-4)
+
+
 def test_any_number_may_be_a_value_of_a_layer_of_unknown_kind(make_raster: Make, make_grid: Any) -> None:
     path = make_raster("gravity.tif", np.full((9, 9), -9999, np.float32))
     assert (read_all({"gravity": path}, ["gravity"], make_grid(9, 9))["gravity"] == -9999).all()
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("thermal", np.float32), ("coherence", np.uint16)])
+@pytest.mark.parametrize(("name", "dtype"), [("thermal", np.float32), ("backscatter", np.uint16)])
 def test_only_heat_in_digital_numbers_is_converted(
     make_raster: Make, make_grid: Any, name: str, dtype: type
 ) -> None:

@@ -7,6 +7,7 @@ metres of the ground there, and only then brought to the scene's.
 
 import math
 import re
+import shlex
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -53,6 +54,8 @@ _MADE = ("velocity", "divergence")
 # -9999, -32768 and -3.4e38 stand for missing data; no layer has such values in any unit.
 _NO_VALUE = -9000.0
 _USUAL = frozenset({-9999, -32768})
+# Estimates of coherence in float32 may end a little beyond 1.
+_ROUNDING = 0.01
 # Of lengths in metres and times in years, as files write them: `m/day`, `m d-1`, `cm yr^-1`, `metre/year`.
 _LENGTHS_M = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
 _TIMES_YEARS = {"s": 1 / (365.25 * 86400), "d": 1 / 365.25, "mo": 1 / 12, "y": 1.0, "a": 1.0}
@@ -210,31 +213,50 @@ def _open_layer(stack: ExitStack, name: str, path: Path, grid: Grid, resampling:
             "divergence are made from them in any CRS"
         )
     how = "nearest" if holds_classes(dataset, path) else resampling
-    _refuse_undeclared(dataset, band, name, grid)
+    _refuse_impossible(dataset, band, name, grid)
     return LayerReader([band], {path: stack.enter_context(on_grid(dataset, grid, how))})
 
 
-def _refuse_undeclared(dataset: Any, band: Band, name: str, grid: Grid) -> None:
-    """Refuses a number that stands for missing data unsaid; on another grid it would mix with its neighbours.
+def _refuse_impossible(dataset: Any, band: Band, name: str, grid: Grid) -> None:
+    """Refuses values that a layer cannot have: undeclared ones of missing data, and others beyond its bounds.
+
+    On another grid they would mix with their neighbours.
 
     Raises:
-        RasterError: The file has such a number where the grid needs it.
+        RasterError: The file has such a value where the grid needs it.
     """
     if name not in {*LAYERS, *COMPONENTS}:
         return
-    part, least = part_around(grid_of(dataset), grid), math.inf
+    part, least, greatest = part_around(grid_of(dataset), grid), math.inf, -math.inf
     reader = LayerReader(as_stored([band]), {band.path: dataset})
     for block in iterate_blocks((part.height, part.width)):
         place = Block(block.row + part.row, block.column + part.column, block.height, block.width)
         values, valid = reader.read(place)
-        least = min(least, float(values[valid].astype(np.float64).min(initial=math.inf)))
+        found = values[valid].astype(np.float64)
+        least, greatest = min(least, found.min(initial=math.inf)), max(greatest, found.max(initial=-math.inf))
     meant = least * band.scale + band.offset
-    if meant > _NO_VALUE and least not in _USUAL:
-        return
-    raise RasterError(
-        f"{band.path}: has values of {meant:g}, which no {name} has; where they stand for missing data, "
-        f"declare that with `{edit_info(dataset, '--nodata', str(least))}`"
-    )
+    if meant <= _NO_VALUE or least in _USUAL:
+        raise RasterError(
+            f"{band.path}: has values of {meant:g}, which no {name} has; where they stand for missing data, "
+            f"declare that with `{edit_info(dataset, '--nodata', str(float(least)))}`"
+        )
+    low, high = LAYERS.get(name) or (-math.inf, math.inf)
+    most = greatest * band.scale + band.offset
+    if meant < low - _ROUNDING or most > high + _ROUNDING:
+        words = [
+            "rio",
+            "convert",
+            str(band.path),
+            f"{name}.tif",
+            "--dtype",
+            "float32",
+            "--scale-ratio",
+            "0.00392157",
+        ]
+        raise RasterError(
+            f"{band.path}: {name} must be from {low:g} to {high:g} (found {meant:g} to {most:g}); bring it "
+            f"there first, 8-bit levels for example with `{shlex.join(words)}`"
+        )
 
 
 def _band_of(dataset: Any, name: str, path: Path) -> Band:
@@ -305,7 +327,7 @@ def _make_motion(components: Sequence[Path], grid: Grid, folder: Path) -> dict[s
         readers = []
         for dataset, name, path in zip(datasets, COMPONENTS, components, strict=True):
             band = _by_year(_band_of(dataset, name, path), name)
-            _refuse_undeclared(dataset, band, name, grid)
+            _refuse_impossible(dataset, band, name, grid)
             aligned = stack.enter_context(on_grid(dataset, own, "bilinear"))
             readers.append(LayerReader([band], {path: aligned}))
         part = part_around(own, grid)
