@@ -77,7 +77,7 @@ def test_one_date_alone_gives_no_rate_and_says_why(tmp_path: Path) -> None:
     found = change_between_files(old, new)
     assert years(found) is None
     (note,) = found.notes
-    assert note.startswith(f"{old}: does not tell its date")
+    assert note.startswith(f"{old}: has no date")
     assert years(change_between_files(old, new, settings=ChangeSettings(old_date="2010"))) == pytest.approx(
         10.1, abs=0.05
     )

@@ -75,8 +75,8 @@ def test_a_fitted_scene_has_the_names_and_order_that_the_networks_know(tmp_path:
         (["B2", "B3", "B4"], r"lacks B8 \(nir\), which w needs; it has B2, B3, B4: stack"),
         (["B2", "B3", "B4", "B11"], r"lacks B8 \(nir\).*say which they are .* --band-names B2,B3,B4,B8"),
         (["blue", "B2", "green", "red", "nir"], None),  # the exact name wins
-        (["blue_1", "blue_2", "green", "red", "nir"], "both blue_1 and blue_2 may be"),
-        (["nir one", "nir two", "B2", "B3", "B4"], r"both nir one and nir two may be B8 \(nir\)"),
+        (["blue_1", "blue_2", "green", "red", "nir"], "blue_1 and blue_2 may each be"),
+        (["nir one", "nir two", "B2", "B3", "B4"], r"nir one and nir two may each be B8 \(nir\)"),
     ],
 )
 def test_missing_and_doubled_bands_are_named(tmp_path: Path, names: list[str], words: str | None) -> None:

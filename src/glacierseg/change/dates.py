@@ -52,10 +52,10 @@ def with_dates(
     unknown = [path for text, (path, _) in zip(found.values(), dates, strict=True) if text is None]
     if unknown and given:
         raise RequestError(
-            f"a rate needs both dates, and {unknown[0]} does not tell its own; give --old-date and --new-date"
+            f"a rate needs both dates, and {unknown[0]} has none; give --old-date and --new-date"
         )
     if len(unknown) == 1:
-        notes.append(f"{unknown[0]}: does not tell its date; rates per year need --old-date and --new-date")
+        notes.append(f"{unknown[0]}: has no date; rates per year need --old-date and --new-date")
     if not unknown and not given and found["old_date"] == found["new_date"]:
         notes.append(f"both files are of {found['old_date']}, so there are no rates per year")
         return settings, notes

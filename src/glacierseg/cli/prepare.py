@@ -208,7 +208,10 @@ def stack(
     out: Out,
     settings: StackSettings,
     dem: Annotated[
-        Path | None, typer.Option(help="Elevation model, in metres or a unit that it names.")
+        list[Path] | None,
+        typer.Option(
+            help="Elevation model, in metres or a unit that it names; may be given again for further tiles."
+        ),
     ] = None,
     like: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Of which day glaciers are: as the user says, else as the file tells."""
+"""The day that glaciers are of: the one given, else the one in the file."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -1,6 +1,6 @@
 """The files of a product, in its folder or in an archive that stays packed, and nothing beyond them.
 
-A file is the archive that its content shows, whatever its name. Refused, each in words of its own, are
+A file is the archive that its content shows, whatever its name. Refused, each with its reason, are
 archives that are cut short, encrypted or compressed so that GDAL cannot read them in place, members that are
 links, occur twice or are named so that they lie elsewhere, links that lead out of a folder, and metadata too
 large to be any.
@@ -115,7 +115,7 @@ class FolderContents(Contents):
 
     @classmethod
     def of(cls, folder: Path) -> "FolderContents":
-        """Lists them.
+        """Lists the files of a folder.
 
         Raises:
             ProductError: A folder cannot be listed, or leads out.
@@ -171,7 +171,7 @@ class ZipContents(_ArchiveContents):
 
     @classmethod
     def of(cls, path: Path) -> "ZipContents":
-        """Lists them.
+        """Lists the members of a zip.
 
         Raises:
             ProductError: It is damaged, encrypted, or holds what lies elsewhere.
@@ -197,7 +197,7 @@ class TarContents(_ArchiveContents):
 
     @classmethod
     def of(cls, path: Path) -> "TarContents":
-        """Lists them.
+        """Lists the members of a tar.
 
         Raises:
             ProductError: It is damaged, compressed otherwise, or holds what lies elsewhere.

@@ -54,7 +54,7 @@ class Pixels:
     """Some ground of a product, in its own digital numbers.
 
     Attributes:
-        product: It.
+        product: The product.
         grid: Of the finest band, the part that is read.
         numbers: Digital numbers of each band by role, on its own grid.
         ratios: By role, how many pixels of `grid` one of the band is wide.
@@ -91,7 +91,7 @@ def read_pixels(product: Product, bands: Sequence[ProductBand], layout: Layout, 
     """Reads the ground of a product that meets a grid.
 
     Args:
-        product: It.
+        product: The product.
         bands: Those that are needed.
         layout: From `layout_of`.
         around: The grid.
@@ -137,7 +137,7 @@ def read_classes(product: Product, layout: Layout, around: Grid) -> tuple[NDArra
     """Reads the classes of the ground of a product that meets a grid.
 
     Args:
-        product: It.
+        product: The product.
         layout: From `layout_of`.
         around: The grid.
 

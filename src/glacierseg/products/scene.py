@@ -28,7 +28,7 @@ from glacierseg.products.pixels import (
 from glacierseg.products.place import cut_to, inside, scene_grid
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.products.read import read_product
-from glacierseg.products.shares import Shares, remarks_on, shares_of, table_of
+from glacierseg.products.shares import ProductShares, remarks_on, shares_of, table_of
 from glacierseg.raster.blocks import Block, iterate_blocks, open_writer
 from glacierseg.raster.bounds import footprint_on_grid, may_meet
 from glacierseg.raster.elevation import open_terrain
@@ -73,7 +73,7 @@ class PreparedScene:
     classes: Path | None
     grid: Grid
     facts: SceneFacts
-    products: tuple[Shares, ...] = field(repr=False)
+    products: tuple[ProductShares, ...] = field(repr=False)
     no_data: float
 
 
@@ -123,7 +123,7 @@ def prepare_scene(
     _require_apart(found, out)
     with keeping([path for product in found for path in _rasters_of(product)]), bounded_gdal():
         require_output(out, TIFF)
-        return _Work(found, out, settings, inputs, layers or {}).run(progress)
+        return _SceneMaker(found, out, settings, inputs, layers or {}).run(progress)
 
 
 def _rasters_of(product: Product) -> list[str]:
@@ -189,8 +189,8 @@ def _sources_of(wanted: Sequence[str], product: Product, given: Sequence[str]) -
     return {role: bands[role] for role in needed}
 
 
-class _Work:
-    """What the making of one scene knows."""
+class _SceneMaker:
+    """Makes one scene of its products."""
 
     def __init__(
         self,
@@ -257,7 +257,7 @@ class _Work:
         )
 
     def run(self, progress: Progress | None) -> PreparedScene:
-        """Reads the products, writes the scene and says what came of it."""
+        """Reads the products, writes the scene and logs the table of shares."""
         settings, tags = self.settings, self.facts.tags
         classes_path = self.out.with_name(f"{self.out.stem}_classes.tif") if settings.write_classes else None
         with ExitStack() as stack:
@@ -322,7 +322,7 @@ class _Work:
 
     def _read(
         self, stack: ExitStack, folder: Path, progress: Progress | None
-    ) -> tuple["_Mosaic", list[Shares]]:
+    ) -> tuple["_Mosaic", list[ProductShares]]:
         """Reads all products, masks them and counts what they hold."""
         inputs, readers, shares = self.inputs, [], []
         known, masks = None, Masks(self.settings, self.grid)

@@ -17,7 +17,7 @@ _MUCH_SNOW, _MUCH_CLOUD = 0.1, 0.05
 
 
 @dataclass(frozen=True)
-class Shares:
+class ProductShares:
     """What a product holds, in shares of pixels, 0-1; None where there are no pixels to count.
 
     Attributes:
@@ -47,10 +47,12 @@ class Shares:
     def __repr__(self) -> str:
         known = [one.name for one in fields(self)[2:] if getattr(self, one.name) is not None]
         shares = [f"{name} {getattr(self, name):.1%}" for name in known]
-        return f"Shares({', '.join([self.product.name, *shares])})"
+        return f"ProductShares({', '.join([self.product.name, *shares])})"
 
 
-def shares_of(pixels: Pixels, asked: NDArray[np.bool_] | None, glaciers: NDArray[np.bool_] | None) -> Shares:
+def shares_of(
+    pixels: Pixels, asked: NDArray[np.bool_] | None, glaciers: NDArray[np.bool_] | None
+) -> ProductShares:
     """Counts what a product holds.
 
     Args:
@@ -69,7 +71,7 @@ def shares_of(pixels: Pixels, asked: NDArray[np.bool_] | None, glaciers: NDArray
         ice, rest = (np.bincount(classes[where].ravel(), minlength=8) for where in (on, ~on))
         outside = _share(rest[SNOW], rest[SNOW] + rest[CLEAR])
         inside = _share(ice[CLOUD], ice[1:].sum())
-    return Shares(
+    return ProductShares(
         product=pixels.product,
         pixels=total,
         no_data=_share(counts[MISSING], total),
@@ -87,7 +89,7 @@ def _share(part: Any, whole: Any) -> float | None:
     return int(part) / int(whole) if whole else None
 
 
-def table_of(shares: Sequence[Shares]) -> str:
+def table_of(shares: Sequence[ProductShares]) -> str:
     """Returns a table with a row for each product, in percent."""
     columns = ["product", "date", "baseline", "unit", "pixels", "no data", "cloud", "cirrus", "shadow"]
     columns += ["saturated", "snow"]
@@ -104,7 +106,7 @@ def table_of(shares: Sequence[Shares]) -> str:
     return log.table(None, columns, rows)
 
 
-def remarks_on(shares: Sequence[Shares]) -> Iterator[str]:
+def remarks_on(shares: Sequence[ProductShares]) -> Iterator[str]:
     """Yields a line for each thing that is likely to make outlines wrong."""
     for one in shares:
         if (one.snow_outside or 0) > _MUCH_SNOW:

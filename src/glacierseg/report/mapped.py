@@ -55,7 +55,7 @@ class MapPage:
         scene: The scene.
         model: What the networks are called.
         bands: Which of a run's sets of bands they saw, if so.
-        networks: What is known of them, by what it is.
+        networks: What is known of them, by label.
         refinement: How the mask was refined.
         sources: Of the map besides the scene, by what they are.
         bounds: Of the glacier area; None where there are none.
@@ -170,7 +170,7 @@ def _cell(value: Any, *, number: bool) -> Cell:
 
 
 def _origin(page: MapPage) -> Iterator[tuple[str, str]]:
-    """Yields what is known of a map's origin, by what it is."""
+    """Yields what is known of a map's origin, by label."""
     facts = facts_of_bands(page.scene.bands)
     yield "scene", ", ".join(str(path) for path in page.scene.paths)
     yield from (

@@ -182,10 +182,10 @@ def match_bands(card: WeightsCard, scene: Scene, sensor: str | None = None) -> t
         )
     for band, places in zip(card.bands, found, strict=True):
         if len(places) > 1:
-            rivals = " and ".join(scene.band_names[place] for place in places)
+            *others, last = (scene.band_names[place] for place in places)
             raise BandError(
-                f"{scene.paths[0]}: both {rivals} may be {band.in_words}, which {card.name} needs; "
-                "name its bands in file order with --band-names"
+                f"{scene.paths[0]}: {', '.join(others)} and {last} may each be {band.in_words}, which "
+                f"{card.name} needs; name its bands in file order with --band-names"
             )
     return tuple(scene.bands[places[0]] for places in found)
 

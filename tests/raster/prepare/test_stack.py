@@ -348,6 +348,22 @@ def test_elevation_without_recipe_brings_terrain_but_aspect_once(
     np.testing.assert_array_equal(bands["a_1"], values[0])
 
 
+def test_tiles_of_elevation_are_one_model(
+    make_raster: Callable[..., Path], make_grid: Callable[..., Grid], tmp_path: Path
+) -> None:
+    hills = np.random.default_rng(2).uniform(4000, 4100, (40, 50)).astype(np.float32)
+    grid = make_grid(40, 50)
+    whole = make_raster("whole.tif", hills, grid)
+    west = make_raster("west.tif", hills[:, :21], grid.crop(0, 0, 40, 21))
+    east = make_raster("east.tif", hills[:, 21:], grid.crop(0, 21, 40, 29))
+    scene = make_raster("a.tif", np.ones((40, 50), np.uint8), grid)
+    expected, _ = read(stack_rasters(scene, tmp_path / "one.tif", dem=whole))
+    found, _ = read(stack_rasters(scene, tmp_path / "two.tif", dem=[west, str(east)]))
+    assert np.isfinite(found["slope"][1:-1, 1:-1]).all()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6)
+
+
 def test_four_eight_bit_bands_stay_data(make_raster: Callable[..., Path], tmp_path: Path) -> None:
     """GDAL would take the fourth for transparency."""
     values = np.random.default_rng(0).integers(0, 255, (4, 40, 50)).astype(np.uint8)

@@ -57,7 +57,7 @@ from glacierseg.raster.warp import (
     read_grid,
     require_overlap,
 )
-from glacierseg.settings.base import fields_as_keywords
+from glacierseg.settings.base import fields_as_keywords, one_or_several
 from glacierseg.settings.prepare import StackSettings
 
 _WINDOWS = 6
@@ -73,7 +73,7 @@ def stack_rasters(
     out: Path | str,
     settings: StackSettings | None = None,
     *,
-    dem: Path | str | None = None,
+    dem: Path | str | Sequence[Path | str] | None = None,
     like: Path | str | None = None,
     layers: Mapping[str, Path | str] | None = None,
     progress: Progress | None = None,
@@ -94,7 +94,7 @@ def stack_rasters(
         files: The rasters, in band order.
         out: The GeoTIFF to write.
         settings: Or its fields as keywords; a recipe may then be a sequence of names.
-        dem: Elevation in metres, any CRS and resolution; its first band is used.
+        dem: Elevation in metres, any CRS and resolution; its first band is used. Several files are tiles.
         layers: Files of a recipe's other bands by name (`raster.prepare.layers`), on any grid.
         like: A raster on the wanted grid; without it the first file's, and where that is in degrees, a grid
             of square pixels in its UTM zone.
@@ -116,6 +116,7 @@ def stack_rasters(
     sources = [Path(files)] if isinstance(files, Path | str) else [Path(path) for path in files]
     if not sources:
         raise RequestError("a stack needs at least one file")
+    tiles = [Path(path) for path in one_or_several(dem)]
     settings, out = settings or StackSettings(), Path(out)
     layers = layers or {}
     given: tuple[str, ...] = ()
@@ -125,14 +126,14 @@ def stack_rasters(
     if recipe is None:
         _refuse_scale(scale, offset, out)
         _refuse_layers(layers, out)
-        wanted = (*available, *(_TERRAIN_WITHOUT_RECIPE if dem else ()))
+        wanted = (*available, *(_TERRAIN_WITHOUT_RECIPE if tiles else ()))
         inputs = {name: name for name in available}
     else:
         wanted = parse_recipe(recipe)
         sensor = sensor_of_recipe(recipe, _named_sensor(sources, sensor))
         given = names_given(layers, wanted, available)
         inputs = find_inputs(wanted, available, sensor=sensor, source=str(sources[0]), given=given)
-    made = terrain_to_make(wanted, inputs, out, has_dem=dem is not None)
+    made = terrain_to_make(wanted, inputs, out, has_dem=bool(tiles))
     grid = _target_grid(sources[0], None if like is None else Path(like), settings.pixel_size_m)
     used = [band for band in bands if band.name in inputs.values()]
     with bounded_gdal(), ExitStack() as stack:
@@ -153,7 +154,7 @@ def stack_rasters(
             LayerReader(used, datasets) if used else None, inputs, light, scale or 1.0, offset or 0.0
         )
         others = stack.enter_context(open_given_layers(layers, given, grid, settings.resampling))
-        terrain = stack.enter_context(open_terrain(Path(dem), grid)) if dem and made else None
+        terrain = stack.enter_context(open_terrain(tiles, grid)) if tiles and made else None
         tags = _facts(used, settings).tags
         writer = stack.enter_context(
             open_writer(out, grid, wanted, "float32", np.nan, compress=settings.compress, tags=tags)
