@@ -221,7 +221,7 @@ def test_interruption_says_how_to_go_on(
 
     monkeypatch.setattr("glacierseg.experiment.run_experiment", interrupt)
     assert glacierseg(["run", str(basin / "run.yaml")], monkeypatch) == 130
-    assert "the same command continues" in capfd.readouterr().err
+    assert "run the same command again" in capfd.readouterr().err
 
 
 def test_full_disk_is_one_line(

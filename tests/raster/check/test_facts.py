@@ -42,7 +42,7 @@ def results(path: Path, truth: Path | None = None) -> dict[str, CheckResult]:
 def test_what_the_file_says_is_shown(tmp_path: Path) -> None:
     found = results(scene(tmp_path, FACTS))["origin"]
     assert (found.status, found.message) == ("passed", FACTS.in_words)
-    assert "2020-08-20, sentinel2, S2A_1, reflectance x 10000, masked: cloud and shadow" in found.message
+    assert "2020-08-20, sentinel2, S2A_1, reflectance x 10000, masked: cloud, shadow" in found.message
     assert "origin" not in results(scene(tmp_path, SceneFacts()))
 
 
