@@ -56,7 +56,7 @@ def test_an_image_that_is_not_that_of_the_manifest_is_refused(
     digest = hashlib.new(algorithm, image.read_bytes()).hexdigest().upper()
     # Not whole XML, and with paths of other machines, as in products of baseline 02.08.
     (safe / "manifest.safe").write_text(
-        f'<dataObject><fileLocation locatorType="URL" href="/work/in_progress/{image.name}"{ending}'
+        f'<dataObject><fileLocation locatorType="URL" href="/data/in_progress/{image.name}"{ending}'
         f'<checksum checksumName="{name}">{digest}</checksum></byteStream>'
     )
     prepare_scene(safe, tmp_path / "whole.tif", RED)
