@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dask
 import numpy as np
 import pytest
 import torch
-from distributed import CancelledError, KilledWorker
+from distributed import CancelledError, KilledWorker, LocalCluster
 
 from glacierseg.errors import GlaciersegWarning, RasterError, RequestError
 from glacierseg.models.card import ModelCard, save_model
@@ -135,6 +136,19 @@ def test_workers_that_die_again_and_again_are_one_clear_line(
         tasks = [client.submit(die, delay_s, pure=False) for delay_s in (0.0, 0.2)]
         with pytest.raises(RequestError, match=r"valley: .*workers died.*take fewer workers"):
             Shares("valley", tasks, folder, client).wait()
+
+
+def test_a_worker_that_comes_back_on_closing_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`distributed` 2026.8 asserts in `AsyncProcess.join` that a process has started that is starting."""
+    close = LocalCluster.close
+
+    def assert_wrongly(self: Any, timeout: float | None = None) -> None:
+        close(self, timeout)
+        raise AssertionError("can only join a started process")
+
+    monkeypatch.setattr(LocalCluster, "close", assert_wrongly)
+    with pytest.raises(RequestError, match="workers died"), connected(ClusterSettings(workers=1)):
+        raise RequestError("workers died")
 
 
 class Task:

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -90,8 +90,22 @@ def connected(settings: ClusterSettings) -> Iterator[Any]:
             env={"OMP_NUM_THREADS": str(threads)},
             silence_logs=logging.CRITICAL,
         )
-    with started as cluster, Client(cluster) as client:
+    with _closing(started), Client(started) as client:
         yield client
+
+
+@contextmanager
+def _closing(cluster: Any) -> Iterator[None]:
+    """Closes a local cluster, whatever `distributed` thinks of a worker that died and is just coming back.
+
+    It then asserts that the new process has started, which would hide how the work ended. That process is a
+    child of this one and ends with it.
+    """
+    try:
+        yield
+    finally:
+        with suppress(AssertionError):
+            cluster.close()
 
 
 @contextmanager
