@@ -190,16 +190,7 @@ def number(text: str | None, what: str, where: str) -> float:
 
 
 def positive(text: str | None, what: str, where: str) -> float:
-    """Returns a number above zero.
-
-    Args:
-        text: The number; None where there is none.
-        what: What it is, for messages.
-        where: The file that has it, for messages.
-
-    Raises:
-        ProductError: It is none.
-    """
+    """Returns a number above zero; arguments and errors are those of `number`."""
     value = number(text, what, where)
     if value <= 0:
         raise ProductError(f"{where}: {what} is {text}, and must be above 0; {AGAIN}")

@@ -49,7 +49,7 @@ class SourceSettings(InputSettings, ProductInputs, ProductSettings):
     training where that is plainly larger.
     """
     existing: Path | None = None
-    """Inventory of known glaciers: `map` divides and links by it, and snow beside them is warned of."""
+    """Inventory of known glaciers, to warn of snow beside them; `map` divides and links by it too."""
     layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
     """Band of a product's scene in a file of its own (velocity=v.tif); may be given again."""
 
