@@ -9,6 +9,8 @@ Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 """How values between pixels are found."""
 Cloudy = Literal["cloud", "cirrus", "shadow"]
 """A class of ground that clouds hide or darken."""
+Satellite = Literal["sentinel2", "landsat"]
+"""Satellites whose products catalogues offer."""
 Role = Literal["train", "validate", "test"]
 """What ground is for."""
 Cache = Literal["auto", "memory", "disk", "none"]

@@ -1,0 +1,1 @@
+"""Products of catalogues: searched, chosen, and read no further than a place needs."""

@@ -1,0 +1,102 @@
+"""How products are found in a catalogue, chosen and read."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from glacierseg.choices import Satellite
+from glacierseg.settings.base import RARE, Cli, Settings
+
+
+def _as_days(value: Any) -> Any:
+    """Returns the first and the last day of `FROM/TO` or of one day."""
+    if not isinstance(value, str):
+        return value
+    ends = value.split("/")
+    try:
+        days = [date.fromisoformat(end.strip()) for end in ends]
+    except ValueError:
+        days = []
+    if len(days) not in {1, 2}:
+        raise ValueError(
+            f"must be a day or two, such as 2024-08-01/2024-10-31 (got {value!r}); write years, months and "
+            "days as numbers"
+        )
+    return days[0], days[-1]
+
+
+def _as_box(value: Any) -> Any:
+    """Returns west, south, east and north of `W,S,E,N`."""
+    if not isinstance(value, str):
+        return value
+    try:
+        sides = [float(side) for side in value.split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) != 4:
+        raise ValueError(
+            f"must be west, south, east and north in degrees, such as 86.5,27.7,87.1,28.2 (got {value!r})"
+        )
+    return tuple(sides)
+
+
+Days = Annotated[tuple[date, date], BeforeValidator(_as_days)]
+Box = Annotated[tuple[float, float, float, float], BeforeValidator(_as_box)]
+
+
+class PlaceSettings(Settings):
+    """Where products are wanted: a box, or the outlines of one or several areas."""
+
+    panel: ClassVar[str | None] = "Place"
+
+    bbox: Annotated[Box | None, Cli(metavar="W,S,E,N")] = None
+    """West, south, east and north in degrees; west is the greater one across 180 degrees."""
+    area: Path | None = None
+    """Outlines of basins or other areas; each one has a folder of its own for its results."""
+    area_layer: str | None = None
+    """Layer of the outlines of --area."""
+    area_name: Annotated[str | None, Cli(metavar="COLUMN")] = None
+    """Column with the names of the areas, and of their folders; without it a usual one such as name."""
+
+
+class FetchSettings(Settings):
+    """How products are found in a catalogue, chosen and read."""
+
+    panel: ClassVar[str | None] = "Catalogue"
+
+    date: Annotated[Days | None, Cli(metavar="FROM/TO")] = None
+    """First and last day of the images, UTC, such as 2024-08-01/2024-10-31; or one day."""
+    satellite: Annotated[Satellite, Cli(name="--sensor", metavar="NAME")] = "sentinel2"
+    """Satellites: sentinel2, or landsat for Landsat 4 to 9."""
+    catalogue: Annotated[str, Cli(metavar="NAME")] = "earth-search"
+    """Catalogue (STAC): earth-search, planetary-computer, an address, or a folder."""
+    collections: tuple[str, ...] | None = None
+    """Collections of the catalogue, separated by commas; null for its usual ones."""
+    composite: bool = False
+    """Several images of each tile, so that few pixels stay without data, in place of the best one."""
+    max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Greatest share of cloud and its shadow over the glaciers, or over the place without an inventory, 0-1."""
+    max_snow: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Greatest share of snow beside the glaciers, or of the place without an inventory, 0-1."""
+    min_sun_deg: Annotated[float, Field(ge=0, le=90)] = 20.0
+    """Least height of the sun, in degrees."""
+    max_gb: Annotated[float, Field(gt=0)] = 10.0
+    """Greatest amount of data to read, in GB; more is refused before it starts."""
+    cache_gb: Annotated[float, Field(ge=0)] = 10.0
+    """Size of the cache of what was read, in GB; 0 for none."""
+    timeout_s: Annotated[float, RARE, Field(gt=0)] = 30.0
+    """Time that a server may stay silent, in seconds."""
+    retries: Annotated[int, RARE, Field(ge=0)] = 5
+    """How often a failed request is repeated, after a pause that doubles."""
+    connections: Annotated[int, RARE, Field(ge=1, le=64)] = 8
+    """Requests at one time."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.date and self.date[0] > self.date[1]:
+            raise ValueError(
+                f"date {self.date[0]}/{self.date[1]} ends before it begins; write {self.date[1]}/{self.date[0]}"
+            )
+        return self
