@@ -24,8 +24,8 @@ ROOT = Path(glacierseg.__file__).parent
 # A module may import from its own part and from the parts before it.
 ORDER = [
     "_version", "errors", "choices", "log", "runs.layout", "models.registry", "settings", "raster",
-    "products", "catalogues", "models", "data", "training", "weights", "predict", "refine", "vectors", "inventory",
-    "evaluate", "change", "bands", "synthetic", "runs", "report", "mapping", "experiment", "cli",
+    "products", "catalogues", "models", "data", "training", "weights", "predict", "refine", "vectors",
+    "inventory", "evaluate", "change", "bands", "synthetic", "runs", "report", "mapping", "experiment", "cli",
     "__main__",
 ]  # fmt: skip
 

@@ -77,7 +77,7 @@ class FetchSettings(Settings):
     composite: bool = False
     """Several images of each tile, so that few pixels stay without data, in place of the best one."""
     max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Greatest share of cloud and its shadow over the glaciers, or over the place without an inventory, 0-1."""
+    """Greatest share of cloud and its shadow over the glaciers, 0-1; over the place without an inventory."""
     max_snow: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Greatest share of snow beside the glaciers, or of the place without an inventory, 0-1."""
     min_sun_deg: Annotated[float, Field(ge=0, le=90)] = 20.0
@@ -96,7 +96,6 @@ class FetchSettings(Settings):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.date and self.date[0] > self.date[1]:
-            raise ValueError(
-                f"date {self.date[0]}/{self.date[1]} ends before it begins; write {self.date[1]}/{self.date[0]}"
-            )
+            first, last = self.date
+            raise ValueError(f"date {first}/{last} ends before it begins; write {last}/{first}")
         return self
