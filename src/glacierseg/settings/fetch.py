@@ -51,7 +51,7 @@ class PlaceSettings(Settings):
 
     panel: ClassVar[str | None] = "Place"
 
-    bbox: Annotated[Box | None, Cli(metavar="W,S,E,N")] = None
+    bbox: Annotated[Box | None, Cli(metavar="W,S,E,N", one_word=True)] = None
     """West, south, east and north in degrees; west is the greater one across 180 degrees."""
     area: Path | None = None
     """Outlines of basins or other areas; each one has a folder of its own for its results."""
@@ -66,7 +66,7 @@ class FetchSettings(Settings):
 
     panel: ClassVar[str | None] = "Catalogue"
 
-    date: Annotated[Days | None, Cli(metavar="FROM/TO")] = None
+    date: Annotated[Days | None, Cli(metavar="FROM/TO", one_word=True)] = None
     """First and last day of the images, UTC, such as 2024-08-01/2024-10-31; or one day."""
     satellite: Annotated[Satellite, Cli(name="--sensor", metavar="NAME")] = "sentinel2"
     """Satellites: sentinel2, or landsat for Landsat 4 to 9."""
