@@ -78,7 +78,7 @@ def test_numbers_in_another_order_are_refused_with_the_box_that_was_meant(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ((0, 0, 40, 3), "is 40 x 3 degrees, and at most 10 x 10"),
+        ((0, 0, 40, 3), "is 40 x 3 degrees, and the limit is 10 x 10"),
         ((10, 0, 5, 3), "is 355 x 3 degrees"),
         ((86, 27, 86, 28), "only 0 x 1 degrees"),
         ((86, 27, 86.0001, 27.1), r"only 0.0001 x 0.1 degrees"),

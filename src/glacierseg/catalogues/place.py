@@ -140,9 +140,8 @@ def _extent_fault(south: float, north: float, width: float) -> str | None:
     nearest = 0.0 if south <= 0 <= north else min(abs(south), abs(north))
     if max(north - south, width * math.cos(math.radians(nearest))) > _GREATEST_DEG:
         return (
-            f"is {width:.4g} x {north - south:.4g} degrees, and at most {_GREATEST_DEG:g} x "
-            f"{_GREATEST_DEG:g} degrees of the equator become one scene; give a smaller box, or several areas "
-            "with --area"
+            f"is {width:.4g} x {north - south:.4g} degrees, and the limit is {_GREATEST_DEG:g} x "
+            f"{_GREATEST_DEG:g} degrees of the equator; give a smaller box, or several areas with --area"
         )
     return None
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from glacierseg.choices import Satellite
-from glacierseg.settings.base import RARE, Cli, Settings
+from glacierseg.settings.base import RARE, Cli, Settings, one_or_several
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 
 def _as_days(value: Any) -> Any:
@@ -60,6 +61,20 @@ class PlaceSettings(Settings):
     area_name: Annotated[str | None, Cli(metavar="COLUMN")] = None
     """Column with the names of the areas, and of their folders; without it a usual one such as name."""
 
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if self.bbox is not None and self.area is not None:
+            raise ValueError("--bbox and --area exclude each other; give one of the two")
+        if self.area is None and (self.area_layer or self.area_name):
+            option = "--area-layer" if self.area_layer else "--area-name"
+            raise ValueError(f"{option} goes with --area FILE, and none is given")
+        return self
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether there is a place at all."""
+        return self.bbox is not None or self.area is not None
+
 
 class FetchSettings(Settings):
     """How products are found in a catalogue, chosen and read."""
@@ -99,3 +114,28 @@ class FetchSettings(Settings):
             first, last = self.date
             raise ValueError(f"date {first}/{last} ends before it begins; write {last}/{first}")
         return self
+
+
+class FetchedSceneSettings(ProductInputs, ProductSettings):
+    """How the products of a catalogue become a scene."""
+
+    panel: ClassVar[str | None] = "Scene (also all options of `prepare scene`)"
+    unlisted: ClassVar[frozenset[str]] = frozenset(
+        {*ProductSettings.model_fields, *ProductInputs.model_fields}
+        - {"recipe", "pixel_size_m", "dem", "existing", "keep"}
+    )
+
+    dem: Annotated[tuple[Path, ...], BeforeValidator(one_or_several), Cli(metavar="PATH")] = ()
+    """Elevation model in place of the catalogue's Copernicus GLO-30; may be given again for further tiles."""
+    existing: Path | None = None
+    """Inventory of known glaciers, to judge cloud over them and snow beside them."""
+    layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
+    """Band of the recipe in a file of its own (velocity=v.tif); may be given again."""
+
+
+class MapFetchSettings(FetchSettings):
+    """How `map` finds products of a place; the network says of which satellites."""
+
+    unlisted: ClassVar[frozenset[str]] = frozenset({*FetchSettings.model_fields} - {"date", "catalogue"})
+
+    satellite: Annotated[Satellite, RARE] = "sentinel2"
