@@ -1,0 +1,342 @@
+"""Which images of a catalogue are taken: the best one of each tile, or the fewest that show all ice."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.catalogues.candidate import Candidate
+from glacierseg.catalogues.rating import (
+    CLEARLY,
+    SEEN,
+    Rating,
+    Seen,
+    contradiction,
+    in_words,
+    percent,
+    rate,
+)
+from glacierseg.catalogues.sun import as_utc
+from glacierseg.errors import RequestError
+from glacierseg.raster.write import write_text
+from glacierseg.settings.fetch import FetchSettings
+
+LEAST_GAIN = 0.01
+"""Share of the wanted ground that one more image of a composite has to add."""
+LEAST_OF_A_TILE = 0.001
+"""Share of the wanted ground that the best image of one more tile has to add."""
+
+COLUMNS = (
+    "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", "cloud",
+    "snow", "no_data", "cloud_on_glaciers", "cloud_off_glaciers", "snow_off_glaciers", "sun_deg",
+    "off_season_days", "age_days", "cloud_said", "score", "address",
+)  # fmt: skip
+"""Of `scenes.csv`."""
+
+# A factor that is so much smaller than that of a better image is a reason.
+_REASON = 0.97
+_REASONS = 2
+# What makes two products of Sentinel-2 parts of one image: mission, level and start of the sensing, orbit.
+_START = re.compile(r"(S2._MSIL2A_\d{8}T\d{6})_N\d{4}_(R\d{3})_")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What became of a candidate.
+
+    Attributes:
+        seen: What it shows.
+        rating: How good it is.
+        taken: Whether it is taken.
+        rank: From 1; those that are taken come first, the best one before the others.
+        why: The reason, in words.
+    """
+
+    seen: Seen
+    rating: Rating
+    taken: bool
+    rank: int
+    why: str
+
+    @property
+    def candidate(self) -> Candidate:
+        """The image."""
+        return self.seen.candidate
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is taken of all candidates.
+
+    Attributes:
+        choices: One for each candidate, by rank.
+        shown: Share of the wanted ground that the taken images show, 0-1; in a composite without cloud.
+        remark: What to do where that is not all; None where it is.
+    """
+
+    choices: tuple[Choice, ...]
+    shown: float
+    remark: str | None = None
+
+    @property
+    def taken(self) -> tuple[Candidate, ...]:
+        """The images that are taken, the best one first."""
+        return tuple(one.candidate for one in self.choices if one.taken)
+
+
+def choose(seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSettings) -> Chosen:
+    """Chooses images of a place.
+
+    Args:
+        seen: What all candidates show; their order makes no difference.
+        wanted: `(H, W)` True for the ground to show, on the common grid: the glaciers, or the place where
+            none are known.
+        settings: The limits, and whether a composite is wanted.
+
+    Raises:
+        RequestError: None is good enough; the message says which limits would take the best one.
+    """
+    if not seen:
+        raise RequestError("a choice needs at least one image; ask for other days with --date")
+    return _Chooser(seen, wanted, settings).run()
+
+
+@dataclass
+class _Entry:
+    """A candidate on its way; `shows` is of the cells of wanted ground alone."""
+
+    seen: Seen
+    rating: Rating
+    shows: NDArray[np.bool_] = field(repr=False)
+    gain: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        candidate = self.seen.candidate
+        return candidate.name, candidate.item, candidate.address
+
+    @property
+    def name(self) -> str:
+        return self.seen.candidate.name
+
+    @property
+    def image(self) -> tuple[str, ...]:
+        """The same for the parts of one image of a tile."""
+        found = _START.match(self.name)
+        return (*found.groups(), self.seen.candidate.tile) if found else self.key
+
+
+class _Chooser:
+    """Chooses once."""
+
+    def __init__(self, seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSettings) -> None:
+        self.settings = settings
+        self.least = CLEARLY if settings.composite else SEEN
+        self.gain = LEAST_GAIN if settings.composite else LEAST_OF_A_TILE
+        self.ground = "glaciers" if any(one.glaciers for one in seen) else "place"
+        self.cells = max(int(wanted.sum()), 1)
+        entries = [
+            _Entry(one, rating, one.cells[wanted] >= self.least)
+            for one, rating in zip(seen, rate(seen, settings), strict=True)
+        ]
+        for entry in entries:
+            if not entry.shows.any():
+                blind = f"shows nothing of the {self.ground}" + (
+                    " without cloud" if settings.composite else ""
+                )
+                entry.rating = replace(entry.rating, refused=blind, cure=None)
+        self.entries = sorted(entries, key=lambda one: (-one.rating.score, one.key))
+        self.good = [one for one in self.entries if one.rating.refused is None]
+        self.best: dict[str, _Entry] = {}
+        for one in self.good:
+            self.best.setdefault(one.seen.candidate.tile, one)
+
+    def run(self) -> Chosen:
+        if not self.good:
+            raise RequestError(self._none_good())
+        taken = self._cover(self.good if self.settings.composite else self._one_a_tile())
+        shown = np.any([one.shows for one in taken], axis=0)
+        others = [one for one in self.good if not any(one is other for other in taken)]
+        refused = [one for one in self.entries if one.rating.refused is not None]
+        ranked = [(one, self._why_taken(one)) for one in taken]
+        ranked += [(one, self._why_not(one, taken, shown)) for one in others]
+        ranked += [(one, str(one.rating.refused)) for one in refused]
+        choices = tuple(
+            Choice(one.seen, one.rating, rank <= len(taken), rank, _with_contradiction(why, one.seen))
+            for rank, (one, why) in enumerate(ranked, 1)
+        )
+        return Chosen(choices, float(shown.mean()), self._remark(shown))
+
+    def _one_a_tile(self) -> list[_Entry]:
+        """The best image of each tile, with its other part where the agency split it."""
+        images = {(tile, one.image) for tile, one in self.best.items()}
+        return [one for one in self.good if (one.seen.candidate.tile, one.image) in images]
+
+    def _worth(self, one: _Entry) -> float:
+        """What a cell of an image counts: its share of ground is in the number of cells."""
+        hidden = 1.0 if self.settings.composite else one.rating.factors["cloud"]
+        return one.rating.quality * hidden
+
+    def _cover(self, offered: Sequence[_Entry]) -> list[_Entry]:
+        """Takes what adds most until more adds little; the best one comes first."""
+        taken: list[_Entry] = []
+        left, shown = list(offered), np.zeros(offered[0].shows.shape, bool)
+        while left:
+            gains = [int((one.shows & ~shown).sum()) / self.cells for one in left]
+            # `left` is in order of score and name, and the first one of equals counts.
+            at = max(range(len(left)), key=lambda n: (gains[n] * self._worth(left[n]), gains[n]))
+            if gains[at] == 0 or (taken and gains[at] < self.gain):
+                break
+            one = left.pop(at)
+            one.gain = gains[at]
+            taken.append(one)
+            shown |= one.shows
+        return sorted(self._needed(taken), key=lambda one: (-self._worth(one), one.key))
+
+    @staticmethod
+    def _needed(taken: list[_Entry]) -> list[_Entry]:
+        """Leaves out, from the last one taken, what the others have come to show without it."""
+        needed = list(taken)
+        for one in reversed(taken):
+            others = [other.shows for other in needed if other is not one]
+            if others and not (one.shows & ~np.any(others, axis=0)).any():
+                needed = [other for other in needed if other is not one]
+        return needed
+
+    def _why_taken(self, one: _Entry) -> str:
+        tile = one.seen.candidate.tile
+        best, count = self.best[tile], sum(other.seen.candidate.tile == tile for other in self.entries)
+        if one is best:
+            why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
+        elif not self.settings.composite:
+            why = f"part of the same image as {best.name}"
+        else:
+            why = f"adds {percent(one.gain)} of the {self.ground}"
+        return f"{why}: {in_words(one.seen)}"
+
+    def _why_not(self, one: _Entry, taken: Sequence[_Entry], shown: NDArray[np.bool_]) -> str:
+        best = self.best[one.seen.candidate.tile]
+        is_of_best = not self.settings.composite and one.image == best.image
+        if self.settings.composite or is_of_best or one is best:
+            gain = int((one.shows & ~shown).sum()) / self.cells
+            names = ", ".join(other.name for other in taken[:2]) + (", ..." if len(taken) > 2 else "")
+            added = f"{100 * gain:.2g} % of" if gain else "nothing to"
+            of_what = f"the {self.ground} to " if gain else ""
+            text = f"adds {added} {of_what}what {names} show{'s' if len(taken) == 1 else ''}"
+            if one is best or is_of_best:
+                return f"{text}: {in_words(one.seen)}"
+            return f"{text}; score {one.rating.score:.2f}"
+        return (
+            f"score {one.rating.score:.2f}, and {best.name} has {best.rating.score:.2f}: {_worse(one, best)}"
+        )
+
+    def _none_good(self) -> str:
+        best = next((one for one in self.entries if one.rating.cure), self.entries[0])
+        count, refused = len(self.entries), f"{best.name}: {best.rating.refused}"
+        said = f"none of {count} images is good enough; the best one is {refused}"
+        if count == 1:
+            said = f"the only image is not good enough; {refused}"
+        if not best.rating.cure:
+            return f"{said}; ask for other days with --date"
+        return (
+            f"{said}; ask for other days with --date, or take it with {_options(best.rating)}"
+            f"{self._about_ice(best)}"
+        )
+
+    @staticmethod
+    def _about_ice(one: _Entry) -> str:
+        if one.seen.glaciers is None and "--max-snow" in (one.rating.cure or {}):
+            return "; with known glaciers (--existing) only snow beside them counts"
+        return ""
+
+    def _remark(self, shown: NDArray[np.bool_]) -> str | None:
+        """Says what is not shown, and what would show most of it."""
+        left = 1 - float(shown.mean())
+        if left < self.gain:
+            return None
+        said = f"{percent(left)} of the {self.ground} is on no image that is good enough"
+        gains = [
+            (int((one.shows & ~shown).sum()) / self.cells, one) for one in self.entries if one.rating.cure
+        ]
+        gain, one = max(gains, key=lambda pair: pair[0], default=(0.0, None))
+        if one is None or gain < self.gain:
+            more = "" if self.settings.composite else ", or for several images of each tile with --composite"
+            return f"{said}; ask for more days with --date{more}"
+        return (
+            f"{said}; {one.name} shows {percent(gain)} more ({one.rating.refused}): take it with "
+            f"{_options(one.rating)}, or ask for more days with --date"
+        )
+
+
+def _options(rating: Rating) -> str:
+    return " ".join(f"{name} {value:g}" for name, value in (rating.cure or {}).items())
+
+
+def _worse(one: _Entry, best: _Entry) -> str:
+    """Says in what an image is worse than a better one, the greatest difference first."""
+    own, other = one.seen, best.seen
+
+    def both(name: str) -> str:
+        shares = (getattr(seen, name) or 0.0 for seen in (own, other))
+        return "({}, not {})".format(*map(percent, shares))
+
+    beside = "beside the glaciers" if own.glaciers else "of the place"
+    words = {
+        "data": f"more without data {both('counted_no_data')}",
+        "cloud": f"more cloud {own.where} {both('counted_cloud')}",
+        "snow": f"more snow {beside} {both('counted_snow')}",
+        "sun": f"lower sun and longer shadows ({own.sun_deg:.0f} degrees, not {other.sun_deg:.0f})",
+        "season": f"farther outside the season of bare ice ({own.off_season_days} days, "
+        f"not {other.off_season_days})",
+        "age": f"older ({as_utc(own.candidate.acquired).date()})",
+    }
+    ratios = {
+        name: value / best.rating.factors[name] if best.rating.factors[name] else 1.0
+        for name, value in one.rating.factors.items()
+    }
+    reasons = sorted((ratio, name) for name, ratio in ratios.items() if ratio < _REASON)
+    return ", ".join(words[name] for _, name in reasons[:_REASONS]) or in_words(own)
+
+
+def _with_contradiction(why: str, seen: Seen) -> str:
+    more = contradiction(seen)
+    return f"{why}; {more}" if more else why
+
+
+def write_choices(path: Path, chosen: Chosen, left_out: Sequence[tuple[str, str]] = ()) -> None:
+    """Writes `scenes.csv`: a row for each candidate by rank, then those that were left out.
+
+    Args:
+        path: The file.
+        chosen: What became of the candidates.
+        left_out: Items that are no candidates, with the reason.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_row(one) for one in chosen.choices)
+    writer.writerows({"taken": 0, "why": why, "item": item} for item, why in sorted(left_out))
+    write_text(path, text.getvalue())
+
+
+def _row(choice: Choice) -> dict[str, object]:
+    seen, candidate = choice.seen, choice.candidate
+    shares = ("cloud", "snow", "no_data", "cloud_on_glaciers", "cloud_off_glaciers", "snow_off_glaciers")
+    row: dict[str, object] = {"rank": choice.rank, "taken": int(choice.taken), "why": choice.why}
+    row |= {name: getattr(candidate, name) for name in ("name", "item", "sensor", "tile")}
+    row["acquired"] = as_utc(candidate.acquired).strftime("%Y-%m-%dT%H:%M:%SZ")
+    row |= {"baseline": candidate.baseline, "processed": candidate.processed}
+    row |= {name: _rounded(getattr(seen, name)) for name in shares}
+    row["sun_deg"] = round(seen.sun_deg, 1)
+    row |= {"off_season_days": seen.off_season_days, "age_days": seen.age_days}
+    row |= {"cloud_said": _rounded(candidate.cloud_said), "score": _rounded(choice.rating.score)}
+    return row | {"address": candidate.address}
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(float(share), 4)
