@@ -19,19 +19,21 @@ from rich.text import Text
 from glacierseg import log
 
 
-class _PixelsPerSecond(ProgressColumn):
-    """How fast a scene goes by."""
+class _PerSecond(ProgressColumn):
+    """How fast pixels or bytes go by."""
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self, amount: int, unit: str) -> None:
         super().__init__()
-        self._pixels = pixels
+        self._amount, self._unit = amount, unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed * self._pixels / 1e6:.3g} Mpx/s" if task.speed else "")
+        return Text(f"{task.speed * self._amount / 1e6:.3g} M{self._unit}/s" if task.speed else "")
 
 
 @contextmanager
-def rich_bar(label: str, pixels: int | None) -> Iterator[tuple[log.Progress, Callable[[str], None]]]:
+def rich_bar(
+    label: str, amount: int | None, unit: str
+) -> Iterator[tuple[log.Progress, Callable[[str], None]]]:
     """Draws a bar on standard error; gives its progress, and what prints lines above it."""
     # Markup would take a subject in brackets for a style.
     columns: list[ProgressColumn] = [
@@ -39,8 +41,8 @@ def rich_bar(label: str, pixels: int | None) -> Iterator[tuple[log.Progress, Cal
         BarColumn(),
         TaskProgressColumn(),
     ]
-    if pixels:
-        columns.append(_PixelsPerSecond(pixels))
+    if amount:
+        columns.append(_PerSecond(amount, unit))
     columns.append(TimeRemainingColumn())
     console = Console(stderr=True)
 
