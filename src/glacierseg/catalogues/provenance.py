@@ -1,4 +1,4 @@
-"""The record of a fetch: what was asked for, where it comes from, and the sums of all files that were written.
+"""The record of a fetch: what was asked for, where it comes from, and the sums of all files.
 
 It holds no time of the run, no path of the machine but that of a catalogue that is a folder, and no token of
 an address, so the same call gives the same bytes. By it the same call also knows that nothing is left to do.
@@ -6,15 +6,15 @@ an address, so the same call gives the same bytes. By it the same call also know
 
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from glacierseg._version import __version__
 from glacierseg.catalogues.place import Place
-from glacierseg.errors import DataError
+from glacierseg.errors import DataError, RequestError
 from glacierseg.raster.made import digest_of_inputs
 from glacierseg.raster.write import digest_of, read_json, write_json
 from glacierseg.settings.fetch import FetchSettings
@@ -92,11 +92,36 @@ class Provenance:
         except (KeyError, TypeError, AttributeError):
             return False
 
-    def has_begun(self, request: Request) -> tuple[str, ...]:
-        """The bands of an earlier call that asked for the same but other bands; none without any."""
-        if self.content.get("request") != request.facts:
-            return ()
-        return tuple(self.content.get("bands", ()))
+    def begin(self, request: Request, *, again: bool) -> Request:
+        """Makes sure that the folder is free for a request, or holds a part of its answer.
+
+        Args:
+            request: What is asked for.
+            again: Whether what an earlier call fetched is to go.
+
+        Returns:
+            The request, with the bands and the elevation of an earlier one that was the same otherwise.
+
+        Raises:
+            RequestError: Another request was answered there.
+        """
+        known = self.content
+        if again:
+            for one in known.get("products", []):
+                shutil.rmtree(self._folder / one["folder"], ignore_errors=True)
+            for one in known.get("elevation") or []:
+                (self._folder / one["file"]).unlink(missing_ok=True)
+            return request
+        if "request" not in known:
+            return request
+        if known["request"] != request.facts:
+            raise RequestError(
+                f"{self.path}: is of another request ({_difference(known['request'], request.facts)}); give "
+                "another --out, or --again to replace what it lists"
+            )
+        roles = {*known.get("bands", ()), *request.roles}
+        elevation = request.elevation or known.get("elevation") is not None
+        return Request(request.facts, tuple(sorted(roles)), elevation)
 
     def write(
         self,
@@ -167,9 +192,14 @@ def made_with() -> dict[str, Any]:
     return {"glacierseg": __version__, "packages": found}
 
 
-def without_token(address: str) -> str:
-    """Returns an address without what signs it or who is let in by it."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+def _difference(known: Any, asked: Mapping[str, Any]) -> str:
+    if not isinstance(known, dict):
+        return "unknown"
+    name = next((name for name in asked if known.get(name) != asked[name]), "")
+    if name in {"outline", "area"}:
+        return "another place"
+    return f"{name} {_short(known.get(name))}, not {_short(asked[name])}"
+
+
+def _short(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
