@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from glacierseg.catalogues import kept
+from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset, Candidate
 from glacierseg.catalogues.delivery import plan_product, write_product
 from glacierseg.catalogues.web import Web
@@ -37,6 +38,13 @@ from tests.products.shelves import CORNER, LandsatFacts, SafeFacts, edit, make_l
 SIDE_M = 1800
 ROLES = ("blue", "red", "nir", "swir1", "red_edge_1", "water_vapour")
 SAFE = SafeFacts(bands=("02", "03", "04", "08", "05", "8A", "11", "12", "09"))
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    """Reads files without a cache."""
+    with Web(cache=Cache(tmp_path / "cache", 0)) as reader:
+        yield reader
 
 
 @pytest.fixture(autouse=True)
