@@ -84,7 +84,9 @@ class Window:
         return f"{shown(self.asset.address)}\n{self.version}\n{place}"
 
 
-def plan_window(web: Web, asset: Asset, shape: Any, *, step_px: int = 1, coarser: float = 1) -> Window | None:
+def plan_window(
+    web: Web, asset: Asset, shape: Any, *, step_px: int = 1, margin_px: int = MARGIN_PX, coarser: float = 1
+) -> Window | None:
     """Plans the window of an image that holds a shape; reads the header only.
 
     Args:
@@ -93,11 +95,11 @@ def plan_window(web: Web, asset: Asset, shape: Any, *, step_px: int = 1, coarser
         shape: A shapely geometry in degrees; across 180 degrees in several parts, or going on beyond.
         step_px: Corners of the window lie on multiples of so many pixels of the image, so that windows of
             images with other pixels cover the same ground.
+        margin_px: How many pixels it is wider than the shape at least, on each side.
         coarser: How many times larger pixels may be: the overview nearest to that is taken.
 
     Returns:
-        The window, two pixels wider than the shape on each side and cut at the image's rim; None where they
-        share no ground.
+        The window, cut at the image's rim; None where the shape and the image share no ground.
 
     Raises:
         DownloadError: The file cannot be read.
@@ -117,7 +119,7 @@ def plan_window(web: Web, asset: Asset, shape: Any, *, step_px: int = 1, coarser
             whole = grid_of(dataset)
         except RasterError as error:
             raise ProductError(f"{remote.name}: has no place on Earth; choose another --catalogue") from error
-        box = _pixels_of(whole, shape, step_px)
+        box = _pixels_of(whole, shape, step_px, margin_px)
         if box is None:
             return None
         top, left, bottom, right = box
@@ -179,12 +181,12 @@ def save_window(
         web: Reads it.
         window: Its plan.
         out: The file to write.
-        add: What is added to all numbers but 0, which stands for no data.
+        add: What is added to numbers; 0, and what gets too large for the data type, is 0 for no data.
         progress: Is called with numbers of bytes that came.
 
     Raises:
         DownloadError: Bytes cannot be read, or the file has another checksum than the catalogue says.
-        ProductError: The file is damaged, or numbers with what is added have no place in its data type.
+        ProductError: The file is damaged.
         OutputError: The file cannot be written.
     """
     with atomic_path(out) as part:
@@ -193,20 +195,15 @@ def save_window(
                 progress(window.bytes_needed)
             return
         values = read_window(web, window, progress)
-        _write(part, window, _added(values, add, window))
+        _write(part, window, _added(values, add))
 
 
-def _added(values: NDArray[Any], add: int, window: Window) -> NDArray[Any]:
+def _added(values: NDArray[Any], add: int) -> NDArray[Any]:
     if not add:
         return values
-    wide = np.where(values == 0, 0, values.astype(np.int64) + add)
-    limits = np.iinfo(values.dtype)
-    if wide.min() < limits.min or wide.max() > limits.max:
-        raise ProductError(
-            f"{window.asset.address}: holds numbers from {values.min()} to {values.max()}, and with {add:+d} they "
-            f"have no place in {values.dtype}; choose another --catalogue"
-        )
-    return wide.astype(values.dtype)
+    # What lies below 0 some copies let run over to the greatest numbers; with what is added it has no place.
+    greatest = np.iinfo(values.dtype).max - add
+    return np.where((values == 0) | (values > greatest), 0, values + values.dtype.type(add))
 
 
 def _write(path: Path, window: Window, values: NDArray[Any]) -> None:
@@ -247,7 +244,7 @@ def _nearest_overview(dataset: Any, coarser: float) -> int | None:
     return best - 1 if best else None
 
 
-def _pixels_of(grid: Grid, shape: Any, step_px: int) -> tuple[int, int, int, int] | None:
+def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[int, int, int, int] | None:
     """First row and column, and those behind the last, of the window that holds a shape; None without ground."""
     import shapely  # noqa: PLC0415
 
@@ -271,8 +268,8 @@ def _pixels_of(grid: Grid, shape: Any, step_px: int) -> tuple[int, int, int, int
     for along, size in ((rows, grid.height), (columns, grid.width)):
         if along.max() <= 0 or along.min() >= size:
             return None
-        first = math.floor(along.min() + _SAME_PX) - MARGIN_PX
-        last = math.ceil(along.max() - _SAME_PX) + MARGIN_PX
+        first = math.floor(along.min() + _SAME_PX) - margin_px
+        last = math.ceil(along.max() - _SAME_PX) + margin_px
         first, last = first // step_px * step_px, -(-last // step_px) * step_px
         box.append((max(first, 0), min(last, size)))
     (top, bottom), (left, right) = box
