@@ -12,8 +12,8 @@ from contextvars import ContextVar
 
 Progress = Callable[[float], None]
 """Is called with the share done, 0-1."""
-Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
-"""Shows progress while a block runs; called with the label, and an amount with its unit."""
+Bars = Callable[[str, int | None], AbstractContextManager[Progress]]
+"""Shows progress while a block runs; called with the label and the number of pixels."""
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
 _bars: ContextVar[Bars | None] = ContextVar("bars", default=None)
@@ -52,16 +52,15 @@ class Subject(logging.Filter):
         return True
 
 
-def bar(label: str, amount: int | None = None, unit: str = "px") -> AbstractContextManager[Progress]:
+def bar(label: str, pixels: int | None = None) -> AbstractContextManager[Progress]:
     """Shows progress while a block runs, if anybody draws it; gives a function to call with the share done.
 
     Args:
         label: What is done.
-        amount: How many pixels or bytes that takes, to show their number per second.
-        unit: `px` or `B`.
+        pixels: How many pixels that takes, to show their number per second.
     """
     draw = _bars.get()
-    return nullcontext(lambda _: None) if draw is None else draw(label, amount, unit)
+    return nullcontext(lambda _: None) if draw is None else draw(label, pixels)
 
 
 def shows_bars() -> bool:

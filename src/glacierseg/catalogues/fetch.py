@@ -1,28 +1,18 @@
-"""From a place and days to products and a scene: searched, looked at, chosen, and read no further than needed."""
+"""From a place and days to products and a scene: searched, chosen, and read no further than needed."""
 
 import logging
-import math
-import threading
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from glacierseg import log
-from glacierseg.catalogues.addresses import shown
-from glacierseg.catalogues.choice import Choice, Chosen, choose, write_choices
-from glacierseg.catalogues.delivery import plan_product, write_product
-from glacierseg.catalogues.elevation import ElevationPlan, plan_elevation, write_elevation
-from glacierseg.catalogues.looking import Ground, ground_of, look_at, plan_looks
+from glacierseg.catalogues.looking import ground_of
 from glacierseg.catalogues.place import Place, place_of_box
 from glacierseg.catalogues.provenance import Provenance, Request
-from glacierseg.catalogues.rating import Seen, rate
-from glacierseg.catalogues.search import elevation_tiles, search
 from glacierseg.catalogues.web import Web
-from glacierseg.errors import BandError, GlaciersegWarning, RequestError
+from glacierseg.catalogues.steps import OUTLINE, Steps
+from glacierseg.errors import BandError, RequestError
 from glacierseg.products.kept import keep_scene
 from glacierseg.products.read import read_product
 from glacierseg.raster.indices import INDICES
@@ -36,7 +26,7 @@ from glacierseg.settings.prepare import ProductInputs, ProductSettings
 _log = logging.getLogger(__name__)
 _RECIPES = {"sentinel2": "sentinel2-18", "landsat": "landsat-18"}
 SCENES = "scenes.csv"
-_OUTLINE = "area.geojson"
+OUTLINE = "area.geojson"
 _GB = 1e9
 
 
@@ -123,8 +113,8 @@ def fetch_products(
             from `catalogues.place.places_in`.
         out_dir: Folder for `products/`, `dem/`, `scenes.csv` with what became of each image of the catalogue,
             and `provenance.json`.
-        settings: Where to search, what to take, and how much may be read. Its fields may be given as keywords,
-            such as `date`.
+        settings: Where to search, what to take, and how much may be read. Its fields may be given as
+            keywords, such as `date`.
         roles: Parts of the spectrum whose bands are wanted, such as `red`; those of `sentinel2-18` or
             `landsat-18` when None.
         existing: Outlines of known glaciers, which cloud over and snow beside them is judged by.
@@ -155,14 +145,14 @@ def fetch_products(
         ground = ground_of(place, known, existing_layer)
         request = provenance.begin(request, again=again)
         if place.is_area:
-            place.write(out / _OUTLINE)
+            place.write(out / OUTLINE)
         with Web(settings) as web:
-            _Fetch(web, ground, out, request).run(provenance)
+            Steps(web, ground, out, request).run(provenance)
     content = provenance.content
     return Fetched(
         tuple(out / one["folder"] for one in content["products"]),
         tuple(out / one["file"] for one in content["elevation"] or ()) if elevation else (),
-        out / _OUTLINE if place.is_area else None,
+        out / OUTLINE if place.is_area else None,
         provenance,
     )
 
@@ -192,7 +182,8 @@ def fetch_scene(
         again: Fetch and make everything again.
 
     Returns:
-        The scene and its products. Where images are of several days, `<scene>_dates.tif` has that of each pixel.
+        The scene and its products. Where images are of several days, `<scene>_dates.tif` has the day of each
+        pixel.
 
     Raises:
         GlaciersegError: As both of these functions.
@@ -260,138 +251,6 @@ def _require_bands(roles: Collection[str], settings: FetchSettings) -> None:
     if missing := next((role for role in roles if role not in seen), None):
         raise BandError(
             f"products of {settings.satellite} have no band for {missing} (their bands are "
-            f"{', '.join(sorted(seen))}); give its file with --layer {missing}=FILE, or leave it out with --recipe"
+            f"{', '.join(sorted(seen))}); give its file with --layer {missing}=FILE, or leave it out with "
+            "--recipe"
         )
-
-
-class _Fetch:
-    """Fetches the products of one place."""
-
-    def __init__(self, web: Web, ground: Ground, out: Path, request: Request) -> None:
-        self.web, self.ground, self.out, self.request = web, ground, out, request
-        self.settings, self.outline = web.settings, ground.place.outline
-
-    def run(self, provenance: Provenance) -> None:
-        """Searches, chooses, reads and writes, the record last."""
-        chosen, looked = self._choose()
-        why = {one.candidate.item: one.why for one in chosen.choices if one.taken}
-        for candidate in chosen.taken:
-            _log.info(f"{candidate.name}: {why[candidate.item]}")
-        if chosen.remark:
-            warnings.warn(chosen.remark, GlaciersegWarning, stacklevel=2)
-        with log.bar("planning"):
-            plans = [plan_product(self.web, one, self.outline, self.request.roles) for one in chosen.taken]
-            dem = self._plan_elevation()
-        total = sum(plan.bytes_needed for plan in plans) + sum(one.bytes_needed for one in dem)
-        self._require_allowed(looked + total, "reading")
-        windows = sum(len(plan.windows) for plan in plans) + len(dem)
-        with self._reading(f"reading {windows} windows", total) as read:
-            folders = [write_product(self.web, plan, self.out / "products", read) for plan in plans]
-            tiles = [write_elevation(self.web, one, self.out / "dem", read) for one in dem]
-        _log.info(f"{self.out / 'products'}: {windows} windows, {_in_words(total)}")
-        provenance.write(
-            self.request,
-            [
-                {"folder": self._name(folder), "why": why[plan.candidate.item], **plan.facts}
-                for folder, plan in zip(folders, plans, strict=True)
-            ],
-            [
-                {"file": self._name(tile), "address": shown(one.asset.address)}
-                for tile, one in zip(tiles, dem, strict=True)
-            ]
-            if self.request.elevation
-            else None,
-            self._files(folders, tiles),
-        )
-
-    def _choose(self) -> tuple[Chosen, int]:
-        """Returns what became of the candidates, and how many bytes it took to look at them."""
-        offered = search(self.settings, self.outline)
-        left_out = list(offered.left_out)
-        with log.bar(f"looking for {len(offered.candidates)} images"):
-            looks = plan_looks(self.web, offered.candidates, self.ground)
-        self._require_allowed(looks.bytes_needed, f"looking at {len(looks.windows)} images alone")
-        with self._reading(f"looking at {len(looks.windows)} images", looks.bytes_needed) as read:
-            seen, more = look_at(self.web, looks, self.ground, read)
-        left_out += more
-        table = self.out / SCENES
-        if not seen:
-            write_choices(table, Chosen((), 0.0), left_out)
-            item, reason = left_out[0]
-            raise RequestError(
-                f"{self.settings.catalogue}: no image can be used ({item}: {reason}); see {table}, and ask for "
-                "other days with --date"
-            )
-        try:
-            chosen = choose(seen, self.ground.wanted, self.settings)
-        except RequestError:
-            write_choices(table, Chosen(_none_taken(seen, self.settings), 0.0), left_out)
-            _log.info(str(table))
-            raise
-        write_choices(table, chosen, left_out)
-        return chosen, looks.bytes_needed
-
-    def _plan_elevation(self) -> tuple[ElevationPlan, ...]:
-        if not self.request.elevation:
-            return ()
-        tiles = elevation_tiles(self.settings, self.outline)
-        if not tiles:
-            warnings.warn(
-                f"{self.settings.catalogue}: has no Copernicus GLO-30 elevation model of this place; give one with "
-                "--dem",
-                GlaciersegWarning,
-                stacklevel=2,
-            )
-        return plan_elevation(self.web, tiles, self.outline)
-
-    def _require_allowed(self, total: int, what: str) -> None:
-        """Refuses to read more than is allowed, before it begins."""
-        limit = self.settings.max_gb
-        if total > limit * _GB:
-            raise RequestError(
-                f"{what} takes {_in_words(total)}, and --max-gb is {limit:g}; give --max-gb "
-                f"{_rounded_up(total / _GB):g}, a smaller place, or fewer days"
-            )
-
-    @contextmanager
-    def _reading(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Shows how much of some bytes came; what gives it may be called by several threads."""
-        lock, came = threading.Lock(), 0
-        with log.bar(f"{label}, {_in_words(total)}", total, "B") as progress:
-
-            def count(number: int) -> None:
-                nonlocal came
-                with lock:
-                    came += number
-                    progress(min(came / max(total, 1), 1.0))
-
-            yield count
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.out).as_posix()
-
-    def _files(self, folders: Sequence[Path], tiles: Sequence[Path]) -> list[Path]:
-        found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        found += [*tiles, self.out / SCENES]
-        return found + ([self.out / _OUTLINE] if self.ground.place.is_area else [])
-
-
-def _none_taken(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Choice, ...]:
-    """What becomes of candidates of which none is good enough, the best one first."""
-    rated = sorted(
-        zip(seen, rate(seen, settings), strict=True), key=lambda one: (-one[1].score, one[0].candidate.name)
-    )
-    return tuple(
-        Choice(one, rating, taken=False, rank=rank, why=rating.refused or "shows too little of the glaciers")
-        for rank, (one, rating) in enumerate(rated, 1)
-    )
-
-
-def _in_words(size_bytes: int) -> str:
-    return f"{size_bytes / _GB:.3g} GB" if size_bytes >= _GB else f"{size_bytes / 1e6:.3g} MB"
-
-
-def _rounded_up(value: float) -> float:
-    """The least number of two digits that is no less."""
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return math.ceil(value / step) * step

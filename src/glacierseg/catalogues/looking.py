@@ -165,6 +165,8 @@ def look_at(
 class _Damaged(str):
     """Why a candidate is left out that could be used if its files were whole."""
 
+    __slots__ = ()
+
 
 def _kind(candidate: Candidate) -> str | None:
     return next((name for name in _CLASSES if name in candidate.images), None)

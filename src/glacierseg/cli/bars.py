@@ -19,21 +19,19 @@ from rich.text import Text
 from glacierseg import log
 
 
-class _PerSecond(ProgressColumn):
-    """How fast pixels or bytes go by."""
+class _PixelsPerSecond(ProgressColumn):
+    """How fast a scene goes by."""
 
-    def __init__(self, amount: int, unit: str) -> None:
+    def __init__(self, pixels: int) -> None:
         super().__init__()
-        self._amount, self._unit = amount, unit
+        self._pixels = pixels
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed * self._amount / 1e6:.3g} M{self._unit}/s" if task.speed else "")
+        return Text(f"{task.speed * self._pixels / 1e6:.3g} Mpx/s" if task.speed else "")
 
 
 @contextmanager
-def rich_bar(
-    label: str, amount: int | None, unit: str
-) -> Iterator[tuple[log.Progress, Callable[[str], None]]]:
+def rich_bar(label: str, pixels: int | None) -> Iterator[tuple[log.Progress, Callable[[str], None]]]:
     """Draws a bar on standard error; gives its progress, and what prints lines above it."""
     # Markup would take a subject in brackets for a style.
     columns: list[ProgressColumn] = [
@@ -41,8 +39,8 @@ def rich_bar(
         BarColumn(),
         TaskProgressColumn(),
     ]
-    if amount:
-        columns.append(_PerSecond(amount, unit))
+    if pixels:
+        columns.append(_PixelsPerSecond(pixels))
     columns.append(TimeRemainingColumn())
     console = Console(stderr=True)
 

@@ -140,10 +140,10 @@ def _write(line: str, stream: TextIO) -> None:
 
 
 @contextmanager
-def _terminal_bar(label: str, amount: int | None, unit: str) -> Iterator[log.Progress]:
+def _terminal_bar(label: str, pixels: int | None) -> Iterator[log.Progress]:
     from glacierseg.cli.bars import rich_bar
 
-    with rich_bar(log.prefix() + label, amount, unit) as (progress, above):
+    with rich_bar(log.prefix() + label, pixels) as (progress, above):
         token = _above_bar.set(above)
         try:
             yield progress
@@ -152,7 +152,7 @@ def _terminal_bar(label: str, amount: int | None, unit: str) -> Iterator[log.Pro
 
 
 @contextmanager
-def _json_bar(label: str, _: int | None, __: str) -> Iterator[log.Progress]:
+def _json_bar(label: str, _: int | None) -> Iterator[log.Progress]:
     """Prints progress whenever another hundredth is done or another second has passed."""
     subject, last_share, last_time = log.subject(), -1.0, 0.0
 
