@@ -52,8 +52,8 @@ def web_address(address: str) -> str:
     bucket = parts.netloc if parts.scheme == "s3" else parts.netloc.partition(".s3")[0]
     if bucket in _PAID_BUCKETS and (parts.scheme == "s3" or parts.netloc.endswith(".amazonaws.com")):
         raise DownloadError(
-            f"{shown(address)}: the bucket {bucket} {_PAID_BUCKETS[bucket]}, which is not supported; choose a "
-            "catalogue with open files, such as --catalogue planetary-computer"
+            f"{shown(address)}: the bucket {bucket} {_PAID_BUCKETS[bucket]}, which is not supported; choose "
+            "a catalogue with open files, such as --catalogue planetary-computer"
         )
     if parts.scheme == "s3":
         if bucket not in _OPEN_BUCKETS:

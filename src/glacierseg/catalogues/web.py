@@ -36,8 +36,8 @@ class Web:
 
         Args:
             settings: How to read.
-            signs: Gives the address of a token for a file's address, None where it needs none. Without it files
-                of the Planetary Computer are signed when that is the catalogue.
+            signs: Gives the address of a token for a file's address, None where it needs none. Without it
+                files of the Planetary Computer are signed when that is the catalogue.
             cache: Of windows; without it the user's own, in the size of the settings.
 
         Raises:
@@ -91,8 +91,8 @@ class Web:
         """Reads a small file, such as metadata, whole.
 
         Raises:
-            DownloadError: It cannot be read, is larger than any metadata, or has another size or checksum than
-                the catalogue says.
+            DownloadError: It cannot be read, is larger than any metadata, or has another size or checksum
+                than the catalogue says.
         """
         path = local_path(asset.address)
         if path:
@@ -102,8 +102,8 @@ class Web:
             data = self._transport.whole(web_address(asset.address), _MAX_SMALL_BYTES)
         if len(data) > _MAX_SMALL_BYTES:
             raise DownloadError(
-                f"{shown(asset.address)}: is larger than {_MAX_SMALL_BYTES // 2**20} MiB, as no metadata are; "
-                "choose another --catalogue"
+                f"{shown(asset.address)}: is larger than {_MAX_SMALL_BYTES // 2**20} MiB, as no metadata "
+                "are; choose another --catalogue"
             )
         require_size(asset, len(data))
         if asset.checksum:

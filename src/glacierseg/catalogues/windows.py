@@ -1,8 +1,8 @@
-"""The part of an image that a place needs: planned from the header, read by its blocks, written as a small GeoTIFF.
+"""The part of an image that a place needs: planned from the header, read by its blocks, written as a GeoTIFF.
 
-The plan is exact: GDAL says where in the file each block of the window lies and how large it is, and blocks that
-a file leaves out cost nothing. Blocks that lie near to each other are read in one request, as long as what
-lies between adds no more than a few hundredths. A file of which most is needed is read whole, and then its
+The plan is exact: GDAL says where in the file each block of the window lies and how large it is, and blocks
+that a file leaves out cost nothing. Blocks that lie near to each other are read in one request, as long as
+what lies between adds no more than a tenth. A file of which most is needed is read whole, and then its
 checksum counts.
 """
 
@@ -112,8 +112,8 @@ def plan_window(
     def plan(dataset: Any) -> Window | None:
         if dataset.count != 1:
             raise ProductError(
-                f"{remote.name}: holds {dataset.count} bands, and an image of a product holds one; choose another "
-                "--catalogue"
+                f"{remote.name}: holds {dataset.count} bands, and an image of a product holds one; choose "
+                "another --catalogue"
             )
         try:
             whole = grid_of(dataset)
@@ -123,7 +123,7 @@ def plan_window(
         if box is None:
             return None
         top, left, bottom, right = box
-        needed = _blocks(dataset, box, overview, remote) if dataset.driver == "GTiff" else None
+        needed = _blocks(dataset, box, remote) if dataset.driver == "GTiff" else None
         parts, size, is_whole = _parts(needed, remote)
         return Window(
             asset=asset,
@@ -245,15 +245,13 @@ def _nearest_overview(dataset: Any, coarser: float) -> int | None:
 
 
 def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[int, int, int, int] | None:
-    """First row and column, and those behind the last, of the window that holds a shape; None without ground."""
+    """First row and column, and those behind the last, of the window that holds a shape; None without one."""
     import shapely  # noqa: PLC0415
+    from shapely import affinity  # noqa: PLC0415
 
     west, south, east, north = grid.bounds if counts_degrees(grid.crs) else degree_box(grid)
     around = shapely.box(west - _AROUND_DEG, south - _AROUND_DEG, east + _AROUND_DEG, north + _AROUND_DEG)
-    turned = [
-        shapely.transform(shape, lambda points, turn=turn: points + (turn, 0))
-        for turn in (-360.0, 0.0, 360.0)
-    ]
+    turned = [affinity.translate(shape, turn) for turn in (-360, 0, 360)]
     near = shapely.union_all([one.intersection(around) for one in turned])
     if near.is_empty:
         return None
@@ -276,7 +274,7 @@ def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[in
     return top, left, bottom, right
 
 
-def _blocks(dataset: Any, box: tuple[int, int, int, int], overview: int | None, remote: Remote) -> list[Part]:
+def _blocks(dataset: Any, box: tuple[int, int, int, int], remote: Remote) -> list[Part]:
     """Where the blocks of a window lie in the file, those that the file leaves out aside."""
     top, left, bottom, right = box
     block_height, block_width = dataset.block_shapes[0]
@@ -293,14 +291,14 @@ def _blocks(dataset: Any, box: tuple[int, int, int, int], overview: int | None, 
     end = max((start + size for start, size in found), default=0)
     if end > remote.facts.size_bytes:
         raise ProductError(
-            f"{remote.name}: is cut short: it has {remote.facts.size_bytes} bytes, and its blocks reach to {end}; "
-            "choose another --catalogue or other dates"
+            f"{remote.name}: is cut short: it has {remote.facts.size_bytes} bytes, and its blocks reach to "
+            f"{end}; choose another --catalogue or other dates"
         )
     return found
 
 
 def _parts(blocks: Sequence[Part] | None, remote: Remote) -> tuple[tuple[Part, ...], int, bool]:
-    """What is read for some blocks, all of the file for None; its size, and whether that is the whole file."""
+    """What is read for some blocks, all of the file for None; its size, and whether it is the whole file."""
     size = remote.facts.size_bytes
     wanted = None if blocks is None else joined(blocks)
     is_whole = wanted is None or remote.is_local or sum(length for _, length in wanted) >= WHOLE_SHARE * size
