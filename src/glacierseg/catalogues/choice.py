@@ -1,11 +1,8 @@
 """Which images of a catalogue are taken: the best one of each tile, or the fewest that show all ice."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +20,6 @@ from glacierseg.catalogues.rating import (
 )
 from glacierseg.catalogues.sun import as_utc
 from glacierseg.errors import RequestError
-from glacierseg.raster.write import write_text
 from glacierseg.settings.fetch import FetchSettings
 
 LEAST_GAIN = 0.01
@@ -31,18 +27,11 @@ LEAST_GAIN = 0.01
 LEAST_OF_A_TILE = 0.001
 """Share of the wanted ground that the best image of one more tile has to add."""
 
-COLUMNS = (
-    "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", "cloud",
-    "snow", "no_data", "cloud_on_glaciers", "cloud_off_glaciers", "snow_off_glaciers", "sun_deg",
-    "off_season_days", "age_days", "cloud_said", "score", "address",
-)  # fmt: skip
-"""Of `scenes.csv`."""
-
 # A factor that is so much smaller than that of a better image is a reason.
 _REASON = 0.97
 _REASONS = 2
-# What makes two products of Sentinel-2 parts of one image: mission, level and start of the sensing, orbit.
-_START = re.compile(r"(S2._MSIL2A_\d{8}T\d{6})_N\d{4}_(R\d{3})_")
+# What makes two products of Sentinel-2 parts of one image: mission, level, start of sensing, baseline, orbit.
+_START = re.compile(r"S2._MSIL2A_\d{8}T\d{6}_N\d{4}_R\d{3}_")
 
 
 @dataclass(frozen=True)
@@ -125,10 +114,18 @@ class _Entry:
         return self.seen.candidate.name
 
     @property
+    def tile(self) -> str:
+        return self.seen.candidate.tile
+
+    @property
+    def sensor(self) -> str:
+        return self.seen.candidate.sensor
+
+    @property
     def image(self) -> tuple[str, ...]:
         """The same for the parts of one image of a tile."""
         found = _START.match(self.name)
-        return (*found.groups(), self.seen.candidate.tile) if found else self.key
+        return (found[0], self.tile) if found else self.key
 
 
 class _Chooser:
@@ -153,13 +150,11 @@ class _Chooser:
         self.entries = sorted(entries, key=lambda one: (-one.rating.score, one.key))
         self.good = [one for one in self.entries if one.rating.refused is None]
         self.best: dict[str, _Entry] = {}
-        for one in self.good:
-            self.best.setdefault(one.seen.candidate.tile, one)
 
     def run(self) -> Chosen:
         if not self.good:
             raise RequestError(self._none_good())
-        taken = self._cover(self.good if self.settings.composite else self._one_a_tile())
+        taken = self._of_one_sensor()
         shown = np.any([one.shows for one in taken], axis=0)
         others = [one for one in self.good if not any(one is other for other in taken)]
         refused = [one for one in self.entries if one.rating.refused is not None]
@@ -170,12 +165,23 @@ class _Chooser:
             Choice(one.seen, one.rating, rank <= len(taken), rank, _with_contradiction(why, one.seen))
             for rank, (one, why) in enumerate(ranked, 1)
         )
-        return Chosen(choices, float(shown.mean()), self._remark(shown))
+        return Chosen(choices, float(shown.mean()), self._remark(taken, shown))
 
-    def _one_a_tile(self) -> list[_Entry]:
-        """The best image of each tile, with its other part where the agency split it."""
-        images = {(tile, one.image) for tile, one in self.best.items()}
-        return [one for one in self.good if (one.seen.candidate.tile, one.image) in images]
+    def _of_one_sensor(self) -> list[_Entry]:
+        """Takes images of the sensor that shows the place best, since a scene is of one."""
+        found = []
+        for sensor in sorted({one.sensor for one in self.good}):
+            own = [one for one in self.good if one.sensor == sensor]
+            best: dict[str, _Entry] = {}
+            for one in own:
+                best.setdefault(one.tile, one)
+            images = {one.image for one in best.values()}
+            # Of the best image also the other part, where the agency split it.
+            offered = own if self.settings.composite else [one for one in own if one.image in images]
+            taken = self._cover(offered)
+            found.append((sum(one.gain * self._worth(one) for one in taken), best, taken))
+        _, self.best, taken = max(found, key=lambda one: one[0])
+        return taken
 
     def _worth(self, one: _Entry) -> float:
         """What a cell of an image counts: its share of ground is in the number of cells."""
@@ -189,9 +195,10 @@ class _Chooser:
         while left:
             gains = [int((one.shows & ~shown).sum()) / self.cells for one in left]
             # `left` is in order of score and name, and the first one of equals counts.
-            at = max(range(len(left)), key=lambda n: (gains[n] * self._worth(left[n]), gains[n]))
-            if gains[at] == 0 or (taken and gains[at] < self.gain):
+            enough = [n for n, gain in enumerate(gains) if gain and (gain >= self.gain or not taken)]
+            if not enough:
                 break
+            at = max(enough, key=lambda n: (gains[n] * self._worth(left[n]), gains[n]))
             one = left.pop(at)
             one.gain = gains[at]
             taken.append(one)
@@ -209,8 +216,8 @@ class _Chooser:
         return needed
 
     def _why_taken(self, one: _Entry) -> str:
-        tile = one.seen.candidate.tile
-        best, count = self.best[tile], sum(other.seen.candidate.tile == tile for other in self.entries)
+        best, tile = self.best[one.tile], one.tile
+        count = sum((other.tile, other.sensor) == (tile, one.sensor) for other in self.entries)
         if one is best:
             why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
         elif not self.settings.composite:
@@ -220,20 +227,16 @@ class _Chooser:
         return f"{why}: {in_words(one.seen)}"
 
     def _why_not(self, one: _Entry, taken: Sequence[_Entry], shown: NDArray[np.bool_]) -> str:
-        best = self.best[one.seen.candidate.tile]
-        is_of_best = not self.settings.composite and one.image == best.image
-        if self.settings.composite or is_of_best or one is best:
-            gain = int((one.shows & ~shown).sum()) / self.cells
-            names = ", ".join(other.name for other in taken[:2]) + (", ..." if len(taken) > 2 else "")
-            added = f"{100 * gain:.2g} % of" if gain else "nothing to"
-            of_what = f"the {self.ground} to " if gain else ""
-            text = f"adds {added} {of_what}what {names} show{'s' if len(taken) == 1 else ''}"
-            if one is best or is_of_best:
-                return f"{text}: {in_words(one.seen)}"
-            return f"{text}; score {one.rating.score:.2f}"
-        return (
-            f"score {one.rating.score:.2f}, and {best.name} has {best.rating.score:.2f}: {_worse(one, best)}"
-        )
+        score = f"score {one.rating.score:.2f}"
+        if one.sensor != taken[0].sensor:
+            return f"{score}; a scene is of one sensor, and {taken[0].sensor} shows the {self.ground} better"
+        best = self.best[one.tile]
+        if not self.settings.composite and one is not best and one.image != best.image:
+            return f"{score}, and {best.name} has {best.rating.score:.2f}: {_worse(one, best)}"
+        gain = self._gain(one, shown)
+        names = ", ".join(other.name for other in taken[:2]) + (", ..." if len(taken) > 2 else "")
+        added = f"{100 * gain:.2g} % of the {self.ground}" if gain else "nothing"
+        return f"{score}; adds {added} to what {names} show{'s' if len(taken) == 1 else ''}"
 
     def _none_good(self) -> str:
         best = next((one for one in self.entries if one.rating.cure), self.entries[0])
@@ -254,22 +257,30 @@ class _Chooser:
             return "; with known glaciers (--existing) only snow beside them counts"
         return ""
 
-    def _remark(self, shown: NDArray[np.bool_]) -> str | None:
+    def _gain(self, one: _Entry, shown: NDArray[np.bool_]) -> float:
+        return int((one.shows & ~shown).sum()) / self.cells
+
+    def _remark(self, taken: Sequence[_Entry], shown: NDArray[np.bool_]) -> str | None:
         """Says what is not shown, and what would show most of it."""
         left = 1 - float(shown.mean())
         if left < self.gain:
             return None
-        said = f"{percent(left)} of the {self.ground} is on no image that is good enough"
-        gains = [
-            (int((one.shows & ~shown).sum()) / self.cells, one) for one in self.entries if one.rating.cure
-        ]
-        gain, one = max(gains, key=lambda pair: pair[0], default=(0.0, None))
-        if one is None or gain < self.gain:
-            more = "" if self.settings.composite else ", or for several images of each tile with --composite"
-            return f"{said}; ask for more days with --date{more}"
+        said = f"{percent(left)} of the {self.ground} is on no image that is taken"
+        others = [one for one in self.entries if one.sensor == taken[0].sensor]
+        others = [one for one in others if self._gain(one, shown) >= LEAST_GAIN]
+        if not self.settings.composite:
+            if any(one.rating.refused is None for one in others):
+                return f"{said}; take several images of each tile with --composite"
+            # Another one of a tile that has an image would not be taken.
+            others = [one for one in others if one.tile not in self.best]
+        others = [one for one in others if one.rating.cure]
+        if not others:
+            return f"{said}; ask for more days with --date"
+        one = max(others, key=lambda one: self._gain(one, shown))
+        more = percent(self._gain(one, shown))
         return (
-            f"{said}; {one.name} shows {percent(gain)} more ({one.rating.refused}): take it with "
-            f"{_options(one.rating)}, or ask for more days with --date"
+            f"{said}; {one.name} shows {more} more ({one.rating.refused}): ask for more days with --date, or "
+            f"take it with {_options(one.rating)}"
         )
 
 
@@ -306,37 +317,3 @@ def _worse(one: _Entry, best: _Entry) -> str:
 def _with_contradiction(why: str, seen: Seen) -> str:
     more = contradiction(seen)
     return f"{why}; {more}" if more else why
-
-
-def write_choices(path: Path, chosen: Chosen, left_out: Sequence[tuple[str, str]] = ()) -> None:
-    """Writes `scenes.csv`: a row for each candidate by rank, then those that were left out.
-
-    Args:
-        path: The file.
-        chosen: What became of the candidates.
-        left_out: Items that are no candidates, with the reason.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_row(one) for one in chosen.choices)
-    writer.writerows({"taken": 0, "why": why, "item": item} for item, why in sorted(left_out))
-    write_text(path, text.getvalue())
-
-
-def _row(choice: Choice) -> dict[str, object]:
-    seen, candidate = choice.seen, choice.candidate
-    shares = ("cloud", "snow", "no_data", "cloud_on_glaciers", "cloud_off_glaciers", "snow_off_glaciers")
-    row: dict[str, object] = {"rank": choice.rank, "taken": int(choice.taken), "why": choice.why}
-    row |= {name: getattr(candidate, name) for name in ("name", "item", "sensor", "tile")}
-    row["acquired"] = as_utc(candidate.acquired).strftime("%Y-%m-%dT%H:%M:%SZ")
-    row |= {"baseline": candidate.baseline, "processed": candidate.processed}
-    row |= {name: _rounded(getattr(seen, name)) for name in shares}
-    row["sun_deg"] = round(seen.sun_deg, 1)
-    row |= {"off_season_days": seen.off_season_days, "age_days": seen.age_days}
-    row |= {"cloud_said": _rounded(candidate.cloud_said), "score": _rounded(choice.rating.score)}
-    return row | {"address": candidate.address}
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(float(share), 4)
