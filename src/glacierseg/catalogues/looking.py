@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.place import Place
 from glacierseg.catalogues.rating import Seen, look
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Counted, Window, plan_window, read_window
+from glacierseg.catalogues.windows import Window, plan_window, read_window
 from glacierseg.errors import GlaciersegWarning, ProductError
 from glacierseg.products.classes import classify
 from glacierseg.products.place import inside
@@ -127,7 +128,7 @@ def plan_looks(web: Web, candidates: Sequence[Candidate], ground: Ground) -> Loo
 
 
 def look_at(
-    web: Web, looks: Looks, ground: Ground, progress: Counted | None
+    web: Web, looks: Looks, ground: Ground, tally: Tally
 ) -> tuple[list[Seen], list[tuple[str, str]]]:
     """Reads the classes of candidates and counts them; what is damaged is left out with a warning.
 
@@ -135,7 +136,7 @@ def look_at(
         web: Reads them.
         looks: From `plan_looks`.
         ground: The place.
-        progress: Is called with numbers of bytes that came.
+        tally: Of what is read.
 
     Returns:
         What the candidates show, and what was left out, with the reason.
@@ -148,9 +149,10 @@ def look_at(
         candidate, window = pair
         try:
             kind: Any = _CLASSES[_kind(candidate) or ""]
-            classes = classify(read_window(web, window, progress), kind)
+            classes = classify(read_window(web, window, tally.add), kind)
         except ProductError as error:
             return _Damaged(error)
+        tally.end_window()
         place, glaciers = ground.on(window.grid)
         return look(candidate, classes, window.grid, place, glaciers, onto=ground.grid, settings=web.settings)
 

@@ -2,21 +2,21 @@
 
 import logging
 import math
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from glacierseg import log
 from glacierseg.catalogues.addresses import shown
-from glacierseg.catalogues.choice import Choice, Chosen, choose, write_choices
+from glacierseg.catalogues.choice import Choice, Chosen, choose
 from glacierseg.catalogues.delivery import ProductPlan, plan_product, write_product
 from glacierseg.catalogues.elevation import fetch_elevation, plan_elevation
 from glacierseg.catalogues.looking import Ground, look_at, plan_looks
 from glacierseg.catalogues.provenance import Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
+from glacierseg.catalogues.table import write_choices
+from glacierseg.catalogues.tally import counting
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window
 from glacierseg.errors import GlaciersegWarning, RequestError
@@ -45,13 +45,13 @@ class Steps:
         if chosen.remark:
             warnings.warn(chosen.remark, GlaciersegWarning, stacklevel=2)
         plans, dem = self._plan(chosen)
-        total = sum(plan.bytes_needed for plan in plans) + sum(one.bytes_needed for one in dem.values())
+        windows = [window for plan in plans for window in plan.windows.values()] + list(dem.values())
+        total = sum(window.bytes_needed for window in windows)
         self._require_allowed(looked + total, "this")
-        windows = sum(len(plan.windows) for plan in plans) + len(dem)
-        with self._reading(f"reading {windows} windows", total) as read:
-            folders = [write_product(self.web, plan, self.out / _PRODUCTS, read) for plan in plans]
-            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, read)
-        _log.info(f"{self.out / _PRODUCTS}: {windows} windows, {_in_words(total)}")
+        with counting("reading", windows) as tally:
+            folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally.add) for plan in plans]
+            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally.add)
+        _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows, {_in_words(total)}")
         products = [
             {"folder": self._name(folder), "why": why[plan.candidate.item], **plan.facts}
             for folder, plan in zip(folders, plans, strict=True)
@@ -80,8 +80,8 @@ class Steps:
         with log.bar(f"looking for {len(offered.candidates)} images"):
             looks = plan_looks(self.web, offered.candidates, self.ground)
         self._require_allowed(looks.bytes_needed, f"looking at {len(looks.windows)} images alone")
-        with self._reading(f"looking at {len(looks.windows)} images", looks.bytes_needed) as read:
-            seen, more = look_at(self.web, looks, self.ground, read)
+        with counting("looking at images", [window for _, window in looks.windows]) as tally:
+            seen, more = look_at(self.web, looks, self.ground, tally)
         left_out += more
         table = self.out / SCENES
         if not seen:
@@ -121,20 +121,6 @@ class Steps:
                 f"{what} takes {_in_words(total)}, and --max-gb is {limit:g}; give --max-gb "
                 f"{_rounded_up(total / _GB):g}, a smaller place, or fewer days"
             )
-
-    @contextmanager
-    def _reading(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Shows how much of some bytes came; what gives it may be called by several threads."""
-        lock, came = threading.Lock(), 0
-        with log.bar(f"{label}, {_in_words(total)}", total, "B") as progress:
-
-            def count(number: int) -> None:
-                nonlocal came
-                with lock:
-                    came += number
-                    progress(min(came / max(total, 1), 1.0))
-
-            yield count
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
