@@ -10,8 +10,8 @@ from typing import Any
 from glacierseg.catalogues.looking import ground_of
 from glacierseg.catalogues.place import Place, place_of_box
 from glacierseg.catalogues.provenance import Provenance, Request
-from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.steps import OUTLINE, Steps
+from glacierseg.catalogues.web import Web
 from glacierseg.errors import BandError, RequestError
 from glacierseg.products.kept import keep_scene
 from glacierseg.products.read import read_product
@@ -25,9 +25,6 @@ from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 _log = logging.getLogger(__name__)
 _RECIPES = {"sentinel2": "sentinel2-18", "landsat": "landsat-18"}
-SCENES = "scenes.csv"
-OUTLINE = "area.geojson"
-_GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -47,21 +44,23 @@ class Fetched:
     provenance: Provenance = field(repr=False)
 
     @property
-    def reasons(self) -> dict[str, str]:
-        """Why each product was taken, by its name."""
-        return {one["product"]: one["why"] for one in self.provenance.content["products"]}
+    def remarks(self) -> tuple[str, ...]:
+        """What the choice leaves open, a line each."""
+        return tuple(self.provenance.content["remarks"])
 
     @property
     def origin(self) -> dict[str, str]:
         """Where the products come from, by label, for people."""
         known = self.provenance.content
-        return {
+        found = {
             "catalogue": known["request"]["catalogue"],
-            "catalogue items": "; ".join(
+            "items of the catalogue": "; ".join(
                 f"{one['item']} ({one['collection']}): {one['why']}" for one in known["products"]
             ),
-            "elevation from": "; ".join(one["address"] for one in known["elevation"] or ()),
         }
+        if self.dem:
+            found["elevation of the catalogue"] = ", ".join(one["address"] for one in known["elevation"])
+        return found
 
     def how(self, settings: ProductSettings) -> dict[str, Any]:
         """Returns the settings that a scene of these products needs beside the given ones, by name."""
@@ -196,7 +195,7 @@ def fetch_scene(
     layers, out = layers or {}, Path(out_dir)
     recipe = scene.recipe or _RECIPES[settings.satellite]
     roles = roles_of(recipe, layers)
-    _require_bands(roles, settings)
+    require_bands(roles, settings)
     fetched = fetch_products(
         place,
         out,
@@ -245,8 +244,16 @@ def roles_seen(settings: FetchSettings) -> frozenset[str]:
     return frozenset(seen - {"pan", "cirrus", "thermal_2"})
 
 
-def _require_bands(roles: Collection[str], settings: FetchSettings) -> None:
-    """Refuses, before anything is read, what the satellites do not see."""
+def require_bands(roles: Collection[str], settings: FetchSettings) -> None:
+    """Refuses, before anything is read, bands that the satellites do not have.
+
+    Args:
+        roles: Parts of the spectrum that are wanted.
+        settings: Of the fetch, for the satellites.
+
+    Raises:
+        BandError: There is no band for one.
+    """
     seen = roles_seen(settings)
     if missing := next((role for role in roles if role not in seen), None):
         raise BandError(

@@ -127,9 +127,7 @@ def plan_looks(web: Web, candidates: Sequence[Candidate], ground: Ground) -> Loo
     return Looks(tuple((candidate, one) for candidate, one in planned if not isinstance(one, str)), left_out)
 
 
-def look_at(
-    web: Web, looks: Looks, ground: Ground, tally: Tally
-) -> tuple[list[Seen], list[tuple[str, str]]]:
+def look_at(web: Web, looks: Looks, ground: Ground, tally: Tally) -> tuple[list[Seen], list[tuple[str, str]]]:
     """Reads the classes of candidates and counts them; what is damaged is left out with a warning.
 
     Args:

@@ -128,6 +128,7 @@ class Provenance:
         request: Request,
         products: list[dict[str, Any]],
         elevation: list[dict[str, Any]] | None,
+        remarks: list[str],
         files: Iterable[Path],
     ) -> None:
         """Writes the record.
@@ -136,6 +137,7 @@ class Provenance:
             request: What was asked for.
             products: What is known of each product.
             elevation: What is known of each tile of elevation; None where none was asked for.
+            remarks: What the choice leaves open.
             files: All that were written.
 
         Raises:
@@ -147,6 +149,7 @@ class Provenance:
             "bands": list(request.roles),
             "products": products,
             "elevation": elevation,
+            "remarks": remarks,
             "files": self._sums(files),
         }
         write_json(self.path, self.content)

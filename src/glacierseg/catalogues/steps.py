@@ -51,7 +51,8 @@ class Steps:
         with counting("reading", windows) as tally:
             folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally.add) for plan in plans]
             tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally.add)
-        _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows, {_in_words(total)}")
+        said = f", {_in_words(total)}" if total else ""
+        _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows{said}")
         products = [
             {"folder": self._name(folder), "why": why[plan.candidate.item], **plan.facts}
             for folder, plan in zip(folders, plans, strict=True)
@@ -62,7 +63,10 @@ class Steps:
         files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         files += [*tiles, self.out / SCENES]
         files += [self.out / OUTLINE] if self.ground.place.is_area else []
-        provenance.write(self.request, products, elevation if self.request.elevation else None, files)
+        remarks = [chosen.remark] if chosen.remark else []
+        provenance.write(
+            self.request, products, elevation if self.request.elevation else None, remarks, files
+        )
 
     def _plan(self, chosen: Chosen) -> tuple[list[ProductPlan], Mapping[str, Window]]:
         """Finds out what is to be read."""
@@ -106,8 +110,8 @@ class Steps:
         tiles = elevation_tiles(self.settings, self.outline)
         if not tiles:
             warnings.warn(
-                f"{self.settings.catalogue}: has no Copernicus GLO-30 elevation model of this place; give one "
-                "with --dem",
+                f"{self.settings.catalogue}: has no elevation model (Copernicus GLO-30) of this place; give "
+                "one with --dem",
                 GlaciersegWarning,
                 stacklevel=2,
             )
@@ -138,7 +142,8 @@ def _none_taken(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Choice, 
 
 
 def _in_words(size_bytes: int) -> str:
-    return f"{size_bytes / _GB:.3g} GB" if size_bytes >= _GB else f"{size_bytes / 1e6:.3g} MB"
+    unit, factor = ("GB", 1e-9) if size_bytes >= 1e9 else ("MB", 1e-6)
+    return f"{size_bytes * factor:.3g} {unit}"
 
 
 def _rounded_up(value: float) -> float:

@@ -38,7 +38,7 @@ def fetch(
     ] = False,
 ) -> None:
     """Fetch the best images of a place from a catalogue, as a scene; run it again to continue."""
-    if not place.asked_for:
+    if not place.has_place:
         raise typer.BadParameter("give a place: --bbox W,S,E,N, or outlines with --area FILE")
     if settings.date is None:
         raise typer.BadParameter("give days: --date FROM/TO, such as --date 2024-08-01/2024-10-31")

@@ -185,7 +185,8 @@ def _as_field(value: Any, field: FieldInfo) -> Any:
 
 def _config_option(sections: list[str]) -> Parameter:
     names = " and ".join(f"`{section}`" for section in sections)
-    text = f"Configuration (YAML) whose section {names} sets what is not given here, and rarer options."
+    what = f"section {names} sets" if len(sections) == 1 else f"sections {names} set"
+    text = f"Configuration (YAML) whose {what} what is not given here, and rarer options."
     return Parameter(
         "config",
         Parameter.KEYWORD_ONLY,

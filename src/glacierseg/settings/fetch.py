@@ -8,11 +8,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from glacierseg.choices import Satellite
 from glacierseg.settings.base import RARE, Cli, Settings, one_or_several
+from glacierseg.settings.predict import ClusterSettings
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 
 def _as_days(value: Any) -> Any:
     """Returns the first and the last day of `FROM/TO` or of one day."""
+    if isinstance(value, date):
+        return value, value
     if not isinstance(value, str):
         return value
     ends = value.split("/")
@@ -71,14 +74,15 @@ class PlaceSettings(Settings):
         return self
 
     @property
-    def asked_for(self) -> bool:
-        """Whether there is a place at all."""
+    def has_place(self) -> bool:
+        """Whether a place is given at all."""
         return self.bbox is not None or self.area is not None
 
 
 class FetchSettings(Settings):
     """How products are found in a catalogue, chosen and read."""
 
+    section: ClassVar[str | None] = "fetch"
     panel: ClassVar[str | None] = "Catalogue"
 
     date: Annotated[Days | None, Cli(metavar="FROM/TO", one_word=True)] = None
@@ -133,9 +137,20 @@ class FetchedSceneSettings(ProductInputs, ProductSettings):
     """Band of the recipe in a file of its own (velocity=v.tif); may be given again."""
 
 
-class MapFetchSettings(FetchSettings):
-    """How `map` finds products of a place; the network says of which satellites."""
+class MapPlaceSettings(ClusterSettings, FetchSettings, PlaceSettings):
+    """Where `map` finds products of its own; the network says which bands, of which satellites."""
 
-    unlisted: ClassVar[frozenset[str]] = frozenset({*FetchSettings.model_fields} - {"date", "catalogue"})
+    panel: ClassVar[str | None] = "Place instead of products (also all options of `fetch`)"
+    unlisted: ClassVar[frozenset[str]] = frozenset(
+        {*PlaceSettings.model_fields, *FetchSettings.model_fields, *ClusterSettings.model_fields}
+        - {"bbox", "area", "date", "catalogue"}
+    )
 
     satellite: Annotated[Satellite, RARE] = "sentinel2"
+    """Satellites: sentinel2, or landsat; that of the training where the network's card tells."""
+
+    @property
+    def search(self) -> FetchSettings:
+        """How products are found."""
+        given = self.model_fields_set & {*FetchSettings.model_fields}
+        return FetchSettings(**{name: getattr(self, name) for name in given})
