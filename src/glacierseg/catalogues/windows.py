@@ -90,7 +90,7 @@ def plan_window(web: Web, asset: Asset, shape: Any, *, step_px: int = 1, coarser
     Args:
         web: Reads it.
         asset: The image's file.
-        shape: A shapely geometry in degrees; across 180 degrees in several parts, or going on beyond.
+        shape: A shapely polygon or several in degrees; across 180 degrees in two parts, or going on beyond.
         step_px: Corners of the window lie on multiples of so many pixels of the image, so that windows of
             images with other pixels cover the same ground.
         coarser: How many times larger pixels may be: the overview nearest to that is taken.
@@ -199,14 +199,20 @@ def save_window(
 def _added(values: NDArray[Any], add: int, window: Window) -> NDArray[Any]:
     if not add:
         return values
-    wide = np.where(values == 0, 0, values.astype(np.int64) + add)
-    limits = np.iinfo(values.dtype)
-    if wide.min() < limits.min or wide.max() > limits.max:
+    limits, shown_px = np.iinfo(values.dtype), values != 0
+    lowest = int(values.min(where=shown_px, initial=limits.max))
+    highest = int(values.max(where=shown_px, initial=limits.min))
+    # A number that became 0 would stand for no data.
+    if not shown_px.any():
+        return values
+    if lowest + add < 1 or highest + add > limits.max:
         raise ProductError(
-            f"{shown(window.asset.address)}: holds numbers from {values.min()} to {values.max()}, and with "
+            f"{shown(window.asset.address)}: holds numbers from {lowest} to {highest}, and with "
             f"{add:+d} they have no place in {values.dtype}; choose another --catalogue"
         )
-    return wide.astype(values.dtype)
+    change = np.add if add > 0 else np.subtract
+    change(values, values.dtype.type(abs(add)), out=values, where=shown_px)
+    return values
 
 
 def _write(path: Path, window: Window, values: NDArray[Any]) -> None:
@@ -256,23 +262,25 @@ def _pixels_of(grid: Grid, shape: Any, step_px: int) -> tuple[int, int, int, int
     around = shapely.box(west - _AROUND_DEG, south - _AROUND_DEG, east + _AROUND_DEG, north + _AROUND_DEG)
     turned = [affinity.translate(shape, turn) for turn in (-360, 0, 360)]
     near = shapely.union_all([one.intersection(around) for one in turned])
-    if near.is_empty:
+
+    def in_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not counts_degrees(grid.crs):
+            points = move_points(points, CRS.from_epsg(4326), grid.crs)
+        return np.column_stack(~grid.transform * (points[:, 0], points[:, 1]))
+
+    inside = shapely.make_valid(shapely.transform(shapely.segmentize(near, _STEP_DEG), in_pixels))
+    inside = inside.intersection(shapely.box(0, 0, grid.width, grid.height))
+    if not inside.area:
         return None
-    points = shapely.get_coordinates(shapely.segmentize(near, _STEP_DEG))
-    if not counts_degrees(grid.crs):
-        points = move_points(points, CRS.from_epsg(4326), grid.crs)
-    points = points[np.isfinite(points).all(axis=1)]
-    if not len(points):
-        return None
-    columns, rows = ~grid.transform * (points[:, 0], points[:, 1])
+    first_column, first_row, last_column, last_row = inside.bounds
     box = []
-    for along, size in ((rows, grid.height), (columns, grid.width)):
-        if along.max() <= 0 or along.min() >= size:
-            return None
-        first = math.floor(along.min() + _SAME_PX) - MARGIN_PX
-        last = math.ceil(along.max() - _SAME_PX) + MARGIN_PX
-        first, last = first // step_px * step_px, -(-last // step_px) * step_px
-        box.append((max(first, 0), min(last, size)))
+    for first, last, size in (
+        (first_row, last_row, grid.height),
+        (first_column, last_column, grid.width),
+    ):
+        start = math.floor(first + _SAME_PX) - MARGIN_PX
+        end = math.ceil(last - _SAME_PX) + MARGIN_PX
+        box.append((max(start // step_px * step_px, 0), min(-(-end // step_px) * step_px, size)))
     (top, bottom), (left, right) = box
     return top, left, bottom, right
 
