@@ -1,6 +1,7 @@
 """From a place and days to products and a scene: searched, chosen, and read no further than needed."""
 
 import logging
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,7 +13,7 @@ from glacierseg.catalogues.place import Place, place_of_box
 from glacierseg.catalogues.provenance import Provenance, Request
 from glacierseg.catalogues.steps import OUTLINE, Steps
 from glacierseg.catalogues.web import Web
-from glacierseg.errors import BandError, RequestError
+from glacierseg.errors import BandError, GlaciersegWarning, RequestError
 from glacierseg.products.kept import keep_scene
 from glacierseg.products.read import read_product
 from glacierseg.raster.indices import INDICES
@@ -52,15 +53,12 @@ class Fetched:
     def origin(self) -> dict[str, str]:
         """Where the products come from, by label, for people."""
         known = self.provenance.content
-        found = {
+        return {
             "catalogue": known["request"]["catalogue"],
             "items of the catalogue": "; ".join(
                 f"{one['item']} ({one['collection']}): {one['why']}" for one in known["products"]
             ),
         }
-        if self.dem:
-            found["elevation of the catalogue"] = ", ".join(one["address"] for one in known["elevation"])
-        return found
 
     def how(self, settings: ProductSettings) -> dict[str, Any]:
         """Returns the settings that a scene of these products needs beside the given ones, by name."""
@@ -140,6 +138,8 @@ def fetch_products(
     provenance = Provenance(out)
     if not again and provenance.answers(request):
         _log.info(f"{provenance.path}: is up to date")
+        for remark in provenance.content["remarks"]:
+            warnings.warn(remark, GlaciersegWarning, stacklevel=2)
     else:
         ground = ground_of(place, known, existing_layer)
         request = provenance.begin(request, again=again)

@@ -24,7 +24,7 @@ from typing import IO, Any, TypeVar
 from glacierseg.catalogues.addresses import local_path, shown, web_address
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.transport import Facts, Transport
-from glacierseg.errors import DownloadError, ProductError, RasterError
+from glacierseg.errors import DownloadError, OutputError, ProductError, RasterError
 from glacierseg.raster.open import damage_refused, open_raster
 
 T = TypeVar("T")
@@ -105,7 +105,13 @@ class Remote:
     def _put(self, at: int, piece: bytes) -> None:
         with self._lock:
             place = self._store.seek(0, io.SEEK_END)
-            self._store.write(piece)
+            try:
+                self._store.write(piece)
+            except OSError as error:
+                raise OutputError(
+                    f"{tempfile.gettempdir()}: cannot hold what is read ({error.strerror}); free some space, "
+                    "or name another folder in TMPDIR"
+                ) from error
             number = bisect.bisect(self._starts, at)
             self._starts.insert(number, at)
             self._parts.insert(number, (place, len(piece)))

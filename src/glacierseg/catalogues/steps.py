@@ -35,6 +35,7 @@ class Steps:
     def __init__(self, web: Web, ground: Ground, out: Path, request: Request) -> None:
         self.web, self.ground, self.out, self.request = web, ground, out, request
         self.settings, self.outline = web.settings, ground.place.outline
+        self.remarks: list[str] = []
 
     def run(self, provenance: Provenance) -> None:
         """Searches, chooses, reads and writes, the record last."""
@@ -43,7 +44,7 @@ class Steps:
         for candidate in chosen.taken:
             _log.info(f"{candidate.name}: {why[candidate.item]}")
         if chosen.remark:
-            warnings.warn(chosen.remark, GlaciersegWarning, stacklevel=2)
+            self._warn(chosen.remark)
         plans, dem = self._plan(chosen)
         windows = [window for plan in plans for window in plan.windows.values()] + list(dem.values())
         total = sum(window.bytes_needed for window in windows)
@@ -63,10 +64,8 @@ class Steps:
         files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         files += [*tiles, self.out / SCENES]
         files += [self.out / OUTLINE] if self.ground.place.is_area else []
-        remarks = [chosen.remark] if chosen.remark else []
-        provenance.write(
-            self.request, products, elevation if self.request.elevation else None, remarks, files
-        )
+        dem_facts = elevation if self.request.elevation else None
+        provenance.write(self.request, products, dem_facts, self.remarks, files)
 
     def _plan(self, chosen: Chosen) -> tuple[list[ProductPlan], Mapping[str, Window]]:
         """Finds out what is to be read."""
@@ -109,11 +108,9 @@ class Steps:
             return {}
         tiles = elevation_tiles(self.settings, self.outline)
         if not tiles:
-            warnings.warn(
+            self._warn(
                 f"{self.settings.catalogue}: has no elevation model (Copernicus GLO-30) of this place; give "
-                "one with --dem",
-                GlaciersegWarning,
-                stacklevel=2,
+                "one with --dem"
             )
         return plan_elevation(self.web, tiles, self.outline)
 
@@ -125,6 +122,10 @@ class Steps:
                 f"{what} takes {_in_words(total)}, and --max-gb is {limit:g}; give --max-gb "
                 f"{_rounded_up(total / _GB):g}, a smaller place, or fewer days"
             )
+
+    def _warn(self, remark: str) -> None:
+        self.remarks.append(remark)
+        warnings.warn(remark, GlaciersegWarning, stacklevel=3)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()

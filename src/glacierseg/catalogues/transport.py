@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from glacierseg._version import __version__
 from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.threads import at_once
 from glacierseg.catalogues.tokens import Tokens
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.settings.fetch import FetchSettings
@@ -159,7 +159,8 @@ class Transport:
         Raises:
             DownloadError: A part cannot be read, or the file is no longer the same.
         """
-        self._at_once([partial(self._fetch_part, address, part, take, facts) for part in parts])
+        jobs = [partial(self._fetch_part, address, part, take, facts) for part in parts]
+        at_once(jobs, self._settings.connections)
 
     def _fetch_part(self, address: str, part: tuple[int, int], take: Take, facts: Facts) -> None:
         at, end = part[0], part[0] + part[1]
@@ -297,39 +298,6 @@ class Transport:
                 self._stop.wait(wait_s)
         raise AssertionError
 
-    def _at_once(self, jobs: Sequence[Callable[[], None]]) -> None:
-        """Runs jobs in threads; the first error ends them all.
-
-        The threads are no obstacle to the end of the program: the standard pool of threads would let Ctrl-C
-        wait until every server has answered.
-        """
-        waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        given_up = threading.Event()
-        for job in jobs:
-            waiting.put(job)
-
-        def work() -> None:
-            while not (given_up.is_set() or waiting.empty()):
-                try:
-                    job = waiting.get_nowait()
-                except Empty:
-                    return
-                try:
-                    job()
-                    done.put(None)
-                except BaseException as error:  # noqa: BLE001  (is raised where the jobs are waited for)
-                    done.put(error)
-
-        for _ in range(min(self._settings.connections, len(jobs))):
-            threading.Thread(target=work, daemon=True, name="glacierseg-fetch").start()
-        try:
-            for _ in jobs:
-                if error := done.get():
-                    raise error
-        finally:
-            given_up.set()
-
 
 _NO_RANGES = (
     "its server sends whole files only (no ranges); choose another --catalogue, or download the product and "
@@ -368,7 +336,8 @@ def _size_of_whole(address: str, answer: Any) -> int:
             "another --catalogue"
         )
     said = answer.headers.get("Content-Length", "")
-    if not said.isdecimal() or int(said) > _MAX_WITHOUT_RANGES_BYTES:
+    is_plain = answer.headers.get("Content-Encoding", "identity") == "identity"
+    if not (is_plain and said.isdecimal() and int(said) <= _MAX_WITHOUT_RANGES_BYTES):
         raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
     return int(said)
 

@@ -2,17 +2,20 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from glacierseg.catalogues.addresses import local_path, planetary_token, shown, web_address
 from glacierseg.catalogues.cache import Cache, cache_folder
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Remote, local_refused, require_checksum, require_size
+from glacierseg.catalogues.threads import at_once
 from glacierseg.catalogues.transport import Transport
 from glacierseg.errors import DownloadError
 from glacierseg.settings.fetch import FetchSettings
+
+T = TypeVar("T")
 
 _MAX_SMALL_BYTES = 16 * 2**20
 
@@ -70,6 +73,17 @@ class Web:
     def bytes_read(self) -> int:
         """How many bytes of files came over the network so far."""
         return self._transport.bytes_read
+
+    def at_once(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
+        """Runs jobs that read, as many at one time as there may be connections.
+
+        Args:
+            jobs: Such as `partial(plan_window, web, asset, shape)`.
+
+        Returns:
+            What they return, in their order; the first error ends the waiting.
+        """
+        return at_once(jobs, self.settings.connections)
 
     def remote(self, asset: Asset) -> Remote:
         """Returns a large file, of which the beginning is read at first.

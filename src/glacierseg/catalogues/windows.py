@@ -92,7 +92,7 @@ def plan_window(
     Args:
         web: Reads it.
         asset: The image's file.
-        shape: A shapely geometry in degrees; across 180 degrees in several parts, or going on beyond.
+        shape: A shapely polygon or several in degrees; across 180 degrees in two parts, or going on beyond.
         step_px: Corners of the window lie on multiples of so many pixels of the image, so that windows of
             images with other pixels cover the same ground.
         margin_px: How many pixels it is wider than the shape at least, on each side.
@@ -253,23 +253,25 @@ def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[in
     around = shapely.box(west - _AROUND_DEG, south - _AROUND_DEG, east + _AROUND_DEG, north + _AROUND_DEG)
     turned = [affinity.translate(shape, turn) for turn in (-360, 0, 360)]
     near = shapely.union_all([one.intersection(around) for one in turned])
-    if near.is_empty:
+
+    def in_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not counts_degrees(grid.crs):
+            points = move_points(points, CRS.from_epsg(4326), grid.crs)
+        return np.column_stack(~grid.transform * (points[:, 0], points[:, 1]))
+
+    inside = shapely.make_valid(shapely.transform(shapely.segmentize(near, _STEP_DEG), in_pixels))
+    inside = inside.intersection(shapely.box(0, 0, grid.width, grid.height))
+    if not inside.area:
         return None
-    points = shapely.get_coordinates(shapely.segmentize(near, _STEP_DEG))
-    if not counts_degrees(grid.crs):
-        points = move_points(points, CRS.from_epsg(4326), grid.crs)
-    points = points[np.isfinite(points).all(axis=1)]
-    if not len(points):
-        return None
-    columns, rows = ~grid.transform * (points[:, 0], points[:, 1])
+    first_column, first_row, last_column, last_row = inside.bounds
     box = []
-    for along, size in ((rows, grid.height), (columns, grid.width)):
-        if along.max() <= 0 or along.min() >= size:
-            return None
-        first = math.floor(along.min() + _SAME_PX) - margin_px
-        last = math.ceil(along.max() - _SAME_PX) + margin_px
-        first, last = first // step_px * step_px, -(-last // step_px) * step_px
-        box.append((max(first, 0), min(last, size)))
+    for first, last, size in (
+        (first_row, last_row, grid.height),
+        (first_column, last_column, grid.width),
+    ):
+        start = math.floor(first + _SAME_PX) - margin_px
+        end = math.ceil(last - _SAME_PX) + margin_px
+        box.append((max(start // step_px * step_px, 0), min(-(-end // step_px) * step_px, size)))
     (top, bottom), (left, right) = box
     return top, left, bottom, right
 
