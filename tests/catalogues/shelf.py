@@ -132,7 +132,7 @@ class Shelf:
         assert isinstance(facts, SafeFacts)
         is_planetary = style == "planetary"
         tile, day = facts.tile, facts.date.replace("-", "")
-        part = f"{facts.baseline.replace('.', '')}_{facts.name[-6:]}"
+        part = f"{facts.baseline.replace('.', '')}_{facts.name[-15:]}"
         # Files of versions must not lie in one folder.
         top = (
             f"{facts.name}.SAFE"
@@ -224,8 +224,8 @@ def _safe_identifier(facts: SafeFacts, style: Style) -> str:
     if style == "planetary":
         return re.sub(r"_N\d{4}", "", facts.name)
     if style == "c1":
-        return f"S2{facts.spacecraft}_{facts.tile}_{facts.time}_{facts.baseline}_{facts.name[-6:]}_L2A"
-    return f"S2{facts.spacecraft}_{facts.tile[1:]}_{day}_{facts.baseline}_{facts.name[-6:]}_L2A"
+        return f"S2{facts.spacecraft}_{facts.tile}_{facts.time}_{facts.baseline}_{facts.name[-15:]}_L2A"
+    return f"S2{facts.spacecraft}_{facts.tile[1:]}_{day}_{facts.baseline}_{facts.name[-15:]}_L2A"
 
 
 def _safe_properties(shot: Shot, style: Style) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def _item(
         "stac_version": "1.0.0",
         "id": identifier,
         "collection": collection,
-        "geometry": footprint,
+        "geometry": json.loads(json.dumps(footprint)),
         "bbox": list(shapely.geometry.shape(footprint).bounds),
         "properties": properties,
         "assets": assets,

@@ -121,9 +121,7 @@ def acquired_of(item: Mapping[str, Any]) -> datetime:
             # A time without an offset is UTC by the specification.
             return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
-            raise Unusable(
-                f"its {key} is {text[:40]!r}, and must be a time as 2024-09-30T04:56:59Z"
-            ) from None
+            raise Unusable(f"gives {key} {text[:40]!r}, which is no time") from None
     raise Unusable("gives no time")
 
 
@@ -143,11 +141,7 @@ def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: 
     assets = _assets(item, address)
     match = _product_name(item, assets, satellite)
     acquired = acquired_of(item)
-    take = datetime.strptime(match["take"][:8], "%Y%m%d").replace(tzinfo=UTC)
-    if not -_DAY <= acquired - take <= 2 * _DAY:
-        raise Unusable(
-            f"its time is {acquired:%Y-%m-%d}, and by its name {match[0]} it is of {take:%Y-%m-%d}"
-        )
+    _require_day(match, acquired)
     is_sentinel2 = satellite == "sentinel2"
     sensor = "sentinel2" if is_sentinel2 else _LANDSAT_SENSORS[match["number"]]
     images = _images(assets, sensor, has_heat="_L2SP_" in match[0])
@@ -239,7 +233,7 @@ def resolved(href: str, address: str) -> str:
         return unquote(urlsplit(href).path)
     if "://" in href:
         return href
-    return urljoin(address, href) if is_remote else str((Path(address).parent / href).absolute())
+    return urljoin(address, href) if is_remote else str((Path(address).parent / href).resolve())
 
 
 def _product_name(

@@ -79,8 +79,8 @@ def _path_of(catalogue: str) -> str:
         return str(path)
     if not path.is_dir():
         raise RequestError(
-            f"no catalogue is called {catalogue!r}{did_you_mean(catalogue, KNOWN)}, and no folder either; give "
-            f"{', '.join(KNOWN)}, an address, or a folder"
+            f"no catalogue is called {catalogue!r}{did_you_mean(catalogue, KNOWN)}, and no folder either; "
+            f"give {', '.join(KNOWN)}, an address, or a folder"
         )
     return str(next((path / name for name in _STARTS if (path / name).is_file()), path))
 
