@@ -72,6 +72,19 @@ def test_of_equals_the_name_decides() -> None:
         assert choose(order, WHOLE, USUAL).taken == (ones[1].candidate,)
 
 
+def test_of_nearly_equal_images_one_day_is_taken_for_all_tiles() -> None:
+    left = at(0, cells=(2, 2, 0, 0))
+    right, better = at(0, "T45RWL", (0, 0, 2, 2), cloud=0.03), at(5, "T45RWL", (0, 0, 2, 2), cloud=0.015)
+    chosen = choose([left, better, right], WHOLE, USUAL)
+    assert days(chosen) == [0, 0]
+    assert why(chosen, right).startswith("nearly the best of 2 of T45RWL, and of one day with another tile: ")
+    assert why(chosen, better) == (
+        f"score 0.98, and {right.candidate.name} has 0.97 and is of one day with another tile"
+    )
+    much_better = replace(better, cloud=0.0)
+    assert sorted(days(choose([left, much_better, right], WHOLE, USUAL))) == [0, 5]
+
+
 def test_both_parts_of_an_image_that_was_split_are_taken() -> None:
     one, two = at(0, cells=(2, 2, 0, 0), no_data=0.5), at(0, cells=(0, 0, 2, 2), no_data=0.5, part=7)
     worse = at(3, no_data=0.4, cells=(2, 2, 2, 0), snow=0.4)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ LEAST_GAIN = 0.01
 """Share of the wanted ground that one more image of a composite has to add."""
 LEAST_OF_A_TILE = 0.001
 """Share of the wanted ground that the best image of one more tile has to add."""
+
+SAME_DAY = 0.02
+"""How much better an image has to be to be taken beside images of another day of the tiles around it."""
 
 # A factor that is so much smaller than that of a better image is a reason.
 _REASON = 0.97
@@ -122,6 +126,10 @@ class _Entry:
         return self.seen.candidate.sensor
 
     @property
+    def day(self) -> date:
+        return as_utc(self.seen.candidate.acquired).date()
+
+    @property
     def image(self) -> tuple[str, ...]:
         """The same for the parts of one image of a tile."""
         found = _START.match(self.name)
@@ -172,9 +180,7 @@ class _Chooser:
         found = []
         for sensor in sorted({one.sensor for one in self.good}):
             own = [one for one in self.good if one.sensor == sensor]
-            best: dict[str, _Entry] = {}
-            for one in own:
-                best.setdefault(one.tile, one)
+            best = _best_by_tile(own)
             images = {one.image for one in best.values()}
             # Of the best image also the other part, where the agency split it.
             offered = own if self.settings.composite else [one for one in own if one.image in images]
@@ -218,7 +224,12 @@ class _Chooser:
     def _why_taken(self, one: _Entry) -> str:
         best, tile = self.best[one.tile], one.tile
         count = sum((other.tile, other.sensor) == (tile, one.sensor) for other in self.entries)
-        if one is best:
+        top = max(
+            other.rating.score for other in self.good if (other.tile, other.sensor) == (tile, one.sensor)
+        )
+        if one is best and one.rating.score < top:
+            why = f"nearly the best of {count} of {tile}, and of one day with another tile"
+        elif one is best:
             why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
         elif not self.settings.composite:
             why = f"part of the same image as {best.name}"
@@ -232,7 +243,10 @@ class _Chooser:
             return f"{score}; a scene is of one sensor, and {taken[0].sensor} shows the {self.ground} better"
         best = self.best[one.tile]
         if not self.settings.composite and one is not best and one.image != best.image:
-            return f"{score}, and {best.name} has {best.rating.score:.2f}: {_worse(one, best)}"
+            told = f"{score}, and {best.name} has {best.rating.score:.2f}"
+            if one.rating.score > best.rating.score:
+                return f"{told} and is of one day with another tile"
+            return f"{told}: {_worse(one, best)}"
         gain = self._gain(one, shown)
         names = ", ".join(other.name for other in taken[:2]) + (", ..." if len(taken) > 2 else "")
         added = f"{100 * gain:.2g} % of the {self.ground}" if gain else "nothing"
@@ -284,6 +298,25 @@ class _Chooser:
         )
 
 
+def _best_by_tile(ranked: Sequence[_Entry]) -> dict[str, _Entry]:
+    """Returns the best image of each tile; of nearly equal ones that of a day which another tile has.
+
+    Two days side by side differ in snow and light along the seam.
+    """
+    found: dict[str, _Entry] = {}
+    for top in ranked:
+        if top.tile in found:
+            continue
+        days = {one.day for one in found.values()}
+        near = (
+            one
+            for one in ranked
+            if one.tile == top.tile and one.day in days and one.rating.score >= top.rating.score - SAME_DAY
+        )
+        found[top.tile] = next(near, top)
+    return found
+
+
 def _options(rating: Rating) -> str:
     return " ".join(f"{name} {value:g}" for name, value in (rating.cure or {}).items())
 
@@ -304,7 +337,7 @@ def _worse(one: _Entry, best: _Entry) -> str:
         "sun": f"lower sun and longer shadows ({own.sun_deg:.0f} degrees, not {other.sun_deg:.0f})",
         "season": f"farther outside the season of bare ice ({own.off_season_days} days, "
         f"not {other.off_season_days})",
-        "age": f"older ({as_utc(own.candidate.acquired).date()})",
+        "age": f"older ({one.day})",
     }
     ratios = {
         name: value / best.rating.factors[name] if best.rating.factors[name] else 1.0
