@@ -72,6 +72,19 @@ def test_of_equals_the_name_decides() -> None:
         assert choose(order, WHOLE, USUAL).taken == (ones[1].candidate,)
 
 
+def test_of_nearly_equal_images_one_day_is_taken_for_all_tiles() -> None:
+    left = at(0, cells=(2, 2, 0, 0))
+    right, better = at(0, "T45RWL", (0, 0, 2, 2), cloud=0.03), at(5, "T45RWL", (0, 0, 2, 2), cloud=0.015)
+    chosen = choose([left, better, right], WHOLE, USUAL)
+    assert days(chosen) == [0, 0]
+    assert why(chosen, right).startswith("nearly the best of 2 of T45RWL, and of one day with another tile: ")
+    assert why(chosen, better) == (
+        f"score 0.98, and {right.candidate.name} has 0.97 and is of one day with another tile"
+    )
+    much_better = replace(better, cloud=0.0)
+    assert sorted(days(choose([left, much_better, right], WHOLE, USUAL))) == [0, 5]
+
+
 def test_both_parts_of_an_image_that_was_split_are_taken() -> None:
     one, two = at(0, cells=(2, 2, 0, 0), no_data=0.5), at(0, cells=(0, 0, 2, 2), no_data=0.5, part=7)
     worse = at(3, no_data=0.4, cells=(2, 2, 2, 0), snow=0.4)
@@ -173,14 +186,16 @@ def test_ground_that_is_not_shown_is_said_and_the_cure_works() -> None:
     chosen = choose([half, cloudy], WHOLE, USUAL)
     assert chosen.shown == 0.5
     said = str(chosen.remark)
-    assert said.startswith(
-        f"50 % of the place is on no image that is taken; {cloudy.candidate.name} shows 50 %"
+    assert said == (
+        "50 % of the place is on no image that is taken; ask for more days with --date, or take "
+        f"{cloudy.candidate.name} (cloud 50 % of the place, more than --max-cloud 0.2) with --max-cloud 0.5, "
+        "which leaves 0 %"
     )
     assert choose([half, cloudy], WHOLE, with_options(USUAL, said)).shown == 1
     # Of another image of the same tile a part is missing too.
     other = at(2, cells=(0, 0, 2, 2), snow=0.3)
     said = str(choose([half, other], WHOLE, USUAL).remark)
-    assert said.endswith("take several images of each tile with --composite")
+    assert said.endswith("; take several images of each tile with --composite, which leaves 0 %")
     assert choose([half, other], WHOLE, with_options(USUAL, said)).shown == 1
     # Allowed, it would still not be the one of its tile.
     hopeless = at(2, cells=(0, 0, 2, 2), snow=0.6, cloud=0.6)
@@ -256,14 +271,14 @@ def tried(ones: list[Seen], how: FetchSettings) -> Chosen | str:
 
 
 @given(places(), st.booleans(), st.randoms(use_true_random=False))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_the_order_of_the_catalogue_changes_nothing(ones: list[Seen], composite: bool, random: Any) -> None:
     how = COMPOSITE if composite else USUAL
     assert tried(random.sample(ones, len(ones)), how) == tried(ones, how)
 
 
 @given(places(), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_each_image_that_is_taken_adds_something(ones: list[Seen], composite: bool) -> None:
     how, least = (COMPOSITE, CLEARLY) if composite else (USUAL, SEEN)
     chosen = tried(ones, how)
@@ -283,7 +298,7 @@ def test_each_image_that_is_taken_adds_something(ones: list[Seen], composite: bo
 
 
 @given(places(), st.booleans(), SHARES, SHARES)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_wider_limits_never_refuse_what_was_taken(
     ones: list[Seen], composite: bool, cloud: float, snow: float
 ) -> None:
@@ -296,3 +311,14 @@ def test_wider_limits_never_refuse_what_was_taken(
         taken = tried(ones, with_options(how, found))
         assert isinstance(taken, Chosen)
         assert taken.taken
+
+
+@given(places(), st.booleans())
+@settings(max_examples=100)
+def test_the_cure_of_what_is_not_shown_shows_more(ones: list[Seen], composite: bool) -> None:
+    how = COMPOSITE if composite else USUAL
+    found = tried(ones, how)
+    if isinstance(found, Chosen) and "take " in (found.remark or ""):
+        cured = tried(ones, with_options(how, str(found.remark)))
+        assert isinstance(cured, Chosen)
+        assert cured.shown > found.shown

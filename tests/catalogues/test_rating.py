@@ -170,7 +170,7 @@ def test_limits_refuse_in_words_and_say_what_would_allow_it() -> None:
         "cloud 20.4 % of the place, more than --max-cloud 0.2; snow 100 % of the place, more than --max-snow "
         "0.5; sun 19.6 degrees, less than --min-sun-deg 20"
     )
-    assert found.cure == {"--max-cloud": 0.21, "--max-snow": 1.0, "--min-sun-deg": 19.0}
+    assert found.cure == {"max_cloud": 0.21, "max_snow": 1.0, "min_sun_deg": 19.0}
     assert of(sun_deg=-3.0).refused == "the sun stands 3 degrees below the horizon"
     assert of(sun_deg=-3.0).cure is None
     over = {"glaciers": 0.2, "no_data_on_glaciers": 0.0, "snow_off_glaciers": 0.71}

@@ -1,8 +1,9 @@
 """Which images of a catalogue are taken: the best one of each tile, or the fewest that show all ice."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,14 @@ LEAST_GAIN = 0.01
 LEAST_OF_A_TILE = 0.001
 """Share of the wanted ground that the best image of one more tile has to add."""
 
+SAME_DAY = 0.02
+"""How much better an image has to be to be taken beside images of another day of the tiles around it."""
+
 # A factor that is so much smaller than that of a better image is a reason.
 _REASON = 0.97
 _REASONS = 2
+# So many ways to show more are tried.
+_WAYS = 5
 # What makes two products of Sentinel-2 parts of one image: mission, level, start of sensing, baseline, orbit.
 _START = re.compile(r"S2._MSIL2A_\d{8}T\d{6}_N\d{4}_R\d{3}_")
 
@@ -122,6 +128,10 @@ class _Entry:
         return self.seen.candidate.sensor
 
     @property
+    def day(self) -> date:
+        return as_utc(self.seen.candidate.acquired).date()
+
+    @property
     def image(self) -> tuple[str, ...]:
         """The same for the parts of one image of a tile."""
         found = _START.match(self.name)
@@ -132,7 +142,7 @@ class _Chooser:
     """Chooses once."""
 
     def __init__(self, seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSettings) -> None:
-        self.settings = settings
+        self.seen, self.wanted, self.settings = seen, wanted, settings
         self.least = CLEARLY if settings.composite else SEEN
         self.gain = LEAST_GAIN if settings.composite else LEAST_OF_A_TILE
         self.ground = "glaciers" if any(one.glaciers for one in seen) else "place"
@@ -172,9 +182,7 @@ class _Chooser:
         found = []
         for sensor in sorted({one.sensor for one in self.good}):
             own = [one for one in self.good if one.sensor == sensor]
-            best: dict[str, _Entry] = {}
-            for one in own:
-                best.setdefault(one.tile, one)
+            best = _best_by_tile(own)
             images = {one.image for one in best.values()}
             # Of the best image also the other part, where the agency split it.
             offered = own if self.settings.composite else [one for one in own if one.image in images]
@@ -217,8 +225,11 @@ class _Chooser:
 
     def _why_taken(self, one: _Entry) -> str:
         best, tile = self.best[one.tile], one.tile
-        count = sum((other.tile, other.sensor) == (tile, one.sensor) for other in self.entries)
-        if one is best:
+        rivals = [other for other in self.entries if (other.tile, other.sensor) == (tile, one.sensor)]
+        count, good = len(rivals), [other.rating.score for other in rivals if not other.rating.refused]
+        if one is best and one.rating.score < max(good):
+            why = f"nearly the best of {count} of {tile}, and of one day with another tile"
+        elif one is best:
             why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
         elif not self.settings.composite:
             why = f"part of the same image as {best.name}"
@@ -232,7 +243,10 @@ class _Chooser:
             return f"{score}; a scene is of one sensor, and {taken[0].sensor} shows the {self.ground} better"
         best = self.best[one.tile]
         if not self.settings.composite and one is not best and one.image != best.image:
-            return f"{score}, and {best.name} has {best.rating.score:.2f}: {_worse(one, best)}"
+            told = f"{score}, and {best.name} has {best.rating.score:.2f}"
+            if one.rating.score > best.rating.score:
+                return f"{told} and is of one day with another tile"
+            return f"{told}: {_worse(one, best)}"
         gain = self._gain(one, shown)
         names = ", ".join(other.name for other in taken[:2]) + (", ..." if len(taken) > 2 else "")
         added = f"{100 * gain:.2g} % of the {self.ground}" if gain else "nothing"
@@ -247,13 +261,13 @@ class _Chooser:
         if not best.rating.cure:
             return f"{said}; ask for other days with --date"
         return (
-            f"{said}; ask for other days with --date, or take it with {_options(best.rating)}"
+            f"{said}; ask for other days with --date, or take it with {_options(best.rating.cure)}"
             f"{self._about_ice(best)}"
         )
 
     @staticmethod
     def _about_ice(one: _Entry) -> str:
-        if one.seen.glaciers is None and "--max-snow" in (one.rating.cure or {}):
+        if one.seen.glaciers is None and "max_snow" in (one.rating.cure or {}):
             return "; with known glaciers (--existing) only snow beside them counts"
         return ""
 
@@ -261,31 +275,57 @@ class _Chooser:
         return int((one.shows & ~shown).sum()) / self.cells
 
     def _remark(self, taken: Sequence[_Entry], shown: NDArray[np.bool_]) -> str | None:
-        """Says what is not shown, and what would show most of it."""
-        left = 1 - float(shown.mean())
-        if left < self.gain:
+        """Says what is not shown, and what would show more of it."""
+        now = float(shown.mean())
+        if 1 - now < self.gain:
             return None
-        said = f"{percent(left)} of the {self.ground} is on no image that is taken"
-        others = [one for one in self.entries if one.sensor == taken[0].sensor]
-        others = [one for one in others if self._gain(one, shown) >= LEAST_GAIN]
+        said = f"{percent(1 - now)} of the {self.ground} is on no image that is taken"
+        for words, change in self._ways(taken, shown):
+            other = _Chooser(self.seen, self.wanted, self.settings.model_copy(update=change))
+            # A composite shows nothing where all is under cloud.
+            shows = [one.shows for one in other._of_one_sensor()] if other.good else [np.zeros_like(shown)]
+            then = float(np.any(shows, axis=0).mean())
+            if then >= now + LEAST_GAIN:
+                return f"{said}; {words}, which leaves {percent(1 - then)}"
+        return f"{said}; ask for more days with --date"
+
+    def _ways(
+        self, taken: Sequence[_Entry], shown: NDArray[np.bool_]
+    ) -> Iterator[tuple[str, Mapping[str, float]]]:
+        """What may show more, in words, and the settings for it."""
+        others = [one for one in self.entries if one.rating.cure and self._gain(one, shown) >= LEAST_GAIN]
         if not self.settings.composite:
-            if any(one.rating.refused is None for one in others):
-                return f"{said}; take several images of each tile with --composite"
+            yield "take several images of each tile with --composite", {"composite": True}
             # Another one of a tile that has an image would not be taken.
             others = [one for one in others if one.tile not in self.best]
-        others = [one for one in others if one.rating.cure]
-        if not others:
-            return f"{said}; ask for more days with --date"
-        one = max(others, key=lambda one: self._gain(one, shown))
-        more = percent(self._gain(one, shown))
-        return (
-            f"{said}; {one.name} shows {more} more ({one.rating.refused}): ask for more days with --date, or "
-            f"take it with {_options(one.rating)}"
+        others = [one for one in others if one.sensor == taken[0].sensor]
+        for one in sorted(others, key=lambda one: -self._gain(one, shown))[:_WAYS]:
+            limits = one.rating.cure or {}
+            take = f"{one.name} ({one.rating.refused}) with {_options(limits)}"
+            yield f"ask for more days with --date, or take {take}", limits
+
+
+def _best_by_tile(ranked: Sequence[_Entry]) -> dict[str, _Entry]:
+    """Returns the best image of each tile; of nearly equal ones that of a day which another tile has.
+
+    Two days side by side differ in snow and light along the seam.
+    """
+    found: dict[str, _Entry] = {}
+    for top in ranked:
+        if top.tile in found:
+            continue
+        days = {one.day for one in found.values()}
+        near = (
+            one
+            for one in ranked
+            if one.tile == top.tile and one.day in days and one.rating.score >= top.rating.score - SAME_DAY
         )
+        found[top.tile] = next(near, top)
+    return found
 
 
-def _options(rating: Rating) -> str:
-    return " ".join(f"{name} {value:g}" for name, value in (rating.cure or {}).items())
+def _options(limits: Mapping[str, float]) -> str:
+    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items())
 
 
 def _worse(one: _Entry, best: _Entry) -> str:
@@ -304,7 +344,7 @@ def _worse(one: _Entry, best: _Entry) -> str:
         "sun": f"lower sun and longer shadows ({own.sun_deg:.0f} degrees, not {other.sun_deg:.0f})",
         "season": f"farther outside the season of bare ice ({own.off_season_days} days, "
         f"not {other.off_season_days})",
-        "age": f"older ({as_utc(own.candidate.acquired).date()})",
+        "age": f"older ({one.day})",
     }
     ratios = {
         name: value / best.rating.factors[name] if best.rating.factors[name] else 1.0

@@ -107,7 +107,7 @@ class Rating:
     Attributes:
         factors: What is left of 1 after each thing that makes outlines worse, by `FACTORS`.
         refused: Why it cannot be taken, in words; None where it can.
-        cure: Options with the values that would allow it; None where none would.
+        cure: Limits of the settings that would allow it, by name; None where none would.
     """
 
     factors: Mapping[str, float]
@@ -262,18 +262,18 @@ def _limits(seen: Seen, settings: FetchSettings) -> tuple[str | None, dict[str, 
     if (cloud := seen.counted_cloud) > settings.max_cloud:
         limit = settings.max_cloud
         said.append(f"cloud {percent(cloud, limit)} {seen.where}, more than --max-cloud {limit:g}")
-        cure["--max-cloud"] = _at_least(cloud)
+        cure["max_cloud"] = _at_least(cloud)
         off = seen.cloud_off_glaciers
         if seen.glaciers and off is not None and cloud - off > _LIKE_ICE:
             said[-1] += f" (beside them {percent(off)}, so it may be bright ice that is called cloud)"
     if (snow := seen.counted_snow) is not None and snow > settings.max_snow:
         limit, where = settings.max_snow, "beside the glaciers" if seen.glaciers else "of the place"
         said.append(f"snow {percent(snow, limit)} {where}, more than --max-snow {limit:g}")
-        cure["--max-snow"] = _at_least(snow)
+        cure["max_snow"] = _at_least(snow)
     if seen.sun_deg < settings.min_sun_deg:
         limit = settings.min_sun_deg
         said.append(f"sun {_short_of(seen.sun_deg, limit)} degrees, less than --min-sun-deg {limit:g}")
-        cure["--min-sun-deg"] = float(math.floor(seen.sun_deg))
+        cure["min_sun_deg"] = float(math.floor(seen.sun_deg))
     return ("; ".join(said), cure) if said else (None, None)
 
 
