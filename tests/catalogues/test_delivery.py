@@ -56,7 +56,8 @@ def larger_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def moved(shape: BaseGeometry, source: int, target: int) -> BaseGeometry:
     """A shape in another CRS."""
     way = Transformer.from_crs(source, target, always_xy=True)
-    return shapely.transform(shape, way.transform, interleaved=False)
+    points = np.column_stack(way.transform(*shapely.get_coordinates(shape).T))
+    return shapely.set_coordinates(shapely.segmentize(shape, np.inf), points)
 
 
 def place(left: float, top: float, right: float, bottom: float) -> BaseGeometry:
