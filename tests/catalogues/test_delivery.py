@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import pickle
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,6 +26,7 @@ from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset, Candidate
 from glacierseg.catalogues.delivery import plan_product, write_product
 from glacierseg.catalogues.web import Web
+from glacierseg.catalogues.windows import save_window
 from glacierseg.errors import DownloadError, GlaciersegError, ProductError, RequestError
 from glacierseg.products.contents import Checksum
 from glacierseg.products.read import read_product
@@ -56,7 +57,8 @@ def larger_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def moved(shape: BaseGeometry, source: int, target: int) -> BaseGeometry:
     """A shape in another CRS."""
     way = Transformer.from_crs(source, target, always_xy=True)
-    return shapely.transform(shape, way.transform, interleaved=False)
+    points = np.column_stack(way.transform(*shapely.get_coordinates(shape).T))
+    return shapely.set_coordinates(shapely.segmentize(shape, np.inf), points)
 
 
 def place(left: float, top: float, right: float, bottom: float) -> BaseGeometry:
@@ -85,9 +87,8 @@ def safe_of(folder: Path, facts: SafeFacts = SAFE) -> Path:
 
 
 def offered(product: Path, store: Path, *, shift: int = 0, said: bool | None = None) -> Candidate:
-    """A product as a catalogue offers it: its images as GeoTIFF, from whose numbers something may be taken off."""
+    """A product as a catalogue offers it: images as GeoTIFF, with something taken off their numbers."""
     whole = read_product(product)
-    is_sentinel2 = whole.sensor == "sentinel2"
     images: dict[str, Asset] = {}
     for path in [*(band.path for band in whole.bands), whole.classes, whole.saturation]:
         if path is None:
@@ -232,3 +233,268 @@ def test_a_place_of_landsat_has_the_numbers_of_the_whole_product(
     like = grid_file(tmp_path / "like.tif", MIDDLE, 32645, 30)
     recipe = ",".join(roles if facts.level == "L2SP" else roles[:3])
     assert_equal_scenes(whole, cut, tmp_path, like, recipe=recipe, mask_saturated=True)
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+@pytest.mark.parametrize("shift", [0, 1000])
+def test_an_offset_flag_that_lies_changes_no_number(
+    tmp_path: Path, web: Web, shift: int, said: bool | None
+) -> None:
+    whole = safe_of(tmp_path)
+    plan = plan_product(web, offered(whole, tmp_path / "store", shift=shift, said=said), MIDDLE, ROLES)
+    assert plan.add == shift
+    assert (plan.note is None) == (shift == 0 and said is not True)
+    cut = write_product(web, plan, tmp_path / "products")
+    like = grid_file(tmp_path / "like.tif", MIDDLE, 32645, 10)
+    assert_equal_scenes(whole, cut, tmp_path, like)
+    record = json.loads((cut / kept.RECORD).read_text())["folder"]
+    assert (record["added_to_numbers"], record["offset_applied_by_catalogue"]) == (shift, said)
+    assert record["scale_and_offset"]["blue"] == [1.0, -1000.0]
+
+
+def test_two_baselines_of_one_day_keep_their_own_offsets(tmp_path: Path, web: Web) -> None:
+    old = replace(SAFE, baseline="03.01", offset=None, tile="T45RWL")
+    wholes = [safe_of(tmp_path / "new"), safe_of(tmp_path / "old", old)]
+    for image in wholes[1].glob("GRANULE/*/IMG_DATA/*/*_B*.jp2"):
+        with rasterio.open(image) as file:
+            numbers, pixel_m = file.read(1), file.res[0]
+        write_image(image, np.where(numbers == 0, 0, numbers - 1000).astype(np.uint16), pixel_m)
+    scenes = []
+    for number, whole in enumerate(wholes):
+        cut = fetched(web, offered(whole, tmp_path / f"store{number}", said=False), tmp_path / "products")
+        like = grid_file(tmp_path / "like.tif", MIDDLE, 32645, 10)
+        scenes.append(prepared(cut, tmp_path / f"{number}" / "scene.tif", like, "blue,swir1")["scene"])
+    # Interpolation rounds numbers of another size otherwise.
+    np.testing.assert_allclose(scenes[0], scenes[1], rtol=1e-6)
+
+
+def test_numbers_that_ran_over_below_zero_are_no_data(tmp_path: Path, web: Web) -> None:
+    whole = safe_of(tmp_path)
+    candidate = offered(whole, tmp_path / "store", shift=1000)
+    path = candidate.images["4"].address
+    with rasterio.open(path, "r+") as file:
+        numbers = file.read(1)
+        numbers[70, 71:80] = 65_000
+        file.write(numbers, 1)
+    product = read_product(fetched(web, candidate, tmp_path / "products"))
+    red = next(band for band in product.bands if band.role == "red")
+    with rasterio.open(red.path) as file:
+        found, (x, y) = file.read(1), (file.bounds.left, file.bounds.top)
+    row, column = 70 - round((CORNER[1] - y) / 10), 71 - round((x - CORNER[0]) / 10)
+    assert (found[row, column : column + 9] == 0).all()
+    assert found[row, column - 1] > 1000
+
+
+def refused(web: Web, candidate: Candidate, outline: BaseGeometry = MIDDLE, roles: Any = ROLES) -> str:
+    """Plans a product that cannot be used, and returns the one line that says so."""
+    with pytest.raises(GlaciersegError) as caught:
+        plan_product(web, candidate, outline, roles)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_what_cannot_be_used_is_refused_before_an_image_is_touched(tmp_path: Path, web: Web) -> None:
+    whole = safe_of(tmp_path)
+    candidate = offered(whole, tmp_path / "store")
+    name = candidate.name
+    shutil.rmtree(tmp_path / "store")
+    metadata = Asset(str(whole / "MTD_MSIL2A.xml"))
+    assert "offers no metadata of it, without which its numbers have no unit" in refused(
+        web, replace(candidate, metadata=None)
+    )
+    for number, role in (("11", "swir1"), ("2", "blue"), ("5", "red_edge_1")):
+        images = {key: asset for key, asset in candidate.images.items() if key != number}
+        words = f"{name}: the catalogue offers no image of B{number:0>2} ({role}); leave it out"
+        assert refused(web, replace(candidate, images=images)).startswith(words)
+    images = {key: asset for key, asset in candidate.images.items() if key != "SCL"}
+    assert "no image of SCL, the classes of pixels" in refused(web, replace(candidate, images=images))
+    checksum = Checksum("sha256", hashlib.sha256(b"another").hexdigest())
+    assert "checksum" in refused(web, replace(candidate, metadata=replace(metadata, checksum=checksum)))
+    assert "its tile is T45RWL in the catalogue, and T45RVL by its" in refused(
+        web, replace(candidate, tile="T45RWL")
+    )
+    later = replace(candidate, acquired=datetime(2024, 10, 1, tzinfo=UTC))
+    assert "its date is 2024-10-01 in the catalogue, and 2024-09-30 by its" in refused(web, later)
+    other = name.replace("T083000", "T093000")
+    assert refused(web, replace(candidate, name=other)) == (
+        f"{other}: its name is {other} in the catalogue, and {name} by its metadata; "
+        "leave it out, or take it from another --catalogue"
+    )
+    # An item that gives no name of the agency is compared by tile and day alone; then its images are missing.
+    assert "store" in refused(web, replace(candidate, name="S2B_45RVL_20240930_0_L2A"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (">10000</", ">0</", "BOA_QUANTIFICATION_VALUE is 0, and must be above 0; leave it out"),
+        ("GRANULE/L2A_", "GRANULE/../../L2A_", "names a file outside the product"),
+        ("IMAGE_FILE>GRANULE", "IMAGE_FILE>/GRANULE", "names a file outside the product"),
+        ("_B04_", "_B44_", "its metadata list no image of B04"),
+        ("A039520_T45RVL", "A039520_T45RWL", "tile is T45RVL by PRODUCT_URI, and T45RWL by granuleId"),
+        ("</n1:Level-2A_User_Product>", "", "is not whole XML"),
+        ("<PRODUCT_URI>", "<PRODUCT_URI>../", "its metadata do not say its name"),
+    ],
+)
+def test_metadata_that_cannot_be_right_are_refused(
+    tmp_path: Path, web: Web, old: str, new: str, words: str
+) -> None:
+    whole = safe_of(tmp_path)
+    candidate = offered(whole, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store")
+    edit(whole / "MTD_MSIL2A.xml", old, new)
+    message = refused(web, candidate)
+    assert words in message
+    assert message.endswith("leave it out, or take it from another --catalogue")
+
+
+def test_images_of_another_place_or_size_are_refused(tmp_path: Path, web: Web) -> None:
+    whole = safe_of(tmp_path)
+    candidate = offered(whole, tmp_path / "store")
+    assert "its images lie beside the place" in refused(web, candidate, place(90_000, 0, 91_000, 1000))
+    swapped = {**candidate.images, "4": candidate.images["5"]}
+    assert "its image of B04 has pixels of 20 m in the catalogue, and 10 m by its metadata" in refused(
+        web, replace(candidate, images=swapped)
+    )
+    with rasterio.open(candidate.images["4"].address) as file:
+        numbers = file.read(1)
+    moved_by = write_image(tmp_path / "moved.tif", numbers, 10, corner=(CORNER[0] + 60, CORNER[1]))
+    images = {**candidate.images, "4": Asset(str(moved_by))}
+    assert "_B04_10m.tif covers other ground than" in refused(web, replace(candidate, images=images))
+    zone = write_image(tmp_path / "zone.tif", numbers, 10, epsg=32644)
+    images = {**candidate.images, "4": Asset(str(zone))}
+    assert re.search("covers other ground|beside the place", refused(web, replace(candidate, images=images)))
+
+
+def test_landsat_of_other_metadata_or_without_a_band_is_refused(tmp_path: Path, web: Web) -> None:
+    whole = make_landsat(tmp_path)
+    candidate = offered(whole, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store")
+    other = candidate.name.replace("20240101", "20240202")
+    assert f"name is {other} by the name of its metadata, and {candidate.name} by" in refused(
+        web, replace(candidate, name=other)
+    )
+    for number, words in (
+        ("6", "the catalogue offers no image of B6 (swir1); leave it out"),
+        ("3", f"lacks {candidate.name}_SR_B3.TIF, the image of green; leave it out"),
+        ("QA_PIXEL", "the catalogue offers no image of QA_PIXEL, the classes of pixels; leave it out"),
+    ):
+        images = {key: asset for key, asset in candidate.images.items() if key != number}
+        assert words in refused(web, replace(candidate, images=images))
+    edit(next(whole.glob("*_MTL.json")), '"L2SP"', '"L1TP"')
+    assert "is Level-1 (L1TP)" in refused(web, candidate)
+
+
+def test_an_image_with_another_checksum_is_refused_and_nothing_kept(tmp_path: Path, web: Web) -> None:
+    candidate = offered(safe_of(tmp_path), tmp_path / "store")
+    wrong = replace(candidate.images["8"], checksum=Checksum("sha256", hashlib.sha256(b"x").hexdigest()))
+    candidate = replace(candidate, images={**candidate.images, "8": wrong})
+    plan = plan_product(web, candidate, MIDDLE, ROLES)
+    with pytest.raises((DownloadError, ProductError), match="checksum"):
+        write_product(web, plan, tmp_path / "products")
+    assert not list((tmp_path / "products").glob("*.SAFE"))
+    assert not list((tmp_path / "products").rglob("*_B08_*"))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_finished_windows_are_kept_and_damaged_ones_read_again(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_product(web, offered(safe_of(tmp_path), tmp_path / "store"), MIDDLE, ROLES)
+    expected = files_of(write_product(web, plan, tmp_path / "whole"))
+    written: list[str] = []
+    limit, real = 4, save_window
+
+    def counting(web: Web, window: Any, path: Path, **how: Any) -> None:
+        if len(written) == limit:
+            raise KeyboardInterrupt
+        real(web, window, path, **how)
+        written.append(path.name)
+
+    monkeypatch.setattr(kept, "save_window", counting)
+    products = tmp_path / "products"
+    with pytest.raises(KeyboardInterrupt):
+        write_product(web, plan, products)
+    assert not (products / plan.folder_name).exists()
+    (part,) = products.iterdir()
+    assert part.name == f".{plan.folder_name}.part"
+    done = min(part.rglob(written[1]))
+    done.write_bytes(done.read_bytes()[:-1] + b"x")
+    (part / "stranger.txt").touch()
+    again, written[:] = written[1], []
+    limit = 99
+    assert files_of(write_product(web, plan, products)) == expected
+    assert again in written
+    assert len(written) == len(plan.windows) - 3
+    assert [path.name for path in products.iterdir()] == [plan.folder_name]
+    written.clear()
+    assert files_of(write_product(web, plan, products)) == expected
+    assert not written
+    image = next(products.rglob("*_B04_10m.tif"))
+    image.write_bytes(b"damaged")
+    assert files_of(write_product(web, plan, products)) == expected
+
+
+def test_another_place_takes_the_folder_of_a_fetch_and_no_other(tmp_path: Path, web: Web) -> None:
+    candidate, products = offered(safe_of(tmp_path), tmp_path / "store"), tmp_path / "products"
+    first = fetched(web, candidate, products)
+    before = files_of(first)
+    second = fetched(web, candidate, products, place(100, 100, 300, 300), ("blue",))
+    assert second == first
+    found = files_of(second)
+    assert found.keys() < before.keys()
+    assert [path.name for path in products.iterdir()] == [first.name]
+    (second / kept.RECORD).unlink()
+    with pytest.raises(RequestError, match="exists and is of no fetch; remove it, or give another --out"):
+        fetched(web, candidate, products)
+    del found[kept.RECORD]
+    assert files_of(second) == found
+
+
+IMPORTS = """
+import os, pickle
+from pathlib import Path
+from glacierseg.catalogues import kept
+from glacierseg.catalogues.cache import Cache
+from glacierseg.catalogues.delivery import plan_product, write_product
+from glacierseg.catalogues.web import Web
+"""
+KILLED = """
+candidate, outline, roles = pickle.loads(Path(words[0]).read_bytes())
+products, last, steps = Path(words[1]), int(words[2]), 0
+
+def step(function):
+    def told(*given, **how):
+        global steps
+        steps += 1
+        if steps == last:
+            os.kill(os.getpid(), 9)
+        return function(*given, **how)
+    return told
+
+kept.save_window, kept.write_json = step(kept.save_window), step(kept.write_json)
+Path.rename, Path.write_bytes, Path.replace = map(step, (Path.rename, Path.write_bytes, Path.replace))
+with Web(cache=Cache(products, 0)) as web:
+    write_product(web, plan_product(web, candidate, outline, roles), products)
+"""
+
+
+def test_whatever_kills_it_nothing_looks_finished_and_the_same_bytes_come(tmp_path: Path, web: Web) -> None:
+    candidate, products = offered(safe_of(tmp_path), tmp_path / "store"), tmp_path / "products"
+    expected = files_of(fetched(web, candidate, tmp_path / "whole", roles=("blue",)))
+    (tmp_path / "job").write_bytes(pickle.dumps((candidate, MIDDLE, ("blue",))))
+    final = products / f"{candidate.name}.SAFE"
+    with forks(IMPORTS, KILLED) as start:
+        # A window takes four steps and one that is kept takes two; then come metadata and the name.
+        for last in (1, 2, 3, 4, 5, 12, 23, 16, 15):
+            assert start(str(tmp_path / "job"), str(products), str(last)).wait() == -9
+            assert not final.exists()
+        assert start(str(tmp_path / "job"), str(products), "99").wait() == 0
+    assert files_of(final) == expected
+    assert [path.name for path in products.iterdir()] == [final.name]

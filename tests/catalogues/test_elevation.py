@@ -62,7 +62,8 @@ def tile(folder: Path, west: int, south: int, columns: int = ROWS, dtype: str = 
 def grid_around(outline: BaseGeometry, crs: CRS, pixel_m: float) -> Grid:
     """Pixels of a projection that lie around a shape."""
     way = Transformer.from_crs(4326, crs, always_xy=True)
-    left, bottom, right, top = shapely.transform(outline, way.transform, interleaved=False).bounds
+    points = np.column_stack(way.transform(*shapely.get_coordinates(outline.segmentize(0.01)).T))
+    (left, bottom), (right, top) = points.min(axis=0), points.max(axis=0)
     height, width = int((top - bottom) / pixel_m), int((right - left) / pixel_m)
     return Grid(crs, from_origin(left, top, pixel_m, pixel_m), height, width)
 

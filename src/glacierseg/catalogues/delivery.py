@@ -155,8 +155,8 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
         found_m = abs(window.grid.transform.a)
         if abs(found_m - pixel_m) > 1e-6:
             raise ProductError(
-                f"{name}: its image of {_shown(number)} has pixels of {found_m:g} m in the catalogue, and "
-                f"{pixel_m} m by its metadata; {_INSTEAD}"
+                f"{name}: its image of {_shown(number, candidate.sensor)} has pixels of {found_m:g} m in the "
+                f"catalogue, and {pixel_m} m by its metadata; {_INSTEAD}"
             )
         windows[file] = window
     _require_same_ground(windows, name)
@@ -175,19 +175,24 @@ def _worded() -> Iterator[None]:
     try:
         yield
     except ProductError as error:
-        fault = str(error).partition(f"; {AGAIN}")[0]
-        raise ProductError(f"{fault}; {_INSTEAD}" if fault != str(error) else fault) from error
+        fault, _, cure = str(error).rpartition("; ")
+        is_of_files = cure.startswith((AGAIN, "give the product as it was delivered"))
+        raise ProductError(f"{fault}; {_INSTEAD}" if is_of_files else str(error)) from error
 
 
-def _shown(number: str) -> str:
-    return number if number in _CLASSES else f"B{number:0>2}"
+def _shown(number: str, sensor: str) -> str:
+    if number in _CLASSES:
+        return number
+    return f"B{number:0>2}" if sensor == "sentinel2" else f"B{number}"
 
 
 def _require_offered(candidate: Candidate, needed: Collection[str], name: str) -> None:
     for number in sorted(needed):
         if number not in candidate.images:
             role = SENSORS[candidate.sensor].get(number)
-            what = f"{_shown(number)} ({role})" if role else f"{number}, the classes of pixels"
+            what = (
+                f"{_shown(number, candidate.sensor)} ({role})" if role else f"{number}, the classes of pixels"
+            )
             raise ProductError(f"{name}: the catalogue offers no image of {what}; {_INSTEAD}")
 
 
@@ -205,10 +210,14 @@ def _describe_sentinel2(candidate: Candidate, metadata: bytes, roles: Collection
         if number in wanted or number in NEEDED:
             path = listed.get(number)
             if path is None:
-                raise ProductError(f"{name}: its metadata list no image of {_shown(number)}; {_INSTEAD}")
+                raise ProductError(
+                    f"{name}: its metadata list no image of {_shown(number, candidate.sensor)}; {_INSTEAD}"
+                )
             images[number] = f"{path}.tif", int(path[-3:-1])
-    contents = _PlannedContents(Path(name), (file, *(one for one, _ in images.values())), metadata)
-    return describe_sentinel2(contents, file, Path(name)), file, images
+    # Its name is that which the metadata say.
+    source = Path(f"metadata of {name}")
+    contents = _PlannedContents(source, (file, *(one for one, _ in images.values())), metadata)
+    return describe_sentinel2(contents, file, source), file, images
 
 
 def _describe_landsat(candidate: Candidate, metadata: bytes, roles: Collection[str]) -> Description:
@@ -225,8 +234,9 @@ def _describe_landsat(candidate: Candidate, metadata: bytes, roles: Collection[s
             level = "ST" if role == "thermal" else "SR"
             what = number if number in _CLASSES else f"{level}_B{number}"
             images[number] = f"{name}_{what}.TIF", _LANDSAT_PX_M
-    contents = _PlannedContents(Path(name), (file, *(one for one, _ in images.values())), metadata)
-    product, _ = describe_landsat(contents, file, Path(name))
+    source = Path(f"metadata of {name}")
+    contents = _PlannedContents(source, (file, *(one for one, _ in images.values())), metadata)
+    product, _ = describe_landsat(contents, file, source)
     return product, file, images
 
 
@@ -239,6 +249,8 @@ def _require_same(candidate: Candidate, product: Product, name: str) -> None:
     ]
     if _SENTINEL2_NAME.fullmatch(candidate.name) or candidate.sensor != "sentinel2":
         pairs.append(("name", candidate.name, product.name))
+    if not re.fullmatch(r"\w+", product.name):
+        raise ProductError(f"{name}: its metadata do not say its name; {_INSTEAD}")
     for what, said, found in pairs:
         if said != found:
             raise ProductError(
@@ -247,15 +259,20 @@ def _require_same(candidate: Candidate, product: Product, name: str) -> None:
 
 
 def _require_same_ground(windows: Mapping[str, Window], name: str) -> None:
+    """Refuses images of which one begins elsewhere, such as that of another tile, or shows less."""
     (first, window), *others = windows.items()
     for file, other in others:
-        if other.grid.crs != window.grid.crs or any(
-            abs(a - b) > 1e-6 for a, b in zip(other.grid.bounds, window.grid.bounds, strict=True)
-        ):
+        apart = [abs(a - b) for a, b in zip(_corners(other), _corners(window), strict=True)]
+        if other.grid.crs != window.grid.crs or max(apart) > 1e-6:
             raise ProductError(
                 f"{name}: its image {PurePosixPath(file).name} covers other ground than "
                 f"{PurePosixPath(first).name}; {_INSTEAD}"
             )
+
+
+def _corners(window: Window) -> tuple[float, ...]:
+    """The upper left corner of the whole image, and the sides of the window."""
+    return *(window.grid.transform * (-window.column, -window.row)), *window.grid.bounds
 
 
 def _views(web: Web, candidate: Candidate, windows: Mapping[str, Window]) -> dict[str, Any]:
