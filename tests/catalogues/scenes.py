@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[NDArray[Any], Any, Any]:
 
 
 def seen_by(shot: Shot, band: str) -> NDArray[np.float64]:
-    """Returns reflectance x 10000 of a band of an image as whole numbers, NaN where it shows nothing clear."""
+    """Returns reflectance x 10000 of a band of an image as whole numbers, NaN where nothing is clear."""
     values = np.floor(reflectance(shot, band, 10))
     values[np.isin(cover_of(shot, 10), (CLOUD, NOTHING))] = np.nan
     return values

@@ -48,7 +48,7 @@ class Steps:
         plans, dem = self._plan(chosen)
         windows = [window for plan in plans for window in plan.windows.values()] + list(dem.values())
         total = sum(window.bytes_needed for window in windows)
-        self._require_allowed(looked + total, "this")
+        self._require_allowed(looked + total, f"reading {len(windows)} windows")
         with counting("reading", windows) as tally:
             folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally.add) for plan in plans]
             tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally.add)
