@@ -323,13 +323,13 @@ def joined(blocks: Sequence[Part]) -> tuple[Part, ...]:
     Args:
         blocks: First byte and size of each.
     """
-    widened = sorted({(max(at - _LEADER_BYTES, 0), size + 2 * _LEADER_BYTES) for at, size in blocks})
+    widened = sorted({(max(at - _LEADER_BYTES, 0), at + size + _LEADER_BYTES) for at, size in blocks})
     parts: list[list[int]] = []
-    for at, size in widened:
+    for at, end in widened:
         if parts and at <= parts[-1][1]:
-            parts[-1][1] = max(parts[-1][1], at + size)
+            parts[-1][1] = max(parts[-1][1], end)
         else:
-            parts.append([at, at + size])
+            parts.append([at, end])
     left = _BETWEEN_SHARE * sum(end - at for at, end in parts)
     bridged = set()
     for between, number in sorted((parts[n + 1][0] - parts[n][1], n) for n in range(len(parts) - 1)):
