@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ HEIGHT, WIDTH, BLOCK = 1000, 1200, 128
 CORNER = (478_560, 3_099_000)
 PIXELS = np.random.default_rng(2).integers(1100, 9000, (HEIGHT, WIDTH)).astype(np.uint16)
 PIXELS[:100, :300] = 0
-TILED = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+TILED: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
 FORMATS: dict[str, dict[str, Any]] = {
     "tiles.tif": {**TILED, "compress": "deflate"},
     "plain_tiles.tif": TILED,
@@ -326,11 +327,9 @@ def test_a_damaged_block_is_refused(tmp_path: Path, server: FileServer, web: Web
 
 
 def test_what_is_no_image_of_one_band_with_a_place_is_refused(tmp_path: Path, web: Web) -> None:
-    with rasterio.open(
-        tmp_path / "three.tif", "w", driver="GTiff", width=9, height=9, count=3, dtype="uint8", crs="EPSG:32645",
-        transform=from_origin(*CORNER, 10, 10),
-    ):  # fmt: skip
-        pass
+    shape = {"driver": "GTiff", "width": 9, "height": 9, "count": 3, "dtype": "uint8"}
+    where = {"crs": "EPSG:32645", "transform": from_origin(*CORNER, 10, 10)}
+    rasterio.open(tmp_path / "three.tif", "w", **shape, **where).close()
     write_image(tmp_path / "nowhere.tif", crs=None)
     with pytest.raises(ProductError, match=r"three\.tif: holds 3 bands, and an image of a product holds one"):
         plan_window(web, Asset(str(tmp_path / "three.tif")), PLACE)
@@ -453,8 +452,8 @@ def test_windows_of_one_file_may_be_read_at_once(tmp_path: Path, server: FileSer
     write_image(tmp_path / "a.tif", compress="deflate", **TILED)
     asset = Asset(server.address("a.tif"))
     shapes = [place(x, 300, x + 150, 500) for x in range(0, 1000, 200)]
-    windows = web.at_once([lambda shape=shape: plan_window(web, asset, shape) for shape in shapes])
-    read = web.at_once([lambda window=window: read_window(web, present(window)) for window in windows])
+    windows = web.at_once([partial(plan_window, web, asset, shape) for shape in shapes])
+    read = web.at_once([partial(read_window, web, present(window)) for window in windows])
     for values, window in zip(read, windows, strict=True):
         assert (values == cut(PIXELS, present(window))).all()
 
