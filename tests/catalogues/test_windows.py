@@ -454,8 +454,37 @@ def test_windows_of_one_file_may_be_read_at_once(tmp_path: Path, server: FileSer
     shapes = [place(x, 300, x + 150, 500) for x in range(0, 1000, 200)]
     windows = web.at_once([partial(plan_window, web, asset, shape) for shape in shapes])
     read = web.at_once([partial(read_window, web, present(window)) for window in windows])
+    outs = [tmp_path / f"{number}.tif" for number in range(len(shapes))]
+    web.at_once(
+        [partial(save_window, web, present(one), out) for one, out in zip(windows, outs, strict=True)]
+    )
+    for out, values in zip(outs, read, strict=True):
+        with rasterio.open(out) as file:
+            assert (file.read(1) == values).all()
     for values, window in zip(read, windows, strict=True):
         assert (values == cut(PIXELS, present(window))).all()
+
+
+def test_windows_of_a_folder_are_not_kept_twice(tmp_path: Path, cached: Callable[[], Web]) -> None:
+    web = cached()
+    window = present(plan_window(web, Asset(str(write_image(tmp_path / "a.tif"))), PLACE))
+    assert window.bytes_needed == 0
+    assert (read_window(web, window) == cut(PIXELS, window)).all()
+    assert not web.cache.folder.exists()
+
+
+def test_a_value_of_no_data_that_no_pixel_can_have_is_left_out(tmp_path: Path, web: Web) -> None:
+    path = write_image(tmp_path / "a.tif")
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        tag: Any = file.pages[0].tags["GDAL_NODATA"]  # type: ignore[union-attr]
+    place_of_value = tag.valueoffset
+    path.write_bytes(content[:place_of_value] + b"-9\0"[: tag.count] + content[place_of_value + tag.count :])
+    window = present(plan_window(web, Asset(str(path)), PLACE))
+    assert window.nodata == -9 or window.nodata is None
+    save_window(web, window, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.nodata is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 500_000), st.integers(1, 400)), max_size=30))

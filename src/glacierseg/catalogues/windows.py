@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.dtypes import in_dtype_range
 from rasterio.windows import Window as Pixels
 
-from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.addresses import local_path, shown
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
 from glacierseg.catalogues.web import Web
@@ -164,7 +165,7 @@ def read_window(web: Web, window: Window, progress: Counted | None = None) -> ND
                 values: NDArray[Any] = dataset.read(1)
                 return values
         values = _read_blocks(web, window, progress)
-        if web.cache.is_on:
+        if web.cache.is_on and not local_path(window.asset.address):
             _write(path, window, values)
             web.cache.keep(window.key, path)
         return values
@@ -216,10 +217,11 @@ def _added(values: NDArray[Any], add: int, window: Window) -> NDArray[Any]:
 
 
 def _write(path: Path, window: Window, values: NDArray[Any]) -> None:
-    with (
-        bounded_gdal(),
-        create_raster(path, tiff_profile(window.grid, 1, window.dtype, window.nodata)) as dataset,
-    ):
+    nodata = window.nodata
+    if nodata is not None and not in_dtype_range(nodata, window.dtype):
+        nodata = None  # No pixel can have it.
+    profile = tiff_profile(window.grid, 1, window.dtype, nodata)
+    with bounded_gdal(), create_raster(path, profile) as dataset:
         dataset.write(values, 1)
 
 
@@ -227,19 +229,18 @@ def _read_blocks(web: Web, window: Window, progress: Counted | None) -> NDArray[
     remote = web.remote(window.asset)
     if remote.facts.version != window.version:
         raise ProductError(f"{remote.name}: was replaced while it was read; run the command again")
-    header = remote.held
     options = {} if window.overview is None else {"overview_level": window.overview}
     height, width = window.grid.shape
-    try:
-        remote.fetch(window.parts, progress)
-        if window.checked and window.asset.checksum:
-            require_checksum(window.asset, remote.digest(window.asset.checksum.algorithm))
-        values: NDArray[Any] = remote.decoded(
-            lambda dataset: dataset.read(1, window=Pixels(window.column, window.row, width, height)),
-            **options,
-        )
-    finally:
-        remote.keep_only(header)
+    pixels = Pixels(window.column, window.row, width, height)
+    with remote.alone:
+        header = remote.held
+        try:
+            remote.fetch(window.parts, progress)
+            if window.checked and window.asset.checksum:
+                require_checksum(window.asset, remote.digest(window.asset.checksum.algorithm))
+            values: NDArray[Any] = remote.decoded(lambda dataset: dataset.read(1, window=pixels), **options)
+        finally:
+            remote.keep_only(header)
     return values
 
 
