@@ -473,20 +473,6 @@ def test_windows_of_a_folder_are_not_kept_twice(tmp_path: Path, cached: Callable
     assert not web.cache.folder.exists()
 
 
-def test_a_value_of_no_data_that_no_pixel_can_have_is_left_out(tmp_path: Path, web: Web) -> None:
-    path = write_image(tmp_path / "a.tif")
-    content = path.read_bytes()
-    with tifffile.TiffFile(path) as file:
-        tag: Any = file.pages[0].tags["GDAL_NODATA"]  # type: ignore[union-attr]
-    place_of_value = tag.valueoffset
-    path.write_bytes(content[:place_of_value] + b"-9\0"[: tag.count] + content[place_of_value + tag.count :])
-    window = present(plan_window(web, Asset(str(path)), PLACE))
-    assert window.nodata == -9 or window.nodata is None
-    save_window(web, window, tmp_path / "out.tif")
-    with rasterio.open(tmp_path / "out.tif") as file:
-        assert file.nodata is None
-
-
 @given(st.lists(st.tuples(st.integers(0, 500_000), st.integers(1, 400)), max_size=30))
 def test_joined_parts_hold_all_blocks_and_little_else(blocks: list[tuple[int, int]]) -> None:
     parts = joined(blocks)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.dtypes import in_dtype_range
 from rasterio.windows import Window as Pixels
 
 from glacierseg.catalogues.addresses import local_path, shown
@@ -217,10 +216,7 @@ def _added(values: NDArray[Any], add: int, window: Window) -> NDArray[Any]:
 
 
 def _write(path: Path, window: Window, values: NDArray[Any]) -> None:
-    nodata = window.nodata
-    if nodata is not None and not in_dtype_range(nodata, window.dtype):
-        nodata = None  # No pixel can have it.
-    profile = tiff_profile(window.grid, 1, window.dtype, nodata)
+    profile = tiff_profile(window.grid, 1, window.dtype, window.nodata)
     with bounded_gdal(), create_raster(path, profile) as dataset:
         dataset.write(values, 1)
 
