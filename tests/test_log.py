@@ -92,6 +92,15 @@ def test_progress_goes_to_what_draws_it_and_to_nobody_else() -> None:
         assert log.shows_bars()
 
 
+def test_labels_may_say_something_new_with_each_share() -> None:
+    read = [0]
+    assert log.present("reading") == "reading"
+    label = lambda: f"reading, {read[0]} MB"  # noqa: E731
+    assert log.present(label) == "reading, 0 MB"
+    read[0] = 5
+    assert log.present(label) == "reading, 5 MB"
+
+
 def test_muted_lines_are_dropped(routed: StringIO) -> None:
     with log.muted():
         _log.error("of the second process")

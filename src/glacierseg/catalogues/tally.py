@@ -43,8 +43,8 @@ class Tally:
 
     def _show(self) -> None:
         by_bytes = self._bytes / self.bytes_needed if self.bytes_needed else 1.0
-        # Bytes come before they are decoded, and what is repeated comes twice.
-        self.progress(min(by_bytes, 1.0) if self._done < self.windows else 1.0)
+        # Bytes come before they are decoded, so that only the last window ends it.
+        self.progress(min(by_bytes, 0.99) if self._done < self.windows else 1.0)
 
     def __str__(self) -> str:
         read, needed = min(self._bytes, self.bytes_needed) / 1e6, self.bytes_needed / 1e6
