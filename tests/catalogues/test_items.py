@@ -47,6 +47,22 @@ def read(one: Item, satellite: Satellite = "sentinel2", address: str = ADDRESS) 
     return read_item(one, address, None, satellite).candidate
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"platform": "Sentinel-2A"}, "sentinel2"),
+        ({"constellation": "sentinel-2"}, "sentinel2"),
+        ({"platform": "LANDSAT_8"}, "landsat"),
+        ({"platform": "sentinel-1a"}, None),
+        ({"platform": "nobody knows", "constellation": 7}, None),
+    ],
+)
+def test_the_satellite_is_that_of_names_or_of_the_platform(said: Item, expected: str | None) -> None:
+    assert satellite_of({"id": "x", "properties": said, "assets": {"a": {"href": "a.tif"}}}) == expected
+    named = {"id": NAME, "properties": said}
+    assert satellite_of(named) == "sentinel2"
+
+
 @pytest.mark.parametrize("style", ["c1", "l2a", "planetary"])
 def test_each_style_gives_the_same_image(style: str) -> None:
     found = read(item(style))
@@ -85,7 +101,7 @@ def test_an_item_of_old_catalogues_is_read_by_the_names_of_its_files() -> None:
     one["id"] = "anything"
     one["properties"] = {"datetime": "2024-09-30T05:08:02"}
     one["assets"] = {f"file {number}": asset for number, asset in enumerate(one["assets"].values())}
-    assert satellite_of(one) is None
+    assert satellite_of(one) == "sentinel2"
     found = read(one)
     assert found.name == NAME
     assert set(found.images) == {"2", "3", "4", "8", "8A", "11", "12", "SCL"}

@@ -97,10 +97,12 @@ def satellite_of(item: Mapping[str, Any]) -> Satellite | None:
     """Returns whose image an item is by its names and its platform; None of anything else."""
     properties = _mapping(item, "properties")
     said = [item.get("id"), *(properties.get(key) for key in (*_NAME_KEYS, "platform", "constellation"))]
+    hrefs = [one.get("href") for one in _mapping(item, "assets").values() if isinstance(one, Mapping)]
+    said += [part for href in filter(None, map(_text, hrefs)) for part in PurePosixPath(href).parts]
     for text in filter(None, map(_text, said)):
-        if re.match(r"S2[A-Z]_|sentinel-?2", text, re.IGNORECASE):
+        if re.match(r"S2[A-Z]_|sentinel-?2[a-z]?$", text, re.IGNORECASE):
             return "sentinel2"
-        if re.match(r"L[A-Z]0\d_|landsat", text, re.IGNORECASE):
+        if re.match(r"L[A-Z]0\d_|landsat([-_ ]?\d)?$", text, re.IGNORECASE):
             return "landsat"
     return None
 
