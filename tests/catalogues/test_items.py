@@ -171,7 +171,12 @@ SENTINEL2_TRAPS: Traps = {
         _with_href("red", "file:///etc/passwd"),
         "a file of this machine, which no catalogue of the",
     ),
-    "other product": (
+    "no address at all": (_with_href("red", "https://[::1"), r"names 'https://\[::1', which is no address"),
+    "no address of the web": (
+        _with_href("red", "x:/etc/B04.tif"),
+        "names 'x:/etc/B04.tif', which is no address",
+    ),
+    "no name at all": (
         lambda one: one["properties"].pop("s2:product_uri"),
         "does not say the name of its product, as S2B_MSIL2A_2024",
     ),
@@ -326,7 +331,7 @@ def test_a_footprint_or_a_box_is_taken(said: Item, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"bbox": [0, 0, 1]}, {"bbox": [0, 5, 1, -5]}, {"bbox": [0, 0, 0, 0]}, {"bbox": "0"}]
+    "said", [{}, {"bbox": [0, 0, 1]}, {"bbox": [0, 5, 1, -5]}, {"bbox": [0, 0, 0, 10**400]}, {"bbox": "0"}]
 )
 def test_without_either_there_is_none(said: Item) -> None:
     assert footprint_of(said) is None

@@ -17,6 +17,7 @@ from glacierseg.catalogues.items import (
     Unusable,
     acquired_of,
     elevation_asset,
+    label_of,
     read_item,
     satellite_of,
 )
@@ -71,7 +72,7 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
         try:
             read = _read(item, address, settings, outline)
         except Unusable as reason:
-            left_out.append((str(item.get("id")), str(reason)))
+            left_out.append((label_of(item), str(reason)))
             continue
         reads += [read] if read else []
         if len(reads) + len(left_out) > _MAX_IMAGES:
