@@ -1,11 +1,9 @@
 """Choices among images whose ground is a few cells, against sets worked out by hand and by trying all."""
 
-import csv
 import itertools
 import re
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 
 from glacierseg.catalogues.choice import LEAST_GAIN, LEAST_OF_A_TILE, Chosen, choose
 from glacierseg.catalogues.rating import CLEARLY, SEEN, Seen
-from glacierseg.catalogues.table import COLUMNS, write_choices
 from glacierseg.errors import RequestError
 from glacierseg.settings.fetch import FetchSettings
 from tests.catalogues.looks import AUTUMN, candidate, seen
@@ -222,28 +219,6 @@ def test_glaciers_are_what_has_to_be_shown_where_they_are_known() -> None:
 def test_a_catalogue_that_is_contradicted_is_quoted() -> None:
     chosen = choose([at(0, cloud_said=0.9)], WHOLE, USUAL)
     assert chosen.choices[0].why.endswith("; the catalogue says cloud 90 %, the classes show 0 % here")
-
-
-def test_the_table_has_a_row_for_each_image_and_what_was_left_out(tmp_path: Path) -> None:
-    ones = [at(0, cloud=0.1, cloud_said=0.3), at(1, cloud=0.5), at(2, snow=1 / 3)]
-    left_out = [("b", "is older"), ("a", "has no classes, so far")]
-    first, second = tmp_path / "scenes.csv", tmp_path / "again.csv"
-    write_choices(first, choose(ones, WHOLE, USUAL), left_out)
-    write_choices(second, choose(ones[::-1], WHOLE, USUAL), left_out[::-1])
-    assert first.read_bytes() == second.read_bytes()
-    with first.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
-    assert [row["rank"] for row in rows] == ["1", "2", "3", "", ""]
-    assert [row["taken"] for row in rows] == ["1", "0", "0", "0", "0"]
-    assert [(row["item"], row["why"]) for row in rows[3:]] == sorted(left_out)
-    own = rows[0]
-    assert own["name"] == ones[0].candidate.name
-    assert own["acquired"] == "2024-09-30T04:57:00Z"
-    assert [own[name] for name in ("cloud", "cloud_said", "score", "sun_deg", "cloud_on_glaciers")] == [
-        *("0.1", "0.3", "0.9", "55.0", "")
-    ]
-    assert rows[1]["snow"] == "0.3333"
 
 
 SHARES = st.sampled_from([0.0, 0.05, 0.2, 0.21, 0.337, 0.5, 0.7, 1.0])
