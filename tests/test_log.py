@@ -74,7 +74,7 @@ def test_progress_goes_to_what_draws_it_and_to_nobody_else() -> None:
     seen: list[object] = []
 
     @contextmanager
-    def bars(label: str, pixels: int | None) -> Iterator[log.Progress]:
+    def bars(label: log.Label, pixels: int | None) -> Iterator[log.Progress]:
         seen.append((label, pixels))
         yield seen.append
         seen.append("end")

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from glacierseg.errors import DownloadError
@@ -29,13 +29,13 @@ def shown(address: str) -> str:
     """Returns an address for people, files and keys: without what a signature adds, or a password."""
     if local_path(address) is not None:
         return address
-    parts = urlsplit(address)
+    parts = _split(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def local_path(address: str) -> Path | None:
     """Returns the path of a file of this machine, None for an address of the network."""
-    parts = urlsplit(address)
+    parts = _split(address)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
     # One letter is a drive of Windows.
@@ -48,12 +48,12 @@ def web_address(address: str) -> str:
     Raises:
         DownloadError: Its readers pay or need an account, or it is reached in another way.
     """
-    parts = urlsplit(address)
+    parts = _split(address)
     bucket = parts.netloc if parts.scheme == "s3" else parts.netloc.partition(".s3")[0]
     if bucket in _PAID_BUCKETS and (parts.scheme == "s3" or parts.netloc.endswith(".amazonaws.com")):
         raise DownloadError(
-            f"{shown(address)}: the bucket {bucket} {_PAID_BUCKETS[bucket]}, which is not supported; choose a "
-            "catalogue with open files, such as --catalogue planetary-computer"
+            f"{shown(address)}: the bucket {bucket} {_PAID_BUCKETS[bucket]}, which is not supported; choose "
+            "a catalogue with open files, such as --catalogue planetary-computer"
         )
     if parts.scheme == "s3":
         if bucket not in _OPEN_BUCKETS:
@@ -72,8 +72,15 @@ def web_address(address: str) -> str:
 
 def planetary_token(address: str) -> str | None:
     """Returns where the Planetary Computer gives a token for a file; None for a file that needs none."""
-    parts = urlsplit(address)
+    parts = _split(address)
     host, container = parts.netloc, parts.path.strip("/").partition("/")[0]
     if not host.endswith(_AZURE) or parts.query:
         return None
     return f"{_TOKENS}/{host.removesuffix(_AZURE)}/{container}"
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise DownloadError(f"{address}: is no address of a file; choose another --catalogue") from error

@@ -3,10 +3,10 @@
     keys/<what was asked for>.json     names the content, and its size
     blobs/<SHA-256 of the content>
 
-Content is verified whenever it is taken: what is damaged is as if it were not there. What was taken longest ago
-goes when the limit is reached. Several processes may use one folder, since files come under their names whole,
-and one that another process removed is only read again. A cache that cannot be written is a loss of time, not a
-fault.
+Content is verified whenever it is taken: what is damaged is as if it were not there. What was taken longest
+ago goes when the limit is reached. Several processes may use one folder, since files come under their names
+whole, and one that another process removed is only read again. A cache that cannot be written is a loss of
+time, not a fault.
 """
 
 import hashlib

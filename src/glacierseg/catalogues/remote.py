@@ -1,14 +1,14 @@
 """A file far away, of which only parts are here, and the promise that no other byte of it is ever decoded.
 
-GDAL reads it through a Python file (`opener`). The other way would be a file with holes on this disk: but a
-hole reads as zeros, and zeros are pixels where blocks are not compressed, or a block that does not exist where
-they lie in the list of blocks. Here a read that meets a byte which is not here fails and is written down
-(`View.missed`); what GDAL made of that is thrown away, whatever it was, the bytes are fetched, and GDAL begins
-again (`decoded`). So GDAL never waits for the network: Ctrl-C and errors, which are lost inside of its
-callbacks, are met outside of them.
+GDAL reads it through a Python file (rasterio's `opener`). The other way would be a file with holes on this
+disk: but a hole reads as zeros, and zeros are pixels where blocks are not compressed, or a block that does
+not exist where they lie in the list of blocks. Here a read that meets a byte which is not here fails and is
+written down (`View.missed`); what GDAL made of that is thrown away, whatever it was, the bytes are fetched,
+and GDAL begins again (`Remote.decoded`). So GDAL never waits for the network: Ctrl-C and errors, which are
+lost inside of its callbacks, are met outside of them.
 
-Nothing but the file itself exists to GDAL: side-cars (`.aux.xml`, `.ovr`, `.msk`, `_MTL.txt`) are neither asked
-for nor read.
+Nothing but the file itself exists to GDAL: side-cars (`.aux.xml`, `.ovr`, `.msk`, `_MTL.txt`) are neither
+asked for nor read.
 """
 
 import bisect
@@ -24,7 +24,7 @@ from typing import IO, Any, TypeVar
 from glacierseg.catalogues.addresses import local_path, shown, web_address
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.transport import Facts, Transport
-from glacierseg.errors import DownloadError, ProductError, RasterError
+from glacierseg.errors import DownloadError, OutputError, ProductError, RasterError
 from glacierseg.raster.open import damage_refused, open_raster
 
 T = TypeVar("T")
@@ -105,7 +105,13 @@ class Remote:
     def _put(self, at: int, piece: bytes) -> None:
         with self._lock:
             place = self._store.seek(0, io.SEEK_END)
-            self._store.write(piece)
+            try:
+                self._store.write(piece)
+            except OSError as error:
+                raise OutputError(
+                    f"{tempfile.gettempdir()}: cannot hold what is read ({error.strerror}); free some space, "
+                    "or name another folder in TMPDIR"
+                ) from error
             number = bisect.bisect(self._starts, at)
             self._starts.insert(number, at)
             self._parts.insert(number, (place, len(piece)))
@@ -236,11 +242,15 @@ class Remote:
                     open_raster(view.path, opener=view.opener, driver=driver, **options) as dataset,
                 ):
                     result = work(dataset)
-            except RasterError as error:
-                if not view.missed:
+            except Exception as error:
+                # Without all bytes any error may be raised, and says nothing.
+                if not view.missed and isinstance(error, RasterError):
                     raise ProductError(
-                        f"{self.name}: is damaged or no whole image; choose another --catalogue or other dates"
+                        f"{self.name}: is damaged or no whole image; choose another --catalogue or other "
+                        "dates"
                     ) from error
+                if not view.missed:
+                    raise
             else:
                 if not view.missed:
                     return result
@@ -334,9 +344,9 @@ def require_checksum(asset: Asset, found: str) -> None:
     """Raises DownloadError when the catalogue says another checksum than `found`."""
     if asset.checksum and found.lower() != asset.checksum.digest.lower():
         raise DownloadError(
-            f"{shown(asset.address)}: has the {asset.checksum.algorithm} checksum {found}, and the catalogue says "
-            f"{asset.checksum.digest}; the file is damaged or was replaced, so choose another --catalogue or "
-            "other dates"
+            f"{shown(asset.address)}: has the {asset.checksum.algorithm} checksum {found}, and the catalogue "
+            f"says {asset.checksum.digest}; the file is damaged or was replaced, so choose another "
+            "--catalogue or other dates"
         )
 
 

@@ -1,8 +1,8 @@
 """Bytes from the network: whole small files and parts of large ones, again and again until they are whole.
 
 Repeated, after a pause that doubles, is what may pass: a server that is busy or fails (408, 425, 429, 500,
-502, 503, 504), a connection that breaks or stays silent, an answer that is shorter than it says. A part goes on
-where it broke. Refused at once, each in words, is what will not pass: no such file, no right to read it, a
+502, 503, 504), a connection that breaks or stays silent, an answer that is shorter than it says. A part goes
+on where it broke. Refused at once, each in words, is what will not pass: no such file, no right to read it, a
 certificate that does not hold, a server without ranges, a file that changes while it is read.
 
 A signature is added to an address only for the request itself, so that it is in no message, file or key.
@@ -12,12 +12,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from glacierseg._version import __version__
 from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.threads import at_once
+from glacierseg.catalogues.tokens import Tokens
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
@@ -29,8 +30,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAIT_S = 120.0
 """A server that asks for a longer pause than this is not waited for."""
-_TOKEN_MARGIN_S = 60.0
 
+T = TypeVar("T")
 Take = Callable[[int, bytes], None]
 """Is called with the place of some bytes in their file, and these."""
 
@@ -77,8 +78,7 @@ class Transport:
         self._session.mount("http://", adapter)
         self._slots = threading.Semaphore(settings.connections)
         self._lock = threading.Lock()
-        self._token_lock = threading.Lock()
-        self._tokens: dict[str, tuple[str, datetime | None]] = {}
+        self._tokens = Tokens(self._new_token)
         self._stop = threading.Event()
         self._bytes_read = 0
 
@@ -117,7 +117,7 @@ class Transport:
                     raise _PassingError(f"the answer ended after {len(data)} of {promised} bytes")
             return bytes(data)
 
-        return bytes(self._patiently(address, once))
+        return self._patiently(address, once)
 
     def begin(self, address: str, size: int, take: Take) -> Facts:
         """Reads the beginning of a file, and a small file without ranges whole.
@@ -159,7 +159,8 @@ class Transport:
         Raises:
             DownloadError: A part cannot be read, or the file is no longer the same.
         """
-        self._at_once([lambda part=part: self._fetch_part(address, part, take, facts) for part in parts])
+        jobs = [partial(self._fetch_part, address, part, take, facts) for part in parts]
+        at_once(jobs, self._settings.connections)
 
     def _fetch_part(self, address: str, part: tuple[int, int], take: Take, facts: Facts) -> None:
         at, end = part[0], part[0] + part[1]
@@ -211,18 +212,20 @@ class Transport:
 
     @contextmanager
     def _answer(self, address: str, part: tuple[int, int] | None = None) -> Iterator[Any]:
-        """The answer to a request, whose body is still to come; faults are sorted by whether they may pass."""
+        """The answer to a request, whose body is still to come; says of faults whether they may pass."""
         errors = self._requests.exceptions
         self._require_going_on()
-        headers = {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}", "Accept-Encoding": "identity"}
+        headers = {}
+        if part:
+            headers = {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}", "Accept-Encoding": "identity"}
         try:
-            with self._slots, self._signed(address, headers if part else None) as answer:
+            with self._slots, self._signed(address, headers) as answer:
                 self._look_at_status(address, answer)
                 yield answer
         except errors.SSLError as error:
             raise DownloadError(
-                f"{shown(address)}: the server's certificate does not hold; check the date of this machine, and "
-                "REQUESTS_CA_BUNDLE behind a proxy"
+                f"{shown(address)}: the server's certificate does not hold; check the date of this machine, "
+                "and REQUESTS_CA_BUNDLE behind a proxy"
             ) from error
         except errors.Timeout as error:
             words = f"the server stayed silent for {self._settings.timeout_s:g} s"
@@ -240,49 +243,28 @@ class Transport:
             ) from error
 
     @contextmanager
-    def _signed(self, address: str, headers: dict[str, str] | None) -> Iterator[Any]:
+    def _signed(self, address: str, headers: dict[str, str]) -> Iterator[Any]:
         source = self._signs(address)
         for is_first in (True, False):
-            signature = self._token(source) if source else ""
-            joint = "&" if "?" in address else "?"
+            token = self._tokens.get(source) if source else ""
+            signed = f"{address}{'&' if '?' in address else '?'}{token}" if token else address
             with self._session.get(
-                f"{address}{joint}{signature}" if signature else address,
-                headers=headers,
-                stream=True,
-                timeout=self._settings.timeout_s,
+                signed, headers=headers, stream=True, timeout=self._settings.timeout_s
             ) as answer:
-                # It may have run out, whatever its own date says of that.
+                # A token may have run out, whatever its own date says of that.
                 if source and is_first and answer.status_code in {401, 403}:
-                    self._drop_token(source, signature)
+                    self._tokens.drop(source, token)
                     continue
                 yield answer
             return
 
-    def _token(self, source: str) -> str:
-        with self._token_lock:
-            known = self._tokens.get(source)
-            if known is None or (known[1] and _left_s(known[1]) < _TOKEN_MARGIN_S):
-                known = self._tokens[source] = self._new_token(source)
-            return known[0]
-
-    def _drop_token(self, source: str, token: str) -> None:
-        with self._token_lock:
-            # Another thread may have a new one already.
-            if self._tokens.get(source, ("", None))[0] == token:
-                del self._tokens[source]
-
-    def _new_token(self, source: str) -> tuple[str, datetime | None]:
+    def _new_token(self, source: str) -> Any:
         with self._session.get(source, timeout=self._settings.timeout_s) as answer:
             self._look_at_status(source, answer)
             try:
-                facts = answer.json()
-                token = str(facts["token"]).lstrip("?")
-                ends = datetime.fromisoformat(facts["msft:expiry"]) if facts.get("msft:expiry") else None
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DownloadError(
-                    f"{shown(source)}: gives no token to read files; try again later"
-                ) from error
-        return token, ends.replace(tzinfo=UTC) if ends and ends.tzinfo is None else ends
+                return answer.json()
+            except ValueError:
+                return None
 
     def _look_at_status(self, address: str, answer: Any) -> None:
         status, name = answer.status_code, shown(address)
@@ -301,7 +283,7 @@ class Transport:
         if status >= 300:
             raise DownloadError(f"{name}: the server answers {status} ({answer.reason}); try again later")
 
-    def _patiently(self, address: str, once: Callable[[], Any]) -> Any:
+    def _patiently(self, address: str, once: Callable[[], T]) -> T:
         """Repeats what fails for a reason that may pass."""
         for tried in range(self._settings.retries + 1):
             try:
@@ -316,43 +298,10 @@ class Transport:
                 self._stop.wait(wait_s)
         raise AssertionError
 
-    def _at_once(self, jobs: Sequence[Callable[[], None]]) -> None:
-        """Runs jobs in threads; the first error ends them all.
-
-        The threads are no obstacle to the end of the program: the standard pool of threads would let Ctrl-C
-        wait until every server has answered.
-        """
-        waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        given_up = threading.Event()
-        for job in jobs:
-            waiting.put(job)
-
-        def work() -> None:
-            while not (given_up.is_set() or waiting.empty()):
-                try:
-                    job = waiting.get_nowait()
-                except Empty:
-                    return
-                try:
-                    job()
-                    done.put(None)
-                except BaseException as error:  # noqa: BLE001  (is raised where the jobs are waited for)
-                    done.put(error)
-
-        for _ in range(min(self._settings.connections, len(jobs))):
-            threading.Thread(target=work, daemon=True, name="glacierseg-fetch").start()
-        try:
-            for _ in jobs:
-                if error := done.get():
-                    raise error
-        finally:
-            given_up.set()
-
 
 _NO_RANGES = (
-    "its server sends whole files only (no ranges); choose another --catalogue, or download the product and give "
-    "its folder to `glacierseg prepare scene`"
+    "its server sends whole files only (no ranges); choose another --catalogue, or download the product and "
+    "give its folder to `glacierseg prepare scene`"
 )
 
 
@@ -387,7 +336,8 @@ def _size_of_whole(address: str, answer: Any) -> int:
             "another --catalogue"
         )
     said = answer.headers.get("Content-Length", "")
-    if not said.isdecimal() or int(said) > _MAX_WITHOUT_RANGES_BYTES:
+    is_plain = answer.headers.get("Content-Encoding", "identity") == "identity"
+    if not (is_plain and said.isdecimal() and int(said) <= _MAX_WITHOUT_RANGES_BYTES):
         raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
     return int(said)
 
@@ -399,7 +349,3 @@ def _asked_pause_s(answer: Any) -> float | None:
         return Retry(0).get_retry_after(answer.raw)
     except Exception:  # noqa: BLE001  (a pause that cannot be understood is none)
         return None
-
-
-def _left_s(end: datetime) -> float:
-    return (end - datetime.now(UTC)).total_seconds()

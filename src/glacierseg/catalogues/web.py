@@ -2,17 +2,20 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from glacierseg.catalogues.addresses import local_path, planetary_token, shown, web_address
 from glacierseg.catalogues.cache import Cache, cache_folder
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Remote, local_refused, require_checksum, require_size
+from glacierseg.catalogues.threads import at_once
 from glacierseg.catalogues.transport import Transport
 from glacierseg.errors import DownloadError
 from glacierseg.settings.fetch import FetchSettings
+
+T = TypeVar("T")
 
 _MAX_SMALL_BYTES = 16 * 2**20
 
@@ -36,8 +39,8 @@ class Web:
 
         Args:
             settings: How to read.
-            signs: Gives the address of a token for a file's address, None where it needs none. Without it files
-                of the Planetary Computer are signed when that is the catalogue.
+            signs: Gives the address of a token for a file's address, None where it needs none. Without it
+                files of the Planetary Computer are signed when that is the catalogue.
             cache: Of windows; without it the user's own, in the size of the settings.
 
         Raises:
@@ -71,6 +74,17 @@ class Web:
         """How many bytes of files came over the network so far."""
         return self._transport.bytes_read
 
+    def at_once(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
+        """Runs jobs that read, as many at one time as there may be connections.
+
+        Args:
+            jobs: Such as `partial(plan_window, web, asset, shape)`.
+
+        Returns:
+            What they return, in their order; the first error ends the waiting.
+        """
+        return at_once(jobs, self.settings.connections)
+
     def remote(self, asset: Asset) -> Remote:
         """Returns a large file, of which the beginning is read at first.
 
@@ -91,8 +105,8 @@ class Web:
         """Reads a small file, such as metadata, whole.
 
         Raises:
-            DownloadError: It cannot be read, is larger than any metadata, or has another size or checksum than
-                the catalogue says.
+            DownloadError: It cannot be read, is larger than any metadata, or has another size or checksum
+                than the catalogue says.
         """
         path = local_path(asset.address)
         if path:
@@ -102,8 +116,8 @@ class Web:
             data = self._transport.whole(web_address(asset.address), _MAX_SMALL_BYTES)
         if len(data) > _MAX_SMALL_BYTES:
             raise DownloadError(
-                f"{shown(asset.address)}: is larger than {_MAX_SMALL_BYTES // 2**20} MiB, as no metadata are; "
-                "choose another --catalogue"
+                f"{shown(asset.address)}: is larger than {_MAX_SMALL_BYTES // 2**20} MiB, as no metadata "
+                "are; choose another --catalogue"
             )
         require_size(asset, len(data))
         if asset.checksum:

@@ -1,8 +1,8 @@
-"""The part of an image that a place needs: planned from the header, read by its blocks, written as a small GeoTIFF.
+"""The part of an image that a place needs: planned from the header, read by its blocks, written as a GeoTIFF.
 
-The plan is exact: GDAL says where in the file each block of the window lies and how large it is, and blocks that
-a file leaves out cost nothing. Blocks that lie near to each other are read in one request, as long as what
-lies between adds no more than a few hundredths. A file of which most is needed is read whole, and then its
+The plan is exact: GDAL says where in the file each block of the window lies and how large it is, and blocks
+that a file leaves out cost nothing. Blocks that lie near to each other are read in one request, as long as
+what lies between adds no more than a tenth. A file of which most is needed is read whole, and then its
 checksum counts.
 """
 
@@ -92,7 +92,7 @@ def plan_window(
     Args:
         web: Reads it.
         asset: The image's file.
-        shape: A shapely geometry in degrees; across 180 degrees in several parts, or going on beyond.
+        shape: A shapely polygon or several in degrees; across 180 degrees in two parts, or going on beyond.
         step_px: Corners of the window lie on multiples of so many pixels of the image, so that windows of
             images with other pixels cover the same ground.
         margin_px: How many pixels it is wider than the shape at least, on each side.
@@ -112,8 +112,8 @@ def plan_window(
     def plan(dataset: Any) -> Window | None:
         if dataset.count != 1:
             raise ProductError(
-                f"{remote.name}: holds {dataset.count} bands, and an image of a product holds one; choose another "
-                "--catalogue"
+                f"{remote.name}: holds {dataset.count} bands, and an image of a product holds one; choose "
+                "another --catalogue"
             )
         try:
             whole = grid_of(dataset)
@@ -123,7 +123,7 @@ def plan_window(
         if box is None:
             return None
         top, left, bottom, right = box
-        needed = _blocks(dataset, box, overview, remote) if dataset.driver == "GTiff" else None
+        needed = _blocks(dataset, box, remote) if dataset.driver == "GTiff" else None
         parts, size, is_whole = _parts(needed, remote)
         return Window(
             asset=asset,
@@ -245,38 +245,38 @@ def _nearest_overview(dataset: Any, coarser: float) -> int | None:
 
 
 def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[int, int, int, int] | None:
-    """First row and column, and those behind the last, of the window that holds a shape; None without ground."""
+    """First row and column, and those behind the last, of the window that holds a shape; None without one."""
     import shapely  # noqa: PLC0415
+    from shapely import affinity  # noqa: PLC0415
 
     west, south, east, north = grid.bounds if counts_degrees(grid.crs) else degree_box(grid)
     around = shapely.box(west - _AROUND_DEG, south - _AROUND_DEG, east + _AROUND_DEG, north + _AROUND_DEG)
-    turned = [
-        shapely.transform(shape, lambda points, turn=turn: points + (turn, 0))
-        for turn in (-360.0, 0.0, 360.0)
-    ]
+    turned = [affinity.translate(shape, turn) for turn in (-360, 0, 360)]
     near = shapely.union_all([one.intersection(around) for one in turned])
-    if near.is_empty:
+
+    def in_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not counts_degrees(grid.crs):
+            points = move_points(points, CRS.from_epsg(4326), grid.crs)
+        return np.column_stack(~grid.transform * (points[:, 0], points[:, 1]))
+
+    inside = shapely.make_valid(shapely.transform(shapely.segmentize(near, _STEP_DEG), in_pixels))
+    inside = inside.intersection(shapely.box(0, 0, grid.width, grid.height))
+    if not inside.area:
         return None
-    points = shapely.get_coordinates(shapely.segmentize(near, _STEP_DEG))
-    if not counts_degrees(grid.crs):
-        points = move_points(points, CRS.from_epsg(4326), grid.crs)
-    points = points[np.isfinite(points).all(axis=1)]
-    if not len(points):
-        return None
-    columns, rows = ~grid.transform * (points[:, 0], points[:, 1])
+    first_column, first_row, last_column, last_row = inside.bounds
     box = []
-    for along, size in ((rows, grid.height), (columns, grid.width)):
-        if along.max() <= 0 or along.min() >= size:
-            return None
-        first = math.floor(along.min() + _SAME_PX) - margin_px
-        last = math.ceil(along.max() - _SAME_PX) + margin_px
-        first, last = first // step_px * step_px, -(-last // step_px) * step_px
-        box.append((max(first, 0), min(last, size)))
+    for first, last, size in (
+        (first_row, last_row, grid.height),
+        (first_column, last_column, grid.width),
+    ):
+        start = math.floor(first + _SAME_PX) - margin_px
+        end = math.ceil(last - _SAME_PX) + margin_px
+        box.append((max(start // step_px * step_px, 0), min(-(-end // step_px) * step_px, size)))
     (top, bottom), (left, right) = box
     return top, left, bottom, right
 
 
-def _blocks(dataset: Any, box: tuple[int, int, int, int], overview: int | None, remote: Remote) -> list[Part]:
+def _blocks(dataset: Any, box: tuple[int, int, int, int], remote: Remote) -> list[Part]:
     """Where the blocks of a window lie in the file, those that the file leaves out aside."""
     top, left, bottom, right = box
     block_height, block_width = dataset.block_shapes[0]
@@ -293,14 +293,14 @@ def _blocks(dataset: Any, box: tuple[int, int, int, int], overview: int | None, 
     end = max((start + size for start, size in found), default=0)
     if end > remote.facts.size_bytes:
         raise ProductError(
-            f"{remote.name}: is cut short: it has {remote.facts.size_bytes} bytes, and its blocks reach to {end}; "
-            "choose another --catalogue or other dates"
+            f"{remote.name}: is cut short: it has {remote.facts.size_bytes} bytes, and its blocks reach to "
+            f"{end}; choose another --catalogue or other dates"
         )
     return found
 
 
 def _parts(blocks: Sequence[Part] | None, remote: Remote) -> tuple[tuple[Part, ...], int, bool]:
-    """What is read for some blocks, all of the file for None; its size, and whether that is the whole file."""
+    """What is read for some blocks, all of the file for None; its size, and whether it is the whole file."""
     size = remote.facts.size_bytes
     wanted = None if blocks is None else joined(blocks)
     is_whole = wanted is None or remote.is_local or sum(length for _, length in wanted) >= WHOLE_SHARE * size

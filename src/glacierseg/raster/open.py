@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -43,7 +43,7 @@ _RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt", ".img", ".nc"})
 _LISTED = 3
 
 
-def open_raster(path: Path | str, *, opener: Callable[..., IO[bytes]] | None = None, **options: Any) -> Any:
+def open_raster(path: Path | str, *, opener: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Opens a raster for reading.
 
     Args:
