@@ -13,6 +13,7 @@ of 2.3 km in the Alps, 1 % and more in 490 of them, and in none less than 0.14 %
 wrongly, and single chips without dark ground are not judged.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ _NEGATIVE = 300
 _OFF_SHARE, _WHOLE_SHARE = 0.01, 0.001
 # The darkest hundredth of an image that is not overcast is darker than this, in digital numbers.
 _DARK = 700
-_LEAST_NUMBERS = 100
+_LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
 _GREATEST = 65535
 _INSTEAD = "leave it out, or take it from another --catalogue"
 
@@ -125,7 +126,10 @@ def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str)
 def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nodata: int) -> _Darkness | None:
     """Measures some bands; None where none has enough numbers."""
     below, darkest, limits = [], [], []
-    for role, view in views.items():
+    for role, whole in views.items():
+        # Large images tell no more than each few of their pixels.
+        every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
+        view = whole[::every, ::every]
         numbers = view[~_beside_void(view == nodata)].astype(np.int64)
         numbers = numbers[numbers != nodata]
         if numbers.size < _LEAST_NUMBERS:
