@@ -231,6 +231,9 @@ def test_a_place_of_landsat_has_the_numbers_of_the_whole_product(
     )
     write_image(whole / f"{facts.name}_QA_PIXEL.TIF", quality, 30)
     candidate = offered(whole, tmp_path / "store")
+    # Bands that nothing is made of are not read, the panchromatic one among them.
+    images = {**candidate.images, "8": Asset("missing")}
+    candidate = replace(candidate, images=images)
     roles = ("blue", "green", "swir1", "thermal")
     cut = fetched(web, candidate, tmp_path / "products", MIDDLE, roles[: 4 if facts.level == "L2SP" else 3])
     assert cut == tmp_path / "products" / facts.name
@@ -460,6 +463,12 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
     image = next(products.rglob("*_B04_10m.tif"))
     image.write_bytes(b"damaged")
     assert files_of(write_product(web, plan, products)) == expected
+    # What is added to numbers is part of what a window is.
+    shifted = files_of(write_product(web, replace(plan, add=1000), products))
+    assert {name for name in expected if shifted[name] != expected[name]} == {
+        kept.RECORD,
+        *(name for name in plan.windows if "_SCL_" not in name),
+    }
 
 
 def test_another_place_takes_the_folder_of_a_fetch_and_no_other(tmp_path: Path, web: Web) -> None:
