@@ -313,7 +313,7 @@ def test_what_cannot_be_used_is_refused_before_an_image_is_touched(tmp_path: Pat
     )
     for number, role in (("11", "swir1"), ("2", "blue"), ("5", "red_edge_1")):
         images = {key: asset for key, asset in candidate.images.items() if key != number}
-        words = f"{name}: the catalogue offers no image of B{number:0>2} ({role}); leave it out"
+        words = f"{name}: the catalogue offers no image of B{number:0>2} ({role}); choose another"
         assert refused(web, replace(candidate, images=images)).startswith(words)
     images = {key: asset for key, asset in candidate.images.items() if key != "SCL"}
     assert "no image of SCL, the classes of pixels" in refused(web, replace(candidate, images=images))
@@ -322,14 +322,14 @@ def test_what_cannot_be_used_is_refused_before_an_image_is_touched(tmp_path: Pat
     other = name.replace("T083000", "T093000")
     assert refused(web, replace(candidate, name=other)) == (
         f"{other}: is so named in the catalogue, and its metadata are those of {name}; "
-        "leave it out, or take it from another --catalogue"
+        "choose another --catalogue or other dates"
     )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (">10000</", ">0</", "BOA_QUANTIFICATION_VALUE is 0, and must be above 0; leave it out"),
+        (">10000</", ">0</", "BOA_QUANTIFICATION_VALUE is 0, and must be above 0; choose another"),
         ("GRANULE/L2A_", "GRANULE/../../L2A_", "names a file outside the product"),
         ("IMAGE_FILE>GRANULE", "IMAGE_FILE>/GRANULE", "names a file outside the product"),
         ("_B04_", "_B44_", "its metadata list no image of B04"),
@@ -351,7 +351,7 @@ def test_metadata_that_cannot_be_right_are_refused(
     edit(whole / "MTD_MSIL2A.xml", old, new)
     message = refused(web, candidate)
     assert words in message
-    assert message.endswith("leave it out, or take it from another --catalogue")
+    assert message.endswith("choose another --catalogue or other dates")
 
 
 def test_images_of_another_place_or_size_are_refused(tmp_path: Path, web: Web) -> None:
@@ -381,9 +381,9 @@ def test_landsat_of_other_metadata_or_without_a_band_is_refused(tmp_path: Path, 
         web, replace(candidate, name=other)
     )
     for number, words in (
-        ("6", "the catalogue offers no image of B6 (swir1); leave it out"),
-        ("3", f"lacks {candidate.name}_SR_B3.TIF, the image of green; leave it out"),
-        ("QA_PIXEL", "the catalogue offers no image of QA_PIXEL, the classes of pixels; leave it out"),
+        ("6", "the catalogue offers no image of B6 (swir1); choose another"),
+        ("3", f"lacks {candidate.name}_SR_B3.TIF, the image of green; choose another"),
+        ("QA_PIXEL", "the catalogue offers no image of QA_PIXEL, the classes of pixels; choose another"),
     ):
         images = {key: asset for key, asset in candidate.images.items() if key != number}
         assert words in refused(web, replace(candidate, images=images))

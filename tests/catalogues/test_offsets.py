@@ -89,7 +89,7 @@ def test_an_overcast_image_is_believed_only_where_no_catalogue_changes_numbers()
     assert judge_offset(product(), overcast, said=None, name="S2B").add == 0
     for said in (True, False):
         with pytest.raises(
-            ProductError, match="whether it was taken off cannot be told; leave it out"
+            ProductError, match="whether it was taken off cannot be told; choose another --catalogue"
         ) as caught:
             judge_offset(product(), overcast, said=said, name="S2B")
         assert "BOA_ADD_OFFSET -1000" in str(caught.value)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.kept import Wanted, write_windows
-from glacierseg.catalogues.offsets import TELLING_ROLES, judge_offset
+from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window, read_window
 from glacierseg.errors import ProductError
@@ -43,7 +43,6 @@ _CLASSES_OF_LANDSAT = ("QA_PIXEL", "QA_RADSAT")
 _CLASSES = {"SCL", *_CLASSES_OF_LANDSAT}
 # What no recipe can use of Landsat, and what it may lack.
 _NOT_TAKEN, _OPTIONAL = {"pan", "cirrus", "thermal_2"}, {"coastal"}
-_INSTEAD = "leave it out, or take it from another --catalogue"
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
     if candidate.metadata is None:
         raise ProductError(
             f"{name}: the catalogue offers no metadata of it, without which its numbers have no unit; "
-            f"{_INSTEAD}"
+            f"{INSTEAD}"
         )
     metadata = web.read(candidate.metadata)
     describe = _describe_sentinel2 if candidate.sensor == "sentinel2" else _describe_landsat
@@ -151,12 +150,12 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
             margin_px=_MARGIN_M // pixel_m,
         )
         if window is None:
-            raise ProductError(f"{name}: its images lie beside the place; {_INSTEAD}")
+            raise ProductError(f"{name}: its images lie beside the place; {INSTEAD}")
         found_m = abs(window.grid.transform.a)
         if abs(found_m - pixel_m) > 1e-6:
             raise ProductError(
                 f"{name}: its image of {_shown(number, candidate.sensor)} has pixels of {found_m:g} m in the "
-                f"catalogue, and {pixel_m} m by its metadata; {_INSTEAD}"
+                f"catalogue, and {pixel_m} m by its metadata; {INSTEAD}"
             )
         windows[file] = window
     _require_same_ground(windows, name)
@@ -177,7 +176,7 @@ def _worded() -> Iterator[None]:
     except ProductError as error:
         fault, _, cure = str(error).rpartition("; ")
         is_of_files = cure.startswith((AGAIN, "give the product as it was delivered"))
-        raise ProductError(f"{fault}; {_INSTEAD}" if is_of_files else str(error)) from error
+        raise ProductError(f"{fault}; {INSTEAD}" if is_of_files else str(error)) from error
 
 
 def _shown(number: str, sensor: str) -> str:
@@ -193,7 +192,7 @@ def _require_offered(candidate: Candidate, needed: Collection[str], name: str) -
             what = (
                 f"{_shown(number, candidate.sensor)} ({role})" if role else f"{number}, the classes of pixels"
             )
-            raise ProductError(f"{name}: the catalogue offers no image of {what}; {_INSTEAD}")
+            raise ProductError(f"{name}: the catalogue offers no image of {what}; {INSTEAD}")
 
 
 Description = tuple[Product, str, dict[str, tuple[str, int]]]
@@ -211,7 +210,7 @@ def _describe_sentinel2(candidate: Candidate, metadata: bytes, roles: Collection
             path = listed.get(number)
             if path is None:
                 raise ProductError(
-                    f"{name}: its metadata list no image of {_shown(number, candidate.sensor)}; {_INSTEAD}"
+                    f"{name}: its metadata list no image of {_shown(number, candidate.sensor)}; {INSTEAD}"
                 )
             images[number] = f"{path}.tif", int(path[-3:-1])
     # Its name is that which the metadata say.
@@ -245,7 +244,7 @@ def _require_same(candidate: Candidate, product: Product) -> None:
     if product.name != candidate.name:
         said = f"are those of {product.name}" if product.name.isidentifier() else "do not say its name"
         raise ProductError(
-            f"{candidate.name}: is so named in the catalogue, and its metadata {said}; {_INSTEAD}"
+            f"{candidate.name}: is so named in the catalogue, and its metadata {said}; {INSTEAD}"
         )
 
 
@@ -257,7 +256,7 @@ def _require_same_ground(windows: Mapping[str, Window], name: str) -> None:
         if other.grid.crs != window.grid.crs or max(apart) > 1e-6:
             raise ProductError(
                 f"{name}: its image {PurePosixPath(file).name} covers other ground than "
-                f"{PurePosixPath(first).name}; {_INSTEAD}"
+                f"{PurePosixPath(first).name}; {INSTEAD}"
             )
 
 

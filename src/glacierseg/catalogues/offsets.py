@@ -26,6 +26,8 @@ from glacierseg.products.product import Product
 
 TELLING_ROLES = ("blue", "swir1", "swir2")
 """Bands in which some ground of each image is dark."""
+INSTEAD = "choose another --catalogue or other dates"
+"""What to do when a product of a catalogue cannot be used."""
 # Shares of negative numbers from which the offset was taken off. In shade, correction makes blue negative now
 # and then, and short-wave infrared hardly ever, so more of it is wanted where the catalogue does not say so.
 _OFF_SHARES = {"blue": 0.03, "swir1": 0.01, "swir2": 0.01}
@@ -38,7 +40,6 @@ _NEGATIVE = 300
 _DARK = 700
 _LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
 _GREATEST = 65535
-_INSTEAD = "leave it out, or take it from another --catalogue"
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,16 @@ def judge_offset(
             )
         if found.below > _WHOLE_SHARE:
             raise ProductError(
-                f"{name}: {facts}{found}: some of it was taken off, and how much cannot be told; {_INSTEAD}"
+                f"{name}: {facts}{found}: some of it was taken off, and how much cannot be told; {INSTEAD}"
                 if is_off
-                else f"{name}: {facts}{found}: whether it was taken off cannot be told; {_INSTEAD}"
+                else f"{name}: {facts}{found}: whether it was taken off cannot be told; {INSTEAD}"
             )
         if found.darkest <= amount + _DARK and amount >= _DARK:
             note = f"{facts}{found}: it was not taken off" if said else None
             return Judgement(0, note)
     if said is not None:
         shown = found or "its numbers are too few"
-        raise ProductError(f"{name}: {facts}{shown}: whether it was taken off cannot be told; {_INSTEAD}")
+        raise ProductError(f"{name}: {facts}{shown}: whether it was taken off cannot be told; {INSTEAD}")
     return Judgement(0)
 
 
@@ -127,7 +128,7 @@ def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str)
     if found and found.below <= _WHOLE_SHARE and found.darkest <= _USUAL + _DARK:
         raise ProductError(
             f"{name}: its metadata (baseline {product.baseline}) give no BOA_ADD_OFFSET, and {found}, "
-            f"as where {_USUAL} was added; {_INSTEAD}"
+            f"as where {_USUAL} was added; {INSTEAD}"
         )
     return Judgement(0)
 
