@@ -192,3 +192,22 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path, server: FileServer, w
     for address in (server.address("a.bin"), str(tmp_path / "a.bin")):
         with pytest.raises(DownloadError, match="has 10 bytes, and the catalogue says 11"):
             web.remote(Asset(address, 11))
+
+
+def test_an_interrupt_while_gdal_reads_is_one(tmp_path: Path, server: FileServer, web: Web) -> None:
+    write_image(tmp_path / "a.tif")
+    remote = web.remote(Asset(server.address("a.tif")))
+    assert remote.decoded(lambda dataset: dataset.count) == 1
+    real, calls = remote.read, list[int]()
+
+    def interrupted(at: int, size: int) -> bytes | None:
+        calls.append(at)
+        # The second call is by GDAL, which would only find that the file is damaged.
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(at, size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remote, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            remote.decoded(lambda dataset: dataset.count)

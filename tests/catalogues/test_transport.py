@@ -70,6 +70,7 @@ def test_what_does_not_pass_is_given_up_in_words(server: FileServer, tmp_path: P
     [
         (401, "may not be read without an account (401); choose another --catalogue"),
         (403, "may not be read without an account (403)"),
+        (409, "may not be read without an account (409)"),
         (404, "does not exist (404); choose another --catalogue or other dates"),
         (410, "does not exist (410)"),
         (416, "is empty or shorter than it was"),

@@ -225,4 +225,5 @@ def test_only_files_of_the_planetary_computer_are_signed_by_themselves(tmp_path:
         )
 
     assert signs("planetary-computer").endswith("/token/a/b")
+    assert signs("https://planetarycomputer.microsoft.com/api/stac/v1").endswith("/token/a/b")
     assert signs("earth-search") is None

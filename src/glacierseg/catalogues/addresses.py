@@ -21,7 +21,8 @@ _PAID_BUCKETS = {
     "sentinel-s2-l2a": "is paid for by its readers",
     "usgs-landsat": "is paid for by its readers",
 }
-_TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+_PLANETARY = "planetarycomputer.microsoft.com"
+_TOKENS = f"https://{_PLANETARY}/api/sas/v1/token"
 _AZURE = ".blob.core.windows.net"
 
 
@@ -68,6 +69,11 @@ def web_address(address: str) -> str:
             "--catalogue"
         )
     return address
+
+
+def is_planetary_computer(catalogue: str) -> bool:
+    """Whether a catalogue is the Planetary Computer, by its name here or its address."""
+    return catalogue == "planetary-computer" or _split(catalogue).netloc == _PLANETARY
 
 
 def planetary_token(address: str) -> str | None:

@@ -49,6 +49,7 @@ class Remote:
         asset: The file.
         name: Its address for people.
         facts: Its size and version.
+        alone: Is held by whoever reads parts and forgets them again.
     """
 
     def __init__(self, transport: Transport, asset: Asset) -> None:
@@ -62,7 +63,7 @@ class Remote:
             DownloadError: It cannot be read, or has another size than the catalogue says.
         """
         self.asset, self.name, self._transport = asset, shown(asset.address), transport
-        self._lock = threading.RLock()
+        self._lock, self.alone = threading.RLock(), threading.Lock()
         self._starts: list[int] = []
         self._parts: list[tuple[int, int]] = []
         self._store: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
@@ -243,6 +244,7 @@ class Remote:
                 ):
                     result = work(dataset)
             except Exception as error:
+                view.raise_failure()
                 # Without all bytes any error may be raised, and says nothing.
                 if not view.missed and isinstance(error, RasterError):
                     raise ProductError(
@@ -252,6 +254,7 @@ class Remote:
                 if not view.missed:
                     raise
             else:
+                view.raise_failure()
                 if not view.missed:
                     return result
             if sum(size for _, size in view.missed) > _LONGEST_HEADER_BYTES:
@@ -280,6 +283,7 @@ class View:
 
     Attributes:
         missed: Parts that were asked for and not here.
+        failure: What was raised while GDAL was reading, which it does not pass on, such as by Ctrl-C.
     """
 
     path = "/glacierseg/image"
@@ -287,19 +291,41 @@ class View:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
         self.missed: list[Part] = []
+        self.failure: BaseException | None = None
 
     def opener(self, path: str, mode: str = "rb", **_: Any) -> "_File":
         """Opens the file; there is no other one."""
         if path != self.path or mode not in {"r", "rb"}:
             raise FileNotFoundError(path)
-        return _File(self._remote, self.missed)
+        return _File(self)
+
+    def raise_failure(self) -> None:
+        """Raises what was raised while GDAL was reading."""
+        if self.failure:
+            raise self.failure
+
+    def read(self, at: int, size: int) -> bytes:
+        """Returns some bytes, none when any of them is not here."""
+        try:
+            data = self._remote.read(at, size)
+        except BaseException as error:  # noqa: BLE001  (is raised again when GDAL has ended)
+            self.failure = self.failure or error
+            return b""
+        if data is None:
+            self.missed.append((at, size))
+        return data or b""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file."""
+        return self._remote.facts.size_bytes
 
 
 class _File(io.RawIOBase):
     """Bytes that are here, to be read in any order; an end where one is not."""
 
-    def __init__(self, remote: Remote, missed: list[Part]) -> None:
-        self._remote, self._missed, self._at = remote, missed, 0
+    def __init__(self, view: View) -> None:
+        self._view, self._at = view, 0
 
     def readable(self) -> bool:
         return True
@@ -311,16 +337,12 @@ class _File(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._remote.facts.size_bytes}[whence]
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._view.size_bytes}[whence]
         self._at = origin + offset
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        size = self._remote.facts.size_bytes - self._at if size < 0 else size
-        data = self._remote.read(self._at, size)
-        if data is None:
-            self._missed.append((self._at, size))
-            return b""
+        data = self._view.read(self._at, self._view.size_bytes - self._at if size < 0 else size)
         self._at += len(data)
         return data
 

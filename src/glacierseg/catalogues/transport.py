@@ -25,6 +25,7 @@ from glacierseg.settings.fetch import FetchSettings
 AGAIN = "run the same command again, which goes on from here"
 _MAX_WITHOUT_RANGES_BYTES = 4 * 2**20
 _PIECE_BYTES = 2**18
+_FORBIDDEN = frozenset({401, 403, 409})  # the last one is Azure's for files that want a signature
 _PASSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -252,7 +253,7 @@ class Transport:
                 signed, headers=headers, stream=True, timeout=self._settings.timeout_s
             ) as answer:
                 # A token may have run out, whatever its own date says of that.
-                if source and is_first and answer.status_code in {401, 403}:
+                if source and is_first and answer.status_code in _FORBIDDEN:
                     self._tokens.drop(source, token)
                     continue
                 yield answer
@@ -270,7 +271,7 @@ class Transport:
         status, name = answer.status_code, shown(address)
         if status in _PASSES:
             raise _PassingError(f"the server answers {status} ({answer.reason})", _asked_pause_s(answer))
-        if status in {401, 403}:
+        if status in _FORBIDDEN:
             raise DownloadError(
                 f"{name}: may not be read without an account ({status}); choose another --catalogue"
             )

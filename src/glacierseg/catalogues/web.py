@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from glacierseg.catalogues.addresses import local_path, planetary_token, shown, web_address
+from glacierseg.catalogues.addresses import (
+    is_planetary_computer,
+    local_path,
+    planetary_token,
+    shown,
+    web_address,
+)
 from glacierseg.catalogues.cache import Cache, cache_folder
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Remote, local_refused, require_checksum, require_size
@@ -48,7 +54,7 @@ class Web:
         """
         self.settings = settings or FetchSettings()
         self.cache = cache or Cache(cache_folder(), self.settings.cache_gb)
-        is_planetary = self.settings.catalogue == "planetary-computer"
+        is_planetary = is_planetary_computer(self.settings.catalogue)
         self._transport = Transport(
             self.settings, signs or (planetary_token if is_planetary else lambda _: None)
         )

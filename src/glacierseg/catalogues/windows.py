@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.dtypes import in_dtype_range
 from rasterio.windows import Window as Pixels
 
-from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.addresses import local_path, shown
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
 from glacierseg.catalogues.web import Web
@@ -166,7 +167,7 @@ def read_window(web: Web, window: Window, progress: Counted | None = None) -> ND
                 values: NDArray[Any] = dataset.read(1)
                 return values
         values = _read_blocks(web, window, progress)
-        if web.cache.is_on:
+        if web.cache.is_on and not local_path(window.asset.address):
             _write(path, window, values)
             web.cache.keep(window.key, path)
         return values
@@ -207,10 +208,11 @@ def _added(values: NDArray[Any], add: int) -> NDArray[Any]:
 
 
 def _write(path: Path, window: Window, values: NDArray[Any]) -> None:
-    with (
-        bounded_gdal(),
-        create_raster(path, tiff_profile(window.grid, 1, window.dtype, window.nodata)) as dataset,
-    ):
+    nodata = window.nodata
+    if nodata is not None and not in_dtype_range(nodata, window.dtype):
+        nodata = None  # No pixel can have it.
+    profile = tiff_profile(window.grid, 1, window.dtype, nodata)
+    with bounded_gdal(), create_raster(path, profile) as dataset:
         dataset.write(values, 1)
 
 
@@ -218,19 +220,18 @@ def _read_blocks(web: Web, window: Window, progress: Counted | None) -> NDArray[
     remote = web.remote(window.asset)
     if remote.facts.version != window.version:
         raise ProductError(f"{remote.name}: was replaced while it was read; run the command again")
-    header = remote.held
     options = {} if window.overview is None else {"overview_level": window.overview}
     height, width = window.grid.shape
-    try:
-        remote.fetch(window.parts, progress)
-        if window.checked and window.asset.checksum:
-            require_checksum(window.asset, remote.digest(window.asset.checksum.algorithm))
-        values: NDArray[Any] = remote.decoded(
-            lambda dataset: dataset.read(1, window=Pixels(window.column, window.row, width, height)),
-            **options,
-        )
-    finally:
-        remote.keep_only(header)
+    pixels = Pixels(window.column, window.row, width, height)
+    with remote.alone:
+        header = remote.held
+        try:
+            remote.fetch(window.parts, progress)
+            if window.checked and window.asset.checksum:
+                require_checksum(window.asset, remote.digest(window.asset.checksum.algorithm))
+            values: NDArray[Any] = remote.decoded(lambda dataset: dataset.read(1, window=pixels), **options)
+        finally:
+            remote.keep_only(header)
     return values
 
 
@@ -314,13 +315,13 @@ def joined(blocks: Sequence[Part]) -> tuple[Part, ...]:
     Args:
         blocks: First byte and size of each.
     """
-    widened = sorted({(max(at - _LEADER_BYTES, 0), size + 2 * _LEADER_BYTES) for at, size in blocks})
+    widened = sorted({(max(at - _LEADER_BYTES, 0), at + size + _LEADER_BYTES) for at, size in blocks})
     parts: list[list[int]] = []
-    for at, size in widened:
+    for at, end in widened:
         if parts and at <= parts[-1][1]:
-            parts[-1][1] = max(parts[-1][1], at + size)
+            parts[-1][1] = max(parts[-1][1], end)
         else:
-            parts.append([at, at + size])
+            parts.append([at, end])
     left = _BETWEEN_SHARE * sum(end - at for at, end in parts)
     bridged = set()
     for between, number in sorted((parts[n + 1][0] - parts[n][1], n) for n in range(len(parts) - 1)):
