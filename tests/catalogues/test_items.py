@@ -47,6 +47,22 @@ def read(one: Item, satellite: Satellite = "sentinel2", address: str = ADDRESS) 
     return read_item(one, address, None, satellite).candidate
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"platform": "Sentinel-2A"}, "sentinel2"),
+        ({"constellation": "sentinel-2"}, "sentinel2"),
+        ({"platform": "LANDSAT_8"}, "landsat"),
+        ({"platform": "sentinel-1a"}, None),
+        ({"platform": "nobody knows", "constellation": 7}, None),
+    ],
+)
+def test_the_satellite_is_that_of_names_or_of_the_platform(said: Item, expected: str | None) -> None:
+    assert satellite_of({"id": "x", "properties": said, "assets": {"a": {"href": "a.tif"}}}) == expected
+    named = {"id": NAME, "properties": said}
+    assert satellite_of(named) == "sentinel2"
+
+
 @pytest.mark.parametrize("style", ["c1", "l2a", "planetary"])
 def test_each_style_gives_the_same_image(style: str) -> None:
     found = read(item(style))
@@ -85,7 +101,7 @@ def test_an_item_of_old_catalogues_is_read_by_the_names_of_its_files() -> None:
     one["id"] = "anything"
     one["properties"] = {"datetime": "2024-09-30T05:08:02"}
     one["assets"] = {f"file {number}": asset for number, asset in enumerate(one["assets"].values())}
-    assert satellite_of(one) is None
+    assert satellite_of(one) == "sentinel2"
     found = read(one)
     assert found.name == NAME
     assert set(found.images) == {"2", "3", "4", "8", "8A", "11", "12", "SCL"}
@@ -155,7 +171,12 @@ SENTINEL2_TRAPS: Traps = {
         _with_href("red", "file:///etc/passwd"),
         "a file of this machine, which no catalogue of the",
     ),
-    "other product": (
+    "no address at all": (_with_href("red", "https://[::1"), r"names 'https://\[::1', which is no address"),
+    "no address of the web": (
+        _with_href("red", "x:/etc/B04.tif"),
+        "names 'x:/etc/B04.tif', which is no address",
+    ),
+    "no name at all": (
         lambda one: one["properties"].pop("s2:product_uri"),
         "does not say the name of its product, as S2B_MSIL2A_2024",
     ),
@@ -310,7 +331,7 @@ def test_a_footprint_or_a_box_is_taken(said: Item, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"bbox": [0, 0, 1]}, {"bbox": [0, 5, 1, -5]}, {"bbox": [0, 0, 0, 0]}, {"bbox": "0"}]
+    "said", [{}, {"bbox": [0, 0, 1]}, {"bbox": [0, 5, 1, -5]}, {"bbox": [0, 0, 0, 10**400]}, {"bbox": "0"}]
 )
 def test_without_either_there_is_none(said: Item) -> None:
     assert footprint_of(said) is None

@@ -266,6 +266,59 @@ def test_of_two_collections_that_with_unaltered_numbers_is_taken(tmp_path: Path)
     )
 
 
+def test_a_flag_says_that_numbers_were_altered_whatever_it_says(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.add(style="l2a", side_m=480, flag=False)
+    own = shelf.add(side_m=480)
+    own["collection"] = "z"
+    offered = search(settings(shelf.folder_of_items()), BOX)
+    assert [one.item for one in offered.candidates] == [own["id"]]
+
+
+def test_why_nothing_can_be_used_is_told(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    first, second = (shelf.add(side_m=480, spacecraft=letter) for letter in "AB")
+    del first["assets"]["swir16"], second["assets"]["product_metadata"]
+    second["geometry"] = None
+    with pytest.raises(
+        RequestError,
+        match=rf"no image of Sentinel-2 .* can be used: {first['id']} lacks the image of B11 \(swir1\), and "
+        r"1 more cannot be used either; give a longer --date, or another --catalogue$",
+    ):
+        search(settings(shelf.catalogue()), BOX)
+    third = shelf.add(side_m=480, spacecraft="C")
+    offered = search(settings(shelf.catalogue()), BOX)
+    assert [one.item for one in offered.candidates] == [third["id"]]
+    assert [item for item, _ in offered.left_out] == [first["id"], second["id"]]
+    # What is of other days or another place is not even left out.
+    first["properties"]["datetime"] = "2019-01-01T00:00:00Z"
+    second["bbox"] = [10, 10, 11, 11]
+    assert search(settings(shelf.catalogue()), BOX).left_out == ()
+    second["bbox"] = None
+    assert search(settings(shelf.catalogue()), BOX).left_out == (
+        (second["id"], "has neither a footprint nor a bbox"),
+    )
+
+
+def test_a_server_that_refuses_is_asked_once(seasons: Shelf) -> None:
+    for status, words in (
+        (400, "refuses the request"),
+        (401, "is not open to everybody"),
+        (403, "is not open"),
+    ):
+        with (
+            serving(seasons.items, Faults(page=1, times=9, status=status)) as api,
+            pytest.raises(DownloadError, match=rf"{words}.*HTTP {status}\); take another --catalogue"),
+        ):
+            search(settings(api.address), BOX)
+        assert len(api.asked) == 1
+
+
+def test_days_may_be_all_that_there_are(seasons: Shelf) -> None:
+    with serving(seasons.items) as api:
+        assert names(search(settings(api.address, "0001-01-01/9999-12-31"), BOX)) == BY_DATE
+
+
 def test_a_place_across_180_degrees_and_two_zones(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     west = shelf.add(Shot(Facts(tile="T60CWS"), at=(179.99, -77.0), side_m=1200))

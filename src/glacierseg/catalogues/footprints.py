@@ -54,14 +54,14 @@ def footprint_of(item: Mapping[str, Any]) -> Any:
     try:
         shape = shapely.force_2d(shapely.geometry.shape(item["geometry"]))
         shape = shapely.make_valid(_across(shape))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, shapely.errors.ShapelyError):
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, shapely.errors.ShapelyError):
         shape = None
     if shape is not None and shape.area > 0 and _is_on_earth(shape.bounds):
         return folded(shape)
     sides = item.get("bbox")
     try:
         numbers = [float(side) for side in sides] if isinstance(sides, list | tuple) else []
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) == 6:
         # With heights.

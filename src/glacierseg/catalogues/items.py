@@ -93,14 +93,22 @@ class Read(NamedTuple):
     part: str
 
 
+def label_of(item: Mapping[str, Any]) -> str:
+    """Returns the identifier of an item as a message may hold it: short, on one line."""
+    text = str(item.get("id"))[:100]
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def satellite_of(item: Mapping[str, Any]) -> Satellite | None:
     """Returns whose image an item is by its names and its platform; None of anything else."""
     properties = _mapping(item, "properties")
     said = [item.get("id"), *(properties.get(key) for key in (*_NAME_KEYS, "platform", "constellation"))]
+    hrefs = [one.get("href") for one in _mapping(item, "assets").values() if isinstance(one, Mapping)]
+    said += [part for href in filter(None, map(_text, hrefs)) for part in PurePosixPath(href).parts]
     for text in filter(None, map(_text, said)):
-        if re.match(r"S2[A-Z]_|sentinel-?2", text, re.IGNORECASE):
+        if re.match(r"S2[A-Z]_|sentinel-?2[a-z]?$", text, re.IGNORECASE):
             return "sentinel2"
-        if re.match(r"L[A-Z]0\d_|landsat", text, re.IGNORECASE):
+        if re.match(r"L[A-Z]0\d_|landsat([-_ ]?\d)?$", text, re.IGNORECASE):
             return "landsat"
     return None
 
@@ -147,7 +155,7 @@ def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: 
     images = _images(assets, sensor, has_heat="_L2SP_" in match[0])
     candidate = Candidate(
         name=match[0],
-        item=_text(item.get("id")) or match[0],
+        item=label_of(item),
         address=address,
         collection=_text(item.get("collection")) or "",
         sensor=sensor,
@@ -224,16 +232,22 @@ def resolved(href: str, address: str) -> str:
         address: Where the file lies, a path or `https://...`.
 
     Raises:
-        Unusable: A catalogue of the web names a file of this machine.
+        Unusable: It is none, or a catalogue of the web names a file of this machine.
     """
     is_remote = "://" in address
-    if href.lower().startswith("file:"):
-        if is_remote:
+    try:
+        if href.lower().startswith("file:") and is_remote:
             raise Unusable(f"names {href[:80]!r}, a file of this machine, which no catalogue of the web may")
-        return unquote(urlsplit(href).path)
-    if "://" in href:
-        return href
-    return urljoin(address, href) if is_remote else str((Path(address).parent / href).resolve())
+        if href.lower().startswith("file:"):
+            return unquote(urlsplit(href).path)
+        if not is_remote and "://" not in href:
+            return str((Path(address).parent / href).resolve())
+        found = urljoin(address, href) if is_remote else href
+        if urlsplit(found).scheme and "://" in found:
+            return found
+    except ValueError:
+        pass
+    raise Unusable(f"names {href[:80]!r}, which is no address")
 
 
 def _product_name(

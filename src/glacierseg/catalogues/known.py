@@ -25,14 +25,11 @@ class Known:
         name: The name.
         address: Landing page of its API.
         collections: By satellite, those with unaltered numbers first; none where reading costs money.
-        token_address: Where files are signed, by the first part of the host (`{account}`) and of the path
-            (`{container}`) of their addresses; None where they need not be.
     """
 
     name: str
     address: str
     collections: Mapping[Satellite, tuple[str, ...]]
-    token_address: str | None = None
 
 
 KNOWN: Mapping[str, Known] = {
@@ -47,7 +44,6 @@ KNOWN: Mapping[str, Known] = {
             "planetary-computer",
             "https://planetarycomputer.microsoft.com/api/stac/v1",
             {"sentinel2": ("sentinel-2-l2a",), "landsat": ("landsat-c2-l2",)},
-            "https://planetarycomputer.microsoft.com/api/sas/v1/token/{account}/{container}",
         ),
     )
 }

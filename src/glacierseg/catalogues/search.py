@@ -17,12 +17,14 @@ from glacierseg.catalogues.items import (
     Unusable,
     acquired_of,
     elevation_asset,
+    label_of,
     read_item,
     satellite_of,
 )
 from glacierseg.catalogues.known import ELEVATION, USUAL, known_catalogue
 from glacierseg.catalogues.sources import Api, Source, open_source
-from glacierseg.errors import DownloadError, RequestError, did_you_mean
+from glacierseg.catalogues.stac import RefusedError
+from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.settings.fetch import FetchSettings
 
 _MAX_IMAGES = 1000
@@ -70,7 +72,7 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
         try:
             read = _read(item, address, settings, outline)
         except Unusable as reason:
-            left_out.append((str(item.get("id")), str(reason)))
+            left_out.append((label_of(item), str(reason)))
             continue
         reads += [read] if read else []
         if len(reads) + len(left_out) > _MAX_IMAGES:
@@ -101,10 +103,11 @@ def elevation_tiles(settings: FetchSettings, outline: Any) -> tuple[Asset, ...]:
     """
     outline = folded(outline.buffer(_ELEVATION_MARGIN_DEG))
     source = open_source(settings)
-    names = source.collection_names() if known_catalogue(settings.catalogue) is None else None
-    if isinstance(source, Api) and names is not None and ELEVATION not in names:
-        return ()
     collections = (ELEVATION,) if isinstance(source, Api) else None
+    if collections and known_catalogue(settings.catalogue) is None:
+        names = source.collection_names()
+        if names is not None and ELEVATION not in names:
+            return ()
     found: dict[str, Asset] = {}
     for item, address in source.find(collections, boxes_around(outline), None):
         asset, footprint = elevation_asset(item, address), footprint_of(item)
@@ -119,6 +122,8 @@ def _collections(settings: FetchSettings, source: Source) -> tuple[str, ...] | N
         return settings.collections
     known = known_catalogue(settings.catalogue)
     if known is None:
+        if not isinstance(source, Api):
+            return None
         usual = USUAL[settings.satellite]
         names = source.collection_names() or ()
         return tuple(sorted(name for name in names if usual.fullmatch(name))) or None
@@ -139,7 +144,7 @@ def _found(
 ) -> Iterator[tuple[dict[str, Any], str]]:
     try:
         yield from source.find(collections, boxes, settings.date)
-    except DownloadError:
+    except RefusedError:
         # Some servers answer so where others give nothing.
         _require_collections(settings, source, collections)
         raise
@@ -166,7 +171,9 @@ def _once(reads: Iterable[Read], collections: Sequence[str], left_out: list[tupl
 
     def rank(read: Read) -> tuple[Any, ...]:
         one = read.candidate
-        return one.offset_applied is True, order.get(one.collection, len(order)), one.item, one.address
+        # Only where numbers were altered does an item say anything about it, right or wrong.
+        altered = one.offset_applied is True, one.offset_applied is not None
+        return *altered, order.get(one.collection, len(order)), one.item, one.address
 
     kept: dict[str, Read] = {}
     for read in sorted(reads, key=rank):

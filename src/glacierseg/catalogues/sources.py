@@ -116,8 +116,7 @@ class Api:
                 terms["collections"] = list(collections)
             if days:
                 # A day more on both sides: servers differ in what they make of other time zones.
-                first, last = days[0] - dt.timedelta(1), days[1] + dt.timedelta(1)
-                terms["datetime"] = f"{first}T00:00:00Z/{last}T23:59:59Z"
+                terms["datetime"] = f"{_moved(days[0], -1)}T00:00:00Z/{_moved(days[1], 1)}T23:59:59Z"
             if self._method == "GET":
                 terms = {key: _joined(value) for key, value in terms.items()}
             found = self._reader.items(self._search, "features", method=self._method, terms=terms)
@@ -249,6 +248,11 @@ def _targets(node: Mapping[str, Any], relation: str, address: str) -> list[str]:
         return [resolved(link["href"], address) for link in all_linked(node, relation)]
     except Unusable as error:
         raise DownloadError(f"{address}: {error}; give another --catalogue") from error
+
+
+def _moved(day: dt.date, days: int) -> dt.date:
+    number = day.toordinal() + days
+    return dt.date.fromordinal(min(max(number, dt.date.min.toordinal()), dt.date.max.toordinal()))
 
 
 def _joined(value: Any) -> Any:

@@ -21,12 +21,16 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _PASSING = (429, 500, 502, 503, 504)
 # Servers may give a page without anything new; more of them are a circle.
 _IDLE_PAGES = 3
-_AGAIN = "run the command again, or choose another --catalogue"
+_AGAIN = "run the command again, or take another --catalogue"
 _REACHABLE = "check the address and the network, and run the command again"
 _CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder with one"
 
 
-class NotThereError(DownloadError):
+class RefusedError(DownloadError):
+    """A server does not answer a request, whoever asks it how often."""
+
+
+class NotThereError(RefusedError):
     """A server has nothing under an address."""
 
 
@@ -189,6 +193,7 @@ def all_linked(page: Mapping[str, Any], relation: str) -> list[Json]:
 
 
 def _parsed(text: str, name: str) -> Json:
+    text = text.removeprefix("\ufeff")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -203,11 +208,9 @@ def _parsed(text: str, name: str) -> Json:
 def _refusal(name: str, status: int, tried: str) -> DownloadError:
     if status in {404, 410}:
         return NotThereError(f"{name}: is not there (HTTP {status}); check the address of --catalogue")
-    if status in {401, 403}:
-        return DownloadError(
-            f"{name}: is not open to everybody (HTTP {status}); take --catalogue earth-search or "
-            "planetary-computer"
-        )
     if status in _PASSING:
-        return DownloadError(f"{name}: its server fails (HTTP {status}), {tried}; {_AGAIN}, later")
-    return DownloadError(f"{name}: its server refuses the request (HTTP {status}); {_AGAIN}")
+        return DownloadError(
+            f"{name}: its server fails (HTTP {status}), {tried}; run the command again later"
+        )
+    what = "is not open to everybody" if status in {401, 403} else "its server refuses the request"
+    return RefusedError(f"{name}: {what} (HTTP {status}); take another --catalogue, such as earth-search")
