@@ -89,7 +89,7 @@ def test_an_overcast_image_is_believed_only_where_no_catalogue_changes_numbers()
     assert judge_offset(product(), overcast, said=None, name="S2B").add == 0
     for said in (True, False):
         with pytest.raises(
-            ProductError, match="whether it was taken off cannot be told; leave it out"
+            ProductError, match="whether it was taken off cannot be told; choose another --catalogue"
         ) as caught:
             judge_offset(product(), overcast, said=said, name="S2B")
         assert "BOA_ADD_OFFSET -1000" in str(caught.value)
@@ -103,12 +103,31 @@ def test_some_dark_numbers_are_neither_enough_nor_too_few() -> None:
         judge_offset(product(), views, said=None, name="S2B")
 
 
+def test_blue_that_correction_makes_negative_in_shade_is_no_offset_that_was_taken_off() -> None:
+    views = as_numbers(ground(darkest=0.02), 1000)
+    views["blue"].ravel()[:288] = 600
+    for said in (False, None):
+        with pytest.raises(ProductError, match=r"2\.00% of its numbers are below 700.*cannot be told"):
+            judge_offset(product(), views, said=said, name="S2B")
+    views["swir1"].ravel()[:288] = 600
+    assert judge_offset(product(), views, said=False, name="S2B").add == 1000
+
+
 def test_rims_of_a_swath_tell_nothing() -> None:
     views = as_numbers(ground(), 1000, rim=40)
     for view in views.values():
         # Coarse pixels that are means of numbers and of no data.
         view[:, 40:42] = 400
     assert judge_offset(product(), views, said=False, name="S2B").add == 0
+
+
+def test_pixels_that_a_copy_lost_are_told() -> None:
+    views = as_numbers(ground(), 0, rim=40)
+    views["blue"][5:100:9, 50:110:7] = 0
+    share = np.mean(views["blue"][:, 42:] == 0)
+    found = judge_offset(product(), views, said=True, name="S2B")
+    assert found.note
+    assert found.note.endswith(f"; {share:.2%} are 0 there, and stay no data")
 
 
 def test_numbers_that_ran_over_below_zero_show_that_it_was_taken_off() -> None:
@@ -162,7 +181,13 @@ def test_real_ground_of_every_season_tells(data_dir: Path, season: str, coarser:
     bands = {"blue": "B02", "swir1": "B11", "swir2": "B12"}
     views = {role: averaged(named[band].round(), coarser).astype(np.int64) for role, band in bands.items()}
     assert judge_offset(product(), as_numbers(views, 1000), said=False, name="S2B").add == 0
-    assert judge_offset(product(), as_numbers(views, 0), said=False, name="S2B").add == 1000
+    assert judge_offset(product(), as_numbers(views, 0), said=True, name="S2B").add == 1000
+    if (season, coarser) == ("spring", 12):
+        # Dark in blue alone, and there in no more than 2.3 %.
+        with pytest.raises(ProductError, match=r"2\.27% of its numbers are below 700"):
+            judge_offset(product(), as_numbers(views, 0), said=False, name="S2B")
+    else:
+        assert judge_offset(product(), as_numbers(views, 0), said=False, name="S2B").add == 1000
     old = product(offset=0, baseline="03.01")
     assert judge_offset(old, as_numbers(views, 0), said=False, name="S2B").add == 0
     with pytest.raises(ProductError, match="as where 1000 was added"):

@@ -8,7 +8,7 @@ is touched.
 
 import hashlib
 import io
-import re
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.kept import Wanted, write_windows
-from glacierseg.catalogues.offsets import TELLING_ROLES, judge_offset
+from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window, read_window
 from glacierseg.errors import ProductError
@@ -26,6 +26,7 @@ from glacierseg.products.landsat import describe_landsat
 from glacierseg.products.product import Product
 from glacierseg.products.read import read_product
 from glacierseg.products.sentinel2 import NEEDED, describe_sentinel2, images_listed
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.sensors import ROLES, SENSORS
 
 # So far beyond the place, or farther, each window reaches: two of the coarsest pixels, which interpolation
@@ -37,13 +38,11 @@ _LANDSAT_PX_M = 30
 # How much coarser the image is looked at to see whether its numbers are those of the metadata, and how much
 # of it may be read for that: what has no coarser copy is looked at in the windows.
 _COARSER = 16
-_MAX_LOOK_BYTES = 8 * 2**20
+_MAX_LOOK_BYTES, _MAX_LOOK_PX = 8 * 2**20, 2**22
 _CLASSES_OF_LANDSAT = ("QA_PIXEL", "QA_RADSAT")
 _CLASSES = {"SCL", *_CLASSES_OF_LANDSAT}
 # What no recipe can use of Landsat, and what it may lack.
 _NOT_TAKEN, _OPTIONAL = {"pan", "cirrus", "thermal_2"}, {"coastal"}
-_SENTINEL2_NAME = re.compile(r"S2[A-D]_MSIL2A_\w+")
-_INSTEAD = "leave it out, or take it from another --catalogue"
 
 
 @dataclass(frozen=True)
@@ -130,17 +129,17 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
             meet the place, or its numbers are not those of its metadata.
         DownloadError: It cannot be read.
     """
-    name = candidate.name or candidate.item
+    name = candidate.name
     if candidate.metadata is None:
         raise ProductError(
             f"{name}: the catalogue offers no metadata of it, without which its numbers have no unit; "
-            f"{_INSTEAD}"
+            f"{INSTEAD}"
         )
     metadata = web.read(candidate.metadata)
     describe = _describe_sentinel2 if candidate.sensor == "sentinel2" else _describe_landsat
     with _worded():
         product, metadata_file, images = describe(candidate, metadata, roles)
-    _require_same(candidate, product, name)
+    _require_same(candidate, product)
     windows = {}
     for number, (file, pixel_m) in images.items():
         window = plan_window(
@@ -151,12 +150,12 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
             margin_px=_MARGIN_M // pixel_m,
         )
         if window is None:
-            raise ProductError(f"{name}: its images lie beside the place; {_INSTEAD}")
+            raise ProductError(f"{name}: its images lie beside the place; {INSTEAD}")
         found_m = abs(window.grid.transform.a)
         if abs(found_m - pixel_m) > 1e-6:
             raise ProductError(
                 f"{name}: its image of {_shown(number, candidate.sensor)} has pixels of {found_m:g} m in the "
-                f"catalogue, and {pixel_m} m by its metadata; {_INSTEAD}"
+                f"catalogue, and {pixel_m} m by its metadata; {INSTEAD}"
             )
         windows[file] = window
     _require_same_ground(windows, name)
@@ -177,7 +176,7 @@ def _worded() -> Iterator[None]:
     except ProductError as error:
         fault, _, cure = str(error).rpartition("; ")
         is_of_files = cure.startswith((AGAIN, "give the product as it was delivered"))
-        raise ProductError(f"{fault}; {_INSTEAD}" if is_of_files else str(error)) from error
+        raise ProductError(f"{fault}; {INSTEAD}" if is_of_files else str(error)) from error
 
 
 def _shown(number: str, sensor: str) -> str:
@@ -193,7 +192,7 @@ def _require_offered(candidate: Candidate, needed: Collection[str], name: str) -
             what = (
                 f"{_shown(number, candidate.sensor)} ({role})" if role else f"{number}, the classes of pixels"
             )
-            raise ProductError(f"{name}: the catalogue offers no image of {what}; {_INSTEAD}")
+            raise ProductError(f"{name}: the catalogue offers no image of {what}; {INSTEAD}")
 
 
 Description = tuple[Product, str, dict[str, tuple[str, int]]]
@@ -201,7 +200,7 @@ Description = tuple[Product, str, dict[str, tuple[str, int]]]
 
 
 def _describe_sentinel2(candidate: Candidate, metadata: bytes, roles: Collection[str]) -> Description:
-    name, file = candidate.name or candidate.item, "MTD_MSIL2A.xml"
+    name, file = candidate.name, "MTD_MSIL2A.xml"
     wanted = {number for number, role in SENSORS["sentinel2"].items() if role in set(roles) & ROLES}
     _require_offered(candidate, wanted | set(NEEDED), name)
     listed = images_listed(metadata, f"{name}: {file}")
@@ -211,7 +210,7 @@ def _describe_sentinel2(candidate: Candidate, metadata: bytes, roles: Collection
             path = listed.get(number)
             if path is None:
                 raise ProductError(
-                    f"{name}: its metadata list no image of {_shown(number, candidate.sensor)}; {_INSTEAD}"
+                    f"{name}: its metadata list no image of {_shown(number, candidate.sensor)}; {INSTEAD}"
                 )
             images[number] = f"{path}.tif", int(path[-3:-1])
     # Its name is that which the metadata say.
@@ -240,22 +239,13 @@ def _describe_landsat(candidate: Candidate, metadata: bytes, roles: Collection[s
     return product, file, images
 
 
-def _require_same(candidate: Candidate, product: Product, name: str) -> None:
-    """Refuses metadata of another product than the item's."""
-    pairs = [
-        ("sensor", candidate.sensor, product.sensor),
-        ("tile", candidate.tile, product.tile),
-        ("date", candidate.acquired.date().isoformat(), product.acquired.isoformat()),
-    ]
-    if _SENTINEL2_NAME.fullmatch(candidate.name) or candidate.sensor != "sentinel2":
-        pairs.append(("name", candidate.name, product.name))
-    if not re.fullmatch(r"\w+", product.name):
-        raise ProductError(f"{name}: its metadata do not say its name; {_INSTEAD}")
-    for what, said, found in pairs:
-        if said != found:
-            raise ProductError(
-                f"{name}: its {what} is {said} in the catalogue, and {found} by its metadata; {_INSTEAD}"
-            )
+def _require_same(candidate: Candidate, product: Product) -> None:
+    """Refuses metadata of another product than the item's; day, tile and baseline are part of the name."""
+    if product.name != candidate.name:
+        said = f"are those of {product.name}" if product.name.isidentifier() else "do not say its name"
+        raise ProductError(
+            f"{candidate.name}: is so named in the catalogue, and its metadata {said}; {INSTEAD}"
+        )
 
 
 def _require_same_ground(windows: Mapping[str, Window], name: str) -> None:
@@ -266,7 +256,7 @@ def _require_same_ground(windows: Mapping[str, Window], name: str) -> None:
         if other.grid.crs != window.grid.crs or max(apart) > 1e-6:
             raise ProductError(
                 f"{name}: its image {PurePosixPath(file).name} covers other ground than "
-                f"{PurePosixPath(first).name}; {_INSTEAD}"
+                f"{PurePosixPath(first).name}; {INSTEAD}"
             )
 
 
@@ -282,11 +272,16 @@ def _views(web: Web, candidate: Candidate, windows: Mapping[str, Window]) -> dic
         role = SENSORS["sentinel2"].get(number)
         if role in TELLING_ROLES:
             whole = plan_window(web, candidate.images[number], candidate.footprint, coarser=_COARSER)
-            take = whole if whole and whole.bytes_needed <= _MAX_LOOK_BYTES else window
-            views[role] = read_window(web, take)
+            is_small = (
+                whole
+                and whole.bytes_needed <= _MAX_LOOK_BYTES
+                and math.prod(whole.grid.shape) <= _MAX_LOOK_PX
+            )
+            views[role] = read_window(web, whole if whole and is_small else window)
     return views
 
 
+@writes(folder=None)
 def write_product(
     web: Web, plan: ProductPlan, folder: Path, progress: Callable[[int], None] | None = None
 ) -> Path:

@@ -17,6 +17,7 @@ from glacierseg.catalogues.kept import Wanted, write_windows
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window
 from glacierseg.errors import ProductError
+from glacierseg.raster.outputs import writes
 from glacierseg.raster.warp import read_grid
 
 # So far beyond the place it reaches, since slope and curvature need what lies around; at the side of a tile
@@ -58,6 +59,7 @@ def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, 
     return windows
 
 
+@writes(folder=None)
 def fetch_elevation(
     web: Web, windows: dict[str, Window], folder: Path, progress: Callable[[int], None] | None = None
 ) -> tuple[Path, ...]:
