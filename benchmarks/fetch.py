@@ -147,8 +147,9 @@ def main() -> None:
                 pairs = zip(sorted(folder.iterdir()), windows, strict=True)
                 needed = sum(bytes_of_blocks(path, window) for path, window in pairs)
                 print(
-                    f"{share:.0%} of a side, {asked.files} files: {read / 1e6:.1f} MB read, {read / needed:.3f} "
-                    f"times what is needed; {best[1]:.2f} s with 1 connection, {best[8]:.2f} s with 8"
+                    f"{share:.0%} of a side, {asked.files} files: {read / 1e6:.1f} MB read, "
+                    f"{read / needed:.3f} times what is needed; {best[1]:.2f} s with 1 connection, "
+                    f"{best[8]:.2f} s with 8"
                 )
 
 

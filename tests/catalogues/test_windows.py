@@ -389,6 +389,29 @@ def test_nothing_is_written_of_a_window_that_cannot_be_read(tmp_path: Path, serv
             assert (file.read(1) == cut(PIXELS, window)).all()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_goes_wrong_windows_are_right_in_the_end(
+    seed: int, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_LONGEST_PAUSE_S", 0.001)
+    rng = np.random.default_rng(seed)
+    write_image(tmp_path / "a.tif", **(TILED if seed % 2 else FORMATS["directory_behind.tif"]))
+    kinds: list[dict[str, Any]] = [
+        {"status": 503},
+        {"status": 429, "headers": {"Retry-After": "0"}},
+        {"shift": 3},
+        {"headers": {"Content-Range": ""}},
+        {"cut_after": int(rng.integers(0, 100_000))},
+        {"cut_after": int(rng.integers(0, 100_000)), "reset": True},
+        {"times": 0},
+    ]
+    for kind in rng.choice(kinds, 40):  # type: ignore[arg-type]
+        server.fail("a.tif", Fault(**kind))
+    with Web(FetchSettings(retries=40), cache=Cache(tmp_path / "cache", 0)) as web:
+        window = present(plan_window(web, Asset(server.address("a.tif")), PLACE))
+        assert (read_window(web, window) == cut(PIXELS, window)).all()
+
+
 @pytest.fixture
 def cached(tmp_path: Path) -> Iterator[Callable[[], Web]]:
     webs = []
