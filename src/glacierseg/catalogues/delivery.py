@@ -9,7 +9,7 @@ is touched.
 import hashlib
 import io
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +18,7 @@ from typing import IO, Any
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.kept import Wanted, write_windows
 from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window, read_window
 from glacierseg.errors import ProductError
@@ -282,9 +283,7 @@ def _views(web: Web, candidate: Candidate, windows: Mapping[str, Window]) -> dic
 
 
 @writes(folder=None)
-def write_product(
-    web: Web, plan: ProductPlan, folder: Path, progress: Callable[[int], None] | None = None
-) -> Path:
+def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None = None) -> Path:
     """Writes the folder of a product, which stands under its name when it is whole.
 
     Windows that an earlier try finished are kept, so that a fetch goes on where it ended.
@@ -293,7 +292,7 @@ def write_product(
         web: Reads its windows.
         plan: From `plan_product`.
         folder: In which the product's folder is made.
-        progress: Is called with numbers of bytes that came.
+        tally: Of what is read.
 
     Returns:
         The product's folder, for `products.read`.
@@ -306,7 +305,7 @@ def write_product(
     """
     add = {band.path: plan.add for band in plan.product.bands if plan.add}
     wanted = Wanted(plan.facts, {plan.metadata_file: plan.metadata}, plan.windows, add)
-    return write_windows(web, Path(folder) / plan.folder_name, wanted, check=_require_read, progress=progress)
+    return write_windows(web, Path(folder) / plan.folder_name, wanted, check=_require_read, tally=tally)
 
 
 def _require_read(folder: Path) -> None:

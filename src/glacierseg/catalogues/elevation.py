@@ -6,7 +6,7 @@ which `raster.elevation` reads as one model.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.kept import Wanted, write_windows
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window
 from glacierseg.errors import ProductError
@@ -61,7 +62,7 @@ def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, 
 
 @writes(folder=None)
 def fetch_elevation(
-    web: Web, windows: dict[str, Window], folder: Path, progress: Callable[[int], None] | None = None
+    web: Web, windows: dict[str, Window], folder: Path, tally: Tally | None = None
 ) -> tuple[Path, ...]:
     """Writes the windows of an elevation model to a folder, which stands under its name when it is whole.
 
@@ -69,7 +70,7 @@ def fetch_elevation(
         web: Reads them.
         windows: From `plan_elevation`.
         folder: The folder to make; not made where there are no windows.
-        progress: Is called with numbers of bytes that came.
+        tally: Of what is read.
 
     Returns:
         The files, for `--dem`; none where there is no tile, as at sea.
@@ -87,5 +88,5 @@ def fetch_elevation(
         for name in windows:
             read_grid(part / name)
 
-    write_windows(web, Path(folder), Wanted({}, {}, windows, {}), check=check, progress=progress)
+    write_windows(web, Path(folder), Wanted({}, {}, windows, {}), check=check, tally=tally)
     return tuple(Path(folder) / name for name in windows)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, save_window
 from glacierseg.errors import DataError, OutputError, ProductError, RequestError
@@ -57,7 +58,7 @@ def write_windows(
     wanted: Wanted,
     *,
     check: Callable[[Path], None],
-    progress: Callable[[int], None] | None = None,
+    tally: Tally | None = None,
 ) -> Path:
     """Writes a folder of windows, of which finished ones are kept.
 
@@ -66,7 +67,7 @@ def write_windows(
         final: The folder.
         wanted: What it is to hold.
         check: Is called with the folder before it gets its name, and raises an error if it cannot be used.
-        progress: Is called with numbers of bytes that came.
+        tally: Of what is read.
 
     Returns:
         `final`.
@@ -88,7 +89,7 @@ def write_windows(
             return final
         part.mkdir(parents=True, exist_ok=True)
         with full_disk_refused(part):
-            _fill(web, part, wanted, progress)
+            _fill(web, part, wanted, tally)
         try:
             check(part)
         except Exception:
@@ -102,7 +103,7 @@ def write_windows(
     return final
 
 
-def _fill(web: Web, part: Path, wanted: Wanted, progress: Callable[[int], None] | None) -> None:
+def _fill(web: Web, part: Path, wanted: Wanted, tally: Tally | None) -> None:
     known = _windows_of(part)
     for path in sorted(part.rglob("*"), reverse=True):
         name = path.relative_to(part).as_posix()
@@ -110,14 +111,18 @@ def _fill(web: Web, part: Path, wanted: Wanted, progress: Callable[[int], None] 
             path.rmdir()
         elif not path.is_dir() and name not in wanted.windows and name != RECORD:
             path.unlink()
-    found: dict[str, Any] = {}
+    # What an earlier try finished stays known until it is looked at.
+    found: dict[str, Any] = {file: known[file] for file in wanted.windows if file in known}
     for file, window in wanted.windows.items():
         path, facts = part / file, wanted.facts_of(file)
         if not _is_kept(path, known.get(file), facts):
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_window(web, window, path, add=wanted.add.get(file, 0), progress=progress)
+            save_window(web, window, path, add=wanted.add.get(file, 0), progress=tally.add if tally else None)
         found[file] = {**facts, "bytes": path.stat().st_size, "sha256": digest_of(path)}
-        write_json(part / RECORD, {"folder": wanted.facts, "windows": found})
+        if tally:
+            tally.end_window()
+        in_order = {one: found[one] for one in wanted.windows if one in found}
+        write_json(part / RECORD, {"folder": wanted.facts, "windows": in_order})
     for file, data in wanted.files.items():
         path = part / file
         path.parent.mkdir(parents=True, exist_ok=True)

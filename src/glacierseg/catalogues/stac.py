@@ -63,7 +63,7 @@ class Reader:
             from urllib3 import Retry  # noqa: PLC0415
         except ImportError as error:
             raise RequestError(
-                "a search in a catalogue needs pystac-client; `pip install 'glacierseg[stac]'`"
+                'a search in a catalogue needs pystac-client; run `pip install "glacierseg[stac]"`'
             ) from error
         self.address = ""
         self._pauses_s = [min(_FIRST_PAUSE_S * 2**i, _LONGEST_PAUSE_S) for i in range(settings.retries)]

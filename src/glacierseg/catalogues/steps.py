@@ -50,8 +50,8 @@ class Steps:
         total = sum(window.bytes_needed for window in windows)
         self._require_allowed(looked + total, f"reading {len(windows)} windows")
         with counting("reading", windows) as tally:
-            folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally.add) for plan in plans]
-            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally.add)
+            folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally) for plan in plans]
+            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally)
         said = f", {_in_words(total)}" if total else ""
         _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows{said}")
         products = [

@@ -42,7 +42,9 @@ class Tally:
         self._show()
 
     def _show(self) -> None:
-        by_bytes = self._bytes / self.bytes_needed if self.bytes_needed else 1.0
+        # Files of this machine count no bytes.
+        by_windows = self._done / max(self.windows, 1)
+        by_bytes = self._bytes / self.bytes_needed if self.bytes_needed else by_windows
         # Bytes come before they are decoded, so that only the last window ends it.
         self.progress(min(by_bytes, 0.99) if self._done < self.windows else 1.0)
 

@@ -310,7 +310,9 @@ def _import_requests() -> Any:
     try:
         import requests  # noqa: PLC0415
     except ImportError as error:
-        raise RequestError("reading catalogues needs requests; `pip install 'glacierseg[stac]'`") from error
+        raise RequestError(
+            'reading catalogues needs requests; run `pip install "glacierseg[stac]"`'
+        ) from error
     return requests
 
 

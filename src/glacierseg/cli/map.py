@@ -61,7 +61,9 @@ def map_scene(
     if given := place.model_fields_set:
         option = "--" + min(given).replace("_", "-")
         raise typer.BadParameter(f"{option} goes with a place; give --bbox W,S,E,N or --area FILE")
-    model_dir, sources = split_model(paths or [], weights)
+    if not paths:
+        raise typer.BadParameter("give a MODEL_DIR and a PRODUCT, or a place with --bbox W,S,E,N")
+    model_dir, sources = split_model(paths, weights)
     made = map_glaciers(
         model_dir or find_weights(weights or ""), sources, out, inputs, settings=settings, again=again
     )
