@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -418,3 +419,51 @@ def test_the_server_of_others_offers_the_same(seasons: Shelf) -> None:
             assert len(elevation_tiles(settings(f"http://127.0.0.1:{port}"), BOX)) == 1
         finally:
             server.kill()
+
+
+LANDING = {
+    "type": "Catalog",
+    "stac_version": "1.0.0",
+    "links": [
+        {"rel": "search", "href": "https://made.org/search", "method": "POST"},
+        {"rel": "data", "href": "https://made.org/collections"},
+    ],
+}
+NEXT = {"rel": "next", "href": "/search"}
+
+
+def _page(**link: Any) -> dict[str, Any]:
+    return {"/search": {"features": [], "links": [{**NEXT, **link}]}}
+
+
+@pytest.mark.parametrize(
+    ("pages", "words"),
+    [
+        ({"/": {**LANDING, "type": {}, "stac_version": 1}}, "is no STAC catalogue, since it has no stac_v"),
+        (
+            {"/": {**LANDING, "links": [{"rel": "search", "href": "https://[::1"}]}},
+            "which is no address; take",
+        ),
+        ({"/search": {"features": "x"}}, "lists no 'features', so it is no STAC API"),
+        (_page(href="https://[::1"), "which is no address; take"),
+        (
+            _page(method="POST", body="x", merge=1),
+            "made.org/search: is named as the next page in a form that",
+        ),
+        (_page(), "the same page again and again"),
+    ],
+)
+def test_answers_that_break_the_specification_are_refused(
+    pages: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"/": LANDING, "/collections": {"collections": []}, "/search": {}, **pages}
+
+    def answer(own: Any, href: str, **_: Any) -> str:
+        response = SimpleNamespace(url=href, is_redirect=False)
+        for hook in own.session.hooks["response"]:
+            hook(response)
+        return json.dumps(answers[href.removeprefix("https://made.org")])
+
+    monkeypatch.setattr("pystac_client.stac_api_io.StacApiIO.request", answer)
+    with pytest.raises(DownloadError, match=words):
+        search(settings("https://made.org/"), BOX)

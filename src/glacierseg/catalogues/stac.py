@@ -22,6 +22,7 @@ _PASSING = (429, 500, 502, 503, 504)
 # Servers may give a page without anything new; more of them are a circle.
 _IDLE_PAGES = 3
 _AGAIN = "run the command again, or take another --catalogue"
+_OTHER = "take another --catalogue, such as earth-search"
 _REACHABLE = "check the address and the network, and run the command again"
 _CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder with one"
 
@@ -128,7 +129,10 @@ class Reader:
                 what = f"was silent for {self._timeout_s:g} s" if silent else "cannot be reached"
                 raise DownloadError(f"{name}: {what}, {self._tried()}; {_REACHABLE}") from error
             raise _refusal(name, status, self._tried()) from error
-        except (OSError, UnicodeDecodeError) as error:
+        except (TypeError, AttributeError) as error:
+            what = "is named as the next page in a form that no client understands"
+            raise DownloadError(f"{name}: {what}; {_OTHER}") from error
+        except (OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or "is no text"
             raise DownloadError(f"{name}: cannot be read ({what}); {_CURE}") from error
 
@@ -174,7 +178,19 @@ class Reader:
                 raise DownloadError(
                     f"{address}: gives the same page again and again, so the search has no end; {_AGAIN}"
                 )
-            where = Link.from_dict({**link, "href": urljoin(self.address, link["href"])})
+            where = Link.from_dict({**link, "href": joined(self.address, link["href"])})
+
+
+def joined(address: str, href: str) -> str:
+    """Returns the address that a link means on a page.
+
+    Raises:
+        DownloadError: It is none.
+    """
+    try:
+        return urljoin(address, href)
+    except ValueError as error:
+        raise DownloadError(f"{address}: links to {href[:80]!r}, which is no address; {_OTHER}") from error
 
 
 def linked(page: Mapping[str, Any], relation: str) -> Json | None:
@@ -213,4 +229,4 @@ def _refusal(name: str, status: int, tried: str) -> DownloadError:
             f"{name}: its server fails (HTTP {status}), {tried}; run the command again later"
         )
     what = "is not open to everybody" if status in {401, 403} else "its server refuses the request"
-    return RefusedError(f"{name}: {what} (HTTP {status}); take another --catalogue, such as earth-search")
+    return RefusedError(f"{name}: {what} (HTTP {status}); {_OTHER}")
