@@ -116,6 +116,14 @@ def test_a_page_that_fails_is_asked_for_again(seasons: Shelf, faults: Faults, by
             search(settings(api.address, retries=1), BOX)
 
 
+@pytest.mark.parametrize("wish", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_server_may_not_wish_for_hours(seasons: Shelf, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacierseg.catalogues.stac._LONGEST_PAUSE_S", 0.1)
+    with serving(seasons.items, Faults(page=1, status=429, retry_after=wish)) as api:
+        assert names(search(settings(api.address), BOX)) == BY_DATE
+        assert len(api.asked) == 3
+
+
 def test_a_search_that_has_moved_keeps_its_terms(seasons: Shelf) -> None:
     for status in (301, 302, 307, 308):
         with serving(seasons.items, Faults(is_moved=True, status=status)) as api:

@@ -66,15 +66,21 @@ class Reader:
             raise RequestError(
                 "a search in a catalogue needs pystac-client; `pip install 'glacierseg[stac]'`"
             ) from error
+
+        class Patient(Retry):
+            """Waits as long as a server wishes, but no hours."""
+
+            def parse_retry_after(self, retry_after: str) -> float:
+                return min(super().parse_retry_after(retry_after), _LONGEST_PAUSE_S)
+
         self.address = ""
         self._pauses_s = [min(_FIRST_PAUSE_S * 2**i, _LONGEST_PAUSE_S) for i in range(settings.retries)]
         self._timeout_s = settings.timeout_s
         self._io = StacApiIO(
             timeout=settings.timeout_s,
-            max_retries=Retry(
+            max_retries=Patient(
                 total=settings.retries,
                 backoff_factor=_FIRST_PAUSE_S,
-                backoff_max=_LONGEST_PAUSE_S,
                 status_forcelist=_PASSING,
                 # A search by POST changes nothing, so it may be repeated too.
                 allowed_methods=None,
