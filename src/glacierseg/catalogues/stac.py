@@ -119,7 +119,12 @@ class Reader:
 
     def _text(self, where: Any, method: str, terms: Json, name: str) -> str:
         from pystac_client.exceptions import APIError  # noqa: PLC0415
-        from requests.exceptions import ChunkedEncodingError, ContentDecodingError, Timeout  # noqa: PLC0415
+        from requests.exceptions import (  # noqa: PLC0415
+            ChunkedEncodingError,
+            ContentDecodingError,
+            SSLError,
+            Timeout,
+        )
 
         try:
             if isinstance(where, str) and "://" not in where:
@@ -131,8 +136,11 @@ class Reader:
             if isinstance(cause, ChunkedEncodingError | ContentDecodingError):
                 raise _CutError("its answer ended before it was whole") from error
             if status is None:
-                silent = isinstance(cause, Timeout) or "timed out" in str(error).lower()
-                what = f"was silent for {self._timeout_s:g} s" if silent else "cannot be reached"
+                what = "cannot be reached"
+                if isinstance(cause, SSLError):
+                    what += " safely, since its certificate is not trusted"
+                elif isinstance(cause, Timeout) or "timed out" in str(error).lower():
+                    what = f"was silent for {self._timeout_s:g} s"
                 raise DownloadError(f"{name}: {what}, {self._tried()}; {_REACHABLE}") from error
             raise _refusal(name, status, self._tried()) from error
         except (TypeError, AttributeError) as error:
@@ -143,7 +151,8 @@ class Reader:
             raise DownloadError(f"{name}: cannot be read ({what}); {_CURE}") from error
 
     def _tried(self) -> str:
-        return f"tried {len(self._pauses_s) + 1} times"
+        times = len(self._pauses_s) + 1
+        return f"tried {times} times" if times > 1 else "tried once"
 
     def items(
         self, address: str, key: str, *, method: str = "GET", terms: Mapping[str, Any] | None = None
