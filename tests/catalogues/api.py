@@ -21,6 +21,7 @@ class Faults:
         page: Which page fails, from 1.
         times: How often it does.
         status: With which status of HTTP.
+        retry_after: How long it then wants to be left alone.
         is_cut: Whether it breaks off in the middle instead.
         is_endless: Whether the last page names itself as the next one.
         is_moved: Whether the search has moved to another address, by the status that `status` is.
@@ -32,6 +33,7 @@ class Faults:
     page: int | None = None
     times: int = 1
     status: int = 500
+    retry_after: str = "0"
     is_cut: bool = False
     is_endless: bool = False
     is_moved: bool = False
@@ -157,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         fails = page == faults.page and api.failed < faults.times
         api.failed += fails
         if fails and not faults.is_cut:
-            self._send({"detail": "made to fail"}, faults.status)
+            self._send({"detail": "made to fail"}, faults.status, {"Retry-After": faults.retry_after})
             return
         found = [item for item in api.items if not faults.filters or _is_asked(item, terms)]
         start = (page - 1) * api.page_items

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ def test_a_page_that_fails_is_asked_for_again(seasons: Shelf, faults: Faults, by
             search(settings(api.address, retries=1), BOX)
 
 
+@pytest.mark.parametrize("wish", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_server_may_not_wish_for_hours(seasons: Shelf, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glacierseg.catalogues.stac._LONGEST_PAUSE_S", 0.1)
+    with serving(seasons.items, Faults(page=1, status=429, retry_after=wish)) as api:
+        assert names(search(settings(api.address), BOX)) == BY_DATE
+        assert len(api.asked) == 3
+
+
 def test_a_search_that_has_moved_keeps_its_terms(seasons: Shelf) -> None:
     for status in (301, 302, 307, 308):
         with serving(seasons.items, Faults(is_moved=True, status=status)) as api:
@@ -174,7 +183,10 @@ def test_what_is_no_catalogue_is_refused(seasons: Shelf, tmp_path: Path) -> None
 def test_catalogues_that_cannot_be_used_are_refused(
     catalogue: str, satellite: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glacierseg.catalogues.stac.Reader.read", lambda *_, **__: {"stac_version": "1.0.0"})
+    def never(*_: Any, **__: Any) -> None:
+        pytest.fail("asked the network")
+
+    monkeypatch.setattr("glacierseg.catalogues.stac.Reader.read", never)
     with pytest.raises(RequestError, match=words):
         search(settings(catalogue, satellite=satellite), BOX)
 
@@ -186,7 +198,7 @@ def test_a_catalogue_that_is_down_is_told(seasons: Shelf) -> None:
         search(settings(f"http://127.0.0.1:{_closed_port()}/v1"), BOX)
     with (
         serving(seasons.items, Faults(is_silent=True)) as api,
-        pytest.raises(DownloadError, match=r"search: was silent for 0.2 s, tried 1 times"),
+        pytest.raises(DownloadError, match=r"search: was silent for 0.2 s, tried once"),
     ):
         search(settings(api.address, retries=0, timeout_s=0.2), BOX)
 
@@ -418,3 +430,51 @@ def test_the_server_of_others_offers_the_same(seasons: Shelf) -> None:
             assert len(elevation_tiles(settings(f"http://127.0.0.1:{port}"), BOX)) == 1
         finally:
             server.kill()
+
+
+LANDING = {
+    "type": "Catalog",
+    "stac_version": "1.0.0",
+    "links": [
+        {"rel": "search", "href": "https://made.org/search", "method": "POST"},
+        {"rel": "data", "href": "https://made.org/collections"},
+    ],
+}
+NEXT = {"rel": "next", "href": "/search"}
+
+
+def _page(**link: Any) -> dict[str, Any]:
+    return {"/search": {"features": [], "links": [{**NEXT, **link}]}}
+
+
+@pytest.mark.parametrize(
+    ("pages", "words"),
+    [
+        ({"/": {**LANDING, "type": {}, "stac_version": 1}}, "is no STAC catalogue, since it has no stac_v"),
+        (
+            {"/": {**LANDING, "links": [{"rel": "search", "href": "https://[::1"}]}},
+            "which is no address; take",
+        ),
+        ({"/search": {"features": "x"}}, "lists no 'features', so it is no STAC API"),
+        (_page(href="https://[::1"), "which is no address; take"),
+        (
+            _page(method="POST", body="x", merge=1),
+            "made.org/search: is named as the next page in a form that",
+        ),
+        (_page(), "the same page again and again"),
+    ],
+)
+def test_answers_that_break_the_specification_are_refused(
+    pages: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"/": LANDING, "/collections": {"collections": []}, "/search": {}, **pages}
+
+    def answer(own: Any, href: str, **_: Any) -> str:
+        response = SimpleNamespace(url=href, is_redirect=False)
+        for hook in own.session.hooks["response"]:
+            hook(response)
+        return json.dumps(answers[href.removeprefix("https://made.org")])
+
+    monkeypatch.setattr("pystac_client.stac_api_io.StacApiIO.request", answer)
+    with pytest.raises(DownloadError, match=words):
+        search(settings("https://made.org/"), BOX)

@@ -64,7 +64,7 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
             "a search needs days; give the first and the last one as --date 2024-08-01/2024-10-31"
         )
     outline = folded(outline)
-    source = open_source(settings)
+    source = _open(settings)
     collections = _collections(settings, source)
     reads: list[Read] = []
     left_out: list[tuple[str, str]] = []
@@ -116,24 +116,28 @@ def elevation_tiles(settings: FetchSettings, outline: Any) -> tuple[Asset, ...]:
     return tuple(found[address] for address in sorted(found))
 
 
-def _collections(settings: FetchSettings, source: Source) -> tuple[str, ...] | None:
-    """Returns the collections to search in, the best first; None for all."""
-    if settings.collections:
-        return settings.collections
+def _open(settings: FetchSettings) -> Source:
+    """Opens the catalogue, unless it is known already that its files are not free to read."""
     known = known_catalogue(settings.catalogue)
-    if known is None:
-        if not isinstance(source, Api):
-            return None
-        usual = USUAL[settings.satellite]
-        names = source.collection_names() or ()
-        return tuple(sorted(name for name in names if usual.fullmatch(name))) or None
-    collections = known.collections[settings.satellite]
-    if not collections:
+    if known and not settings.collections and not known.collections[settings.satellite]:
         raise RequestError(
             f"files of {_SATELLITES[settings.satellite]} in {known.name} are paid for by whoever reads them; "
             "take --catalogue planetary-computer"
         )
-    return collections
+    return open_source(settings)
+
+
+def _collections(settings: FetchSettings, source: Source) -> tuple[str, ...] | None:
+    """Returns the collections to search in, the best first; None for all."""
+    known = known_catalogue(settings.catalogue)
+    if settings.collections:
+        return settings.collections
+    if known:
+        return known.collections[settings.satellite]
+    if not isinstance(source, Api):
+        return None
+    usual = USUAL[settings.satellite]
+    return tuple(name for name in source.collection_names() or () if usual.fullmatch(name)) or None
 
 
 def _found(

@@ -2,14 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 from warnings import warn
 
 from glacierseg.catalogues.items import Unusable, resolved
 from glacierseg.catalogues.known import KNOWN, known_catalogue
-from glacierseg.catalogues.stac import Json, NotThereError, OtherJsonError, Reader, all_linked, linked
+from glacierseg.catalogues.stac import Json, NotThereError, OtherJsonError, Reader, all_linked, joined, linked
 from glacierseg.errors import DownloadError, GlaciersegWarning, RequestError, did_you_mean
 from glacierseg.settings.fetch import FetchSettings
 
@@ -60,7 +61,7 @@ def open_source(settings: FetchSettings) -> Source:
         return Items(reader, sorted(str(path) for path in Path(where).rglob("*.json")), is_picked=True)
     root = reader.read(where)
     address = reader.address
-    if root.get("type") in {"Feature", "FeatureCollection"}:
+    if str(root.get("type")).startswith("Feature"):
         return Items(reader, [address])
     if not isinstance(root.get("stac_version"), str):
         raise DownloadError(
@@ -102,9 +103,9 @@ class Api:
         # By GET, some servers do not understand lists.
         posts = [one for one in links if str(one.get("method")).upper() == "POST"]
         self._method = "POST" if posts else "GET"
-        self._search = urljoin(address, (posts or links)[0]["href"])
+        self._search = joined(address, (posts or links)[0]["href"])
         data = linked(root, "data")
-        self._collections = urljoin(address, data["href"]) if data else f"{self._root}/collections"
+        self._collections = joined(address, data["href"]) if data else f"{self._root}/collections"
 
     def find(
         self, collections: tuple[str, ...] | None, boxes: Boxes, days: Days | None
@@ -118,7 +119,7 @@ class Api:
                 # A day more on both sides: servers differ in what they make of other time zones.
                 terms["datetime"] = f"{_moved(days[0], -1)}T00:00:00Z/{_moved(days[1], 1)}T23:59:59Z"
             if self._method == "GET":
-                terms = {key: _joined(value) for key, value in terms.items()}
+                terms = {key: _listed(value) for key, value in terms.items()}
             found = self._reader.items(self._search, "features", method=self._method, terms=terms)
             for number, item in enumerate(found):
                 if number >= _MAX_ITEMS:
@@ -135,9 +136,10 @@ class Api:
 
     def _address_of(self, item: Json) -> str:
         link = linked(item, "self")
-        own = urljoin(f"{self._root}/", link["href"]) if link else ""
-        if own.startswith("http"):
-            return own
+        with suppress(DownloadError):
+            own = joined(f"{self._root}/", link["href"]) if link else ""
+            if own.startswith("http"):
+                return own
         return f"{self._root}/collections/{item.get('collection')}/items/{item.get('id')}"
 
 
@@ -255,7 +257,7 @@ def _moved(day: dt.date, days: int) -> dt.date:
     return dt.date.fromordinal(min(max(number, dt.date.min.toordinal()), dt.date.max.toordinal()))
 
 
-def _joined(value: Any) -> Any:
+def _listed(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 

@@ -22,6 +22,7 @@ _PASSING = (429, 500, 502, 503, 504)
 # Servers may give a page without anything new; more of them are a circle.
 _IDLE_PAGES = 3
 _AGAIN = "run the command again, or take another --catalogue"
+_OTHER = "take another --catalogue, such as earth-search"
 _REACHABLE = "check the address and the network, and run the command again"
 _CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder with one"
 
@@ -65,15 +66,21 @@ class Reader:
             raise RequestError(
                 'a search in a catalogue needs pystac-client; run `pip install "glacierseg[stac]"`'
             ) from error
+
+        class Patient(Retry):
+            """Waits as long as a server wishes, but no hours."""
+
+            def parse_retry_after(self, retry_after: str) -> float:
+                return min(super().parse_retry_after(retry_after), _LONGEST_PAUSE_S)
+
         self.address = ""
         self._pauses_s = [min(_FIRST_PAUSE_S * 2**i, _LONGEST_PAUSE_S) for i in range(settings.retries)]
         self._timeout_s = settings.timeout_s
         self._io = StacApiIO(
             timeout=settings.timeout_s,
-            max_retries=Retry(
+            max_retries=Patient(
                 total=settings.retries,
                 backoff_factor=_FIRST_PAUSE_S,
-                backoff_max=_LONGEST_PAUSE_S,
                 status_forcelist=_PASSING,
                 # A search by POST changes nothing, so it may be repeated too.
                 allowed_methods=None,
@@ -112,7 +119,12 @@ class Reader:
 
     def _text(self, where: Any, method: str, terms: Json, name: str) -> str:
         from pystac_client.exceptions import APIError  # noqa: PLC0415
-        from requests.exceptions import ChunkedEncodingError, ContentDecodingError, Timeout  # noqa: PLC0415
+        from requests.exceptions import (  # noqa: PLC0415
+            ChunkedEncodingError,
+            ContentDecodingError,
+            SSLError,
+            Timeout,
+        )
 
         try:
             if isinstance(where, str) and "://" not in where:
@@ -124,16 +136,23 @@ class Reader:
             if isinstance(cause, ChunkedEncodingError | ContentDecodingError):
                 raise _CutError("its answer ended before it was whole") from error
             if status is None:
-                silent = isinstance(cause, Timeout) or "timed out" in str(error).lower()
-                what = f"was silent for {self._timeout_s:g} s" if silent else "cannot be reached"
+                what = "cannot be reached"
+                if isinstance(cause, SSLError):
+                    what += " safely, since its certificate is not trusted"
+                elif isinstance(cause, Timeout) or "timed out" in str(error).lower():
+                    what = f"was silent for {self._timeout_s:g} s"
                 raise DownloadError(f"{name}: {what}, {self._tried()}; {_REACHABLE}") from error
             raise _refusal(name, status, self._tried()) from error
-        except (OSError, UnicodeDecodeError) as error:
+        except (TypeError, AttributeError) as error:
+            what = "is named as the next page in a form that no client understands"
+            raise DownloadError(f"{name}: {what}; {_OTHER}") from error
+        except (OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or "is no text"
             raise DownloadError(f"{name}: cannot be read ({what}); {_CURE}") from error
 
     def _tried(self) -> str:
-        return f"tried {len(self._pauses_s) + 1} times"
+        times = len(self._pauses_s) + 1
+        return f"tried {times} times" if times > 1 else "tried once"
 
     def items(
         self, address: str, key: str, *, method: str = "GET", terms: Mapping[str, Any] | None = None
@@ -174,7 +193,19 @@ class Reader:
                 raise DownloadError(
                     f"{address}: gives the same page again and again, so the search has no end; {_AGAIN}"
                 )
-            where = Link.from_dict({**link, "href": urljoin(self.address, link["href"])})
+            where = Link.from_dict({**link, "href": joined(self.address, link["href"])})
+
+
+def joined(address: str, href: str) -> str:
+    """Returns the address that a link means on a page.
+
+    Raises:
+        DownloadError: It is none.
+    """
+    try:
+        return urljoin(address, href)
+    except ValueError as error:
+        raise DownloadError(f"{address}: links to {href[:80]!r}, which is no address; {_OTHER}") from error
 
 
 def linked(page: Mapping[str, Any], relation: str) -> Json | None:
@@ -213,4 +244,4 @@ def _refusal(name: str, status: int, tried: str) -> DownloadError:
             f"{name}: its server fails (HTTP {status}), {tried}; run the command again later"
         )
     what = "is not open to everybody" if status in {401, 403} else "its server refuses the request"
-    return RefusedError(f"{name}: {what} (HTTP {status}); take another --catalogue, such as earth-search")
+    return RefusedError(f"{name}: {what} (HTTP {status}); {_OTHER}")
