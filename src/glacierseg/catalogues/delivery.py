@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.kept import Wanted, write_windows
 from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
@@ -83,7 +84,7 @@ class ProductPlan:
         return {
             "product": self.product.name,
             "item": one.item,
-            "item_address": one.address,
+            "item_address": shown(one.address),
             "collection": one.collection,
             "sensor": self.product.sensor,
             "tile": self.product.tile,
@@ -95,7 +96,7 @@ class ProductPlan:
             "note": self.note,
             "metadata": {
                 "file": self.metadata_file,
-                "address": one.metadata.address if one.metadata else None,
+                "address": shown(one.metadata.address) if one.metadata else None,
                 "sha256": hashlib.sha256(self.metadata).hexdigest(),
             },
         }

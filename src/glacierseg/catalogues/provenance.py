@@ -63,6 +63,7 @@ class Request:
             "area": place.name,
             "outline": place.geometry,
             **settings.model_dump(mode="json", exclude={*_OF_THE_WAY}),
+            "catalogue": _from_anywhere(settings.catalogue),
             "glaciers": digest_of_inputs([path], layer) if path else None,
         }
         return cls(json.loads(json.dumps(facts)), tuple(sorted(roles)), elevation)
@@ -193,6 +194,12 @@ def made_with() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {"glacierseg": __version__, "packages": found}
+
+
+def _from_anywhere(catalogue: str) -> str:
+    """The name of a catalogue; of one that is a folder or file its whole path."""
+    path = Path(catalogue)
+    return str(path.resolve()) if path.exists() else catalogue
 
 
 def _difference(known: Any, asked: Mapping[str, Any]) -> str:

@@ -55,14 +55,23 @@ class Steps:
         said = f", {_in_words(total)}" if total else ""
         _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows{said}")
         products = [
-            {"folder": self._name(folder), "why": why[plan.candidate.item], **plan.facts}
+            {
+                "folder": self._name(folder),
+                "why": why[plan.candidate.item],
+                **plan.facts,
+                "images": {
+                    file: {"address": shown(window.asset.address), "checksum_compared": window.checked}
+                    for file, window in plan.windows.items()
+                },
+            }
             for folder, plan in zip(folders, plans, strict=True)
         ]
         elevation = [
             {"file": self._name(tile), "address": shown(dem[tile.name].asset.address)} for tile in tiles
         ]
-        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        files += [*tiles, self.out / SCENES]
+        read = [*folders, *({tile.parent for tile in tiles})]
+        files = [path for folder in read for path in folder.rglob("*") if path.is_file()]
+        files += [self.out / SCENES]
         files += [self.out / OUTLINE] if self.ground.place.is_area else []
         dem_facts = elevation if self.request.elevation else None
         provenance.write(self.request, products, dem_facts, self.remarks, files)

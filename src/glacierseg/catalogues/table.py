@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.choice import Choice, Chosen
 from glacierseg.catalogues.sun import as_utc
 from glacierseg.raster.write import write_text
@@ -44,7 +45,7 @@ def _row(choice: Choice) -> dict[str, object]:
     row["sun_deg"] = round(seen.sun_deg, 1)
     row |= {"off_season_days": seen.off_season_days, "age_days": seen.age_days}
     row |= {"cloud_said": _rounded(candidate.cloud_said), "score": _rounded(choice.rating.score)}
-    return row | {"address": candidate.address}
+    return row | {"address": shown(candidate.address)}
 
 
 def _rounded(share: float | None) -> float | None:

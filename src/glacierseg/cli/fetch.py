@@ -1,7 +1,7 @@
 """The command that fetches products of a catalogue, and how it and `map` work on many areas."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import typer
 
 from glacierseg.cli.options import with_settings
 from glacierseg.raster.outputs import writes
+from glacierseg.settings.base import Settings
 from glacierseg.settings.fetch import FetchedSceneSettings, FetchSettings, PlaceSettings
 from glacierseg.settings.predict import ClusterSettings
 
@@ -42,7 +43,8 @@ def fetch(
         raise typer.BadParameter("give a place: --bbox W,S,E,N, or outlines with --area FILE")
     if settings.date is None:
         raise typer.BadParameter("give days: --date FROM/TO, such as --date 2024-08-01/2024-10-31")
-    each_place(place, out, cluster, partial(_fetch_one, settings=settings, inputs=inputs, again=again))
+    how = {"settings": settings, "inputs": inputs}
+    each_place(place, out, cluster, partial(_fetch_one, **found_by(cluster, how), again=again))
 
 
 def each_place(
@@ -70,6 +72,28 @@ def each_place(
     places = places_in(place.area, layer=place.area_layer, column=place.area_name)
     with _connected(cluster) as client:
         require_all_done(each_area(places, out, work, client=client), out)
+
+
+def found_by(cluster: ClusterSettings, settings: Mapping[str, Settings]) -> dict[str, Any]:
+    """Returns settings whose paths workers find, who may run elsewhere in the file tree."""
+
+    def whole(name: str, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(whole(name, one) for one in value)
+        if isinstance(value, Path):
+            return value.absolute()
+        # Of words only these name files, a layer behind its name.
+        if name not in {"catalogue", "layer"}:
+            return value
+        head, sign, file = value.rpartition("=")
+        return f"{head}{sign}{Path(file).absolute()}" if Path(file).exists() else value
+
+    if not cluster.asked_for:
+        return dict(settings)
+    return {
+        key: one.replaced(**{name: whole(name, getattr(one, name)) for name in one.model_fields_set})
+        for key, one in settings.items()
+    }
 
 
 def _connected(cluster: ClusterSettings) -> AbstractContextManager[Any]:

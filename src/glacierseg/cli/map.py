@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glacierseg.cli.fetch import each_place
+from glacierseg.cli.fetch import each_place, found_by
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.output import say_area
 from glacierseg.cli.weights import WeightsName, split_model
@@ -55,8 +55,8 @@ def map_scene(
 
     if place.has_place:
         model = _only_model(paths or [], weights)
-        work = partial(_map_one, model, fetch=place.search, inputs=inputs, settings=settings, again=again)
-        each_place(place, out, place, work)
+        how = found_by(place, {"fetch": place.search, "inputs": inputs, "settings": settings})
+        each_place(place, out, place, partial(_map_one, model, **how, again=again))
         return
     if given := place.model_fields_set:
         option = "--" + min(given).replace("_", "-")
@@ -73,7 +73,7 @@ def map_scene(
 def _only_model(paths: list[Path], weights: str | None) -> Path:
     """Returns the model of a call without products: its folder, or `weights:NAME`."""
     if weights is None and len(paths) == 1:
-        return paths[0]
+        return paths[0].absolute()
     if weights is not None and not paths:
         return Path(f"weights:{weights}")
     if not paths:
