@@ -50,11 +50,12 @@ class Fault:
 
 @dataclass
 class Asked:
-    """A request: path, query, first and last byte, and how many bytes of a body were sent."""
+    """A request: path, query, first and last byte, encodings, and how many bytes of a body were sent."""
 
     path: str
     query: str
     part: tuple[int, int] | None
+    encodings: str
     sent: int = 0
 
 
@@ -148,7 +149,7 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             path = unquote(parts.path)
             found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             part = (int(found[1]), int(found[2])) if found else None
-            asked = Asked(path, parts.query, part)
+            asked = Asked(path, parts.query, part, self.headers.get("Accept-Encoding", ""))
             with server.counted(asked):
                 try:
                     self._answer(server.fault_of(path, parts.query), asked)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from glacierseg.catalogues import transport
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
+from glacierseg.catalogues.threads import at_once
 from glacierseg.catalogues.web import Web
 from glacierseg.errors import DownloadError
 from glacierseg.settings.fetch import FetchSettings
@@ -294,6 +296,16 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
             remote.fetch([(500_000, 10)])
 
 
+def test_a_part_that_comes_in_bits_is_put_together_or_given_up(server: FileServer, tmp_path: Path) -> None:
+    with web(tmp_path, retries=2) as reader:
+        remote = reader.remote(Asset(server.address("a.bin")))
+        server.fail("a.bin", Fault(times=None, cut_after=40, headers={"Content-Length": "40"}))
+        remote.fetch([(500_000, 120)])
+        assert remote.read(500_000, 120) == CONTENT[500_000:500_120]
+        with pytest.raises(DownloadError, match="the answer ended 40 bytes too early, 3 times in a row"):
+            remote.fetch([(600_000, 160)])
+
+
 def test_compressed_metadata_are_unpacked(server: FileServer, tmp_path: Path) -> None:
     packed = Fault(body=gzip.compress(b'{"of": "metadata"}'), headers={"Content-Encoding": "gzip"})
     server.fail("a.json", packed)
@@ -309,6 +321,18 @@ def test_several_requests_run_at_once_but_not_too_many(server: FileServer, tmp_p
             CONTENT[at : at + 1000] for at, _ in parts
         ]
     assert server.most_at_once == 3
+    assert {one.encodings for one in server.asked} == {"identity"}
+
+
+def test_files_that_are_read_at_once_share_the_connections(server: FileServer, tmp_path: Path) -> None:
+    server.delay_s = 0.01
+    for name in ("b.bin", "c.bin"):
+        (tmp_path / name).write_bytes(CONTENT)
+    with web(tmp_path, connections=2) as reader:
+        remotes = [reader.remote(Asset(server.address(f"{name}.bin"))) for name in "abc"]
+        parts = [(at, 1000) for at in range(100_000, 900_000, 200_000)]
+        at_once([partial(remote.fetch, parts) for remote in remotes], 3)
+    assert server.most_at_once == 2
 
 
 def test_a_proxy_of_the_environment_is_used(

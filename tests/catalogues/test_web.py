@@ -13,6 +13,7 @@ from glacierseg.catalogues import transport, web
 from glacierseg.catalogues.addresses import local_path, planetary_token, shown, web_address
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
+from glacierseg.catalogues.tokens import Tokens
 from glacierseg.catalogues.web import Web
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.products.contents import Checksum
@@ -208,6 +209,16 @@ def test_a_token_that_cannot_be_understood_is_refused(
     server.files["/token"] = answer
     with pytest.raises(DownloadError, match="token: gives no token to read files; try again later"):
         signing.read(Asset(server.address("a.xml")))
+
+
+def test_a_refused_token_is_no_reason_to_forget_a_newer_one() -> None:
+    given = iter("123")
+    tokens = Tokens(lambda _: {"token": next(given)})
+    assert (tokens.get("a"), tokens.get("a")) == ("1", "1")
+    tokens.drop("a", "1")
+    assert tokens.get("a") == "2"
+    tokens.drop("a", "1")
+    assert tokens.get("a") == "2"
 
 
 def test_a_token_is_asked_for_again_where_that_may_help(server: FileServer, signing: Web) -> None:

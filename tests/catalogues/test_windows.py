@@ -198,6 +198,20 @@ LOCAL: Web
 LOCAL_ASSET: Asset
 
 
+def test_sides_of_a_place_that_bend_are_held(web: Web, tmp_path: Path) -> None:
+    corner = 440_000, 5_000_000
+    path = write_image(tmp_path / "a.tif", crs="EPSG:32633", transform=from_origin(*corner, 100, 100))
+    shape = shapely.box(5, 44.5, 25, 44.8)
+    window = present(plan_window(web, Asset(str(path)), shape))
+    columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    way = Transformer.from_crs(32633, 4326, always_xy=True)
+    _, latitudes = way.transform(corner[0] + 100 * columns, corner[1] - 100 * rows)
+    (inside,) = np.nonzero(((latitudes >= 44.5) & (latitudes <= 44.8)).any(axis=1))
+    assert inside[0] - 4 <= window.row <= inside[0] - 1
+    assert inside[-1] + 2 <= window.row + window.grid.height <= inside[-1] + 5
+    assert (window.column, window.grid.width) == (0, WIDTH)
+
+
 def test_places_beside_the_image_need_nothing(web: Web, tmp_path: Path, server: FileServer) -> None:
     write_image(tmp_path / "a.tif", **TILED)
     asset = Asset(server.address("a.tif"))
