@@ -164,7 +164,7 @@ class _Chooser:
     def run(self) -> Chosen:
         if not self.good:
             raise RequestError(self._none_good())
-        taken = self._of_one_sensor()
+        taken = self.of_one_sensor()
         shown = np.any([one.shows for one in taken], axis=0)
         others = [one for one in self.good if not any(one is other for other in taken)]
         refused = [one for one in self.entries if one.rating.refused is not None]
@@ -177,7 +177,7 @@ class _Chooser:
         )
         return Chosen(choices, float(shown.mean()), self._remark(taken, shown))
 
-    def _of_one_sensor(self) -> list[_Entry]:
+    def of_one_sensor(self) -> list[_Entry]:
         """Takes images of the sensor that shows the place best, since a scene is of one."""
         found = []
         for sensor in sorted({one.sensor for one in self.good}):
@@ -283,7 +283,7 @@ class _Chooser:
         for words, change in self._ways(taken, shown):
             other = _Chooser(self.seen, self.wanted, self.settings.model_copy(update=change))
             # A composite shows nothing where all is under cloud.
-            shows = [one.shows for one in other._of_one_sensor()] if other.good else [np.zeros_like(shown)]
+            shows = [one.shows for one in other.of_one_sensor()] if other.good else [np.zeros_like(shown)]
             then = float(np.any(shows, axis=0).mean())
             if then >= now + LEAST_GAIN:
                 return f"{said}; {words}, which leaves {percent(1 - then)}"
