@@ -1,8 +1,7 @@
 """Parts of files, and that no byte is decoded which is not here."""
 
-import errno
-import tempfile
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from rasterio.transform import from_origin
 from glacierseg.catalogues import remote as module
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
-from glacierseg.catalogues.remote import Remote, View
+from glacierseg.catalogues.remote import Remote
 from glacierseg.catalogues.transport import Facts
 from glacierseg.catalogues.web import Web
-from glacierseg.errors import DownloadError, OutputError, ProductError
+from glacierseg.errors import DownloadError, ProductError
+from glacierseg.settings.fetch import FetchSettings
 from tests.catalogues.server import FileServer, serving
 
 SIDE = 512
@@ -31,21 +31,12 @@ class Bytes:
 
     def __init__(self, content: bytes, first: int) -> None:
         self.content, self.first, self.given = content, first, list[int]()
+        self.settings = FetchSettings(connections=1)
 
-    def begin(self, _address: str, size: int) -> tuple[Facts, bytes]:
-        start = self.content[: min(self.first, size)]
-        self.given += range(len(start))
-        return Facts(len(self.content), "1"), start
-
-    def fetch(self, _address: str, parts: list[tuple[int, int]], take: Any, _facts: Facts) -> None:
-        for part in parts:
-            self._give(part, take)
-
-    def _give(self, part: tuple[int, int], take: Any) -> None:
-        at, end = part[0], part[0] + part[1]
+    def part(self, _address: str, at: int, size: int, *_: Any) -> tuple[Facts, bytes]:
+        end = min(at + (size if at or self.given else min(self.first, size)), len(self.content))
         self.given += range(at, end)
-        for place in range(at, end, 7):
-            take(place, self.content[place : min(place + 7, end)])
+        return Facts(len(self.content), "1"), self.content[at:end]
 
 
 @given(
@@ -66,20 +57,23 @@ def test_parts_are_the_files_and_no_byte_is_read_twice(
         here |= wanted
         assert remote.read(at, size) == content[at : at + size]
     assert sorted(network.given) == sorted(here)
-    kept = parts[:2]
-    remote.keep_only(kept)
-    held = {byte for at, size in remote.held for byte in range(at, at + size)}
-    assert held == {byte for at, size in kept for byte in range(at, min(at + size, len(content)))}
-    for at, size in kept:
-        assert remote.read(at, size) == content[at : at + size]
 
 
-def test_bytes_that_come_twice_or_overlap_are_kept_once() -> None:
+def test_a_copy_keeps_to_itself_what_it_reads() -> None:
+    content = bytes(range(100))
+    remote = Remote(Bytes(content, 10), Asset("https://a.org/b"))  # type: ignore[arg-type]
+    copied = copy(remote)
+    copied.fetch([(40, 20)])
+    assert copied.read(40, 20) == content[40:60]
+    assert (remote.read(40, 20), remote.read(0, 10)) == (None, content[:10])
+
+
+def test_parts_that_come_twice_or_overlap_are_read_as_one() -> None:
     content = bytes(range(100))
     remote = Remote(Bytes(content, 10), Asset("https://a.org/b"))  # type: ignore[arg-type]
     for at, size in ((40, 20), (40, 5), (30, 50), (0, 35), (45, 55), (40, 20)):
         remote._put(at, content[at : at + size])
-    assert sum(size for _, size in remote.held) == 100
+    assert remote.absent(0, 100) == []
     assert all(remote.read(at, 7) == content[at : at + 7] for at in range(100))
 
 
@@ -142,31 +136,12 @@ def test_what_is_raised_without_all_bytes_says_nothing(tmp_path: Path, server: F
     assert web.remote(Asset(server.address("a.tif"))).decoded(read) == PIXELS[-1, -1]
 
 
-def test_large_parts_lie_on_the_disk_and_a_full_one_is_named(
-    tmp_path: Path, server: FileServer, web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_IN_MEMORY_BYTES", 50_000)
-    (tmp_path / "a.bin").write_bytes(PIXELS.tobytes())
-    remote = web.remote(Asset(server.address("a.bin")))
-    assert not remote._store._rolled  # type: ignore[attr-defined]
-    remote.fetch([(100_000, 60_000)])
-    assert remote._store._rolled  # type: ignore[attr-defined]
-    assert remote.read(100_000, 60_000) == PIXELS.tobytes()[100_000:160_000]
-
-    def full(_: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(remote._store, "write", full)
-    with pytest.raises(OutputError, match="cannot hold what is read") as error:
-        remote.fetch([(300_000, 10)])
-    assert str(error.value).startswith(tempfile.gettempdir())
-
-
 def test_there_is_no_other_file() -> None:
-    view = View(None)  # type: ignore[arg-type]
-    for path, mode in ((f"{View.path}.aux.xml", "rb"), ("/etc/hostname", "rb"), (View.path, "r+b")):
+    remote: Remote = None  # type: ignore[assignment]
+    assert module._opened(remote, [], [], module._NAME)
+    for path, mode in ((f"{module._NAME}.aux.xml", "rb"), ("/etc/hostname", "rb"), (module._NAME, "r+b")):
         with pytest.raises(FileNotFoundError):
-            view.opener(path, mode)
+            module._opened(remote, [], [], path, mode)
 
 
 @pytest.mark.parametrize(

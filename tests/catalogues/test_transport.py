@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,14 @@ import requests
 from glacierseg.catalogues import transport
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
-from glacierseg.catalogues.threads import at_once
+from glacierseg.catalogues.transport import at_once
 from glacierseg.catalogues.web import Web
 from glacierseg.errors import DownloadError
 from glacierseg.settings.fetch import FetchSettings
 from tests.catalogues.server import Fault, FileServer, serving
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
+SUBJECT = ContextVar("SUBJECT", default="nobody")
 GOES_ON = "run the same command again, which goes on from here"
 
 
@@ -110,7 +113,7 @@ class Clock:
 def clocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Web, Clock]]:
     with web(tmp_path, retries=8) as reader:
         clock = Clock()
-        monkeypatch.setattr(reader._transport, "_stop", clock)
+        monkeypatch.setattr(reader, "_stop", clock)
         monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.5)
         yield reader, clock
 
@@ -131,7 +134,7 @@ def test_pauses_that_the_server_asks_for_are_made(server: FileServer, clocked: t
     server.mend()
     server.fail("a.json", Fault(status=429, headers={"Retry-After": "3600"}))
     with pytest.raises(
-        DownloadError, match=r"429 \(Too Many Requests\) and wants a pause of 3600 s; run the"
+        DownloadError, match=r"429 \(Too Many Requests\) and asks for a pause of 3600 s; run the"
     ):
         reader.read(Asset(server.address("a.json")))
     assert len(server.asked) == 1
@@ -204,7 +207,7 @@ def test_what_is_no_address_is_refused(tmp_path: Path, address: str, server: Fil
 @pytest.mark.parametrize(
     ("fault", "asked", "words"),
     [
-        ("certificate verify failed", 1, "the server's certificate does not hold; check the date of this"),
+        ("certificate verify failed", 1, "the server's certificate is not valid; check the date of this"),
         ("EOF occurred in violation of protocol", 3, "the encrypted connection broke, 3 times in a row"),
     ],
 )
@@ -218,7 +221,7 @@ def test_a_wrong_certificate_is_told_from_a_broken_connection(
         raise requests.exceptions.SSLError(fault)
 
     with web(tmp_path, retries=2) as reader:
-        monkeypatch.setattr(reader._transport._session, "get", get)
+        monkeypatch.setattr(reader._session, "get", get)
         with pytest.raises(DownloadError, match=words):
             reader.read(Asset("https://a.org/a.json"))
     assert len(tried) == asked
@@ -382,6 +385,44 @@ def test_a_proxy_of_the_environment_is_used(
     monkeypatch.setenv("http_proxy", server.address(""))
     with web(tmp_path) as reader:
         assert reader.read(Asset("http://far.invalid/a.json")) == b'{"of": "metadata"}'
+
+
+def test_results_come_in_order_and_jobs_run_together() -> None:
+    meeting = threading.Barrier(3, timeout=5)
+
+    def job(number: int) -> Callable[[], tuple[int, str]]:
+        def run() -> tuple[int, str]:
+            if number < 3:
+                meeting.wait()
+            time.sleep(0.01 * (5 - number))
+            return number, SUBJECT.get()
+
+        return run
+
+    token = SUBJECT.set("T45RVL")
+    try:
+        assert at_once([job(number) for number in range(5)], 3) == [(number, "T45RVL") for number in range(5)]
+    finally:
+        SUBJECT.reset(token)
+    assert at_once([], 3) == []
+
+
+def test_the_first_error_ends_the_waiting_and_later_jobs_do_not_begin() -> None:
+    begun: list[int] = []
+
+    def job(number: int) -> Callable[[], None]:
+        def run() -> None:
+            begun.append(number)
+            if number == 1:
+                raise ZeroDivisionError
+            time.sleep(0.1)
+
+        return run
+
+    with pytest.raises(ZeroDivisionError):
+        at_once([job(number) for number in range(50)], 2)
+    time.sleep(0.3)
+    assert set(begun) <= {0, 1, 2}
 
 
 STALLED = """

@@ -13,7 +13,6 @@ from glacierseg.catalogues import transport, web
 from glacierseg.catalogues.addresses import local_path, planetary_token, shown, web_address
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
-from glacierseg.catalogues.tokens import Tokens
 from glacierseg.catalogues.web import Web
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.products.contents import Checksum
@@ -211,14 +210,14 @@ def test_a_token_that_cannot_be_understood_is_refused(
         signing.read(Asset(server.address("a.xml")))
 
 
-def test_a_refused_token_is_no_reason_to_forget_a_newer_one() -> None:
-    given = iter("123")
-    tokens = Tokens(lambda _: {"token": next(given)})
-    assert (tokens.get("a"), tokens.get("a")) == ("1", "1")
-    tokens.drop("a", "1")
-    assert tokens.get("a") == "2"
-    tokens.drop("a", "1")
-    assert tokens.get("a") == "2"
+def test_a_refused_token_is_no_reason_to_forget_a_newer_one(server: FileServer, signing: Web) -> None:
+    source = server.address("token")
+    give_token(server, "1", None)
+    assert (signing._token(source, ""), signing._token(source, "")) == ("1", "1")
+    give_token(server, "2", None)
+    assert signing._token(source, "1") == "2"
+    give_token(server, "3", None)
+    assert signing._token(source, "1") == "2"
 
 
 def test_a_token_is_asked_for_again_where_that_may_help(server: FileServer, signing: Web) -> None:
@@ -231,9 +230,7 @@ def test_a_token_is_asked_for_again_where_that_may_help(server: FileServer, sign
 def test_only_files_of_the_planetary_computer_are_signed_by_themselves(tmp_path: Path) -> None:
     def signs(catalogue: str) -> Any:
         settings = FetchSettings(catalogue=catalogue)
-        return Web(settings, cache=Cache(tmp_path, 0))._transport._signs(
-            "https://a.blob.core.windows.net/b/c"
-        )
+        return Web(settings, cache=Cache(tmp_path, 0))._signs("https://a.blob.core.windows.net/b/c")
 
     assert signs("planetary-computer").endswith("/token/a/b")
     assert signs("https://planetarycomputer.microsoft.com/api/stac/v1").endswith("/token/a/b")

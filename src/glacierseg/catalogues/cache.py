@@ -1,33 +1,25 @@
 """What was read before, by its content, so that it is not read again.
 
-    keys/<what was asked for>.json     names the content, and its size
-    blobs/<SHA-256 of the content>
+    keys/<what was asked for>       the SHA-256 of the content
+    blobs/<SHA-256 of the content>  the content
 
 Content is verified whenever it is taken: what is damaged is as if it were not there. What was taken longest
 ago goes when the limit is reached. Several processes may use one folder, since files come under their names
-whole, and one that another process removed is only read again. A cache that cannot be written is a loss of
-time, not a fault.
+whole, and one that another process removed is only read again. A cache that cannot be written costs time and
+is no error.
 """
 
 import hashlib
-import json
 import os
-import shutil
-import threading
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from glacierseg.errors import GlaciersegWarning
 
 OWN_FOLDER = "GLACIERSEG_CACHE_DIR"
 """Environment variable that names another folder for the cache."""
-_PIECE_BYTES = 2**20
-_PART = ".part-"
-_FORGOTTEN_S = 24 * 3600
-"""Unfinished files of this age are of processes that were killed."""
 
 
 def cache_folder() -> Path:
@@ -40,7 +32,7 @@ def cache_folder() -> Path:
 
 
 class Cache:
-    """Files by what was asked for.
+    """Contents by what was asked for.
 
     Attributes:
         folder: Where they lie.
@@ -48,71 +40,44 @@ class Cache:
     """
 
     def __init__(self, folder: Path, limit_gb: float) -> None:
-        self.folder = folder
-        self.limit_bytes = round(limit_gb * 1e9)
-        self._is_usable = True
+        self.folder, self.limit_bytes = folder, round(limit_gb * 1e9)
+        self._keys, self._blobs = folder / "keys", folder / "blobs"
 
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is kept."""
-        return self.limit_bytes > 0 and self._is_usable
-
-    def take(self, asked: str, path: Path) -> bool:
-        """Copies what was kept to a file.
-
-        Args:
-            asked: What was asked for.
-            path: The file; where nothing whole was kept it is left as it was.
-
-        Returns:
-            Whether anything whole was kept.
-        """
-        if not self.is_on:
-            return False
-        key = self._key(asked)
+    def take(self, asked: str) -> bytes | None:
+        """Returns what was kept, None where nothing whole was."""
+        if not self.limit_bytes:
+            return None
         try:
-            facts = json.loads(key.read_text(encoding="utf-8"))
-            blob = self._blob(str(facts["sha256"]))
-            with _part_of(path) as part:
-                if _copied(blob, part) != facts["sha256"]:
-                    blob.unlink(missing_ok=True)
-                    key.unlink(missing_ok=True)
-                    return False
-                part.replace(path)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+            blob = self._blobs / Path(self._key(asked).read_text(encoding="utf-8")).name
+            data = blob.read_bytes()
+            if _digest(data) != blob.name:
+                blob.unlink()
+                return None
+        except (OSError, ValueError):
+            return None
         with suppress(OSError):
             os.utime(blob)
-        return True
+        return data
 
-    def keep(self, asked: str, path: Path) -> None:
-        """Keeps a copy of a file.
+    def keep(self, asked: str, data: bytes) -> None:
+        """Keeps what was read.
 
         Args:
             asked: What was asked for.
-            path: The file.
+            data: What was read.
         """
-        if not self.is_on or path.stat().st_size > self.limit_bytes:
+        if not 0 < len(data) <= self.limit_bytes:
             return
+        digest = _digest(data)
         try:
-            for folder in (self._keys, self._blobs):
-                folder.mkdir(parents=True, exist_ok=True)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            blob = self._blob(digest)
             # Content that is there under its name may be damaged, so it is written again.
-            with _part_of(blob) as part:
-                if _copied(path, part) == digest:
-                    part.replace(blob)
-            key = self._key(asked)
-            with _part_of(key) as part:
-                part.write_text(
-                    json.dumps({"sha256": digest, "bytes": path.stat().st_size}), encoding="utf-8"
-                )
-                part.replace(key)
+            self._write(self._blobs / digest, data)
+            self._write(self._key(asked), digest.encode())
             self._drop_oldest()
+        except FileNotFoundError:
+            pass  # Another process needed the room.
         except OSError as error:
-            self._is_usable = False
+            self.limit_bytes = 0
             warnings.warn(
                 f"{self.folder}: the cache cannot be written ({error.strerror}), so nothing is kept; name "
                 f"another folder in {OWN_FOLDER}, or free some space",
@@ -120,66 +85,39 @@ class Cache:
                 stacklevel=2,
             )
 
+    def _write(self, path: Path, data: bytes) -> None:
+        # What a killed process leaves here is dropped like any content that nobody takes.
+        part = self._blobs / f"part-{uuid4().hex}"
+        for folder in (part.parent, path.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
     def _drop_oldest(self) -> None:
         found = []
         for path in self._blobs.iterdir():
-            with suppress(OSError):
-                facts = path.stat()
-                if _PART not in path.name:
-                    found.append((facts.st_mtime_ns, path, facts.st_size))
-                elif time.time() - facts.st_mtime > _FORGOTTEN_S:
-                    path.unlink()
-        total, dropped = sum(size for _, _, size in found), set()
-        for _, path, size in sorted(found):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                found.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in found)
+        if total <= self.limit_bytes:
+            return
+        for _, size, path in sorted(found):
             if total <= self.limit_bytes:
                 break
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-                dropped.add(path.name)
-                total -= size
-        if dropped:
-            self._drop_keys_without_content()
-
-    def _drop_keys_without_content(self) -> None:
-        for key in self._keys.glob("*.json"):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                if not self._blob(str(json.loads(key.read_text(encoding="utf-8"))["sha256"])).exists():
-                    key.unlink(missing_ok=True)
-
-    @property
-    def _keys(self) -> Path:
-        return self.folder / "keys"
-
-    @property
-    def _blobs(self) -> Path:
-        return self.folder / "blobs"
+            path.unlink(missing_ok=True)
+            total -= size
+        for key in self._keys.iterdir():
+            with suppress(FileNotFoundError):
+                if not (self._blobs / key.read_text(encoding="utf-8")).exists():
+                    key.unlink()
 
     def _key(self, asked: str) -> Path:
-        return self._keys / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
-
-    def _blob(self, digest: str) -> Path:
-        if len(digest) != 64 or not digest.isalnum():
-            raise ValueError(digest)
-        return self._blobs / digest
+        return self._keys / _digest(asked.encode())
 
 
-@contextmanager
-def _part_of(path: Path) -> Iterator[Path]:
-    """A name beside a file, for this thread alone, whose file is gone in the end."""
-    part = path.with_name(f"{path.name}{_PART}{os.getpid()}-{threading.get_ident()}")
-    try:
-        yield part
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _copied(source: Path, target: Path) -> str:
-    """Copies a file; returns the SHA-256 digest of what was written."""
-    digest = hashlib.sha256()
-    with source.open("rb") as read, target.open("wb") as written:
-        while piece := read.read(_PIECE_BYTES):
-            digest.update(piece)
-            written.write(piece)
-    shutil.copymode(source, target)
-    return digest.hexdigest()
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

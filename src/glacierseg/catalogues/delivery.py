@@ -19,9 +19,8 @@ from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.kept import Wanted, write_windows
 from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
-from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Window, plan_window, read_window
+from glacierseg.catalogues.windows import Tally, Window, plan_window, read_window
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents
 from glacierseg.products.landsat import describe_landsat
@@ -305,7 +304,7 @@ def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None
         RequestError: Something that no fetch wrote has its name.
     """
     add = {band.path: plan.add for band in plan.product.bands if plan.add}
-    wanted = Wanted(plan.facts, {plan.metadata_file: plan.metadata}, plan.windows, add)
+    wanted = Wanted(plan.windows, {plan.metadata_file: plan.metadata}, plan.facts, add)
     return write_windows(web, Path(folder) / plan.folder_name, wanted, check=_require_read, tally=tally)
 
 

@@ -14,9 +14,8 @@ from urllib.parse import unquote
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.kept import Wanted, write_windows
-from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Window, plan_window
+from glacierseg.catalogues.windows import Tally, Window, plan_window
 from glacierseg.errors import ProductError
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.warp import read_grid
@@ -88,5 +87,5 @@ def fetch_elevation(
         for name in windows:
             read_grid(part / name)
 
-    write_windows(web, Path(folder), Wanted({}, {}, windows, {}), check=check, tally=tally)
+    write_windows(web, Path(folder), Wanted(windows), check=check, tally=tally)
     return tuple(Path(folder) / name for name in windows)

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.place import Place
 from glacierseg.catalogues.rating import Seen, look
-from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Window, plan_window, read_window
+from glacierseg.catalogues.windows import Tally, Window, plan_window, read_window
 from glacierseg.errors import GlaciersegWarning, ProductError
 from glacierseg.products.classes import classify
 from glacierseg.products.place import inside

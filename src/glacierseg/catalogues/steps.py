@@ -16,9 +16,8 @@ from glacierseg.catalogues.provenance import Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
 from glacierseg.catalogues.table import write_choices
-from glacierseg.catalogues.tally import counting
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Window
+from glacierseg.catalogues.windows import Window, counting
 from glacierseg.errors import GlaciersegWarning, RequestError
 from glacierseg.settings.fetch import FetchSettings
 

@@ -1,40 +1,48 @@
-"""Bytes from the network: whole small files and parts of large ones, again and again until they are whole.
+"""Bytes from the network: whole small files and parts of large ones, asked for until they are complete.
 
-Repeated, after a pause that doubles, is what may pass: a server that is busy or fails (408, 425, 429, 500,
-502, 503, 504), a connection that breaks or stays silent, an answer that is shorter than it says. A part goes
-on where it broke. Refused at once, each in words, is what will not pass: no such file, no right to read it, a
-certificate that does not hold, a server without ranges, a file that changes while it is read.
+Repeated, after a pause that doubles, is what may pass: a server that is busy or fails, a connection that
+breaks or stays silent, an answer that is too short. A part goes on where it broke. Refused at once is what
+will not pass: a missing file, no right to read it, a wrong certificate, a server without ranges, a file that
+changes while it is read. `urllib3.Retry` repeats requests too, but not what breaks in the body of an answer.
 
 A signature is added to an address only for the request itself, so that it is in no message, file or key.
 """
 
+import math
 import re
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
-from functools import partial
+from contextvars import copy_context
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from glacierseg._version import __version__
 from glacierseg.catalogues.addresses import shown
-from glacierseg.catalogues.threads import at_once
-from glacierseg.catalogues.tokens import Tokens
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
 AGAIN = "run the same command again, which goes on from here"
+_NO_RANGES = (
+    "its server sends whole files only (no ranges); choose another --catalogue, or download the product and "
+    "give its folder to `glacierseg prepare scene`"
+)
 _MAX_WITHOUT_RANGES_BYTES = 4 * 2**20
 _PIECE_BYTES = 2**18
-_FORBIDDEN = frozenset({401, 403, 409})  # the last one is Azure's for files that want a signature
+_FORBIDDEN = frozenset({401, 403, 409})  # the last one is Azure's for files that need a signature
 _PASSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+# A server that asks for a longer pause is not waited for.
 _LONGEST_WAIT_S = 120.0
-"""A server that asks for a longer pause than this is not waited for."""
+# A token is renewed so long before it expires.
+_TOKEN_MARGIN_S = 60.0
 
 T = TypeVar("T")
-Take = Callable[[int, bytes], None]
-"""Is called with the place of some bytes in their file, and these."""
+Counted = Callable[[int], None]
+"""Is called with numbers of bytes that came, by several threads."""
 
 
 class Facts(NamedTuple):
@@ -52,53 +60,48 @@ class Facts(NamedTuple):
 class _PassingError(Exception):
     """A fault that may be over when the request is repeated."""
 
-    def __init__(self, words: str, wait_s: float | None = None) -> None:
+    def __init__(self, words: str, wait_s: float = 0.0) -> None:
         super().__init__(words)
         self.wait_s = wait_s
 
 
 class Transport:
-    """Requests of one fetch; all its methods may be called by several threads at a time."""
+    """Requests of one fetch; several threads may use it.
+
+    Attributes:
+        settings: Timeouts, retries and connections.
+        bytes_read: How many bytes of files came over the network so far.
+    """
 
     def __init__(self, settings: FetchSettings, signs: Callable[[str], str | None]) -> None:
-        """Begins without a connection.
+        """Opens no connection yet.
 
         Args:
-            settings: Timeouts, repetitions and connections.
-            signs: Gives the address of a token for a file's address, None where it needs none.
+            settings: Timeouts, retries and connections.
+            signs: Gives the address of a token for a file's address, None for a file that needs none.
 
         Raises:
             RequestError: A package is missing.
         """
-        self._settings, self._signs = settings, signs
-        self._requests = _import_requests()
+        self.settings, self.bytes_read = settings, 0
+        self._signs, self._requests = signs, _import_requests()
         self._session = self._requests.Session()
         self._session.headers["User-Agent"] = f"glacierseg/{__version__}"
-        adapter = self._requests.adapters.HTTPAdapter(pool_maxsize=settings.connections)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        for scheme in ("https://", "http://"):
+            adapter = self._requests.adapters.HTTPAdapter(pool_maxsize=settings.connections)
+            self._session.mount(scheme, adapter)
         self._slots = threading.Semaphore(settings.connections)
-        self._lock = threading.Lock()
-        self._tokens = Tokens(self._new_token)
+        self._counting, self._asking = threading.Lock(), threading.Lock()
+        self._tokens: dict[str, tuple[str, float]] = {}
         self._stop = threading.Event()
-        self._bytes_read = 0
 
     def close(self) -> None:
-        """Ends what threads are reading, and all connections."""
+        """Closes all connections; threads that still read stop."""
         self._stop.set()
         self._session.close()
 
-    @property
-    def bytes_read(self) -> int:
-        """How many bytes of files came over the network so far."""
-        return self._bytes_read
-
     def whole(self, address: str, limit_bytes: int) -> bytes:
-        """Reads a file whole.
-
-        Args:
-            address: Where it lies.
-            limit_bytes: What it may have at most; of a longer one a byte more is returned.
+        """Reads a file whole; of one above the limit, a byte more than the limit.
 
         Raises:
             DownloadError: It cannot be read.
@@ -107,208 +110,189 @@ class Transport:
         def once() -> bytes:
             data = bytearray()
             with self._answer(address) as answer:
-                for piece in answer.iter_content(_PIECE_BYTES):
-                    data.extend(self._counted(piece))
-                    if len(data) > limit_bytes:
-                        return bytes(data[: limit_bytes + 1])
-                # What a server compressed has another length than its content.
+                self._receive(answer, data, limit_bytes + 1)
                 promised = answer.headers.get("Content-Length", "")
-                plain = not answer.headers.get("Content-Encoding")
-                if plain and promised.isdecimal() and len(data) != int(promised):
+                # What a server compressed has another length than its content.
+                is_plain = promised.isdecimal() and not answer.headers.get("Content-Encoding")
+                if is_plain and len(data) < min(int(promised), limit_bytes):
                     raise _PassingError(f"the answer ended after {len(data)} of {promised} bytes")
             return bytes(data)
 
         return self._patiently(address, once)
 
-    def begin(self, address: str, size: int) -> tuple[Facts, bytes]:
-        """Reads the beginning of a file, and a small file without ranges whole.
+    def part(
+        self, address: str, at: int, size: int, facts: Facts | None = None, progress: Counted | None = None
+    ) -> tuple[Facts, bytes]:
+        """Reads a part of a file.
 
         Args:
             address: Where it lies.
-            size: How many bytes to ask for.
+            at: First byte.
+            size: Number of bytes.
+            facts: What is known of the file. None at the first read, which gives a small file whole if the
+                server has no ranges.
+            progress: Is called with numbers of bytes that came.
 
         Returns:
             What the server says of the file, and the bytes.
 
         Raises:
-            DownloadError: It cannot be read in parts.
+            DownloadError: The part cannot be read, or the file is no longer the same.
         """
+        data, known = bytearray(), facts
 
         def once() -> tuple[Facts, bytes]:
-            found = bytearray()
-            with self._answer(address, (0, size)) as answer:
+            nonlocal known
+            with self._answer(address, at + len(data), size - len(data)) as answer:
                 if answer.status_code == 206:
-                    facts, first = _facts_of_part(answer)
-                    if first != 0:
+                    found, first = _facts_of_part(answer)
+                    if known and found != known:
+                        raise DownloadError(
+                            f"{shown(address)}: was replaced while it was read; run the command again"
+                        )
+                    if first != at + len(data):
                         raise _PassingError("the server sent another part than was asked for")
-                    wanted = min(size, facts.size_bytes)
+                    length = min(size, found.size_bytes - at)
+                elif facts:
+                    raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
                 else:
-                    wanted = _size_of_whole(address, answer)
-                    facts = Facts(wanted, _version(answer, wanted))
-                self._take(answer, 0, wanted, lambda _, piece: found.extend(piece))
-            if len(found) < wanted:
-                raise _PassingError(f"the answer ended before its {wanted} bytes")
-            return facts, bytes(found)
+                    data.clear()
+                    found = _facts_of_whole(address, answer)
+                    length = found.size_bytes
+                known = found
+                self._receive(answer, data, length, progress)
+            if len(data) < length:
+                raise _PassingError(f"the answer ended {length - len(data)} bytes too early")
+            return found, bytes(data)
 
         return self._patiently(address, once)
 
-    def fetch(self, address: str, parts: Sequence[tuple[int, int]], take: Take, facts: Facts) -> None:
-        """Reads parts of a file, several at a time.
-
-        Args:
-            address: Where it lies.
-            parts: Begin and size of each.
-            take: Is given the bytes, by several threads.
-            facts: What `begin` gave.
-
-        Raises:
-            DownloadError: A part cannot be read, or the file is no longer the same.
-        """
-        jobs = [partial(self._fetch_part, address, part, take, facts) for part in parts]
-        at_once(jobs, self._settings.connections)
-
-    def _fetch_part(self, address: str, part: tuple[int, int], take: Take, facts: Facts) -> None:
-        at, end = part[0], part[0] + part[1]
-
-        def once() -> None:
-            nonlocal at
-            with self._answer(address, (at, end - at)) as answer:
-                if answer.status_code != 206:
-                    raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
-                found, first = _facts_of_part(answer)
-                if found != facts:
-                    raise DownloadError(
-                        f"{shown(address)}: was replaced while it was read; run the command again"
-                    )
-                if first != at:
-                    raise _PassingError("the server sent another part than was asked for")
-
-                def taken(place: int, piece: bytes) -> None:
-                    nonlocal at
-                    take(place, piece)
-                    at = place + len(piece)
-
-                self._take(answer, at, end - at, taken)
-            if at < end:
-                raise _PassingError(f"the answer ended {end - at} bytes too early")
-
-        self._patiently(address, once)
-
-    def _take(self, answer: Any, at: int, size: int, take: Take) -> None:
-        end = at + size
+    def _receive(self, answer: Any, data: bytearray, length: int, progress: Counted | None = None) -> None:
+        """Adds an answer's body to some data, until these have a length."""
         for piece in answer.iter_content(_PIECE_BYTES):
-            self._require_going_on()
-            wanted = self._counted(piece)[: end - at]
-            if wanted:
-                take(at, wanted)
-                at += len(wanted)
-            if at >= end:
+            with self._counting:
+                self.bytes_read += len(piece)
+            before = len(data)
+            data += piece[: length - before]
+            if progress:
+                progress(len(data) - before)
+            if len(data) >= length or self._stop.is_set():
                 return
 
-    def _counted(self, piece: bytes) -> bytes:
-        with self._lock:
-            self._bytes_read += len(piece)
-        return piece
-
-    def _require_going_on(self) -> None:
+    @contextmanager
+    def _answer(self, address: str, at: int = 0, size: int = 0) -> Iterator[Any]:
+        """Gives the answer to a request, whose body is still to come; without a size for the whole file."""
+        headers = {}
+        if size:
+            headers = {"Range": f"bytes={at}-{at + size - 1}", "Accept-Encoding": "identity"}
         if self._stop.is_set():
             raise DownloadError("reading was stopped")
-
-    @contextmanager
-    def _answer(self, address: str, part: tuple[int, int] | None = None) -> Iterator[Any]:
-        """The answer to a request, whose body is still to come; says of faults whether they may pass."""
-        errors = self._requests.exceptions
-        self._require_going_on()
-        headers = {}
-        if part:
-            headers = {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}", "Accept-Encoding": "identity"}
         try:
             with self._slots, self._signed(address, headers) as answer:
-                self._look_at_status(address, answer)
+                _require_good(address, answer)
                 yield answer
-        except errors.SSLError as error:
-            if "certificate" not in str(error).lower():
-                raise _PassingError("the encrypted connection broke") from error
-            raise DownloadError(
-                f"{shown(address)}: the server's certificate does not hold; check the date of this machine, "
+        except self._requests.RequestException as error:
+            raise self._worded(address, error) from error
+
+    def _worded(self, address: str, error: Exception) -> Exception:
+        kinds = self._requests.exceptions
+        if isinstance(error, kinds.SSLError) and "certificate" in str(error).lower():
+            return DownloadError(
+                f"{shown(address)}: the server's certificate is not valid; check the date of this machine, "
                 "and REQUESTS_CA_BUNDLE behind a proxy"
-            ) from error
-        except errors.Timeout as error:
-            words = f"the server stayed silent for {self._settings.timeout_s:g} s"
-            raise _PassingError(words) from error
-        except errors.ProxyError as error:
-            raise _PassingError("the proxy does not answer (HTTPS_PROXY, HTTP_PROXY)") from error
-        except errors.ChunkedEncodingError as error:
-            raise _PassingError("the connection broke in the middle of an answer") from error
-        except errors.ConnectionError as error:
-            raise _PassingError("the server cannot be reached, or broke the connection") from error
-        except errors.RequestException as error:
-            raise DownloadError(
-                f"{shown(address)}: cannot be asked for ({type(error).__name__}); check the address in the "
-                "catalogue"
-            ) from error
+            )
+        for kind, words in (
+            (kinds.SSLError, "the encrypted connection broke"),
+            (kinds.Timeout, f"the server stayed silent for {self.settings.timeout_s:g} s"),
+            (kinds.ProxyError, "the proxy does not answer (HTTPS_PROXY, HTTP_PROXY)"),
+            (kinds.ChunkedEncodingError, "the connection broke in the middle of an answer"),
+            (kinds.ConnectionError, "the server cannot be reached, or broke the connection"),
+        ):
+            if isinstance(error, kind):
+                return _PassingError(words)
+        return DownloadError(
+            f"{shown(address)}: cannot be asked for ({type(error).__name__}); check the address in the "
+            "catalogue"
+        )
 
     @contextmanager
     def _signed(self, address: str, headers: dict[str, str]) -> Iterator[Any]:
-        source = self._signs(address)
-        for is_first in (True, False):
-            token = self._tokens.get(source) if source else ""
+        source, refused = self._signs(address), ""
+        while True:
+            token = self._token(source, refused) if source else ""
             signed = f"{address}{'&' if '?' in address else '?'}{token}" if token else address
             with self._session.get(
-                signed, headers=headers, stream=True, timeout=self._settings.timeout_s
+                signed, headers=headers, stream=True, timeout=self.settings.timeout_s
             ) as answer:
-                # A token may have run out, whatever its own date says of that.
-                if source and is_first and answer.status_code in _FORBIDDEN:
-                    self._tokens.drop(source, token)
+                # A token may have expired, whatever its own date says.
+                if token and not refused and answer.status_code in _FORBIDDEN:
+                    refused = token
                     continue
                 yield answer
             return
 
-    def _new_token(self, source: str) -> Any:
-        with self._session.get(source, timeout=self._settings.timeout_s) as answer:
-            self._look_at_status(source, answer)
-            try:
-                return answer.json()
-            except ValueError:
-                return None
-
-    def _look_at_status(self, address: str, answer: Any) -> None:
-        status, name = answer.status_code, shown(address)
-        if status in _PASSES:
-            raise _PassingError(f"the server answers {status} ({answer.reason})", _asked_pause_s(answer))
-        if status in _FORBIDDEN:
-            raise DownloadError(
-                f"{name}: may not be read without an account ({status}); choose another --catalogue"
-            )
-        if status in {404, 410}:
-            raise DownloadError(
-                f"{name}: does not exist ({status}); choose another --catalogue or other dates"
-            )
-        if status == 416:
-            raise DownloadError(f"{name}: is empty or shorter than it was; choose another --catalogue")
-        if status >= 300:
-            raise DownloadError(f"{name}: the server answers {status} ({answer.reason}); try again later")
+    def _token(self, source: str, refused: str) -> str:
+        """Returns the token of an address, which serves until it expires or is refused."""
+        with self._asking:
+            token, ends_s = self._tokens.get(source, ("", 0.0))
+            if token == refused or ends_s - time.time() < _TOKEN_MARGIN_S:
+                with self._session.get(source, timeout=self.settings.timeout_s) as answer:
+                    _require_good(source, answer)
+                    token, ends_s = self._tokens[source] = _read_token(source, answer)
+            return token
 
     def _patiently(self, address: str, once: Callable[[], T]) -> T:
         """Repeats what fails for a reason that may pass."""
-        for tried in range(self._settings.retries + 1):
+        tried = 0
+        while True:
             try:
                 return once()
             except _PassingError as error:
-                wait_s = min(_FIRST_PAUSE_S * 2**tried, _LONGEST_PAUSE_S)
-                wait_s = max(wait_s, error.wait_s or 0.0)
-                if tried == self._settings.retries or wait_s > _LONGEST_WAIT_S:
-                    pause = f" and wants a pause of {wait_s:.0f} s" if wait_s > _LONGEST_WAIT_S else ""
-                    times = f", {tried + 1} times in a row" if tried else ""
+                wait_s = max(min(_FIRST_PAUSE_S * 2**tried, _LONGEST_PAUSE_S), error.wait_s)
+                tried += 1
+                if tried > self.settings.retries or wait_s > _LONGEST_WAIT_S:
+                    pause = f" and asks for a pause of {wait_s:.0f} s" if wait_s > _LONGEST_WAIT_S else ""
+                    times = f", {tried} times in a row" if tried > 1 else ""
                     raise DownloadError(f"{shown(address)}: {error}{pause}{times}; {AGAIN}") from error
                 self._stop.wait(wait_s)
-        raise AssertionError
 
 
-_NO_RANGES = (
-    "its server sends whole files only (no ranges); choose another --catalogue, or download the product and "
-    "give its folder to `glacierseg prepare scene`"
-)
+def at_once(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
+    """Runs jobs in threads that do not keep the program from ending.
+
+    The standard pool of threads would let Ctrl-C wait until every server has answered.
+
+    Args:
+        jobs: What is to be done.
+        threads: How many are done at one time.
+
+    Returns:
+        What they return, in their order. The first error ends the waiting, and jobs that have not begun are
+        left out.
+    """
+    futures: list[Future[T]] = [Future() for _ in jobs]
+    waiting = deque(zip(futures, jobs, strict=True))
+
+    def work() -> None:
+        while True:
+            try:
+                future, job = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                future.set_result(job())
+            except BaseException as error:  # noqa: BLE001  (is raised where the jobs are waited for)
+                future.set_exception(error)
+
+    for _ in range(min(threads, len(jobs))):
+        # Files that must not be written over, and bars, are known in threads too.
+        threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+    try:
+        for future in as_completed(futures):
+            future.result()
+    finally:
+        waiting.clear()
+    return [future.result() for future in futures]
 
 
 def _import_requests() -> Any:
@@ -321,29 +305,52 @@ def _import_requests() -> Any:
     return requests
 
 
+def _require_good(address: str, answer: Any) -> None:
+    status, name, said = answer.status_code, shown(address), f"{answer.status_code} ({answer.reason})"
+    if status in _PASSES:
+        raise _PassingError(f"the server answers {said}", _asked_pause_s(answer))
+    if status in _FORBIDDEN:
+        raise DownloadError(
+            f"{name}: may not be read without an account ({status}); choose another --catalogue"
+        )
+    if status in {404, 410}:
+        raise DownloadError(f"{name}: does not exist ({status}); choose another --catalogue or other dates")
+    if status == 416:
+        raise DownloadError(f"{name}: is empty or shorter than it was; choose another --catalogue")
+    if status >= 300:
+        raise DownloadError(f"{name}: the server answers {said}; try again later")
+
+
+def _asked_pause_s(answer: Any) -> float:
+    from urllib3.util import Retry  # noqa: PLC0415  (comes with requests)
+
+    try:
+        return Retry(0).get_retry_after(answer.raw) or 0.0
+    except Exception:  # noqa: BLE001  (a pause that cannot be understood is none)
+        return 0.0
+
+
+def _read_token(source: str, answer: Any) -> tuple[str, float]:
+    """Returns a token and when it expires, in seconds since 1970."""
+    try:
+        facts = answer.json()
+        token, said = str(facts["token"]).lstrip("?"), facts.get("msft:expiry")
+        ends = datetime.fromisoformat(said) if said else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DownloadError(f"{shown(source)}: gives no token to read files; try again later") from error
+    return token, ends.replace(tzinfo=ends.tzinfo or UTC).timestamp() if ends else math.inf
+
+
 def _facts_of_part(answer: Any) -> tuple[Facts, int]:
-    """What a server says of a file of which it sends a part, and where that begins."""
-    said = answer.headers.get("Content-Range", "")
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", said.strip())
+    """Returns what a server says of a file of which it sends a part, and where that begins."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", "").strip())
     if not found or _is_packed(answer):
         raise _PassingError("the server does not say which part of the file it sends")
-    size = int(found[2])
-    return Facts(size, _version(answer, size)), int(found[1])
+    return _facts(answer, int(found[2])), int(found[1])
 
 
-def _is_packed(answer: Any) -> bool:
-    """Whether bytes on the way are not those of the file; some stores name encodings that change nothing."""
-    encoding = answer.headers.get("Content-Encoding", "").lower()
-    return any(name in encoding for name in ("gzip", "deflate", "br", "zstd"))
-
-
-def _version(answer: Any, size: int) -> str:
-    tag = answer.headers.get("ETag", "").removeprefix("W/") or answer.headers.get("Last-Modified", "")
-    return f"{tag}/{size}"
-
-
-def _size_of_whole(address: str, answer: Any) -> int:
-    """The size of a file that a server sends whole though a part was asked for, where that is little."""
+def _facts_of_whole(address: str, answer: Any) -> Facts:
+    """Returns what a server says of a small file that it sends whole though a part was asked for."""
     if "html" in answer.headers.get("Content-Type", ""):
         raise DownloadError(
             f"{shown(address)}: the server sends a web page in place of the file, perhaps to log in; choose "
@@ -352,13 +359,15 @@ def _size_of_whole(address: str, answer: Any) -> int:
     said = answer.headers.get("Content-Length", "")
     if _is_packed(answer) or not (said.isdecimal() and int(said) <= _MAX_WITHOUT_RANGES_BYTES):
         raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
-    return int(said)
+    return _facts(answer, int(said))
 
 
-def _asked_pause_s(answer: Any) -> float | None:
-    from urllib3.util import Retry  # noqa: PLC0415  (comes with requests)
+def _facts(answer: Any, size: int) -> Facts:
+    tag = answer.headers.get("ETag", "").removeprefix("W/") or answer.headers.get("Last-Modified", "")
+    return Facts(size, f"{tag}/{size}")
 
-    try:
-        return Retry(0).get_retry_after(answer.raw)
-    except Exception:  # noqa: BLE001  (a pause that cannot be understood is none)
-        return None
+
+def _is_packed(answer: Any) -> bool:
+    """Whether bytes on the way are not those of the file; some stores name encodings that change nothing."""
+    encoding = answer.headers.get("Content-Encoding", "").lower()
+    return any(name in encoding for name in ("gzip", "deflate", "br", "zstd"))

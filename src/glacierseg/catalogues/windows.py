@@ -3,12 +3,16 @@
 The plan is exact: GDAL says where in the file each block of the window lies and how large it is, and blocks
 that a file leaves out cost nothing. Blocks that lie near to each other are read in one request, as long as
 what lies between adds no more than a tenth. A file of which most is needed is read whole, and then its
-checksum counts.
+checksum is compared.
 """
 
+import io
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +22,11 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.windows import Window as Pixels
 
+from glacierseg import log
 from glacierseg.catalogues.addresses import local_path, shown
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
+from glacierseg.catalogues.transport import Counted
 from glacierseg.catalogues.web import Web
 from glacierseg.errors import ProductError, RasterError
 from glacierseg.raster.bounds import degree_box, move_points
@@ -42,9 +48,6 @@ _LEADER_BYTES = 4
 _STEP_DEG = 0.05
 _AROUND_DEG = 0.2
 _SAME_PX = 0.01
-
-Counted = Callable[[int], None]
-"""Is called with numbers of bytes that came, by several threads."""
 
 
 @dataclass(frozen=True)
@@ -157,18 +160,11 @@ def read_window(web: Web, window: Window, progress: Counted | None = None) -> ND
         DownloadError: Bytes cannot be read, or the file has another checksum than the catalogue says.
         ProductError: The file is damaged.
     """
-    with tempfile.TemporaryDirectory(prefix="glacierseg-") as folder:
-        path = Path(folder) / "window.tif"
-        if web.cache.take(window.key, path):
-            if progress:
-                progress(window.bytes_needed)
-            with open_raster(path, driver="GTiff") as dataset:
-                values: NDArray[Any] = dataset.read(1)
-                return values
-        values = _read_blocks(web, window, progress)
-        if web.cache.is_on and not local_path(window.asset.address):
-            _write(path, window, values)
-            web.cache.keep(window.key, path)
+    data = _as_tiff(web, window, progress)
+    with open_raster(
+        "/glacierseg/window", opener=lambda *_, **__: io.BytesIO(data), driver="GTiff"
+    ) as dataset:
+        values: NDArray[Any] = dataset.read(1)
         return values
 
 
@@ -190,17 +186,13 @@ def save_window(
         OutputError: The file cannot be written.
     """
     with atomic_path(out) as part:
-        if add == 0 and web.cache.take(window.key, part):
-            if progress:
-                progress(window.bytes_needed)
-            return
-        values = read_window(web, window, progress)
-        _write(part, window, _added(values, add))
+        if add:
+            _write(part, window, _added(read_window(web, window, progress), add))
+        else:
+            part.write_bytes(_as_tiff(web, window, progress))
 
 
 def _added(values: NDArray[Any], add: int) -> NDArray[Any]:
-    if not add:
-        return values
     # What lies below 0 some copies let run over to the greatest numbers; with what is added it has no place.
     greatest = np.iinfo(values.dtype).max - add
     return np.where((values == 0) | (values > greatest), 0, values + values.dtype.type(add))
@@ -212,22 +204,36 @@ def _write(path: Path, window: Window, values: NDArray[Any]) -> None:
         dataset.write(values, 1)
 
 
+def _as_tiff(web: Web, window: Window, progress: Counted | None) -> bytes:
+    """Returns a window as the content of a GeoTIFF, from the cache if it is there."""
+    is_local = local_path(window.asset.address) is not None
+    data = None if is_local else web.cache.take(window.key)
+    if data is not None:
+        if progress:
+            progress(window.bytes_needed)
+        return data
+    values = _read_blocks(web, window, progress)
+    with tempfile.TemporaryDirectory(prefix="glacierseg-") as folder:
+        path = Path(folder) / "window.tif"
+        _write(path, window, values)
+        data = path.read_bytes()
+    if not is_local:
+        web.cache.keep(window.key, data)
+    return data
+
+
 def _read_blocks(web: Web, window: Window, progress: Counted | None) -> NDArray[Any]:
-    remote = web.remote(window.asset)
+    # What the copy reads is forgotten with it; the header stays.
+    remote = copy(web.remote(window.asset))
     if remote.facts.version != window.version:
         raise ProductError(f"{remote.name}: was replaced while it was read; run the command again")
+    remote.fetch(window.parts, progress)
+    if window.checked:
+        require_checksum(window.asset, remote.all())
     options = {} if window.overview is None else {"overview_level": window.overview}
     height, width = window.grid.shape
     pixels = Pixels(window.column, window.row, width, height)
-    with remote.alone:
-        header = remote.held
-        try:
-            remote.fetch(window.parts, progress)
-            if window.checked and window.asset.checksum:
-                require_checksum(window.asset, remote.digest(window.asset.checksum.algorithm))
-            values: NDArray[Any] = remote.decoded(lambda dataset: dataset.read(1, window=pixels), **options)
-        finally:
-            remote.keep_only(header)
+    values: NDArray[Any] = remote.decoded(lambda dataset: dataset.read(1, window=pixels), **options)
     return values
 
 
@@ -300,7 +306,9 @@ def _parts(blocks: Sequence[Part] | None, remote: Remote) -> tuple[tuple[Part, .
     """What is read for some blocks, all of the file for None; its size, and whether it is the whole file."""
     size = remote.facts.size_bytes
     wanted = None if blocks is None else joined(blocks)
-    is_whole = wanted is None or remote.is_local or sum(length for _, length in wanted) >= WHOLE_SHARE * size
+    is_whole = (
+        wanted is None or bool(remote.path) or sum(length for _, length in wanted) >= WHOLE_SHARE * size
+    )
     parts = ((0, size),) if is_whole or wanted is None else wanted
     return parts, sum(length for at, part in parts for _, length in remote.absent(at, part)), is_whole
 
@@ -311,24 +319,71 @@ def joined(blocks: Sequence[Part]) -> tuple[Part, ...]:
     Args:
         blocks: First byte and size of each.
     """
-    widened = sorted({(max(at - _LEADER_BYTES, 0), at + size + _LEADER_BYTES) for at, size in blocks})
-    parts: list[list[int]] = []
-    for at, end in widened:
-        if parts and at <= parts[-1][1]:
-            parts[-1][1] = max(parts[-1][1], end)
+    widened = sorted((max(at - _LEADER_BYTES, 0), at + size + _LEADER_BYTES) for at, size in blocks)
+    parts: list[Part] = []
+    end, spare = 0, 0.0
+    for first, last in widened:
+        spare += _BETWEEN_SHARE * max(last - max(first, end), 0)
+        between = first - end
+        if parts and between <= min(spare, _BETWEEN_BYTES):
+            spare -= max(between, 0)
+            parts[-1] = parts[-1][0], max(end, last) - parts[-1][0]
         else:
-            parts.append([at, end])
-    left = _BETWEEN_SHARE * sum(end - at for at, end in parts)
-    bridged = set()
-    for between, number in sorted((parts[n + 1][0] - parts[n][1], n) for n in range(len(parts) - 1)):
-        if between > min(left, _BETWEEN_BYTES):
-            break
-        left -= between
-        bridged.add(number)
-    joined_parts: list[list[int]] = []
-    for number, (at, end) in enumerate(parts):
-        if number - 1 in bridged:
-            joined_parts[-1][1] = end
-        else:
-            joined_parts.append([at, end])
-    return tuple((at, end - at) for at, end in joined_parts)
+            parts.append((first, last - first))
+        end = max(end, last)
+    return tuple(parts)
+
+
+class Tally:
+    """Counts windows and bytes that were read; several threads may add to it.
+
+    Attributes:
+        progress: Is called with the share that is done.
+    """
+
+    def __init__(self, what: str, windows: Sequence[Window]) -> None:
+        """Begins at nothing.
+
+        Args:
+            what: What is done, such as `reading T45RVL`.
+            windows: All that are to be read.
+        """
+        self._what, self._windows = what, len(windows)
+        self.progress: log.Progress = lambda _: None
+        self._needed = sum(window.bytes_needed for window in windows)
+        self._done, self._bytes, self._lock = 0, 0, threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Adds bytes that came."""
+        self._add(count, 0)
+
+    def end_window(self) -> None:
+        """Adds a window that is whole."""
+        self._add(0, 1)
+
+    def _add(self, count: int, windows: int) -> None:
+        with self._lock:
+            self._bytes += count
+            self._done += windows
+        # Files of this machine count no bytes.
+        share = self._bytes / self._needed if self._needed else self._done / max(self._windows, 1)
+        # Bytes come before they are decoded, so that only the last window ends it.
+        self.progress(min(share, 0.99) if self._done < self._windows else 1.0)
+
+    def __str__(self) -> str:
+        read, needed = min(self._bytes, self._needed) / 1e6, self._needed / 1e6
+        return f"{self._what}: {self._done} of {self._windows} windows, {read:.0f} of {needed:.0f} MB"
+
+
+@contextmanager
+def counting(what: str, windows: Sequence[Window]) -> Iterator[Tally]:
+    """Draws a bar of windows and bytes while a block reads them, if anybody looks at it.
+
+    Args:
+        what: What is done, such as `reading T45RVL`.
+        windows: All that are to be read.
+    """
+    tally = Tally(what, windows)
+    with log.bar(tally.__str__) as progress:
+        tally.progress = progress
+        yield tally
