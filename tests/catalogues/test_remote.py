@@ -32,9 +32,10 @@ class Bytes:
     def __init__(self, content: bytes, first: int) -> None:
         self.content, self.first, self.given = content, first, list[int]()
 
-    def begin(self, _address: str, size: int, take: Any) -> Facts:
-        self._give((0, min(self.first, size)), take)
-        return Facts(len(self.content), "1")
+    def begin(self, _address: str, size: int) -> tuple[Facts, bytes]:
+        start = self.content[: min(self.first, size)]
+        self.given += range(len(start))
+        return Facts(len(self.content), "1"), start
 
     def fetch(self, _address: str, parts: list[tuple[int, int]], take: Any, _facts: Facts) -> None:
         for part in parts:
@@ -71,6 +72,15 @@ def test_parts_are_the_files_and_no_byte_is_read_twice(
     assert held == {byte for at, size in kept for byte in range(at, min(at + size, len(content)))}
     for at, size in kept:
         assert remote.read(at, size) == content[at : at + size]
+
+
+def test_bytes_that_come_twice_or_overlap_are_kept_once() -> None:
+    content = bytes(range(100))
+    remote = Remote(Bytes(content, 10), Asset("https://a.org/b"))  # type: ignore[arg-type]
+    for at, size in ((40, 20), (40, 5), (30, 50), (0, 35), (45, 55), (40, 20)):
+        remote._put(at, content[at : at + size])
+    assert sum(size for _, size in remote.held) == 100
+    assert all(remote.read(at, 7) == content[at : at + 7] for at in range(100))
 
 
 def write_image(path: Path, **options: Any) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from glacierseg.catalogues import transport
 from glacierseg.catalogues.cache import Cache
@@ -200,6 +201,39 @@ def test_what_is_no_address_is_refused(tmp_path: Path, address: str, server: Fil
         reader.read(Asset(address))
 
 
+@pytest.mark.parametrize(
+    ("fault", "asked", "words"),
+    [
+        ("certificate verify failed", 1, "the server's certificate does not hold; check the date of this"),
+        ("EOF occurred in violation of protocol", 3, "the encrypted connection broke, 3 times in a row"),
+    ],
+)
+def test_a_wrong_certificate_is_told_from_a_broken_connection(
+    fault: str, asked: int, words: str, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def get(address: str, **_: Any) -> None:
+        tried.append(address)
+        raise requests.exceptions.SSLError(fault)
+
+    with web(tmp_path, retries=2) as reader:
+        monkeypatch.setattr(reader._transport._session, "get", get)
+        with pytest.raises(DownloadError, match=words):
+            reader.read(Asset("https://a.org/a.json"))
+    assert len(tried) == asked
+
+
+def test_a_small_file_that_breaks_while_it_is_replaced_is_of_one_version(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.fail("a.bin", Fault(ranges=False, body=bytes(len(CONTENT)), cut_after=600_000))
+    server.fail("a.bin", Fault(ranges=False))
+    with web(tmp_path) as reader:
+        remote = reader.remote(Asset(server.address("a.bin")))
+        assert remote.read(0, len(CONTENT)) == CONTENT
+
+
 def test_redirects_are_followed(server: FileServer, tmp_path: Path) -> None:
     for name in ("old.bin", "older.bin"):
         target = {"old.bin": "a.bin", "older.bin": "old.bin"}[name]
@@ -224,6 +258,12 @@ def test_small_files_need_no_ranges(server: FileServer, tmp_path: Path) -> None:
     with web(tmp_path) as reader:
         assert read_parts(reader, server.address("a.bin"), (999_999, 10)) == [CONTENT[999_999:1_000_009]]
     assert len(server.asked) == 1
+
+
+def test_encodings_that_change_nothing_are_no_obstacle(server: FileServer, tmp_path: Path) -> None:
+    server.fail("a.bin", Fault(times=None, headers={"Content-Encoding": "aws-chunked"}))
+    with web(tmp_path) as reader:
+        assert read_parts(reader, server.address("a.bin"), (70_000, 5)) == [CONTENT[70_000:70_005]]
 
 
 def test_large_files_without_ranges_are_refused_before_they_are_read(
@@ -299,7 +339,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 def test_a_part_that_comes_in_bits_is_put_together_or_given_up(server: FileServer, tmp_path: Path) -> None:
     with web(tmp_path, retries=2) as reader:
         remote = reader.remote(Asset(server.address("a.bin")))
-        server.fail("a.bin", Fault(times=None, cut_after=40, headers={"Content-Length": "40"}))
+        bit = {"Content-Length": "40", "Connection": "close"}
+        server.fail("a.bin", Fault(times=None, cut_after=40, headers=bit))
         remote.fetch([(500_000, 120)])
         assert remote.read(500_000, 120) == CONTENT[500_000:500_120]
         with pytest.raises(DownloadError, match="the answer ended 40 bytes too early, 3 times in a row"):

@@ -76,7 +76,8 @@ class Remote:
             self.facts = Facts(facts.st_size, f"{facts.st_mtime_ns}/{facts.st_size}")
         else:
             self._address = web_address(asset.address)
-            self.facts = transport.begin(self._address, _HEADER_BYTES, self._put)
+            self.facts, start = transport.begin(self._address, _HEADER_BYTES)
+            self._put(0, start)
         require_size(asset, self.facts.size_bytes)
 
     def close(self) -> None:
@@ -106,16 +107,21 @@ class Remote:
     def _put(self, at: int, piece: bytes) -> None:
         with self._lock:
             place = self._store.seek(0, io.SEEK_END)
+            # Threads may have asked for the same bytes.
+            gaps = self.absent(at, len(piece))
             try:
-                self._store.write(piece)
+                for start, size in gaps:
+                    self._store.write(piece[start - at :][:size])
             except OSError as error:
                 raise OutputError(
                     f"{tempfile.gettempdir()}: cannot hold what is read ({error.strerror}); free some space, "
                     "or name another folder in TMPDIR"
                 ) from error
-            number = bisect.bisect(self._starts, at)
-            self._starts.insert(number, at)
-            self._parts.insert(number, (place, len(piece)))
+            for start, size in gaps:
+                number = bisect.bisect(self._starts, start)
+                self._starts.insert(number, start)
+                self._parts.insert(number, (place, size))
+                place += size
 
     def absent(self, at: int, size: int) -> list[Part]:
         """Returns which parts of a part are not here."""
@@ -194,11 +200,7 @@ class Remote:
             self._store = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
             self._starts, self._parts = [], []
             for at, data in kept:
-                if not self._overlaps(at, len(data)):
-                    self._put(at, data)
-
-    def _overlaps(self, at: int, size: int) -> bool:
-        return self.absent(at, size) != [(at, size)]
+                self._put(at, data)
 
     @property
     def held(self) -> tuple[Part, ...]:

@@ -120,19 +120,22 @@ class Transport:
 
         return self._patiently(address, once)
 
-    def begin(self, address: str, size: int, take: Take) -> Facts:
+    def begin(self, address: str, size: int) -> tuple[Facts, bytes]:
         """Reads the beginning of a file, and a small file without ranges whole.
 
         Args:
             address: Where it lies.
             size: How many bytes to ask for.
-            take: Is given them.
+
+        Returns:
+            What the server says of the file, and the bytes.
 
         Raises:
             DownloadError: It cannot be read in parts.
         """
 
-        def once() -> Facts:
+        def once() -> tuple[Facts, bytes]:
+            found = bytearray()
             with self._answer(address, (0, size)) as answer:
                 if answer.status_code == 206:
                     facts, first = _facts_of_part(answer)
@@ -142,9 +145,10 @@ class Transport:
                 else:
                     wanted = _size_of_whole(address, answer)
                     facts = Facts(wanted, _version(answer, wanted))
-                if self._take(answer, 0, wanted, take) < wanted:
-                    raise _PassingError(f"the answer ended before its {wanted} bytes")
-                return facts
+                self._take(answer, 0, wanted, lambda _, piece: found.extend(piece))
+            if len(found) < wanted:
+                raise _PassingError(f"the answer ended before its {wanted} bytes")
+            return facts, bytes(found)
 
         return self._patiently(address, once)
 
@@ -190,7 +194,7 @@ class Transport:
 
         self._patiently(address, once)
 
-    def _take(self, answer: Any, at: int, size: int, take: Take) -> int:
+    def _take(self, answer: Any, at: int, size: int, take: Take) -> None:
         end = at + size
         for piece in answer.iter_content(_PIECE_BYTES):
             self._require_going_on()
@@ -199,8 +203,7 @@ class Transport:
                 take(at, wanted)
                 at += len(wanted)
             if at >= end:
-                break
-        return size - (end - at)
+                return
 
     def _counted(self, piece: bytes) -> bytes:
         with self._lock:
@@ -224,6 +227,8 @@ class Transport:
                 self._look_at_status(address, answer)
                 yield answer
         except errors.SSLError as error:
+            if "certificate" not in str(error).lower():
+                raise _PassingError("the encrypted connection broke") from error
             raise DownloadError(
                 f"{shown(address)}: the server's certificate does not hold; check the date of this machine, "
                 "and REQUESTS_CA_BUNDLE behind a proxy"
@@ -320,10 +325,16 @@ def _facts_of_part(answer: Any) -> tuple[Facts, int]:
     """What a server says of a file of which it sends a part, and where that begins."""
     said = answer.headers.get("Content-Range", "")
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", said.strip())
-    if not found or answer.headers.get("Content-Encoding", "identity") != "identity":
+    if not found or _is_packed(answer):
         raise _PassingError("the server does not say which part of the file it sends")
     size = int(found[2])
     return Facts(size, _version(answer, size)), int(found[1])
+
+
+def _is_packed(answer: Any) -> bool:
+    """Whether bytes on the way are not those of the file; some stores name encodings that change nothing."""
+    encoding = answer.headers.get("Content-Encoding", "").lower()
+    return any(name in encoding for name in ("gzip", "deflate", "br", "zstd"))
 
 
 def _version(answer: Any, size: int) -> str:
@@ -339,8 +350,7 @@ def _size_of_whole(address: str, answer: Any) -> int:
             "another --catalogue"
         )
     said = answer.headers.get("Content-Length", "")
-    is_plain = answer.headers.get("Content-Encoding", "identity") == "identity"
-    if not (is_plain and said.isdecimal() and int(said) <= _MAX_WITHOUT_RANGES_BYTES):
+    if _is_packed(answer) or not (said.isdecimal() and int(said) <= _MAX_WITHOUT_RANGES_BYTES):
         raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
     return int(said)
 
