@@ -48,6 +48,8 @@ def test_more_is_joined_with_what_is_there(tmp_path: Path) -> None:
     joined = record.begin(request(("blue",)), again=False)
     assert (joined.roles, joined.elevation) == (("blue", "red"), True)
     assert record.begin(request(("blue",)), again=True) == request(("blue",))
+    assert (tmp_path / "products/a").exists()
+    record.clear()
     assert not (tmp_path / "products/a").exists()
 
 

@@ -146,7 +146,7 @@ def fetch_products(
         if place.is_area:
             place.write(out / OUTLINE)
         with Web(settings) as web:
-            Steps(web, ground, out, request).run(provenance)
+            Steps(web, ground, out, request).run(provenance, again=again)
     content = provenance.content
     return Fetched(
         tuple(out / one["folder"] for one in content["products"]),

@@ -37,8 +37,13 @@ class Steps:
         self.settings, self.outline = web.settings, ground.place.outline
         self.remarks: list[str] = []
 
-    def run(self, provenance: Provenance) -> None:
-        """Searches, chooses, reads and writes, the record last."""
+    def run(self, provenance: Provenance, *, again: bool = False) -> None:
+        """Searches, chooses, reads and writes, the record last.
+
+        Args:
+            provenance: The record.
+            again: Whether what it lists goes, once there is something to take its place.
+        """
         chosen, looked = self._choose()
         why = {one.candidate.item: one.why for one in chosen.choices if one.taken}
         for candidate in chosen.taken:
@@ -49,6 +54,8 @@ class Steps:
         windows = [window for plan in plans for window in plan.windows.values()] + list(dem.values())
         total = sum(window.bytes_needed for window in windows)
         self._require_allowed(looked + total, f"reading {len(windows)} windows")
+        if again:
+            provenance.clear()
         with counting("reading", windows) as tally:
             folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally) for plan in plans]
             tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally)
