@@ -296,7 +296,7 @@ def test_a_fetch_that_is_killed_twenty_times_gives_the_same_bytes(
     fetch_scene(BOX, tmp_path / "whole", settings(root), RECIPE, ProductInputs(existing=known))
     began = time.monotonic()
     fetch_scene(BOX, tmp_path / "timed", settings(root), RECIPE, ProductInputs(existing=known))
-    lasts_s = time.monotonic() - began
+    lasts_s = min(time.monotonic() - began, 0.6)
     words = root, tmp_path / "killed", known, ",".join(map(str, BOX))
     imports = (
         "import glacierseg.catalogues.fetch, glacierseg.catalogues.search, geopandas, pyogrio, pystac_client"

@@ -84,7 +84,7 @@ def test_a_missing_file_of_a_folder_is_named(reader: Web, tmp_path: Path) -> Non
 
 def test_without_requests_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "requests", None)
-    with pytest.raises(RequestError, match=r"pip install 'glacierseg\[stac\]'"):
+    with pytest.raises(RequestError, match=r"pip install .glacierseg\[stac\]."):
         Web()
 
 
