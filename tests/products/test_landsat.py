@@ -123,6 +123,46 @@ def test_metadata_that_cannot_be_right_are_refused_with_the_fact(
     assert str(product) in message
 
 
+@pytest.mark.parametrize("given", ["", "_MTL.json", "_MTL.xml", "_MTL.txt"])
+@pytest.mark.parametrize("format_", ["json", "xml", "txt"])
+def test_formats_of_the_metadata_that_contradict_one_another_are_refused(
+    tmp_path: Path, refusal: Refusal, given: str, format_: str
+) -> None:
+    facts = LandsatFacts(formats=("json", "xml", "txt"))
+    product = make_landsat(tmp_path, facts)
+    metadata = product / f"{facts.name}_MTL.{format_}"
+    source = product / f"{facts.name}{given}" if given else product
+    assert read_product(source).name == facts.name
+    whole = metadata.read_text()
+    for old, new, what in (
+        ("2.75e-05", "0.0000276", "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_MULT_BAND_1"),
+        ("2.75e-05", "2.75e-5x", "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_MULT_BAND_1"),
+        ("-0.2", "-0.3", "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_ADD_BAND_1"),
+        ("149.0", "149.1", "LEVEL2_SURFACE_TEMPERATURE_PARAMETERS/TEMPERATURE_ADD_BAND_ST_B10"),
+        (facts.date, "2023-11-16", "IMAGE_ATTRIBUTES/DATE_ACQUIRED"),
+        ("45", "44", "PROJECTION_ATTRIBUTES/UTM_ZONE"),
+        ("LANDSAT_9", "LANDSAT_8", "IMAGE_ATTRIBUTES/SPACECRAFT_ID"),
+    ):
+        edit(metadata, old, new)
+        message = refusal(source)
+        assert f"its {what} is " in message
+        assert f"{new} by {metadata.name}" in message
+        assert f"{old} by " in message
+        metadata.write_text(whole)
+    metadata.write_text(whole[: len(whole) // 2])
+    assert f"{metadata.name} " in refusal(source)
+
+
+def test_formats_of_the_metadata_may_write_the_same_otherwise(tmp_path: Path) -> None:
+    facts = LandsatFacts(formats=("json", "txt"))
+    product = make_landsat(tmp_path, facts)
+    text = product / f"{facts.name}_MTL.txt"
+    edit(text, "2.75e-05", "2.7500E-05")
+    edit(text, "WRS_ROW = 041", "WRS_ROW = 41")
+    edit(text, "REFLECTANCE_ADD_BAND_4 = -0.100000", "REFLECTANCE_ADD_BAND_4 = -0.2")  # of Level-1
+    assert read_product(product).tile == "140041"
+
+
 @pytest.mark.parametrize(
     ("band", "role"), [("SR_B4", "red"), ("ST_B10", "thermal"), ("QA_PIXEL", "the classes of pixels")]
 )

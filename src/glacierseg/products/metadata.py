@@ -197,6 +197,14 @@ def positive(text: str | None, what: str, where: str) -> float:
     return value
 
 
+def is_same(text: str, other: str) -> bool:
+    """Whether two texts say the same, such as 41 and 041."""
+    try:
+        return text == other or float(text) == float(other)
+    except ValueError:
+        return False
+
+
 def require_possible(bands: Iterable[ProductBand], where: str) -> None:
     """Refuses bands whose numbers, by the metadata, would mean what no image shows.
 
