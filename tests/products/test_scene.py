@@ -603,6 +603,20 @@ def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:
     assert "must be 'cloud', 'cirrus' or 'shadow' (got 'fog')" in refused(tmp_path, safe, keep="fog")
 
 
+def test_a_band_that_the_level_lacks_is_left_out_as_the_message_says(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path, LandsatFacts(level="L2SR"))
+    dem = write_image(
+        tmp_path / "dem.tif", np.ones((30, 30), np.float32), 30, corner=(CORNER[0] - 90, CORNER[1] + 90)
+    )
+    message = refused(tmp_path, product, recipe=None)
+    assert "has no band for thermal" in message
+    assert "take the L2SP product of the same scene, or give its file with --layer thermal=FILE" in message
+    recipe = message.rpartition("leave it out with --recipe ")[2]
+    made = prepared(product, tmp_path / "made.tif", recipe=recipe, dem=dem)
+    assert list(bands_of(made.path)) == [name for name in RECIPES["landsat-18"] if name != "thermal"]
+    assert "name other bands in --recipe" in refused(tmp_path, product, recipe="thermal")
+
+
 def test_a_broken_image_leaves_nothing_behind(tmp_path: Path) -> None:
     safe = sentinel2(tmp_path, images())
     image = safe / SAFE.image("B11", 20)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glacierseg import log
-from glacierseg.errors import GlaciersegWarning, RequestError
+from glacierseg.errors import BandError, GlaciersegWarning, RequestError
 from glacierseg.predict.ensemble import Ensemble
 from glacierseg.products.product import Product
 from glacierseg.products.read import read_product
@@ -71,7 +71,7 @@ def prepare_for(
         The scene.
 
     Raises:
-        DataError: A product or another file cannot be used.
+        DataError: A product or another file cannot be used, or lacks a band that the networks need.
         RequestError: The networks were trained on levels by unknown ranges, or a file of that name has no
             record.
         OutputError: The scene cannot be written.
@@ -128,10 +128,21 @@ def _home_of(product: Product) -> Path:
 
 
 def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path], *, has_dem: bool) -> str:
-    """Returns the recipe without bands that cannot be made and that no network needs."""
+    """Returns the recipe without bands that cannot be made and that no network needs.
+
+    Raises:
+        BandError: A network needs a band that the product lacks.
+    """
     recipe = _recipe_of(ensemble)
     names = parse_recipe(recipe)
-    needed = {band for card in ensemble.cards if card for band in card.bands if band not in card.may_miss}
+    roles = {band.name: band.role for band in ensemble.weights.card.bands} if ensemble.weights else {}
+    needed = {
+        roles.get(band) or band
+        for card in ensemble.cards
+        if card
+        for band in card.bands
+        if band not in card.may_miss
+    }
     given = {*layers, *(("velocity", "divergence") if set(COMPONENTS) <= set(layers) else ())}
     seen = {band.role for band in product.bands}
 
@@ -142,6 +153,9 @@ def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path]
             return seen.issuperset(INDICES[name].roles)
         return name in given or not (name in LAYERS or (name in ROLES and name not in seen))
 
+    for name in names:
+        if name in needed and name in ROLES and not can_be_made(name):
+            raise BandError(product.lack_of(name, name, "take networks that do without it"))
     kept = [name for name in names if name in needed or can_be_made(name)]
     return recipe if len(kept) == len(names) else "".join(f"{name}," for name in kept)
 
