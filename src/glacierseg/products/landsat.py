@@ -97,7 +97,7 @@ class _Files:
 
     def __init__(self, contents: Contents, folder: str, name: str, named: Mapping[str, str]) -> None:
         self._contents = contents
-        self._files = contents.below(folder)
+        self._files = {file.upper(): name for file, name in contents.below(folder).items()}
         self._name = name
         self._named = named
         self._found: dict[str, str] = {}
@@ -111,10 +111,12 @@ class _Files:
                 f"{self._contents.source}: {key} names a file outside the product, {named[:80]!r}; {AGAIN}"
             )
         agree(self._contents.source, f"file of {what}", [("the product's name", expected), (key, named)])
-        if expected not in self._files:
+        # Some tools turn the suffix, or all of a name, to small letters.
+        file = self._files.get(expected.upper())
+        if file is None:
             return None
-        path = self._contents.gdal_name(self._files[expected])
-        self._found[path] = self._files[expected]
+        path = self._contents.gdal_name(file)
+        self._found[path] = file
         return path
 
     def require_whole(self, path: str) -> None:

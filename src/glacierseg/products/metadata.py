@@ -105,7 +105,7 @@ def read_groups(data: bytes, where: str) -> Groups:
         return _groups_of_xml(read_xml(data, where), where)
     if start == b"{":
         return _groups_of_json(data, where)
-    return _groups_of_text(data.decode("utf-8", errors="replace"), where)
+    return _groups_of_text(data.decode("utf-8-sig", errors="replace"), where)
 
 
 class _Groups(dict[str, dict[str, str]]):
