@@ -1,5 +1,6 @@
 """Products of Landsat, read by their metadata."""
 
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -190,6 +191,33 @@ def test_an_image_elsewhere_is_refused(tmp_path: Path, refusal: Refusal) -> None
     product = make_landsat(tmp_path, facts)
     write_image(product / f"{facts.name}_SR_B4.TIF", digital_numbers("SR_B4", 12), 30, epsg=32644)
     assert "its image of red covers other ground than that of coastal" in refusal(product)
+
+
+def test_bits_in_one_byte_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    product = make_landsat(tmp_path)
+    write_image(product / f"{product.name}_QA_PIXEL.TIF", np.full((12, 12), 64, np.uint8), 30)
+    assert "QA_PIXEL.TIF holds 1 bands of uint8, and as delivered 1 of uint16" in refusal(product)
+
+
+def test_of_names_that_differ_by_their_case_alone_that_of_the_product_counts(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path)
+    other = product / f"{product.name}_sr_b4.tif"
+    shutil.copy(product / f"{product.name}_SR_B5.TIF", other)
+    paths = {band.role: band.path for band in read_product(product).bands}
+    assert paths["red"].endswith("_SR_B4.TIF")
+    (product / f"{product.name}_SR_B4.TIF").unlink()
+    paths = {band.role: band.path for band in read_product(product).bands}
+    assert paths["red"] == str(other)
+
+
+def test_a_zone_may_be_written_with_two_digits(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path)
+    edit(next(product.glob("*_MTL.json")), '"UTM_ZONE": "45"', '"UTM_ZONE": "05"')
+    for path in product.glob("*.TIF"):
+        with open_raster(path) as image:
+            numbers = image.read(1)
+        write_image(path, numbers, 30, epsg=32605)
+    assert read_product(product).tile == "140041"
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])

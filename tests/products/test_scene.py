@@ -630,6 +630,18 @@ def test_images_that_do_not_lie_on_one_another_are_refused(tmp_path: Path) -> No
     safe = sentinel2(tmp_path, images())
     write_image(safe / SAFE.image("B11", 20), images()["11"], 20, corner=(CORNER[0] + 40, CORNER[1]))
     assert "swir1 covers other ground" in refused(tmp_path, safe)
+    write_image(safe / SAFE.image("B11", 20), images()["11"], 20, corner=(CORNER[0] + 4, CORNER[1]))
+    assert "swir1 covers other ground" in refused(tmp_path, safe)
+
+
+@pytest.mark.parametrize("side_px", [8, 15, 20])
+def test_pixels_that_are_no_multiple_of_others_are_refused(tmp_path: Path, side_px: int) -> None:
+    product = make_landsat(tmp_path)
+    values = np.full((side_px, side_px), 9000, np.uint16)
+    write_image(product / f"{LandsatFacts().name}_SR_B4.TIF", values, 360 / side_px)
+    message = refused(tmp_path, product)
+    assert f"{side_px} x {side_px}" in message
+    assert "12 x 12" in message
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:

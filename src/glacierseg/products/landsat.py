@@ -88,7 +88,8 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
         saturation=files.find("QA_RADSAT", "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION"),
     )
     require_possible(product.bands, where)
-    check_headers(product, groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE"))
+    zone = groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE")
+    check_headers(product, zone and zone.lstrip("0"))
     return product
 
 
@@ -97,7 +98,8 @@ class _Files:
 
     def __init__(self, contents: Contents, folder: str, name: str, named: Mapping[str, str]) -> None:
         self._contents = contents
-        self._files = {file.upper(): name for file, name in contents.below(folder).items()}
+        self._files = contents.below(folder)
+        self._of_any_case = {file.upper(): name for file, name in self._files.items()}
         self._name = name
         self._named = named
         self._found: dict[str, str] = {}
@@ -112,7 +114,7 @@ class _Files:
             )
         agree(self._contents.source, f"file of {what}", [("the product's name", expected), (key, named)])
         # Some tools turn the suffix, or all of a name, to small letters.
-        file = self._files.get(expected.upper())
+        file = self._files.get(expected, self._of_any_case.get(expected.upper()))
         if file is None:
             return None
         path = self._contents.gdal_name(file)
