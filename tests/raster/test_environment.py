@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.env import getenv
 from rasterio.errors import RasterioIOError
@@ -19,9 +20,19 @@ from tests.helpers import write_mask
 def test_the_cache_is_small_inside_and_as_before_afterwards() -> None:
     with rasterio.Env(GDAL_CACHEMAX=300):
         with bounded_gdal(77):
-            assert getenv()["GDAL_CACHEMAX"] == 77
+            assert getenv()["GDAL_CACHEMAX"] == 77 * 2**20  # bytes
             assert getenv()["GDAL_TIFF_INTERNAL_MASK"] is True
         assert getenv()["GDAL_CACHEMAX"] == 300
+
+
+def test_the_cache_holds_more_than_a_block(tmp_path: Path) -> None:
+    path = write_mask(tmp_path / "m.tif", np.ones((64, 64), np.uint8))
+    tiled = tmp_path / "tiled.tif"
+    rasterio.shutil.copy(path, tiled, tiled=True, blockxsize=16, blockysize=16)
+    with bounded_gdal(), rasterio.open(tiled) as dataset:
+        dataset.read(1)
+        tiled.write_bytes(bytes(100))
+        assert (dataset.read(1) == 1).all()
 
 
 def test_a_generator_that_is_given_up_meanwhile_does_no_harm(tmp_path: Path) -> None:

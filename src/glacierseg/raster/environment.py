@@ -8,7 +8,7 @@ import rasterio
 from rasterio.env import hasenv
 from rasterio.errors import EnvError
 
-CACHE_MB = 128
+CACHE_MB = 32
 """Size of GDAL's block cache, whose default is 5 % of the machine's memory."""
 
 # Where GDAL decodes several tiles of JPEG 2000 at once, it loses their errors, and a damaged image shows
@@ -48,7 +48,7 @@ def bounded_gdal(cache_mb: int = CACHE_MB) -> Iterator[None]:
     """
     keep_environment()
     environment = rasterio.Env(
-        GDAL_CACHEMAX=cache_mb,
+        GDAL_CACHEMAX=cache_mb * 2**20,  # rasterio takes bytes, also where GDAL itself would take MB
         **_ONE_THREAD,
         GDAL_TIFF_INTERNAL_MASK=True,
         COG_TMP_COMPRESSION="NONE",  # of overviews, which are compressed in the end in any case
