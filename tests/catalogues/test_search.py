@@ -232,7 +232,7 @@ def test_too_many_images_are_refused(seasons: Shelf, monkeypatch: pytest.MonkeyP
 
 def test_without_pystac_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, seasons: Shelf) -> None:
     monkeypatch.setitem(sys.modules, "pystac_client.stac_api_io", None)
-    with pytest.raises(RequestError, match=r"needs pystac-client; `pip install 'glacierseg\[stac\]'`"):
+    with pytest.raises(RequestError, match=r'needs pystac-client; run `pip install "glacierseg\[stac\]"`'):
         search(settings(seasons.catalogue()), BOX)
 
 

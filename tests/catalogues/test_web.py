@@ -84,7 +84,7 @@ def test_a_missing_file_of_a_folder_is_named(reader: Web, tmp_path: Path) -> Non
 
 def test_without_requests_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "requests", None)
-    with pytest.raises(RequestError, match=r"pip install 'glacierseg\[stac\]'"):
+    with pytest.raises(RequestError, match=r'pip install "glacierseg\[stac\]"'):
         Web()
 
 
@@ -166,11 +166,11 @@ def in_minutes(minutes: float) -> str:
     return (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@pytest.mark.parametrize("ends", [in_minutes(40), None])
+@pytest.mark.parametrize("minutes", [40, None])
 def test_files_are_signed_and_a_token_serves_for_many(
-    server: FileServer, signing: Web, ends: str | None
+    server: FileServer, signing: Web, minutes: float | None
 ) -> None:
-    give_token(server, "se=1&sig=2", ends)
+    give_token(server, "se=1&sig=2", in_minutes(minutes) if minutes else None)
     for _ in range(3):
         assert signing.read(Asset(server.address("a.xml"))) == CONTENT
     assert [one.query for one in server.of("a.xml")] == ["se=1&sig=2"] * 3
