@@ -14,7 +14,8 @@ from shapely.geometry import box
 
 from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.predict.ensemble import load_ensemble
-from glacierseg.predict.prepared import Prepared, _recipe_for, name_of, prepare_for
+from glacierseg.predict.prepared import Prepared, prepare_for, recipe_for
+from glacierseg.products.kept import name_of
 from glacierseg.products.read import read_product
 from glacierseg.products.scene import prepare_scene
 from glacierseg.raster.facts import facts_of
@@ -127,10 +128,8 @@ def test_a_band_that_networks_need_and_a_level_lacks_is_named_with_what_gives_it
     made = prepared(model, landsat, tmp_path / "with", layer=(f"thermal={heat}",))
     assert made.whole.band_names == bands
     # Weights name their bands as their training did, and ask for what these see.
-    weights = packed(tmp_path).weights
-    sensorless = replace(read_product(product), bands=read_product(product).bands[1:])
-    with pytest.raises(BandError, match="has no band for blue"):
-        _recipe_for(load_ensemble(weights), sensorless, {}, has_dem=False)
+    weights = load_ensemble(packed(tmp_path).weights)
+    assert recipe_for(weights, {"red"}, {}, has_dem=False) == "".join(f"{name}," for name in LIGHT)
 
 
 def test_levels_are_made_by_the_ranges_of_the_training(tmp_path: Path, product: Path) -> None:

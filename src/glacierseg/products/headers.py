@@ -16,7 +16,7 @@ from glacierseg.raster.open import grid_of, open_raster
 _DRIVERS = {".jp2": "JP2OpenJPEG", ".tif": "GTiff"}
 # Images of one product share their sides; farther apart bands would not lie on one another.
 _SAME_PX = 0.01
-_NAMED_PIXEL_M = re.compile(r"_(\d+)m\.jp2$")
+_NAMED_PIXEL_M = re.compile(r"_(\d+)m\.(?:jp2|tif)$")
 
 
 def check_headers(product: Product, utm_zone: str | None) -> None:

@@ -47,7 +47,7 @@ _NAME = re.compile(r"L[CEOT]0(\d)_(L\w{3})_(\d{6})_(\d{4})(\d\d)(\d\d)_\d{8}_(\d
 
 
 def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
-    """Reads what a product says of itself, and finds its images.
+    """Reads what a product says of itself, and opens its images.
 
     Args:
         contents: Its files.
@@ -56,6 +56,19 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
 
     Raises:
         ProductError: It cannot be used; the message says why and what to do.
+    """
+    product, zone = describe_landsat(contents, metadata, given)
+    check_headers(product, zone)
+    return product
+
+
+def describe_landsat(contents: Contents, metadata: str, given: Path) -> tuple[Product, str | None]:
+    """Reads what a product says of itself and finds its images, which stay closed.
+
+    Arguments and errors are those of `read_landsat`.
+
+    Returns:
+        The product, and the UTM zone that the metadata say.
     """
     folder, _, file = metadata.rpartition("/")
     where = f"{contents.source}: {file}"
@@ -89,8 +102,7 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
     )
     require_possible(product.bands, where)
     zone = groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE")
-    check_headers(product, zone and zone.lstrip("0"))
-    return product
+    return product, zone and zone.lstrip("0")
 
 
 class _Files:
