@@ -10,9 +10,9 @@ import rasterio
 from numpy.typing import NDArray
 from shapely.geometry import box
 
-from glacierseg.errors import DataError, RequestError
+from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.predict.ensemble import load_ensemble
-from glacierseg.predict.prepared import Prepared, prepare_for
+from glacierseg.predict.prepared import Prepared, prepare_for, recipe_for
 from glacierseg.products.scene import prepare_scene
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.prepare.normalize import normalize_scene
@@ -21,7 +21,7 @@ from glacierseg.raster.scene import open_scene
 from glacierseg.settings.prepare import ProductSettings
 from glacierseg.settings.scene import SourceSettings
 from tests.helpers import write_scene
-from tests.products.shelves import CORNER, SafeFacts, make_safe, write_image
+from tests.products.shelves import CORNER, LandsatFacts, SafeFacts, make_landsat, make_safe, write_image
 from tests.weights.shelves import model_folder, packed
 
 LIGHT = ("blue", "green", "red", "nir")
@@ -100,6 +100,24 @@ def test_weights_get_their_bands_by_what_these_see(tmp_path: Path, product: Path
     made = prepare_for(load_ensemble(weights), [product], tmp_path / "out", SourceSettings())
     assert made.whole.band_names == LIGHT
     assert load_ensemble(weights).matching_scene(weights.fit(made.levels, made.reading).scene)
+
+
+def test_a_band_that_networks_need_and_a_level_lacks_is_named_with_what_gives_it(
+    tmp_path: Path, product: Path
+) -> None:
+    landsat = make_landsat(tmp_path, LandsatFacts(level="L2SR"))
+    bands = ("red", "thermal")
+    model = model_folder(tmp_path / "model", bands=bands, band_mean=(1, 1), band_std=(1, 1))
+    with pytest.raises(
+        BandError, match="take the L2SP product of the same scene, or give its file with --layer"
+    ):
+        prepared(model, landsat, tmp_path / "out")
+    heat = write_image(tmp_path / "heat.tif", np.full((12, 12), 270, np.float32), 30)
+    made = prepared(model, landsat, tmp_path / "with", layer=(f"thermal={heat}",))
+    assert made.whole.band_names == bands
+    # Weights name their bands as their training did, and ask for what these see.
+    weights = load_ensemble(packed(tmp_path).weights)
+    assert recipe_for(weights, {"red"}, {}, has_dem=False) == "".join(f"{name}," for name in LIGHT)
 
 
 def test_levels_are_made_by_the_ranges_of_the_training(tmp_path: Path, product: Path) -> None:
