@@ -20,7 +20,8 @@ from glacierseg.raster.write import digest_of, read_json, write_json
 from glacierseg.settings.fetch import FetchSettings
 
 FILE = "provenance.json"
-_FOLDERS = {"products": "products", "elevation": "dem"}
+FOLDERS = {"products": "products", "elevation": "dem"}
+"""Where products and elevation lie in a folder of results."""
 _PACKAGES = ("numpy", "rasterio", "shapely", "pystac-client")
 # How bytes are read changes none of them.
 _OF_THE_WAY = frozenset({"max_gb", "cache_gb", "timeout_s", "retries", "connections"})
@@ -125,7 +126,7 @@ class Provenance:
             for one in self.content.get(name) or []:
                 path = self._folder / (one.get("folder") or one["file"])
                 # A record that somebody changed must not lead to the files of others.
-                if path.resolve().parent != (self._folder / _FOLDERS[name]).resolve():
+                if path.resolve().parent != (self._folder / FOLDERS[name]).resolve():
                     continue
                 shutil.rmtree(path, ignore_errors=True)
                 if path.is_file():

@@ -12,7 +12,7 @@ from glacierseg.catalogues.choice import Choice, Chosen, choose
 from glacierseg.catalogues.delivery import ProductPlan, plan_product, write_product
 from glacierseg.catalogues.elevation import fetch_elevation, plan_elevation
 from glacierseg.catalogues.looking import Ground, look_at, plan_looks
-from glacierseg.catalogues.provenance import Provenance, Request
+from glacierseg.catalogues.provenance import FOLDERS, Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
 from glacierseg.catalogues.table import write_choices
@@ -25,7 +25,6 @@ from glacierseg.settings.fetch import FetchSettings
 _log = logging.getLogger(__name__)
 SCENES, OUTLINE = "scenes.csv", "area.geojson"
 """Files of a folder of results: what became of each image, and the outline of an area."""
-_PRODUCTS, _DEM = "products", "dem"
 _GB = 1e9
 
 
@@ -57,10 +56,10 @@ class Steps:
         if again:
             provenance.clear()
         with counting("reading", windows) as tally:
-            folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally) for plan in plans]
-            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally)
+            folders = [write_product(self.web, plan, self.out / FOLDERS["products"], tally) for plan in plans]
+            tiles = fetch_elevation(self.web, dict(dem), self.out / FOLDERS["elevation"], tally)
         said = f", {_in_words(total)}" if total else ""
-        _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows{said}")
+        _log.info(f"{self.out / FOLDERS['products']}: {len(windows)} windows{said}")
         products = [
             {
                 "folder": self._name(folder),
