@@ -43,6 +43,10 @@ class Cache:
         self.folder, self.limit_bytes = folder, round(limit_gb * 1e9)
         self._keys, self._blobs = folder / "keys", folder / "blobs"
 
+    def knows(self, asked: str) -> bool:
+        """Whether something was kept that may still be there and whole."""
+        return self.limit_bytes > 0 and self._key(asked).is_file()
+
     def take(self, asked: str) -> bytes | None:
         """Returns what was kept, None where nothing whole was."""
         if not self.limit_bytes:

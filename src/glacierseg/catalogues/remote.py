@@ -120,6 +120,15 @@ class Remote:
         ]
         at_once(jobs, self._transport.settings.connections)
 
+    @property
+    def held(self) -> list[tuple[int, bytes]]:
+        """What is here, for `keep_only`."""
+        return self._parts
+
+    def keep_only(self, held: list[tuple[int, bytes]]) -> None:
+        """Forgets what was read since."""
+        self._parts = held
+
     def all(self) -> bytes:
         """Returns the whole file, which must be here."""
         data = self.read(0, self.facts.size_bytes)

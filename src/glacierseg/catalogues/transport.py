@@ -57,6 +57,10 @@ class Facts(NamedTuple):
     version: str
 
 
+class MissingFileError(DownloadError):
+    """A file that a catalogue names does not exist."""
+
+
 class _PassingError(Exception):
     """A fault that may be over when the request is repeated."""
 
@@ -314,7 +318,9 @@ def _require_good(address: str, answer: Any) -> None:
             f"{name}: may not be read without an account ({status}); choose another --catalogue"
         )
     if status in {404, 410}:
-        raise DownloadError(f"{name}: does not exist ({status}); choose another --catalogue or other dates")
+        raise MissingFileError(
+            f"{name}: does not exist ({status}); choose another --catalogue or other dates"
+        )
     if status == 416:
         raise DownloadError(f"{name}: is empty or shorter than it was; choose another --catalogue")
     if status >= 300:
