@@ -8,7 +8,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from glacierseg.catalogues.candidate import Candidate
+from glacierseg.catalogues.candidate import Asset, Candidate
 from glacierseg.catalogues.rating import Seen
 from glacierseg.raster.grid import Grid
 
@@ -48,7 +48,7 @@ def candidate(
         footprint=None,
         cloud_said=cloud_said,
         offset_applied=None,
-        metadata=None,
+        metadata=Asset("MTD_MSIL2A.xml"),
         images={},
     )
 

@@ -307,18 +307,16 @@ def test_what_cannot_be_used_is_refused_before_an_image_is_touched(tmp_path: Pat
     candidate = offered(whole, tmp_path / "store")
     name = candidate.name
     shutil.rmtree(tmp_path / "store")
-    metadata = Asset(str(whole / "MTD_MSIL2A.xml"))
-    assert "offers no metadata of it, without which its numbers have no unit" in refused(
-        web, replace(candidate, metadata=None)
-    )
     for number, role in (("11", "swir1"), ("2", "blue"), ("5", "red_edge_1")):
         images = {key: asset for key, asset in candidate.images.items() if key != number}
         words = f"{name}: the catalogue offers no image of B{number:0>2} ({role}); choose another"
         assert refused(web, replace(candidate, images=images)).startswith(words)
     images = {key: asset for key, asset in candidate.images.items() if key != "SCL"}
-    assert "no image of SCL, the classes of pixels" in refused(web, replace(candidate, images=images))
+    assert "no image of SCL; choose another" in refused(web, replace(candidate, images=images))
     checksum = Checksum("sha256", hashlib.sha256(b"another").hexdigest())
-    assert "checksum" in refused(web, replace(candidate, metadata=replace(metadata, checksum=checksum)))
+    assert "checksum" in refused(
+        web, replace(candidate, metadata=replace(candidate.metadata, checksum=checksum))
+    )
     other = name.replace("T083000", "T093000")
     assert refused(web, replace(candidate, name=other)) == (
         f"{other}: is so named in the catalogue, and its metadata are those of {name}; "
@@ -332,7 +330,7 @@ def test_what_cannot_be_used_is_refused_before_an_image_is_touched(tmp_path: Pat
         (">10000</", ">0</", "BOA_QUANTIFICATION_VALUE is 0, and must be above 0; choose another"),
         ("GRANULE/L2A_", "GRANULE/../../L2A_", "names a file outside the product"),
         ("IMAGE_FILE>GRANULE", "IMAGE_FILE>/GRANULE", "names a file outside the product"),
-        ("_B04_", "_B44_", "its metadata list no image of B04"),
+        ("_B04_", "_B44_", "its metadata list no image of B04 (red)"),
         ("A039520_T45RVL", "A039520_T45RWL", "tile is T45RVL by PRODUCT_URI, and T45RWL by granuleId"),
         ("</n1:Level-2A_User_Product>", "", "is not whole XML"),
         (
@@ -359,7 +357,7 @@ def test_images_of_another_place_or_size_are_refused(tmp_path: Path, web: Web) -
     candidate = offered(whole, tmp_path / "store")
     assert "its images lie beside the place" in refused(web, candidate, place(90_000, 0, 91_000, 1000))
     swapped = {**candidate.images, "4": candidate.images["5"]}
-    assert "its image of B04 has pixels of 20 m in the catalogue, and 10 m by its metadata" in refused(
+    assert "its image of B04 (red) has pixels of 20 m in the catalogue, and 10 m by its metadata" in refused(
         web, replace(candidate, images=swapped)
     )
     with rasterio.open(candidate.images["4"].address) as file:
@@ -383,7 +381,7 @@ def test_landsat_of_other_metadata_or_without_a_band_is_refused(tmp_path: Path, 
     for number, words in (
         ("6", "the catalogue offers no image of B6 (swir1); choose another"),
         ("3", f"lacks {candidate.name}_SR_B3.TIF, the image of green; choose another"),
-        ("QA_PIXEL", "the catalogue offers no image of QA_PIXEL, the classes of pixels; choose another"),
+        ("QA_PIXEL", "the catalogue offers no image of QA_PIXEL; choose another"),
     ):
         images = {key: asset for key, asset in candidate.images.items() if key != number}
         assert words in refused(web, replace(candidate, images=images))

@@ -40,8 +40,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
         yield running
 
 
-def web(tmp_path: Path, *, signs: Callable[[str], str | None] | None = None, **settings: Any) -> Web:
-    return Web(FetchSettings(**settings), signs=signs, cache=Cache(tmp_path / "cache", 0))
+def web(tmp_path: Path, **settings: Any) -> Web:
+    return Web(FetchSettings(**settings), cache=Cache(tmp_path / "cache", 0))
 
 
 def read_parts(web: Web, address: str, *parts: tuple[int, int]) -> list[bytes | None]:

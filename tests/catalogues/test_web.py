@@ -146,14 +146,16 @@ def test_tokens_of_the_planetary_computer_are_by_account_and_container() -> None
 
 
 @pytest.fixture
-def signing(server: FileServer, tmp_path: Path) -> Iterator[Web]:
+def signing(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     """Reads files that may be read with the query `sig=2` only; tokens count up with each request."""
     server.fail("a.xml", Fault(times=None, status=403, unless="sig=2"))
 
     def signs(address: str) -> str | None:
         return server.address("token") if address.endswith(".xml") else None
 
-    with Web(FetchSettings(retries=1), signs=signs, cache=Cache(tmp_path / "cache", 0)) as reader:
+    monkeypatch.setattr(web, "planetary_token", signs)
+    settings = FetchSettings(retries=1, catalogue="planetary-computer")
+    with Web(settings, cache=Cache(tmp_path / "cache", 0)) as reader:
         yield reader
 
 

@@ -44,7 +44,7 @@ class Candidate:
         cloud_said: Share of cloud that the catalogue says, 0-1; None where it does not.
         offset_applied: Whether the catalogue says that it took the offset off the pixels; None where it does
             not say.
-        metadata: The product's metadata by the agency (`MTD_MSIL2A.xml`, `_MTL.json`); None without.
+        metadata: The product's metadata by the agency (`MTD_MSIL2A.xml`, `_MTL.json`).
         images: Files of the bands by the band's number (`2`, `8A`), and `SCL`, `QA_PIXEL`, `QA_RADSAT`.
     """
 
@@ -60,5 +60,5 @@ class Candidate:
     footprint: Any = field(repr=False, compare=False)
     cloud_said: float | None
     offset_applied: bool | None
-    metadata: Asset | None = field(repr=False)
+    metadata: Asset = field(repr=False)
     images: Mapping[str, Asset] = field(repr=False, compare=False)

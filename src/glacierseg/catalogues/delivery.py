@@ -9,7 +9,7 @@ is touched.
 import hashlib
 import io
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,6 @@ from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents
 from glacierseg.products.landsat import describe_landsat
 from glacierseg.products.product import Product
-from glacierseg.products.read import read_product
 from glacierseg.products.sentinel2 import NEEDED, describe_sentinel2, images_listed
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.sensors import ROLES, SENSORS
@@ -40,8 +39,6 @@ _LANDSAT_PX_M = 30
 # of it may be read for that: what has no coarser copy is looked at in the windows.
 _COARSER = 16
 _MAX_LOOK_BYTES, _MAX_LOOK_PX = 8 * 2**20, 2**22
-_CLASSES_OF_LANDSAT = ("QA_PIXEL", "QA_RADSAT")
-_CLASSES = {"SCL", *_CLASSES_OF_LANDSAT}
 # What no recipe can use of Landsat, and what it may lack.
 _NOT_TAKEN, _OPTIONAL = {"pan", "cirrus", "thermal_2"}, {"coastal"}
 
@@ -71,11 +68,6 @@ class ProductPlan:
     note: str | None = None
 
     @property
-    def bytes_needed(self) -> int:
-        """How much is still to be read."""
-        return sum(window.bytes_needed for window in self.windows.values())
-
-    @property
     def facts(self) -> dict[str, Any]:
         """Where it comes from and what its numbers mean, for the record."""
         one = self.candidate
@@ -95,7 +87,7 @@ class ProductPlan:
             "note": self.note,
             "metadata": {
                 "file": self.metadata_file,
-                "address": shown(one.metadata.address) if one.metadata else None,
+                "address": shown(one.metadata.address),
                 "sha256": hashlib.sha256(self.metadata).hexdigest(),
             },
         }
@@ -126,28 +118,25 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
         roles: Bands that are wanted, by role; those that every product must have come too.
 
     Raises:
-        ProductError: It cannot be used: it has no metadata, or those of another one, lacks a band, does not
-            meet the place, or its numbers are not those of its metadata.
+        ProductError: It cannot be used: it has metadata of another one, lacks a band, does not meet the
+            place, or its numbers are not those of its metadata.
         DownloadError: It cannot be read.
     """
     name = candidate.name
-    if candidate.metadata is None:
-        raise ProductError(
-            f"{name}: the catalogue offers no metadata of it, without which its numbers have no unit; "
-            f"{INSTEAD}"
-        )
+    is_sentinel2 = candidate.sensor == "sentinel2"
     metadata = web.read(candidate.metadata)
-    describe = _describe_sentinel2 if candidate.sensor == "sentinel2" else _describe_landsat
-    with _worded():
-        product, metadata_file, images = describe(candidate, metadata, roles)
-    _require_same(candidate, product)
+    wanted = {number for number, role in SENSORS[candidate.sensor].items() if role in set(roles) & ROLES}
+    metadata_file, images = (_sentinel2_files if is_sentinel2 else _landsat_files)(
+        candidate, metadata, wanted
+    )
+    product = _described(candidate, metadata_file, [file for file, _ in images.values()], metadata)
     windows = {}
     for number, (file, pixel_m) in images.items():
         window = plan_window(
             web,
             candidate.images[number],
             outline,
-            step_px=_STEP_M // pixel_m if candidate.sensor == "sentinel2" else 1,
+            step_px=_STEP_M // pixel_m if is_sentinel2 else 1,
             margin_px=_MARGIN_M // pixel_m,
         )
         if window is None:
@@ -161,92 +150,88 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
         windows[file] = window
     _require_same_ground(windows, name)
     add, note = 0, None
-    if candidate.sensor == "sentinel2":
+    if is_sentinel2:
         views = _views(web, candidate, {number: windows[file] for number, (file, _) in images.items()})
         judgement = judge_offset(product, views, said=candidate.offset_applied, name=name)
         add, note = judgement.add, judgement.note
-    folder_name = f"{product.name}.SAFE" if candidate.sensor == "sentinel2" else product.name
+    folder_name = f"{product.name}.SAFE" if is_sentinel2 else product.name
     return ProductPlan(candidate, product, folder_name, metadata_file, metadata, windows, add, note)
 
 
-@contextmanager
-def _worded() -> Iterator[None]:
-    """Gives what the reader of products refuses the cure that helps here."""
+def _described(candidate: Candidate, file: str, images: Sequence[str], metadata: bytes) -> Product:
+    """Reads metadata, and refuses those of another product; day, tile and baseline are part of the name."""
+    source = Path(f"metadata of {candidate.name}")
+    contents = _PlannedContents(source, (file, *images), metadata)
     try:
-        yield
+        if candidate.sensor == "sentinel2":
+            product = describe_sentinel2(contents, file, source)
+        else:
+            product, _ = describe_landsat(contents, file, source)
     except ProductError as error:
-        fault, _, cure = str(error).rpartition("; ")
-        is_of_files = cure.startswith((AGAIN, "give the product as it was delivered"))
-        raise ProductError(f"{fault}; {INSTEAD}" if is_of_files else str(error)) from error
+        raise _with_cure(error) from error
+    if product.name != candidate.name:
+        said = f"are those of {product.name}" if product.name.isidentifier() else "do not say its name"
+        raise ProductError(
+            f"{candidate.name}: is so named in the catalogue, and its metadata {said}; {INSTEAD}"
+        )
+    return product
+
+
+def _with_cure(error: ProductError) -> ProductError:
+    """Gives what the reader of products refuses the cure that helps here."""
+    fault, _, cure = str(error).rpartition("; ")
+    is_of_files = cure.startswith((AGAIN, "give the product as it was delivered"))
+    return ProductError(f"{fault}; {INSTEAD}" if is_of_files else str(error))
 
 
 def _shown(number: str, sensor: str) -> str:
-    if number in _CLASSES:
-        return number
-    return f"B{number:0>2}" if sensor == "sentinel2" else f"B{number}"
+    role = SENSORS[sensor].get(number)
+    return f"B{number.rjust(2 if sensor == 'sentinel2' else 1, '0')} ({role})" if role else number
 
 
-def _require_offered(candidate: Candidate, needed: Collection[str], name: str) -> None:
+def _require_offered(candidate: Candidate, needed: Collection[str]) -> None:
     for number in sorted(needed):
         if number not in candidate.images:
-            role = SENSORS[candidate.sensor].get(number)
-            what = (
-                f"{_shown(number, candidate.sensor)} ({role})" if role else f"{number}, the classes of pixels"
-            )
-            raise ProductError(f"{name}: the catalogue offers no image of {what}; {INSTEAD}")
+            what = _shown(number, candidate.sensor)
+            raise ProductError(f"{candidate.name}: the catalogue offers no image of {what}; {INSTEAD}")
 
 
-Description = tuple[Product, str, dict[str, tuple[str, int]]]
-"""A product, the file of its metadata, and its images' path and pixel size by number."""
+Files = tuple[str, dict[str, tuple[str, int]]]
+"""The file of a product's metadata, and by number the file of each image and the size of its pixels in m."""
 
 
-def _describe_sentinel2(candidate: Candidate, metadata: bytes, roles: Collection[str]) -> Description:
+def _sentinel2_files(candidate: Candidate, metadata: bytes, wanted: set[str]) -> Files:
     name, file = candidate.name, "MTD_MSIL2A.xml"
-    wanted = {number for number, role in SENSORS["sentinel2"].items() if role in set(roles) & ROLES}
-    _require_offered(candidate, wanted | set(NEEDED), name)
-    listed = images_listed(metadata, f"{name}: {file}")
+    _require_offered(candidate, wanted | set(NEEDED))
+    try:
+        listed = images_listed(metadata, f"{name}: {file}")
+    except ProductError as error:
+        raise _with_cure(error) from error
     images = {}
     for number in (*SENSORS["sentinel2"], "SCL"):
         if number in wanted or number in NEEDED:
             path = listed.get(number)
             if path is None:
                 raise ProductError(
-                    f"{name}: its metadata list no image of {_shown(number, candidate.sensor)}; {INSTEAD}"
+                    f"{name}: its metadata list no image of {_shown(number, 'sentinel2')}; {INSTEAD}"
                 )
             images[number] = f"{path}.tif", int(path[-3:-1])
-    # Its name is that which the metadata say.
-    source = Path(f"metadata of {name}")
-    contents = _PlannedContents(source, (file, *(one for one, _ in images.values())), metadata)
-    return describe_sentinel2(contents, file, source), file, images
+    return file, images
 
 
-def _describe_landsat(candidate: Candidate, metadata: bytes, roles: Collection[str]) -> Description:
+def _landsat_files(candidate: Candidate, metadata: bytes, wanted: set[str]) -> Files:
     name, sensor = candidate.name, SENSORS[candidate.sensor]
     start = metadata.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     file = f"{name}_MTL.{({b'{': 'json', b'<': 'xml'}).get(start, 'txt')}"
-    wanted = {number for number, role in sensor.items() if role in set(roles) & ROLES}
-    _require_offered(candidate, {*wanted, "QA_PIXEL"}, name)
+    _require_offered(candidate, {*wanted, "QA_PIXEL"})
     images = {}
-    for number in (*sensor, *_CLASSES_OF_LANDSAT):
-        role = sensor.get(number, number)
+    for number in (*sensor, "QA_PIXEL", "QA_RADSAT"):
+        role = sensor.get(number)
         is_taken = role not in _NOT_TAKEN and (role not in _OPTIONAL or number in wanted)
         if is_taken and number in candidate.images:
-            level = "ST" if role == "thermal" else "SR"
-            what = number if number in _CLASSES else f"{level}_B{number}"
+            what = f"{'ST' if role == 'thermal' else 'SR'}_B{number}" if role else number
             images[number] = f"{name}_{what}.TIF", _LANDSAT_PX_M
-    source = Path(f"metadata of {name}")
-    contents = _PlannedContents(source, (file, *(one for one, _ in images.values())), metadata)
-    product, _ = describe_landsat(contents, file, source)
-    return product, file, images
-
-
-def _require_same(candidate: Candidate, product: Product) -> None:
-    """Refuses metadata of another product than the item's; day, tile and baseline are part of the name."""
-    if product.name != candidate.name:
-        said = f"are those of {product.name}" if product.name.isidentifier() else "do not say its name"
-        raise ProductError(
-            f"{candidate.name}: is so named in the catalogue, and its metadata {said}; {INSTEAD}"
-        )
+    return file, images
 
 
 def _require_same_ground(windows: Mapping[str, Window], name: str) -> None:
@@ -298,16 +283,11 @@ def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None
         The product's folder, for `products.read`.
 
     Raises:
-        ProductError: An image is damaged, or the product is none that can be used.
+        ProductError: An image is damaged.
         DownloadError: It cannot be read.
         OutputError: It cannot be written.
         RequestError: Something that no fetch wrote has its name.
     """
     add = {band.path: plan.add for band in plan.product.bands if plan.add}
     wanted = Wanted(plan.windows, {plan.metadata_file: plan.metadata}, plan.facts, add)
-    return write_windows(web, Path(folder) / plan.folder_name, wanted, check=_require_read, tally=tally)
-
-
-def _require_read(folder: Path) -> None:
-    with _worded():
-        read_product(folder)
+    return write_windows(web, Path(folder) / plan.folder_name, wanted, tally)

@@ -18,7 +18,6 @@ from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Tally, Window, plan_window
 from glacierseg.errors import ProductError
 from glacierseg.raster.outputs import writes
-from glacierseg.raster.warp import read_grid
 
 # So far beyond the place it reaches, since slope and curvature need what lies around; at the side of a tile
 # in the next one.
@@ -82,10 +81,5 @@ def fetch_elevation(
     """
     if not windows:
         return ()
-
-    def check(part: Path) -> None:
-        for name in windows:
-            read_grid(part / name)
-
-    write_windows(web, Path(folder), Wanted(windows), check=check, tally=tally)
+    write_windows(web, Path(folder), Wanted(windows), tally)
     return tuple(Path(folder) / name for name in windows)

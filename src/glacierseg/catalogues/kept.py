@@ -5,7 +5,7 @@ it comes from and which content it has; a window is taken as finished only if al
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,16 +56,13 @@ class Wanted:
         }
 
 
-def write_windows(
-    web: Web, final: Path, wanted: Wanted, *, check: Callable[[Path], None], tally: Tally | None = None
-) -> Path:
+def write_windows(web: Web, final: Path, wanted: Wanted, tally: Tally | None = None) -> Path:
     """Writes a folder of windows, of which finished ones are kept.
 
     Args:
         web: Reads them.
         final: The folder.
         wanted: What it is to hold.
-        check: Is called with the folder before it gets its name, and raises an error if it cannot be used.
         tally: Of what is read.
 
     Returns:
@@ -85,11 +82,6 @@ def write_windows(
     part.mkdir(parents=True, exist_ok=True)
     with full_disk_refused(part):
         _fill(web, part, wanted, tally or Tally("", ()))
-    try:
-        check(part)
-    except Exception:
-        shutil.rmtree(part)
-        raise
     if final.exists():
         shutil.rmtree(final)
     part.rename(final)

@@ -29,19 +29,11 @@ class Web(Transport):
         cache: Of windows that were read.
     """
 
-    def __init__(
-        self,
-        settings: FetchSettings | None = None,
-        *,
-        signs: Callable[[str], str | None] | None = None,
-        cache: Cache | None = None,
-    ) -> None:
+    def __init__(self, settings: FetchSettings | None = None, *, cache: Cache | None = None) -> None:
         """Opens no connection yet.
 
         Args:
             settings: How to read.
-            signs: Gives the address of a token for a file's address, None for a file that needs none. Without
-                it files of the Planetary Computer are signed when that is the catalogue.
             cache: Of windows; without it the user's own, in the size of the settings.
 
         Raises:
@@ -49,7 +41,7 @@ class Web(Transport):
         """
         settings = settings or FetchSettings()
         is_planetary = is_planetary_computer(settings.catalogue)
-        super().__init__(settings, signs or (planetary_token if is_planetary else lambda _: None))
+        super().__init__(settings, planetary_token if is_planetary else lambda _: None)
         self.cache = cache or Cache(cache_folder(), settings.cache_gb)
         self._remotes: dict[str, Remote] = {}
 
