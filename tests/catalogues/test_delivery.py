@@ -254,9 +254,11 @@ def test_an_offset_flag_that_lies_changes_no_number(
     cut = write_product(web, plan, tmp_path / "products")
     like = grid_file(tmp_path / "like.tif", MIDDLE, 32645, 10)
     assert_equal_scenes(whole, cut, tmp_path, like)
-    record = json.loads((cut / kept.RECORD).read_text())["folder"]
-    assert (record["added_to_numbers"], record["offset_applied_by_catalogue"]) == (shift, said)
-    assert record["scale_and_offset"]["blue"] == [1.0, -1000.0]
+    assert (plan.facts["added_to_numbers"], plan.facts["offset_applied_by_catalogue"]) == (shift, said)
+    assert plan.facts["scale_and_offset"]["blue"] == [1.0, -1000.0]
+    record = json.loads((cut / kept.RECORD).read_text())
+    added = {file: window["added_to_numbers"] for file, window in record.items()}
+    assert added == {file: 0 if "_SCL_" in file else shift for file in plan.windows}
 
 
 @pytest.mark.parametrize("baseline", ["03.01", "02.05"])
@@ -452,7 +454,8 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
     image.write_bytes(b"damaged")
     assert files_of(write_product(web, plan, products)) == expected
     # What is added to numbers is part of what a window is.
-    shifted = files_of(write_product(web, replace(plan, add=1000), products))
+    more = {name: replace(one, add=0 if "_SCL_" in name else 1000) for name, one in plan.windows.items()}
+    shifted = files_of(write_product(web, replace(plan, windows=more), products))
     assert {name for name in expected if shifted[name] != expected[name]} == {
         kept.RECORD,
         *(name for name in plan.windows if "_SCL_" not in name),

@@ -374,7 +374,7 @@ def test_an_offset_is_added_to_all_numbers_but_those_of_no_data(tmp_path: Path, 
     window = present(plan_window(web, Asset(str(path)), place(50, 20, 600, 300)))
     before = cut(PIXELS, window).astype(int)
     assert (before == 0).any()
-    save_window(web, window, tmp_path / "out.tif", add=add)
+    save_window(web, replace(window, add=add), tmp_path / "out.tif")
     # What has no place lay below 0 once, and ran over.
     with rasterio.open(tmp_path / "out.tif") as file:
         assert (file.read(1) == np.where((before == 0) | (before + add > 65_535), 0, before + add)).all()
@@ -444,7 +444,7 @@ def test_what_was_read_is_taken_from_the_cache(
     header, came = server.bytes_sent, list[int]()
     save_window(second, signed, tmp_path / "two.tif", progress=came.append)
     assert (read_window(second, signed) == cut(PIXELS, window)).all()
-    save_window(second, signed, tmp_path / "more.tif", add=5)
+    save_window(second, replace(signed, add=5), tmp_path / "more.tif")
     assert server.bytes_sent == header
     assert came == [window.bytes_needed]
     assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "two.tif").read_bytes()

@@ -11,13 +11,13 @@ import io
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Candidate
-from glacierseg.catalogues.kept import Wanted, write_windows
+from glacierseg.catalogues.kept import write_windows
 from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Tally, Window, plan_window, read_window
@@ -154,6 +154,7 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
         views = _views(web, candidate, {number: windows[file] for number, (file, _) in images.items()})
         judgement = judge_offset(product, views, said=candidate.offset_applied, name=name)
         add, note = judgement.add, judgement.note
+        windows |= {band.path: replace(windows[band.path], add=add) for band in product.bands}
     folder_name = f"{product.name}.SAFE" if is_sentinel2 else product.name
     return ProductPlan(candidate, product, folder_name, metadata_file, metadata, windows, add, note)
 
@@ -288,6 +289,5 @@ def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None
         OutputError: It cannot be written.
         RequestError: Something that no fetch wrote has its name.
     """
-    add = {band.path: plan.add for band in plan.product.bands if plan.add}
-    wanted = Wanted(plan.windows, {plan.metadata_file: plan.metadata}, plan.facts, add)
-    return write_windows(web, Path(folder) / plan.folder_name, wanted, tally)
+    files = {plan.metadata_file: plan.metadata}
+    return write_windows(web, Path(folder) / plan.folder_name, plan.windows, files, tally)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Asset
-from glacierseg.catalogues.kept import Wanted, write_windows
+from glacierseg.catalogues.kept import write_windows
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Tally, Window, plan_window
 from glacierseg.errors import ProductError
@@ -81,5 +81,5 @@ def fetch_elevation(
     """
     if not windows:
         return ()
-    write_windows(web, Path(folder), Wanted(windows), tally)
+    write_windows(web, Path(folder), windows, tally=tally)
     return tuple(Path(folder) / name for name in windows)

@@ -6,8 +6,8 @@ it comes from and which content it has; a window is taken as finished only if al
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from glacierseg.catalogues.addresses import shown
@@ -20,49 +20,20 @@ RECORD = "windows.json"
 """File of a folder that says where its windows come from."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a folder is to hold.
-
-    Attributes:
-        windows: Windows by path in the folder.
-        files: Further files by path in the folder, as they came.
-        facts: What its record says of it as a whole.
-        add: By path, what is added to a window's numbers other than 0; nothing where it is missing.
-    """
-
-    windows: Mapping[str, Window] = field(repr=False)
-    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    add: Mapping[str, int] = field(default_factory=dict)
-
-    def record(self, folder: Path) -> dict[str, Any]:
-        """Returns what a folder's record has to say of the windows that are there."""
-        return {
-            "folder": self.facts,
-            "windows": {
-                file: {
-                    "address": shown(window.asset.address),
-                    "version": window.version,
-                    "crs": window.grid.crs.to_string(),
-                    "transform": list(window.grid.transform[:6]),
-                    "shape": list(window.grid.shape),
-                    "add": self.add.get(file, 0),
-                    "sha256": digest_of(folder / file),
-                }
-                for file, window in self.windows.items()
-                if (folder / file).is_file()
-            },
-        }
-
-
-def write_windows(web: Web, final: Path, wanted: Wanted, tally: Tally | None = None) -> Path:
+def write_windows(
+    web: Web,
+    final: Path,
+    windows: Mapping[str, Window],
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    tally: Tally | None = None,
+) -> Path:
     """Writes a folder of windows, of which finished ones are kept.
 
     Args:
         web: Reads them.
         final: The folder.
-        wanted: What it is to hold.
+        windows: By path in the folder.
+        files: Content of further files by path in the folder.
         tally: Of what is read.
 
     Returns:
@@ -76,37 +47,52 @@ def write_windows(web: Web, final: Path, wanted: Wanted, tally: Tally | None = N
     """
     if final.exists() and not (final / RECORD).is_file():
         raise RequestError(f"{final}: exists and is of no fetch; remove it, or give another --out")
-    if _is_whole(final, wanted):
+    if _is_whole(final, windows, files):
         return final
     part = final.with_name(f".{final.name}.part")
     part.mkdir(parents=True, exist_ok=True)
     with full_disk_refused(part):
-        _fill(web, part, wanted, tally or Tally("", ()))
+        _fill(web, part, windows, tally or Tally("", ()))
+        for file, data in files.items():
+            (part / file).parent.mkdir(parents=True, exist_ok=True)
+            (part / file).write_bytes(data)
     if final.exists():
         shutil.rmtree(final)
     part.rename(final)
     return final
 
 
-def _fill(web: Web, part: Path, wanted: Wanted, tally: Tally) -> None:
-    known = _said_of(part).get("windows", {})
-    found = wanted.record(part)["windows"]
+def _fill(web: Web, part: Path, windows: Mapping[str, Window], tally: Tally) -> None:
+    said, found = _said_of(part), _record(part, windows)
     for path in sorted(part.rglob("*"), reverse=True):
         name = path.relative_to(part).as_posix()
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-        elif path.is_file() and name != RECORD and (name not in found or known.get(name) != found[name]):
+        elif path.is_file() and name != RECORD and (name not in found or said.get(name) != found[name]):
             path.unlink()
-    for file, window in wanted.windows.items():
-        path = part / file
-        if not path.is_file():
-            save_window(web, window, path, add=wanted.add.get(file, 0), progress=tally.add)
-            write_json(part / RECORD, wanted.record(part))
+    for file, window in windows.items():
+        if not (part / file).is_file():
+            save_window(web, window, part / file, progress=tally.add)
+            write_json(part / RECORD, _record(part, windows))
         tally.end_window()
-    write_json(part / RECORD, wanted.record(part))
-    for file, data in wanted.files.items():
-        (part / file).parent.mkdir(parents=True, exist_ok=True)
-        (part / file).write_bytes(data)
+    write_json(part / RECORD, _record(part, windows))
+
+
+def _record(folder: Path, windows: Mapping[str, Window]) -> dict[str, Any]:
+    """Returns what a folder's record has to say of the windows that are there."""
+    return {
+        file: {
+            "address": shown(window.asset.address),
+            "version": window.version,
+            "crs": window.grid.crs.to_string(),
+            "transform": list(window.grid.transform[:6]),
+            "shape": list(window.grid.shape),
+            "added_to_numbers": window.add,
+            "sha256": digest_of(folder / file),
+        }
+        for file, window in windows.items()
+        if (folder / file).is_file()
+    }
 
 
 def _said_of(folder: Path) -> dict[str, Any]:
@@ -118,11 +104,11 @@ def _said_of(folder: Path) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _is_whole(final: Path, wanted: Wanted) -> bool:
-    record = wanted.record(final)
+def _is_whole(folder: Path, windows: Mapping[str, Window], files: Mapping[str, bytes]) -> bool:
+    record = _record(folder, windows)
     return (
-        record["windows"].keys() == wanted.windows.keys()
-        and _said_of(final) == record
-        and all((final / file).is_file() for file in wanted.files)
-        and all((final / file).read_bytes() == data for file, data in wanted.files.items())
+        record.keys() == windows.keys()
+        and _said_of(folder) == record
+        and all((folder / file).is_file() for file in files)
+        and all((folder / file).read_bytes() == data for file, data in files.items())
     )

@@ -66,6 +66,8 @@ class Window:
         parts: First byte and size of what is read beside the header.
         bytes_needed: How many bytes that is.
         checked: Whether the checksum of the catalogue is compared, since the file is read whole.
+        add: What is added to numbers when the window is written; 0, and what gets too large for the data
+            type, is 0 for no data.
     """
 
     asset: Asset
@@ -79,6 +81,7 @@ class Window:
     parts: tuple[Part, ...]
     bytes_needed: int
     checked: bool
+    add: int = 0
 
     @property
     def key(self) -> str:
@@ -168,16 +171,13 @@ def read_window(web: Web, window: Window, progress: Counted | None = None) -> ND
         return values
 
 
-def save_window(
-    web: Web, window: Window, out: Path, *, add: int = 0, progress: Counted | None = None
-) -> None:
+def save_window(web: Web, window: Window, out: Path, progress: Counted | None = None) -> None:
     """Writes a window as a GeoTIFF that is whole or absent, with the same bytes on every run.
 
     Args:
         web: Reads it.
         window: Its plan.
         out: The file to write.
-        add: What is added to numbers; 0, and what gets too large for the data type, is 0 for no data.
         progress: Is called with numbers of bytes that came.
 
     Raises:
@@ -186,8 +186,8 @@ def save_window(
         OutputError: The file cannot be written.
     """
     with atomic_path(out) as part:
-        if add:
-            _write(part, window, _added(read_window(web, window, progress), add))
+        if window.add:
+            _write(part, window, _added(read_window(web, window, progress), window.add))
         else:
             part.write_bytes(_as_tiff(web, window, progress))
 
