@@ -5,12 +5,11 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from glacierseg.catalogues import transport, web
-from glacierseg.catalogues.addresses import local_path, planetary_token, shown, web_address
+from glacierseg.catalogues.addresses import local_path, shown, token_source, web_address
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.web import Web
@@ -126,7 +125,7 @@ def test_open_buckets_have_an_address_of_the_web() -> None:
         ("s3://eodata/b.tif", "needs an account at the Copernicus Data Space"),
         ("s3://somebodys/b.tif", "the bucket somebodys is not known to be open to everybody"),
         ("ftp://a.org/b.tif", "files are read from http, https, s3 and folders only"),
-        ("http://[a/b.tif", "is no address of a file"),
+        ("http://[a/b.tif", "is not an address of a file"),
     ],
 )
 def test_what_everybody_may_not_read_is_refused(reader: Web, address: str, words: str) -> None:
@@ -137,12 +136,16 @@ def test_what_everybody_may_not_read_is_refused(reader: Web, address: str, words
         assert "--catalogue" in str(error.value)
 
 
-def test_tokens_of_the_planetary_computer_are_by_account_and_container() -> None:
+@pytest.mark.parametrize(
+    "catalogue", ["planetary-computer", "https://planetarycomputer.microsoft.com/api/stac/v1"]
+)
+def test_tokens_of_the_planetary_computer_are_by_account_and_container(catalogue: str) -> None:
     blob = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/45/R/a.tif"
     tokens = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-    assert planetary_token(blob) == f"{tokens}/sentinel2l2a01/sentinel2-l2"
-    assert planetary_token(f"{blob}?sig=x") is None
-    assert planetary_token("https://planetarycomputer.microsoft.com/api/stac/v1/a.json") is None
+    assert token_source(catalogue, blob) == f"{tokens}/sentinel2l2a01/sentinel2-l2"
+    assert token_source(catalogue, f"{blob}?sig=x") is None
+    assert token_source(catalogue, "https://planetarycomputer.microsoft.com/api/stac/v1/a.json") is None
+    assert token_source("earth-search", blob) is None
 
 
 @pytest.fixture
@@ -150,12 +153,11 @@ def signing(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Reads files that may be read with the query `sig=2` only; tokens count up with each request."""
     server.fail("a.xml", Fault(times=None, status=403, unless="sig=2"))
 
-    def signs(address: str) -> str | None:
+    def source(_catalogue: str, address: str) -> str | None:
         return server.address("token") if address.endswith(".xml") else None
 
-    monkeypatch.setattr(web, "planetary_token", signs)
-    settings = FetchSettings(retries=1, catalogue="planetary-computer")
-    with Web(settings, cache=Cache(tmp_path / "cache", 0)) as reader:
+    monkeypatch.setattr(transport, "token_source", source)
+    with Web(FetchSettings(retries=1), cache=Cache(tmp_path / "cache", 0)) as reader:
         yield reader
 
 
@@ -227,13 +229,3 @@ def test_a_token_is_asked_for_again_where_that_may_help(server: FileServer, sign
     server.fail("token", Fault(status=503))
     assert signing.read(Asset(server.address("a.xml"))) == CONTENT
     server.mend()
-
-
-def test_only_files_of_the_planetary_computer_are_signed_by_themselves(tmp_path: Path) -> None:
-    def signs(catalogue: str) -> Any:
-        settings = FetchSettings(catalogue=catalogue)
-        return Web(settings, cache=Cache(tmp_path, 0))._signs("https://a.blob.core.windows.net/b/c")
-
-    assert signs("planetary-computer").endswith("/token/a/b")
-    assert signs("https://planetarycomputer.microsoft.com/api/stac/v1").endswith("/token/a/b")
-    assert signs("earth-search") is None

@@ -7,14 +7,14 @@ from urllib.request import url2pathname
 
 from glacierseg.errors import DownloadError
 
-# Buckets that everybody may read, and where they lie.
+# Buckets that everybody may read, and their regions.
 _OPEN_BUCKETS = {
     "copernicus-dem-30m": "eu-central-1",
     "copernicus-dem-90m": "eu-central-1",
     "e84-earth-search-sentinel-data": "us-west-2",
     "sentinel-cogs": "us-west-2",
 }
-# Buckets whose readers pay or need an account, and who wants it.
+# Buckets whose readers pay or need an account.
 _PAID_BUCKETS = {
     "eodata": "needs an account at the Copernicus Data Space",
     "sentinel-s2-l1c": "is paid for by its readers",
@@ -22,7 +22,6 @@ _PAID_BUCKETS = {
     "usgs-landsat": "is paid for by its readers",
 }
 _PLANETARY = "planetarycomputer.microsoft.com"
-_TOKENS = f"https://{_PLANETARY}/api/sas/v1/token"
 _AZURE = ".blob.core.windows.net"
 
 
@@ -44,49 +43,46 @@ def local_path(address: str) -> Path | None:
 
 
 def web_address(address: str) -> str:
-    """Returns the `https` address of a file that lies in a bucket.
+    """Returns the `https` address of a file, which may lie in a bucket.
 
     Raises:
         DownloadError: Its readers pay or need an account, or it is reached in another way.
     """
     parts = _split(address)
-    bucket = parts.netloc if parts.scheme == "s3" else parts.netloc.partition(".s3")[0]
-    if bucket in _PAID_BUCKETS and (parts.scheme == "s3" or parts.netloc.endswith(".amazonaws.com")):
-        raise DownloadError(
-            f"{shown(address)}: the bucket {bucket} {_PAID_BUCKETS[bucket]}, which is not supported; choose "
-            "a catalogue with open files, such as --catalogue planetary-computer"
-        )
-    if parts.scheme == "s3":
-        if bucket not in _OPEN_BUCKETS:
-            raise DownloadError(
-                f"{shown(address)}: the bucket {bucket} is not known to be open to everybody; choose a "
-                "catalogue whose addresses begin with https, such as --catalogue planetary-computer"
-            )
+    is_s3 = parts.scheme == "s3"
+    bucket = parts.netloc if is_s3 else parts.netloc.partition(".s3")[0]
+    if bucket in _PAID_BUCKETS and (is_s3 or parts.netloc.endswith(".amazonaws.com")):
+        why = f"the bucket {bucket} {_PAID_BUCKETS[bucket]}, which is not supported"
+    elif is_s3 and bucket in _OPEN_BUCKETS:
         return f"https://{bucket}.s3.{_OPEN_BUCKETS[bucket]}.amazonaws.com{parts.path}"
-    if parts.scheme not in {"http", "https"}:
-        raise DownloadError(
-            f"{shown(address)}: files are read from http, https, s3 and folders only; choose another "
-            "--catalogue"
-        )
-    return address
+    elif is_s3:
+        why = f"the bucket {bucket} is not known to be open to everybody"
+    elif parts.scheme in {"http", "https"}:
+        return address
+    else:
+        why = "files are read from http, https, s3 and folders only"
+    raise DownloadError(
+        f"{shown(address)}: {why}; choose a catalogue with open files, such as --catalogue planetary-computer"
+    )
 
 
-def is_planetary_computer(catalogue: str) -> bool:
-    """Whether a catalogue is the Planetary Computer, by its name here or its address."""
-    return catalogue == "planetary-computer" or _split(catalogue).netloc == _PLANETARY
+def token_source(catalogue: str, address: str) -> str | None:
+    """Returns where the Planetary Computer gives a token for a file; None for a file that needs none.
 
-
-def planetary_token(address: str) -> str | None:
-    """Returns where the Planetary Computer gives a token for a file; None for a file that needs none."""
+    Args:
+        catalogue: Name or address of the catalogue that offers the file.
+        address: Where the file lies.
+    """
     parts = _split(address)
     host, container = parts.netloc, parts.path.strip("/").partition("/")[0]
-    if not host.endswith(_AZURE) or parts.query:
+    is_theirs = catalogue == "planetary-computer" or _split(catalogue).netloc == _PLANETARY
+    if not is_theirs or not host.endswith(_AZURE) or parts.query:
         return None
-    return f"{_TOKENS}/{host.removesuffix(_AZURE)}/{container}"
+    return f"https://{_PLANETARY}/api/sas/v1/token/{host.removesuffix(_AZURE)}/{container}"
 
 
 def _split(address: str) -> SplitResult:
     try:
         return urlsplit(address)
     except ValueError as error:
-        raise DownloadError(f"{address}: is no address of a file; choose another --catalogue") from error
+        raise DownloadError(f"{address}: is not an address of a file; choose another --catalogue") from error

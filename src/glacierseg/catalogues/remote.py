@@ -99,11 +99,7 @@ class Remote:
         return bytes(found) if len(found) == size else None
 
     def fetch(self, parts: Sequence[Part], progress: Counted | None = None) -> None:
-        """Reads parts that are not here yet, several at a time.
-
-        Args:
-            parts: Begin and size of each.
-            progress: Is called with numbers of bytes that came, by several threads.
+        """Reads what is not here yet of some parts, several at a time.
 
         Raises:
             DownloadError: They cannot be read.

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from glacierseg._version import __version__
-from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.addresses import shown, token_source
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
@@ -77,18 +77,14 @@ class Transport:
         bytes_read: How many bytes of files came over the network so far.
     """
 
-    def __init__(self, settings: FetchSettings, signs: Callable[[str], str | None]) -> None:
+    def __init__(self, settings: FetchSettings) -> None:
         """Opens no connection yet.
-
-        Args:
-            settings: Timeouts, retries and connections.
-            signs: Gives the address of a token for a file's address, None for a file that needs none.
 
         Raises:
             RequestError: A package is missing.
         """
         self.settings, self.bytes_read = settings, 0
-        self._signs, self._requests = signs, _import_requests()
+        self._requests = _import_requests()
         self._session = self._requests.Session()
         self._session.headers["User-Agent"] = f"glacierseg/{__version__}"
         for scheme in ("https://", "http://"):
@@ -221,7 +217,7 @@ class Transport:
 
     @contextmanager
     def _signed(self, address: str, headers: dict[str, str]) -> Iterator[Any]:
-        source, refused = self._signs(address), ""
+        source, refused = token_source(self.settings.catalogue, address), ""
         while True:
             token = self._token(source, refused) if source else ""
             signed = f"{address}{'&' if '?' in address else '?'}{token}" if token else address
@@ -266,13 +262,9 @@ def at_once(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
 
     The standard pool of threads would let Ctrl-C wait until every server has answered.
 
-    Args:
-        jobs: What is to be done.
-        threads: How many are done at one time.
-
     Returns:
-        What they return, in their order. The first error ends the waiting, and jobs that have not begun are
-        left out.
+        What the jobs return, in their order. The first error ends the waiting, and jobs that have not begun
+        are left out.
     """
     futures: list[Future[T]] = [Future() for _ in jobs]
     waiting = deque(zip(futures, jobs, strict=True))

@@ -3,13 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
-from glacierseg.catalogues.addresses import (
-    is_planetary_computer,
-    local_path,
-    planetary_token,
-    shown,
-    web_address,
-)
+from glacierseg.catalogues.addresses import local_path, shown, web_address
 from glacierseg.catalogues.cache import Cache, cache_folder
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Remote, local_refused, require_checksum, require_size
@@ -39,10 +33,8 @@ class Web(Transport):
         Raises:
             RequestError: A package is missing.
         """
-        settings = settings or FetchSettings()
-        is_planetary = is_planetary_computer(settings.catalogue)
-        super().__init__(settings, planetary_token if is_planetary else lambda _: None)
-        self.cache = cache or Cache(cache_folder(), settings.cache_gb)
+        super().__init__(settings or FetchSettings())
+        self.cache = cache or Cache(cache_folder(), self.settings.cache_gb)
         self._remotes: dict[str, Remote] = {}
 
     def __enter__(self) -> Self:
@@ -52,14 +44,7 @@ class Web(Transport):
         self.close()
 
     def at_once(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
-        """Runs jobs that read, as many at one time as there may be connections.
-
-        Args:
-            jobs: Such as `partial(plan_window, web, asset, shape)`.
-
-        Returns:
-            What they return, in their order; the first error ends the waiting.
-        """
+        """Runs jobs that read, as many at one time as there may be connections, and returns their results."""
         return at_once(jobs, self.settings.connections)
 
     def remote(self, asset: Asset) -> Remote:

@@ -149,15 +149,7 @@ def plan_window(
 
 
 def read_window(web: Web, window: Window, progress: Counted | None = None) -> NDArray[Any]:
-    """Reads a window, or takes it from the cache.
-
-    Args:
-        web: Reads it.
-        window: Its plan.
-        progress: Is called with numbers of bytes that came.
-
-    Returns:
-        `(H, W)` of the window's grid.
+    """Returns the numbers `(H, W)` of a window as the image has them, from the cache if they are there.
 
     Raises:
         DownloadError: Bytes cannot be read, or the file has another checksum than the catalogue says.
@@ -173,12 +165,6 @@ def read_window(web: Web, window: Window, progress: Counted | None = None) -> ND
 
 def save_window(web: Web, window: Window, out: Path, progress: Counted | None = None) -> None:
     """Writes a window as a GeoTIFF that is whole or absent, with the same bytes on every run.
-
-    Args:
-        web: Reads it.
-        window: Its plan.
-        out: The file to write.
-        progress: Is called with numbers of bytes that came.
 
     Raises:
         DownloadError: Bytes cannot be read, or the file has another checksum than the catalogue says.
@@ -314,11 +300,7 @@ def _parts(blocks: Sequence[Part] | None, remote: Remote) -> tuple[tuple[Part, .
 
 
 def joined(blocks: Sequence[Part]) -> tuple[Part, ...]:
-    """Returns parts that hold all blocks, of which those that lie near to each other are one.
-
-    Args:
-        blocks: First byte and size of each.
-    """
+    """Returns parts that hold all blocks, of which those that lie near to each other are one."""
     widened = sorted((max(at - _LEADER_BYTES, 0), at + size + _LEADER_BYTES) for at, size in blocks)
     parts: list[Part] = []
     end, spare = 0, 0.0
@@ -342,12 +324,7 @@ class Tally:
     """
 
     def __init__(self, what: str, windows: Sequence[Window]) -> None:
-        """Begins at nothing.
-
-        Args:
-            what: What is done, such as `reading T45RVL`.
-            windows: All that are to be read.
-        """
+        """Begins at nothing; `what` is done, such as `reading T45RVL`, and all `windows` are to be read."""
         self._what, self._windows = what, len(windows)
         self.progress: log.Progress = lambda _: None
         self._needed = sum(window.bytes_needed for window in windows)
@@ -377,12 +354,7 @@ class Tally:
 
 @contextmanager
 def counting(what: str, windows: Sequence[Window]) -> Iterator[Tally]:
-    """Draws a bar of windows and bytes while a block reads them, if anybody looks at it.
-
-    Args:
-        what: What is done, such as `reading T45RVL`.
-        windows: All that are to be read.
-    """
+    """Draws a bar of windows and bytes while a block reads them, if anybody looks at it; see `Tally`."""
     tally = Tally(what, windows)
     with log.bar(tally.__str__) as progress:
         tally.progress = progress
