@@ -1,16 +1,16 @@
-"""Whether the numbers of a catalogue's images are those that the product's metadata speak of.
+"""Whether the numbers of a catalogue's images are those that the product's metadata describe.
 
 Since processing baseline 04.00 the agency adds 1000 to all digital numbers, and its metadata say so
-(`BOA_ADD_OFFSET`). One catalogue takes it off again for some images, leaves it for others, and marks both
-wrongly at times. So the metadata say what the numbers mean, and the numbers show whether they are those:
-reflectance below -0.03 is none but of rare pixels, and ground darker than 0.07 lies in every image that is
-not overcast, in shade, water, vegetation, or snow in short-wave infrared.
+(`BOA_ADD_OFFSET`). One catalogue subtracts it again from some images but not from others, and its flags are
+wrong at times. So the metadata say what the numbers mean, and the numbers show whether they are those:
+hardly any pixel has a reflectance below -0.03, and every image that is not overcast shows ground darker than
+0.07: shade, water, vegetation, or snow in short-wave infrared.
 
-Measured as the greatest share of numbers below 700 in B02, B11 and B12, of four seasons in the Himalaya at
-27 m and averaged to 220 and 320 m: 1.4 to 16 % where 1000 is taken off. Where it is not, no more than 0.23 %
-of a band (B02 in winter) is 0 or less by the metadata, and nothing is known to lie below -0.03. In B02 of 556
-summer chips of 2.3 km in the Alps it is 1 % and more in 490, and nowhere less than 0.14 %. None of these is
-judged wrongly; what has too little dark ground is not judged.
+Measured as the greatest share of numbers below 700 in B02, B11 and B12, in four seasons of the Himalaya at
+27 m and averaged to 220 and 320 m: 1.4 to 16 % where 1000 is taken off. Where it is not, at most 0.23 % of a
+band (B02 in winter) is 0 or less by the metadata, and no number is known to be below -0.03. In B02 of 556
+summer chips of 2.3 km in the Alps the share is 1 % or more in 490, and never less than 0.14 %. None of these
+is judged wrongly; an image with too little dark ground is not judged.
 """
 
 import math
@@ -28,13 +28,13 @@ TELLING_ROLES = ("blue", "swir1", "swir2")
 """Bands in which some ground of each image is dark."""
 INSTEAD = "choose another --catalogue or other dates"
 """What to do when a product of a catalogue cannot be used."""
-# Shares of negative numbers from which the offset was taken off. In shade, correction makes blue negative now
-# and then, and short-wave infrared hardly ever, so more of it is wanted where the catalogue does not say so.
+# From these shares of negative numbers on, the offset was taken off, whatever the catalogue says. Correction
+# makes blue negative in some shade, and short-wave infrared hardly ever.
 _OFF_SHARES = {"blue": 0.03, "swir1": 0.01, "swir2": 0.01}
 _OFF_SHARE_AS_SAID, _WHOLE_SHARE = 0.01, 0.001
-# What agencies have added so far; of any other amount nobody knows what a catalogue takes off.
+# What the agency has added so far; of any other amount it is unknown what a catalogue takes off.
 _USUAL = 1000
-# So much below the offset, in digital numbers, a reflectance is negative beyond noise and correction.
+# So far below the offset, in digital numbers, reflectance is negative beyond noise and correction.
 _NEGATIVE = 300
 # The darkest hundredth of an image that is not overcast is darker than this, in digital numbers.
 _DARK = 700
@@ -61,10 +61,10 @@ class _Darkness:
 
     Attributes:
         below: Share of numbers that would be negative reflectance, 0-1, greatest of the bands.
-        limit: These are lower than this.
-        darkest: Below it lies a hundredth of the numbers, lowest of the bands.
-        is_clear: Whether there are so many that the offset was taken off, whoever says otherwise.
-        lost: Share of pixels of 0 amid others, 0-1, greatest of the bands.
+        limit: Such numbers are below this.
+        darkest: First percentile of the numbers, lowest of the bands.
+        is_clear: Whether the offset was taken off, whatever the catalogue says.
+        lost: Share of pixels of 0 among others, 0-1, greatest of the bands.
     """
 
     below: float
@@ -89,7 +89,7 @@ def judge_offset(
         name: What messages call the image.
 
     Raises:
-        ProductError: Metadata and numbers contradict one another, or it cannot be told.
+        ProductError: Metadata and numbers contradict each other, or the numbers do not tell.
     """
     offsets = {band.role: band.offset / band.scale for band in product.bands}
     amounts = {role: -round(offsets[role]) for role in views}
@@ -137,14 +137,14 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
     """Measures some bands; None where none has enough numbers."""
     below, darkest, limits, lost, is_clear = [], [], [], [], False
     for role, whole in views.items():
-        # Large images tell no more than each few of their pixels.
+        # Of a large image a sample of its pixels is enough.
         every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
         view = whole[::every, ::every]
         numbers = view[~_beside_void(view == nodata)].astype(np.int64)
         amid, numbers = numbers.size, numbers[numbers != nodata]
         if numbers.size < _LEAST_NUMBERS:
             continue
-        # What lies below 0 some copies let run over to the greatest numbers; that of saturation is the last.
+        # In some copies what would be below 0 wraps to the greatest numbers; the last one is saturation.
         wrapped = (numbers > _GREATEST - amounts[role]) & (numbers < _GREATEST)
         limits.append(max(amounts[role] - _NEGATIVE, 0))
         below.append(float(np.mean((numbers < limits[-1]) | wrapped)))
@@ -159,7 +159,7 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
 def _beside_void(empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Returns pixels in and beside wide areas without data, where coarse pixels are means of 0 and others.
 
-    Single pixels of 0 are none: there a copy ends from which the offset was taken off.
+    Single pixels of 0 do not count: in them a number became 0 when the offset was taken off.
     """
     return _near(~_near(~empty, 1), 3)
 

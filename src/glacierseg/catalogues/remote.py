@@ -93,9 +93,9 @@ class Remote:
                 return file.read(size)
         found = bytearray()
         for start, data in self._parts:
-            place = at + len(found)
-            if start <= place < start + len(data):
-                found += data[place - start :][: size - len(found)]
+            skipped = at + len(found) - start
+            if 0 <= skipped < len(data):
+                found += data[skipped : skipped + size - len(found)]
         return bytes(found) if len(found) == size else None
 
     def fetch(self, parts: Sequence[Part], progress: Counted | None = None) -> None:

@@ -1,8 +1,8 @@
 """The part of an image that a place needs: planned from the header, read by its blocks, written as a GeoTIFF.
 
 The plan is exact: GDAL says where in the file each block of the window lies and how large it is, and blocks
-that a file leaves out cost nothing. Blocks that lie near to each other are read in one request, as long as
-what lies between adds no more than a tenth. A file of which most is needed is read whole, and then its
+that a file leaves out cost nothing. Blocks close to each other are read in one request, as long as what lies
+between adds no more than a tenth. A file of which most is needed is read whole, and then its
 checksum is compared.
 """
 
@@ -36,15 +36,14 @@ from glacierseg.raster.ground import counts_degrees
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.write import atomic_path, create_raster, tiff_profile
 
-MARGIN_PX = 2
-WHOLE_SHARE = 0.75
-"""A file of which this share is needed is read whole."""
-_BETWEEN_SHARE = 0.1
-"""How many bytes that are not needed may be read for fewer requests, as a share of those that are."""
-_BETWEEN_BYTES = 2**18
+_MARGIN_PX = 2
+# A file of which this share is needed is read whole.
+_WHOLE_SHARE = 0.75
+# How many bytes may be read in vain to save requests: as a share of the needed ones, and between two blocks.
+_BETWEEN_SHARE, _BETWEEN_BYTES = 0.1, 2**18
+# In a cloud-optimised GeoTIFF GDAL also reads what stands before and after a block: its size and last bytes.
 _LEADER_BYTES = 4
-"""Before and after a block of a cloud-optimised GeoTIFF stand its size and its end again."""
-# Sides of a shape are bent in another projection: between points so near to each other by less than a metre.
+# Sides of a shape bend in another projection: by less than a metre between points as close as this.
 _STEP_DEG = 0.05
 _AROUND_DEG = 0.2
 _SAME_PX = 0.01
@@ -85,13 +84,13 @@ class Window:
 
     @property
     def key(self) -> str:
-        """What tells it from all other windows of all files and their versions."""
+        """Identifies its numbers among those of all windows, files and versions."""
         place = f"{self.row},{self.column},{self.grid.height},{self.grid.width},{self.overview}"
         return f"{shown(self.asset.address)}\n{self.version}\n{place}"
 
 
 def plan_window(
-    web: Web, asset: Asset, shape: Any, *, step_px: int = 1, margin_px: int = MARGIN_PX, coarser: float = 1
+    web: Web, asset: Asset, shape: Any, *, step_px: int = 1, margin_px: int = _MARGIN_PX, coarser: float = 1
 ) -> Window | None:
     """Plans the window of an image that holds a shape; reads the header only.
 
@@ -99,10 +98,10 @@ def plan_window(
         web: Reads it.
         asset: The image's file.
         shape: A shapely polygon or several in degrees; across 180 degrees in two parts, or going on beyond.
-        step_px: Corners of the window lie on multiples of so many pixels of the image, so that windows of
+        step_px: Corners of the window lie on multiples of this many pixels of the image, so that windows of
             images with other pixels cover the same ground.
-        margin_px: How many pixels it is wider than the shape at least, on each side.
-        coarser: How many times larger pixels may be: the overview nearest to that is taken.
+        margin_px: Least number of pixels around the shape.
+        coarser: How many times larger pixels may be: the nearest overview is taken.
 
     Returns:
         The window, cut at the image's rim; None where the shape and the image share no ground.
@@ -179,7 +178,7 @@ def save_window(web: Web, window: Window, out: Path, progress: Counted | None = 
 
 
 def _added(values: NDArray[Any], add: int) -> NDArray[Any]:
-    # What lies below 0 some copies let run over to the greatest numbers; with what is added it has no place.
+    # In some copies what would be below 0 wraps to the greatest numbers, which `add` would wrap again.
     greatest = np.iinfo(values.dtype).max - add
     return np.where((values == 0) | (values > greatest), 0, values + values.dtype.type(add))
 
@@ -224,8 +223,8 @@ def _read_blocks(web: Web, window: Window, progress: Counted | None) -> NDArray[
 
 
 def _nearest_overview(dataset: Any, coarser: float) -> int | None:
-    """The overview whose pixels are nearest to so many times larger, None for the image itself."""
-    # They are listed in any case: GDAL looks for them when it reads.
+    """Returns the overview nearest to so many times coarser, None for the image itself."""
+    # Listed in any case, so that their headers are here: GDAL looks for them when it reads.
     factors = [1, *dataset.overviews(1)]
     if coarser <= 1:
         return None
@@ -234,7 +233,7 @@ def _nearest_overview(dataset: Any, coarser: float) -> int | None:
 
 
 def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[int, int, int, int] | None:
-    """First row and column, and those behind the last, of the window that holds a shape; None without one."""
+    """Returns first row and column, and those after the last, of the window of a shape; None without one."""
     import shapely  # noqa: PLC0415
     from shapely import affinity  # noqa: PLC0415
 
@@ -252,24 +251,22 @@ def _pixels_of(grid: Grid, shape: Any, step_px: int, margin_px: int) -> tuple[in
     inside = inside.intersection(shapely.box(0, 0, grid.width, grid.height))
     if not inside.area:
         return None
-    first_column, first_row, last_column, last_row = inside.bounds
-    box = []
-    for first, last, size in (
-        (first_row, last_row, grid.height),
-        (first_column, last_column, grid.width),
-    ):
+
+    def snapped(first: float, last: float, size: int) -> tuple[int, int]:
         start = math.floor(first + _SAME_PX) - margin_px
         end = math.ceil(last - _SAME_PX) + margin_px
-        box.append((max(start // step_px * step_px, 0), min(-(-end // step_px) * step_px, size)))
-    (top, bottom), (left, right) = box
+        return max(start // step_px * step_px, 0), min(-(-end // step_px) * step_px, size)
+
+    west, north, east, south = inside.bounds
+    (left, right), (top, bottom) = snapped(west, east, grid.width), snapped(north, south, grid.height)
     return top, left, bottom, right
 
 
 def _blocks(dataset: Any, box: tuple[int, int, int, int], remote: Remote) -> list[Part]:
-    """Where the blocks of a window lie in the file, those that the file leaves out aside."""
+    """Returns where the blocks of a window lie in the file, without those that the file leaves out."""
     top, left, bottom, right = box
-    block_height, block_width = dataset.block_shapes[0]
     # Of a dataset that is opened at an overview GDAL numbers the blocks of that overview.
+    block_height, block_width = dataset.block_shapes[0]
     found = []
     for down in range(top // block_height, -(-bottom // block_height)):
         for across in range(left // block_width, -(-right // block_width)):
@@ -289,18 +286,17 @@ def _blocks(dataset: Any, box: tuple[int, int, int, int], remote: Remote) -> lis
 
 
 def _parts(blocks: Sequence[Part] | None, remote: Remote) -> tuple[tuple[Part, ...], int, bool]:
-    """What is read for some blocks, all of the file for None; its size, and whether it is the whole file."""
-    size = remote.facts.size_bytes
-    wanted = None if blocks is None else joined(blocks)
-    is_whole = (
-        wanted is None or bool(remote.path) or sum(length for _, length in wanted) >= WHOLE_SHARE * size
-    )
-    parts = ((0, size),) if is_whole or wanted is None else wanted
-    return parts, sum(length for at, part in parts for _, length in remote.absent(at, part)), is_whole
+    """Returns what is read for some blocks, its size, and whether it is the whole file, as for None."""
+    whole = ((0, remote.facts.size_bytes),)
+    parts = whole if blocks is None or remote.path else joined(blocks)
+    if sum(length for _, length in parts) >= _WHOLE_SHARE * remote.facts.size_bytes:
+        parts = whole
+    size = sum(length for at, part in parts for _, length in remote.absent(at, part))
+    return parts, size, parts == whole
 
 
 def joined(blocks: Sequence[Part]) -> tuple[Part, ...]:
-    """Returns parts that hold all blocks, of which those that lie near to each other are one."""
+    """Returns parts that hold all blocks; those close to each other are one part."""
     widened = sorted((max(at - _LEADER_BYTES, 0), at + size + _LEADER_BYTES) for at, size in blocks)
     parts: list[Part] = []
     end, spare = 0, 0.0
