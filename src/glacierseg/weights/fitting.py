@@ -19,8 +19,14 @@ from glacierseg.raster.values import Band
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand, WeightsCard
-from glacierseg.weights.origin import look_at_facts
-from glacierseg.weights.values import Expectation, doubts, likely_unit, offset_warning, strangeness
+from glacierseg.weights.expectation import (
+    Expectation,
+    doubts,
+    likely_unit,
+    look_at_facts,
+    offset_warning,
+    strangeness,
+)
 
 RESOLUTION_FACTOR = 1.5
 """How many times larger or smaller pixels may be than those of the training before a warning."""

@@ -21,14 +21,13 @@ from glacierseg.raster.units import LEVELS_UNIT, find_left_offset, reflected_ban
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand
+from glacierseg.weights.expectation import ends_of, look_at_facts, strangeness
 from glacierseg.weights.fitting import Fitted, look
-from glacierseg.weights.origin import ends_of, look_at_facts
-from glacierseg.weights.values import strangeness
 
 
 @dataclass(frozen=True)
 class OwnExpectation:
-    """See `glacierseg.weights.values.Expectation`."""
+    """See `glacierseg.weights.expectation.Expectation`."""
 
     name: str
     bands: tuple[WeightsBand, ...]

@@ -25,7 +25,7 @@ from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
-from glacierseg.weights.origin import ends_of
+from glacierseg.weights.expectation import ends_of
 from glacierseg.weights.shelf import Weights, megabytes
 
 MOST_MEGABYTES = 10.0
