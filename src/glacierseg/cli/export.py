@@ -8,8 +8,7 @@ import typer
 
 from glacierseg import log
 from glacierseg.choices import ExportFormat
-from glacierseg.cli.options import with_settings
-from glacierseg.cli.weights import Member, WeightsName, one_model
+from glacierseg.cli.options import Member, WeightsName, one_model, with_settings
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import ExportSettings, Int8Inputs
 from glacierseg.settings.scene import InputSettings

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from glacierseg import log
-from glacierseg.cli.options import with_settings
-from glacierseg.cli.weights import Member, WeightsName, one_model, split_model
+from glacierseg.cli.options import Member, WeightsName, one_model, split_model, with_settings
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.scene import InputSettings, SceneSettings
