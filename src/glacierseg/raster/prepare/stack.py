@@ -27,8 +27,14 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.prepare.layers import names_given, open_given_layers
-from glacierseg.raster.prepare.make import make_bands, terrain_to_make
-from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe, sensor_of_recipe
+from glacierseg.raster.prepare.recipes import (
+    RECIPES,
+    find_inputs,
+    make_bands,
+    parse_recipe,
+    sensor_of_recipe,
+    terrain_to_make,
+)
 from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
     SENSORS,
