@@ -11,7 +11,7 @@ import shapely
 from glacierseg.change.files import FileChange, change_between_files
 from glacierseg.errors import RequestError
 from glacierseg.raster.facts import SceneFacts
-from glacierseg.raster.outlines.dates import dates_of, mean_date
+from glacierseg.raster.outlines import dates_of, mean_date
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import ChangeSettings
 from tests.helpers import utm_grid

@@ -8,7 +8,7 @@ from glacierseg.change.sources import Side
 from glacierseg.errors import RequestError
 from glacierseg.inventory.dates import contradictions
 from glacierseg.raster.facts import SEASON_DAYS, days_apart_in_year, days_in_words
-from glacierseg.raster.outlines.dates import mean_date
+from glacierseg.raster.outlines import mean_date
 from glacierseg.settings.outlines import ChangeSettings, as_date, is_year
 
 LEAST_DAYS = 365 - SEASON_DAYS

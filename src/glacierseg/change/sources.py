@@ -20,8 +20,7 @@ from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
-from glacierseg.raster.outlines.dates import dates_of
+from glacierseg.raster.outlines import dates_of, is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.warp import metric_grid
 from glacierseg.vectors.layers import areas_km2

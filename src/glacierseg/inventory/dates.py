@@ -7,7 +7,7 @@ from pathlib import Path
 import geopandas as gpd
 
 from glacierseg.raster.facts import days_in_words
-from glacierseg.raster.outlines.dates import DATE_COLUMN
+from glacierseg.raster.outlines import DATE_COLUMN
 from glacierseg.settings.outlines import as_date, is_year
 
 
