@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from glacierseg.data.augment import Augmentation
-from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.data.sampler import EpochSampler, SharedBatches
 from glacierseg.data.split import roles_by_part
 from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.card import ModelCard, save_model
+from glacierseg.models.device import InputScaling
 from glacierseg.models.registry import create_model
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene

@@ -21,10 +21,10 @@ from glacierseg.data.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.blocks import band_readers, may_leave_weights_unused
 from glacierseg.models.card import load_model
+from glacierseg.models.device import has_native_bf16
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.train import TrainingPlan
-from glacierseg.training.precision import has_native_bf16
 from glacierseg.training.processes import Processes, SynchronisedBatchNorm, find_processes, join
 from glacierseg.training.states import (
     EpochRecord,
