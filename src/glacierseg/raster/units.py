@@ -14,6 +14,8 @@ from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import HEAT_NUMBERS, ROLES, band_number, is_unnamed, role_of
 from glacierseg.raster.terrain import TERRAIN
 
+DARKEST, BRIGHTEST = 1, 255
+"""Levels of normalized scenes; 0 is no data."""
 LEVELS = 255
 """Greatest value of 8-bit levels, which have no unit."""
 LEVELS_UNIT = "8-bit levels"
