@@ -22,7 +22,7 @@ from glacierseg.report.figures.bands import figure_band_importance, importance_p
 from glacierseg.report.figures.curves import curves_picture, figure_training_curves
 from glacierseg.report.figures.errors import errors_picture, figure_errors, figure_zoom, find_zooms
 from glacierseg.report.figures.gallery import figure_patches, figure_statistics
-from glacierseg.report.figures.maps import figure_boundary, figure_outlines, figure_region
+from glacierseg.report.figures.maps import figure_boundary, figure_region
 from glacierseg.report.figures.refinement import steps_pictures, surface_picture
 from glacierseg.report.figures.scenes import plot_mask, plot_scene, scene_figures
 from glacierseg.report.figures.scores import (
@@ -44,7 +44,6 @@ __all__ = [
     "figure_band_importance",
     "figure_boundary",
     "figure_errors",
-    "figure_outlines",
     "figure_patches",
     "figure_region",
     "figure_reliability",
