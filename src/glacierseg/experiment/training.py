@@ -226,8 +226,7 @@ def draw_curves(folder: ModelFolder, name: str, best_epoch: int) -> None:
         best_epoch: Whose weights were kept.
     """
     from glacierseg.report.figures.curves import figure_training_curves  # noqa: PLC0415  (brings matplotlib)
-    from glacierseg.runs.read import read_epochs  # noqa: PLC0415
-    from glacierseg.runs.results import ModelResult  # noqa: PLC0415
+    from glacierseg.runs.results import ModelResult, read_epochs  # noqa: PLC0415
 
     result = ModelResult(
         model=name,

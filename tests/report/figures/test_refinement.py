@@ -22,7 +22,7 @@ from glacierseg.report.figures.refinement import (
     surface_picture,
 )
 from glacierseg.report.views import view_region
-from glacierseg.runs.read import read_results
+from glacierseg.runs.results import read_results
 from glacierseg.settings.refine import TuneSettings
 from tests.helpers import present
 

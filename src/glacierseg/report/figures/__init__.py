@@ -35,8 +35,7 @@ from glacierseg.report.figures.scores import (
 from glacierseg.report.save import save_figure
 from glacierseg.report.summary import summarise
 from glacierseg.report.views import RegionView, view_region
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RunResults
+from glacierseg.runs.results import RunResults, read_results
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.figures import FigureInputs
 
@@ -66,7 +65,7 @@ _DPI = 300
 
 
 def open_run(run_dir: Path | str) -> RunResults:
-    """Reads a run folder, finished or not; see `glacierseg.runs.read.read_results`."""
+    """Reads a run folder, finished or not; see `glacierseg.runs.results.read_results`."""
     return read_results(Path(run_dir))
 
 
