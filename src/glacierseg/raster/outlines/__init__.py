@@ -28,6 +28,7 @@ from rasterio.crs import CRS
 
 from glacierseg.errors import GlaciersegWarning, RequestError, TruthError, did_you_mean
 from glacierseg.raster.bounds import boxes_in, near_boxes, wrap_towards
+from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.outlines.files import (
@@ -40,6 +41,7 @@ from glacierseg.raster.outlines.files import (
     read_table,
     refuse_layer_of_raster,
 )
+from glacierseg.settings.outlines import as_date, is_year
 
 Shapes = Literal["glaciers", "polygons", "lines"]
 """Glaciers are polygons with ids of their own; other polygons are areas, such as a zone."""
@@ -198,6 +200,22 @@ def dates_of(table: Any) -> tuple[date, ...]:
 def mean_date(days: tuple[date, ...]) -> date | None:
     """Returns the day in the middle of some, weighed by how often each occurs; None without any."""
     return date.fromordinal(round(sum(day.toordinal() for day in days) / len(days))) if days else None
+
+
+def contradictions(option: str, text: str, path: Path, days: Sequence[date]) -> list[str]:
+    """Says that a day which the user gives is not one of a file's own.
+
+    Args:
+        option: The option as it was typed.
+        text: The day, or the year alone.
+        path: The file.
+        days: Its own.
+    """
+    if not days:
+        return []
+    first, last, own = min(days), max(days), as_date(text)
+    agrees = first.year <= own.year <= last.year if is_year(text) else first <= own <= last
+    return [] if agrees else [f"{path}: says that it is of {days_in_words(days)}; {option} counts"]
 
 
 def _with_place(table: Any, path: Path, call: str) -> Any:

@@ -1,4 +1,4 @@
-"""Dates of a change from options, tags and columns."""
+"""Dates of a change from options, tags and columns: the two sides that are compared."""
 
 from datetime import date
 from pathlib import Path
