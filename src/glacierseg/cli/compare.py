@@ -8,8 +8,8 @@ import typer
 
 from glacierseg import log
 from glacierseg.choices import Role
+from glacierseg.cli.masks import Overwrite
 from glacierseg.cli.options import with_settings
-from glacierseg.cli.outlines import Overwrite
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.settings.outlines import ChangeInputs, ChangeSettings
 from glacierseg.settings.score import BootstrapSettings
