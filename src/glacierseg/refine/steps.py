@@ -18,9 +18,9 @@ from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.truth import BACKGROUND, GLACIER, IGNORE, clean_mask
 from glacierseg.refine.engine import bits, morphology
 from glacierseg.refine.engine.bits import Bits
-from glacierseg.refine.engine.kernel import diamond, ellipse, kernel_of
 from glacierseg.refine.engine.label import Parts, bridges, label, label_holes
 from glacierseg.refine.engine.majority import majority
+from glacierseg.refine.engine.morphology import diamond, ellipse, kernel_of
 
 _NEIGHBOURS = {4: diamond(1), 8: kernel_of(np.ones((3, 3)), (1, 1))}
 _PASSES_AT_ONCE = 16  # the kernel of many passes takes memory that grows with their square
