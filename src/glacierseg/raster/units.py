@@ -15,9 +15,7 @@ from glacierseg.raster.sensors import HEAT_NUMBERS, ROLES, band_number, is_unnam
 from glacierseg.raster.terrain import TERRAIN
 
 DARKEST, BRIGHTEST = 1, 255
-"""Levels of normalized scenes; 0 is no data."""
-LEVELS = 255
-"""Greatest value of 8-bit levels, which have no unit."""
+"""Least and greatest of 8-bit levels, which have no unit; 0 is no data."""
 LEVELS_UNIT = "8-bit levels"
 """What stands for the unit of levels."""
 HOTTEST_K = 400.0
@@ -64,7 +62,7 @@ UNITS = (
         1e-4,
         -0.1,
         (950, 2000),
-        (LEVELS, 32768),
+        (BRIGHTEST, 32768),
         ("--offset -1000", "--scale 0.0001 --offset -0.1"),
     ),
     ReflectanceUnit(
@@ -146,7 +144,7 @@ def unit_of(found: Sequence[BandValues]) -> str:
     greatest = max(own.high for own in found)
     if greatest < _GREATEST_REFLECTANCE:
         return UNITS[0].name
-    return UNITS[1].name if LEVELS < greatest < 32768 else ""
+    return UNITS[1].name if BRIGHTEST < greatest < 32768 else ""
 
 
 def converted_unit(unit: str, scale: float, offset: float) -> str:

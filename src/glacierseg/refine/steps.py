@@ -63,7 +63,7 @@ def pack_checked(mask: NDArray[Any], name: str) -> PackedMask:
         ignored_px = packed.ignore.count() if packed.ignore else 0
         if packed.glacier.count() + ignored_px + bits.pack(mask, BACKGROUND).count() == mask.size:
             return packed
-    return pack_mask(clean_mask(mask, None, name))
+    return pack_mask(clean_mask(mask, name))
 
 
 def unpack_mask(mask: PackedMask) -> NDArray[np.uint8]:

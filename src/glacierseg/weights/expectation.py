@@ -12,7 +12,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.samples import BandValues, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
-    LEVELS,
+    BRIGHTEST,
     LEVELS_UNIT,
     UNITS,
     Conversion,
@@ -96,7 +96,7 @@ def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence
     Only a scale and offset that make the whole scene alike are named: they are for reflected light alone, and
     leave heat, indices and terrain as they are.
     """
-    if set(dtypes) == {"uint8"} and max(band.values.high for band in card.bands) > LEVELS:
+    if set(dtypes) == {"uint8"} and max(band.values.high for band in card.bands) > BRIGHTEST:
         return "; they look like 8-bit levels"
     if strangeness(card, found) is None:
         return ""
