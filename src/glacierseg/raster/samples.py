@@ -14,6 +14,7 @@ PERCENTILES = (0.1, 5.0, 25.0, 50.0, 95.0, 99.9)
 """Those that `BandValues` holds, in its order."""
 LEAST_PIXELS = 64
 """Fewer pixels with data tell nothing."""
+_SIDE_PX = 64
 
 ReadWindow = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
 """From row, column, height and width to values `(C, height, width)` and where every band has data."""
@@ -54,31 +55,16 @@ def short(value: float) -> str:
     return f"{float(f'{value:.4g}'):g}"
 
 
-def sample_values(
-    scene: Scene, *, windows: int = 10, side_px: int = 64, apart_from_zeros: bool = False
-) -> NDArray[np.float32]:
-    """Reads valid pixels in windows spread evenly over a scene.
-
-    Args:
-        scene: The scene.
-        windows: So many in each direction, at most.
-        side_px: Side of a window.
-        apart_from_zeros: As for `sample_windows`.
-
-    Returns:
-        `(C, N)`; N may be 0.
-    """
+def sample_values(scene: Scene, *, apart_from_zeros: bool = False) -> NDArray[np.float32]:
+    """Reads valid pixels `(C, N)` in windows spread evenly over a scene, see `sample_windows`."""
     with scene.open() as reader:
-        return sample_windows(
-            reader.read, scene.grid.shape, windows, side_px, apart_from_zeros=apart_from_zeros
-        )
+        return sample_windows(reader.read, scene.grid.shape, apart_from_zeros=apart_from_zeros)
 
 
 def sample_windows(
     read: ReadWindow,
     shape: tuple[int, int],
     windows: int = 10,
-    side_px: int = 64,
     *,
     apart_from_zeros: bool = False,
 ) -> NDArray[np.float32]:
@@ -88,7 +74,6 @@ def sample_windows(
         read: Reads a window.
         shape: Rows and columns.
         windows: So many in each direction, at most.
-        side_px: Side of a window.
         apart_from_zeros: Leave out pixels with a zero in some band, and those beside them: outside of a swath
             without declared nodata are zeros, and along its edge values mixed with them.
 
@@ -96,9 +81,9 @@ def sample_windows(
         `(C, N)`; N may be 0.
     """
     found = []
-    rows, columns = (spread_starts(length, side_px, windows) for length in shape)
+    rows, columns = (spread_starts(length, _SIDE_PX, windows) for length in shape)
     for row, column in product(rows, columns):
-        height, width = min(side_px, shape[0] - row), min(side_px, shape[1] - column)
+        height, width = min(_SIDE_PX, shape[0] - row), min(_SIDE_PX, shape[1] - column)
         values, valid = read(row, column, height, width)
         if apart_from_zeros:
             valid = valid & ~_widened((values == 0).any(axis=0))

@@ -132,11 +132,11 @@ def draw_polygons(axes: Axes, shapes: NDArray[Any], colour: str, width: float) -
         )
 
 
-def fill_polygons(axes: Axes, shapes: NDArray[Any], colour: str, opacity: float, width: float) -> None:
+def fill_polygons(axes: Axes, shapes: NDArray[Any], colour: str, opacity: float) -> None:
     """Fills polygons, in the coordinates of the axes; a line of their colour keeps thin ones visible."""
     axes.add_collection(
         PathCollection(
-            _paths_of(shapes), facecolors=to_rgba(colour, opacity), edgecolors=colour, linewidths=width
+            _paths_of(shapes), facecolors=to_rgba(colour, opacity), edgecolors=colour, linewidths=0.6
         ),
         autolim=False,
     )
