@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError
 from glacierseg.mapping.chain import GlacierMap, map_glaciers
 from glacierseg.predict.calibration import store_calibration
-from glacierseg.raster.samples import BandValues
+from glacierseg.raster.values import BandValues
 from glacierseg.refine.pipeline import refine_mask
 from glacierseg.settings.refine import RefineSettings
 from glacierseg.settings.scene import SourceSettings

@@ -21,9 +21,9 @@ from glacierseg.models.card import ModelCard
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.units import LEVELS_UNIT, UNITS
+from glacierseg.raster.values import BandValues, measure_values
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand, WeightsCard

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.raster.facts import ranges_of
-from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import BRIGHTEST, DARKEST
+from glacierseg.raster.values import measure_values, sample_values
 
 EAST, NORTH, ANGLE = "aspect_sin", "aspect_cos", "aspect"
 """Bands that are a direction on the ground, as `raster.terrain` makes them."""

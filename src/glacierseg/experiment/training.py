@@ -28,8 +28,8 @@ from glacierseg.models.scaling import (
     measure_scaling,
 )
 from glacierseg.raster.prepare.recipes import modality_of
-from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.values import BandValues, measure_values
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_results

@@ -20,8 +20,8 @@ from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.samples import sample_windows
 from glacierseg.raster.scene import Scene, SceneReader
+from glacierseg.raster.values import sample_windows
 from glacierseg.settings.predict import THRESHOLD, PredictSettings
 from glacierseg.settings.refine import REFINEMENT_TAG
 from glacierseg.settings.scene import InputSettings

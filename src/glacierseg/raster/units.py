@@ -9,10 +9,10 @@ import numpy as np
 
 from glacierseg.errors import RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import HEAT_NUMBERS, ROLES, band_number, is_unnamed, role_of
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.values import BandValues, measure_values, sample_values, short
 
 DARKEST, BRIGHTEST = 1, 255
 """Least and greatest of 8-bit levels, which have no unit; 0 is no data."""

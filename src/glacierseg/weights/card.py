@@ -7,9 +7,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
-from glacierseg.raster.samples import BandValues
 from glacierseg.raster.sensors import ROLES, parse_sensor
 from glacierseg.raster.units import is_reflected_light
+from glacierseg.raster.values import BandValues
 
 CARD_FILE = "card.json"
 

@@ -9,7 +9,6 @@ from glacierseg.errors import ValuesError
 from glacierseg.raster.bounds import middle_of
 from glacierseg.raster.facts import SEASON_DAYS, SceneFacts, days_apart_in_year, days_in_words
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.samples import BandValues, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
     BRIGHTEST,
@@ -22,6 +21,7 @@ from glacierseg.raster.units import (
     find_left_offset,
     is_made,
 )
+from glacierseg.raster.values import BandValues, short
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from glacierseg.errors import BandError, ValuesError
 from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import SENSORS, is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
-from glacierseg.raster.values import Band
+from glacierseg.raster.values import Band, measure_values, sample_values
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand, WeightsCard

@@ -13,7 +13,6 @@ from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard
 from glacierseg.raster.bounds import middle_of
 from glacierseg.raster.facts import facts_of_bands, ranges_of
-from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.units import (
@@ -24,6 +23,7 @@ from glacierseg.raster.units import (
     reflected_bands,
     unit_of,
 )
+from glacierseg.raster.values import BandValues, measure_values, sample_values, short
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsBand

@@ -20,9 +20,9 @@ from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.prepare.recipes import modality_of
-from glacierseg.raster.samples import measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
+from glacierseg.raster.values import measure_values, sample_values, spread_starts
 from glacierseg.raster.write import full_disk_refused, write_text
 from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
 from glacierseg.weights.expectation import ends_of

@@ -11,7 +11,6 @@ from glacierseg.raster.ground import TOLERANCE, name_of_crs, stated_m, unevennes
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare.recipes import PHYSICAL_RANGES
-from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import is_unnamed, role_of
 from glacierseg.raster.units import (
@@ -22,7 +21,7 @@ from glacierseg.raster.units import (
     reflected_bands,
     unit_of,
 )
-from glacierseg.raster.values import Band
+from glacierseg.raster.values import Band, measure_values, sample_values
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.

@@ -26,7 +26,6 @@ from glacierseg.raster.prepare.ranges import (
     read_ranges,
     write_ranges,
 )
-from glacierseg.raster.samples import LEAST_PIXELS, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
     BRIGHTEST,
@@ -38,6 +37,7 @@ from glacierseg.raster.units import (
     look_for_left_offset,
     reflected_bands,
 )
+from glacierseg.raster.values import LEAST_PIXELS, sample_values
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.prepare import NormalizeSettings
 

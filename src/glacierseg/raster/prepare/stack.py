@@ -35,7 +35,6 @@ from glacierseg.raster.prepare.recipes import (
     sensor_of_recipe,
     terrain_to_make,
 )
-from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
 from glacierseg.raster.sensors import (
     SENSORS,
     band_number,
@@ -54,7 +53,7 @@ from glacierseg.raster.units import (
     light_among,
     require_unit,
 )
-from glacierseg.raster.values import Band, bands_of
+from glacierseg.raster.values import Band, BandValues, bands_of, measure_values, sample_windows, short
 from glacierseg.raster.warp import (
     declaring,
     holds_classes,
