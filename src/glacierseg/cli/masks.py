@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from glacierseg.refine.files import Pair, TuneReport
-    from glacierseg.refine.pipeline import StepChange
+    from glacierseg.refine.steps import StepChange
 
 SHOWN_ROWS = 10
 Overwrite = Annotated[

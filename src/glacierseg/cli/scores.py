@@ -42,8 +42,7 @@ def evaluate(
 ) -> None:
     """Score a mask against the truth."""
     from glacierseg.errors import RequestError
-    from glacierseg.evaluate.detail import detail_tables
-    from glacierseg.evaluate.files import evaluate_files
+    from glacierseg.evaluate.detail import detail_tables, evaluate_files
     from glacierseg.raster.write import write_json
 
     named = {}

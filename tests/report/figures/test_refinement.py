@@ -7,8 +7,8 @@ import pytest
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_json
 from glacierseg.refine.files import tune_record
-from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import tune_refinement
+from glacierseg.refine.steps import refine_stepwise
 from glacierseg.report.figures.refinement import (
     ADDED,
     KEPT,
