@@ -255,11 +255,10 @@ def _quiet_lightning() -> None:
 
 @dataclass(frozen=True)
 class Inherited:
-    """Bands whose weights were taken over from another network, fresh ones, and those it had besides."""
+    """Bands whose weights were taken over from another network, and fresh ones."""
 
     kept: tuple[str, ...]
     fresh: tuple[str, ...]
-    dropped: tuple[str, ...]
 
 
 def start_from(network: nn.Module, bands: Sequence[str], model_dir: Path, architecture: str) -> Inherited:
@@ -310,11 +309,7 @@ def start_from(network: nn.Module, bands: Sequence[str], model_dir: Path, archit
             values.copy_(old[key])
         else:
             raise _other_size(model_dir)
-    return Inherited(
-        kept,
-        tuple(band for band in bands if band not in kept),
-        tuple(band for band in card.bands if band not in kept),
-    )
+    return Inherited(kept, tuple(band for band in bands if band not in kept))
 
 
 def _by_band(

@@ -229,12 +229,9 @@ def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> 
         )
     if len(scene.bands) < len(card.bands):
         return "stack the bands into one file with `glacierseg prepare stack`"
-    what = "the bands have no names" if _unnamed(scene) else "if they are there under other names"
+    unnamed = all(map(is_unnamed, scene.band_names))
+    what = "the bands have no names" if unnamed else "if they are there under other names"
     return f"{what}: say which they are in file order, such as --band-names {shlex.quote(','.join(names))}"
-
-
-def _unnamed(scene: Scene) -> bool:
-    return all(map(is_unnamed, scene.band_names))
 
 
 def _sensor_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:
