@@ -26,9 +26,10 @@ from glacierseg.raster.units import LEVELS_UNIT, UNITS
 from glacierseg.raster.values import BandValues, measure_values
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.card import WeightsCard
 from glacierseg.weights.expectation import (
     Expectation,
+    WeightsBand,
     doubts,
     likely_unit,
     look_at_facts,

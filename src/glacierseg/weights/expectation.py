@@ -3,13 +3,16 @@
 import math
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from glacierseg.errors import ValuesError
 from glacierseg.raster.bounds import middle_of
 from glacierseg.raster.facts import SEASON_DAYS, SceneFacts, days_apart_in_year, days_in_words
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.sensors import ROLES
 from glacierseg.raster.units import (
     BRIGHTEST,
     LEVELS_UNIT,
@@ -20,15 +23,58 @@ from glacierseg.raster.units import (
     converted_unit,
     find_left_offset,
     is_made,
+    is_reflected_light,
 )
 from glacierseg.raster.values import BandValues, short
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand
 
 TROPICS_DEGREES = 15.0
 """Nearer to the equator seasons are wet or dry, by the place and not by the hemisphere."""
 HALF_YEAR_DAYS = 182
 _KNOWN = {unit.name: unit for unit in UNITS}
+
+
+def _known_role(value: str) -> str:
+    if value not in ROLES:
+        raise ValueError(f"{value!r} is no role; choose one of {', '.join(sorted(ROLES))}")
+    return value
+
+
+BandRole = Annotated[str, AfterValidator(_known_role)]
+Words = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of a card: nothing in it may be changed or unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WeightsBand(Section):
+    """A band that the network reads.
+
+    Attributes:
+        name: Its name in the model card.
+        role: Its part of the spectrum (`glacierseg.raster.sensors`), by which it is found under other names;
+            None for an index or a terrain layer.
+        unit: Of its values, in words: `reflectance x 10000`.
+        values: What they were in training.
+    """
+
+    name: Words
+    role: BandRole | None = None
+    unit: Words
+    values: BandValues
+
+    @property
+    def is_reflected_light(self) -> bool:
+        """Whether it is in the unit of reflectance or digital numbers, unlike heat, indices and terrain."""
+        return is_reflected_light(self.role)
+
+    @property
+    def in_words(self) -> str:
+        """Its name, and its role where that says more."""
+        return f"{self.name} ({self.role})" if self.role and self.role not in self.name.lower() else self.name
 
 
 class Expectation(Protocol):

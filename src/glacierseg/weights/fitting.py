@@ -17,9 +17,10 @@ from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
 from glacierseg.raster.values import Band, measure_values, sample_values
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.card import WeightsCard
 from glacierseg.weights.expectation import (
     Expectation,
+    WeightsBand,
     doubts,
     likely_unit,
     look_at_facts,

@@ -26,8 +26,7 @@ from glacierseg.raster.units import (
 from glacierseg.raster.values import BandValues, measure_values, sample_values, short
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand
-from glacierseg.weights.expectation import ends_of, look_at_facts, strangeness
+from glacierseg.weights.expectation import WeightsBand, ends_of, look_at_facts, strangeness
 from glacierseg.weights.fitting import Fitted, look
 
 

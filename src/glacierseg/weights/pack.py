@@ -24,8 +24,8 @@ from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
 from glacierseg.raster.values import measure_values, sample_values, spread_starts
 from glacierseg.raster.write import full_disk_refused, write_text
-from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
-from glacierseg.weights.expectation import ends_of
+from glacierseg.weights.card import CARD_FILE, WeightsCard, WeightsFacts
+from glacierseg.weights.expectation import WeightsBand, ends_of
 from glacierseg.weights.shelf import Weights, megabytes
 
 MOST_MEGABYTES = 10.0
