@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from glacierseg import log
-from glacierseg.cli.compare import add_compare_commands
 from glacierseg.cli.groups import arrange
 from glacierseg.cli.map import add_map_command
 from glacierseg.cli.masks import add_mask_commands
@@ -87,7 +86,6 @@ add_predict_command(app)
 add_map_command(app)
 add_weights_commands(app)
 add_score_commands(app)
-add_compare_commands(app)
 add_mask_commands(app)
 add_share_commands(app)
 

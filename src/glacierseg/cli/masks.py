@@ -1,4 +1,4 @@
-"""Commands about masks: they refine them, search how, draw their outlines and make inventories."""
+"""Commands about masks: they refine them, search how, draw outlines, make inventories, compare two dates."""
 
 import logging
 from collections.abc import Sequence
@@ -10,7 +10,13 @@ import typer
 from glacierseg import log
 from glacierseg.cli.options import with_settings
 from glacierseg.raster.outputs import TIFF, writes
-from glacierseg.settings.outlines import InventoryInputs, InventorySettings, VectorizeSettings
+from glacierseg.settings.outlines import (
+    ChangeInputs,
+    ChangeSettings,
+    InventoryInputs,
+    InventorySettings,
+    VectorizeSettings,
+)
 from glacierseg.settings.refine import RefineSettings, TuneInputs, TuneSettings
 
 _log = logging.getLogger(__name__)
@@ -27,8 +33,8 @@ DEM_UNUSED = "note: --dem was not used; it is for --max-hole-slope-deg"
 
 
 def add_mask_commands(app: typer.Typer) -> None:
-    """Adds `refine`, `tune`, `vectorize` and `inventory` to the command line."""
-    for command in (refine, tune, vectorize, inventory):
+    """Adds `refine`, `tune`, `vectorize`, `inventory` and `change` to the command line."""
+    for command in (refine, tune, vectorize, inventory, change):
         app.command()(command)
 
 
@@ -271,3 +277,49 @@ def inventory(
     ]
     if rows:
         _log.info(log.table("the largest", shown, rows))
+
+
+@with_settings
+def change(
+    old: Annotated[Path, typer.Argument(help="Mask or outlines of the earlier date.")],
+    new: Annotated[Path, typer.Argument(help="Mask or outlines of the later date.")],
+    out: Annotated[Path, typer.Option(help="GeoPackage, or a folder.")],
+    settings: ChangeSettings,
+    inputs: ChangeInputs,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
+    from glacierseg.change.files import change_between_files, change_path
+
+    found = change_between_files(old, new, out, settings, inputs, overwrite=overwrite)
+    for note in found.notes:
+        _log.info(f"note: {note}")
+    record = found.to_dict()
+    _log.info(
+        log.table("All glaciers", ("what", "value"), [(k, log.plain(v)) for k, v in record["total"].items()])
+    )
+    shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
+    if any(row["observed_share"] not in (None, 1) for row in record["glaciers"]):
+        shown.append("observed_share")
+    if any(found.termini):
+        shown.append("terminus_shift_m")
+    if found.bounds:
+        shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]
+    largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
+    _log.info(
+        log.table(
+            f"The largest glaciers ({len(largest)} of {len(record['glaciers'])})",
+            shown,
+            [[log.plain(row.get(name)) for name in shown] for row in largest],
+        )
+    )
+    _log.info(
+        f"uncertainty of the outlines: {found.old_error_m:g} m (old), {found.new_error_m:g} m (new); "
+        f"written: {change_path(out, overwrite=True)}"
+    )
+    if found.bounds:
+        _log.info(
+            "expected areas and bounds come from calibrated probabilities; they hold with "
+            f"{settings.confidence:.0%} confidence on ground like that of validation, if the errors of both "
+            "dates are independent (docs/scores.md)"
+        )
