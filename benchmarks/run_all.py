@@ -15,6 +15,7 @@ RUNS = (
     ("refine.py", "--rounds", "2"),
     ("engines.py", "--width", "0.25", "--rounds", "3"),
     ("vectors.py", "--side", "4000", "--memory-side", "4000"),
+    ("fetch.py", "--side", "3000", "--rounds", "2"),
     ("noise_bands.py", "--models", "m_landsnet", "--epochs", "12"),
 )
 

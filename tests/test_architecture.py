@@ -16,6 +16,7 @@ import glacierseg
 from glacierseg.change.files import change_between_files
 from glacierseg.predict.calibration import store_calibration
 from glacierseg.runs.layout import File, ModelFolder, RunFolder
+from tests.catalogues.shelf import Shelf
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 from tests.products.shelves import make_landsat, write_image
 from tests.weights.shelves import calibration, model_folder
@@ -100,6 +101,9 @@ MAY_IMPORT = {
     "prepare select scene.tif --bands b1 --out out.tif": RASTER,
     "prepare stack scene.tif --out out.tif": RASTER,
     "prepare scene product --recipe red,slope --dem product/dem.tif --out out.tif": RASTER,
+    "fetch --bbox 86.78,27.99,86.8,28.01 --date 2024-09-30 --catalogue s --max-snow 1 --recipe red --out f": (
+        RASTER | {"geopandas", "pooch", "shapely"}
+    ),
     "predict model scene.tif --out maps": RASTER | {"torch"},
     "map model scene.tif --out mapped": RASTER
     | TABLES
@@ -157,6 +161,9 @@ def test_each_command_imports_only_what_it_needs(
     write_scene(tmp_path / "scene.tif", easy_scene(mask), ["b1", "b2", "b3", "b4"])
     write_mask(tmp_path / "mask.tif", mask)
     make_landsat(tmp_path).rename(tmp_path / "product")
+    shelf = Shelf(tmp_path / "s")
+    shelf.add(side_m=1800)
+    shelf.catalogue()
     write_image(tmp_path / "product" / "dem.tif", np.full((12, 12), 5000, np.float32), 30)
     # With a calibration, so that `predict` also tells the area.
     store_calibration(model_folder(tmp_path / "model", bands=("b1", "b2", "b3", "b4")), calibration())

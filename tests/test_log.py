@@ -74,7 +74,7 @@ def test_progress_goes_to_what_draws_it_and_to_nobody_else() -> None:
     seen: list[object] = []
 
     @contextmanager
-    def bars(label: str, pixels: int | None) -> Iterator[log.Progress]:
+    def bars(label: log.Label, pixels: int | None) -> Iterator[log.Progress]:
         seen.append((label, pixels))
         yield seen.append
         seen.append("end")
@@ -90,6 +90,15 @@ def test_progress_goes_to_what_draws_it_and_to_nobody_else() -> None:
     assert seen == [("predicting", 100), 0.5, "end"]
     with log.drawing(bars, on_terminal=True):
         assert log.shows_bars()
+
+
+def test_labels_may_say_something_new_with_each_share() -> None:
+    read = [0]
+    assert log.present("reading") == "reading"
+    label = lambda: f"reading, {read[0]} MB"  # noqa: E731
+    assert log.present(label) == "reading, 0 MB"
+    read[0] = 5
+    assert log.present(label) == "reading, 5 MB"
 
 
 def test_muted_lines_are_dropped(routed: StringIO) -> None:

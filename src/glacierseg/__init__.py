@@ -17,6 +17,7 @@ from glacierseg._version import __version__
 
 if TYPE_CHECKING:
     from glacierseg.bands import band_importance
+    from glacierseg.catalogues.fetch import fetch_products, fetch_scene
     from glacierseg.change.files import change_between_files as measure_change
     from glacierseg.errors import GlaciersegError, GlaciersegWarning
     from glacierseg.evaluate.evaluation import evaluate_masks
@@ -49,6 +50,8 @@ _HOMES = {
     "create_model": "models.registry",
     "evaluate_masks": "evaluate.evaluation",
     "export_model": "predict.export",
+    "fetch_products": "catalogues.fetch",
+    "fetch_scene": "catalogues.fetch",
     "find_weights": "weights",
     "list_weights": "weights",
     "load_config": "settings",
@@ -80,6 +83,8 @@ __all__ = [
     "create_model",
     "evaluate_masks",
     "export_model",
+    "fetch_products",
+    "fetch_scene",
     "find_weights",
     "list_weights",
     "load_config",

@@ -12,7 +12,9 @@ from contextvars import ContextVar
 
 Progress = Callable[[float], None]
 """Is called with the share done, 0-1."""
-Bars = Callable[[str, int | None], AbstractContextManager[Progress]]
+Label = str | Callable[[], str]
+"""What is done, or what says it anew whenever the share changes, such as `reading, 84 of 251 MB`."""
+Bars = Callable[[Label, int | None], AbstractContextManager[Progress]]
 """Shows progress while a block runs; called with the label and the number of pixels."""
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
@@ -52,15 +54,20 @@ class Subject(logging.Filter):
         return True
 
 
-def bar(label: str, pixels: int | None = None) -> AbstractContextManager[Progress]:
+def bar(label: Label, pixels: int | None = None) -> AbstractContextManager[Progress]:
     """Shows progress while a block runs, if anybody draws it; gives a function to call with the share done.
 
     Args:
-        label: What is done.
+        label: What is done, which may change.
         pixels: How many pixels that takes, to show their number per second.
     """
     draw = _bars.get()
     return nullcontext(lambda _: None) if draw is None else draw(label, pixels)
+
+
+def present(label: Label) -> str:
+    """Returns what a label says now."""
+    return label() if callable(label) else label
 
 
 def shows_bars() -> bool:

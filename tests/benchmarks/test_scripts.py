@@ -35,6 +35,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"WAYS": (("torch", "float32"), ("onnx", "float32"))},
         "onnx float32",
     ),
+    "fetch": ("--side 300 --files 2 --latency-s 0 --rounds 1", {"BLOCK_PX": 128}, "times what is needed"),
     "halo": ("model scene.tif --ways 64/8", {}, "64 px, halo 8 px: IoU"),
     "noise_bands": ("--models m_landsnet --epochs 1 --patches 2 --run run", {}, "correlation of all bands"),
     "original_way": (

@@ -107,6 +107,23 @@ def test_json_tells_progress_at_each_hundredth_or_second(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["progress"] == 0.5
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_labels_may_say_something_new_with_each_share(
+    as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, read = terminal_for(monkeypatch), [0]
+    with shown(as_json=as_json), log.about("T45"), log.bar(lambda: f"{read[0]} MB") as progress:
+        for share in (0.3, 0.7):
+            read[0] += 5
+            progress(share)
+    if as_json:
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        labels = [(one["label"], one["progress"]) for one in told]
+        assert labels == [("0 MB", 0), ("5 MB", 0.3), ("10 MB", 0.7), ("10 MB", 1)]
+    else:
+        assert "[T45] 10 MB" in terminal.getvalue()
+
+
 def test_progress_that_is_done_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     with shown(as_json=True), log.bar("predicting") as progress:
         progress(1.0)

@@ -161,7 +161,7 @@ def test_a_result_never_takes_the_place_of_an_input(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     if (
         not folder
-        and words[0] not in {"predict", "map", "figures", "pack-weights"}
+        and words[0] not in {"fetch", "predict", "map", "figures", "pack-weights"}
         and source.name != "config"
     ):
         assert "is an input of the same command" in said.err

@@ -14,7 +14,8 @@ from shapely.geometry import box
 
 from glacierseg.errors import DataError, RequestError
 from glacierseg.predict.ensemble import load_ensemble
-from glacierseg.predict.prepared import Prepared, name_of, prepare_for
+from glacierseg.predict.prepared import Prepared, prepare_for
+from glacierseg.products.kept import name_of
 from glacierseg.products.read import read_product
 from glacierseg.products.scene import prepare_scene
 from glacierseg.raster.facts import facts_of

@@ -533,6 +533,29 @@ def test_classes_can_be_looked_at(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bands_of(made.classes)["class"], expected)
 
 
+def test_each_pixel_has_the_day_of_its_image(tmp_path: Path) -> None:
+    one, two = images(0), images(1)
+    one["SCL"][:, :9], two["SCL"][:6] = 9, 8
+    first = sentinel2(tmp_path, one)
+    later = SafeFacts(date="2024-10-03", bands=SAFE.bands)
+    second = sentinel2(tmp_path, two, later, corner=(CORNER[0] + 120, CORNER[1]))
+    made = prepared(
+        [first, second], tmp_path / "scene.tif", recipe="red,", max_days_apart=3, write_dates=True
+    )
+    assert made.dates == tmp_path / "scene_dates.tif"
+    expected = np.zeros((SIDE, SIDE + 12), np.int32)
+    expected[12:, 12:] = 20241003
+    expected[:, 18:SIDE] = 20240930
+    with rasterio.open(made.dates) as dataset:
+        days = dataset.read(1)
+        assert (dataset.dtypes[0], dataset.nodata, dataset.transform) == ("int32", 0, made.grid.transform)
+    np.testing.assert_array_equal(days, expected)
+    np.testing.assert_array_equal(np.isfinite(bands_of(made.path)["red"]), days > 0)
+    assert facts_of(made.dates) == made.facts
+    assert prepared(first, tmp_path / "other.tif", recipe="red,").dates is None
+    assert not (tmp_path / "other_dates.tif").exists()
+
+
 def left_behind(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if "scene" in path.name)
 
@@ -629,6 +652,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
             tmp_path / "scene.tif",
             recipe="red,",
             write_classes=True,
+            write_dates=True,
             progress=stop,
         )
     assert left_behind(tmp_path) == []

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacierseg.products.read import read_product
+from glacierseg.products.sentinel2 import images_listed
 from glacierseg.raster.open import open_raster
 from tests.products.shelves import SIDE_M, SafeFacts, digital_numbers, edit, make_safe, write_image
 
@@ -227,3 +228,33 @@ def test_a_product_of_several_tiles_is_refused(tmp_path: Path, refusal: Refusal)
     (safe / facts.granule).rename(safe / facts.granule.replace("T45RVL", "T45RWL"))
     make_safe(tmp_path, facts)
     assert "holds 2 tiles (L2A_T45RVL_A039520" in refusal(safe)
+
+
+def test_images_may_be_geotiff_under_the_names_of_the_agency(tmp_path: Path, refusal: Refusal) -> None:
+    facts = SafeFacts()
+    safe = make_safe(tmp_path, facts)
+    expected = read_product(safe)
+    for image in sorted(safe.glob("GRANULE/*/IMG_DATA/*/*.jp2")):
+        with open_raster(image) as delivered:
+            numbers, pixel_m = delivered.read(1), delivered.res[0]
+        write_image(image.with_suffix(".tif"), numbers, pixel_m)
+        image.unlink()
+    found = read_product(safe)
+    assert [band.path.replace(".tif", ".jp2") for band in found.bands] == [
+        band.path for band in expected.bands
+    ]
+    assert {(band.scale, band.offset) for band in found.bands} == {(1.0, -1000.0)}
+    image = (safe / facts.image("B04", 10)).with_suffix(".tif")
+    write_image(image, digital_numbers("0420", 18), 20)
+    assert "has pixels of 20 m, and its name says 10 m" in refusal(safe)
+
+
+def test_the_finest_image_of_each_band_is_listed(tmp_path: Path) -> None:
+    facts = SafeFacts()
+    metadata = (make_safe(tmp_path, facts) / METADATA).read_bytes()
+    expected = {"2": "B02", "8A": "B8A", "11": "B11", "9": "B09", "SCL": "SCL"}
+    pixel_m = {"2": 10, "8A": 20, "11": 20, "9": 60, "SCL": 20}
+    found = images_listed(metadata, METADATA)
+    assert {band: f"{found[band]}.jp2" for band in expected} == {
+        band: facts.image(name, pixel_m[band]) for band, name in expected.items()
+    }

@@ -1,5 +1,6 @@
 import contextlib
 import gzip
+import io
 import shlex
 import shutil
 import subprocess
@@ -275,3 +276,28 @@ def test_heights_in_a_crs_do_not_make_it_another_one(tmp_path: Path, code: str) 
         open_raster(plain(tmp_path / "f.tif", crs=flat, transform=transform)) as other,
     ):
         assert grid_of(other).difference(grid_of(one)) is None
+
+
+def test_bytes_that_are_not_on_the_disk_are_read_by_an_opener(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=3, height=2, count=1, dtype="uint8", crs="EPSG:32643",
+        transform=from_origin(700_000, 3_600_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
+    content = path.read_bytes()
+    path.unlink()
+    asked: list[str] = []
+
+    def opener(name: str, mode: str = "rb", **_: Any) -> io.BytesIO:
+        asked.append(name)
+        if name != "/nowhere/a.tif":
+            raise FileNotFoundError(name)
+        return io.BytesIO(content)
+
+    with open_raster("/nowhere/a.tif", opener=opener, driver="GTiff") as dataset:
+        assert dataset.read(1).tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert grid_of(dataset).shape == (2, 3)
+    with pytest.raises(RasterError, match=r"/nowhere/b\.tif: is not a raster that GDAL can read"):
+        open_raster("/nowhere/b.tif", opener=opener, driver="GTiff")
+    assert "/nowhere/a.tif.aux.xml" in asked

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from glacierseg import log
+from glacierseg.cli.fetch import add_fetch_command
 from glacierseg.cli.groups import arrange
 from glacierseg.cli.map import add_map_command
 from glacierseg.cli.masks import add_mask_commands
@@ -34,7 +35,14 @@ _VALUES, _RASTER, _OUTLINES = (
 )
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "predict": {"MODEL_DIR": ("model",), "SCENE": _SCENE},
-    "map": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "existing": _OUTLINES, "clip": _OUTLINES},
+    "fetch": {"area": _OUTLINES, "dem": _VALUES, "existing": _OUTLINES, "clip": _OUTLINES},
+    "map": {
+        "MODEL_DIR": ("model",),
+        "SCENE": _SCENE,
+        "existing": _OUTLINES,
+        "clip": _OUTLINES,
+        "area": _OUTLINES,
+    },
     "bands": {"MODEL_DIR": ("model",), "SCENE": _SCENE, "truth": _TRUTH},
     "export": {"model_dir": ("model",), "int8_with": _SCENE, "cost_on": _SCENE, "truth": _TRUTH},
     "pack-weights": {"model_dirs": ("model",)},
@@ -83,6 +91,7 @@ app = typer.Typer(
 )
 add_data_commands(app)
 add_predict_command(app)
+add_fetch_command(app)
 add_map_command(app)
 add_weights_commands(app)
 add_score_commands(app)

@@ -31,7 +31,7 @@ class _PixelsPerSecond(ProgressColumn):
 
 
 @contextmanager
-def rich_bar(label: str, pixels: int | None) -> Iterator[tuple[log.Progress, Callable[[str], None]]]:
+def rich_bar(label: log.Label, pixels: int | None) -> Iterator[tuple[log.Progress, Callable[[str], None]]]:
     """Draws a bar on standard error; gives its progress, and what prints lines above it."""
     # Markup would take a subject in brackets for a style.
     columns: list[ProgressColumn] = [
@@ -49,5 +49,10 @@ def rich_bar(label: str, pixels: int | None) -> Iterator[tuple[log.Progress, Cal
 
     # What goes to a file must not come out on the terminal instead.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as drawn:
-        task = drawn.add_task(label, total=1.0)
-        yield lambda share: drawn.update(task, completed=share), above
+        head = log.prefix()
+        task = drawn.add_task(head + log.present(label), total=1.0)
+
+        def progress(share: float) -> None:
+            drawn.update(task, completed=share, description=head + log.present(label))
+
+        yield progress, above

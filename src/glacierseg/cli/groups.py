@@ -11,6 +11,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Prepare": {
         "check": "check scene.tif --truth outlines.gpkg",
+        "fetch": "fetch --bbox 86.5,27.7,87.1,28.2 --date 2024-08-01/2024-10-31 --out khumbu",
         "prepare": "",
         "scene": "prepare scene S2B_MSIL2A_20240930.SAFE --dem dem.tif --out scene.tif",
         "align": "prepare align dem.tif --like scene.tif --out dem_aligned.tif",

@@ -121,7 +121,9 @@ def _option(name: str, field: FieldInfo, owner: type[Settings]) -> Parameter:
     if kind is bool and field.default is not False and "/" not in flag:
         flag += f"/--no-{flag.removeprefix('--')}"
     declared: Any = kind
-    if get_origin(kind) is tuple:
+    if cli.one_word:
+        declared = str
+    elif get_origin(kind) is tuple:
         several: Any = list[str if _is_words(kind) else _element(kind)]  # type: ignore[misc]
         declared = several if Ellipsis in get_args(kind) else kind
     option = typer.Option(
@@ -184,6 +186,8 @@ def _is_words(kind: Any) -> bool:
 
 def _as_field(value: Any, field: FieldInfo) -> Any:
     kind = _without_none(field.annotation)
+    if _cli_of(field).one_word:
+        return value
     if not _is_words(kind):
         return tuple(value) if get_origin(kind) is tuple else value
     return tuple(word.strip() for words in value for word in words.split(","))
@@ -191,7 +195,8 @@ def _as_field(value: Any, field: FieldInfo) -> Any:
 
 def _config_option(sections: list[str]) -> Parameter:
     names = " and ".join(f"`{section}`" for section in sections)
-    text = f"Configuration (YAML) whose section {names} sets what is not given here, and rarer options."
+    what = f"section {names} sets" if len(sections) == 1 else f"sections {names} set"
+    text = f"Configuration (YAML) whose {what} what is not given here, and rarer options."
     return Parameter(
         "config",
         Parameter.KEYWORD_ONLY,

@@ -140,10 +140,10 @@ def _write(line: str, stream: TextIO) -> None:
 
 
 @contextmanager
-def _terminal_bar(label: str, pixels: int | None) -> Iterator[log.Progress]:
+def _terminal_bar(label: log.Label, pixels: int | None) -> Iterator[log.Progress]:
     from glacierseg.cli.bars import rich_bar
 
-    with rich_bar(log.prefix() + label, pixels) as (progress, above):
+    with rich_bar(label, pixels) as (progress, above):
         token = _above_bar.set(above)
         try:
             yield progress
@@ -152,7 +152,7 @@ def _terminal_bar(label: str, pixels: int | None) -> Iterator[log.Progress]:
 
 
 @contextmanager
-def _json_bar(label: str, _: int | None) -> Iterator[log.Progress]:
+def _json_bar(label: log.Label, _: int | None) -> Iterator[log.Progress]:
     """Prints progress whenever another hundredth is done or another second has passed."""
     subject, last_share, last_time = log.subject(), -1.0, 0.0
 
@@ -161,7 +161,8 @@ def _json_bar(label: str, _: int | None) -> Iterator[log.Progress]:
         now = time.monotonic()
         if share - last_share >= 0.01 or now - last_time >= 1:
             last_share, last_time = share, now
-            _write_json({**_now(), "progress": round(share, 4), "label": label, "about": subject})
+            entry = {"progress": round(share, 4), "label": log.present(label), "about": subject}
+            _write_json({**_now(), **entry})
 
     progress(0.0)
     yield progress

@@ -1,7 +1,7 @@
 """The chain from a scene to an inventory and a page; a stage is skipped while its result is up to date."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,6 +66,19 @@ class GlacierMap:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where products were found, for the page.
+
+    Attributes:
+        facts: By label.
+        notes: What a reader must know of it, a line each.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 @fields_as_keywords(inputs=SourceSettings, settings=PredictSettings)
 @writes(out_dir=None)
 def map_glaciers(
@@ -76,6 +89,7 @@ def map_glaciers(
     *,
     settings: PredictSettings | None = None,
     inventory: InventorySettings | None = None,
+    origin: Origin | None = None,
     again: bool = False,
 ) -> GlacierMap:
     """Maps the glaciers of a product or scene: scene, probability, refined mask, outlines, inventory, page.
@@ -92,6 +106,7 @@ def map_glaciers(
             as keywords, such as `dem`; so may those of `settings`.
         settings: How it is predicted.
         inventory: How ice is divided into glaciers.
+        origin: Where products were found.
         again: Make everything again, also files that were corrected by hand or are of another scene.
 
     Returns:
@@ -105,10 +120,11 @@ def map_glaciers(
     inputs = inputs or SourceSettings()
     sources = [Path(source)] if isinstance(source, Path | str) else [Path(path) for path in source]
     ensemble = load_ensemble(model)
-    notes: tuple[str, ...] = ()
+    origin = origin or Origin()
+    notes = origin.notes
     if any(looks_like_product(path) for path in sources):
         made = prepare_for(ensemble, sources, Path(out_dir), inputs, again=again)
-        whole, scene, inputs, notes = made.whole, made.levels, made.reading, made.notes
+        whole, scene, inputs, notes = made.whole, made.levels, made.reading, (*notes, *made.notes)
     else:
         of_map = {"--dem", "--existing", "--existing-layer"}
         if unused := ", ".join(option for option in inputs.only_for_products if option not in of_map):
@@ -124,6 +140,7 @@ def map_glaciers(
         MapFolder(Path(out_dir)),
         ensemble.resolved(settings or PredictSettings()),
         inputs,
+        origin.facts,
         notes,
         fitted.warnings,
         again,
@@ -146,6 +163,7 @@ class _Chain:
         folder: Folder of the results.
         settings: How it is predicted.
         inputs: How it was read, and the elevation model and known glaciers.
+        catalogue: Where its products were found, by label.
         notes: Warnings from making the scene.
         warnings: How the scene is unlike the training.
         again: Whether everything is made again.
@@ -157,6 +175,7 @@ class _Chain:
     folder: MapFolder
     settings: PredictSettings
     inputs: SourceSettings
+    catalogue: Mapping[str, str]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     again: bool
@@ -247,6 +266,7 @@ class _Chain:
                 "elevation model": self.inputs.dem,
                 "existing inventory": (self.inputs.existing,) if self.inputs.existing else (),
             },
+            catalogue=self.catalogue,
             bounds=self._bounds(),
             notes=(*warnings, *notes),
         )
@@ -261,7 +281,8 @@ class _Chain:
             write_map_page(page, glaciers)
             return ()
 
-        self._link("page", folder.page(name), digest_of_inputs(files, page.notes, page.bounds), make)
+        more = [dict(page.catalogue)] if page.catalogue else []
+        self._link("page", folder.page(name), digest_of_inputs(files, page.notes, page.bounds, *more), make)
         return GlacierMap(
             self.source.paths[0],
             folder.probability(name),

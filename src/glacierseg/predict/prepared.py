@@ -1,19 +1,19 @@
 """Scenes made from agencies' products as networks need them, and kept beside their maps."""
 
 import logging
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glacierseg import log
-from glacierseg.errors import GlaciersegWarning, RequestError
+from glacierseg.errors import RequestError
 from glacierseg.predict.ensemble import Ensemble
+from glacierseg.products.kept import KeptScene, keep_scene
 from glacierseg.products.product import Product
 from glacierseg.products.read import read_product
-from glacierseg.products.scene import UNIT, prepare_scene
+from glacierseg.products.scene import UNIT
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.made import Record, digest_of_inputs
+from glacierseg.raster.made import digest_of_inputs
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.prepare.layers import COMPONENTS, LAYERS, parse_layers
 from glacierseg.raster.prepare.normalize import normalize_scene
@@ -24,12 +24,10 @@ from glacierseg.raster.sensors import ROLES
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import LEVELS_UNIT, conversion_between
 from glacierseg.runs.layout import MapFolder
-from glacierseg.settings.prepare import ProductSettings
 from glacierseg.settings.scene import SourceSettings
 from glacierseg.weights.fitting import RESOLUTION_FACTOR
 
 _log = logging.getLogger(__name__)
-_NAMED_TILES = 4
 
 
 @dataclass(frozen=True)
@@ -77,69 +75,43 @@ def prepare_for(
         OutputError: The scene cannot be written.
     """
     found = [read_product(path) for path in products]
-    folder, name = MapFolder(out_dir), name_of(found)
-    record = Record(folder.stages(name), again=again)
     layers = parse_layers(settings.layer)
+    seen = {band.role for band in found[0].bands}
     settings = settings.replaced(
-        recipe=settings.recipe or _recipe_for(ensemble, found[0], layers, has_dem=bool(settings.dem)),
+        recipe=settings.recipe or recipe_for(ensemble, seen, layers, has_dem=bool(settings.dem)),
         pixel_size_m=settings.pixel_size_m or (None if settings.like else _pixel_size_m(ensemble, found)),
     )
-    path = folder.scene(name)
-    # Known glaciers change no pixel, but the notes on snow and cloud.
-    more = [settings.clip, settings.mask_file, settings.like, settings.existing]
-    files = [*(_home_of(one) for one in found), *settings.dem, *layers.values()]
-    files += [one for one in more if one]
-    how = settings.model_dump(include={*ProductSettings.model_fields})
-    parts = [settings.clip_layer, settings.mask_layer, settings.existing_layer, *layers]
-    inputs = digest_of_inputs(files, how, parts)
-
-    def make() -> list[str]:
-        with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", GlaciersegWarning)
-            prepare_scene(list(products), path, settings, settings, layers=layers, progress=progress)
-        return [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
-
-    _log.info(str(path) if record.made("scene", path, inputs, make) else f"{path}: is up to date")
-    notes = record.notes("scene")
-    for line in notes:
-        _log.warning(line)
-    whole = replace(open_scene(path), name=name)
+    kept = keep_scene(found, out_dir, settings, settings, layers=layers, again=again)
+    whole = replace(open_scene(kept.path), name=kept.name)
     return Prepared(
         whole,
-        _levels(ensemble, whole, folder, record, inputs) or whole,
+        _levels(ensemble, whole, MapFolder(out_dir), kept) or whole,
         _in_unit_of_training(ensemble, settings),
-        notes,
+        kept.notes,
     )
 
 
-def name_of(products: Sequence[Product]) -> str:
-    """Returns what a scene of some products is called: their tiles and the first day, as T45RVL_20240930."""
-    tiles = list(dict.fromkeys(product.tile for product in products))
-    others = [f"and_{len(tiles) - _NAMED_TILES}_more"] if len(tiles) > _NAMED_TILES else []
-    day = min(product.acquired for product in products)
-    return "_".join([*tiles[:_NAMED_TILES], *others, f"{day:%Y%m%d}"])
+def recipe_for(
+    ensemble: Ensemble, seen: Collection[str], layers: Mapping[str, Path], *, has_dem: bool
+) -> str:
+    """Returns the recipe of some networks without bands that cannot be made and that none of them needs.
 
-
-def _home_of(product: Product) -> Path:
-    """Returns the folder or archive that holds all of a product."""
-    source = product.source
-    is_metadata = source.is_file() and source.suffix.lower() in {".xml", ".json", ".txt"}
-    return source.parent if is_metadata else source
-
-
-def _recipe_for(ensemble: Ensemble, product: Product, layers: Mapping[str, Path], *, has_dem: bool) -> str:
-    """Returns the recipe without bands that cannot be made and that no network needs."""
+    Args:
+        ensemble: The networks.
+        seen: Parts of the spectrum that the products have bands for.
+        layers: Files of further bands by name.
+        has_dem: Whether there is an elevation model.
+    """
     recipe = _recipe_of(ensemble)
     names = parse_recipe(recipe)
     needed = {band for card in ensemble.cards if card for band in card.bands if band not in card.may_miss}
     given = {*layers, *(("velocity", "divergence") if set(COMPONENTS) <= set(layers) else ())}
-    seen = {band.role for band in product.bands}
 
     def can_be_made(name: str) -> bool:
         if name in TERRAIN:
             return has_dem
         if name in INDICES:
-            return seen.issuperset(INDICES[name].roles)
+            return {*seen}.issuperset(INDICES[name].roles)
         return name in given or not (name in LAYERS or (name in ROLES and name not in seen))
 
     kept = [name for name in names if name in needed or can_be_made(name)]
@@ -176,9 +148,7 @@ def _side_m(path: str) -> float:
         return min(grid_of(dataset).pixel_size_m)
 
 
-def _levels(
-    ensemble: Ensemble, whole: Scene, folder: MapFolder, record: Record, scene_inputs: str
-) -> Scene | None:
+def _levels(ensemble: Ensemble, whole: Scene, folder: MapFolder, kept: KeptScene) -> Scene | None:
     """Returns the bands of the networks as levels by the training's ranges; None where none are wanted."""
     cards = [card for card in ensemble.cards if card]
     if ensemble.weights or not any(card.unit == LEVELS_UNIT for card in cards):
@@ -195,7 +165,7 @@ def _levels(
             "became levels; make a scene as that of the training, and give that in place of the product"
         )
     path = folder.levels(whole.name)
-    inputs = digest_of_inputs([], scene_inputs, known, bands)
+    inputs = digest_of_inputs([], kept.inputs, known, bands)
 
     def make() -> list[str]:
         ranges = Ranges({band: BandRange(*bounds) for band, bounds in known.items()})
@@ -203,7 +173,7 @@ def _levels(
             normalize_scene(whole.select(bands), path, ranges, progress=progress)
         return []
 
-    _log.info(str(path) if record.made("levels", path, inputs, make) else f"{path}: is up to date")
+    _log.info(str(path) if kept.record.made("levels", path, inputs, make) else f"{path}: is up to date")
     return replace(open_scene(path), name=whole.name)
 
 

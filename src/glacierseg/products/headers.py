@@ -14,7 +14,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 
 _DRIVERS = {".jp2": "JP2OpenJPEG", ".tif": "GTiff"}
-_NAMED_PIXEL_M = re.compile(r"_(\d+)m\.jp2$")
+_NAMED_PIXEL_M = re.compile(r"_(\d+)m\.(?:jp2|tif)$")
 
 
 def check_headers(product: Product, utm_zone: str | None) -> None:

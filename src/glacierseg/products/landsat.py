@@ -31,7 +31,7 @@ _NAME = re.compile(r"L[CEOT]0(\d)_(L\w{3})_(\d{6})_(\d{4})(\d\d)(\d\d)_\d{8}_(\d
 
 
 def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
-    """Reads what a product says of itself, and finds its images.
+    """Reads what a product says of itself, and opens its images.
 
     Args:
         contents: Its files.
@@ -40,6 +40,19 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
 
     Raises:
         ProductError: It cannot be used; the message says why and what to do.
+    """
+    product, zone = describe_landsat(contents, metadata, given)
+    check_headers(product, zone)
+    return product
+
+
+def describe_landsat(contents: Contents, metadata: str, given: Path) -> tuple[Product, str | None]:
+    """Reads what a product says of itself and finds its images, which stay closed.
+
+    Arguments and errors are those of `read_landsat`.
+
+    Returns:
+        The product, and the UTM zone that the metadata say.
     """
     folder, _, file = metadata.rpartition("/")
     where = f"{contents.source}: {file}"
@@ -71,8 +84,7 @@ def read_landsat(contents: Contents, metadata: str, given: Path) -> Product:
         saturation=files.find("QA_RADSAT", "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION"),
     )
     require_possible(product.bands, where)
-    check_headers(product, groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE"))
-    return product
+    return product, groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE")
 
 
 class _Files:

@@ -231,10 +231,15 @@ def grown(mask: NDArray[np.bool_], distance_m: float, pixel_size_m: tuple[float,
 
 
 class ProductReader:
-    """Reads blocks of a product on the grid of a scene."""
+    """Reads blocks of a product on the grid of a scene.
 
-    def __init__(self, layers: LayerReader, state: LayerReader, grid: Grid) -> None:
-        self._layers, self._state, self.grid = layers, state, grid
+    Attributes:
+        grid: Of the product's finest band.
+        day: Day of the image as YYYYMMDD.
+    """
+
+    def __init__(self, layers: LayerReader, state: LayerReader, grid: Grid, day: int) -> None:
+        self._layers, self._state, self.grid, self.day = layers, state, grid, day
 
     def state(self, block: Block) -> NDArray[np.uint8]:
         """Reads classes `(h, w)`, with `MASKED` added where they become no data; 0 where there are none."""
@@ -279,7 +284,8 @@ def open_pixels(
     dataset = stack.enter_context(open_raster(state))
     on_target = {state: stack.enter_context(on_grid(dataset, target, "nearest"))}
     own = LayerReader([Band("state", state, 1, "uint8", MISSING)], on_target)
-    return ProductReader(LayerReader(bands, datasets), own, pixels.grid)
+    day = int(pixels.product.acquired.strftime("%Y%m%d"))
+    return ProductReader(LayerReader(bands, datasets), own, pixels.grid, day)
 
 
 def _coarse(fine: Grid, ratio: int, shape: tuple[int, ...]) -> Grid:

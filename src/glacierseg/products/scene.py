@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
 from glacierseg.log import Progress
-from glacierseg.products.classes import CLASS_NAMES, CLEAR, CLOUDY, MISSING, OTHER, SNOW
+from glacierseg.products.beside import NO_DAY, Beside
+from glacierseg.products.classes import CLOUDY, MISSING
 from glacierseg.products.contents import AGAIN
 from glacierseg.products.masks import Masks
 from glacierseg.products.pixels import (
@@ -62,6 +63,7 @@ class PreparedScene:
     Attributes:
         path: Its file.
         classes: The raster of classes; None where none is asked for.
+        dates: The raster of the days of its pixels; None where none is asked for.
         grid: Where its pixels lie.
         facts: What its tags say.
         products: What each product holds on its ground.
@@ -70,6 +72,7 @@ class PreparedScene:
 
     path: Path
     classes: Path | None
+    dates: Path | None
     grid: Grid
     facts: SceneFacts
     products: tuple[ProductShares, ...] = field(repr=False)
@@ -257,8 +260,7 @@ class _SceneMaker:
 
     def run(self, progress: Progress | None) -> PreparedScene:
         """Reads the products, writes the scene and logs the table of shares."""
-        settings, tags = self.settings, self.facts.tags
-        classes_path = self.out.with_name(f"{self.out.stem}_classes.tif") if settings.write_classes else None
+        settings, facts = self.settings, self.facts
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="glacierseg-")))
             terrain = None
@@ -268,21 +270,20 @@ class _SceneMaker:
             mosaic, shares = self._read(stack, folder, progress)
             writer = stack.enter_context(
                 open_writer(
-                    self.out, self.grid, self.wanted, "float32", np.nan, compress=settings.compress, tags=tags
+                    self.out,
+                    self.grid,
+                    self.wanted,
+                    "float32",
+                    np.nan,
+                    compress=settings.compress,
+                    tags=facts.tags,
                 )
             )
-            classes = None
-            if classes_path:
-                names = ", ".join(f"{number} {name}" for number, name in enumerate(CLASS_NAMES))
-                classes = stack.enter_context(
-                    open_writer(
-                        classes_path, self.grid, ["class"], "uint8", MISSING, tags={**tags, "CLASSES": names}
-                    )
-                )
+            beside = Beside(stack, self.out, self.grid, facts, settings)
             wanted = with_data = without_height = 0
             writing = _part_of(progress, _READING, 1.0)
             for block in iterate_blocks(self.grid.shape, writing):
-                numbers, valid, state = mosaic.read(block)
+                numbers, valid, state, days = mosaic.read(block)
                 asked = self._asked(block)
                 layers = dict(zip(self.roles, numbers, strict=True)) | others.read(block)
                 if terrain:
@@ -292,9 +293,7 @@ class _SceneMaker:
                 if terrain:
                     without_height += int((valid & np.isnan(layers[self.terrain[0]])).sum())
                 writer.write(block, values, valid & np.isfinite(values))
-                if classes:
-                    shown = np.where(asked, _shown(state), MISSING)
-                    classes.write(block, shown[None], (shown != MISSING)[None])
+                beside.write(block, state, days, asked, valid)
                 wanted, with_data = wanted + int(asked.sum()), with_data + int(valid.sum())
         _log.info(table_of(shares))
         for remark in remarks_on(shares):
@@ -310,7 +309,7 @@ class _SceneMaker:
                 f"{self.out}: no pixel has data; the products have none on this ground, or all of it is "
                 "masked"
             )
-        return PreparedScene(self.out, classes_path, self.grid, self.facts, tuple(shares), no_data)
+        return PreparedScene(self.out, beside.classes, beside.dates, self.grid, facts, tuple(shares), no_data)
 
     def _asked(self, block: Block) -> NDArray[np.bool_]:
         """Returns which pixels of a block lie in the basin."""
@@ -357,12 +356,19 @@ class _Mosaic:
     def __init__(self, readers: Sequence[ProductReader], grid: Grid, count: int) -> None:
         self._readers, self._grid, self._count = readers, grid, count
 
-    def read(self, block: Block) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
-        """Reads bands `(C, h, w)`, where they have data `(h, w)`, and classes as in `ProductReader.state`."""
+    def read(
+        self, block: Block
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.int32]]:
+        """Reads bands `(C, h, w)` and where they have data `(h, w)`.
+
+        Returns:
+            These, classes as in `ProductReader.state`, and the day of each pixel as YYYYMMDD.
+        """
         shape = block.height, block.width
         part = self._grid.crop(block.row, block.column, *shape)
         values = np.full((self._count, *shape), np.nan, np.float32)
         have, state = np.zeros(shape, bool), np.full(shape, MISSING, np.uint8)
+        days = np.full(shape, NO_DAY, np.int32)
         for reader in self._readers:
             if have.all() or not may_meet(reader.grid, part):
                 continue
@@ -375,15 +381,9 @@ class _Mosaic:
             take &= valid
             values[:, take] = numbers[:, take]
             state[take] = own[take]
+            days[take] = reader.day
             have |= take
-        return values, have, state
-
-
-def _shown(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns classes for people, with what was masked for another reason than its class."""
-    kind = state & np.uint8(MASKED - 1)
-    other = (state >= MASKED) & ((kind == CLEAR) | (kind == SNOW))
-    return np.where(other, np.uint8(OTHER), kind)
+        return values, have, state, days
 
 
 def _part_of(progress: Progress | None, start: float, end: float) -> Progress | None:

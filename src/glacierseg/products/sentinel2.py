@@ -3,7 +3,7 @@
 What numbers mean is what the metadata say, band by band: `BOA_QUANTIFICATION_VALUE` and, since processing
 baseline 04.00, `BOA_ADD_OFFSET`. The date says nothing, since ESA reprocesses old images. Images are found in
 the folder, in the layout of today and in that of 2017 (`L2A_T..._B02_10m.jp2`), each band at the finest
-resolution that the metadata list.
+resolution that the metadata list; catalogues deliver the same images as `.tif`.
 """
 
 import re
@@ -24,12 +24,14 @@ _CLASSES = "SCL"
 # In the order of `band_id`, for metadata that do not list it themselves.
 _ORDER = ("1", "2", "3", "4", "5", "6", "7", "8", "8A", "9", "10", "11", "12")
 # Every recipe needs these; the others may stay behind when somebody copies a product in part.
-_NEEDED = ("2", "3", "4", "8", "11", "12", _CLASSES)
+NEEDED = ("2", "3", "4", "8", "11", "12", _CLASSES)
 _FIRST_WITH_OFFSET = "04.00"
 # What users make with Sen2Cor; whether it has an offset, only the list of offsets says.
 _SEN2COR = "99.99"
 _NAME = re.compile(r"S2([A-D])_MSIL2A_(\d{8})T\d{6}_N(\d{2})(\d{2})_R\d{3}_(T\d{2}[A-Z]{3})_\d{8}T\d{6}")
-_IMAGE = re.compile(r"(?:L2A_)?(T\d{2}[A-Z]{3})_(\d{8})T\d{6}_(?:B0?(\d{1,2}A?)|(SCL))_(\d{2})m(\.jp2)?")
+_IMAGE = re.compile(
+    r"(?:L2A_)?(T\d{2}[A-Z]{3})_(\d{8})T\d{6}_(?:B0?(\d{1,2}A?)|(SCL))_(\d{2})m(\.jp2|\.tif)?"
+)
 _MANIFEST = re.compile(
     r'href="([^"<>]+\.jp2)"\s*(?:/>|>\s*</fileLocation>)\s*'
     r'<checksum checksumName="([\w-]+)">\s*([0-9A-Fa-f]+)\s*<'
@@ -46,7 +48,7 @@ class _Image(NamedTuple):
 
 
 def read_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
-    """Reads what a product says of itself, and finds its images.
+    """Reads what a product says of itself, and opens its images.
 
     Args:
         contents: Its files.
@@ -55,6 +57,16 @@ def read_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
 
     Raises:
         ProductError: It cannot be used; the message says why and what to do.
+    """
+    product = describe_sentinel2(contents, metadata, given)
+    check_headers(product, _utm_zone(product.tile))
+    return product
+
+
+def describe_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
+    """Reads what a product says of itself and finds its images, which stay closed.
+
+    Arguments and errors are those of `read_sentinel2`.
     """
     root = metadata.rpartition("/")[0]
     where = f"{contents.source}: {PurePosixPath(metadata).name}"
@@ -95,7 +107,6 @@ def read_sentinel2(contents: Contents, metadata: str, given: Path) -> Product:
         nodata=special.get("NODATA", 0),
     )
     require_possible(product.bands, where)
-    check_headers(product, _utm_zone(product.tile))
     return product
 
 
@@ -150,19 +161,37 @@ def _images(contents: Contents, root: str, elements: Sequence[Element], where: s
     found = _finest(
         _parse(file) for path, file in files.items() if path.startswith("GRANULE/") and "/IMG_DATA/" in path
     )
-    names = [one.text for one in elements if re.fullmatch(r"IMAGE_(FILE|ID)(_2A)?", one.name) and one.text]
-    for name in names:
-        if leads_out(name):
-            raise ProductError(f"{where} names a file outside the product, {name[:80]!r}; {AGAIN}")
-    listed = _finest(_parse(f"{name.removesuffix('.jp2')}.jp2") for name in names)
+    listed = _finest(_listed(elements, where))
     for band in (*_ORDER, _CLASSES):
         have, promised = found.get(band), listed.get(band)
         is_coarse = bool(have and promised and have.pixel_m > promised.pixel_m)
-        if is_coarse or (have is None and band in _NEEDED):
+        if is_coarse or (have is None and band in NEEDED):
             what = "the scene classification" if band == _CLASSES else f"B{band:0>2} ({_ROLES[band]})"
             file = f" {PurePosixPath(promised.file).name}," if promised else ""
             raise ProductError(f"{contents.source}: lacks{file} the image of {what}; {AGAIN}, whole")
     return [found[band] for band in (*_ORDER, _CLASSES) if band in found]
+
+
+def images_listed(metadata: bytes, where: str) -> dict[str, str]:
+    """Returns the finest image of each band that metadata list: its path, without suffix, by band number.
+
+    Args:
+        metadata: `MTD_MSIL2A.xml`.
+        where: What messages call it.
+
+    Raises:
+        ProductError: It is not whole, or names a file outside the product.
+    """
+    found = _finest(_listed(read_xml(metadata, where), where))
+    return {number: image.file.removesuffix(".jp2") for number, image in found.items()}
+
+
+def _listed(elements: Iterable[Element], where: str) -> list[_Image | None]:
+    names = [one.text for one in elements if re.fullmatch(r"IMAGE_(FILE|ID)(_2A)?", one.name) and one.text]
+    for name in names:
+        if leads_out(name):
+            raise ProductError(f"{where} names a file outside the product, {name[:80]!r}; {AGAIN}")
+    return [_parse(f"{name.removesuffix('.jp2')}.jp2") for name in names]
 
 
 def _parse(file: str) -> _Image | None:

@@ -12,7 +12,7 @@ import re
 import shlex
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -43,25 +43,26 @@ _RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt", ".img", ".nc"})
 _LISTED = 3
 
 
-def open_raster(path: Path | str, **options: Any) -> Any:
+def open_raster(path: Path | str, *, opener: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Opens a raster for reading.
 
     Args:
         path: A file, or a name that GDAL knows (`/vsizip/...`, `NETCDF:...`).
+        opener: Opens the file in Python in place of GDAL, where its bytes are not on this disk.
         options: GDAL's options of opening.
 
     Raises:
         RasterError: It is missing, is not one raster, lacks a member, or is a raw one that is cut short.
     """
     name = _gdal_name(path)
-    if not _is_gdal_name(name) and not Path(name).exists():
+    if not (opener or _is_gdal_name(name) or Path(name).exists()):
         raise RasterError(f"{path}: no such file; check the path")
     keep_environment()
     try:
         with warnings.catch_warnings():
             # What has no place is refused by `grid_of`, in words that help.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(name, **options)
+            dataset = rasterio.open(name, **({"opener": opener} if opener else {}), **options)
     except (RasterioError, OSError, ValueError, CPLE_BaseError) as error:
         raise RasterError(f"{path}: {_what_it_is(Path(name))}") from error
     try:

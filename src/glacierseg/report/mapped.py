@@ -58,6 +58,7 @@ class MapPage:
         networks: What is known of them, by label.
         refinement: How the mask was refined.
         sources: Of the map besides the scene, by what they are.
+        catalogue: Where its products were found, by label; empty where they were given.
         bounds: Of the glacier area; None where there are none.
         notes: What a reader must see first, a line each.
     """
@@ -70,6 +71,7 @@ class MapPage:
     networks: Mapping[str, str]
     refinement: RefineSettings
     sources: Mapping[str, Sequence[Path]]
+    catalogue: Mapping[str, str]
     bounds: AreaBounds | None
     notes: Sequence[str]
 
@@ -186,6 +188,7 @@ def _origin(page: MapPage) -> Iterator[tuple[str, str]]:
         )
         if text
     )
+    yield from page.catalogue.items()
     yield "network", page.model
     yield from page.networks.items()
     yield "refinement", parameters_in_words(page.refinement.model_dump())

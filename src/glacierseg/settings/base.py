@@ -25,11 +25,14 @@ class Cli:
         name: Its name there, such as `--buffer-m` for a field `buffers_m` that is given several times.
         metavar: What stands for its value in the help text, where its sentence lists the choices.
         rare: It has no option of its own; `--config FILE` sets it.
+        one_word: It is typed as one word, such as `86.5,27.7,87.1,28.2`, which the field's validator takes
+            apart.
     """
 
     name: str | None = None
     metavar: str | None = None
     rare: bool = False
+    one_word: bool = False
 
 
 P = ParamSpec("P")

@@ -7,11 +7,15 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from glacierseg.choices import Satellite
-from glacierseg.settings.base import RARE, Cli, Settings
+from glacierseg.settings.base import RARE, Cli, Settings, one_or_several
+from glacierseg.settings.predict import ClusterSettings
+from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 
 def _as_days(value: Any) -> Any:
     """Returns the first and the last day of `FROM/TO` or of one day."""
+    if isinstance(value, date):
+        return value, value
     if not isinstance(value, str):
         return value
     ends = value.split("/")
@@ -51,7 +55,7 @@ class PlaceSettings(Settings):
 
     panel: ClassVar[str | None] = "Place"
 
-    bbox: Annotated[Box | None, Cli(metavar="W,S,E,N")] = None
+    bbox: Annotated[Box | None, Cli(metavar="W,S,E,N", one_word=True)] = None
     """West, south, east and north in degrees; west is the greater one across 180 degrees."""
     area: Path | None = None
     """Outlines of basins or other areas; each one has a folder of its own for its results."""
@@ -60,13 +64,28 @@ class PlaceSettings(Settings):
     area_name: Annotated[str | None, Cli(metavar="COLUMN")] = None
     """Column with the names of the areas, and of their folders; without it a usual one such as name."""
 
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if self.bbox is not None and self.area is not None:
+            raise ValueError("--bbox and --area exclude each other; give one of the two")
+        if self.area is None and (self.area_layer or self.area_name):
+            option = "--area-layer" if self.area_layer else "--area-name"
+            raise ValueError(f"{option} goes with --area FILE, and none is given")
+        return self
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a place is given at all."""
+        return self.bbox is not None or self.area is not None
+
 
 class FetchSettings(Settings):
     """How products are found in a catalogue, chosen and read."""
 
+    section: ClassVar[str | None] = "fetch"
     panel: ClassVar[str | None] = "Catalogue"
 
-    date: Annotated[Days | None, Cli(metavar="FROM/TO")] = None
+    date: Annotated[Days | None, Cli(metavar="FROM/TO", one_word=True)] = None
     """First and last day of the images, UTC, such as 2024-08-01/2024-10-31; or one day."""
     satellite: Annotated[Satellite, Cli(name="--sensor", metavar="NAME")] = "sentinel2"
     """Satellites: sentinel2, or landsat for Landsat 4 to 9."""
@@ -99,3 +118,39 @@ class FetchSettings(Settings):
             first, last = self.date
             raise ValueError(f"date {first}/{last} ends before it begins; write {last}/{first}")
         return self
+
+
+class FetchedSceneSettings(ProductInputs, ProductSettings):
+    """How the products of a catalogue become a scene."""
+
+    panel: ClassVar[str | None] = "Scene (also all options of `prepare scene`)"
+    unlisted: ClassVar[frozenset[str]] = frozenset(
+        {*ProductSettings.model_fields, *ProductInputs.model_fields}
+        - {"recipe", "pixel_size_m", "dem", "existing", "keep"}
+    )
+
+    dem: Annotated[tuple[Path, ...], BeforeValidator(one_or_several), Cli(metavar="PATH")] = ()
+    """Elevation model in place of the catalogue's Copernicus GLO-30; may be given again for further tiles."""
+    existing: Path | None = None
+    """Inventory of known glaciers, to judge cloud over them and snow beside them."""
+    layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()
+    """Band of the recipe in a file of its own (velocity=v.tif); may be given again."""
+
+
+class MapPlaceSettings(ClusterSettings, FetchSettings, PlaceSettings):
+    """Where `map` finds products of its own; the network says which bands, of which satellites."""
+
+    panel: ClassVar[str | None] = "Place instead of products (also all options of `fetch`)"
+    unlisted: ClassVar[frozenset[str]] = frozenset(
+        {*PlaceSettings.model_fields, *FetchSettings.model_fields, *ClusterSettings.model_fields}
+        - {"bbox", "area", "date", "catalogue"}
+    )
+
+    satellite: Annotated[Satellite, RARE] = "sentinel2"
+    """Satellites: sentinel2, or landsat; that of the training where the network's card tells."""
+
+    @property
+    def search(self) -> FetchSettings:
+        """How products are found."""
+        given = self.model_fields_set & {*FetchSettings.model_fields}
+        return FetchSettings(**{name: getattr(self, name) for name in given})

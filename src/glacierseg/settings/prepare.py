@@ -82,6 +82,8 @@ class ProductSettings(Settings):
     """Saturated pixels as no data too."""
     write_classes: bool = False
     """Raster of the classes beside the scene, `<scene>_classes.tif`."""
+    write_dates: bool = False
+    """Raster of each pixel's day as YYYYMMDD beside the scene, `<scene>_dates.tif`."""
     compress: Compress = True
     """Deflate compression; uncompressed files are larger and faster to read."""
 

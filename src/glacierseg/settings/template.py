@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.base import Settings
+from glacierseg.settings.fetch import FetchedSceneSettings, FetchSettings, PlaceSettings
 from glacierseg.settings.outlines import ChangeSettings, VectorizeSettings
 from glacierseg.settings.predict import ClusterSettings, ExportSettings, Int8Inputs
 from glacierseg.settings.prepare import (
@@ -34,8 +35,10 @@ each. The options of a command are the same, with dashes for underscores (`--win
 This page is written by `python -m glacierseg.settings.template > docs/settings.md`."""
 
 _OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
+    "fetch and map": (PlaceSettings, FetchSettings),
+    "fetch": (FetchedSceneSettings,),
     "predict and map": (SourceSettings,),
-    "predict": (ClusterSettings,),
+    "predict, fetch and map": (ClusterSettings,),
     "prepare scene": (ProductSettings, ProductInputs),
     "prepare stack": (StackSettings,),
     "prepare normalize": (NormalizeSettings,),

@@ -1,0 +1,183 @@
+"""What candidates show of a place: windows of their classes, no finer than the choice among them needs."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from glacierseg.catalogues.candidate import Candidate
+from glacierseg.catalogues.place import Place
+from glacierseg.catalogues.rating import Seen, look
+from glacierseg.catalogues.tally import Tally
+from glacierseg.catalogues.web import Web
+from glacierseg.catalogues.windows import Window, plan_window, read_window
+from glacierseg.errors import GlaciersegWarning, ProductError
+from glacierseg.products.classes import classify
+from glacierseg.products.place import inside
+from glacierseg.raster.bounds import middle_of_shapes, utm_at
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.outlines import read_outlines
+
+# The common grid has so many cells along the longer side of a place, and none finer than the classes.
+_CELLS, _FINEST_M = 400, 20.0
+_CLASSES = {"SCL": "scl", "QA_PIXEL": "qa_pixel"}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A place as pixels, and the glaciers on it.
+
+    Attributes:
+        place: The place.
+        grid: Common to all candidates, in metres.
+        outlines: Table of the place's outline.
+        glaciers: Table of known glaciers; None without an inventory.
+        source: File of the glaciers.
+        wanted: `(H, W)` of the grid, True for the ground to show: the glaciers, or the place without any.
+    """
+
+    place: Place
+    grid: Grid
+    outlines: Any = field(repr=False)
+    glaciers: Any = field(repr=False)
+    source: Path
+    wanted: NDArray[np.bool_] = field(repr=False)
+
+    def on(self, grid: Grid) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """Returns `(H, W)` True for the place, and for the glaciers, on a grid."""
+        place = inside(self.outlines, grid, self.source)
+        return place, None if self.glaciers is None else inside(self.glaciers, grid, self.source)
+
+
+def ground_of(place: Place, existing: Path | None, layer: str | None) -> Ground:
+    """Brings a place and the known glaciers on it to a common grid.
+
+    Args:
+        place: The place.
+        existing: Outlines of known glaciers.
+        layer: Of a file with several.
+
+    Raises:
+        TruthError: The outlines cannot be read, or none meets the place.
+    """
+    outlines = gpd.GeoDataFrame(geometry=[place.outline], crs=4326)
+    crs = utm_at(*middle_of_shapes(outlines.geometry))
+    west, south, east, north = outlines.to_crs(crs.to_wkt()).total_bounds
+    side = max(_FINEST_M, math.ceil(max(east - west, north - south) / _CELLS))
+    left, top = math.floor(west / side) * side, math.ceil(north / side) * side
+    width, height = math.ceil((east - left) / side), math.ceil((top - south) / side)
+    grid = Grid(crs, Affine(side, 0, left, 0, -side, top), height, width)
+    source = existing or Path(place.words)
+    glaciers = None
+    wanted = inside(outlines, grid, source)
+    if existing is not None:
+        glaciers = read_outlines(existing, grid, layer=layer, option="--existing-layer")
+        ice = wanted & inside(glaciers, grid, existing)
+        wanted = ice if ice.any() else wanted
+    return Ground(place, grid, outlines, glaciers, source, wanted)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What is to be read for a look at all candidates.
+
+    Attributes:
+        windows: Of their classes, by candidate.
+        left_out: Candidates that cannot be looked at, with the reason.
+    """
+
+    windows: tuple[tuple[Candidate, Window], ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def bytes_needed(self) -> int:
+        """How much that is."""
+        return sum(window.bytes_needed for _, window in self.windows)
+
+
+def plan_looks(web: Web, candidates: Sequence[Candidate], ground: Ground) -> Looks:
+    """Reads the headers of the candidates' classes.
+
+    Raises:
+        DownloadError: One cannot be read.
+    """
+
+    def plan(candidate: Candidate) -> Window | str:
+        kind = _kind(candidate)
+        if kind is None:
+            return "comes without a raster of classes"
+        pixel_m = 20 if kind == "SCL" else 30
+        try:
+            coarser = max(ground.grid.transform.a / pixel_m, 1)
+            window = plan_window(web, candidate.images[kind], ground.place.outline, coarser=coarser)
+        except ProductError as error:
+            return _Damaged(error)
+        return window or "shows nothing of the place"
+
+    planned = list(zip(candidates, _side_by_side(web, plan, candidates), strict=True))
+    left_out = tuple((candidate.item, one) for candidate, one in planned if isinstance(one, str))
+    return Looks(tuple((candidate, one) for candidate, one in planned if not isinstance(one, str)), left_out)
+
+
+def look_at(web: Web, looks: Looks, ground: Ground, tally: Tally) -> tuple[list[Seen], list[tuple[str, str]]]:
+    """Reads the classes of candidates and counts them; what is damaged is left out with a warning.
+
+    Args:
+        web: Reads them.
+        looks: From `plan_looks`.
+        ground: The place.
+        tally: Of what is read.
+
+    Returns:
+        What the candidates show, and what was left out, with the reason.
+
+    Raises:
+        DownloadError: One cannot be read.
+    """
+
+    def one(pair: tuple[Candidate, Window]) -> Seen | str:
+        candidate, window = pair
+        try:
+            kind: Any = _CLASSES[_kind(candidate) or ""]
+            classes = classify(read_window(web, window, tally.add), kind)
+        except ProductError as error:
+            return _Damaged(error)
+        tally.end_window()
+        place, glaciers = ground.on(window.grid)
+        return look(candidate, classes, window.grid, place, glaciers, onto=ground.grid, settings=web.settings)
+
+    found = list(zip(looks.windows, _side_by_side(web, one, looks.windows), strict=True))
+    left_out = [*looks.left_out, *((pair[0].item, seen) for pair, seen in found if isinstance(seen, str))]
+    for item, reason in left_out:
+        if isinstance(reason, _Damaged):
+            warnings.warn(f"{item}: is left out: {reason}", GlaciersegWarning, stacklevel=2)
+    return [seen for _, seen in found if not isinstance(seen, str)], left_out
+
+
+class _Damaged(str):
+    """Why a candidate is left out that could be used if its files were whole."""
+
+    __slots__ = ()
+
+
+def _kind(candidate: Candidate) -> str | None:
+    return next((name for name in _CLASSES if name in candidate.images), None)
+
+
+def _side_by_side(web: Web, work: Callable[[Any], Any], on: Sequence[Any]) -> Iterator[Any]:
+    """Works on several at a time, since most of the time passes waiting; gives results in their order."""
+    with ThreadPoolExecutor(max(1, min(web.settings.connections, len(on)))) as pool:
+        tasks = [pool.submit(work, one) for one in on]
+        try:
+            yield from (task.result() for task in tasks)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

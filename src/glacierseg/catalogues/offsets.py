@@ -1,0 +1,170 @@
+"""Whether the numbers of a catalogue's images are those that the product's metadata speak of.
+
+Since processing baseline 04.00 the agency adds 1000 to all digital numbers, and its metadata say so
+(`BOA_ADD_OFFSET`). One catalogue takes it off again for some images, leaves it for others, and marks both
+wrongly at times. So the metadata say what the numbers mean, and the numbers show whether they are those:
+reflectance below -0.03 is none but of rare pixels, and ground darker than 0.07 lies in every image that is
+not overcast, in shade, water, vegetation, or snow in short-wave infrared.
+
+Measured as the greatest share of numbers below 700 in B02, B11 and B12, of four seasons in the Himalaya at
+27 m and averaged to 220 and 320 m: 1.4 to 16 % where 1000 is taken off. Where it is not, no more than 0.23 %
+of a band (B02 in winter) is 0 or less by the metadata, and nothing is known to lie below -0.03. In B02 of 556
+summer chips of 2.3 km in the Alps it is 1 % and more in 490, and nowhere less than 0.14 %. None of these is
+judged wrongly; what has too little dark ground is not judged.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.errors import ProductError
+from glacierseg.products.product import Product
+
+TELLING_ROLES = ("blue", "swir1", "swir2")
+"""Bands in which some ground of each image is dark."""
+INSTEAD = "choose another --catalogue or other dates"
+"""What to do when a product of a catalogue cannot be used."""
+# Shares of negative numbers from which the offset was taken off. In shade, correction makes blue negative now
+# and then, and short-wave infrared hardly ever, so more of it is wanted where the catalogue does not say so.
+_OFF_SHARES = {"blue": 0.03, "swir1": 0.01, "swir2": 0.01}
+_OFF_SHARE_AS_SAID, _WHOLE_SHARE = 0.01, 0.001
+# What agencies have added so far; of any other amount nobody knows what a catalogue takes off.
+_USUAL = 1000
+# So much below the offset, in digital numbers, a reflectance is negative beyond noise and correction.
+_NEGATIVE = 300
+# The darkest hundredth of an image that is not overcast is darker than this, in digital numbers.
+_DARK = 700
+_LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
+_GREATEST = 65535
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What becomes of the numbers of an image.
+
+    Attributes:
+        add: What is added to digital numbers other than 0, so that they are the agency's.
+        note: What was found, for the record; None where all agree.
+    """
+
+    add: int
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class _Darkness:
+    """How dark an image is in its darkest band.
+
+    Attributes:
+        below: Share of numbers that would be negative reflectance, 0-1, greatest of the bands.
+        limit: These are lower than this.
+        darkest: Below it lies a hundredth of the numbers, lowest of the bands.
+        is_clear: Whether there are so many that the offset was taken off, whoever says otherwise.
+        lost: Share of pixels of 0 amid others, 0-1, greatest of the bands.
+    """
+
+    below: float
+    limit: int
+    darkest: int
+    is_clear: bool
+    lost: float
+
+    def __str__(self) -> str:
+        return f"{self.below:.2%} of its numbers are below {self.limit}, and 1 % below {self.darkest}"
+
+
+def judge_offset(
+    product: Product, views: Mapping[str, NDArray[Any]], *, said: bool | None, name: str
+) -> Judgement:
+    """Compares metadata, numbers and the catalogue's word on the offset.
+
+    Args:
+        product: As its metadata describe it.
+        views: Digital numbers of bands by role, all of the image at a coarse resolution.
+        said: Whether the catalogue says that it took the offset off; None where it says nothing.
+        name: What messages call the image.
+
+    Raises:
+        ProductError: Metadata and numbers contradict one another, or it cannot be told.
+    """
+    offsets = {band.role: band.offset / band.scale for band in product.bands}
+    amounts = {role: -round(offsets[role]) for role in views}
+    if not any(amounts.values()):
+        return _judge_plain(product, views, name)
+    amount = max(amounts.values())
+    found = _darkness(views, amounts, product.nodata)
+    is_usual = {-round(one) for one in offsets.values()} == {_USUAL}
+    word = {True: "says that it took it off", False: "says that it left it", None: "says nothing of it"}[said]
+    facts = f"its metadata give BOA_ADD_OFFSET {-amount}, the catalogue {word}, and "
+    if found is not None and amount > _NEGATIVE:
+        is_off = found.is_clear or (said is True and found.below >= _OFF_SHARE_AS_SAID)
+        if is_off and is_usual:
+            lost = f"; {found.lost:.2%} are 0 there, and stay no data" if found.lost else ""
+            return Judgement(
+                amount, f"{facts}{found}: it was taken off, so {amount} is added to each number again{lost}"
+            )
+        if found.below > _WHOLE_SHARE:
+            raise ProductError(
+                f"{name}: {facts}{found}: some of it was taken off, and how much cannot be told; {INSTEAD}"
+                if is_off
+                else f"{name}: {facts}{found}: whether it was taken off cannot be told; {INSTEAD}"
+            )
+        if found.darkest <= amount + _DARK and amount >= _DARK:
+            note = f"{facts}{found}: it was not taken off" if said else None
+            return Judgement(0, note)
+    if said is not None:
+        shown = found or "its numbers are too few"
+        raise ProductError(f"{name}: {facts}{shown}: whether it was taken off cannot be told; {INSTEAD}")
+    return Judgement(0)
+
+
+def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str) -> Judgement:
+    """Of metadata without an offset: whether numbers look as if they had one."""
+    found = _darkness(views, dict.fromkeys(views, _USUAL), product.nodata)
+    if found and found.below <= _WHOLE_SHARE and found.darkest <= _USUAL + _DARK:
+        raise ProductError(
+            f"{name}: its metadata (baseline {product.baseline}) give no BOA_ADD_OFFSET, and {found}, "
+            f"as where {_USUAL} was added; {INSTEAD}"
+        )
+    return Judgement(0)
+
+
+def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nodata: int) -> _Darkness | None:
+    """Measures some bands; None where none has enough numbers."""
+    below, darkest, limits, lost, is_clear = [], [], [], [], False
+    for role, whole in views.items():
+        # Large images tell no more than each few of their pixels.
+        every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
+        view = whole[::every, ::every]
+        numbers = view[~_beside_void(view == nodata)].astype(np.int64)
+        amid, numbers = numbers.size, numbers[numbers != nodata]
+        if numbers.size < _LEAST_NUMBERS:
+            continue
+        # What lies below 0 some copies let run over to the greatest numbers; that of saturation is the last.
+        wrapped = (numbers > _GREATEST - amounts[role]) & (numbers < _GREATEST)
+        limits.append(max(amounts[role] - _NEGATIVE, 0))
+        below.append(float(np.mean((numbers < limits[-1]) | wrapped)))
+        lost.append(1 - numbers.size / amid)
+        is_clear |= below[-1] >= _OFF_SHARES.get(role, 1.0)
+        darkest.append(int(np.percentile(numbers, 1)))
+    if not below:
+        return None
+    return _Darkness(max(below), max(limits), min(darkest), is_clear, max(lost))
+
+
+def _beside_void(empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns pixels in and beside wide areas without data, where coarse pixels are means of 0 and others.
+
+    Single pixels of 0 are none: there a copy ends from which the offset was taken off.
+    """
+    return _near(~_near(~empty, 1), 3)
+
+
+def _near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    side = 2 * reach + 1
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, reach, mode="edge"), (side, side))
+    return np.asarray(around.any((2, 3)))

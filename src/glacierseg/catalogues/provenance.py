@@ -1,0 +1,215 @@
+"""The record of a fetch: what was asked for, where it comes from, and the sums of all files.
+
+It holds no time of the run, no path of the machine but that of a catalogue that is a folder, and no token of
+an address, so the same call gives the same bytes. By it the same call also knows that nothing is left to do.
+"""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glacierseg._version import __version__
+from glacierseg.catalogues.place import Place
+from glacierseg.errors import DataError, RequestError
+from glacierseg.raster.made import digest_of_inputs
+from glacierseg.raster.write import digest_of, read_json, write_json
+from glacierseg.settings.fetch import FetchSettings
+
+FILE = "provenance.json"
+_PACKAGES = ("numpy", "rasterio", "shapely", "pystac-client")
+# How bytes are read changes none of them.
+_OF_THE_WAY = frozenset({"max_gb", "cache_gb", "timeout_s", "retries", "connections"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a catalogue.
+
+    Attributes:
+        facts: The place, the settings and the known glaciers that decide which images are chosen.
+        roles: Parts of the spectrum whose bands are wanted.
+        elevation: Whether an elevation model is wanted.
+    """
+
+    facts: Mapping[str, Any]
+    roles: tuple[str, ...]
+    elevation: bool
+
+    @classmethod
+    def of(
+        cls,
+        place: Place,
+        settings: FetchSettings,
+        roles: Collection[str],
+        *,
+        glaciers: tuple[Path | None, str | None],
+        elevation: bool,
+    ) -> "Request":
+        """Describes a request.
+
+        Args:
+            place: Where.
+            settings: How products are chosen.
+            roles: Of the bands.
+            glaciers: Outlines of known ones, with their layer.
+            elevation: Whether an elevation model is wanted.
+        """
+        path, layer = glaciers
+        facts = {
+            "area": place.name,
+            "outline": place.geometry,
+            **settings.model_dump(mode="json", exclude={*_OF_THE_WAY}),
+            "catalogue": _from_anywhere(settings.catalogue),
+            "glaciers": digest_of_inputs([path], layer) if path else None,
+        }
+        return cls(json.loads(json.dumps(facts)), tuple(sorted(roles)), elevation)
+
+
+class Provenance:
+    """The record in a folder of results; what others wrote under its name, or damaged, tells nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self._folder = folder / FILE, folder
+        try:
+            found = read_json(self.path) if self.path.is_file() else {}
+        except DataError:
+            found = {}
+        self.content: dict[str, Any] = found if isinstance(found, dict) else {}
+
+    def answers(self, request: Request) -> bool:
+        """Whether all that is asked for is there, as it was written."""
+        known = self.content
+        try:
+            return (
+                known["request"] == request.facts
+                and {*known["bands"]} >= {*request.roles}
+                and (known["elevation"] is not None or not request.elevation)
+                and all(self._is_as_written(name, facts) for name, facts in known["files"].items())
+            )
+        except (KeyError, TypeError, AttributeError):
+            return False
+
+    def begin(self, request: Request, *, again: bool) -> Request:
+        """Makes sure that the folder is free for a request, or holds a part of its answer.
+
+        Args:
+            request: What is asked for.
+            again: Whether what an earlier call fetched is to go.
+
+        Returns:
+            The request, with the bands and the elevation of an earlier one that was the same otherwise.
+
+        Raises:
+            RequestError: Another request was answered there.
+        """
+        known = self.content
+        if again:
+            for one in known.get("products", []):
+                shutil.rmtree(self._folder / one["folder"], ignore_errors=True)
+            for one in known.get("elevation") or []:
+                (self._folder / one["file"]).unlink(missing_ok=True)
+            return request
+        if "request" not in known:
+            return request
+        if known["request"] != request.facts:
+            raise RequestError(
+                f"{self.path}: is of another request ({_difference(known['request'], request.facts)}); give "
+                "another --out, or --again to replace what it lists"
+            )
+        roles = {*known.get("bands", ()), *request.roles}
+        elevation = request.elevation or known.get("elevation") is not None
+        return Request(request.facts, tuple(sorted(roles)), elevation)
+
+    def write(
+        self,
+        request: Request,
+        products: list[dict[str, Any]],
+        elevation: list[dict[str, Any]] | None,
+        remarks: list[str],
+        files: Iterable[Path],
+    ) -> None:
+        """Writes the record.
+
+        Args:
+            request: What was asked for.
+            products: What is known of each product.
+            elevation: What is known of each tile of elevation; None where none was asked for.
+            remarks: What the choice leaves open.
+            files: All that were written.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self.content = {
+            "made_with": made_with(),
+            "request": request.facts,
+            "bands": list(request.roles),
+            "products": products,
+            "elevation": elevation,
+            "remarks": remarks,
+            "files": self._sums(files),
+        }
+        write_json(self.path, self.content)
+
+    def add_scene(self, settings: Mapping[str, Any], files: Iterable[Path]) -> None:
+        """Adds a scene that was made of the products.
+
+        Args:
+            settings: How it was made.
+            files: Its own.
+
+        Raises:
+            OutputError: The record cannot be written.
+        """
+        scene = {"settings": json.loads(json.dumps(settings, default=str)), "files": self._sums(files)}
+        if self.content.get("scene") != scene:
+            self.content["scene"] = scene
+            write_json(self.path, self.content)
+
+    def _sums(self, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+        return {
+            path.relative_to(self._folder).as_posix(): {
+                "bytes": path.stat().st_size,
+                "sha256": digest_of(path),
+            }
+            for path in sorted(files)
+        }
+
+    def _is_as_written(self, name: str, facts: Mapping[str, Any]) -> bool:
+        path = self._folder / name
+        is_so = path.is_file() and path.stat().st_size == facts["bytes"]
+        return is_so and digest_of(path) == facts["sha256"]
+
+
+def made_with() -> dict[str, Any]:
+    """Returns the versions that a result may depend on."""
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"glacierseg": __version__, "packages": found}
+
+
+def _from_anywhere(catalogue: str) -> str:
+    """The name of a catalogue; of one that is a folder or file its whole path."""
+    path = Path(catalogue)
+    return str(path.resolve()) if path.exists() else catalogue
+
+
+def _difference(known: Any, asked: Mapping[str, Any]) -> str:
+    if not isinstance(known, dict):
+        return "unknown"
+    name = next((name for name in asked if known.get(name) != asked[name]), "")
+    if name in {"outline", "area"}:
+        return "another place"
+    return f"{name} {_short(known.get(name))}, not {_short(asked[name])}"
+
+
+def _short(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)

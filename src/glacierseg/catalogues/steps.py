@@ -1,0 +1,162 @@
+"""The steps of a fetch: search, look, choose, plan, and only then read and write."""
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from glacierseg import log
+from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.choice import Choice, Chosen, choose
+from glacierseg.catalogues.delivery import ProductPlan, plan_product, write_product
+from glacierseg.catalogues.elevation import fetch_elevation, plan_elevation
+from glacierseg.catalogues.looking import Ground, look_at, plan_looks
+from glacierseg.catalogues.provenance import Provenance, Request
+from glacierseg.catalogues.rating import Seen, rate
+from glacierseg.catalogues.search import elevation_tiles, search
+from glacierseg.catalogues.table import write_choices
+from glacierseg.catalogues.tally import counting
+from glacierseg.catalogues.web import Web
+from glacierseg.catalogues.windows import Window
+from glacierseg.errors import GlaciersegWarning, RequestError
+from glacierseg.settings.fetch import FetchSettings
+
+_log = logging.getLogger(__name__)
+SCENES, OUTLINE = "scenes.csv", "area.geojson"
+"""Files of a folder of results: what became of each image, and the outline of an area."""
+_PRODUCTS, _DEM = "products", "dem"
+_GB = 1e9
+
+
+class Steps:
+    """The steps from a search to products on this disk, for one place."""
+
+    def __init__(self, web: Web, ground: Ground, out: Path, request: Request) -> None:
+        self.web, self.ground, self.out, self.request = web, ground, out, request
+        self.settings, self.outline = web.settings, ground.place.outline
+        self.remarks: list[str] = []
+
+    def run(self, provenance: Provenance) -> None:
+        """Searches, chooses, reads and writes, the record last."""
+        chosen, looked = self._choose()
+        why = {one.candidate.item: one.why for one in chosen.choices if one.taken}
+        for candidate in chosen.taken:
+            _log.info(f"{candidate.name}: {why[candidate.item]}")
+        if chosen.remark:
+            self._warn(chosen.remark)
+        plans, dem = self._plan(chosen)
+        windows = [window for plan in plans for window in plan.windows.values()] + list(dem.values())
+        total = sum(window.bytes_needed for window in windows)
+        self._require_allowed(looked + total, f"reading {len(windows)} windows")
+        with counting("reading", windows) as tally:
+            folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally) for plan in plans]
+            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally)
+        said = f", {_in_words(total)}" if total else ""
+        _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows{said}")
+        products = [
+            {
+                "folder": self._name(folder),
+                "why": why[plan.candidate.item],
+                **plan.facts,
+                "images": {
+                    file: {"address": shown(window.asset.address), "checksum_compared": window.checked}
+                    for file, window in plan.windows.items()
+                },
+            }
+            for folder, plan in zip(folders, plans, strict=True)
+        ]
+        elevation = [
+            {"file": self._name(tile), "address": shown(dem[tile.name].asset.address)} for tile in tiles
+        ]
+        read = [*folders, *({tile.parent for tile in tiles})]
+        files = [path for folder in read for path in folder.rglob("*") if path.is_file()]
+        files += [self.out / SCENES]
+        files += [self.out / OUTLINE] if self.ground.place.is_area else []
+        dem_facts = elevation if self.request.elevation else None
+        provenance.write(self.request, products, dem_facts, self.remarks, files)
+
+    def _plan(self, chosen: Chosen) -> tuple[list[ProductPlan], Mapping[str, Window]]:
+        """Finds out what is to be read."""
+        with log.bar("planning") as progress:
+            plans = []
+            for number, candidate in enumerate(chosen.taken):
+                plans.append(plan_product(self.web, candidate, self.outline, self.request.roles))
+                progress((number + 1) / (len(chosen.taken) + 1))
+            return plans, self._plan_elevation()
+
+    def _choose(self) -> tuple[Chosen, int]:
+        """Returns what became of the candidates, and how many bytes it took to look at them."""
+        offered = search(self.settings, self.outline)
+        left_out = list(offered.left_out)
+        with log.bar(f"looking for {len(offered.candidates)} images"):
+            looks = plan_looks(self.web, offered.candidates, self.ground)
+        self._require_allowed(looks.bytes_needed, f"looking at {len(looks.windows)} images alone")
+        with counting("looking at images", [window for _, window in looks.windows]) as tally:
+            seen, more = look_at(self.web, looks, self.ground, tally)
+        left_out += more
+        table = self.out / SCENES
+        if not seen:
+            write_choices(table, Chosen((), 0.0), left_out)
+            item, reason = left_out[0]
+            raise RequestError(
+                f"{self.settings.catalogue}: no image can be used ({item}: {reason}); see {table}, and ask "
+                "for other days with --date"
+            )
+        try:
+            chosen = choose(seen, self.ground.wanted, self.settings)
+        except RequestError:
+            write_choices(table, Chosen(_none_taken(seen, self.settings), 0.0), left_out)
+            _log.info(str(table))
+            raise
+        write_choices(table, chosen, left_out)
+        return chosen, looks.bytes_needed
+
+    def _plan_elevation(self) -> Mapping[str, Window]:
+        if not self.request.elevation:
+            return {}
+        tiles = elevation_tiles(self.settings, self.outline)
+        if not tiles:
+            self._warn(
+                f"{self.settings.catalogue}: has no elevation model (Copernicus GLO-30) of this place; give "
+                "one with --dem"
+            )
+        return plan_elevation(self.web, tiles, self.outline)
+
+    def _require_allowed(self, total: int, what: str) -> None:
+        """Refuses to read more than is allowed, before it begins."""
+        limit = self.settings.max_gb
+        if total > limit * _GB:
+            raise RequestError(
+                f"{what} takes {_in_words(total)}, and --max-gb is {limit:g}; give --max-gb "
+                f"{_rounded_up(total / _GB):g}, a smaller place, or fewer days"
+            )
+
+    def _warn(self, remark: str) -> None:
+        self.remarks.append(remark)
+        warnings.warn(remark, GlaciersegWarning, stacklevel=3)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.out).as_posix()
+
+
+def _none_taken(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Choice, ...]:
+    """What becomes of candidates of which none is good enough, the best one first."""
+    rated = sorted(
+        zip(seen, rate(seen, settings), strict=True), key=lambda one: (-one[1].score, one[0].candidate.name)
+    )
+    return tuple(
+        Choice(one, rating, taken=False, rank=rank, why=rating.refused or "shows too little of the glaciers")
+        for rank, (one, rating) in enumerate(rated, 1)
+    )
+
+
+def _in_words(size_bytes: int) -> str:
+    unit, factor = ("GB", 1e-9) if size_bytes >= 1e9 else ("MB", 1e-6)
+    return f"{size_bytes * factor:.3g} {unit}"
+
+
+def _rounded_up(value: float) -> float:
+    """The least number of two digits that is no less."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / step) * step

@@ -1,0 +1,75 @@
+"""The chain from a place and days to an inventory and a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from glacierseg.catalogues.fetch import fetch_products, require_bands, roles_of, roles_seen
+from glacierseg.catalogues.place import Place
+from glacierseg.choices import Satellite
+from glacierseg.mapping.chain import GlacierMap, Origin, map_glaciers
+from glacierseg.predict.ensemble import Ensemble, load_ensemble
+from glacierseg.predict.prepared import recipe_for
+from glacierseg.raster.outputs import writes
+from glacierseg.raster.prepare.layers import parse_layers
+from glacierseg.settings.fetch import FetchSettings
+from glacierseg.settings.predict import PredictSettings
+from glacierseg.settings.scene import SourceSettings
+from glacierseg.weights.shelf import Weights
+
+
+@writes(out_dir=None)
+def map_place(
+    model: Path | str | Weights | Sequence[Path | str],
+    place: Place,
+    out_dir: Path,
+    *,
+    fetch: FetchSettings,
+    inputs: SourceSettings,
+    settings: PredictSettings | None = None,
+    again: bool = False,
+) -> GlacierMap:
+    """Maps the glaciers of a place: fetches the products that the networks need, and maps these.
+
+    Args:
+        model: As for `map_glaciers`.
+        place: The place.
+        out_dir: Folder of the results, of the fetch too.
+        fetch: How products are found; of the satellites of the training where the networks' cards tell.
+        inputs: As for `map_glaciers`. Its sensor may name the satellites instead.
+        settings: How the scene is predicted.
+        again: Fetch and make everything again.
+
+    Raises:
+        GlaciersegError: As `fetch_products` and `map_glaciers`.
+    """
+    ensemble = load_ensemble(model)
+    if satellite := _satellite(ensemble, inputs):
+        fetch = fetch.replaced(satellite=satellite)
+    layers = parse_layers(inputs.layer)
+    recipe = inputs.recipe or recipe_for(ensemble, roles_seen(fetch), layers, has_dem=True)
+    roles = roles_of(recipe, layers)
+    require_bands(roles, fetch)
+    fetched = fetch_products(
+        place,
+        out_dir,
+        fetch,
+        roles=roles,
+        existing=inputs.existing,
+        existing_layer=inputs.existing_layer,
+        elevation=not inputs.dem,
+        again=again,
+    )
+    inputs = inputs.replaced(sensor=None, **fetched.how(inputs), **fetched.beside(inputs))
+    origin = Origin(fetched.origin, fetched.remarks)
+    return map_glaciers(
+        model, fetched.products, out_dir, inputs, settings=settings, origin=origin, again=again
+    )
+
+
+def _satellite(ensemble: Ensemble, inputs: SourceSettings) -> Satellite | None:
+    """Returns whose products networks were trained on; None where nothing tells."""
+    recipes = [card.recipe for card in ensemble.cards if card]
+    told = [inputs.sensor, ensemble.weights.card.sensor if ensemble.weights else None, *recipes]
+    words = "".join(filter(str.isalnum, next((word for word in told if word), "").lower()))
+    satellites: tuple[Satellite, ...] = ("sentinel2", "landsat")
+    return next((name for name in satellites if words.startswith(name)), None)

@@ -1,0 +1,83 @@
+"""Rasters beside a scene that say what its pixels are: their classes, and the day of their image."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glacierseg.products.classes import CLASS_NAMES, CLEAR, MISSING, OTHER, SNOW
+from glacierseg.products.pixels import MASKED
+from glacierseg.raster.blocks import Block, LayerWriter, open_writer
+from glacierseg.raster.facts import SceneFacts
+from glacierseg.raster.grid import Grid
+from glacierseg.settings.prepare import ProductSettings
+
+NO_DAY = 0
+"""In the raster of days, a pixel without data."""
+
+
+class Beside:
+    """Writes the rasters beside a scene that are asked for.
+
+    Attributes:
+        classes: The raster of classes, uint8; None where none is asked for.
+        dates: The raster of days, int32 as YYYYMMDD; None where none is asked for.
+    """
+
+    def __init__(
+        self, stack: ExitStack, out: Path, grid: Grid, facts: SceneFacts, settings: ProductSettings
+    ) -> None:
+        """Opens them.
+
+        Args:
+            stack: Closes them.
+            out: The scene.
+            grid: Of the scene.
+            facts: Of the scene.
+            settings: Say which are asked for.
+        """
+        self.classes = out.with_name(f"{out.stem}_classes.tif") if settings.write_classes else None
+        self.dates = out.with_name(f"{out.stem}_dates.tif") if settings.write_dates else None
+        self._classes: LayerWriter | None = None
+        self._dates: LayerWriter | None = None
+        if self.classes:
+            names = ", ".join(f"{number} {name}" for number, name in enumerate(CLASS_NAMES))
+            tags = {**facts.tags, "CLASSES": names}
+            self._classes = stack.enter_context(
+                open_writer(self.classes, grid, ["class"], "uint8", MISSING, tags=tags)
+            )
+        if self.dates:
+            self._dates = stack.enter_context(
+                open_writer(self.dates, grid, ["date"], "int32", NO_DAY, tags=facts.tags)
+            )
+
+    def write(
+        self,
+        block: Block,
+        state: NDArray[np.uint8],
+        days: NDArray[np.int32],
+        asked: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        """Writes one block.
+
+        Args:
+            block: Where.
+            state: Classes `(h, w)`, with `MASKED` added where they became no data.
+            days: Days `(h, w)` as YYYYMMDD.
+            asked: Where ground is asked for.
+            valid: Where the scene has data.
+        """
+        if self._classes:
+            shown = np.where(asked, _shown(state), MISSING)
+            self._classes.write(block, shown[None], (shown != MISSING)[None])
+        if self._dates:
+            self._dates.write(block, days[None], valid[None])
+
+
+def _shown(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns classes for people, with what was masked for another reason than its class."""
+    kind = state & np.uint8(MASKED - 1)
+    other = (state >= MASKED) & ((kind == CLEAR) | (kind == SNOW))
+    return np.where(other, np.uint8(OTHER), kind)

@@ -1,0 +1,297 @@
+"""What is believed of an item, and what leaves it out."""
+
+import copy
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacierseg.catalogues.candidate import Asset
+from glacierseg.catalogues.items import Unusable, acquired_of, read_item, satellite_of
+from glacierseg.choices import Satellite
+from glacierseg.products.contents import Checksum
+from tests.catalogues.ground import Shot
+from tests.catalogues.shelf import Shelf
+from tests.helpers import present
+from tests.products.shelves import LandsatFacts
+
+NAME = "S2B_MSIL2A_20240930T045659_N0511_R119_T45RVL_20240930T083000"
+ADDRESS = "https://example.org/collections/c/items/i"
+Item = dict[str, Any]
+ITEMS: dict[str, Item] = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _items(tmp_path_factory: pytest.TempPathFactory) -> None:
+    shelf = Shelf(tmp_path_factory.mktemp("items"))
+    for style in ("c1", "l2a", "planetary"):
+        shelf.add(style=style, side_m=480)
+    shelf.add(Shot(LandsatFacts(), side_m=480))
+    shelf.add(Shot(LandsatFacts(number=5, date="2009-11-15"), side_m=480))
+    names = ("c1", "l2a", "planetary", "landsat9", "landsat5")
+    ITEMS.update(zip(names, shelf.with_files_at("files"), strict=True))
+
+
+def item(style: str = "c1", **properties: Any) -> Item:
+    found = copy.deepcopy(ITEMS[style])
+    for key, value in properties.items():
+        found["properties"][key.replace("__", ":")] = value
+    return found
+
+
+def read(one: Item, satellite: Satellite = "sentinel2", address: str = ADDRESS) -> Any:
+    return read_item(one, address, None, satellite).candidate
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"platform": "Sentinel-2A"}, "sentinel2"),
+        ({"constellation": "sentinel-2"}, "sentinel2"),
+        ({"platform": "LANDSAT_8"}, "landsat"),
+        ({"platform": "sentinel-1a"}, None),
+        ({"platform": "nobody knows", "constellation": 7}, None),
+    ],
+)
+def test_the_satellite_is_that_of_names_or_of_the_platform(said: Item, expected: str | None) -> None:
+    assert satellite_of({"id": "x", "properties": said, "assets": {"a": {"href": "a.tif"}}}) == expected
+    named = {"id": NAME, "properties": said}
+    assert satellite_of(named) == "sentinel2"
+
+
+@pytest.mark.parametrize("style", ["c1", "l2a", "planetary"])
+def test_each_style_gives_the_same_image(style: str) -> None:
+    found = read(item(style))
+    assert (found.name, found.tile, found.baseline, found.processed) == (
+        NAME,
+        "T45RVL",
+        "05.11",
+        "20240930T083000",
+    )
+    assert found.acquired == datetime(2024, 9, 30, 5, 8, 2, 123000, UTC)
+    assert set(found.images) == {"2", "3", "4", "8", "8A", "11", "12", "SCL"}
+    for band, end in {"2": "B02", "8A": "B8A", "12": "B12", "SCL": "SCL"}.items():
+        name = Path(found.images[band].address).name
+        assert end in name
+        assert found.images[band].address.startswith("https://example.org/collections/c/items/files/")
+    assert Path(present(found.metadata).address).name in {"product_metadata.xml", "MTD_MSIL2A.xml"}
+    assert found.offset_applied is {"l2a": True}.get(style)
+
+
+@pytest.mark.parametrize(
+    ("style", "heat", "sensor"), [("landsat9", "10", "landsat9"), ("landsat5", "6", "landsat5")]
+)
+def test_landsat_is_known_by_the_names_of_its_files(style: str, heat: str, sensor: str) -> None:
+    found = read(item(style), "landsat")
+    assert (found.sensor, found.tile, found.baseline, found.processed) == (sensor, "140041", "02", "20240101")
+    # The identifier lacks the day of processing.
+    assert found.name != found.item
+    assert present(found.metadata).address.endswith(f"{found.name}_MTL.json")
+    assert found.images[heat].address.endswith(f"_ST_B{heat}.TIF")
+    assert found.images["QA_PIXEL"].address.endswith("_QA_PIXEL.TIF")
+    assert all(f"_SR_B{band}." in asset.address for band, asset in found.images.items() if band in "12345")
+
+
+def test_an_item_of_old_catalogues_is_read_by_the_names_of_its_files() -> None:
+    one = item("planetary")
+    one["id"] = "anything"
+    one["properties"] = {"datetime": "2024-09-30T05:08:02"}
+    one["assets"] = {f"file {number}": asset for number, asset in enumerate(one["assets"].values())}
+    assert satellite_of(one) == "sentinel2"
+    found = read(one)
+    assert found.name == NAME
+    assert set(found.images) == {"2", "3", "4", "8", "8A", "11", "12", "SCL"}
+    assert present(found.metadata).address.endswith("/MTD_MSIL2A.xml")
+
+
+def test_of_several_files_of_a_band_the_free_fine_tiled_one_is_taken() -> None:
+    one = item()
+    blue = one["assets"].pop("blue")
+    one["assets"] |= {
+        "B02_20m": {"href": "files/B02_20m.tif"},
+        "B02_10m": blue | {"href": "files/B02_10m.tif"},
+        "blue-jp2": {"href": "s3://sentinel-s2-l2a/tiles/45/R/VL/B02.jp2"},
+        "B02_60m": {"href": "files/B02_60m.tif"},
+        "visual": {"href": "files/TCI.tif"},
+        "broken": {"href": None},
+        "none": None,
+    }
+    assert read(one).images["2"].address == "https://example.org/collections/c/items/files/B02_10m.tif"
+
+
+def _without(key: str) -> Callable[[Item], None]:
+    return lambda one: one["assets"].pop(key)
+
+
+def _with_property(key: str, value: Any) -> Callable[[Item], None]:
+    return lambda one: one["properties"].update({key: value})
+
+
+def _with_href(key: str, href: Any) -> Callable[[Item], None]:
+    return lambda one: one["assets"].update({key: {"href": href}})
+
+
+def _renamed(name: str) -> Callable[[Item], None]:
+    return lambda one: one.update(id=name, properties={**one["properties"], "s2:product_uri": name})
+
+
+Traps = dict[str, tuple[Callable[[Item], Any], str]]
+SENTINEL2_TRAPS: Traps = {
+    "no footing": (
+        _with_property("s2:product_uri", "../../x"),
+        r"names its product '../../x', and must as S2B_",
+    ),
+    "path in the name": (_with_property("s2:product_uri", f"../{NAME}.SAFE"), "names its product"),
+    "level": (_renamed(NAME.replace("MSIL2A", "MSIL1C")), "is Level-1C; its Level-2A product is needed"),
+    "spacecraft": (_renamed(NAME.replace("S2B", "S2E")), "names its product 'S2E_"),
+    "month": (_renamed(NAME.replace("20240930T045659", "20241399T045659")), "there is no such day"),
+    "day": (
+        _with_property("datetime", "2024-01-30T05:00:00Z"),
+        "time 2024-01-30, and is of 2024-09-30 by its",
+    ),
+    "no time": (_with_property("datetime", None), "gives no time"),
+    "time": (_with_property("datetime", "30.9.2024"), "gives datetime '30.9.2024', which is no time"),
+    "no band": (_without("swir16"), r"lacks the image of B11 \(swir1\)"),
+    "no address": (_with_href("swir16", ""), r"lacks the image of B11 \(swir1\)"),
+    "number for an address": (_with_href("swir16", 7), r"lacks the image of B11 \(swir1\)"),
+    "no classes": (_without("scl"), "lacks SCL"),
+    "no metadata": (
+        _without("product_metadata"),
+        r"lacks the product's metadata \(MTD_MSIL2A.xml\), without",
+    ),
+    "swapped": (
+        _with_href("red", "files/B03.tif"),
+        r"has '.*B03.tif', a file of B3, where B4 must be \('red'\)",
+    ),
+    "own machine": (
+        _with_href("red", "file:///etc/passwd"),
+        "a file of this machine, which no catalogue of the",
+    ),
+    "no address at all": (_with_href("red", "https://[::1"), r"names 'https://\[::1', which is no address"),
+    "no address of the web": (
+        _with_href("red", "x:/etc/B04.tif"),
+        "names 'x:/etc/B04.tif', which is no address",
+    ),
+    "no name at all": (
+        lambda one: one["properties"].pop("s2:product_uri"),
+        "does not say the name of its product, as S2B_MSIL2A_2024",
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", SENTINEL2_TRAPS)
+def test_sentinel2_that_cannot_be_used_is_left_out(trap: str) -> None:
+    change, words = SENTINEL2_TRAPS[trap]
+    one = item()
+    change(one)
+    assert satellite_of(one) == "sentinel2"
+    with pytest.raises(Unusable, match=words):
+        read(one)
+
+
+LANDSAT_TRAPS: Traps = {
+    "level": (
+        lambda one: one.update(id="LC09_L1TP_140041_20231115_02_T1"),
+        "is Level-1; its Level-2 product",
+    ),
+    "collection": (
+        lambda one: one.update(id="LC08_L2SP_140041_20231115_20240101_01_T1"),
+        "is of Collection 1, not",
+    ),
+    "instrument": (lambda one: one.update(id="LM05_L1TP_140041_20091115_02_T1"), "is of the instrument MSS"),
+    "no heat": (_without("lwir11"), r"lacks the image of B10 \(thermal\)"),
+    "no metadata": (_without("mtl.json"), "lacks the product's metadata .*_MTL.json"),
+    "mixed": (
+        _with_href("red", "files/LC09_L2SP_140041_20231201_20240101_02_T1_SR_B4.TIF"),
+        "has files of two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140041_20231201",
+    ),
+    "other": (
+        lambda one: one.update(id="LC09_L2SP_140041_20231201_20240101_02_T1"),
+        "is LC09_L2SP_140041_20231201_20240101_02_T1 by its identifier, and has files of LC09_",
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", LANDSAT_TRAPS)
+def test_landsat_that_cannot_be_used_is_left_out(trap: str) -> None:
+    change, words = LANDSAT_TRAPS[trap]
+    one = item("landsat9")
+    change(one)
+    assert satellite_of(one) == "landsat"
+    with pytest.raises(Unusable, match=words):
+        read(one, "landsat")
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"datetime": "2024-09-30T23:30:00-05:00"}, datetime(2024, 10, 1, 4, 30, tzinfo=UTC)),
+        ({"datetime": "2024-10-01t00:10:00.1234567z"}, datetime(2024, 10, 1, 0, 10, 0, 123456, tzinfo=UTC)),
+        ({"datetime": "2024-10-01 00:10"}, datetime(2024, 10, 1, 0, 10, tzinfo=UTC)),
+        (
+            {"datetime": None, "start_datetime": "2024-10-01", "end_datetime": "x"},
+            datetime(2024, 10, 1, tzinfo=UTC),
+        ),
+        ({"end_datetime": "2024-10-01T01:00:00+02:00"}, datetime(2024, 9, 30, 23, tzinfo=UTC)),
+    ],
+)
+def test_times_are_utc(properties: Item, expected: datetime) -> None:
+    assert acquired_of({"properties": properties}) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            {"file:checksum": "1220" + "aB" * 32, "file:size": "17"},
+            Asset("", 17, Checksum("sha256", "ab" * 32)),
+        ),
+        (
+            {"checksum:multihash": "d50110" + "0f" * 16, "file:size": 17.0},
+            Asset("", 17, Checksum("md5", "0f" * 16)),
+        ),
+        ({"file:checksum": "1620" + "01" * 32}, Asset("", None, Checksum("sha3_256", "01" * 32))),
+        ({"file:checksum": "1220" + "ab" * 31, "file:size": -5}, Asset("")),
+        ({"file:checksum": "9020" + "ab" * 32, "file:size": "many"}, Asset("")),
+        ({"file:checksum": 12, "file:size": True}, Asset("")),
+    ],
+)
+def test_sizes_and_checksums_are_those_that_can_be_meant(said: Item, expected: Asset) -> None:
+    one = item()
+    one["assets"]["blue"] = {"href": "files/B02.tif", **said}
+    found = read(one).images["2"]
+    assert (found.size_bytes, found.checksum) == (expected.size_bytes, expected.checksum)
+
+
+@pytest.mark.parametrize(
+    ("href", "address", "expected"),
+    [
+        ("B02.tif", "/data/cat/i.json", "/data/cat/B02.tif"),
+        ("../B02.tif", "/data/cat/i.json", "/data/B02.tif"),
+        ("/other/B02.tif", "/data/cat/i.json", "/other/B02.tif"),
+        ("file:///other/a%20b/B02.tif", "/data/cat/i.json", "/other/a b/B02.tif"),
+        ("https://h.org/B02.tif?x=1", "/data/cat/i.json", "https://h.org/B02.tif?x=1"),
+        ("../B02.tif", "https://h.org/a/b/i", "https://h.org/a/B02.tif"),
+        ("/etc/B02.tif", "https://h.org/a/b/i", "https://h.org/etc/B02.tif"),
+        ("s3://bucket/B02.tif", "https://h.org/a/b/i", "s3://bucket/B02.tif"),
+    ],
+)
+def test_addresses_of_files_start_at_the_item(href: str, address: str, expected: str) -> None:
+    one = item()
+    one["assets"]["blue"] = {"href": href}
+    assert read(one, address=address).images["2"].address == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(40, 0.4), ("12.5", 0.125), (-1, None), (140, None), ("x", None), (float("nan"), None)],
+)
+def test_the_share_of_cloud_is_one_or_none(value: Any, expected: float | None) -> None:
+    assert read(item(eo__cloud_cover=value)).cloud_said == expected
+
+
+def test_flags_are_words_or_values() -> None:
+    for value, expected in ((True, True), ("false", False), (None, None), (3, None)):
+        assert read(item("l2a", earthsearch__boa_offset_applied=value)).offset_applied is expected

@@ -1,0 +1,87 @@
+"""The record of a fetch: what is asked for again, what was changed, and what others wrote there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glacierseg.catalogues.place import place_of_box
+from glacierseg.catalogues.provenance import Provenance, Request
+from glacierseg.errors import RequestError
+from glacierseg.settings.fetch import FetchSettings
+
+BOX = (86.5, 27.7, 87.1, 28.2)
+
+
+def request(
+    roles: tuple[str, ...] = ("red",), *, elevation: bool = False, box: Any = BOX, **settings: Any
+) -> Request:
+    how = FetchSettings.model_validate({"date": "2024-08-01/2024-10-31", **settings})
+    return Request.of(place_of_box(box), how, roles, glaciers=(None, None), elevation=elevation)
+
+
+def written(folder: Path, asked: Request) -> Provenance:
+    (folder / "products/a").mkdir(parents=True)
+    (folder / "products/a/b.tif").write_bytes(b"pixels")
+    dem = [{"file": "dem/x.tif"}] if asked.elevation else None
+    products = [{"folder": "products/a", "acquired": "2024-09-30T04:57:00+00:00"}]
+    Provenance(folder).write(asked, products, dem, [], [folder / "products/a/b.tif"])
+    return Provenance(folder)
+
+
+def test_the_same_and_less_is_answered(tmp_path: Path) -> None:
+    assert not Provenance(tmp_path).answers(request())
+    record = written(tmp_path, request(("nir", "red"), elevation=True))
+    for asked in (request(("red", "nir"), elevation=True), request(("red",)), request(max_gb=1, retries=0)):
+        assert record.answers(asked)
+    for asked in (request(("blue",)), request(max_cloud=0.1), request(satellite="landsat")):
+        assert not record.answers(asked)
+    (tmp_path / "products/a/b.tif").write_bytes(b"pixelz")
+    assert not record.answers(request())
+    (tmp_path / "products/a/b.tif").unlink()
+    assert not record.answers(request())
+
+
+def test_more_is_joined_with_what_is_there(tmp_path: Path) -> None:
+    record = written(tmp_path, request(("red",), elevation=True))
+    joined = record.begin(request(("blue",)), again=False)
+    assert (joined.roles, joined.elevation) == (("blue", "red"), True)
+    assert record.begin(request(("blue",)), again=True) == request(("blue",))
+    assert not (tmp_path / "products/a").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (request(max_cloud=0.5), "max_cloud 0.2, not 0.5"),
+        (request(date="2023-08-01"), "date 2024-08-01/2024-10-31, not 2023-08-01/2023-08-01"),
+        (request(box=(86.5, 27.7, 87.2, 28.2)), "another place"),
+        (request(catalogue="planetary-computer"), "catalogue earth-search, not planetary-computer"),
+    ],
+)
+def test_another_request_is_refused_with_the_difference(tmp_path: Path, other: Request, said: str) -> None:
+    record = written(tmp_path, request())
+    with pytest.raises(RequestError, match=said):
+        record.begin(other, again=False)
+    assert (tmp_path / "products/a/b.tif").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"request": 3}', '{"files": {"a": 1}}'])
+def test_what_others_wrote_or_damaged_answers_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "provenance.json").write_text(text)
+    record = Provenance(tmp_path)
+    assert not record.answers(request())
+    if "request" in text:
+        with pytest.raises(RequestError, match="of another request"):
+            record.begin(request(), again=False)
+    assert record.begin(request(), again=True) == request()
+
+
+def test_a_catalogue_that_is_a_folder_has_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shelf").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert request(catalogue="shelf") == request(catalogue=str(tmp_path / "shelf"))
+    assert json.dumps(request().facts)  # nothing but what JSON knows
