@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from scipy.io import netcdf_file
 from glacierseg.errors import RasterError
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.scene import open_scene
+from tests.helpers import blobs, write_mask
 
 HEIGHT, WIDTH = 30, 20
 
@@ -301,3 +303,13 @@ def test_bytes_that_are_not_on_the_disk_are_read_by_an_opener(tmp_path: Path) ->
     with pytest.raises(RasterError, match=r"/nowhere/b\.tif: is not a raster that GDAL can read"):
         open_raster("/nowhere/b.tif", opener=opener, driver="GTiff")
     assert "/nowhere/a.tif.aux.xml" in asked
+
+
+def test_threads_that_open_files_together_leave_the_filters_of_warnings_as_they_were(tmp_path: Path) -> None:
+    path = write_mask(tmp_path / "mask.tif", blobs(8, 8))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            for dataset in pool.map(open_raster, [path] * 16):
+                dataset.close()
+            assert list(warnings.filters) == before

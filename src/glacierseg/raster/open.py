@@ -10,6 +10,7 @@ that is cut short, and what is no raster: a folder, an archive, a product, outli
 import html
 import re
 import shlex
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,8 @@ from glacierseg.raster.grid import Grid
 _PART_OF_FILE = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
 _RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt", ".img", ".nc"})
 _LISTED = 3
+# Filters of warnings belong to the process: threads that open files together would leave them changed.
+_FILTERING = threading.Lock()
 
 
 def open_raster(path: Path | str, *, opener: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -59,7 +62,7 @@ def open_raster(path: Path | str, *, opener: Callable[..., Any] | None = None, *
         raise RasterError(f"{path}: no such file; check the path")
     keep_environment()
     try:
-        with warnings.catch_warnings():
+        with _FILTERING, warnings.catch_warnings():
             # What has no place is refused by `grid_of`, in words that help.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(name, **({"opener": opener} if opener else {}), **options)
