@@ -3,10 +3,10 @@
     keys/<what was asked for>       the SHA-256 of the content
     blobs/<SHA-256 of the content>  the content
 
-Content is verified whenever it is taken: what is damaged is as if it were not there. What was taken longest
-ago goes when the limit is reached. Several processes may use one folder, since files come under their names
-whole, and one that another process removed is only read again. A cache that cannot be written costs time and
-is no error.
+Content is verified whenever it is taken; damaged content counts as missing. The least recently used content
+is removed when the limit is reached. Several processes may use one folder, since files get their names when
+they are complete, and one that another process removed is just read again. A cache that cannot be written
+costs time and is not an error.
 """
 
 import hashlib
@@ -44,11 +44,11 @@ class Cache:
         self._keys, self._blobs = folder / "keys", folder / "blobs"
 
     def knows(self, asked: str) -> bool:
-        """Whether something was kept that may still be there and whole."""
+        """Whether something was kept, which may be missing or damaged by now."""
         return self.limit_bytes > 0 and self._key(asked).is_file()
 
     def take(self, asked: str) -> bytes | None:
-        """Returns what was kept, None where nothing whole was."""
+        """Returns what was kept; None if it is missing or damaged."""
         if not self.limit_bytes:
             return None
         try:
@@ -90,7 +90,7 @@ class Cache:
             )
 
     def _write(self, path: Path, data: bytes) -> None:
-        # What a killed process leaves here is dropped like any content that nobody takes.
+        # What a killed process leaves here is removed like any content that is not used.
         part = self._blobs / f"part-{uuid4().hex}"
         for folder in (part.parent, path.parent):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,8 @@
 """Products of a catalogue as the agency delivers them, cut to a place: metadata, and windows of images.
 
-What such a folder holds, `products.read` understands like any other, so nothing on units, classes or missing
-bands is decided here. The metadata are those of the product byte for byte, images have the agency's names,
-and all windows of a product show the same ground. What the reader would refuse is refused before an image
-is touched.
+`products.read` reads such a folder like any other, so units, classes and missing bands are not decided here.
+The metadata are those of the product byte for byte, images have the agency's names, and all windows of a
+product show the same ground. What the reader would refuse is refused before an image is read.
 """
 
 import hashlib
@@ -29,17 +28,16 @@ from glacierseg.products.sentinel2 import NEEDED, describe_sentinel2, images_lis
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.sensors import ROLES, SENSORS
 
-# So far beyond the place, or farther, each window reaches: two of the coarsest pixels, which interpolation
-# needs at its rim.
+# How far each window extends beyond the place at least: two of the coarsest pixels, for interpolation.
 _MARGIN_M = 120
-# On this lattice windows of 10, 20 and 60 m hold whole pixels of one another.
+# Windows of 10, 20 and 60 m pixels have corners on this lattice, so that they cover the same ground.
 _STEP_M = 60
 _LANDSAT_PX_M = 30
-# How much coarser the image is looked at to see whether its numbers are those of the metadata, and how much
-# of it may be read for that: what has no coarser copy is looked at in the windows.
+# Offsets are judged on an overview of the whole image this many times coarser, and of at most this size;
+# otherwise on the windows.
 _COARSER = 16
 _MAX_LOOK_BYTES, _MAX_LOOK_PX = 8 * 2**20, 2**22
-# What no recipe can use of Landsat, and what it may lack.
+# Bands of Landsat that no recipe uses, and one that products may lack.
 _NOT_TAKEN, _OPTIONAL = {"pan", "cirrus", "thermal_2"}, {"coastal"}
 
 
@@ -54,8 +52,8 @@ class ProductPlan:
         metadata_file: Name of the metadata in it.
         metadata: These, as they came.
         windows: Of images, by their path in the folder.
-        add: What is added to digital numbers of bands, so that they are those of the metadata.
-        note: What its numbers show of their offset where the catalogue says otherwise; None where all agree.
+        add: What is added to the bands' digital numbers, so that they are those of the metadata.
+        note: What the numbers show of their offset if the catalogue says otherwise; None if all agree.
     """
 
     candidate: Candidate
@@ -95,7 +93,7 @@ class ProductPlan:
 
 @dataclass(frozen=True)
 class _PlannedContents(Contents):
-    """The files of a product that are yet to be written, of which only the metadata are here."""
+    """The files of a product that is not written yet, of which only the metadata are here."""
 
     metadata: bytes = field(repr=False)
 
@@ -109,13 +107,13 @@ class _PlannedContents(Contents):
 
 
 def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection[str]) -> ProductPlan:
-    """Finds out what is to be read of a product, of which its metadata are read, headers, and a coarse look.
+    """Plans what to read of a product; reads its metadata, headers and overviews.
 
     Args:
         web: Reads it.
         candidate: The product.
         outline: Shapes in degrees whose ground is wanted.
-        roles: Bands that are wanted, by role; those that every product must have come too.
+        roles: Wanted bands by role, beside those that every product must have.
 
     Raises:
         ProductError: It cannot be used: it has metadata of another one, lacks a band, does not meet the
@@ -179,7 +177,7 @@ def _described(candidate: Candidate, file: str, images: Sequence[str], metadata:
 
 
 def _with_cure(error: ProductError) -> ProductError:
-    """Gives what the reader of products refuses the cure that helps here."""
+    """Returns an error of the reader of products with the cure that helps here."""
     fault, _, cure = str(error).rpartition("; ")
     is_of_files = cure.startswith((AGAIN, "give the product as it was delivered"))
     return ProductError(f"{fault}; {INSTEAD}" if is_of_files else str(error))
@@ -236,7 +234,7 @@ def _landsat_files(candidate: Candidate, metadata: bytes, wanted: set[str]) -> F
 
 
 def _require_same_ground(windows: Mapping[str, Window], name: str) -> None:
-    """Refuses images of which one begins elsewhere, such as that of another tile, or shows less."""
+    """Refuses images that do not cover the same ground, such as one of another tile."""
     (first, window), *others = windows.items()
     for file, other in others:
         apart = [abs(a - b) for a, b in zip(_corners(other), _corners(window), strict=True)]
@@ -253,7 +251,7 @@ def _corners(window: Window) -> tuple[float, ...]:
 
 
 def _views(web: Web, candidate: Candidate, windows: Mapping[str, Window]) -> dict[str, Any]:
-    """Reads a coarse copy of the whole image in the bands that tell, or the windows where there is none."""
+    """Reads the bands on which offsets are judged: an overview of the whole image, or the windows."""
     views = {}
     for number, window in windows.items():
         role = SENSORS["sentinel2"].get(number)
@@ -270,9 +268,9 @@ def _views(web: Web, candidate: Candidate, windows: Mapping[str, Window]) -> dic
 
 @writes(folder=None)
 def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None = None) -> Path:
-    """Writes the folder of a product, which stands under its name when it is whole.
+    """Writes the folder of a product, which gets its name when it is complete.
 
-    Windows that an earlier try finished are kept, so that a fetch goes on where it ended.
+    Windows that an interrupted fetch finished are kept.
 
     Args:
         web: Reads its windows.
@@ -287,7 +285,7 @@ def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None
         ProductError: An image is damaged.
         DownloadError: It cannot be read.
         OutputError: It cannot be written.
-        RequestError: Something that no fetch wrote has its name.
+        RequestError: A folder of that name exists and no fetch wrote it.
     """
     files = {plan.metadata_file: plan.metadata}
     return write_windows(web, Path(folder) / plan.folder_name, plan.windows, files, tally)

@@ -1,8 +1,8 @@
 """The elevation model of a place, by tiles as its catalogue has them, each cut to the place.
 
-Tiles of one model may have pixels of several widths (those of GLO-30 are wider towards the poles), and lie on
-both sides of 180 degrees; where there is nothing but sea there are none. So they stay files of their own,
-which `raster.elevation` reads as one model.
+Tiles of one model may have pixels of several widths (those of GLO-30 are wider towards the poles), or lie on
+both sides of 180 degrees; over open sea there are none. So they stay separate files, which `raster.elevation`
+reads as one model.
 """
 
 import re
@@ -19,17 +19,16 @@ from glacierseg.catalogues.windows import Tally, Window, plan_window
 from glacierseg.errors import ProductError
 from glacierseg.raster.outputs import writes
 
-# So far beyond the place it reaches, since slope and curvature need what lies around; at the side of a tile
-# in the next one.
-_MARGIN_PX, MARGIN_DEG = 10, 0.005
+# How far it extends beyond the place, since slope and curvature need neighbours, maybe of the next tile.
+_MARGIN_PX, _MARGIN_DEG = 10, 0.005
 
 
 def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, Window]:
-    """Finds out what is to be read of the tiles of an elevation model, of which headers are read.
+    """Plans the windows of an elevation model's tiles; reads their headers only.
 
     Args:
         web: Reads them.
-        tiles: Their files, those within `MARGIN_DEG` of the place among them.
+        tiles: Their files.
         outline: Shapes in degrees whose ground is wanted.
 
     Returns:
@@ -37,10 +36,10 @@ def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, 
 
     Raises:
         DownloadError: A file cannot be read.
-        ProductError: One is no elevation model.
+        ProductError: One is not an elevation model.
     """
     windows: dict[str, Window] = {}
-    around = outline.buffer(MARGIN_DEG)
+    around = outline.buffer(_MARGIN_DEG)
     for tile in sorted(tiles, key=lambda tile: tile.address):
         window = plan_window(web, tile, around, margin_px=_MARGIN_PX)
         if window is None:
@@ -77,7 +76,7 @@ def fetch_elevation(
         DownloadError: A tile cannot be read.
         ProductError: A tile is damaged.
         OutputError: They cannot be written.
-        RequestError: Something that no fetch wrote has the folder's name.
+        RequestError: A folder of that name exists and no fetch wrote it.
     """
     if not windows:
         return ()

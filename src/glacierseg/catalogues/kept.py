@@ -1,7 +1,7 @@
-"""Folders of windows, which stand under their names when they are whole and go on where they ended.
+"""Folders of windows, which get their names when they are complete, and go on where they were interrupted.
 
 Until then a folder is hidden beside its name (`.NAME.part`). `windows.json` in it says of each window where
-it comes from and which content it has; a window is taken as finished only if all of that still holds.
+it comes from and what its checksum is; a window counts as finished only if all of that still holds.
 """
 
 import shutil
@@ -43,7 +43,7 @@ def write_windows(
         ProductError: A window is damaged.
         DownloadError: One cannot be read.
         OutputError: One cannot be written.
-        RequestError: Something that no fetch wrote has the folder's name.
+        RequestError: A folder of that name exists and no fetch wrote it.
     """
     if final.exists() and not (final / RECORD).is_file():
         raise RequestError(f"{final}: exists and is of no fetch; remove it, or give another --out")
@@ -79,7 +79,7 @@ def _fill(web: Web, part: Path, windows: Mapping[str, Window], tally: Tally) -> 
 
 
 def _record(folder: Path, windows: Mapping[str, Window]) -> dict[str, Any]:
-    """Returns what a folder's record has to say of the windows that are there."""
+    """Returns what a folder's record must say of the windows that are there."""
     return {
         file: {
             "address": shown(window.asset.address),
@@ -96,7 +96,7 @@ def _record(folder: Path, windows: Mapping[str, Window]) -> dict[str, Any]:
 
 
 def _said_of(folder: Path) -> dict[str, Any]:
-    """Returns what a folder's record says; nothing where there is none."""
+    """Returns what a folder's record says; nothing if it is missing or damaged."""
     try:
         said = read_json(folder / RECORD)
     except (OSError, DataError):

@@ -1,13 +1,13 @@
-"""A file far away, of which only parts are here, and no other byte of it is ever decoded.
+"""A remote file of which only some parts are here, and of which no other byte is ever decoded.
 
-GDAL reads it through a Python file (rasterio's `opener`). The other way would be a file with holes on this
-disk, but a hole reads as zeros: pixels of 0 where blocks are not compressed, or a block that the file leaves
-out. Here a read of bytes that are not here fails and is written down; what GDAL made of that is thrown away,
-the bytes are fetched, and GDAL begins again (`Remote.decoded`). So GDAL never waits for the network, and
-Ctrl-C and errors, which would be lost inside of its callbacks, are raised outside of them.
+GDAL reads it through a Python file (rasterio's `opener`). The alternative would be a sparse file on disk, but
+its holes read as zeros: pixels of 0 where blocks are not compressed, or a block that the file leaves out.
+Here a read of missing bytes fails and is noted; what GDAL made of it is discarded, the bytes are fetched, and
+GDAL starts again (`Remote.decoded`). So GDAL never waits for the network, and Ctrl-C and errors, which its
+callbacks would lose, are raised outside of them.
 
-Nothing but the file itself exists for GDAL: side-cars (`.aux.xml`, `.ovr`, `.msk`, `_MTL.txt`) are neither
-asked for nor read.
+GDAL sees only the file itself: side-cars (`.aux.xml`, `.ovr`, `.msk`, `_MTL.txt`) are neither requested nor
+read.
 """
 
 import hashlib
@@ -42,12 +42,12 @@ _NAME = "/glacierseg/image"
 
 
 class Remote:
-    """A file of a catalogue, of which parts are here; a copy keeps to itself what it reads from then on.
+    """A file of a catalogue, of which parts are here; what a copy reads is in that copy only.
 
     Attributes:
         name: Its address for people.
         facts: Its size and version.
-        path: Of a file of this machine, of which all parts are here; None for one of the network.
+        path: Of a local file, of which all parts are here; None for one of the network.
     """
 
     def __init__(self, transport: Transport, asset: Asset) -> None:
@@ -133,19 +133,19 @@ class Remote:
         return data
 
     def decoded(self, work: Callable[[Any], T], **options: Any) -> T:
-        """Lets some work be done on the open image, with all bytes that it reads.
+        """Does some work on the open image, and fetches the bytes that it reads.
 
         Args:
-            work: Is called with the open dataset, again whenever bytes were missing.
+            work: Is called with the open dataset, and again whenever bytes were missing.
             options: GDAL's options of opening.
 
         Raises:
             DownloadError: Bytes cannot be read.
-            ProductError: The file is damaged, or no image.
+            ProductError: The file is damaged or not an image.
         """
         options["driver"] = self._driver()
         if options["driver"] != "GTiff" and not self.absent(0, self.facts.size_bytes):
-            # This format is decoded by threads of GDAL's own, in which Python files cannot be opened.
+            # GDAL decodes this format in threads of its own, which cannot open Python files.
             with tempfile.TemporaryDirectory(prefix="glacierseg-") as folder:
                 path = Path(folder) / "image.jp2"
                 path.write_bytes(self.all())
@@ -156,7 +156,7 @@ class Remote:
             result, fault = None, None
             try:
                 result = self._worked(work, _NAME, opener=partial(_opened, self, missed, failures), **options)
-            except Exception as error:  # noqa: BLE001  (says nothing unless all bytes were here)
+            except Exception as error:  # noqa: BLE001  (means nothing if bytes were missing)
                 fault = error
             if failures:
                 raise failures[0]
@@ -190,7 +190,7 @@ class Remote:
 
 
 class _File(io.RawIOBase):
-    """Bytes that are here, to be read in any order; an end where one is not."""
+    """A remote file as GDAL sees it, which ends where a byte is missing."""
 
     def __init__(self, remote: Remote, missed: list[Part], failures: list[BaseException]) -> None:
         self._remote, self._missed, self._failures, self._at = remote, missed, failures, 0
@@ -232,7 +232,7 @@ def _opened(
 
 
 def _stretched(part: Part) -> Part:
-    """A part of a header, stretched so that what follows comes with it."""
+    """Returns a part of a header with what lies around it, which is likely to be read next."""
     start = part[0] // _STEP_BYTES * _STEP_BYTES
     return start, -(-(part[0] + part[1] - start) // _STEP_BYTES) * _STEP_BYTES
 
@@ -260,7 +260,7 @@ def require_checksum(asset: Asset, data: bytes) -> None:
 
 @contextmanager
 def local_refused(path: Path) -> Iterator[None]:
-    """Turns what the system raises about a file of this machine into one clear error."""
+    """Turns what the system raises about a local file into one clear error."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Bytes from the network: whole small files and parts of large ones, asked for until they are complete.
+"""Bytes from the network: small files whole and parts of large ones, requested until they are complete.
 
-Repeated, after a pause that doubles, is what may pass: a server that is busy or fails, a connection that
-breaks or stays silent, an answer that is too short. A part goes on where it broke. Refused at once is what
-will not pass: a missing file, no right to read it, a wrong certificate, a server without ranges, a file that
-changes while it is read. `urllib3.Retry` repeats requests too, but not what breaks in the body of an answer.
+What may pass is tried again after a pause that doubles: a server that is busy or fails, a connection that
+breaks or stays silent, an answer that is too short. A part goes on where it broke. What will not pass is
+refused at once: a missing file, no right to read it, a wrong certificate, a server without ranges, a file
+that changes while it is read. `urllib3.Retry` would try again too, but not when the body of an answer breaks.
 
 A signature is added to an address only for the request itself, so that it is in no message, file or key.
 """
@@ -129,7 +129,7 @@ class Transport:
             address: Where it lies.
             at: First byte.
             size: Number of bytes.
-            facts: What is known of the file. None at the first read, which gives a small file whole if the
+            facts: What is known of the file; None for the first read, which gives a small file whole if the
                 server has no ranges.
             progress: Is called with numbers of bytes that came.
 
@@ -168,7 +168,7 @@ class Transport:
         return self._patiently(address, once)
 
     def _receive(self, answer: Any, data: bytearray, length: int, progress: Counted | None = None) -> None:
-        """Adds an answer's body to some data, until these have a length."""
+        """Appends the body of an answer to `data`, up to a length."""
         for piece in answer.iter_content(_PIECE_BYTES):
             with self._counting:
                 self.bytes_read += len(piece)
@@ -181,7 +181,7 @@ class Transport:
 
     @contextmanager
     def _answer(self, address: str, at: int = 0, size: int = 0) -> Iterator[Any]:
-        """Gives the answer to a request, whose body is still to come; without a size for the whole file."""
+        """Gives the answer to a request before its body; without a size the request is for the whole file."""
         headers = {}
         if size:
             headers = {"Range": f"bytes={at}-{at + size - 1}", "Accept-Encoding": "identity"}
@@ -232,7 +232,7 @@ class Transport:
             return
 
     def _token(self, source: str, refused: str) -> str:
-        """Returns the token of an address, which serves until it expires or is refused."""
+        """Returns the token of an address, the same until it expires or is refused."""
         with self._asking:
             token, ends_s = self._tokens.get(source, ("", 0.0))
             if token == refused or ends_s - time.time() < _TOKEN_MARGIN_S:
@@ -242,7 +242,7 @@ class Transport:
             return token
 
     def _patiently(self, address: str, once: Callable[[], T]) -> T:
-        """Repeats what fails for a reason that may pass."""
+        """Tries again what fails for a reason that may pass."""
         tried = 0
         while True:
             try:

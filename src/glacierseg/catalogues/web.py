@@ -1,4 +1,4 @@
-"""The files of a catalogue: small ones whole, of large ones only what is needed, each byte once."""
+"""The files of a catalogue: small ones read whole, large ones only where they are needed."""
 
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
@@ -48,7 +48,7 @@ class Web(Transport):
         return at_once(jobs, self.settings.connections)
 
     def remote(self, asset: Asset) -> Remote:
-        """Returns a large file, of which the beginning is read at first.
+        """Returns a large file, of which only the beginning is read.
 
         Raises:
             DownloadError: It cannot be read in parts, or has another size than the catalogue says.
