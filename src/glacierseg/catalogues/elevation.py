@@ -80,5 +80,5 @@ def fetch_elevation(
     """
     if not windows:
         return ()
-    write_windows(web, Path(folder), windows, tally=tally)
+    write_windows(web, Path(folder), windows, {}, tally)
     return tuple(Path(folder) / name for name in windows)

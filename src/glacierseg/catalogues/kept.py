@@ -7,7 +7,6 @@ it comes from and what its checksum is; a window counts as finished only if all 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from glacierseg.catalogues.addresses import shown
@@ -24,7 +23,7 @@ def write_windows(
     web: Web,
     final: Path,
     windows: Mapping[str, Window],
-    files: Mapping[str, bytes] = MappingProxyType({}),
+    files: Mapping[str, bytes],
     tally: Tally | None = None,
 ) -> Path:
     """Writes a folder of windows, of which finished ones are kept.
