@@ -42,7 +42,7 @@ def item(style: str = "c1", **properties: Any) -> Item:
 
 
 def read(one: Item, satellite: Satellite = "sentinel2", address: str = ADDRESS) -> Any:
-    return read_item(one, address, None, satellite).candidate
+    return read_item(one, address, None, satellite)
 
 
 @pytest.mark.parametrize(
@@ -137,22 +137,37 @@ def _renamed(name: str) -> Callable[[Item], None]:
     return lambda one: one.update(id=name, properties={**one["properties"], "s2:product_uri": name})
 
 
+NAMELESS = "bears no name of a Level-2 product, such as S2B_MSIL2A_2024"
+
+
+def _with_files_of(name: str) -> Callable[[Item], None]:
+    def change(one: Item) -> None:
+        own = read(one, "landsat").name
+        one["id"] = name
+        one["assets"] = {
+            key: {"href": asset["href"].replace(own, name)} for key, asset in one["assets"].items()
+        }
+
+    return change
+
+
 Traps = dict[str, tuple[Callable[[Item], Any], str]]
 SENTINEL2_TRAPS: Traps = {
-    "no footing": (
-        _with_property("s2:product_uri", "../../x"),
-        r"names its product '../../x', and must as S2B_",
+    "no footing": (_with_property("s2:product_uri", "../../x"), NAMELESS),
+    "path in the name": (_with_property("s2:product_uri", f"../{NAME}.SAFE"), NAMELESS),
+    "level": (_renamed(NAME.replace("MSIL2A", "MSIL1C")), NAMELESS),
+    "spacecraft": (_renamed(NAME.replace("S2B", "S2E")), NAMELESS),
+    "two products": (
+        lambda one: one.update(id=NAME.replace("RVL", "RWL")),
+        "names of two products, S2B_.*RVL",
     ),
-    "path in the name": (_with_property("s2:product_uri", f"../{NAME}.SAFE"), "names its product"),
-    "level": (_renamed(NAME.replace("MSIL2A", "MSIL1C")), "is Level-1C; its Level-2A product is needed"),
-    "spacecraft": (_renamed(NAME.replace("S2B", "S2E")), "names its product 'S2E_"),
     "month": (_renamed(NAME.replace("20240930T045659", "20241399T045659")), "there is no such day"),
     "day": (
         _with_property("datetime", "2024-01-30T05:00:00Z"),
         "time 2024-01-30, and is of 2024-09-30 by its",
     ),
     "no time": (_with_property("datetime", None), "gives no time"),
-    "time": (_with_property("datetime", "30.9.2024"), "gives datetime '30.9.2024', which is no time"),
+    "time": (_with_property("datetime", "30.9.2024"), "gives the time '30.9.2024', which is none"),
     "no band": (_without("swir16"), r"lacks the image of B11 \(swir1\)"),
     "no address": (_with_href("swir16", ""), r"lacks the image of B11 \(swir1\)"),
     "number for an address": (_with_href("swir16", 7), r"lacks the image of B11 \(swir1\)"),
@@ -161,10 +176,8 @@ SENTINEL2_TRAPS: Traps = {
         _without("product_metadata"),
         r"lacks the product's metadata \(MTD_MSIL2A.xml\), without",
     ),
-    "swapped": (
-        _with_href("red", "files/B03.tif"),
-        r"has '.*B03.tif', a file of B3, where B4 must be \('red'\)",
-    ),
+    "swapped": (_with_href("red", "files/B03.tif"), r"lacks the image of B4 \(red\)"),
+    "a mask": (_with_href("red", "files/MSK_QUALIT_B04.tif"), r"lacks the image of B4 \(red\)"),
     "own machine": (
         _with_href("red", "file:///etc/passwd"),
         "a file of this machine, which no catalogue of the",
@@ -176,7 +189,7 @@ SENTINEL2_TRAPS: Traps = {
     ),
     "no name at all": (
         lambda one: one["properties"].pop("s2:product_uri"),
-        "does not say the name of its product, as S2B_MSIL2A_2024",
+        NAMELESS,
     ),
 }
 
@@ -192,24 +205,21 @@ def test_sentinel2_that_cannot_be_used_is_left_out(trap: str) -> None:
 
 
 LANDSAT_TRAPS: Traps = {
-    "level": (
-        lambda one: one.update(id="LC09_L1TP_140041_20231115_02_T1"),
-        "is Level-1; its Level-2 product",
+    "level": (_with_files_of("LC09_L1TP_140041_20231115_20240101_02_T1"), "no name of a Level-2 product"),
+    "collection": (_with_files_of("LC09_L2SP_140041_20231115_20240101_01_T1"), "such as LC09_L2SP_140041_"),
+    "instrument": (
+        _with_files_of("LM05_L1TP_140041_20091115_20240101_02_T1"),
+        "no name of a Level-2 product",
     ),
-    "collection": (
-        lambda one: one.update(id="LC08_L2SP_140041_20231115_20240101_01_T1"),
-        "is of Collection 1, not",
-    ),
-    "instrument": (lambda one: one.update(id="LM05_L1TP_140041_20091115_02_T1"), "is of the instrument MSS"),
     "no heat": (_without("lwir11"), r"lacks the image of B10 \(thermal\)"),
     "no metadata": (_without("mtl.json"), "lacks the product's metadata .*_MTL.json"),
     "mixed": (
         _with_href("red", "files/LC09_L2SP_140041_20231201_20240101_02_T1_SR_B4.TIF"),
-        "has files of two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140041_20231201",
+        "bears the names of two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140",
     ),
     "other": (
         lambda one: one.update(id="LC09_L2SP_140041_20231201_20240101_02_T1"),
-        "is LC09_L2SP_140041_20231201_20240101_02_T1 by its identifier, and has files of LC09_",
+        "bears the names of two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140",
     ),
 }
 

@@ -156,11 +156,11 @@ def test_what_is_no_catalogue_is_refused(seasons: Shelf, tmp_path: Path) -> None
     cut.write_text(seasons.catalogue().read_text()[:100])
     with serving([], files=tmp_path) as api:
         for where, words in {
-            page: "is no JSON, and so no STAC catalogue; give",
+            page: "is no JSON, or not whole, and so no STAC catalogue; give",
             other: "is no STAC catalogue, since it has no stac_version; give the landing page",
-            listed: "is no JSON object",
-            cut: "is not whole JSON; run the command again",
-            f"{api.address}/files/page.json": "is no JSON, and so no STAC catalogue",
+            listed: "is no STAC catalogue, since it has no stac_version",
+            cut: "is no JSON, or not whole",
+            f"{api.address}/files/page.json": "is no JSON, or not whole",
             f"{api.address}/files/nothing": r"is not there \(HTTP 404\); check the address",
         }.items():
             with pytest.raises(DownloadError, match=words):
@@ -175,7 +175,7 @@ def test_what_is_no_catalogue_is_refused(seasons: Shelf, tmp_path: Path) -> None
             "sentinel2",
             r"did you mean 'earth-search'\?\).*give earth-search, planetary-computer",
         ),
-        ("earth-search", "landsat", "paid for by whoever reads them; take --catalogue planetary-computer"),
+        ("earth-search", "landsat", "paid for by their readers; take --catalogue planetary-computer"),
         ("https://earth-search.aws.element84.com/v1/", "landsat", "paid for"),
         ("https://stac.dataspace.copernicus.eu/v1", "sentinel2", "need an account; take --catalogue earth-"),
     ],
@@ -193,7 +193,7 @@ def test_catalogues_that_cannot_be_used_are_refused(
 
 def test_a_catalogue_that_is_down_is_told(seasons: Shelf) -> None:
     with pytest.raises(
-        DownloadError, match=r"cannot be reached, tried 2 times; check the address and the net"
+        DownloadError, match=r"cannot be reached; check the address and the network, tried 2 times; run"
     ):
         search(settings(f"http://127.0.0.1:{_closed_port()}/v1"), BOX)
     with (
@@ -470,7 +470,7 @@ def test_answers_that_break_the_specification_are_refused(
     answers = {"/": LANDING, "/collections": {"collections": []}, "/search": {}, **pages}
 
     def answer(own: Any, href: str, **_: Any) -> str:
-        response = SimpleNamespace(url=href, is_redirect=False)
+        response = SimpleNamespace(url=href, is_redirect=False, headers={})
         for hook in own.session.hooks["response"]:
             hook(response)
         return json.dumps(answers[href.removeprefix("https://made.org")])
