@@ -57,7 +57,6 @@ def seen(own: Candidate | None = None, cells: Any = (2, 2, 2, 2), **values: Any)
     """What an image shows: a place without cloud or snow under a high sun, but for `values`."""
     shown: NDArray[np.uint8] = np.atleast_2d(np.asarray(cells, np.uint8))
     usual: dict[str, Any] = {
-        "pixels": 100,
         "glaciers": None,
         "no_data": 0.0,
         "cloud": 0.0,

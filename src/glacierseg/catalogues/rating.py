@@ -9,27 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.catalogues.candidate import Candidate
-from glacierseg.catalogues.sun import as_utc, sun_height_deg
+from glacierseg.catalogues.sun import sun_height_deg
 from glacierseg.products.classes import CIRRUS, CLEAR, CLOUD, MISSING, SHADOW, SNOW
 from glacierseg.raster.bounds import area_on_grid
-from glacierseg.raster.facts import SEASON_DAYS
-from glacierseg.raster.grid import Grid, require_one_shape
+from glacierseg.raster.facts import SEASON_DAYS, days_apart_in_year
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import degrees_of
 from glacierseg.settings.fetch import FetchSettings
 
-NOTHING, SEEN, CLEARLY = range(3)
-"""What an image shows of a cell of ground: nothing, something, or ground that no cloud or shadow hides."""
+SEEN, CLEARLY = 1, 2
+"""What an image shows of a cell: some ground, or ground that no cloud or shadow hides; 0 is nothing."""
+FACTORS: Mapping[str, str] = {
+    "data": "more without data",
+    "cloud": "more cloud",
+    "snow": "more snow",
+    "sun": "lower sun and longer shadows",
+    "season": "farther outside the season of bare ice",
+    "age": "older",
+}
+"""What makes outlines worse, and what is said of the image that has more of it."""
 
 FULL_SUN_DEG = 45.0
-"""Height of the sun from which shadows of relief count no longer."""
+"""Height of the sun from which shadows of relief no longer count."""
 END_OF_SUMMER = {"north": (9, 15), "south": (3, 15)}
 """Month and day about which ice is barest, by hemisphere; between the tropics there is none."""
 SEASON_LOSS = 0.4
 """What an image half a year from the end of summer loses; one within `SEASON_DAYS` of it nothing."""
 LOSS_PER_YEAR = 0.02
 """What an image loses for each year before the last day that is asked for."""
-CONTRADICTION = 0.3
-"""A catalogue whose share of cloud differs by more from the classes is quoted."""
 
 _CLOUDY = (CLOUD, CIRRUS, SHADOW)
 _TROPIC_DEG = 23.44
@@ -46,8 +53,7 @@ class Seen:
 
     Attributes:
         candidate: The image.
-        pixels: Pixels of its classes on the place.
-        glaciers: Share of these on known glaciers; None without an inventory.
+        glaciers: Share of known glaciers on the place; None without an inventory.
         no_data: Share of the place's pixels without data.
         cloud: Share of cloud, cirrus and cloud shadow among pixels with data.
         snow: Share of snow and ice among pixels without cloud.
@@ -58,11 +64,10 @@ class Seen:
         sun_deg: Height of the sun over the middle of the place.
         off_season_days: How many days it lies outside the season of bare ice.
         age_days: Days from the image to the last day that is asked for.
-        cells: `NOTHING`, `SEEN` or `CLEARLY` on the common grid of all candidates.
+        cells: 0, `SEEN` or `CLEARLY` on the common grid of all candidates.
     """
 
     candidate: Candidate
-    pixels: int
     glaciers: float | None
     no_data: float
     cloud: float | None
@@ -125,10 +130,6 @@ class Rating:
         return math.prod(value for name, value in self.factors.items() if name not in {"data", "cloud"})
 
 
-FACTORS = ("data", "cloud", "snow", "sun", "season", "age")
-"""Names of a rating's factors."""
-
-
 def look(
     candidate: Candidate,
     classes: NDArray[np.uint8],
@@ -149,16 +150,11 @@ def look(
         glaciers: `(H, W)` True for known glaciers; None without an inventory.
         onto: The common grid of all candidates of the place.
         settings: Of the fetch, for the last day that is asked for.
-
-    Raises:
-        GridMismatchError: The arrays are not of one shape.
     """
-    shapes = {"ground": ground.shape, "classes": classes.shape}
-    require_one_shape(shapes if glaciers is None else {"glaciers": glaciers.shape, **shapes})
     own = classes[ground]
     ice = None if glaciers is None else glaciers[ground]
     longitude, latitude = _middle(ground, grid)
-    day = as_utc(candidate.acquired).date()
+    day = candidate.acquired.date()
     no_data, cloud, snow = _shares(own)
     known = np.zeros(own.shape, bool) if ice is None else ice
     on, off = _shares(own[known]), _shares(own[~known])
@@ -166,7 +162,6 @@ def look(
     seen = area_on_grid(classes != MISSING, grid, onto)
     return Seen(
         candidate=candidate,
-        pixels=own.size,
         glaciers=None if ice is None else float(ice.mean()) if ice.size else 0.0,
         no_data=1.0 if no_data is None else no_data,
         cloud=cloud,
@@ -205,9 +200,8 @@ def _middle(ground: NDArray[np.bool_], grid: Grid) -> tuple[float, float]:
 def _off_season_days(day: date, latitude: float) -> int:
     if abs(latitude) < _TROPIC_DEG:
         return 0
-    month, of_month = END_OF_SUMMER["north" if latitude > 0 else "south"]
-    ends = (date(day.year + turn, month, of_month) for turn in (-1, 0, 1))
-    return max(min(abs((day - end).days) for end in ends) - SEASON_DAYS, 0)
+    end = date(day.year, *END_OF_SUMMER["north" if latitude > 0 else "south"])
+    return max(days_apart_in_year(day, end) - SEASON_DAYS, 0)
 
 
 def rate(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Rating, ...]:
@@ -260,68 +254,45 @@ def _limits(seen: Seen, settings: FetchSettings) -> tuple[str | None, dict[str, 
         return f"the sun stands {-seen.sun_deg:.0f} degrees below the horizon", None
     said, cure = [], {}
     if (cloud := seen.counted_cloud) > settings.max_cloud:
-        limit = settings.max_cloud
-        said.append(f"cloud {percent(cloud, limit)} {seen.where}, more than --max-cloud {limit:g}")
+        said.append(f"cloud {_exactly(cloud)} {seen.where}, more than --max-cloud {settings.max_cloud:g}")
         cure["max_cloud"] = _at_least(cloud)
         off = seen.cloud_off_glaciers
         if seen.glaciers and off is not None and cloud - off > _LIKE_ICE:
             said[-1] += f" (beside them {percent(off)}, so it may be bright ice that is called cloud)"
     if (snow := seen.counted_snow) is not None and snow > settings.max_snow:
-        limit, where = settings.max_snow, "beside the glaciers" if seen.glaciers else "of the place"
-        said.append(f"snow {percent(snow, limit)} {where}, more than --max-snow {limit:g}")
+        where = "beside the glaciers" if seen.glaciers else "of the place"
+        said.append(f"snow {_exactly(snow)} {where}, more than --max-snow {settings.max_snow:g}")
         cure["max_snow"] = _at_least(snow)
     if seen.sun_deg < settings.min_sun_deg:
-        limit = settings.min_sun_deg
-        said.append(f"sun {_short_of(seen.sun_deg, limit)} degrees, less than --min-sun-deg {limit:g}")
         cure["min_sun_deg"] = float(math.floor(seen.sun_deg))
+        said.append(
+            f"sun {math.floor(10 * seen.sun_deg) / 10:g} degrees, less than --min-sun-deg "
+            f"{settings.min_sun_deg:g}"
+        )
     return ("; ".join(said), cure) if said else (None, None)
 
 
 def in_words(seen: Seen) -> str:
     """Returns the numbers that count, such as `cloud 2 % over the glaciers, snow 9 % beside them`."""
     said = [f"cloud {percent(seen.counted_cloud)} {seen.where}"]
-    snow = seen.counted_snow
-    if not seen.glaciers:
-        said += [] if snow is None else [f"snow {percent(snow)}"]
-        said += [] if seen.glaciers is None else ["no known glacier there"]
-    elif snow is not None:
-        said.append(f"snow {percent(snow)} beside them")
-    else:
-        said.append("no clear ground beside them")
+    if seen.counted_snow is not None:
+        said.append(f"snow {percent(seen.counted_snow)}" + (" beside them" if seen.glaciers else ""))
     said.append(f"sun {seen.sun_deg:.0f} degrees")
     if seen.counted_no_data >= 0.005:
         said.append(f"no data on {percent(seen.counted_no_data)}")
     return ", ".join(said)
 
 
-def contradiction(seen: Seen) -> str | None:
-    """Returns a catalogue's share of cloud beside that of the classes where they differ much."""
-    told = seen.candidate.cloud_said
-    if told is None or seen.cloud is None or abs(told - seen.cloud) <= CONTRADICTION:
-        return None
-    return f"the catalogue says cloud {percent(told)}, the classes show {percent(seen.cloud)} here"
+def percent(share: float) -> str:
+    """Returns a share in percent."""
+    return f"{100 * share:.0f} %"
 
 
-def percent(share: float, limit: float | None = None) -> str:
-    """Returns a share in percent, with as many digits as it takes to be more than a limit."""
-    for digits in range(6):
-        text = f"{100 * share:.{digits}f}"
-        if limit is None or float(text) > 100 * limit + 1e-9:
-            break
-    return f"{text} %"
-
-
-def _short_of(value: float, limit: float) -> str:
-    for digits in range(6):
-        text = f"{value:.{digits}f}"
-        if float(text) < limit:
-            break
-    return text
+def _exactly(share: float) -> str:
+    """Returns a share in percent, rounded up to a tenth, so that it is seen to be more than a limit."""
+    return f"{math.ceil(round(1000 * share, 6)) / 10:g} %"
 
 
 def _at_least(share: float) -> float:
-    """The least share of two decimals that is no less."""
-    hundredths = math.floor(share * 100)
-    while hundredths / 100 < share:
-        hundredths += 1
-    return hundredths / 100
+    """Returns the least share of two decimals that is no less."""
+    return math.ceil(round(100 * share, 9)) / 100
