@@ -193,12 +193,7 @@ def test_ground_that_is_not_shown_is_said_and_the_cure_works() -> None:
 
 def test_glaciers_are_what_has_to_be_shown_where_they_are_known() -> None:
     wanted = np.array([[True, True, False, False]])
-    own: dict[str, Any] = {
-        "glaciers": 0.5,
-        "no_data_on_glaciers": 0.0,
-        "cloud_on_glaciers": 0.02,
-        "snow_off_glaciers": 0.09,
-    }
+    own: dict[str, Any] = {"glaciers": 0.5, "cloud": 0.02, "snow": 0.09}
     chosen = choose([at(0, cells=(2, 2, 0, 0), **own), at(1, "T45RWL", (0, 0, 2, 2), **own)], wanted, USUAL)
     assert days(chosen) == [0]
     assert chosen.shown == 1
@@ -209,6 +204,8 @@ def test_glaciers_are_what_has_to_be_shown_where_they_are_known() -> None:
 
 
 def test_a_catalogue_that_is_contradicted_is_quoted() -> None:
+    empty = at(1, cloud_said=0.0, cloud=1.0, no_data=1.0, cells=(0, 0, 0, 0))
+    assert why(choose([at(0), empty], WHOLE, USUAL), empty) == "shows nothing of the place"
     for said, cloud, words in (
         (0.9, 0.05, "; the catalogue says cloud 90 %, the classes show 5 % here"),
         (0.2, 0.05, ""),
@@ -316,7 +313,7 @@ def test_the_table_has_a_row_for_each_image_and_what_was_left_out(tmp_path: Path
     own = rows[0]
     assert own["name"] == ones[0].candidate.name
     assert own["acquired"] == "2024-09-30T04:57:00Z"
-    assert [own[name] for name in ("cloud", "cloud_said", "score", "sun_deg", "cloud_on_glaciers")] == [
+    assert [own[name] for name in ("cloud", "cloud_said", "score", "sun_deg", "cloud_beside")] == [
         *("0.1", "0.3", "0.9", "55.0", "")
     ]
     assert rows[1]["snow"] == "0.3333"

@@ -264,15 +264,15 @@ def _worse(one: Rating, best: Rating) -> str:
 def _contradiction(seen: Seen) -> str:
     """Quotes a catalogue's share of cloud beside that of the classes where they differ much."""
     told = seen.candidate.cloud_said
-    if told is None or seen.cloud is None or abs(told - seen.cloud) <= CONTRADICTION:
+    if told is None or seen.no_data >= 1 or abs(told - seen.cloud) <= CONTRADICTION:
         return ""
     return f"; the catalogue says cloud {percent(told)}, the classes show {percent(seen.cloud)} here"
 
 
-_SHARES = ("cloud", "snow", "no_data", "cloud_on_glaciers", "cloud_off_glaciers", "snow_off_glaciers")
+_SHARES = ("glaciers", "no_data", "cloud", "cloud_beside", "snow", "cloud_said", "score")
 COLUMNS = (
     "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", *_SHARES,
-    "sun_deg", "off_season_days", "age_days", "cloud_said", "score", "address",
+    "sun_deg", "off_season_days", "age_days", "address",
 )  # fmt: skip
 """Of `scenes.csv`."""
 
@@ -290,7 +290,7 @@ def write_choices(path: Path, chosen: Chosen, left_out: Sequence[tuple[str, str]
     writer.writeheader()
     for choice in chosen.choices:
         row = {**vars(choice.candidate), **vars(choice.seen), **vars(choice), "score": choice.rating.score}
-        row |= {name: _rounded(row[name]) for name in (*_SHARES, "cloud_said", "score")}
+        row |= {name: _rounded(row[name]) for name in _SHARES}
         row |= {"taken": int(choice.taken), "sun_deg": round(choice.seen.sun_deg, 1)}
         row |= {
             "acquired": f"{choice.candidate.acquired:%Y-%m-%dT%H:%M:%SZ}",
