@@ -1,7 +1,5 @@
 """Products that networks map by their cards alone."""
 
-from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ from shapely.geometry import box
 from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.predict.prepared import Prepared, prepare_for, recipe_for
-from glacierseg.products.kept import name_of
-from glacierseg.products.read import read_product
 from glacierseg.products.scene import prepare_scene
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.prepare.normalize import normalize_scene
@@ -66,14 +62,6 @@ def test_the_scene_has_the_bands_of_the_card_and_the_name_of_tile_and_day(
     assert made.whole.name == "T45RVL_20240930"
     assert made.levels == made.whole
     assert facts_of(made.whole.paths[0]).products == (product.stem,)
-
-
-def test_a_scene_is_called_by_its_tiles_and_its_first_day(product: Path) -> None:
-    one = read_product(product)
-    others = [replace(one, tile=f"T{i}", acquired=date(2024, 9, i + 20)) for i in range(5)]
-    assert name_of(others[:2]) == "T0_T1_20240920"
-    assert name_of([others[3], others[1], others[3]]) == "T3_T1_20240921"
-    assert name_of([one, *others]) == "T45RVL_T0_T1_T2_and_2_more_20240920"
 
 
 def test_a_recipe_that_the_card_names_makes_bands_for_pictures_too(tmp_path: Path, product: Path) -> None:

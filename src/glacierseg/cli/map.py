@@ -103,7 +103,7 @@ def _map_one(
     found = find_weights(name) if name != str(model) else model
     made = map_place(found, place, folder, fetch=fetch, inputs=inputs, settings=settings, again=again)
     if place.is_area:
-        return f"{made.inventory}: {_in_words(made)}"
+        return f"{made.inventory.name}: {_in_words(made)}"
     _say(made)
     return ""
 
