@@ -76,7 +76,7 @@ def test_of_nearly_equal_images_one_day_is_taken_for_all_tiles() -> None:
     right, better = at(0, "T45RWL", (0, 0, 2, 2), cloud=0.03), at(5, "T45RWL", (0, 0, 2, 2), cloud=0.015)
     chosen = choose([left, better, right], WHOLE, USUAL)
     assert days(chosen) == [0, 0]
-    assert why(chosen, right).startswith("nearly the best of 2 of T45RWL, and of one day with another tile: ")
+    assert why(chosen, right).startswith("best of 2 of T45RWL: ")
     assert why(chosen, better) == (
         f"score 0.98, and {right.candidate.name} has 0.97 and is of one day with another tile"
     )

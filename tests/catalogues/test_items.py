@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from glacierseg.catalogues.candidate import Asset
-from glacierseg.catalogues.items import Unusable, acquired_of, read_item, satellite_of
+from glacierseg.catalogues.items import Unusable, acquired_of, is_of, read_item
 from glacierseg.choices import Satellite
 from glacierseg.products.contents import Checksum
 from tests.catalogues.ground import Shot
@@ -56,9 +56,11 @@ def read(one: Item, satellite: Satellite = "sentinel2", address: str = ADDRESS) 
     ],
 )
 def test_the_satellite_is_that_of_names_or_of_the_platform(said: Item, expected: str | None) -> None:
-    assert satellite_of({"id": "x", "properties": said, "assets": {"a": {"href": "a.tif"}}}) == expected
-    named = {"id": NAME, "properties": said}
-    assert satellite_of(named) == "sentinel2"
+    satellites: tuple[Satellite, ...] = ("sentinel2", "landsat")
+    one = {"id": "x", "properties": said, "assets": {"a": {"href": "a.tif"}}}
+    assert [name for name in satellites if is_of(one, name)] == ([expected] if expected else [])
+    assert is_of({"id": NAME, "properties": said}, "sentinel2")
+    assert is_of({"id": 7, "assets": {"a": {"href": f"https://x.org/{NAME}.SAFE/B02.tif"}}}, "sentinel2")
 
 
 @pytest.mark.parametrize("style", ["c1", "l2a", "planetary"])
@@ -99,7 +101,7 @@ def test_an_item_of_old_catalogues_is_read_by_the_names_of_its_files() -> None:
     one["id"] = "anything"
     one["properties"] = {"datetime": "2024-09-30T05:08:02"}
     one["assets"] = {f"file {number}": asset for number, asset in enumerate(one["assets"].values())}
-    assert satellite_of(one) == "sentinel2"
+    assert is_of(one, "sentinel2")
     found = read(one)
     assert found.name == NAME
     assert set(found.images) == {"2", "3", "4", "8", "8A", "11", "12", "SCL"}
@@ -199,7 +201,7 @@ def test_sentinel2_that_cannot_be_used_is_left_out(trap: str) -> None:
     change, words = SENTINEL2_TRAPS[trap]
     one = item()
     change(one)
-    assert satellite_of(one) == "sentinel2"
+    assert is_of(one, "sentinel2")
     with pytest.raises(Unusable, match=words):
         read(one)
 
@@ -229,7 +231,7 @@ def test_landsat_that_cannot_be_used_is_left_out(trap: str) -> None:
     change, words = LANDSAT_TRAPS[trap]
     one = item("landsat9")
     change(one)
-    assert satellite_of(one) == "landsat"
+    assert is_of(one, "landsat")
     with pytest.raises(Unusable, match=words):
         read(one, "landsat")
 

@@ -103,10 +103,6 @@ class _Entry:
         return self.seen.candidate
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.own.name, self.own.item, self.own.address
-
-    @property
     def day(self) -> date:
         return self.own.acquired.date()
 
@@ -118,16 +114,15 @@ class _Chooser:
         self.is_composite = settings.composite
         self.least_gain = LEAST_GAIN if settings.composite else LEAST_OF_A_TILE
         self.ground = "glaciers" if any(one.glaciers for one in seen) else "place"
-        ratings = rate(seen, settings)
         entries = []
-        for one, rating in zip(seen, ratings, strict=True):
+        for one, rating in zip(seen, rate(seen, settings), strict=True):
             shows = one.cells[wanted] >= (CLEARLY if settings.composite else SEEN)
             if not shows.any():
                 blind = f"shows nothing of the {self.ground}{' without cloud' if settings.composite else ''}"
                 rating = replace(rating, refused=blind, cure=None)  # noqa: PLW2901
             entries.append(_Entry(one, rating, shows))
         self.wanted = wanted
-        self.entries = sorted(entries, key=lambda one: (-one.rating.score, one.key))
+        self.entries = sorted(entries, key=lambda one: (-one.rating.score, one.own.name))
         self.good = [one for one in self.entries if one.rating.refused is None]
 
     def run(self) -> Chosen:
@@ -184,20 +179,15 @@ class _Chooser:
             others = [other for other in taken if other is not one]
             if others and not (one.shows & ~np.any([other.shows for other in others], axis=0)).any():
                 taken = others
-        return sorted(taken, key=lambda one: (-self._value(one), one.key))
+        return sorted(taken, key=lambda one: (-self._value(one), one.own.name))
 
     def _why_taken(self, one: _Entry, best: dict[str, _Entry]) -> str:
         tile, top = one.own.tile, best[one.own.tile]
-        rivals = [
-            other for other in self.entries if (other.own.tile, other.own.sensor) == (tile, one.own.sensor)
-        ]
+        count = sum(other.own.tile == tile and other.own.sensor == one.own.sensor for other in self.entries)
+        why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
         if one is not top:
             why = f"adds {percent(one.gain)} of the {self.ground}"
             why = why if self.is_composite else f"part of the same image as {top.own.name}"
-        elif any(other.rating.score > one.rating.score for other in rivals if not other.rating.refused):
-            why = f"nearly the best of {len(rivals)} of {tile}, and of one day with another tile"
-        else:
-            why = f"best of {len(rivals)} of {tile}" if len(rivals) > 1 else f"the only one of {tile}"
         return f"{why}: {in_words(one.seen)}"
 
     def _why_not(self, one: _Entry, best: dict[str, _Entry], shown: NDArray[np.bool_]) -> str:

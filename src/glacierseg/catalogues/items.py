@@ -27,6 +27,11 @@ _NAMES: Mapping[Satellite, re.Pattern[str]] = {
         r"(?:T1|T2|RT)"
     ),
 }
+# With these begin names of products of any level, and of their satellites.
+_BEGINNINGS: Mapping[Satellite, re.Pattern[str]] = {
+    "sentinel2": re.compile(r"(?:^|/)S2[A-Z]_|^sentinel-?2[a-z]?$", re.IGNORECASE),
+    "landsat": re.compile(r"(?:^|/)L[A-Z]0\d_|^landsat(?:[-_ ]?\d)?$", re.IGNORECASE),
+}
 _EXAMPLES: Mapping[Satellite, str] = {
     "sentinel2": "S2B_MSIL2A_20240930T045659_N0511_R119_T45RVL_20240930T083000",
     "landsat": "LC09_L2SP_140041_20231115_20231117_02_T1",
@@ -62,18 +67,11 @@ def label_of(item: Mapping[str, Any]) -> str:
     return "".join(one if one.isprintable() else "?" for one in text)
 
 
-def satellite_of(item: Mapping[str, Any]) -> Satellite | None:
-    """Returns whose image an item is by its names and its platform; None of anything else."""
-    properties = _mapping(item, "properties")
-    said = [item.get("id"), *(properties.get(key) for key in (*_NAME_KEYS, "platform", "constellation"))]
-    hrefs = [one.get("href") for one in _mapping(item, "assets").values() if isinstance(one, Mapping)]
-    said += [part for href in filter(None, map(_text, hrefs)) for part in PurePosixPath(href).parts]
-    for text in filter(None, map(_text, said)):
-        if re.match(r"S2[A-Z]_|sentinel-?2[a-z]?$", text, re.IGNORECASE):
-            return "sentinel2"
-        if re.match(r"L[A-Z]0\d_|landsat([-_ ]?\d)?$", text, re.IGNORECASE):
-            return "landsat"
-    return None
+def is_of(item: Mapping[str, Any], satellite: Satellite) -> bool:
+    """Whether an item is of a satellite by its names, its platform or its files."""
+    said = [*_names(item), *(_mapping(item, "properties").get(key) for key in ("platform", "constellation"))]
+    said += [one.get("href") for one in _mapping(item, "assets").values() if isinstance(one, Mapping)]
+    return any(_BEGINNINGS[satellite].search(text) for text in filter(None, map(_text, said)))
 
 
 def acquired_of(item: Mapping[str, Any]) -> datetime:
@@ -153,11 +151,9 @@ def resolved(href: str, address: str) -> str:
     """
     is_remote = "://" in address
     try:
+        if urlsplit(href).scheme == "file" and is_remote:
+            raise Unusable(f"names {href[:80]!r}, a file of this machine, which no catalogue of the web may")
         if urlsplit(href).scheme == "file":
-            if is_remote:
-                raise Unusable(
-                    f"names {href[:80]!r}, a file of this machine, which no catalogue of the web may"
-                )
             return unquote(urlsplit(href).path)
         if not is_remote and "://" not in href:
             return str((Path(address).parent / href).resolve())
@@ -181,6 +177,12 @@ def _files(item: Mapping[str, Any], address: str) -> list[Asset]:
     return found
 
 
+def _names(item: Mapping[str, Any]) -> list[str]:
+    """Returns the identifier of an item and the names that it gives its product."""
+    said = [item.get("id"), *(_mapping(item, "properties").get(key) for key in _NAME_KEYS)]
+    return [text for text in map(_text, said) if text]
+
+
 def _path_of(file: Asset) -> PurePosixPath:
     is_remote = "://" in file.address
     return PurePosixPath(unquote(urlsplit(file.address).path) if is_remote else file.address)
@@ -197,9 +199,8 @@ def _is_closed(file: Asset) -> bool:
 
 def _product_name(item: Mapping[str, Any], files: Sequence[Asset], satellite: Satellite) -> re.Match[str]:
     """Returns the product's own name, of a property, the identifier, or the folders and names of files."""
-    properties, pattern = _mapping(item, "properties"), _NAMES[satellite]
-    said = [item.get("id"), *(properties.get(key) for key in _NAME_KEYS)]
-    whole = [pattern.fullmatch(text.removesuffix(".SAFE")) for text in filter(None, map(_text, said))]
+    pattern = _NAMES[satellite]
+    whole = [pattern.fullmatch(text.removesuffix(".SAFE")) for text in _names(item)]
     # A file is named by its product and what it shows.
     starts = [pattern.match(part) for file in files for part in _path_of(file).parts]
     found = {match[0]: match for match in (*whole, *starts) if match}

@@ -14,9 +14,9 @@ from glacierseg.catalogues.items import (
     Unusable,
     acquired_of,
     elevation_asset,
+    is_of,
     label_of,
     read_item,
-    satellite_of,
 )
 from glacierseg.catalogues.sources import Api, Days, Static, known_collections, open_source
 from glacierseg.catalogues.stac import Json, RefusedError
@@ -149,7 +149,7 @@ def _items(
 
 def _read(item: Json, address: str, settings: FetchSettings, outline: Any, days: Days) -> Candidate | None:
     """Returns an image of the place and the days; None of any other item."""
-    if satellite_of(item) != settings.satellite:
+    if not is_of(item, settings.satellite):
         return None
     footprint = footprint_of(item)
     if footprint is None:

@@ -31,8 +31,10 @@ class Beside:
         """Opens them for the scene `out`; `stack` closes them."""
 
         def opened(path: Path | None, name: str, kind: str, nodata: int, **more: str) -> LayerWriter | None:
+            if path is None:
+                return None
             tags = {**facts.tags, **more}
-            return path and stack.enter_context(open_writer(path, grid, [name], kind, nodata, tags=tags))
+            return stack.enter_context(open_writer(path, grid, [name], kind, nodata, tags=tags))
 
         self.classes = out.with_name(f"{out.stem}_classes.tif") if settings.write_classes else None
         self.dates = out.with_name(f"{out.stem}_dates.tif") if settings.write_dates else None
