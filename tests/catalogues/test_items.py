@@ -14,7 +14,6 @@ from glacierseg.choices import Satellite
 from glacierseg.products.contents import Checksum
 from tests.catalogues.ground import Shot
 from tests.catalogues.shelf import Shelf
-from tests.helpers import present
 from tests.products.shelves import LandsatFacts
 
 NAME = "S2B_MSIL2A_20240930T045659_N0511_R119_T45RVL_20240930T083000"
@@ -78,7 +77,7 @@ def test_each_style_gives_the_same_image(style: str) -> None:
         name = Path(found.images[band].address).name
         assert end in name
         assert found.images[band].address.startswith("https://example.org/collections/c/items/files/")
-    assert Path(present(found.metadata).address).name in {"product_metadata.xml", "MTD_MSIL2A.xml"}
+    assert Path(found.metadata.address).name in {"product_metadata.xml", "MTD_MSIL2A.xml"}
     assert found.offset_applied is {"l2a": True}.get(style)
 
 
@@ -90,7 +89,7 @@ def test_landsat_is_known_by_the_names_of_its_files(style: str, heat: str, senso
     assert (found.sensor, found.tile, found.baseline, found.processed) == (sensor, "140041", "02", "20240101")
     # The identifier lacks the day of processing.
     assert found.name != found.item
-    assert present(found.metadata).address.endswith(f"{found.name}_MTL.json")
+    assert found.metadata.address.endswith(f"{found.name}_MTL.json")
     assert found.images[heat].address.endswith(f"_ST_B{heat}.TIF")
     assert found.images["QA_PIXEL"].address.endswith("_QA_PIXEL.TIF")
     assert all(f"_SR_B{band}." in asset.address for band, asset in found.images.items() if band in "12345")
@@ -105,7 +104,7 @@ def test_an_item_of_old_catalogues_is_read_by_the_names_of_its_files() -> None:
     found = read(one)
     assert found.name == NAME
     assert set(found.images) == {"2", "3", "4", "8", "8A", "11", "12", "SCL"}
-    assert present(found.metadata).address.endswith("/MTD_MSIL2A.xml")
+    assert found.metadata.address.endswith("/MTD_MSIL2A.xml")
 
 
 def test_of_several_files_of_a_band_the_free_fine_tiled_one_is_taken() -> None:

@@ -137,7 +137,6 @@ def test_each_factor_is_what_is_left() -> None:
     assert of(off_season_days=55).score == pytest.approx(1 - 0.4 * 0.4)
     known = of(glaciers=0.3, cloud=0.1, no_data=0.2, snow=0.3, cloud_beside=0.9)
     assert known.score == pytest.approx(0.9 * 0.8 * 0.7)
-    assert known.quality == pytest.approx(0.7)
 
 
 def test_without_an_inventory_the_least_snow_of_a_tile_is_ice() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -138,7 +139,7 @@ class _Chooser:
             Choice(one.seen, one.rating, rank <= len(taken), rank, f"{why}{_contradiction(one.seen)}")
             for rank, (one, why) in enumerate(ranked, 1)
         )
-        return Chosen(choices, float(shown.mean()), self._remark(shown))
+        return Chosen(choices, float(shown.mean()), self._remark(shown, taken[0].own.sensor))
 
     def _of_one_sensor(self) -> tuple[dict[str, _Entry], list[_Entry]]:
         """Returns the best image of each tile and all that are taken, since a scene is of one sensor."""
@@ -156,8 +157,9 @@ class _Chooser:
         return best, taken
 
     def _value(self, one: _Entry) -> float:
-        """What a cell of an image counts: how much it shows is in the number of cells."""
-        return one.rating.quality * (1.0 if self.is_composite else one.rating.factors["cloud"])
+        """What a cell of an image counts: how much is shown, in a composite without cloud, cells say."""
+        hidden = {"data", "cloud"} if self.is_composite else {"data"}
+        return math.prod(value for name, value in one.rating.factors.items() if name not in hidden)
 
     def _cover(self, offered: Sequence[_Entry]) -> list[_Entry]:
         """Takes what adds most until more adds little; the best one comes first."""
@@ -217,14 +219,14 @@ class _Chooser:
             said += "; with known glaciers (--existing) only snow beside them counts"
         return said
 
-    def _remark(self, shown: NDArray[np.bool_]) -> str | None:
+    def _remark(self, shown: NDArray[np.bool_], sensor: str) -> str | None:
         """Says what is not shown, and what to do."""
         if 1 - shown.mean() < self.least_gain:
             return None
         said = f"{percent(1 - shown.mean())} of the {self.ground} is on no image that is taken; ask for more "
         said += "days with --date"
-        clear = np.any([one.seen.cells[self.wanted] == CLEARLY for one in self.good], axis=0)
-        if not self.is_composite and clear.mean() >= shown.mean() + LEAST_GAIN:
+        same = [one.seen.cells[self.wanted] == CLEARLY for one in self.good if one.own.sensor == sensor]
+        if not self.is_composite and np.any(same, axis=0).mean() >= shown.mean() + LEAST_GAIN:
             said += ", or take several images of each tile with --composite"
         return said
 
@@ -259,10 +261,10 @@ def _contradiction(seen: Seen) -> str:
     return f"; the catalogue says cloud {percent(told)}, the classes show {percent(seen.cloud)} here"
 
 
-_SHARES = ("glaciers", "no_data", "cloud", "cloud_beside", "snow", "cloud_said", "score")
+_NUMBERS = ("glaciers", "no_data", "cloud", "cloud_beside", "snow", "cloud_said", "sun_deg", "score")
 COLUMNS = (
-    "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", *_SHARES,
-    "sun_deg", "off_season_days", "age_days", "address",
+    "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", *_NUMBERS,
+    "off_season_days", "age_days", "address",
 )  # fmt: skip
 """Of `scenes.csv`."""
 
@@ -276,20 +278,13 @@ def write_choices(path: Path, chosen: Chosen, left_out: Sequence[tuple[str, str]
         left_out: Items that are no candidates, with the reason.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for choice in chosen.choices:
-        row = {**vars(choice.candidate), **vars(choice.seen), **vars(choice), "score": choice.rating.score}
-        row |= {name: _rounded(row[name]) for name in _SHARES}
-        row |= {"taken": int(choice.taken), "sun_deg": round(choice.seen.sun_deg, 1)}
-        row |= {
-            "acquired": f"{choice.candidate.acquired:%Y-%m-%dT%H:%M:%SZ}",
-            "address": shown(choice.candidate.address),
-        }
-        writer.writerow({name: row[name] for name in COLUMNS})
+        own = choice.candidate
+        row = {**vars(own), **vars(choice.seen), **vars(choice), "score": choice.rating.score}
+        row |= {name: row[name] if row[name] is None else round(float(row[name]), 4) for name in _NUMBERS}
+        row |= {"taken": int(choice.taken), "address": shown(own.address)}
+        writer.writerow(row | {"acquired": f"{own.acquired:%Y-%m-%dT%H:%M:%SZ}"})
     writer.writerows({"taken": 0, "why": why, "item": item} for item, why in sorted(left_out))
     write_text(path, text.getvalue())
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(float(share), 4)

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.sun import sun_height_deg
 from glacierseg.products.classes import CIRRUS, CLEAR, CLOUD, MISSING, SHADOW, SNOW
-from glacierseg.raster.bounds import area_on_grid
+from glacierseg.raster.bounds import area_on_grid, middle_of
 from glacierseg.raster.facts import SEASON_DAYS, days_apart_in_year
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import degrees_of
 from glacierseg.settings.fetch import FetchSettings
 
 SEEN, CLEARLY = 1, 2
@@ -58,7 +57,7 @@ class Seen:
         cloud: Share of cloud, cirrus and cloud shadow among those with data.
         cloud_beside: The same beside the glaciers; None without any.
         snow: Share of snow and ice without cloud beside the glaciers, or on a place without any.
-        sun_deg: Height of the sun over the middle of the place.
+        sun_deg: Height of the sun over the middle of the classes.
         off_season_days: How many days it lies outside the season of bare ice.
         age_days: Days from the image to the last day that is asked for.
         cells: 0, `SEEN` or `CLEARLY` on the common grid of all candidates.
@@ -95,11 +94,6 @@ class Rating:
         """Product of the factors, 0-1."""
         return math.prod(self.factors.values())
 
-    @property
-    def quality(self) -> float:
-        """The score of the ground that it shows, whatever the share of it."""
-        return math.prod(value for name, value in self.factors.items() if name not in {"data", "cloud"})
-
 
 def look(
     candidate: Candidate,
@@ -122,7 +116,7 @@ def look(
         onto: The common grid of all candidates of the place.
         settings: Of the fetch, for the last day that is asked for.
     """
-    longitude, latitude = _middle(ground, grid)
+    longitude, latitude = middle_of(grid)
     day = candidate.acquired.date()
     share = None if glaciers is None else float(glaciers[ground].mean()) if ground.any() else 0.0
     on, beside = ground, ground
@@ -156,14 +150,6 @@ def _shares(classes: NDArray[np.uint8]) -> tuple[float, float | None, float | No
         cloudy / seen if seen else None,
         int(counts[SNOW]) / clear if clear else None,
     )
-
-
-def _middle(ground: NDArray[np.bool_], grid: Grid) -> tuple[float, float]:
-    """Longitude and latitude of the middle of some ground; of the grid's own where there is none."""
-    rows, columns = np.nonzero(ground) if ground.any() else np.indices(ground.shape).reshape(2, -1)
-    x, y = grid.transform * (columns.mean() + 0.5, rows.mean() + 0.5)
-    longitude, latitude = degrees_of(grid.crs, x, y)
-    return float(longitude), float(latitude)
 
 
 def _off_season_days(day: date, latitude: float) -> int:

@@ -42,12 +42,9 @@ def known_collections(settings: FetchSettings) -> tuple[str, ...] | None:
     Returns:
         None at all where reading costs money; None of another catalogue.
     """
-    name = _known_name(settings.catalogue)
+    said = settings.catalogue.rstrip("/")
+    name = next((name for name, own in KNOWN.items() if said in {name, own}), None)
     return _KNOWN_COLLECTIONS[name][settings.satellite] if name else None
-
-
-def _known_name(catalogue: str) -> str | None:
-    return next((name for name, own in KNOWN.items() if catalogue.rstrip("/") in {name, own}), None)
 
 
 def open_source(settings: FetchSettings) -> "Api | Static":
@@ -62,8 +59,7 @@ def open_source(settings: FetchSettings) -> "Api | Static":
             f"catalogue {settings.catalogue}: its files need an account; take --catalogue earth-search or "
             "planetary-computer"
         )
-    known = _known_name(settings.catalogue)
-    where = KNOWN[known] if known else settings.catalogue
+    where = KNOWN.get(settings.catalogue, settings.catalogue)
     if where.lower().startswith("file:"):
         where = unquote(urlsplit(where).path)
     if "://" not in where:
@@ -73,9 +69,10 @@ def open_source(settings: FetchSettings) -> "Api | Static":
         return Static(reader, files=sorted(str(path) for path in Path(where).rglob("*.json")))
     root = reader.read(where)
     address = reader.address
-    if any(_items_in(root)):
+    said = root if isinstance(root, dict) else {}
+    if str(said.get("type")).startswith("Feature"):
         return Static(reader, files=[address])
-    if not isinstance(root, dict) or not isinstance(root.get("stac_version"), str):
+    if not isinstance(said.get("stac_version"), str):
         raise DownloadError(
             f"{where}: is no STAC catalogue, since it has no stac_version; give the landing page of an API, "
             "a catalog.json, or a folder"

@@ -21,9 +21,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _PASSING = (429, 500, 502, 503, 504)
 # Servers may give a page without anything new; more of them are a circle.
 _IDLE_PAGES = 3
-AGAIN = "run the command again, or take another --catalogue"
-OTHER = "take another --catalogue, such as earth-search"
-CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder with one"
+_AGAIN = "run the command again, or take another --catalogue"
+_OTHER = "take another --catalogue, such as earth-search"
+_CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder with one"
 
 
 class RefusedError(DownloadError):
@@ -93,52 +93,36 @@ class Reader:
             except _PassingError as error:
                 if tried == self._settings.retries:
                     times = f"tried {tried + 1} times" if tried else "tried once"
-                    raise DownloadError(f"{name}: {error}, {times}; {AGAIN}") from error
+                    raise DownloadError(f"{name}: {error}, {times}; {_AGAIN}") from error
                 pause_s = max(_FIRST_PAUSE_S * 2**tried, self._asked_pause_s)
                 time.sleep(min(pause_s, _LONGEST_PAUSE_S))
             except (ValueError, RecursionError) as error:
-                raise DownloadError(
-                    f"{name}: is no JSON, or not whole, and so no STAC catalogue; {CURE}"
-                ) from error
+                raise DownloadError(f"{name}: is no JSON, or not whole; {_CURE}") from error
+            except OSError as error:
+                raise DownloadError(f"{name}: cannot be read ({error.strerror}); {_CURE}") from error
         raise AssertionError
 
     def _text(self, where: Any, method: str, terms: Json, name: str) -> str:
         from pystac_client.exceptions import APIError  # noqa: PLC0415
 
+        if "://" not in name:
+            self.address = name
+            return Path(name).read_text("utf-8-sig")
         try:
-            if "://" not in name:
-                self.address = name
-                return Path(name).read_text("utf-8-sig")
             return self._io.read_text(where, method=method, parameters=terms)
         except APIError as error:
             status = getattr(error, "status_code", None)
+            if status is None or status in _PASSING:
+                words = f"its server fails (HTTP {status})" if status else _fault(error.__context__)
+                raise _PassingError(words) from error
             if status in {404, 410}:
-                raise NotThereError(
-                    f"{name}: is not there (HTTP {status}); check the address of --catalogue"
-                ) from error
-            if status is not None and status not in _PASSING:
-                what = (
-                    "is not open to everybody" if status in {401, 403} else "its server refuses the request"
-                )
-                raise RefusedError(f"{name}: {what} (HTTP {status}); {OTHER}") from error
-            words = f"its server fails (HTTP {status})" if status else self._fault(error.__context__)
-            raise _PassingError(words) from error
+                words = f"is not there (HTTP {status}); check the address of --catalogue"
+                raise NotThereError(f"{name}: {words}") from error
+            what = "is not open to everybody" if status in {401, 403} else "its server refuses the request"
+            raise RefusedError(f"{name}: {what} (HTTP {status}); {_OTHER}") from error
         except (TypeError, AttributeError) as error:
             what = "is named as the next page in a form that no client understands"
-            raise DownloadError(f"{name}: {what}; {OTHER}") from error
-        except OSError as error:
-            raise DownloadError(f"{name}: cannot be read ({error.strerror}); {CURE}") from error
-
-    def _fault(self, error: BaseException | None) -> str:
-        from requests.exceptions import ChunkedEncodingError, SSLError, Timeout  # noqa: PLC0415
-
-        if isinstance(error, ChunkedEncodingError):
-            return "its answer ended before it was whole"
-        if isinstance(error, Timeout):
-            return f"was silent for {self._settings.timeout_s:g} s"
-        if isinstance(error, SSLError):
-            return "its certificate is not trusted; check the date of this machine"
-        return "cannot be reached; check the address and the network"
+            raise DownloadError(f"{name}: {what}; {_OTHER}") from error
 
     def items(
         self, address: str, key: str, *, method: str = "GET", terms: Mapping[str, Any] | None = None
@@ -163,7 +147,7 @@ class Reader:
             page = self.read(where, method=method, terms=terms)
             listed = page.get(key) if isinstance(page, dict) else None
             if not isinstance(listed, list):
-                raise DownloadError(f"{address}: lists no {key!r}, so it is no STAC API; {CURE}")
+                raise DownloadError(f"{address}: lists no {key!r}, so it is no STAC API; {_CURE}")
             new = {json.dumps(one, sort_keys=True): one for one in listed if isinstance(one, dict)}
             fresh = [one for text, one in new.items() if text not in seen]
             seen |= set(new)
@@ -174,9 +158,21 @@ class Reader:
             idle = 0 if fresh else idle + 1
             if idle >= _IDLE_PAGES:
                 raise DownloadError(
-                    f"{address}: gives the same page again and again, so the search has no end; {AGAIN}"
+                    f"{address}: gives the same page again and again, so the search has no end; {_AGAIN}"
                 )
             where = Link.from_dict({**link, "href": target(link, self.address)})
+
+
+def _fault(error: BaseException | None) -> str:
+    """Says why there is no whole answer."""
+    from requests.exceptions import ChunkedEncodingError, SSLError, Timeout  # noqa: PLC0415
+
+    if isinstance(error, ChunkedEncodingError):
+        return "its answer ended before it was whole"
+    if isinstance(error, SSLError):
+        return "its certificate is not trusted; check the date of this machine"
+    silent = isinstance(error, Timeout)
+    return "its server stays silent" if silent else "cannot be reached; check the address and the network"
 
 
 def links(page: Any, relation: str) -> list[Json]:
@@ -198,4 +194,4 @@ def target(link: Mapping[str, Any], address: str) -> str:
     try:
         return resolved(link["href"], address)
     except Unusable as error:
-        raise DownloadError(f"{address}: {error}; {OTHER}") from error
+        raise DownloadError(f"{address}: {error}; {_OTHER}") from error
