@@ -138,7 +138,7 @@ def _renamed(name: str) -> Callable[[Item], None]:
     return lambda one: one.update(id=name, properties={**one["properties"], "s2:product_uri": name})
 
 
-NAMELESS = "bears no name of a Level-2 product, such as S2B_MSIL2A_2024"
+NAMELESS = "has no name of a Level-2 product, such as S2B_MSIL2A_2024"
 
 
 def _with_files_of(name: str) -> Callable[[Item], None]:
@@ -160,7 +160,7 @@ SENTINEL2_TRAPS: Traps = {
     "spacecraft": (_renamed(NAME.replace("S2B", "S2E")), NAMELESS),
     "two products": (
         lambda one: one.update(id=NAME.replace("RVL", "RWL")),
-        "names of two products, S2B_.*RVL",
+        "names two products, S2B_.*RVL",
     ),
     "month": (_renamed(NAME.replace("20240930T045659", "20241399T045659")), "there is no such day"),
     "day": (
@@ -168,7 +168,7 @@ SENTINEL2_TRAPS: Traps = {
         "time 2024-01-30, and is of 2024-09-30 by its",
     ),
     "no time": (_with_property("datetime", None), "gives no time"),
-    "time": (_with_property("datetime", "30.9.2024"), "gives the time '30.9.2024', which is none"),
+    "time": (_with_property("datetime", "30.9.2024"), "gives the time '30.9.2024', which cannot be read"),
     "no band": (_without("swir16"), r"lacks the image of B11 \(swir1\)"),
     "no address": (_with_href("swir16", ""), r"lacks the image of B11 \(swir1\)"),
     "number for an address": (_with_href("swir16", 7), r"lacks the image of B11 \(swir1\)"),
@@ -216,11 +216,11 @@ LANDSAT_TRAPS: Traps = {
     "no metadata": (_without("mtl.json"), "lacks the product's metadata .*_MTL.json"),
     "mixed": (
         _with_href("red", "files/LC09_L2SP_140041_20231201_20240101_02_T1_SR_B4.TIF"),
-        "bears the names of two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140",
+        "names two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140",
     ),
     "other": (
         lambda one: one.update(id="LC09_L2SP_140041_20231201_20240101_02_T1"),
-        "bears the names of two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140",
+        "names two products, LC09_L2SP_140041_20231115_20240101_02_T1 and LC09_L2SP_140",
     ),
 }
 

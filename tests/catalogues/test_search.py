@@ -175,9 +175,13 @@ def test_what_is_no_catalogue_is_refused(seasons: Shelf, tmp_path: Path) -> None
             "sentinel2",
             r"did you mean 'earth-search'\?\).*give earth-search, planetary-computer",
         ),
-        ("earth-search", "landsat", "paid for by their readers; take --catalogue planetary-computer"),
+        ("earth-search", "landsat", "paid for by their readers; choose --catalogue planetary-computer"),
         ("https://earth-search.aws.element84.com/v1/", "landsat", "paid for"),
-        ("https://stac.dataspace.copernicus.eu/v1", "sentinel2", "need an account; take --catalogue earth-"),
+        (
+            "https://stac.dataspace.copernicus.eu/v1",
+            "sentinel2",
+            "need an account; choose --catalogue earth-",
+        ),
     ],
 )
 def test_catalogues_that_cannot_be_used_are_refused(
@@ -198,7 +202,7 @@ def test_a_catalogue_that_is_down_is_told(seasons: Shelf) -> None:
         search(settings(f"http://127.0.0.1:{_closed_port()}/v1"), BOX)
     with (
         serving(seasons.items, Faults(is_silent=True)) as api,
-        pytest.raises(DownloadError, match=r"search: its server stays silent, tried once"),
+        pytest.raises(DownloadError, match=r"search: its server does not answer, tried once"),
     ):
         search(settings(api.address, retries=0, timeout_s=0.2), BOX)
 
@@ -320,7 +324,7 @@ def test_a_server_that_refuses_is_asked_once(seasons: Shelf) -> None:
     ):
         with (
             serving(seasons.items, Faults(page=1, times=9, status=status)) as api,
-            pytest.raises(DownloadError, match=rf"{words}.*HTTP {status}\); take another --catalogue"),
+            pytest.raises(DownloadError, match=rf"{words}.*HTTP {status}\); choose another --catalogue"),
         ):
             search(settings(api.address), BOX)
         assert len(api.asked) == 1
@@ -453,13 +457,13 @@ def _page(**link: Any) -> dict[str, Any]:
         ({"/": {**LANDING, "type": {}, "stac_version": 1}}, "is no STAC catalogue, since it has no stac_v"),
         (
             {"/": {**LANDING, "links": [{"rel": "search", "href": "https://[::1"}]}},
-            "which is no address; take",
+            "which is no address; choose",
         ),
         ({"/search": {"features": "x"}}, "lists no 'features', so it is no STAC API"),
-        (_page(href="https://[::1"), "which is no address; take"),
+        (_page(href="https://[::1"), "which is no address; choose"),
         (
             _page(method="POST", body="x", merge=1),
-            "made.org/search: is named as the next page in a form that",
+            "made.org/search: cannot be asked for as the next page",
         ),
         (_page(), "the same page again and again"),
     ],

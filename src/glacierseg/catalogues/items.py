@@ -90,7 +90,7 @@ def acquired_of(item: Mapping[str, Any]) -> datetime:
         # A time without an offset is UTC by the specification.
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise Unusable(f"gives the time {text[:40]!r}, which is none") from None
+        raise Unusable(f"gives the time {text[:40]!r}, which cannot be read") from None
 
 
 def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: Satellite) -> Candidate:
@@ -201,14 +201,14 @@ def _product_name(item: Mapping[str, Any], files: Sequence[Asset], satellite: Sa
     """Returns the product's own name, of a property, the identifier, or the folders and names of files."""
     pattern = _NAMES[satellite]
     whole = [pattern.fullmatch(text.removesuffix(".SAFE")) for text in _names(item)]
-    # A file is named by its product and what it shows.
+    # Names of files begin with that of their product.
     starts = [pattern.match(part) for file in files for part in _path_of(file).parts]
     found = {match[0]: match for match in (*whole, *starts) if match}
     if len(found) > 1:
         first, second, *_ = sorted(found)
-        raise Unusable(f"bears the names of two products, {first} and {second}")
+        raise Unusable(f"names two products, {first} and {second}")
     if not found:
-        raise Unusable(f"bears no name of a Level-2 product, such as {_EXAMPLES[satellite]}")
+        raise Unusable(f"has no name of a Level-2 product, such as {_EXAMPLES[satellite]}")
     return next(iter(found.values()))
 
 

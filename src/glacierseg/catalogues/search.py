@@ -66,10 +66,11 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
     if collections == ():
         raise RequestError(
             f"files of {_SATELLITES[settings.satellite]} in {settings.catalogue} are paid for by their "
-            "readers; take --catalogue planetary-computer"
+            "readers; choose --catalogue planetary-computer"
         )
     source = open_source(settings)
-    collections = collections or source.collections_of(settings.satellite)
+    if not collections and isinstance(source, Api):
+        collections = source.collections_of(settings.satellite)
     found: list[Candidate] = []
     left_out: list[tuple[str, str]] = []
     for item, address in _items(source, settings, collections, outline, days):

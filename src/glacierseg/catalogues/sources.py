@@ -56,7 +56,7 @@ def open_source(settings: FetchSettings) -> "Api | Static":
     """
     if _NEED_ACCOUNT.match(settings.catalogue):
         raise RequestError(
-            f"catalogue {settings.catalogue}: its files need an account; take --catalogue earth-search or "
+            f"catalogue {settings.catalogue}: its files need an account; choose --catalogue earth-search or "
             "planetary-computer"
         )
     where = KNOWN.get(settings.catalogue, settings.catalogue)
@@ -204,9 +204,6 @@ class Static:
         if self._files:
             names = [item.get("collection") for item, _ in self.find(None, (), None)]
         return sorted({name for name in names if isinstance(name, str)})
-
-    def collections_of(self, _: Satellite) -> None:
-        """Returns None, for all: items say themselves what they are."""
 
     def _nodes(self) -> Iterator[tuple[Json, str]]:
         """Yields catalogues and collections, each once, with where they lie."""

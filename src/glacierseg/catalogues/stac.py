@@ -1,4 +1,4 @@
-"""JSON of catalogues, with patience: timeouts, repetitions, redirects, and pages until there are no more.
+"""JSON of catalogues: with timeouts, retries and redirects, page by page.
 
 pystac-client sends requests, and knows how a page names the next one. Objects of pystac are not made, since
 one item that breaks the specification would then be the end of a search.
@@ -21,8 +21,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _PASSING = (429, 500, 502, 503, 504)
 # Servers may give a page without anything new; more of them are a circle.
 _IDLE_PAGES = 3
-_AGAIN = "run the command again, or take another --catalogue"
-_OTHER = "take another --catalogue, such as earth-search"
+_AGAIN = "run the command again, or choose another --catalogue"
+_OTHER = "choose another --catalogue, such as earth-search"
 _CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder with one"
 
 
@@ -121,8 +121,7 @@ class Reader:
             what = "is not open to everybody" if status in {401, 403} else "its server refuses the request"
             raise RefusedError(f"{name}: {what} (HTTP {status}); {_OTHER}") from error
         except (TypeError, AttributeError) as error:
-            what = "is named as the next page in a form that no client understands"
-            raise DownloadError(f"{name}: {what}; {_OTHER}") from error
+            raise DownloadError(f"{name}: cannot be asked for as the next page; {_OTHER}") from error
 
     def items(
         self, address: str, key: str, *, method: str = "GET", terms: Mapping[str, Any] | None = None
@@ -172,7 +171,7 @@ def _fault(error: BaseException | None) -> str:
     if isinstance(error, SSLError):
         return "its certificate is not trusted; check the date of this machine"
     silent = isinstance(error, Timeout)
-    return "its server stays silent" if silent else "cannot be reached; check the address and the network"
+    return "its server does not answer" if silent else "cannot be reached; check the address and the network"
 
 
 def links(page: Any, relation: str) -> list[Json]:
