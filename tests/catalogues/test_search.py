@@ -229,8 +229,8 @@ def test_an_empty_answer_is_told(seasons: Shelf) -> None:
 
 
 def test_too_many_images_are_refused(seasons: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacierseg.catalogues.search._MAX_IMAGES", 3)
-    with pytest.raises(RequestError, match="has more than 3 images of this place from 2024-01-01 to 2024"):
+    monkeypatch.setattr("glacierseg.catalogues.search._MAX_ITEMS", 3)
+    with pytest.raises(RequestError, match="gives more than 3 items; shorten --date"):
         search(settings(seasons.catalogue()), BOX)
 
 
@@ -354,6 +354,7 @@ def test_a_place_across_180_degrees_and_two_zones(tmp_path: Path) -> None:
             api.asked.clear()
             offered = search(settings(api.address), outline)
             assert [one.tile for one in offered.candidates] == ["T01CCU", "T01CCV", "T60CWS"]
+            assert offered.left_out == ()
             boxes = sorted({tuple(round(side, 6) for side in one["bbox"]) for one in api.asked})
             assert boxes == [(-180, -77.01, -179.98, -76.99), (179.98, -77.01, 180, -76.99)]
     assert far["id"] not in {one.item for one in offered.candidates}

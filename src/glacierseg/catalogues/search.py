@@ -4,6 +4,7 @@ Catalogues are STAC APIs, static catalogues on the web or in a folder, and folde
 says to have filtered is filtered here again.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from glacierseg.catalogues.stac import Json, RefusedError
 from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.settings.fetch import FetchSettings
 
-_MAX_IMAGES, _MAX_ITEMS = 1000, 10_000
+_MAX_ITEMS = 10_000
 # A window of elevation is a little larger than its place, which then may reach into the next tile.
 _ELEVATION_MARGIN_DEG = 0.005
 # Collection of the Copernicus GLO-30 elevation model, in each API that has it.
@@ -80,11 +81,6 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
             left_out.append((label_of(item), str(reason)))
             continue
         found += [candidate] if candidate else []
-        if len(found) + len(left_out) > _MAX_IMAGES:
-            raise RequestError(
-                f"{settings.catalogue}: has more than {_MAX_IMAGES} images of this place from "
-                f"{_words(days)}; shorten --date, or give smaller areas"
-            )
     kept = _newest(found, collections or (), left_out)
     left_out.sort()
     if not kept:
@@ -129,16 +125,16 @@ def _items(
     outline: Any,
     days: Days | None,
 ) -> Iterator[tuple[Json, str]]:
-    """Yields items, each once, and where each one lies."""
+    """Yields items, each once though boxes may share it, and where each one lies."""
     seen: set[tuple[str, str]] = set()
     try:
         for number, (item, address) in enumerate(source.find(collections, boxes_around(outline), days)):
             if number >= _MAX_ITEMS:
                 raise RequestError(
-                    f"{settings.catalogue}: gives more than {_MAX_ITEMS} items; name some of its collections "
-                    "with --collections, or shorten --date"
+                    f"{settings.catalogue}: gives more than {_MAX_ITEMS} items; shorten --date, give smaller "
+                    "areas, or name some of its collections with --collections"
                 )
-            own = address, str(item.get("id"))
+            own = address, json.dumps(item, sort_keys=True)
             if own not in seen:
                 seen.add(own)
                 yield item, address
