@@ -23,9 +23,9 @@ import torch
 
 from glacierseg.choices import Cache
 from glacierseg.data.augment import Augmentation
-from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
+from glacierseg.models.device import InputScaling
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 

@@ -29,7 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glacierseg.refine.engine import bits, kernel, label, morphology
+from glacierseg.refine.engine import bits, label, morphology
 from glacierseg.refine.engine.morphology import boundary_rim
 from glacierseg.refine.search import tune_refinement
 from glacierseg.refine.steps import merge_fragments, pack_mask
@@ -70,7 +70,7 @@ def seconds(function: Callable[[], object], rounds: int) -> float:
 def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bool) -> None:
     quarter, true_quarter = (array[: len(array) // 2, : len(array) // 2].copy() for array in (mask, truth))
     packed, disk = bits.pack(mask), opencv_steps.disk(3, 3)
-    ours_disk = kernel.ellipse(3, 3)
+    ours_disk = morphology.ellipse(3, 3)
     truth_packed = bits.pack(truth)
     whole = pack_mask(mask)
     rows = [
@@ -100,7 +100,7 @@ def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bo
             lambda: array_steps.smooth(mask, 5, "closing"),
             lambda: opencv_steps.close_or_open(mask, 5, "closing"),
             None,
-            lambda: morphology.close(packed, kernel.diamond(5)),
+            lambda: morphology.close(packed, morphology.diamond(5)),
         ),
         (
             "majority, 10 passes",

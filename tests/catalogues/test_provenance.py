@@ -53,9 +53,7 @@ def test_more_is_joined_with_what_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / "products/a").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["../theirs", "products/../../theirs", ".", "products", "/nowhere/else", "dem/a"]
-)
+@pytest.mark.parametrize("name", ["../theirs", "products/../../theirs", ".", "products", "/nowhere", "dem/a"])
 def test_a_record_that_names_files_of_others_removes_none(tmp_path: Path, name: str) -> None:
     out, theirs = tmp_path / "out", tmp_path / "theirs"
     for path in (theirs, out / "products", out / "dem" / "a"):

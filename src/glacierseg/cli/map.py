@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glacierseg.cli.fetch import each_place, found_by
-from glacierseg.cli.options import with_settings
+from glacierseg.cli.options import WeightsName, split_model, with_settings
 from glacierseg.cli.output import say_area
-from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.fetch import FetchSettings, MapPlaceSettings

@@ -40,8 +40,7 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outlines import outlines_near, read_outlines, read_shapes
 from glacierseg.raster.outputs import TIFF, keeping, require_output, writes
 from glacierseg.raster.prepare.layers import names_given, open_given_layers
-from glacierseg.raster.prepare.make import make_bands, terrain_to_make
-from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe
+from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, make_bands, parse_recipe, terrain_to_make
 from glacierseg.raster.sensors import ROLES
 from glacierseg.raster.units import UNITS
 from glacierseg.raster.write import full_disk_refused
