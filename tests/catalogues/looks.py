@@ -57,15 +57,11 @@ def seen(own: Candidate | None = None, cells: Any = (2, 2, 2, 2), **values: Any)
     """What an image shows: a place without cloud or snow under a high sun, but for `values`."""
     shown: NDArray[np.uint8] = np.atleast_2d(np.asarray(cells, np.uint8))
     usual: dict[str, Any] = {
-        "pixels": 100,
         "glaciers": None,
         "no_data": 0.0,
         "cloud": 0.0,
+        "cloud_beside": None,
         "snow": 0.0,
-        "no_data_on_glaciers": None,
-        "cloud_on_glaciers": None,
-        "cloud_off_glaciers": None,
-        "snow_off_glaciers": None,
         "sun_deg": 55.0,
         "off_season_days": 0,
         "age_days": 0,

@@ -188,7 +188,7 @@ def test_another_request_is_refused_unless_again(root: Path, known: Path, tmp_pa
         fetch_products(box_around(side_m=2000).bounds, out, settings(root), existing=known, roles=LIGHT)
     assert first.products[0].is_dir()
     worse = spring.replaced(max_snow=0.01)
-    with pytest.raises(RequestError, match="not good enough"):
+    with pytest.raises(RequestError, match="no image is good enough"):
         fetch_products(BOX, out, worse, existing=known, roles=LIGHT, again=True)
     assert first.products[0].is_dir()
     second = fetch_products(BOX, out, spring, existing=known, roles=LIGHT, again=True)
@@ -201,9 +201,11 @@ def test_an_image_whose_classes_are_lost_is_left_out(
 ) -> None:
     items = json.loads(json.dumps(shelf.items))
     spring = next(item for item in items if "20240420" in item["id"])
-    spring["assets"]["scl"]["href"] += ".lost"
+    spring["assets"]["scl"]["href"] = "{files}/lost/SCL.tif"
     broken = next(item for item in items if "20240115" in item["id"])
-    broken["assets"]["scl"]["href"] = broken["assets"]["product_metadata"]["href"]
+    broken["assets"]["scl"]["href"] = "{files}/broken/SCL.tif"
+    (shelf.folder / "files/broken").mkdir()
+    (shelf.folder / "files/broken/SCL.tif").write_text("<xml>")
     for item in (spring, broken):
         item["assets"]["scl"] = {"href": item["assets"]["scl"]["href"]}
     with serving(items, files=shelf.folder / "files") as api:

@@ -274,7 +274,7 @@ def test_18_a_catalogue_that_is_down(fetch: Fetch) -> None:
 def test_19_a_scene_fully_snowed_in(fetch: Fetch, tmp_path: Path) -> None:
     fetch.shelf.add(replace(SMALL["winter"], snow=1.0))
     root = fetch.shelf.catalogue()
-    require_refused(fetch(root), "the only image is not good enough", "snow 100 %")
+    require_refused(fetch(root), "no image is good enough", "snow 100 %")
     assert fetch.table["taken"].tolist() == [0]
     assert not fetch.out.joinpath("products").exists()
 
@@ -283,7 +283,7 @@ def test_20_no_scene_good_enough(fetch: Fetch, tmp_path: Path) -> None:
     for name in ("winter", "spring", "summer"):
         fetch.shelf.add(SMALL[name])
     root = fetch.shelf.catalogue()
-    said = require_refused(fetch(root), "none of 3 images is good enough")
+    said = require_refused(fetch(root), "no image is good enough; the best one of 3")
     assert (fetch.table["taken"] == 0).all()
     assert fetch.table["why"].str.contains("more than --max").all()
     cure = said.partition("take it with ")[2].split(";")[0].split()

@@ -46,6 +46,8 @@ class Candidate:
             not say.
         metadata: The product's metadata by the agency (`MTD_MSIL2A.xml`, `_MTL.json`).
         images: Files of the bands by the band's number (`2`, `8A`), and `SCL`, `QA_PIXEL`, `QA_RADSAT`.
+        part: Start of its datastrip, which tells parts of one image from versions; empty where the item does
+            not say.
     """
 
     name: str
@@ -62,3 +64,10 @@ class Candidate:
     offset_applied: bool | None
     metadata: Asset = field(repr=False)
     images: Mapping[str, Asset] = field(repr=False, compare=False)
+    part: str = ""
+
+    @property
+    def image(self) -> tuple[str, str, str]:
+        """What versions and parts of one image share: satellite, tile, and the time or day of their names."""
+        words = self.name.split("_")
+        return words[0], self.tile, words[2 if self.sensor == "sentinel2" else 3]

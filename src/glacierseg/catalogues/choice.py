@@ -1,43 +1,34 @@
 """Which images of a catalogue are taken: the best one of each tile, or the fewest that show all ice."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import csv
+import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Candidate
-from glacierseg.catalogues.rating import (
-    CLEARLY,
-    SEEN,
-    Rating,
-    Seen,
-    contradiction,
-    in_words,
-    percent,
-    rate,
-)
-from glacierseg.catalogues.sun import as_utc
+from glacierseg.catalogues.rating import CLEARLY, FACTORS, SEEN, Rating, Seen, in_words, percent, rate
 from glacierseg.errors import RequestError
+from glacierseg.raster.write import write_text
 from glacierseg.settings.fetch import FetchSettings
 
 LEAST_GAIN = 0.01
 """Share of the wanted ground that one more image of a composite has to add."""
 LEAST_OF_A_TILE = 0.001
 """Share of the wanted ground that the best image of one more tile has to add."""
-
 SAME_DAY = 0.02
 """How much better an image has to be to be taken beside images of another day of the tiles around it."""
+CONTRADICTION = 0.3
+"""A catalogue whose share of cloud differs by more from the classes is quoted."""
 
-# A factor that is so much smaller than that of a better image is a reason.
-_REASON = 0.97
-_REASONS = 2
-# So many ways to show more are tried.
-_WAYS = 5
-# What makes two products of Sentinel-2 parts of one image: mission, level, start of sensing, baseline, orbit.
-_START = re.compile(r"S2._MSIL2A_\d{8}T\d{6}_N\d{4}_R\d{3}_")
+# A factor that is so much smaller than that of a better image is a reason, of which two are given.
+_REASON, _REASONS = 0.97, 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +79,7 @@ def choose(seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSetti
     """Chooses images of a place.
 
     Args:
-        seen: What all candidates show; their order makes no difference.
+        seen: What the candidates show, of at least one; their order makes no difference.
         wanted: `(H, W)` True for the ground to show, on the common grid: the glaciers, or the place where
             none are known.
         settings: The limits, and whether a composite is wanted.
@@ -96,14 +87,12 @@ def choose(seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSetti
     Raises:
         RequestError: None is good enough; the message says which limits would take the best one.
     """
-    if not seen:
-        raise RequestError("a choice needs at least one image; ask for other days with --date")
     return _Chooser(seen, wanted, settings).run()
 
 
 @dataclass
 class _Entry:
-    """A candidate on its way; `shows` is of the cells of wanted ground alone."""
+    """A candidate on its way: which cells of wanted ground it shows, and the share it adds to others."""
 
     seen: Seen
     rating: Rating
@@ -111,198 +100,135 @@ class _Entry:
     gain: float = 0.0
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        candidate = self.seen.candidate
-        return candidate.name, candidate.item, candidate.address
-
-    @property
-    def name(self) -> str:
-        return self.seen.candidate.name
-
-    @property
-    def tile(self) -> str:
-        return self.seen.candidate.tile
-
-    @property
-    def sensor(self) -> str:
-        return self.seen.candidate.sensor
+    def own(self) -> Candidate:
+        return self.seen.candidate
 
     @property
     def day(self) -> date:
-        return as_utc(self.seen.candidate.acquired).date()
-
-    @property
-    def image(self) -> tuple[str, ...]:
-        """The same for the parts of one image of a tile."""
-        found = _START.match(self.name)
-        return (found[0], self.tile) if found else self.key
+        return self.own.acquired.date()
 
 
 class _Chooser:
     """Chooses once."""
 
     def __init__(self, seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSettings) -> None:
-        self.seen, self.wanted, self.settings = seen, wanted, settings
-        self.least = CLEARLY if settings.composite else SEEN
-        self.gain = LEAST_GAIN if settings.composite else LEAST_OF_A_TILE
+        self.is_composite = settings.composite
+        self.least_gain = LEAST_GAIN if settings.composite else LEAST_OF_A_TILE
         self.ground = "glaciers" if any(one.glaciers for one in seen) else "place"
-        self.cells = max(int(wanted.sum()), 1)
-        entries = [
-            _Entry(one, rating, one.cells[wanted] >= self.least)
-            for one, rating in zip(seen, rate(seen, settings), strict=True)
-        ]
-        for entry in entries:
-            if not entry.shows.any():
-                blind = f"shows nothing of the {self.ground}" + (
-                    " without cloud" if settings.composite else ""
-                )
-                entry.rating = replace(entry.rating, refused=blind, cure=None)
-        self.entries = sorted(entries, key=lambda one: (-one.rating.score, one.key))
+        entries = []
+        for one, rating in zip(seen, rate(seen, settings), strict=True):
+            shows = one.cells[wanted] >= (CLEARLY if settings.composite else SEEN)
+            if not shows.any():
+                blind = f"shows nothing of the {self.ground}{' without cloud' if settings.composite else ''}"
+                rating = replace(rating, refused=blind, cure=None)  # noqa: PLW2901
+            entries.append(_Entry(one, rating, shows))
+        self.wanted = wanted
+        self.entries = sorted(entries, key=lambda one: (-one.rating.score, one.own.name))
         self.good = [one for one in self.entries if one.rating.refused is None]
-        self.best: dict[str, _Entry] = {}
 
     def run(self) -> Chosen:
         if not self.good:
             raise RequestError(self._none_good())
-        taken = self.of_one_sensor()
+        best, taken = self._of_one_sensor()
         shown = np.any([one.shows for one in taken], axis=0)
         others = [one for one in self.good if not any(one is other for other in taken)]
-        refused = [one for one in self.entries if one.rating.refused is not None]
-        ranked = [(one, self._why_taken(one)) for one in taken]
-        ranked += [(one, self._why_not(one, taken, shown)) for one in others]
-        ranked += [(one, str(one.rating.refused)) for one in refused]
+        ranked = [(one, self._why_taken(one, best)) for one in taken]
+        ranked += [(one, self._why_not(one, best, shown)) for one in others]
+        ranked += [(one, one.rating.refused) for one in self.entries if one.rating.refused]
         choices = tuple(
-            Choice(one.seen, one.rating, rank <= len(taken), rank, _with_contradiction(why, one.seen))
+            Choice(one.seen, one.rating, rank <= len(taken), rank, f"{why}{_contradiction(one.seen)}")
             for rank, (one, why) in enumerate(ranked, 1)
         )
-        return Chosen(choices, float(shown.mean()), self._remark(taken, shown))
+        return Chosen(choices, float(shown.mean()), self._remark(shown, taken[0].own.sensor))
 
-    def of_one_sensor(self) -> list[_Entry]:
-        """Takes images of the sensor that shows the place best, since a scene is of one."""
+    def _of_one_sensor(self) -> tuple[dict[str, _Entry], list[_Entry]]:
+        """Returns the best image of each tile and all that are taken, since a scene is of one sensor."""
         found = []
-        for sensor in sorted({one.sensor for one in self.good}):
-            own = [one for one in self.good if one.sensor == sensor]
-            best = _best_by_tile(own)
-            images = {one.image for one in best.values()}
-            # Of the best image also the other part, where the agency split it.
-            offered = own if self.settings.composite else [one for one in own if one.image in images]
+        for sensor in sorted({one.own.sensor for one in self.good}):
+            offered = [one for one in self.good if one.own.sensor == sensor]
+            best = _best_by_tile(offered)
+            if not self.is_composite:
+                # Of the best image also the other part, where the agency split it.
+                images = {one.own.image for one in best.values()}
+                offered = [one for one in offered if one.own.image in images]
             taken = self._cover(offered)
-            found.append((sum(one.gain * self._worth(one) for one in taken), best, taken))
-        _, self.best, taken = max(found, key=lambda one: one[0])
-        return taken
+            found.append((sum(one.gain * self._value(one) for one in taken), best, taken))
+        _, best, taken = max(found, key=lambda one: one[0])
+        return best, taken
 
-    def _worth(self, one: _Entry) -> float:
-        """What a cell of an image counts: its share of ground is in the number of cells."""
-        hidden = 1.0 if self.settings.composite else one.rating.factors["cloud"]
-        return one.rating.quality * hidden
+    def _value(self, one: _Entry) -> float:
+        """What a cell of an image counts: how much is shown, in a composite without cloud, cells say."""
+        hidden = {"data", "cloud"} if self.is_composite else {"data"}
+        return math.prod(value for name, value in one.rating.factors.items() if name not in hidden)
 
     def _cover(self, offered: Sequence[_Entry]) -> list[_Entry]:
         """Takes what adds most until more adds little; the best one comes first."""
         taken: list[_Entry] = []
         left, shown = list(offered), np.zeros(offered[0].shows.shape, bool)
         while left:
-            gains = [int((one.shows & ~shown).sum()) / self.cells for one in left]
-            # `left` is in order of score and name, and the first one of equals counts.
-            enough = [n for n, gain in enumerate(gains) if gain and (gain >= self.gain or not taken)]
+            for one in left:
+                one.gain = float((one.shows & ~shown).mean())
+            enough = [one for one in left if one.gain >= self.least_gain] if taken else left
             if not enough:
                 break
-            at = max(enough, key=lambda n: (gains[n] * self._worth(left[n]), gains[n]))
-            one = left.pop(at)
-            one.gain = gains[at]
-            taken.append(one)
-            shown |= one.shows
-        return sorted(self._needed(taken), key=lambda one: (-self._worth(one), one.key))
+            # These are in order of score and name, and the first one of equals counts.
+            top = max(enough, key=lambda one: (one.gain * self._value(one), one.gain))
+            left = [one for one in left if one is not top]
+            taken.append(top)
+            shown |= top.shows
+        for one in reversed(list(taken)):
+            # What the others have come to show without it.
+            others = [other for other in taken if other is not one]
+            if others and not (one.shows & ~np.any([other.shows for other in others], axis=0)).any():
+                taken = others
+        return sorted(taken, key=lambda one: (-self._value(one), one.own.name))
 
-    @staticmethod
-    def _needed(taken: list[_Entry]) -> list[_Entry]:
-        """Leaves out, from the last one taken, what the others have come to show without it."""
-        needed = list(taken)
-        for one in reversed(taken):
-            others = [other.shows for other in needed if other is not one]
-            if others and not (one.shows & ~np.any(others, axis=0)).any():
-                needed = [other for other in needed if other is not one]
-        return needed
-
-    def _why_taken(self, one: _Entry) -> str:
-        best, tile = self.best[one.tile], one.tile
-        rivals = [other for other in self.entries if (other.tile, other.sensor) == (tile, one.sensor)]
-        count, good = len(rivals), [other.rating.score for other in rivals if not other.rating.refused]
-        if one is best and one.rating.score < max(good):
-            why = f"nearly the best of {count} of {tile}, and of one day with another tile"
-        elif one is best:
-            why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
-        elif not self.settings.composite:
-            why = f"part of the same image as {best.name}"
-        else:
+    def _why_taken(self, one: _Entry, best: dict[str, _Entry]) -> str:
+        tile, top = one.own.tile, best[one.own.tile]
+        count = sum(other.own.tile == tile and other.own.sensor == one.own.sensor for other in self.entries)
+        why = f"best of {count} of {tile}" if count > 1 else f"the only one of {tile}"
+        if one is not top:
             why = f"adds {percent(one.gain)} of the {self.ground}"
+            why = why if self.is_composite else f"part of the same image as {top.own.name}"
         return f"{why}: {in_words(one.seen)}"
 
-    def _why_not(self, one: _Entry, taken: Sequence[_Entry], shown: NDArray[np.bool_]) -> str:
-        score = f"score {one.rating.score:.2f}"
-        if one.sensor != taken[0].sensor:
-            return f"{score}; a scene is of one sensor, and {taken[0].sensor} shows the {self.ground} better"
-        best = self.best[one.tile]
-        if not self.settings.composite and one is not best and one.image != best.image:
-            told = f"{score}, and {best.name} has {best.rating.score:.2f}"
-            if one.rating.score > best.rating.score:
+    def _why_not(self, one: _Entry, best: dict[str, _Entry], shown: NDArray[np.bool_]) -> str:
+        score, sensor = f"score {one.rating.score:.2f}", next(iter(best.values())).own.sensor
+        if one.own.sensor != sensor:
+            return f"{score}; a scene is of one sensor, and {sensor} shows the {self.ground} better"
+        top = best[one.own.tile]
+        if not self.is_composite and one.own.image != top.own.image:
+            told = f"{score}, and {top.own.name} has {top.rating.score:.2f}"
+            if one.rating.score > top.rating.score:
                 return f"{told} and is of one day with another tile"
-            return f"{told}: {_worse(one, best)}"
-        gain = self._gain(one, shown)
-        names = ", ".join(other.name for other in taken[:2]) + (", ..." if len(taken) > 2 else "")
-        added = f"{100 * gain:.2g} % of the {self.ground}" if gain else "nothing"
-        return f"{score}; adds {added} to what {names} show{'s' if len(taken) == 1 else ''}"
+            return f"{told}: {_worse(one.rating, top.rating)}{in_words(one.seen)}"
+        gain = 100 * float((one.shows & ~shown).mean())
+        return f"{score}; adds {f'{gain:.2g} %' if gain else 'nothing'} to what is shown of the {self.ground}"
 
     def _none_good(self) -> str:
         best = next((one for one in self.entries if one.rating.cure), self.entries[0])
-        count, refused = len(self.entries), f"{best.name}: {best.rating.refused}"
-        said = f"none of {count} images is good enough; the best one is {refused}"
-        if count == 1:
-            said = f"the only image is not good enough; {refused}"
-        if not best.rating.cure:
-            return f"{said}; ask for other days with --date"
-        return (
-            f"{said}; ask for other days with --date, or take it with {_options(best.rating.cure)}"
-            f"{self._about_ice(best)}"
+        said = (
+            f"no image is good enough; the best one of {len(self.entries)} is {best.own.name}: "
+            f"{best.rating.refused}; ask for other days with --date"
         )
+        cure = best.rating.cure or {}
+        if cure:
+            options = (f"--{name.replace('_', '-')} {value:g}" for name, value in cure.items())
+            said += f", or take it with {' '.join(options)}"
+        if best.seen.glaciers is None and "max_snow" in cure:
+            said += "; with known glaciers (--existing) only snow beside them counts"
+        return said
 
-    @staticmethod
-    def _about_ice(one: _Entry) -> str:
-        if one.seen.glaciers is None and "max_snow" in (one.rating.cure or {}):
-            return "; with known glaciers (--existing) only snow beside them counts"
-        return ""
-
-    def _gain(self, one: _Entry, shown: NDArray[np.bool_]) -> float:
-        return int((one.shows & ~shown).sum()) / self.cells
-
-    def _remark(self, taken: Sequence[_Entry], shown: NDArray[np.bool_]) -> str | None:
-        """Says what is not shown, and what would show more of it."""
-        now = float(shown.mean())
-        if 1 - now < self.gain:
+    def _remark(self, shown: NDArray[np.bool_], sensor: str) -> str | None:
+        """Says what is not shown, and what to do."""
+        if 1 - shown.mean() < self.least_gain:
             return None
-        said = f"{percent(1 - now)} of the {self.ground} is on no image that is taken"
-        for words, change in self._ways(taken, shown):
-            other = _Chooser(self.seen, self.wanted, self.settings.model_copy(update=change))
-            # A composite shows nothing where all is under cloud.
-            shows = [one.shows for one in other.of_one_sensor()] if other.good else [np.zeros_like(shown)]
-            then = float(np.any(shows, axis=0).mean())
-            if then >= now + LEAST_GAIN:
-                return f"{said}; {words}, which leaves {percent(1 - then)}"
-        return f"{said}; ask for more days with --date"
-
-    def _ways(
-        self, taken: Sequence[_Entry], shown: NDArray[np.bool_]
-    ) -> Iterator[tuple[str, Mapping[str, float]]]:
-        """What may show more, in words, and the settings for it."""
-        others = [one for one in self.entries if one.rating.cure and self._gain(one, shown) >= LEAST_GAIN]
-        if not self.settings.composite:
-            yield "take several images of each tile with --composite", {"composite": True}
-            # Another one of a tile that has an image would not be taken.
-            others = [one for one in others if one.tile not in self.best]
-        others = [one for one in others if one.sensor == taken[0].sensor]
-        for one in sorted(others, key=lambda one: -self._gain(one, shown))[:_WAYS]:
-            limits = one.rating.cure or {}
-            take = f"{one.name} ({one.rating.refused}) with {_options(limits)}"
-            yield f"ask for more days with --date, or take {take}", limits
+        said = f"{percent(1 - shown.mean())} of the {self.ground} is on no image that is taken; ask for more "
+        said += "days with --date"
+        same = [one.seen.cells[self.wanted] == CLEARLY for one in self.good if one.own.sensor == sensor]
+        if not self.is_composite and np.any(same, axis=0).mean() >= shown.mean() + LEAST_GAIN:
+            said += ", or take several images of each tile with --composite"
+        return said
 
 
 def _best_by_tile(ranked: Sequence[_Entry]) -> dict[str, _Entry]:
@@ -311,49 +237,54 @@ def _best_by_tile(ranked: Sequence[_Entry]) -> dict[str, _Entry]:
     Two days side by side differ in snow and light along the seam.
     """
     found: dict[str, _Entry] = {}
-    for top in ranked:
-        if top.tile in found:
-            continue
+    for tile in dict.fromkeys(one.own.tile for one in ranked):
         days = {one.day for one in found.values()}
-        near = (
-            one
-            for one in ranked
-            if one.tile == top.tile and one.day in days and one.rating.score >= top.rating.score - SAME_DAY
-        )
-        found[top.tile] = next(near, top)
+        own = [one for one in ranked if one.own.tile == tile]
+        near = [one for one in own if one.rating.score >= own[0].rating.score - SAME_DAY]
+        found[tile] = next((one for one in near if one.day in days), own[0])
     return found
 
 
-def _options(limits: Mapping[str, float]) -> str:
-    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items())
-
-
-def _worse(one: _Entry, best: _Entry) -> str:
+def _worse(one: Rating, best: Rating) -> str:
     """Says in what an image is worse than a better one, the greatest difference first."""
-    own, other = one.seen, best.seen
-
-    def both(name: str) -> str:
-        shares = (getattr(seen, name) or 0.0 for seen in (own, other))
-        return "({}, not {})".format(*map(percent, shares))
-
-    beside = "beside the glaciers" if own.glaciers else "of the place"
-    words = {
-        "data": f"more without data {both('counted_no_data')}",
-        "cloud": f"more cloud {own.where} {both('counted_cloud')}",
-        "snow": f"more snow {beside} {both('counted_snow')}",
-        "sun": f"lower sun and longer shadows ({own.sun_deg:.0f} degrees, not {other.sun_deg:.0f})",
-        "season": f"farther outside the season of bare ice ({own.off_season_days} days, "
-        f"not {other.off_season_days})",
-        "age": f"older ({one.day})",
-    }
-    ratios = {
-        name: value / best.rating.factors[name] if best.rating.factors[name] else 1.0
-        for name, value in one.rating.factors.items()
-    }
+    ratios = {name: one.factors[name] / best.factors[name] for name in FACTORS if best.factors[name]}
     reasons = sorted((ratio, name) for name, ratio in ratios.items() if ratio < _REASON)
-    return ", ".join(words[name] for _, name in reasons[:_REASONS]) or in_words(own)
+    words = ", ".join(FACTORS[name] for _, name in reasons[:_REASONS])
+    return f"{words}; " if words else ""
 
 
-def _with_contradiction(why: str, seen: Seen) -> str:
-    more = contradiction(seen)
-    return f"{why}; {more}" if more else why
+def _contradiction(seen: Seen) -> str:
+    """Quotes a catalogue's share of cloud beside that of the classes where they differ much."""
+    told = seen.candidate.cloud_said
+    if told is None or seen.no_data >= 1 or abs(told - seen.cloud) <= CONTRADICTION:
+        return ""
+    return f"; the catalogue says cloud {percent(told)}, the classes show {percent(seen.cloud)} here"
+
+
+_NUMBERS = ("glaciers", "no_data", "cloud", "cloud_beside", "snow", "cloud_said", "sun_deg", "score")
+COLUMNS = (
+    "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", *_NUMBERS,
+    "off_season_days", "age_days", "address",
+)  # fmt: skip
+"""Of `scenes.csv`."""
+
+
+def write_choices(path: Path, chosen: Chosen, left_out: Sequence[tuple[str, str]] = ()) -> None:
+    """Writes `scenes.csv`: a row for each candidate by rank, then those that were left out.
+
+    Args:
+        path: The file.
+        chosen: What became of the candidates.
+        left_out: Items that are no candidates, with the reason.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for choice in chosen.choices:
+        own = choice.candidate
+        row = {**vars(own), **vars(choice.seen), **vars(choice), "score": choice.rating.score}
+        row |= {name: row[name] if row[name] is None else round(float(row[name]), 4) for name in _NUMBERS}
+        row |= {"taken": int(choice.taken), "address": shown(own.address)}
+        writer.writerow(row | {"acquired": f"{own.acquired:%Y-%m-%dT%H:%M:%SZ}"})
+    writer.writerows({"taken": 0, "why": why, "item": item} for item, why in sorted(left_out))
+    write_text(path, text.getvalue())

@@ -1,7 +1,7 @@
 """How good an image is for outlines of glaciers, by what its own classes show of a place."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -9,27 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.catalogues.candidate import Candidate
-from glacierseg.catalogues.sun import as_utc, sun_height_deg
+from glacierseg.catalogues.sun import sun_height_deg
 from glacierseg.products.classes import CIRRUS, CLEAR, CLOUD, MISSING, SHADOW, SNOW
-from glacierseg.raster.bounds import area_on_grid
-from glacierseg.raster.facts import SEASON_DAYS
-from glacierseg.raster.grid import Grid, require_one_shape
-from glacierseg.raster.ground import degrees_of
+from glacierseg.raster.bounds import area_on_grid, middle_of
+from glacierseg.raster.facts import SEASON_DAYS, days_apart_in_year
+from glacierseg.raster.grid import Grid
 from glacierseg.settings.fetch import FetchSettings
 
-NOTHING, SEEN, CLEARLY = range(3)
-"""What an image shows of a cell of ground: nothing, something, or ground that no cloud or shadow hides."""
+SEEN, CLEARLY = 1, 2
+"""What an image shows of a cell: some ground, or ground that no cloud or shadow hides; 0 is nothing."""
+FACTORS: Mapping[str, str] = {
+    "data": "more without data",
+    "cloud": "more cloud",
+    "snow": "more snow",
+    "sun": "lower sun and longer shadows",
+    "season": "farther outside the season of bare ice",
+    "age": "older",
+}
+"""What makes outlines worse, and what is said of the image that has more of it."""
 
 FULL_SUN_DEG = 45.0
-"""Height of the sun from which shadows of relief count no longer."""
+"""Height of the sun from which shadows of relief no longer count."""
 END_OF_SUMMER = {"north": (9, 15), "south": (3, 15)}
 """Month and day about which ice is barest, by hemisphere; between the tropics there is none."""
 SEASON_LOSS = 0.4
 """What an image half a year from the end of summer loses; one within `SEASON_DAYS` of it nothing."""
 LOSS_PER_YEAR = 0.02
 """What an image loses for each year before the last day that is asked for."""
-CONTRADICTION = 0.3
-"""A catalogue whose share of cloud differs by more from the classes is quoted."""
 
 _CLOUDY = (CLOUD, CIRRUS, SHADOW)
 _TROPIC_DEG = 23.44
@@ -46,58 +52,27 @@ class Seen:
 
     Attributes:
         candidate: The image.
-        pixels: Pixels of its classes on the place.
-        glaciers: Share of these on known glaciers; None without an inventory.
-        no_data: Share of the place's pixels without data.
-        cloud: Share of cloud, cirrus and cloud shadow among pixels with data.
-        snow: Share of snow and ice among pixels without cloud.
-        no_data_on_glaciers: The first of these on known glaciers alone.
-        cloud_on_glaciers: The second of these on known glaciers alone.
-        cloud_off_glaciers: The same on all other ground.
-        snow_off_glaciers: The share of snow on all other ground.
-        sun_deg: Height of the sun over the middle of the place.
+        glaciers: Share of known glaciers on the place; None without an inventory.
+        no_data: Share of pixels without data on the glaciers, or on a place without any.
+        cloud: Share of cloud, cirrus and cloud shadow among those with data.
+        cloud_beside: The same beside the glaciers; None without any.
+        snow: Share of snow and ice without cloud beside the glaciers, or on a place without any.
+        sun_deg: Height of the sun over the middle of the classes.
         off_season_days: How many days it lies outside the season of bare ice.
         age_days: Days from the image to the last day that is asked for.
-        cells: `NOTHING`, `SEEN` or `CLEARLY` on the common grid of all candidates.
+        cells: 0, `SEEN` or `CLEARLY` on the common grid of all candidates.
     """
 
     candidate: Candidate
-    pixels: int
     glaciers: float | None
     no_data: float
-    cloud: float | None
+    cloud: float
+    cloud_beside: float | None
     snow: float | None
-    no_data_on_glaciers: float | None
-    cloud_on_glaciers: float | None
-    cloud_off_glaciers: float | None
-    snow_off_glaciers: float | None
     sun_deg: float
     off_season_days: int
     age_days: int
     cells: NDArray[np.uint8] = field(repr=False, compare=False)
-
-    @property
-    def where(self) -> str:
-        """What ground cloud counts on, in words."""
-        return "over the glaciers" if self.glaciers else "of the place"
-
-    @property
-    def counted_no_data(self) -> float:
-        """Share without data of the glaciers, or of a place without any."""
-        return self.no_data if self.no_data_on_glaciers is None else self.no_data_on_glaciers
-
-    @property
-    def counted_cloud(self) -> float:
-        """Share of cloud over the glaciers, or over a place without any; 1 where nothing is seen."""
-        share = self.cloud_on_glaciers if self.glaciers else self.cloud
-        return 1.0 if share is None else share
-
-    @property
-    def counted_snow(self) -> float | None:
-        """Share of snow beside the glaciers, or of a place without any; None where none can be told."""
-        if not self.glaciers:
-            return self.snow
-        return self.snow_off_glaciers if 1 - self.glaciers >= _LEAST_BESIDE else None
 
 
 @dataclass(frozen=True)
@@ -118,15 +93,6 @@ class Rating:
     def score(self) -> float:
         """Product of the factors, 0-1."""
         return math.prod(self.factors.values())
-
-    @property
-    def quality(self) -> float:
-        """The score of the ground that it shows, whatever the share of it."""
-        return math.prod(value for name, value in self.factors.items() if name not in {"data", "cloud"})
-
-
-FACTORS = ("data", "cloud", "snow", "sun", "season", "age")
-"""Names of a rating's factors."""
 
 
 def look(
@@ -149,32 +115,24 @@ def look(
         glaciers: `(H, W)` True for known glaciers; None without an inventory.
         onto: The common grid of all candidates of the place.
         settings: Of the fetch, for the last day that is asked for.
-
-    Raises:
-        GridMismatchError: The arrays are not of one shape.
     """
-    shapes = {"ground": ground.shape, "classes": classes.shape}
-    require_one_shape(shapes if glaciers is None else {"glaciers": glaciers.shape, **shapes})
-    own = classes[ground]
-    ice = None if glaciers is None else glaciers[ground]
-    longitude, latitude = _middle(ground, grid)
-    day = as_utc(candidate.acquired).date()
-    no_data, cloud, snow = _shares(own)
-    known = np.zeros(own.shape, bool) if ice is None else ice
-    on, off = _shares(own[known]), _shares(own[~known])
+    longitude, latitude = middle_of(grid)
+    day = candidate.acquired.date()
+    share = None if glaciers is None else float(glaciers[ground].mean()) if ground.any() else 0.0
+    on, beside = ground, ground
+    if glaciers is not None and share:
+        on, beside = ground & glaciers, ground & ~glaciers
+    no_data, cloud, _ = _shares(classes[on])
+    _, cloud_beside, snow = _shares(classes[beside])
     clear = (classes != MISSING) & ~np.isin(classes, _CLOUDY)
     seen = area_on_grid(classes != MISSING, grid, onto)
     return Seen(
         candidate=candidate,
-        pixels=own.size,
-        glaciers=None if ice is None else float(ice.mean()) if ice.size else 0.0,
-        no_data=1.0 if no_data is None else no_data,
-        cloud=cloud,
-        snow=snow,
-        no_data_on_glaciers=on[0],
-        cloud_on_glaciers=on[1],
-        cloud_off_glaciers=None if ice is None else off[1],
-        snow_off_glaciers=None if ice is None else off[2],
+        glaciers=share,
+        no_data=no_data,
+        cloud=1.0 if cloud is None else cloud,
+        cloud_beside=cloud_beside if share else None,
+        snow=None if share and 1 - share < _LEAST_BESIDE else snow,
         sun_deg=sun_height_deg(candidate.acquired, longitude, latitude),
         off_season_days=_off_season_days(day, latitude),
         age_days=(settings.date[1] - day).days if settings.date else 0,
@@ -182,38 +140,29 @@ def look(
     )
 
 
-def _shares(classes: NDArray[np.uint8]) -> tuple[float | None, float | None, float | None]:
+def _shares(classes: NDArray[np.uint8]) -> tuple[float, float | None, float | None]:
     """Shares without data, of cloud among the rest, and of snow among what no cloud hides."""
     counts = np.bincount(classes, minlength=8)
     seen, cloudy = int(counts.sum() - counts[MISSING]), int(counts[list(_CLOUDY)].sum())
     clear = int(counts[SNOW] + counts[CLEAR])
     return (
-        int(counts[MISSING]) / classes.size if classes.size else None,
+        int(counts[MISSING]) / classes.size if classes.size else 1.0,
         cloudy / seen if seen else None,
         int(counts[SNOW]) / clear if clear else None,
     )
 
 
-def _middle(ground: NDArray[np.bool_], grid: Grid) -> tuple[float, float]:
-    """Longitude and latitude of the middle of some ground; of the grid's own where there is none."""
-    rows, columns = np.nonzero(ground) if ground.any() else np.indices(ground.shape).reshape(2, -1)
-    x, y = grid.transform * (columns.mean() + 0.5, rows.mean() + 0.5)
-    longitude, latitude = degrees_of(grid.crs, x, y)
-    return float(longitude), float(latitude)
-
-
 def _off_season_days(day: date, latitude: float) -> int:
     if abs(latitude) < _TROPIC_DEG:
         return 0
-    month, of_month = END_OF_SUMMER["north" if latitude > 0 else "south"]
-    ends = (date(day.year + turn, month, of_month) for turn in (-1, 0, 1))
-    return max(min(abs((day - end).days) for end in ends) - SEASON_DAYS, 0)
+    end = date(day.year, *END_OF_SUMMER["north" if latitude > 0 else "south"])
+    return max(days_apart_in_year(day, end) - SEASON_DAYS, 0)
 
 
 def rate(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Rating, ...]:
     """Rates images of a place, each by itself but for snow where no inventory tells it from ice.
 
-    There the least share of snow that an image of its tile shows is taken for ice.
+    There the least share of snow that an image of its tile shows is taken for ice, since cloud hides ice too.
 
     Args:
         seen: What all candidates show; their order makes no difference.
@@ -222,106 +171,76 @@ def rate(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Rating, ...]:
     Returns:
         As many ratings, in the same order. What a limit refuses is rated too.
     """
-    ice = _ice_by_tile(seen)
-    return tuple(_rate(one, ice.get(one.candidate.tile, 0.0), settings) for one in seen)
-
-
-def _ice_by_tile(seen: Iterable[Seen]) -> dict[str, float]:
-    """The least snow by tile, of images without an inventory that show enough of the place."""
-    least: dict[str, float] = {}
+    ice: dict[str, float] = {}
     for one in seen:
-        if one.glaciers is not None or one.snow is None or one.cloud is None:
-            continue
-        if (1 - one.no_data) * (1 - one.cloud) >= _LEAST_CLEAR:
-            least[one.candidate.tile] = min(least.get(one.candidate.tile, 1.0), one.snow)
-    return least
+        if (
+            one.glaciers is None
+            and one.snow is not None
+            and (1 - one.no_data) * (1 - one.cloud) >= _LEAST_CLEAR
+        ):
+            ice[one.candidate.tile] = min(ice.get(one.candidate.tile, 1.0), one.snow)
+    return tuple(_rate(one, ice.get(one.candidate.tile, 0.0), settings) for one in seen)
 
 
 def _rate(seen: Seen, ice: float, settings: FetchSettings) -> Rating:
     light = math.sin(math.radians(seen.sun_deg)) / math.sin(math.radians(FULL_SUN_DEG))
     off_season = seen.off_season_days / (_HALF_YEAR - SEASON_DAYS)
-    values = (
-        1 - seen.counted_no_data,
-        1 - seen.counted_cloud,
-        1 - max((seen.counted_snow or 0.0) - ice, 0.0),
-        min(max(light, 0.0), 1.0),
-        1 - SEASON_LOSS * min(off_season, 1.0),
-        (1 - LOSS_PER_YEAR) ** (max(seen.age_days, 0) / 365.25),
-    )
-    refused, cure = _limits(seen, settings)
-    return Rating(dict(zip(FACTORS, values, strict=True)), refused, cure)
+    factors = {
+        "data": 1 - seen.no_data,
+        "cloud": 1 - seen.cloud,
+        "snow": 1 - max((seen.snow or 0.0) - ice, 0.0),
+        "sun": min(max(light, 0.0), 1.0),
+        "season": 1 - SEASON_LOSS * min(off_season, 1.0),
+        "age": (1 - LOSS_PER_YEAR) ** (max(seen.age_days, 0) / 365.25),
+    }
+    return Rating(factors, *_limits(seen, settings))
 
 
 def _limits(seen: Seen, settings: FetchSettings) -> tuple[str | None, dict[str, float] | None]:
     """Says which limits an image exceeds, and which ones would allow it."""
-    if seen.counted_no_data >= 1:
+    if seen.no_data >= 1:
         return f"shows nothing of the {'glaciers' if seen.glaciers else 'place'}", None
     if seen.sun_deg <= 0:
         return f"the sun stands {-seen.sun_deg:.0f} degrees below the horizon", None
     said, cure = [], {}
-    if (cloud := seen.counted_cloud) > settings.max_cloud:
-        limit = settings.max_cloud
-        said.append(f"cloud {percent(cloud, limit)} {seen.where}, more than --max-cloud {limit:g}")
-        cure["max_cloud"] = _at_least(cloud)
-        off = seen.cloud_off_glaciers
-        if seen.glaciers and off is not None and cloud - off > _LIKE_ICE:
-            said[-1] += f" (beside them {percent(off)}, so it may be bright ice that is called cloud)"
-    if (snow := seen.counted_snow) is not None and snow > settings.max_snow:
-        limit, where = settings.max_snow, "beside the glaciers" if seen.glaciers else "of the place"
-        said.append(f"snow {percent(snow, limit)} {where}, more than --max-snow {limit:g}")
-        cure["max_snow"] = _at_least(snow)
+    on, beside = ("over the glaciers", "beside the glaciers") if seen.glaciers else ("of the place",) * 2
+    if seen.cloud > settings.max_cloud:
+        said.append(f"cloud {_exactly(seen.cloud)} {on}, more than --max-cloud {settings.max_cloud:g}")
+        cure["max_cloud"] = _at_least(seen.cloud)
+        if seen.cloud_beside is not None and seen.cloud - seen.cloud_beside > _LIKE_ICE:
+            told = f"beside them {percent(seen.cloud_beside)}"
+            said[-1] += f" ({told}, so it may be bright ice that is called cloud)"
+    if seen.snow is not None and seen.snow > settings.max_snow:
+        said.append(f"snow {_exactly(seen.snow)} {beside}, more than --max-snow {settings.max_snow:g}")
+        cure["max_snow"] = _at_least(seen.snow)
     if seen.sun_deg < settings.min_sun_deg:
-        limit = settings.min_sun_deg
-        said.append(f"sun {_short_of(seen.sun_deg, limit)} degrees, less than --min-sun-deg {limit:g}")
+        sun, limit = math.floor(10 * seen.sun_deg) / 10, settings.min_sun_deg
+        said.append(f"sun {sun:g} degrees, less than --min-sun-deg {limit:g}")
         cure["min_sun_deg"] = float(math.floor(seen.sun_deg))
     return ("; ".join(said), cure) if said else (None, None)
 
 
 def in_words(seen: Seen) -> str:
     """Returns the numbers that count, such as `cloud 2 % over the glaciers, snow 9 % beside them`."""
-    said = [f"cloud {percent(seen.counted_cloud)} {seen.where}"]
-    snow = seen.counted_snow
-    if not seen.glaciers:
-        said += [] if snow is None else [f"snow {percent(snow)}"]
-        said += [] if seen.glaciers is None else ["no known glacier there"]
-    elif snow is not None:
-        said.append(f"snow {percent(snow)} beside them")
-    else:
-        said.append("no clear ground beside them")
+    said = [f"cloud {percent(seen.cloud)} {'over the glaciers' if seen.glaciers else 'of the place'}"]
+    if seen.snow is not None:
+        said.append(f"snow {percent(seen.snow)}{' beside them' if seen.glaciers else ''}")
     said.append(f"sun {seen.sun_deg:.0f} degrees")
-    if seen.counted_no_data >= 0.005:
-        said.append(f"no data on {percent(seen.counted_no_data)}")
+    if seen.no_data >= 0.005:
+        said.append(f"no data on {percent(seen.no_data)}")
     return ", ".join(said)
 
 
-def contradiction(seen: Seen) -> str | None:
-    """Returns a catalogue's share of cloud beside that of the classes where they differ much."""
-    told = seen.candidate.cloud_said
-    if told is None or seen.cloud is None or abs(told - seen.cloud) <= CONTRADICTION:
-        return None
-    return f"the catalogue says cloud {percent(told)}, the classes show {percent(seen.cloud)} here"
+def percent(share: float) -> str:
+    """Returns a share in percent."""
+    return f"{100 * share:.0f} %"
 
 
-def percent(share: float, limit: float | None = None) -> str:
-    """Returns a share in percent, with as many digits as it takes to be more than a limit."""
-    for digits in range(6):
-        text = f"{100 * share:.{digits}f}"
-        if limit is None or float(text) > 100 * limit + 1e-9:
-            break
-    return f"{text} %"
-
-
-def _short_of(value: float, limit: float) -> str:
-    for digits in range(6):
-        text = f"{value:.{digits}f}"
-        if float(text) < limit:
-            break
-    return text
+def _exactly(share: float) -> str:
+    """Returns a share in percent, rounded up to a tenth, so that it is seen to be more than a limit."""
+    return f"{math.ceil(round(1000 * share, 6)) / 10:g} %"
 
 
 def _at_least(share: float) -> float:
-    """The least share of two decimals that is no less."""
-    hundredths = math.floor(share * 100)
-    while hundredths / 100 < share:
-        hundredths += 1
-    return hundredths / 100
+    """Returns the least share of two decimals that is no less."""
+    return math.ceil(round(100 * share, 9)) / 100

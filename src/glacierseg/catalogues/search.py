@@ -4,32 +4,31 @@ Catalogues are STAC APIs, static catalogues on the web or in a folder, and folde
 says to have filtered is filtered here again.
 """
 
-import datetime as dt
-from collections import defaultdict
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from glacierseg.catalogues.candidate import Asset, Candidate
-from glacierseg.catalogues.footprints import boxes_around, folded, footprint_of, share_ground
+from glacierseg.catalogues.footprints import boxes_around, folded, footprint_of
 from glacierseg.catalogues.items import (
-    Read,
     Unusable,
     acquired_of,
     elevation_asset,
+    is_of,
     label_of,
     read_item,
-    satellite_of,
 )
-from glacierseg.catalogues.known import ELEVATION, USUAL, known_catalogue
-from glacierseg.catalogues.sources import Api, Source, open_source
-from glacierseg.catalogues.stac import RefusedError
+from glacierseg.catalogues.sources import Api, Days, Static, known_collections, open_source
+from glacierseg.catalogues.stac import Json, RefusedError
 from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.settings.fetch import FetchSettings
 
-_MAX_IMAGES = 1000
+_MAX_ITEMS = 10_000
 # A window of elevation is a little larger than its place, which then may reach into the next tile.
 _ELEVATION_MARGIN_DEG = 0.005
+# Collection of the Copernicus GLO-30 elevation model, in each API that has it.
+_ELEVATION = "cop-dem-glo-30"
 _SATELLITES = {"sentinel2": "Sentinel-2", "landsat": "Landsat"}
 
 
@@ -59,31 +58,34 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
         RequestError: Nothing is offered, or too much, or the catalogue or a collection does not exist.
         DownloadError: The catalogue cannot be read.
     """
-    if settings.date is None:
+    days, outline = settings.date, folded(outline)
+    if days is None:
         raise RequestError(
             "a search needs days; give the first and the last one as --date 2024-08-01/2024-10-31"
         )
-    outline = folded(outline)
-    source = _open(settings)
-    collections = _collections(settings, source)
-    reads: list[Read] = []
+    collections = settings.collections or known_collections(settings)
+    if collections == ():
+        raise RequestError(
+            f"files of {_SATELLITES[settings.satellite]} in {settings.catalogue} are paid for by their "
+            "readers; choose --catalogue planetary-computer"
+        )
+    source = open_source(settings)
+    if not collections and isinstance(source, Api):
+        collections = source.collections_of(settings.satellite)
+    found: list[Candidate] = []
     left_out: list[tuple[str, str]] = []
-    for item, address in _found(source, settings, collections, boxes_around(outline)):
+    for item, address in _items(source, settings, collections, outline, days):
         try:
-            read = _read(item, address, settings, outline)
+            candidate = _read(item, address, settings, outline, days)
         except Unusable as reason:
             left_out.append((label_of(item), str(reason)))
             continue
-        reads += [read] if read else []
-        if len(reads) + len(left_out) > _MAX_IMAGES:
-            raise RequestError(
-                f"{settings.catalogue}: has more than {_MAX_IMAGES} images of this place from "
-                f"{_days(settings)}; shorten --date, or give smaller areas"
-            )
-    kept = _newest(_once(reads, collections or (), left_out), left_out)
+        found += [candidate] if candidate else []
+    kept = _newest(found, collections or (), left_out)
     left_out.sort()
     if not kept:
-        raise _nothing(settings, source, collections, left_out)
+        _require_collections(settings, source, collections)
+        raise _nothing(settings, days, left_out)
     return Offered(tuple(sorted(kept, key=lambda one: (one.tile, one.acquired, one.name))), tuple(left_out))
 
 
@@ -103,140 +105,109 @@ def elevation_tiles(settings: FetchSettings, outline: Any) -> tuple[Asset, ...]:
     """
     outline = folded(outline.buffer(_ELEVATION_MARGIN_DEG))
     source = open_source(settings)
-    collections = (ELEVATION,) if isinstance(source, Api) else None
-    if collections and known_catalogue(settings.catalogue) is None:
+    collections = (_ELEVATION,) if isinstance(source, Api) else None
+    if collections and known_collections(settings) is None:
         names = source.collection_names()
-        if names is not None and ELEVATION not in names:
+        if names is not None and _ELEVATION not in names:
             return ()
     found: dict[str, Asset] = {}
-    for item, address in source.find(collections, boxes_around(outline), None):
+    for item, address in _items(source, settings, collections, outline, None):
         asset, footprint = elevation_asset(item, address), footprint_of(item)
-        if asset and footprint is not None and share_ground(footprint, outline):
+        if asset and footprint is not None and footprint.intersection(outline).area > 0:
             found.setdefault(asset.address, asset)
     return tuple(found[address] for address in sorted(found))
 
 
-def _open(settings: FetchSettings) -> Source:
-    """Opens the catalogue, unless it is known already that its files are not free to read."""
-    known = known_catalogue(settings.catalogue)
-    if known and not settings.collections and not known.collections[settings.satellite]:
-        raise RequestError(
-            f"files of {_SATELLITES[settings.satellite]} in {known.name} are paid for by whoever reads them; "
-            "take --catalogue planetary-computer"
-        )
-    return open_source(settings)
-
-
-def _collections(settings: FetchSettings, source: Source) -> tuple[str, ...] | None:
-    """Returns the collections to search in, the best first; None for all."""
-    known = known_catalogue(settings.catalogue)
-    if settings.collections:
-        return settings.collections
-    if known:
-        return known.collections[settings.satellite]
-    if not isinstance(source, Api):
-        return None
-    usual = USUAL[settings.satellite]
-    return tuple(name for name in source.collection_names() or () if usual.fullmatch(name)) or None
-
-
-def _found(
-    source: Source,
+def _items(
+    source: Api | Static,
     settings: FetchSettings,
     collections: tuple[str, ...] | None,
-    boxes: Sequence[tuple[float, float, float, float]],
-) -> Iterator[tuple[dict[str, Any], str]]:
+    outline: Any,
+    days: Days | None,
+) -> Iterator[tuple[Json, str]]:
+    """Yields items, each once though boxes may share it, and where each one lies."""
+    seen: set[tuple[str, str]] = set()
     try:
-        yield from source.find(collections, boxes, settings.date)
+        for number, (item, address) in enumerate(source.find(collections, boxes_around(outline), days)):
+            if number >= _MAX_ITEMS:
+                raise RequestError(
+                    f"{settings.catalogue}: gives more than {_MAX_ITEMS} items; shorten --date, give smaller "
+                    "areas, or name some of its collections with --collections"
+                )
+            own = address, json.dumps(item, sort_keys=True)
+            if own not in seen:
+                seen.add(own)
+                yield item, address
     except RefusedError:
-        # Some servers answer so where others give nothing.
+        # Some servers refuse a collection that they lack, where others give nothing.
         _require_collections(settings, source, collections)
         raise
 
 
-def _read(item: dict[str, Any], address: str, settings: FetchSettings, outline: Any) -> Read | None:
+def _read(item: Json, address: str, settings: FetchSettings, outline: Any, days: Days) -> Candidate | None:
     """Returns an image of the place and the days; None of any other item."""
-    if satellite_of(item) != settings.satellite:
+    if not is_of(item, settings.satellite):
         return None
     footprint = footprint_of(item)
     if footprint is None:
         raise Unusable("has neither a footprint nor a bbox")
-    if not share_ground(footprint, outline):
+    if not footprint.intersection(outline).area > 0:
         return None
-    first, last = settings.date or (dt.date.min, dt.date.max)
-    if not first <= acquired_of(item).date() <= last:
+    if not days[0] <= acquired_of(item).date() <= days[1]:
         return None
     return read_item(item, address, footprint, settings.satellite)
 
 
-def _once(reads: Iterable[Read], collections: Sequence[str], left_out: list[tuple[str, str]]) -> list[Read]:
-    """Returns each product once, from the collection with unaltered numbers where there is one."""
+def _newest(
+    found: Iterable[Candidate], collections: Sequence[str], left_out: list[tuple[str, str]]
+) -> list[Candidate]:
+    """Returns each image once: its newest version, with unaltered numbers where a collection has it so.
+
+    Parts of one image are no versions of one another.
+    """
     order = {name: i for i, name in enumerate(collections)}
 
-    def rank(read: Read) -> tuple[Any, ...]:
-        one = read.candidate
+    def rank(one: Candidate) -> tuple[Any, ...]:
         # Only where numbers were altered does an item say anything about it, right or wrong.
         altered = one.offset_applied is True, one.offset_applied is not None
         return *altered, order.get(one.collection, len(order)), one.item, one.address
 
-    kept: dict[str, Read] = {}
-    for read in sorted(reads, key=rank):
-        own = kept.setdefault(read.candidate.name, read).candidate
-        if own is not read.candidate:
-            left_out.append((read.candidate.item, f"is the product of {own.item} in {own.collection} again"))
-    return list(kept.values())
+    def version(one: Candidate) -> tuple[str, str, str]:
+        return one.baseline, one.processed, one.name
 
-
-def _newest(reads: Iterable[Read], left_out: list[tuple[str, str]]) -> list[Candidate]:
-    """Returns images in their newest version; parts of one image are no versions of one another."""
-    images: dict[tuple[str, ...], list[Read]] = defaultdict(list)
-    for read in reads:
-        one, parts = read.candidate, read.candidate.name.split("_")
-        images[one.sensor, one.tile, parts[2 if one.sensor == "sentinel2" else 3]].append(read)
     kept: list[Candidate] = []
-    for versions in images.values():
-        own: list[Read] = []
-        for read in sorted(versions, key=_version, reverse=True):
-            newer = next((other for other in own if _is_version(read, other)), None)
-            if newer is None:
-                own.append(read)
-            else:
-                left_out.append((read.candidate.item, f"is an older version of {newer.candidate.name}"))
-        kept += [read.candidate for read in own]
+    for one in sorted(sorted(found, key=rank), key=version, reverse=True):
+        own = next((other for other in kept if _is_version(one, other)), None)
+        if own is None:
+            kept.append(one)
+        elif own.name == one.name:
+            left_out.append((one.item, f"is the product of {own.item} in {own.collection} again"))
+        else:
+            left_out.append((one.item, f"is an older version of {own.name}"))
     return kept
 
 
-def _version(read: Read) -> tuple[str, str, str]:
-    return read.candidate.baseline, read.candidate.processed, read.candidate.name
-
-
-def _is_version(one: Read, other: Read) -> bool:
-    """Whether two products of one take or day are the same image, which was processed twice."""
-    if one.candidate.sensor != "sentinel2" or one.candidate.baseline != other.candidate.baseline:
+def _is_version(one: Candidate, other: Candidate) -> bool:
+    """Whether two products are the same image, which may have been processed twice."""
+    if one.image != other.image:
+        return False
+    if one.name == other.name or one.sensor != "sentinel2" or one.baseline != other.baseline:
         return True
     return one.part != "" and one.part == other.part
 
 
-def _nothing(
-    settings: FetchSettings,
-    source: Source,
-    collections: tuple[str, ...] | None,
-    left_out: Sequence[tuple[str, str]],
-) -> RequestError:
-    _require_collections(settings, source, collections)
-    what = f"{settings.catalogue}: offers no image of {_SATELLITES[settings.satellite]} of this place"
-    if not left_out:
-        return RequestError(f"{what} from {_days(settings)}; give a longer --date, or another --catalogue")
-    item, reason = left_out[0]
-    rest = f", and {len(left_out) - 1} more cannot be used either" if left_out[1:] else ""
-    return RequestError(
-        f"{what} from {_days(settings)} that can be used: {item} {reason}{rest}; give a longer --date, or "
-        "another --catalogue"
-    )
+def _nothing(settings: FetchSettings, days: Days, left_out: Sequence[tuple[str, str]]) -> RequestError:
+    said = f"{settings.catalogue}: offers no image of {_SATELLITES[settings.satellite]} of this place from "
+    said += _words(days)
+    if left_out:
+        item, reason = left_out[0]
+        said += f" that can be used: {item} {reason}"
+        said += f", and {len(left_out) - 1} more cannot be used either" if left_out[1:] else ""
+    return RequestError(f"{said}; give a longer --date, or another --catalogue")
 
 
 def _require_collections(
-    settings: FetchSettings, source: Source, collections: tuple[str, ...] | None
+    settings: FetchSettings, source: Api | Static, collections: tuple[str, ...] | None
 ) -> None:
     names = source.collection_names() if collections else None
     for collection in collections or ():
@@ -247,6 +218,5 @@ def _require_collections(
             )
 
 
-def _days(settings: FetchSettings) -> str:
-    first, last = settings.date or ("", "")
-    return f"{first} to {last}"
+def _words(days: Days) -> str:
+    return f"{days[0]} to {days[1]}"

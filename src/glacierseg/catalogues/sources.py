@@ -1,76 +1,85 @@
 """Where items come from: an API that searches, a static catalogue that is walked, or a folder of items."""
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from warnings import warn
 
-from glacierseg.catalogues.items import Unusable, resolved
-from glacierseg.catalogues.known import KNOWN, known_catalogue
-from glacierseg.catalogues.stac import Json, NotThereError, OtherJsonError, Reader, all_linked, joined, linked
+from glacierseg.catalogues.stac import Json, NotThereError, Reader, links, target
+from glacierseg.choices import Satellite
 from glacierseg.errors import DownloadError, GlaciersegWarning, RequestError, did_you_mean
 from glacierseg.settings.fetch import FetchSettings
 
 Boxes = Sequence[tuple[float, float, float, float]]
 Days = tuple[dt.date, dt.date]
 
+KNOWN: Mapping[str, str] = {
+    "earth-search": "https://earth-search.aws.element84.com/v1",
+    "planetary-computer": "https://planetarycomputer.microsoft.com/api/stac/v1",
+}
+"""Catalogues that go by a name, and the landing pages of their APIs."""
+_KNOWN_COLLECTIONS: Mapping[str, Mapping[Satellite, tuple[str, ...]]] = {
+    "earth-search": {"sentinel2": ("sentinel-2-c1-l2a", "sentinel-2-l2a"), "landsat": ()},
+    "planetary-computer": {"sentinel2": ("sentinel-2-l2a",), "landsat": ("landsat-c2-l2",)},
+}
+# How collections of Level-2 images are called in catalogues of others.
+_USUAL_NAMES: Mapping[Satellite, re.Pattern[str]] = {
+    "sentinel2": re.compile(r"sentinel-?s?2.*l2a.*", re.IGNORECASE),
+    "landsat": re.compile(r"landsat-?c2-?l2.*", re.IGNORECASE),
+}
+_NEED_ACCOUNT = re.compile(r"https?://[^/]*(dataspace\.copernicus\.eu|landsatlook\.usgs\.gov)(/|$)")
 _PAGE_ITEMS = 100
-_MAX_ITEMS = 10_000
 _STARTS = ("catalog.json", "collection.json")
 
 
-class Source(Protocol):
-    """A catalogue that was opened."""
+def known_collections(settings: FetchSettings) -> tuple[str, ...] | None:
+    """Returns the collections of images in a catalogue that goes by a name, unaltered numbers first.
 
-    def find(
-        self, collections: tuple[str, ...] | None, boxes: Boxes, days: Days | None
-    ) -> Iterator[tuple[Json, str]]:
-        """Finds items and where each one lies; there may be more than were asked for, and some twice.
-
-        Args:
-            collections: Whose items; None for all.
-            boxes: West, south, east and north in degrees.
-            days: First and last one, UTC; None for any.
-
-        Raises:
-            DownloadError: The catalogue cannot be read.
-        """
-
-    def collection_names(self) -> list[str] | None:
-        """Returns the names of all collections; None where the catalogue does not list them."""
+    Returns:
+        None at all where reading costs money; None of another catalogue.
+    """
+    said = settings.catalogue.rstrip("/")
+    name = next((name for name, own in KNOWN.items() if said in {name, own}), None)
+    return _KNOWN_COLLECTIONS[name][settings.satellite] if name else None
 
 
-def open_source(settings: FetchSettings) -> Source:
+def open_source(settings: FetchSettings) -> "Api | Static":
     """Opens a catalogue.
 
     Raises:
         RequestError: There is none, or it is not free to read.
         DownloadError: It cannot be read.
     """
-    known = known_catalogue(settings.catalogue)
-    where = known.address if known else settings.catalogue
+    if _NEED_ACCOUNT.match(settings.catalogue):
+        raise RequestError(
+            f"catalogue {settings.catalogue}: its files need an account; choose --catalogue earth-search or "
+            "planetary-computer"
+        )
+    where = KNOWN.get(settings.catalogue, settings.catalogue)
     if where.lower().startswith("file:"):
         where = unquote(urlsplit(where).path)
     if "://" not in where:
         where = _path_of(where)
     reader = Reader(settings)
     if Path(where).is_dir():
-        return Items(reader, sorted(str(path) for path in Path(where).rglob("*.json")), is_picked=True)
+        return Static(reader, files=sorted(str(path) for path in Path(where).rglob("*.json")))
     root = reader.read(where)
     address = reader.address
-    if str(root.get("type")).startswith("Feature"):
-        return Items(reader, [address])
-    if not isinstance(root.get("stac_version"), str):
+    said = root if isinstance(root, dict) else {}
+    if str(said.get("type")).startswith("Feature"):
+        return Static(reader, files=[address])
+    if not isinstance(said.get("stac_version"), str):
         raise DownloadError(
             f"{where}: is no STAC catalogue, since it has no stac_version; give the landing page of an API, "
             "a catalog.json, or a folder"
         )
-    if "://" in address and linked(root, "search"):
+    if "://" in address and links(root, "search"):
         return Api(reader, root, address)
-    return Tree(reader, root, address)
+    return Static(reader, root=(root, address))
 
 
 def _path_of(catalogue: str) -> str:
@@ -97,20 +106,26 @@ class Api:
             root: The landing page.
             address: Where that lies.
         """
-        self._reader = reader
-        self._root = address.rstrip("/")
-        links = all_linked(root, "search")
+        self._reader, self._root = reader, address.rstrip("/")
+        found = links(root, "search")
         # By GET, some servers do not understand lists.
-        posts = [one for one in links if str(one.get("method")).upper() == "POST"]
+        posts = [one for one in found if str(one.get("method")).upper() == "POST"]
         self._method = "POST" if posts else "GET"
-        self._search = joined(address, (posts or links)[0]["href"])
-        data = linked(root, "data")
-        self._collections = joined(address, data["href"]) if data else f"{self._root}/collections"
+        self._search = target((posts or found)[0], address)
 
     def find(
         self, collections: tuple[str, ...] | None, boxes: Boxes, days: Days | None
     ) -> Iterator[tuple[Json, str]]:
-        """Searches; see `Source`."""
+        """Finds items and where each one lies; there may be more than were asked for, and some twice.
+
+        Args:
+            collections: Whose items; None for all.
+            boxes: West, south, east and north in degrees.
+            days: First and last one, UTC; None for any.
+
+        Raises:
+            DownloadError: The catalogue cannot be read.
+        """
         for box in boxes:
             terms: Json = {"limit": _PAGE_ITEMS, "bbox": list(box)}
             if collections:
@@ -119,42 +134,44 @@ class Api:
                 # A day more on both sides: servers differ in what they make of other time zones.
                 terms["datetime"] = f"{_moved(days[0], -1)}T00:00:00Z/{_moved(days[1], 1)}T23:59:59Z"
             if self._method == "GET":
-                terms = {key: _listed(value) for key, value in terms.items()}
-            found = self._reader.items(self._search, "features", method=self._method, terms=terms)
-            for number, item in enumerate(found):
-                if number >= _MAX_ITEMS:
-                    raise _endless(self._search)
+                terms |= {key: ",".join(map(str, terms[key])) for key in {"bbox", "collections"} & {*terms}}
+            for item in self._reader.items(self._search, "features", method=self._method, terms=terms):
                 yield item, self._address_of(item)
 
     def collection_names(self) -> list[str] | None:
-        """Lists them; see `Source`."""
+        """Returns the names of all collections; None where the catalogue does not list them."""
         try:
-            found = list(self._reader.items(self._collections, "collections"))
+            found = list(self._reader.items(f"{self._root}/collections", "collections"))
         except NotThereError:
             return None
         return sorted(name for one in found if isinstance(name := one.get("id"), str))
 
+    def collections_of(self, satellite: Satellite) -> tuple[str, ...] | None:
+        """Returns the collections that seem to hold Level-2 images of a satellite; None where none does."""
+        usual = _USUAL_NAMES[satellite]
+        return tuple(name for name in self.collection_names() or () if usual.fullmatch(name)) or None
+
     def _address_of(self, item: Json) -> str:
-        link = linked(item, "self")
-        with suppress(DownloadError):
-            own = joined(f"{self._root}/", link["href"]) if link else ""
-            if own.startswith("http"):
-                return own
+        for link in links(item, "self"):
+            with suppress(DownloadError):
+                return target(link, f"{self._root}/")
         return f"{self._root}/collections/{item.get('collection')}/items/{item.get('id')}"
 
 
-class Tree:
-    """A static catalogue, on the web or on disk, whose links are followed."""
+class Static:
+    """A static catalogue on the web or on disk, whose links are followed, or items in files."""
 
-    def __init__(self, reader: Reader, root: Json, address: str) -> None:
-        """Takes its root.
+    def __init__(
+        self, reader: Reader, *, files: Sequence[str] = (), root: tuple[Json, str] | None = None
+    ) -> None:
+        """Takes where its items begin.
 
         Args:
             reader: Reads it.
-            root: The root.
-            address: Where that lies.
+            files: Of items; other JSON among them is passed over.
+            root: The catalogue, and where it lies.
         """
-        self._reader, self._root, self._address = reader, root, address
+        self._reader, self._files, self._root = reader, files, root
 
     def find(
         self,
@@ -162,107 +179,54 @@ class Tree:
         boxes: Boxes,  # noqa: ARG002  items say themselves where they lie
         days: Days | None,  # noqa: ARG002
     ) -> Iterator[tuple[Json, str]]:
-        """Walks; see `Source`."""
-        number = 0
+        """Finds items; see `Api.find`."""
+        for path in self._files:
+            for item in _items_in(self._reader.read(path)):
+                if not collections or item.get("collection") in collections:
+                    yield item, path
         for node, address in self._nodes():
             if node.get("type") == "Collection" and collections and node.get("id") not in collections:
                 continue
-            for where in _targets(node, "item", address):
+            for link in links(node, "item"):
+                where = target(link, address)
                 try:
                     found = self._reader.read(where)
                 except NotThereError:
-                    warn(
-                        GlaciersegWarning(f"{where}: is not there, though {address} names it as an item"),
-                        stacklevel=2,
-                    )
+                    said = f"{where}: is not there, though {address} names it as an item"
+                    warn(GlaciersegWarning(said), stacklevel=2)
                     continue
-                yield from _items_in(found, self._reader.address)
-                number += 1
-                if number >= _MAX_ITEMS:
-                    raise _endless(self._address)
+                for item in _items_in(found):
+                    yield item, self._reader.address
 
     def collection_names(self) -> list[str] | None:
-        """Lists them; see `Source`."""
+        """Returns the names of all collections."""
         names = [node.get("id") for node, _ in self._nodes() if node.get("type") == "Collection"]
-        return sorted(name for name in names if isinstance(name, str))
+        if self._files:
+            names = [item.get("collection") for item, _ in self.find(None, (), None)]
+        return sorted({name for name in names if isinstance(name, str)})
 
     def _nodes(self) -> Iterator[tuple[Json, str]]:
         """Yields catalogues and collections, each once, with where they lie."""
-        waiting, seen = [(self._root, self._address)], {self._address}
+        waiting = [self._root] if self._root else []
+        seen = {address for _, address in waiting}
         while waiting:
             node, address = waiting.pop()
             yield node, address
-            for where in _targets(node, "child", address):
+            for where in (target(link, address) for link in links(node, "child")):
                 if where not in seen:
                     seen.add(where)
-                    waiting.append((self._reader.read(where), self._reader.address))
-            if len(seen) > _MAX_ITEMS:
-                raise _endless(self._address)
+                    found = self._reader.read(where)
+                    waiting += [(found, self._reader.address)] if isinstance(found, dict) else []
 
 
-class Items:
-    """Items in files, one or several in each."""
-
-    def __init__(self, reader: Reader, paths: Sequence[str], *, is_picked: bool = False) -> None:
-        """Takes the files.
-
-        Args:
-            reader: Reads them.
-            paths: Of files.
-            is_picked: Whether they are just all JSON of a folder, where other files may lie too.
-        """
-        self._reader, self._paths, self._is_picked = reader, paths, is_picked
-
-    def find(
-        self,
-        collections: tuple[str, ...] | None,
-        boxes: Boxes,  # noqa: ARG002  items say themselves where they lie
-        days: Days | None,  # noqa: ARG002
-    ) -> Iterator[tuple[Json, str]]:
-        """Reads them; see `Source`."""
-        for path in self._paths:
-            try:
-                found = self._reader.read(path)
-            except OtherJsonError:
-                if self._is_picked:
-                    continue
-                raise
-            for item, address in _items_in(found, path):
-                if not collections or item.get("collection") in collections:
-                    yield item, address
-
-    def collection_names(self) -> list[str] | None:
-        """Lists those that items name; see `Source`."""
-        found = (item.get("collection") for item, _ in self.find(None, (), None))
-        return sorted({name for name in found if isinstance(name, str)})
-
-
-def _items_in(found: Mapping[str, Any], address: str) -> Iterator[tuple[Json, str]]:
+def _items_in(found: Any) -> Iterator[Json]:
     """Yields the items of a file: it is one, lists several, or is something else."""
-    listed = found.get("features") if found.get("type") == "FeatureCollection" else [found]
+    kind = found.get("type") if isinstance(found, dict) else None
+    listed = found.get("features") if kind == "FeatureCollection" else [found]
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and one.get("type") == "Feature":
-            yield one, address
-
-
-def _targets(node: Mapping[str, Any], relation: str, address: str) -> list[str]:
-    try:
-        return [resolved(link["href"], address) for link in all_linked(node, relation)]
-    except Unusable as error:
-        raise DownloadError(f"{address}: {error}; give another --catalogue") from error
+            yield one
 
 
 def _moved(day: dt.date, days: int) -> dt.date:
-    number = day.toordinal() + days
-    return dt.date.fromordinal(min(max(number, dt.date.min.toordinal()), dt.date.max.toordinal()))
-
-
-def _listed(value: Any) -> Any:
-    return ",".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _endless(address: str) -> RequestError:
-    return RequestError(
-        f"{address}: holds more than {_MAX_ITEMS} items; name some of its collections with --collections, or "
-        "shorten --date"
-    )
+    return dt.date.fromordinal(min(max(day.toordinal() + days, 1), dt.date.max.toordinal()))

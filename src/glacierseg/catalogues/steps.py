@@ -8,14 +8,13 @@ from pathlib import Path
 
 from glacierseg import log
 from glacierseg.catalogues.addresses import shown
-from glacierseg.catalogues.choice import Choice, Chosen, choose
+from glacierseg.catalogues.choice import Choice, Chosen, choose, write_choices
 from glacierseg.catalogues.delivery import ProductPlan, plan_product, write_product
 from glacierseg.catalogues.elevation import fetch_elevation, plan_elevation
 from glacierseg.catalogues.looking import Ground, look_at, plan_looks
 from glacierseg.catalogues.provenance import FOLDERS, Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
-from glacierseg.catalogues.table import write_choices
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, counting
 from glacierseg.errors import GlaciersegWarning, RequestError

@@ -28,29 +28,19 @@ class Beside:
     def __init__(
         self, stack: ExitStack, out: Path, grid: Grid, facts: SceneFacts, settings: ProductSettings
     ) -> None:
-        """Opens them.
+        """Opens them for the scene `out`; `stack` closes them."""
 
-        Args:
-            stack: Closes them.
-            out: The scene.
-            grid: Of the scene.
-            facts: Of the scene.
-            settings: Say which are asked for.
-        """
+        def opened(path: Path | None, name: str, kind: str, nodata: int, **more: str) -> LayerWriter | None:
+            if path is None:
+                return None
+            tags = {**facts.tags, **more}
+            return stack.enter_context(open_writer(path, grid, [name], kind, nodata, tags=tags))
+
         self.classes = out.with_name(f"{out.stem}_classes.tif") if settings.write_classes else None
         self.dates = out.with_name(f"{out.stem}_dates.tif") if settings.write_dates else None
-        self._classes: LayerWriter | None = None
-        self._dates: LayerWriter | None = None
-        if self.classes:
-            names = ", ".join(f"{number} {name}" for number, name in enumerate(CLASS_NAMES))
-            tags = {**facts.tags, "CLASSES": names}
-            self._classes = stack.enter_context(
-                open_writer(self.classes, grid, ["class"], "uint8", MISSING, tags=tags)
-            )
-        if self.dates:
-            self._dates = stack.enter_context(
-                open_writer(self.dates, grid, ["date"], "int32", NO_DAY, tags=facts.tags)
-            )
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(CLASS_NAMES))
+        self._classes = opened(self.classes, "class", "uint8", MISSING, CLASSES=names)
+        self._dates = opened(self.dates, "date", "int32", NO_DAY)
 
     def write(
         self,
@@ -70,14 +60,10 @@ class Beside:
             valid: Where the scene has data.
         """
         if self._classes:
-            shown = np.where(asked, _shown(state), MISSING)
-            self._classes.write(block, shown[None], (shown != MISSING)[None])
+            kind = state & np.uint8(MASKED - 1)
+            # Masked for another reason than its class.
+            kind[(state >= MASKED) & ((kind == CLEAR) | (kind == SNOW))] = OTHER
+            kind[~asked] = MISSING
+            self._classes.write(block, kind[None], (kind != MISSING)[None])
         if self._dates:
             self._dates.write(block, days[None], valid[None])
-
-
-def _shown(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns classes for people, with what was masked for another reason than its class."""
-    kind = state & np.uint8(MASKED - 1)
-    other = (state >= MASKED) & ((kind == CLEAR) | (kind == SNOW))
-    return np.where(other, np.uint8(OTHER), kind)
