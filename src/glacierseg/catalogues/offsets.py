@@ -62,6 +62,8 @@ class _Darkness:
     Attributes:
         below: Share of numbers that would be negative reflectance, 0-1, greatest of the bands.
         limit: These are lower than this.
+        is_negative: Whether more numbers would be negative than of any image that has its offset, if only a
+            little so.
         darkest: Below it lies a hundredth of the numbers, lowest of the bands.
         is_clear: Whether there are so many that the offset was taken off, whoever says otherwise.
         lost: Share of pixels of 0 amid others, 0-1, greatest of the bands.
@@ -69,6 +71,7 @@ class _Darkness:
 
     below: float
     limit: int
+    is_negative: bool
     darkest: int
     is_clear: bool
     lost: float
@@ -101,19 +104,22 @@ def judge_offset(
     word = {True: "says that it took it off", False: "says that it left it", None: "says nothing of it"}[said]
     facts = f"its metadata give BOA_ADD_OFFSET {-amount}, the catalogue {word}, and "
     if found is not None and amount > _NEGATIVE:
-        is_off = found.is_clear or (said is True and found.below >= _OFF_SHARE_AS_SAID)
+        is_likely = found.below >= _OFF_SHARE_AS_SAID or found.is_negative
+        is_off = found.is_clear or (said is True and is_likely)
         if is_off and is_usual:
             lost = f"; {found.lost:.2%} are 0 there, and stay no data" if found.lost else ""
             return Judgement(
                 amount, f"{facts}{found}: it was taken off, so {amount} is added to each number again{lost}"
             )
-        if found.below > _WHOLE_SHARE:
+        if found.below > _WHOLE_SHARE or found.is_negative:
             raise ProductError(
                 f"{name}: {facts}{found}: some of it was taken off, and how much cannot be told; {INSTEAD}"
                 if is_off
                 else f"{name}: {facts}{found}: whether it was taken off cannot be told; {INSTEAD}"
             )
-        if found.darkest <= amount + _DARK and amount >= _DARK:
+        # A hundredth of negative reflectance is more than any image has that was left as it was.
+        least = amount if said else 0
+        if least <= found.darkest <= amount + _DARK and amount >= _DARK:
             note = f"{facts}{found}: it was not taken off" if said else None
             return Judgement(0, note)
     if said is not None:
@@ -135,7 +141,7 @@ def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str)
 
 def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nodata: int) -> _Darkness | None:
     """Measures some bands; None where none has enough numbers."""
-    below, darkest, limits, lost, is_clear = [], [], [], [], False
+    below, darkest, limits, lost, is_clear, is_negative = [], [], [], [], False, False
     for role, whole in views.items():
         # Large images tell no more than each few of their pixels.
         every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
@@ -150,10 +156,11 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
         below.append(float(np.mean((numbers < limits[-1]) | wrapped)))
         lost.append(1 - numbers.size / amid)
         is_clear |= below[-1] >= _OFF_SHARES.get(role, 1.0)
+        is_negative |= float(np.mean(numbers < amounts[role])) >= _OFF_SHARES.get(role, 1.0)
         darkest.append(int(np.percentile(numbers, 1)))
     if not below:
         return None
-    return _Darkness(max(below), max(limits), min(darkest), is_clear, max(lost))
+    return _Darkness(max(below), max(limits), is_negative, min(darkest), is_clear, max(lost))
 
 
 def _beside_void(empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
