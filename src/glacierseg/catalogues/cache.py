@@ -61,13 +61,13 @@ class Cache:
         """Copies what was kept to a file.
 
         Args:
-            asked: What was asked for.
+            asked: What was asked for; empty for what cannot be known again.
             path: The file; where nothing whole was kept it is left as it was.
 
         Returns:
             Whether anything whole was kept.
         """
-        if not self.is_on:
+        if not self.is_on or not asked:
             return False
         key = self._key(asked)
         try:
@@ -89,10 +89,10 @@ class Cache:
         """Keeps a copy of a file.
 
         Args:
-            asked: What was asked for.
+            asked: What was asked for; empty for what cannot be known again.
             path: The file.
         """
-        if not self.is_on or path.stat().st_size > self.limit_bytes:
+        if not self.is_on or not asked or path.stat().st_size > self.limit_bytes:
             return
         try:
             for folder in (self._keys, self._blobs):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.windows import Window as Pixels
 
-from glacierseg.catalogues.addresses import local_path, shown
+from glacierseg.catalogues.addresses import local_path, unsigned
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
 from glacierseg.catalogues.web import Web
@@ -79,9 +79,12 @@ class Window:
 
     @property
     def key(self) -> str:
-        """What tells it from all other windows of all files and their versions."""
+        """What tells it from all other windows of all files and their versions; empty where nothing does."""
+        if self.version.startswith("/"):
+            # Of a file's size alone nobody knows whether it was replaced.
+            return ""
         place = f"{self.row},{self.column},{self.grid.height},{self.grid.width},{self.overview}"
-        return f"{shown(self.asset.address)}\n{self.version}\n{place}"
+        return f"{unsigned(self.asset.address)}\n{self.version}\n{place}"
 
 
 def plan_window(
