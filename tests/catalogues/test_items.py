@@ -295,3 +295,28 @@ def test_the_share_of_cloud_is_one_or_none(value: Any, expected: float | None) -
 def test_flags_are_words_or_values() -> None:
     for value, expected in ((True, True), ("false", False), (None, None), (3, None)):
         assert read(item("l2a", earthsearch__boa_offset_applied=value)).offset_applied is expected
+
+
+FOLDERS = {
+    "a/S2B_45RVL_20241003_0_L2A/B04.tif": False,
+    "a/S2B_T45RVM_20240930T050802_L2A/B04.tif": False,
+    "a/T45RVL_20240930T051659_B04_10m.tif": False,
+    "a/T45RVM_20240930T045659_B04_10m.tif": False,
+    f"a/{NAME.replace('0511', '0510')}.SAFE/B04.tif": False,
+    "a/S2B_45RVL_20240930_0_L2A/B04.tif": True,
+    "a/S2B_T45RVL_20241001T000002_L2A/B04.tif": True,
+    "a/S2B_45RVL_20249999_0_L2A/B04.tif": True,
+    f"a/{NAME}.SAFE/T45RVL_20240930T045659_B04_10m.tif": True,
+}
+
+
+@pytest.mark.parametrize(("path", "is_own"), FOLDERS.items())
+@pytest.mark.parametrize("style", ["c1", "planetary"])
+def test_a_file_of_another_image_leaves_an_item_out(style: str, path: str, is_own: bool) -> None:
+    found = item(style)
+    found["assets"]["red" if style == "c1" else "B04"]["href"] = path
+    if is_own:
+        assert read(found).images["4"].address.endswith(path)
+        return
+    with pytest.raises(Unusable, match=rf"^is {NAME}, and has a file of another image, '.*B04.*tif'$"):
+        read(found)

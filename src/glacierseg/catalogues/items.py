@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
+from glacierseg.catalogues.belonging import of_another_image
 from glacierseg.catalogues.candidate import Asset, Candidate
 from glacierseg.choices import Satellite
 from glacierseg.products.contents import Checksum
@@ -150,6 +151,8 @@ def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: 
     match = _product_name(item, assets, satellite)
     acquired = acquired_of(item)
     _require_day(match, acquired)
+    if foreign := of_another_image((one.path for one in assets.values()), match):
+        raise Unusable(f"is {match[0]}, and has a file of another image, {foreign[-80:]!r}")
     is_sentinel2 = satellite == "sentinel2"
     sensor = "sentinel2" if is_sentinel2 else _LANDSAT_SENSORS[match["number"]]
     images = _images(assets, sensor, has_heat="_L2SP_" in match[0])

@@ -30,6 +30,8 @@ from glacierseg.settings.fetch import FetchSettings
 _MAX_IMAGES = 1000
 # A window of elevation is a little larger than its place, which then may reach into the next tile.
 _ELEVATION_MARGIN_DEG = 0.005
+# Shapes that share so much of their ground are of the same.
+_SAME_GROUND = 0.95
 _SATELLITES = {"sentinel2": "Sentinel-2", "landsat": "Landsat"}
 
 
@@ -192,7 +194,7 @@ def _newest(reads: Iterable[Read], left_out: list[tuple[str, str]]) -> list[Cand
     images: dict[tuple[str, ...], list[Read]] = defaultdict(list)
     for read in reads:
         one, parts = read.candidate, read.candidate.name.split("_")
-        images[one.sensor, one.tile, parts[2 if one.sensor == "sentinel2" else 3]].append(read)
+        images[parts[0], one.tile, parts[2 if one.sensor == "sentinel2" else 3]].append(read)
     kept: list[Candidate] = []
     for versions in images.values():
         own: list[Read] = []
@@ -214,7 +216,11 @@ def _is_version(one: Read, other: Read) -> bool:
     """Whether two products of one take or day are the same image, which was processed twice."""
     if one.candidate.sensor != "sentinel2" or one.candidate.baseline != other.candidate.baseline:
         return True
-    return one.part != "" and one.part == other.part
+    if one.part and other.part:
+        return one.part == other.part
+    # Parts of an image show ground of their own.
+    first, second = one.candidate.footprint, other.candidate.footprint
+    return bool(first.intersection(second).area > _SAME_GROUND * first.union(second).area)
 
 
 def _nothing(

@@ -176,7 +176,10 @@ class Tree:
                         stacklevel=2,
                     )
                     continue
-                yield from _items_in(found, self._reader.address)
+                for item, own in _items_in(found, self._reader.address):
+                    # Below a collection there may be catalogues.
+                    if not collections or item.get("collection") in {None, *collections}:
+                        yield item, own
                 number += 1
                 if number >= _MAX_ITEMS:
                     raise _endless(self._address)
