@@ -145,6 +145,25 @@ def test_pixels_that_a_copy_lost_are_told() -> None:
     assert found.note.endswith(f"; {share:.2%} are 0 there, and stay no data")
 
 
+@pytest.mark.parametrize("said", [True, False, None])
+def test_more_than_the_offset_cannot_be_taken_off(said: bool | None) -> None:
+    twice = as_numbers(ground(), -1000)
+    with pytest.raises(ProductError, match="some of it was taken off, and how much cannot be told"):
+        judge_offset(product(), twice, said=said, name="S2B")
+
+
+def test_an_offset_that_was_never_there_cannot_be_taken_off() -> None:
+    old, views = product(offset=0, baseline="02.14"), as_numbers(ground(), -1000)
+    # Dark ground lies in wide areas, and coarse bands have pixels of their own.
+    views["blue"] = views["blue"].repeat(2, 0).repeat(2, 1)
+    views["blue"][50:150, 50:150] = 0
+    share = max(np.mean(view == 0) for view in views.values())
+    with pytest.raises(ProductError, match=r"\(baseline 02\.14\) give no .* that it took one off") as caught:
+        judge_offset(old, views, said=True, name="S2B")
+    assert share > 0.05
+    assert "of a band is 0 where another is not" in str(caught.value)
+
+
 def test_numbers_that_ran_over_below_zero_show_that_it_was_taken_off() -> None:
     bright = ground(darkest=0.2)
     views = as_numbers(bright, 0)

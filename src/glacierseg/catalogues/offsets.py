@@ -40,6 +40,8 @@ _NEGATIVE = 300
 _DARK = 700
 _LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
 _GREATEST = 65535
+# Where more was taken off than was there, what is darker became 0; of a copy that is right hardly anything.
+_GONE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class _Darkness:
         darkest: Below it lies a hundredth of the numbers, lowest of the bands.
         is_clear: Whether there are so many that the offset was taken off, whoever says otherwise.
         lost: Share of pixels of 0 amid others, 0-1, greatest of the bands.
+        gone: Share of pixels of 0 where another band has a number, 0-1, greatest of the bands.
     """
 
     below: float
@@ -75,6 +78,7 @@ class _Darkness:
     darkest: int
     is_clear: bool
     lost: float
+    gone: float
 
     def __str__(self) -> str:
         return f"{self.below:.2%} of its numbers are below {self.limit}, and 1 % below {self.darkest}"
@@ -97,7 +101,7 @@ def judge_offset(
     offsets = {band.role: band.offset / band.scale for band in product.bands}
     amounts = {role: -round(offsets[role]) for role in views}
     if not any(amounts.values()):
-        return _judge_plain(product, views, name)
+        return _judge_plain(product, views, name, said=said)
     amount = max(amounts.values())
     found = _darkness(views, amounts, product.nodata)
     is_usual = {-round(one) for one in offsets.values()} == {_USUAL}
@@ -106,7 +110,7 @@ def judge_offset(
     if found is not None and amount > _NEGATIVE:
         is_likely = found.below >= _OFF_SHARE_AS_SAID or found.is_negative
         is_off = found.is_clear or (said is True and is_likely)
-        if is_off and is_usual:
+        if is_off and is_usual and found.gone <= _GONE_SHARE:
             lost = f"; {found.lost:.2%} are 0 there, and stay no data" if found.lost else ""
             return Judgement(
                 amount, f"{facts}{found}: it was taken off, so {amount} is added to each number again{lost}"
@@ -128,9 +132,17 @@ def judge_offset(
     return Judgement(0)
 
 
-def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str) -> Judgement:
-    """Of metadata without an offset: whether numbers look as if they had one."""
+def _judge_plain(
+    product: Product, views: Mapping[str, NDArray[Any]], name: str, *, said: bool | None
+) -> Judgement:
+    """Of metadata without an offset: whether numbers look as if they had one, or as if one was taken off."""
     found = _darkness(views, dict.fromkeys(views, _USUAL), product.nodata)
+    if said and found and found.gone > _GONE_SHARE:
+        raise ProductError(
+            f"{name}: its metadata (baseline {product.baseline}) give no BOA_ADD_OFFSET, the catalogue says "
+            f"that it took one off, and {found.gone:.2%} of a band is 0 where another is not, as where "
+            f"{_USUAL} was taken off; {INSTEAD}"
+        )
     if found and found.below <= _WHOLE_SHARE and found.darkest <= _USUAL + _DARK:
         raise ProductError(
             f"{name}: its metadata (baseline {product.baseline}) give no BOA_ADD_OFFSET, and {found}, "
@@ -160,7 +172,23 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
         darkest.append(int(np.percentile(numbers, 1)))
     if not below:
         return None
-    return _Darkness(max(below), max(limits), is_negative, min(darkest), is_clear, max(lost))
+    return _Darkness(
+        max(below), max(limits), is_negative, min(darkest), is_clear, max(lost), _gone(views, nodata)
+    )
+
+
+def _gone(views: Mapping[str, NDArray[Any]], nodata: int) -> float:
+    """The greatest share of a band without numbers where another has some, away from the rims of all."""
+    most = math.isqrt(_MOST_NUMBERS)
+    height, width = (
+        min(most, *sides) for sides in zip(*(view.shape for view in views.values()), strict=True)
+    )
+    empty = []
+    for view in views.values():
+        rows, columns = np.arange(height) * len(view) // height, np.arange(width) * view.shape[1] // width
+        empty.append(view[np.ix_(rows, columns)] == nodata)
+    seen = ~_near(np.all(empty, axis=0), 3)
+    return max(float(one[seen].mean()) if seen.any() else 0.0 for one in empty)
 
 
 def _beside_void(empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
