@@ -28,6 +28,9 @@ from glacierseg.raster.outlines import read_outlines
 
 # The common grid has so many cells along the longer side of a place, and none finer than the classes.
 _CELLS, _FINEST_M = 400, 20.0
+# Coarse copies of classes may hold means of their numbers, which are other classes. So they are looked at
+# only where all pixels are more than this.
+_FEW_BYTES = 2**20
 _CLASSES = {"SCL": "scl", "QA_PIXEL": "qa_pixel"}
 
 
@@ -118,6 +121,9 @@ def plan_looks(web: Web, candidates: Sequence[Candidate], ground: Ground) -> Loo
         try:
             coarser = max(ground.grid.transform.a / pixel_m, 1)
             window = plan_window(web, candidate.images[kind], ground.place.outline, coarser=coarser)
+            if window and window.overview is not None:
+                whole = plan_window(web, candidate.images[kind], ground.place.outline)
+                window = whole if whole and whole.bytes_needed <= _FEW_BYTES else window
         except ProductError as error:
             return _Damaged(error)
         return window or "shows nothing of the place"
