@@ -5,6 +5,7 @@ says to have filtered is filtered here again.
 """
 
 import datetime as dt
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,13 @@ def search(settings: FetchSettings, outline: Any) -> Offered:
     collections = _collections(settings, source)
     reads: list[Read] = []
     left_out: list[tuple[str, str]] = []
+    seen: set[str] = set()
     for item, address in _found(source, settings, collections, boxes_around(outline)):
+        # On both sides of 180 degrees an item is found twice.
+        text = json.dumps(item, sort_keys=True)
+        if text in seen:
+            continue
+        seen.add(text)
         try:
             read = _read(item, address, settings, outline)
         except Unusable as reason:
