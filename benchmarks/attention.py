@@ -28,7 +28,8 @@ def attention_seconds(side_tokens: int, dtype: torch.dtype) -> tuple[float, floa
     shape = (TOKENS // side_tokens**2, HEADS, side_tokens**2, HEAD_CHANNELS)
     parts = [torch.randn(shape, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
     started = time.perf_counter()
-    mixed = F.scaled_dot_product_attention(*(part.to(dtype) for part in parts)).to(torch.bfloat16)
+    query, key, value = (part.to(dtype) for part in parts)
+    mixed = F.scaled_dot_product_attention(query, key, value).to(torch.bfloat16)
     turned = time.perf_counter()
     mixed.backward(torch.ones_like(mixed))
     return turned - started, time.perf_counter() - turned
@@ -49,7 +50,8 @@ def compare_attention(side_tokens: int, rounds: int) -> str:
 
 def make_step() -> Callable[[], float]:
     """Returns a training step of a narrow `glavitu` in mixed precision, which says its seconds."""
-    network = create_model("glavitu", BANDS, 2, WIDTH).train().to(memory_format=torch.channels_last)
+    network = create_model("glavitu", BANDS, 2, WIDTH).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.randn(BATCH, BANDS, PATCH_PX, PATCH_PX).contiguous(memory_format=torch.channels_last)
     target = torch.randint(0, 2, (BATCH, PATCH_PX, PATCH_PX))
     optimizer, loss_of = torch.optim.AdamW(network.parameters(), fused=True), make_loss("cross_entropy")

@@ -7,20 +7,24 @@ counts: whatever else the machine does only adds time.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from predict_scene import BANDS
 
+from glacierseg.choices import Engine, Precision
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import make_predictor
 
-WAYS = (
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.predict_scene import BANDS
+
+WAYS: tuple[tuple[Engine, Precision], ...] = (
     ("torch", "float32"),
     ("torch", "bfloat16"),
     ("onnx", "float32"),
@@ -61,7 +65,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
                 print(f"{engine} {precision} is left out: {error}")
     for predictor in predictors.values():
         predictor(values, valid)
-    seconds = {way: [] for way in predictors}
+    seconds: dict[tuple[Engine, Precision], list[float]] = {way: [] for way in predictors}
     for _ in range(arguments.rounds):
         for way, predictor in predictors.items():
             started = time.perf_counter()

@@ -17,12 +17,14 @@ from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import GLACIER, read_mask
+from glacierseg.settings.predict import PredictSettings
 
 
 def predict(model: Path, scene: Path, window_px: int, halo_px: int) -> tuple[np.ndarray, float]:
+    settings = PredictSettings(window_px=window_px, halo_px=halo_px)
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        files = predict_scene(model, scene, folder, window_px=window_px, halo_px=halo_px)
+        files = predict_scene(model, scene, folder, settings)
         seconds = time.process_time() - started
         return read_mask(files.mask) == GLACIER, seconds
 

@@ -3,6 +3,8 @@
 Imports neither torch nor `glacierseg`: it runs in an environment that has TensorFlow alone.
 """
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
@@ -17,7 +19,7 @@ class KerasNetwork:
 
     def __init__(self, name: str, weights: dict[str, np.ndarray], window_px: int) -> None:
         self.weights = weights
-        self._filled: list[tuple] = []
+        self._filled: list[tuple[Any, list[np.ndarray]]] = []
         bands = weights["encoder.blocks.0.shortcut.0.weight"].shape[1]
         image = keras.Input((window_px, window_px, bands))
         x, skips = image, []
@@ -30,7 +32,7 @@ class KerasNetwork:
         for layer, values in self._filled:
             layer.set_weights(values)
 
-    def m_landsnet(self, x, skips):
+    def m_landsnet(self, x: Any, skips: list[Any]) -> Any:
         x = self.residual(x, "bottleneck")
         for level, skip in enumerate(skips):
             x = layers.UpSampling2D(2, interpolation="bilinear")(x)
@@ -38,7 +40,7 @@ class KerasNetwork:
             x = self.residual(x, f"blocks.{level}")
         return x
 
-    def glavitu(self, x, skips):
+    def glavitu(self, x: Any, skips: list[Any]) -> Any:
         x = self.residual(x, "to_tokens")
         side, channels = x.shape[1], x.shape[3]
         places = self.weights["transformer.position.vectors"]
@@ -56,19 +58,19 @@ class KerasNetwork:
             x = self.residual(layers.Concatenate()([skip, finer]), f"decoder.blocks.{level}")
         return x
 
-    def residual(self, x, name: str, dilation: int = 1):
+    def residual(self, x: Any, name: str, dilation: int = 1) -> Any:
         first = layers.ReLU()(self.norm(self.conv(x, f"{name}.first.0", dilation), f"{name}.first.1"))
         second = self.norm(self.conv(first, f"{name}.second.0", dilation), f"{name}.second.1")
         if f"{name}.shortcut.0.weight" in self.weights:
             x = self.norm(self.conv(x, f"{name}.shortcut.0"), f"{name}.shortcut.1")
         return layers.ReLU()(layers.Add()([second, x]))
 
-    def gate(self, skip, coarse, name: str):
+    def gate(self, skip: Any, coarse: Any, name: str) -> Any:
         both = layers.Add()([self.conv(skip, f"{name}.theta"), self.conv(coarse, f"{name}.phi")])
         weights = self.conv(layers.ReLU()(both), f"{name}.psi")
         return layers.Multiply()([skip, layers.Activation("sigmoid")(weights)])
 
-    def attend(self, tokens, name: str):
+    def attend(self, tokens: Any, name: str) -> Any:
         count, channels = tokens.shape[1:]
         parts = self.dense(
             self.layer_norm(tokens, f"{name}.attention_norm"), f"{name}.attention.query_key_value"
@@ -81,27 +83,27 @@ class KerasNetwork:
         inner = self.dense(self.layer_norm(tokens, f"{name}.mlp_norm"), f"{name}.mlp.0")
         return tokens + self.dense(layers.Activation("gelu")(inner), f"{name}.mlp.2")
 
-    def conv(self, x, name: str, dilation: int = 1):
+    def conv(self, x: Any, name: str, dilation: int = 1) -> Any:
         kernel, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
         layer = layers.Conv2D(
             len(kernel), kernel.shape[2], padding="same", dilation_rate=dilation, use_bias=bias is not None
         )
         return self._with(layer, x, kernel.transpose(2, 3, 1, 0), bias)
 
-    def dense(self, x, name: str):
+    def dense(self, x: Any, name: str) -> Any:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return self._with(layers.Dense(len(weight)), x, weight.T, bias)
 
-    def norm(self, x, name: str):
+    def norm(self, x: Any, name: str) -> Any:
         names = ("weight", "bias", "running_mean", "running_var")
         return self._with(
             layers.BatchNormalization(epsilon=1e-5), x, *(self.weights[f"{name}.{own}"] for own in names)
         )
 
-    def layer_norm(self, x, name: str):
+    def layer_norm(self, x: Any, name: str) -> Any:
         layer = layers.LayerNormalization(epsilon=1e-5)
         return self._with(layer, x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
-    def _with(self, layer, x, *values):
+    def _with(self, layer: Any, x: Any, *values: np.ndarray | None) -> Any:
         self._filled.append((layer, [value for value in values if value is not None]))
         return layer(x)

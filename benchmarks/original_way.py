@@ -21,8 +21,14 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 LARGEST_DIFFERENCE = 1e-3
 """Between the probabilities of torch and Keras, both in float32, in standard deviations of them."""
@@ -34,7 +40,7 @@ def in_keras(name: str, folder: Path) -> None:
         import tensorflow as tf
     except ImportError:
         raise SystemExit(f"{sys.executable} has no TensorFlow; see the head of original_way.py") from None
-    from keras_networks import KerasNetwork
+    from benchmarks.keras_networks import KerasNetwork
 
     tf.config.threading.set_intra_op_parallelism_threads(int(os.environ["THREADS"]))
     with np.load(folder / "weights.npz") as file:
@@ -46,7 +52,8 @@ def in_keras(name: str, folder: Path) -> None:
 
     def predicted(row: int, column: int) -> np.ndarray:
         window = image[row : row + window_px, column : column + window_px]
-        return model.predict(window[None], verbose=0)[0, ..., -1]
+        result: np.ndarray = model.predict(window[None], verbose=0)[0, ..., -1]
+        return result
 
     difference = float(np.abs(predicted(*starts[0]) - wanted).max() / wanted.std())
     total, count = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
@@ -60,10 +67,10 @@ def in_keras(name: str, folder: Path) -> None:
     print(json.dumps({"seconds": seconds, "difference": difference, "version": tf.__version__}))
 
 
-def make_job(scene_path: Path, network, window_px: int, folder: Path) -> int:
+def make_job(scene_path: Path, network: "torch.nn.Module", window_px: int, folder: Path) -> int:
     """Writes weights, scaled scene and its first window's probabilities; returns the number of windows."""
     import torch
-    from peers import whole
+    from benchmarks.peers import whole
 
     from glacierseg.raster.scene import open_scene
     from glacierseg.raster.tiling import window_starts
@@ -86,8 +93,8 @@ def make_job(scene_path: Path, network, window_px: int, folder: Path) -> int:
     return len(starts)
 
 
-def ours(scene_path: Path, network, window_px: int, folder: Path) -> float:
-    from peers import ours as predict
+def ours(scene_path: Path, network: "torch.nn.Module", window_px: int, folder: Path) -> float:
+    from benchmarks.peers import ours as predict
 
     from glacierseg.raster.scene import open_scene
     from glacierseg.raster.tiling import Tiling
@@ -107,7 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     import torch
-    from predict_scene import BANDS, make_scene
+    from benchmarks.predict_scene import BANDS, make_scene
 
     from glacierseg.models.registry import MODELS, create_model
 
@@ -125,7 +132,7 @@ def main() -> None:
         report(name, asked.size_px, windows, rows)
 
 
-def theirs(interpreter: str, name: str, folder: Path) -> dict:
+def theirs(interpreter: str, name: str, folder: Path) -> dict[str, Any]:
     import torch
 
     env = {**os.environ, "THREADS": str(torch.get_num_threads()), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -133,7 +140,7 @@ def theirs(interpreter: str, name: str, folder: Path) -> dict:
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=env)
     if done.returncode:
         raise SystemExit(done.returncode)  # it has said why
-    told = json.loads(done.stdout.splitlines()[-1])
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if told["difference"] > LARGEST_DIFFERENCE:
         raise SystemExit(
             f"{name}: not the same network in Keras, probabilities differ by {told['difference']}"
@@ -141,7 +148,7 @@ def theirs(interpreter: str, name: str, folder: Path) -> dict:
     return told
 
 
-def report(name: str, size_px: int, windows: int, rows: list[tuple[float, dict]]) -> None:
+def report(name: str, size_px: int, windows: int, rows: list[tuple[float, dict[str, Any]]]) -> None:
     import torch
 
     ratios = [told["seconds"] / mine for mine, told in rows]

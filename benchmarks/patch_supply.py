@@ -9,31 +9,36 @@ the loader hands to the device, and scaled to float input there, for each kind o
 """
 
 import argparse
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import rasterio
 import torch
-from predict_scene import BANDS, make_scene
 
 from glacierseg.choices import Cache
 from glacierseg.data.augment import Augmentation
-from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
+from glacierseg.models.device import InputScaling
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.predict_scene import BANDS, make_scene
+
 PATCH_PX, SIDE_PX, BATCH = 256, 2048, 8
 CACHES: tuple[Cache, ...] = ("none", "disk", "memory")
-VERSIONS = (
+VERSIONS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
     lambda a: a,
     lambda a: a[..., ::-1],
     lambda a: a[..., ::-1, :],
-    *(lambda a, turns=turns: np.rot90(a, turns, (-2, -1)) for turns in (1, 2, 3)),
+    *(partial(np.rot90, k=turns, axes=(-2, -1)) for turns in (1, 2, 3)),
 )
 
 

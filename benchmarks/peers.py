@@ -16,16 +16,19 @@ machine disturbs less; then give it one thread (OMP_NUM_THREADS=1), for threads 
 """
 
 import argparse
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
-from predict_scene import BANDS, make_scene
 
+from glacierseg.choices import Precision
 from glacierseg.models.registry import create_model
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import make_predictor
@@ -35,17 +38,27 @@ from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import Tiling, window_starts
 from glacierseg.raster.write import write_raster
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.predict_scene import BANDS, make_scene
+
 WINDOW_PX, SCALING = 128, Scaling((128.0,) * BANDS, (74.0,) * BANDS)
 
 
 class Null(torch.nn.Module):
     """Logits that are a band of the input and its negative."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([-x[:, 0], x[:, 0]], 1)
 
 
-def ours(scene: Scene, network, out: Path, *, precision: str = "auto", tiling: Tiling | None = None) -> None:
+def ours(
+    scene: Scene,
+    network: torch.nn.Module,
+    out: Path,
+    *,
+    precision: Precision = "auto",
+    tiling: Tiling | None = None,
+) -> None:
     tiling = tiling or Tiling(WINDOW_PX)
     batch = max(1, 16 * WINDOW_PX**2 // tiling.window_px**2)
     predictor = make_predictor("torch", network, SCALING, window_px=tiling.window_px, precision=precision)
@@ -65,7 +78,7 @@ def write(probability: np.ndarray, scene: Scene, out: Path) -> None:
 
 
 @torch.inference_mode()
-def monai(scene: Scene, network, out: Path, **settings) -> None:
+def monai(scene: Scene, network: torch.nn.Module, out: Path, **settings: Any) -> None:
     from monai.inferers import sliding_window_inference
 
     settings = {"sw_batch_size": 4, **settings}
@@ -75,7 +88,7 @@ def monai(scene: Scene, network, out: Path, **settings) -> None:
 
 
 @torch.inference_mode()
-def original_way(scene: Scene, network, out: Path) -> None:
+def original_way(scene: Scene, network: torch.nn.Module, out: Path) -> None:
     image, (height, width) = whole(scene), scene.grid.shape
     total, count = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     for row in window_starts(height, WINDOW_PX, WINDOW_PX // 2):
@@ -87,9 +100,15 @@ def original_way(scene: Scene, network, out: Path) -> None:
     write(total / count, scene, out)
 
 
-def timed(clock, way, scene: Scene, network, **settings) -> float:
+def timed(
+    clock: Callable[[], float],
+    way: Callable[..., None],
+    scene: Scene,
+    network: torch.nn.Module,
+    **settings: Any,
+) -> float:
     layout = torch.channels_last if way is ours else torch.contiguous_format
-    network = network.to(memory_format=layout).eval()
+    network.to(memory_format=layout).eval()  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
         started = clock()
         way(scene, network, Path(folder), **settings)
@@ -110,7 +129,7 @@ def main() -> None:
     torch.manual_seed(0)
     network = create_model("m_landsnet", BANDS, 2, asked.width)
     halo = Tiling(512, 0.0, 64)
-    plans = {
+    plans: dict[str, dict[str, tuple[Callable[..., None], dict[str, Any]]]] = {
         "real network": {
             "ours, our defaults": (ours, {}),
             "ours, float32": (ours, {"precision": "float32"}),

@@ -26,6 +26,10 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BANDS, WINDOW_PX, OVERLAP, BATCH = 18, 128, 0.5, 32
 
@@ -50,11 +54,12 @@ def make_scene(path: Path, height: int, width: int) -> None:
             dataset.write(block, window=Window(0, top, width, rows))
 
 
-def null_network(values, valid):
+def null_network(values: "np.ndarray", valid: "np.ndarray | None") -> "np.ndarray":
     import numpy as np
 
     del valid
-    return values[:, 0].astype(np.float32) / 255
+    scores: np.ndarray = values[:, 0].astype(np.float32) / 255
+    return scores
 
 
 def strips(scene_path: Path, out: Path) -> None:
@@ -104,7 +109,8 @@ def measure(way: str, scene: Path) -> dict[str, float]:
     """Runs one way in a process of its own."""
     command = [sys.executable, __file__, "--child", way, "--scene", str(scene)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(shown.splitlines()[-1])
+    facts: dict[str, float] = json.loads(shown.splitlines()[-1])
+    return facts
 
 
 def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, threads: int) -> None:
@@ -114,20 +120,20 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
 
     from glacierseg.models.registry import MODELS, create_model
     from glacierseg.models.scaling import Scaling
-    from glacierseg.predict.engines import make_predictor
+    from glacierseg.predict.engines import TorchPredictor, make_predictor
     from glacierseg.predict.files import ScenePrediction
     from glacierseg.predict.scene import Job, write_prediction
     from glacierseg.raster.scene import open_scene
     from glacierseg.raster.tiling import Tiling
 
     class Timed(torch.nn.Module):
-        def __init__(self, network):
+        def __init__(self, network: torch.nn.Module) -> None:
             super().__init__()
             self.network, self.seconds = network, np.zeros(2)
 
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             started = np.array([time.perf_counter(), time.thread_time()])
-            result = self.network(x)
+            result: torch.Tensor = self.network(x)
             if x.is_cuda:  # which says that it is done before it has begun
                 torch.cuda.synchronize()
             self.seconds += np.array([time.perf_counter(), time.thread_time()]) - started
@@ -146,6 +152,7 @@ def share_of_forward_passes(name: str, width: float, scene: Path, rounds: int, t
             started = np.array([time.perf_counter(), time.process_time()])
             scaling = Scaling((128.0,) * bands, (74.0,) * bands)
             predictor = make_predictor("torch", network, scaling, window_px=window)
+            assert isinstance(predictor, TorchPredictor)
             predictor.network = timed = Timed(predictor.network)
             ready = time.perf_counter() - started[0]
             tiling = Tiling(window, OVERLAP)
@@ -203,7 +210,7 @@ def main() -> None:
             print(f"{BANDS} bands, {height} x {asked.size_px} px, overlap {OVERLAP:g}")
             share_of_forward_passes(asked.network, asked.width, scene, asked.rounds, asked.threads)
             return
-        found = {way: [] for way in asked.ways}
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in asked.ways}
         for _ in range(asked.rounds):
             for way in asked.ways:
                 found[way].append(measure(way, scene))

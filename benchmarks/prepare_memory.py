@@ -27,6 +27,7 @@ from glacierseg.raster.prepare.rasterize import rasterize_file
 from glacierseg.raster.prepare.select import select_bands
 from glacierseg.raster.prepare.stack import stack_rasters
 from glacierseg.raster.scene import open_scene
+from glacierseg.settings.prepare import RasterizeSettings, StackSettings
 
 BANDS = ["blue", "green", "red", "nir", "swir1", "swir2"]
 
@@ -67,7 +68,8 @@ def measure(step: Callable[[], object], queue: "multiprocessing.Queue[tuple[floa
 
 
 def stack(folder: Path) -> None:
-    stack_rasters([folder / "scene.tif"], folder / "stack.tif", recipe="sentinel2-18", dem=folder / "dem.tif")
+    settings = StackSettings(recipe="sentinel2-18")
+    stack_rasters([folder / "scene.tif"], folder / "stack.tif", settings, dem=folder / "dem.tif")
 
 
 def normalize(folder: Path) -> None:
@@ -85,7 +87,8 @@ def align(folder: Path) -> None:
 
 
 def rasterize(folder: Path) -> None:
-    rasterize_file(folder / "outlines.gpkg", folder / "scene.tif", folder / "mask.tif", ignore_rim_m=20)
+    settings = RasterizeSettings(ignore_rim_m=20)
+    rasterize_file(folder / "outlines.gpkg", folder / "scene.tif", folder / "mask.tif", settings)
 
 
 def select(folder: Path) -> None:

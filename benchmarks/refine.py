@@ -23,15 +23,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from glacierseg.refine.engine import bits, kernel, label, morphology
+from glacierseg.refine.engine import bits, label, morphology
 from glacierseg.refine.engine.morphology import boundary_rim
 from glacierseg.refine.search import tune_refinement
 from glacierseg.refine.steps import merge_fragments, pack_mask
+from glacierseg.settings.refine import TuneSettings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.refine import array_steps, opencv_steps
@@ -68,7 +70,7 @@ def seconds(function: Callable[[], object], rounds: int) -> float:
 def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bool) -> None:
     quarter, true_quarter = (array[: len(array) // 2, : len(array) // 2].copy() for array in (mask, truth))
     packed, disk = bits.pack(mask), opencv_steps.disk(3, 3)
-    ours_disk = kernel.ellipse(3, 3)
+    ours_disk = morphology.ellipse(3, 3)
     truth_packed = bits.pack(truth)
     whole = pack_mask(mask)
     rows = [
@@ -98,7 +100,7 @@ def compare_steps(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bo
             lambda: array_steps.smooth(mask, 5, "closing"),
             lambda: opencv_steps.close_or_open(mask, 5, "closing"),
             None,
-            lambda: morphology.close(packed, kernel.diamond(5)),
+            lambda: morphology.close(packed, morphology.diamond(5)),
         ),
         (
             "majority, 10 passes",
@@ -143,25 +145,26 @@ def scipy_remove(mask: np.ndarray) -> np.ndarray:
     from skimage import measure
 
     labels = measure.label(mask, connectivity=2)
-    return (np.bincount(labels.ravel()) >= AREA_PX)[labels] & (mask == 1)
+    result: np.ndarray = (np.bincount(labels.ravel()) >= AREA_PX)[labels] & (mask == 1)
+    return result
 
 
 def scipy_close(mask: np.ndarray, disk: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
-    return ndimage.binary_closing(mask, disk)
+    return np.asarray(ndimage.binary_closing(mask, disk))
 
 
 def scipy_fill(mask: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
-    return ndimage.binary_fill_holes(mask)
+    return np.asarray(ndimage.binary_fill_holes(mask))
 
 
 def opencv_rim(truth: np.ndarray, radius_px: int) -> np.ndarray:
     """What a disk adds and takes: about the same rim, by the quickest calls there are."""
     disk = opencv_steps.disk(2 * radius_px + 1, 2 * radius_px + 1)
-    return cv2.dilate(truth, disk) != cv2.erode(truth, disk)
+    return np.asarray(cv2.dilate(truth, disk) != cv2.erode(truth, disk))
 
 
 def scipy_rims(truth: np.ndarray) -> list[np.ndarray]:
@@ -172,16 +175,19 @@ def scipy_rims(truth: np.ndarray) -> list[np.ndarray]:
 
 
 def plain_counts(mask: np.ndarray, truth: np.ndarray) -> tuple[int, ...]:
-    tp = np.count_nonzero(mask & truth)
-    return tp, np.count_nonzero(mask) - tp, np.count_nonzero(truth) - tp
+    tp, predicted, true = (int(np.count_nonzero(one)) for one in (mask & truth, mask, truth))
+    return tp, predicted - tp, true - tp
 
 
 def search(mask: np.ndarray, truth: np.ndarray, kind: str) -> object:
-    areas, passes = (AREAS_KM2, (0,)) if kind == "areas" else ((AREA_KM2,), PASSES)
-    return tune_refinement(
-        mask, truth, SIZE_M, merge_distances_m=DISTANCES_M, min_areas_km2=areas, iterations=passes,
-        max_holes_km2=(0,), smoothing="closing",
-    )  # fmt: skip
+    settings = TuneSettings(
+        merge_distances_m=DISTANCES_M,
+        min_areas_km2=AREAS_KM2 if kind == "areas" else (AREA_KM2,),
+        iterations=(0,) if kind == "areas" else PASSES,
+        max_holes_km2=(0,),
+        smoothing=("closing",),
+    )
+    return tune_refinement(mask, truth, SIZE_M, settings)
 
 
 def opencv_search(mask: np.ndarray, truth: np.ndarray, kind: str) -> list[tuple[int, ...]]:
@@ -190,10 +196,11 @@ def opencv_search(mask: np.ndarray, truth: np.ndarray, kind: str) -> list[tuple[
     for distance_m in DISTANCES_M:
         for scale in AREAS_KM2 if kind == "areas" else PASSES:
             merged = (away <= distance_m / SIZE_M[0]).astype(np.uint8)
+            closed: np.ndarray = merged
             if kind == "passes":
-                merged = cv2.morphologyEx(merged, cv2.MORPH_CLOSE, opencv_steps.CROSS, iterations=scale)
+                closed = cv2.morphologyEx(merged, cv2.MORPH_CLOSE, opencv_steps.CROSS, iterations=int(scale))
             smallest = scale * 1e4 if kind == "areas" else AREA_PX
-            _, labels, facts, _ = cv2.connectedComponentsWithStats(merged)
+            _, labels, facts, _ = cv2.connectedComponentsWithStats(closed)
             keep = (facts[:, cv2.CC_STAT_AREA] >= smallest).astype(np.uint8)
             keep[0] = 0
             found.append(plain_counts(keep[labels], truth))
@@ -216,13 +223,13 @@ def original_combination(mask: np.ndarray, truth: np.ndarray, kind: str) -> tupl
 def compare_searches(mask: np.ndarray, truth: np.ndarray, rounds: int, *, scipy: bool) -> None:
     part = len(mask) // 2
     for kind, what in (("areas", "smallest areas"), ("passes", "passes of closing")):
-        ours_s = seconds(lambda kind=kind: search(mask, truth, kind), rounds)
-        opencv_s = seconds(lambda kind=kind: opencv_search(mask, truth, kind), 1)
+        ours_s = seconds(partial(search, mask, truth, kind), rounds)
+        opencv_s = seconds(partial(opencv_search, mask, truth, kind), 1)
         line = f"search, 4 distances x 5 {what}: ours {ours_s:.2f} s; "
         line += f"OpenCV {opencv_s:.1f} s, {opencv_s / ours_s:.1f}x"
         if scipy:
             quarter = mask[:part, :part].copy(), truth[:part, :part].copy()
-            original_s = 20 * 4 * seconds(lambda kind=kind, q=quarter: original_combination(*q, kind), 1)
+            original_s = 20 * 4 * seconds(partial(original_combination, *quarter, kind), 1)
             line += (
                 f"; original {original_s:.0f} s (20 x 4 times one on a quarter), {original_s / ours_s:.0f}x"
             )
@@ -259,7 +266,9 @@ print(json.dumps(facts))
 def in_a_child(cache: Path, *arguments: str) -> dict[str, float]:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", IN_A_CHILD, *arguments]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    facts: dict[str, float] = json.loads(done.stdout)
+    return facts
 
 
 def report_first_call_and_memory(mask: np.ndarray, truth: np.ndarray) -> None:

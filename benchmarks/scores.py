@@ -8,6 +8,7 @@ Every way runs in this one process, on one thread, in turn; our best of some rou
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,9 +66,7 @@ def scipy_buffers(predicted: Mask, truth: Mask) -> list[float]:
     )
 
 
-def _buffer_ious(
-    predicted: Mask, truth: Mask, outside: NDArray[np.floating], inside: NDArray[np.floating]
-) -> list[float]:
+def _buffer_ious(predicted: Mask, truth: Mask, outside: NDArray[Any], inside: NDArray[Any]) -> list[float]:
     ious = []
     for buffer_m in BUFFERS_M:
         reach = buffer_m / PIXEL_M[0] + 0.5
@@ -79,7 +78,7 @@ def _buffer_ious(
             (True, glacier & ~rim),
         ):
             both, either = found & true & area, (found | true) & area
-            ious.append(np.count_nonzero(both) / np.count_nonzero(either))
+            ious.append(float(np.count_nonzero(both) / np.count_nonzero(either)))
     return ious
 
 
@@ -111,7 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     predicted, truth = make_masks(options.size_px)
-    small = tuple(np.ascontiguousarray(mask[:2000, :2000]) for mask in (predicted, truth))
+    small, small_truth = (np.ascontiguousarray(mask[:2000, :2000]) for mask in (predicted, truth))
     groups: list[tuple[str, dict[str, Callable[[], object]]]] = [
         (
             "all scores",
@@ -134,8 +133,8 @@ def main() -> None:
         (
             "outline distances, 2000 x 2000 px at most",
             {
-                "ours, to lines": lambda: mask_distances(*small, PIXEL_M),
-                "scipy k-d tree, to points": lambda: scipy_distances(*small),
+                "ours, to lines": lambda: mask_distances(small, small_truth, PIXEL_M),
+                "scipy k-d tree, to points": lambda: scipy_distances(small, small_truth),
             },
         ),
     ]

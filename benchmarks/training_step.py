@@ -11,6 +11,7 @@ hardware computes in it), and `fit` itself, which adds Lightning and patches fro
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,6 @@ from statistics import median
 
 import numpy as np
 import torch
-from predict_scene import BANDS, make_scene
 
 from glacierseg.data.augment import Augmentation
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
@@ -31,6 +31,9 @@ from glacierseg.settings.train import TrainingPlan
 from glacierseg.training.fit import fit, resolved_precision
 from glacierseg.training.losses import make_loss
 from glacierseg.training.states import EpochRecord
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.predict_scene import BANDS, make_scene
 
 
 def make_datasets(folder: Path, patch_px: int, count: int) -> tuple[PatchDataset, PatchDataset]:
@@ -49,7 +52,7 @@ def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, pl
     torch.manual_seed(0)
     network, patch_px = create_model(name, BANDS, 2, width).train(), MODELS[name].default_patch_px
     layout = torch.channels_last if ours else torch.contiguous_format
-    network = network.to(memory_format=layout)
+    network.to(memory_format=layout)  # type: ignore[call-overload]
     image = torch.randn(batch, BANDS, patch_px, patch_px).contiguous(memory_format=layout)
     target = torch.randint(0, 2, (batch, patch_px, patch_px))
     optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0, fused=ours)

@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +35,8 @@ def make_mask(height: int, width: int, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).random((height, width), dtype=np.float32)
     relief = cv2.GaussianBlur(noise, (0, 0), 4.5)
     relief -= relief.mean()
-    return (relief > 0.7 * relief.std()).astype(np.uint8)
+    blobs: np.ndarray = (relief > 0.7 * relief.std()).astype(np.uint8)
+    return blobs
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -42,13 +45,17 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def gdal_shapes(mask: np.ndarray) -> list:
+def gdal_shapes(mask: np.ndarray) -> list[Any]:
     return list(rasterio.features.shapes(mask, mask=mask == 1, connectivity=4))
 
 
-def to_shapely(shapes: list) -> np.ndarray:
+def to_shapely(shapes: list[Any]) -> np.ndarray:
     rings = [geometry["coordinates"] for geometry, _ in shapes]
     return np.array([shapely.Polygon(ring[0], ring[1:]) for ring in rings], dtype=object)
+
+
+def gdal_polygons_of(mask: np.ndarray) -> np.ndarray:
+    return to_shapely(gdal_shapes(mask))
 
 
 def compare(side: int, rounds: int) -> None:
@@ -72,10 +79,10 @@ def compare(side: int, rounds: int) -> None:
             values = ways[0]
             rows.append(
                 (
-                    seconds(lambda values=values: trace_strips([values], side)),
-                    seconds(lambda values=values: trace_polygons(values)),
-                    seconds(lambda values=values: gdal_shapes(values)),
-                    seconds(lambda values=values: to_shapely(gdal_shapes(values))),
+                    seconds(partial(trace_strips, [values], side)),
+                    seconds(partial(trace_polygons, values)),
+                    seconds(partial(gdal_shapes, values)),
+                    seconds(partial(gdal_polygons_of, values)),
                 )
             )
         corners, polygons, gdal, gdal_polygons = np.median(rows, axis=0)
@@ -127,7 +134,7 @@ def memory(side: int) -> None:
         mask, out = Path(name) / "mask.tif", Path(name) / "out.gpkg"
         for size in (side // 2, side):
             works = [(trace, "tracing only"), (draw, "to a GeoPackage with raw and smooth")]
-            jobs = [
+            jobs: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
                 (write_large, (mask, size)),
                 *((measure, (work, mask, out, f"{size} x {size} px, {label}")) for work, label in works),
             ]

@@ -16,7 +16,7 @@ from shapely import GeometryCollection, LineString, Point, Polygon, box
 
 from glacierseg.change.files import change_between_files
 from glacierseg.errors import GlaciersegWarning, TruthError
-from glacierseg.evaluate.files import evaluate_files
+from glacierseg.evaluate.detail import evaluate_files
 from glacierseg.inventory.files import make_inventory
 from glacierseg.raster.check import check_scene
 from glacierseg.raster.grid import Grid

@@ -81,5 +81,5 @@ def test_nothing_else_of_other_packages_is_private() -> None:
     assert {each for each in found if each[1] != "glacierseg._version"} == {
         ("raster/open.py", "rasterio._err"),
         ("refine/engine/jit.py", "_cache"),
-        ("training/precision.py", "_is_mkldnn_bf16_supported"),
+        ("models/device.py", "_is_mkldnn_bf16_supported"),
     }

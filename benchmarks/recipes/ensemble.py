@@ -19,8 +19,8 @@ from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import write_json, write_raster
-from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
+from glacierseg.refine.steps import refine_mask
 from glacierseg.runs.layout import ModelFolder, folder_name
 from glacierseg.settings import PredictSettings, RefineSettings, TuneSettings
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from glacierseg.products.scene import prepare_scene
     from glacierseg.raster.check import check_scene
     from glacierseg.raster.scene import open_scene
-    from glacierseg.refine.pipeline import refine_mask
     from glacierseg.refine.search import tune_refinement
+    from glacierseg.refine.steps import refine_mask
     from glacierseg.report import write_report
     from glacierseg.report.figures import write_figures, write_scene_figures
     from glacierseg.report.figures.scenes import plot_mask, plot_scene
@@ -64,7 +64,7 @@ _HOMES = {
     "plot_scene": "report.figures.scenes",
     "predict_scene": "predict.scene",
     "prepare_scene": "products.scene",
-    "refine_mask": "refine.pipeline",
+    "refine_mask": "refine.steps",
     "run_experiment": "experiment",
     "tune_refinement": "refine.search",
     "vectorize_mask": "vectors.polygons",

@@ -152,6 +152,24 @@ def test_a_benchmark_runs(
     assert words in "".join(capfd.readouterr())
 
 
+START_EACH = """
+import runpy, sys
+before = sys.path[1:]
+for script in sys.argv[2:]:
+    sys.path[:] = [sys.argv[1], *before]
+    runpy.run_path(script)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "tests")]:
+        del sys.modules[name]
+"""
+
+
+def test_scripts_find_one_another_from_any_folder(tmp_path: Path) -> None:
+    """As `python benchmarks/NAME.py` does, which puts the scripts' own folder on the path and no other."""
+    scripts = [str(path) for path in sorted(FOLDER.glob("*.py")) if "\nfrom benchmarks." in path.read_text()]
+    assert scripts
+    subprocess.run([sys.executable, "-c", START_EACH, str(FOLDER), *scripts], check=True, cwd=tmp_path)
+
+
 def test_every_script_has_a_row_above() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == set(SCRIPTS) | NO_BENCHMARKS
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,19 +143,28 @@ def _metres_per_degree(at: tuple[float, float]) -> tuple[float, float]:
 
 def cover_of(shot: Shot, pixel_m: int) -> NDArray[np.uint8]:
     """Returns what the pixels of an image show: `ROCK`, `ICE`, `SNOW`, `CLOUD` or `NOTHING`."""
-    side = shot.side_m // pixel_m
-    steps = (np.arange(side) + 0.5) * pixel_m
-    x, y = np.meshgrid(shot.corner[0] + steps, shot.corner[1] - steps)
-    lon, lat = Transformer.from_crs(shot.epsg, 4326, always_xy=True).transform(x, y)
+    shares = shot.snow, shot.cloud, shot.missing
+    return _cover_of(shot.corner, shot.side_m, shot.epsg, shares, pixel_m)
+
+
+@lru_cache(maxsize=32)
+def _cover_of(
+    corner: tuple[float, float], side_m: int, epsg: int, shares: tuple[float, float, float], pixel_m: int
+) -> NDArray[np.uint8]:
+    snow, cloud, missing = shares
+    steps = (np.arange(side_m // pixel_m) + 0.5) * pixel_m
+    x, y = np.meshgrid(corner[0] + steps, corner[1] - steps)
+    lon, lat = Transformer.from_crs(epsg, 4326, always_xy=True).transform(x, y)
     lon_m, lat_m = _metres_per_degree(PLACE)
     east_m = ((lon - PLACE[0] + 180) % 360 - 180) * lon_m
-    cover = np.full((side, side), ROCK, np.uint8)
+    cover = np.full(x.shape, ROCK, np.uint8)
     cover[np.hypot(east_m, (lat - PLACE[1]) * lat_m) < GLACIER_RADIUS_M] = ICE
     # Whole pixels of 60 m, so that all bands agree.
     row, column = np.meshgrid(steps // 60 * 60, steps // 60 * 60, indexing="ij")
-    cover[row < shot.snow * shot.side_m] = SNOW
-    cover[column < shot.cloud * shot.side_m] = CLOUD
-    cover[column >= (1 - shot.missing) * shot.side_m] = NOTHING
+    cover[row < snow * side_m] = SNOW
+    cover[column < cloud * side_m] = CLOUD
+    cover[column >= (1 - missing) * side_m] = NOTHING
+    cover.flags.writeable = False
     return cover
 
 

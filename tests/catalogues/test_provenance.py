@@ -48,7 +48,22 @@ def test_more_is_joined_with_what_is_there(tmp_path: Path) -> None:
     joined = record.begin(request(("blue",)), again=False)
     assert (joined.roles, joined.elevation) == (("blue", "red"), True)
     assert record.begin(request(("blue",)), again=True) == request(("blue",))
+    assert (tmp_path / "products/a").exists()
+    record.clear()
     assert not (tmp_path / "products/a").exists()
+
+
+@pytest.mark.parametrize("name", ["../theirs", "products/../../theirs", ".", "products", "/nowhere", "dem/a"])
+def test_a_record_that_names_files_of_others_removes_none(tmp_path: Path, name: str) -> None:
+    out, theirs = tmp_path / "out", tmp_path / "theirs"
+    for path in (theirs, out / "products", out / "dem" / "a"):
+        path.mkdir(parents=True)
+    record = Provenance(out)
+    record.content = {"products": [{"folder": name}]}
+    record.clear()
+    assert theirs.is_dir()
+    assert (out / "products").is_dir()
+    assert (out / "dem" / "a").is_dir()
 
 
 @pytest.mark.parametrize(

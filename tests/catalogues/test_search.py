@@ -376,6 +376,7 @@ def test_a_place_across_180_degrees_and_two_zones(tmp_path: Path) -> None:
             api.asked.clear()
             offered = search(settings(api.address), outline)
             assert [one.tile for one in offered.candidates] == ["T01CCU", "T01CCV", "T60CWS"]
+            assert not offered.left_out
             boxes = sorted({tuple(round(side, 6) for side in one["bbox"]) for one in api.asked})
             assert boxes == [(-180, -77.01, -179.98, -76.99), (179.98, -77.01, 180, -76.99)]
     assert far["id"] not in {one.item for one in offered.candidates}

@@ -110,6 +110,7 @@ def test_areas_have_their_folders_and_a_failed_one_is_said(
     for name in ("East", "West"):
         require_numbers_inside(out / name / "T45RVL_20241005.tif")
     table = pd.read_csv(out / "areas.csv")
+    assert table["result"][0] == "T45RVL_20241005.tif"
     assert table["area"].tolist() == ["East", "Far_away", "West"]
     assert table["status"].tolist() == ["done", "failed", "done"]
     assert "offers no image of Sentinel-2" in table["result"][1]

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from glacierseg.cli import main
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
-from glacierseg.refine.pipeline import refine_mask
+from glacierseg.refine.steps import refine_mask
 from glacierseg.settings import RefineSettings
 from tests.helpers import present
 

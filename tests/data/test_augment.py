@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacierseg.data.augment import SYMMETRIES, Augmentation, Directions, Symmetry
+from glacierseg.raster.facts import RANGES_TAG
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import PixelAxes
-from glacierseg.raster.prepare.normalize import RANGES_TAG
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.terrain import aspect, terrain_layers
 from glacierseg.raster.write import write_raster

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 
 from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import Augmentation, Symmetry
-from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import (
     Patch,
     PatchDataset,
@@ -22,6 +21,7 @@ from glacierseg.data.patches import (
 )
 from glacierseg.data.regions import Region
 from glacierseg.data.split import roles_by_part
+from glacierseg.models.device import InputScaling
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
 from glacierseg.settings import PartConfig as Part

@@ -1,15 +1,29 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.counts import Counts, count
-from glacierseg.evaluate.detail import Zoning, count_zones, elevation_zones, layer_zones, size_zones
+from glacierseg.evaluate.detail import (
+    Zoning,
+    count_zones,
+    elevation_zones,
+    evaluate_files,
+    layer_zones,
+    size_zones,
+)
 from glacierseg.evaluate.glaciers import glaciers_by_part
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.write import write_raster
 from glacierseg.settings.score import ScoreSettings
+from tests.helpers import present
 
 VALUES = st.sampled_from([0, 1, 255])
 TRIPLES = array_shapes(min_dims=2, max_dims=2, max_side=10).flatmap(
@@ -83,3 +97,40 @@ def test_zones_of_another_shape_are_refused() -> None:
     ones = np.ones((2, 2), np.uint8)
     with pytest.raises(GridMismatchError, match="zones of shape"):
         count_zones(ones, ones, Zoning("layer", ("a",), np.zeros((3, 2), np.int16)))
+
+
+GRID = Grid(CRS.from_epsg(32643), Affine(20, 0, 5e5, 0, -20, 36e5), 30, 40)
+
+
+def test_files_are_compared_on_their_grid(tmp_path: Path) -> None:
+    truth = np.zeros(GRID.shape, np.uint8)
+    truth[5:20, 5:20] = 1
+    predicted = truth.copy()
+    predicted[5:20, 20] = 1
+    predicted[0] = 255
+    for name, mask in (("predicted", predicted), ("truth", truth)):
+        write_raster(tmp_path / f"{name}.tif", mask, GRID, bands=["glacier"], nodata=255)
+    result = evaluate_files(
+        tmp_path / "predicted.tif", tmp_path / "truth.tif", ScoreSettings(buffers_m=(10,), draws=0)
+    ).evaluation
+    assert result.counts == Counts(tp=225, fp=15, fn=0, tn=29 * 40 - 240)
+    assert present(result.areas).truth_km2 == pytest.approx(0.09)
+    assert result.buffers[0].scores.iou == 1
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_distances_and_glaciers_may_be_left_out(tmp_path: Path, wanted: bool) -> None:
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[5:20, 5:20] = 1
+    write_raster(tmp_path / "a.tif", mask, GRID, bands=["glacier"], nodata=255)
+    settings = ScoreSettings(draws=0, distances=wanted, glaciers=wanted)
+    found = evaluate_files(tmp_path / "a.tif", tmp_path / "a.tif", settings)
+    assert (found.distances is not None) == (found.glaciers is not None) == wanted
+
+
+def test_files_on_different_grids_are_refused(tmp_path: Path) -> None:
+    mask = np.ones((5, 5), np.uint8)
+    write_raster(tmp_path / "a.tif", mask, GRID.crop(0, 0, 5, 5), bands=["glacier"], nodata=255)
+    write_raster(tmp_path / "b.tif", mask, GRID.crop(0, 1, 5, 5), bands=["glacier"], nodata=255)
+    with pytest.raises(GridMismatchError, match=r"b\.tif"):
+        evaluate_files(tmp_path / "a.tif", tmp_path / "b.tif")

@@ -14,9 +14,9 @@ from glacierseg.data.patches import Patch, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.data.split import ROLE_CODES
 from glacierseg.errors import ConfigError, DataError, TruthError
-from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.regions import (
     SplitPatches,
+    check_inputs,
     choose_bands,
     leak_share,
     load_regions,

@@ -25,7 +25,7 @@ from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.write import write_json
 from glacierseg.refine.files import refine_file, tuned_parameters
 from glacierseg.runs.layout import RunFolder
-from glacierseg.runs.read import read_results
+from glacierseg.runs.results import read_results
 from glacierseg.runs.write import begin, locked
 from glacierseg.settings import RefineSettings, RunConfig, parse_config
 from tests.helpers import blobs, easy_scene, forks, write_mask, write_scene

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from glacierseg.errors import RequestError
 from glacierseg.mapping.chain import GlacierMap, map_glaciers
 from glacierseg.predict.calibration import store_calibration
-from glacierseg.raster.samples import BandValues
-from glacierseg.refine.pipeline import refine_mask
+from glacierseg.raster.values import BandValues
+from glacierseg.refine.steps import refine_mask
 from glacierseg.settings.refine import RefineSettings
 from glacierseg.settings.scene import SourceSettings
 from tests.helpers import blobs, easy_scene, utm_grid, write_scene

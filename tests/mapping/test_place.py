@@ -1,5 +1,6 @@
 """From a place to an inventory: the network says which bands of which satellites are fetched."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,4 +80,5 @@ def test_a_composite_of_several_days_is_mapped(tmp_path: Path) -> None:
     with pytest.warns(GlaciersegWarning, match="has no elevation model"):
         made = map_place(model, PLACE, tmp_path / "out", fetch=how, inputs=SourceSettings())
     assert "2024-09-10 to 2024-10-05" in made.page.read_text()
-    assert made.scene.with_name(f"{made.scene.stem}_dates.tif").exists()
+    record = json.loads((tmp_path / "out/provenance.json").read_text())
+    assert set(record["scene"]["files"]) == {made.scene.name, f"{made.scene.stem}_dates.tif"}

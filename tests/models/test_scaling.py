@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacierseg.data.batches import InputScaling
+from glacierseg.models.device import InputScaling
 from glacierseg.models.scaling import (
     Scaling,
     logarithmic_floor,

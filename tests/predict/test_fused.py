@@ -8,11 +8,11 @@ from torch import nn
 
 from glacierseg.models import MODELS, create_model
 from glacierseg.models.blocks import ResidualBlock
+from glacierseg.models.device import has_native_bf16
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict import fused as fused_module
 from glacierseg.predict.engines import TorchPredictor
 from glacierseg.predict.fused import fused
-from glacierseg.training.precision import has_native_bf16
 from tests.predict.test_export import lively
 
 BANDS = 5

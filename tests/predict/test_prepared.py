@@ -1,7 +1,5 @@
 """Products that networks map by their cards alone."""
 
-from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,9 @@ import rasterio
 from numpy.typing import NDArray
 from shapely.geometry import box
 
-from glacierseg.errors import DataError, RequestError
+from glacierseg.errors import BandError, DataError, RequestError
 from glacierseg.predict.ensemble import load_ensemble
-from glacierseg.predict.prepared import Prepared, prepare_for
-from glacierseg.products.kept import name_of
-from glacierseg.products.read import read_product
+from glacierseg.predict.prepared import Prepared, prepare_for, recipe_for
 from glacierseg.products.scene import prepare_scene
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.prepare.normalize import normalize_scene
@@ -25,7 +21,7 @@ from glacierseg.raster.scene import open_scene
 from glacierseg.settings.prepare import ProductSettings
 from glacierseg.settings.scene import SourceSettings
 from tests.helpers import write_scene
-from tests.products.shelves import CORNER, SafeFacts, make_safe, write_image
+from tests.products.shelves import CORNER, LandsatFacts, SafeFacts, make_landsat, make_safe, write_image
 from tests.weights.shelves import model_folder, packed
 
 LIGHT = ("blue", "green", "red", "nir")
@@ -68,14 +64,6 @@ def test_the_scene_has_the_bands_of_the_card_and_the_name_of_tile_and_day(
     assert facts_of(made.whole.paths[0]).products == (product.stem,)
 
 
-def test_a_scene_is_called_by_its_tiles_and_its_first_day(product: Path) -> None:
-    one = read_product(product)
-    others = [replace(one, tile=f"T{i}", acquired=date(2024, 9, i + 20)) for i in range(5)]
-    assert name_of(others[:2]) == "T0_T1_20240920"
-    assert name_of([others[3], others[1], others[3]]) == "T3_T1_20240921"
-    assert name_of([one, *others]) == "T45RVL_T0_T1_T2_and_2_more_20240920"
-
-
 def test_a_recipe_that_the_card_names_makes_bands_for_pictures_too(tmp_path: Path, product: Path) -> None:
     dem = layer_on(product, tmp_path / "dem.tif", "elevation", 5000)
     model = model_folder(tmp_path / "model", bands=LIGHT, recipe="sentinel2-18")
@@ -112,6 +100,24 @@ def test_weights_get_their_bands_by_what_these_see(tmp_path: Path, product: Path
     made = prepare_for(load_ensemble(weights), [product], tmp_path / "out", SourceSettings())
     assert made.whole.band_names == LIGHT
     assert load_ensemble(weights).matching_scene(weights.fit(made.levels, made.reading).scene)
+
+
+def test_a_band_that_networks_need_and_a_level_lacks_is_named_with_what_gives_it(
+    tmp_path: Path, product: Path
+) -> None:
+    landsat = make_landsat(tmp_path, LandsatFacts(level="L2SR"))
+    bands = ("red", "thermal")
+    model = model_folder(tmp_path / "model", bands=bands, band_mean=(1, 1), band_std=(1, 1))
+    with pytest.raises(
+        BandError, match="take the L2SP product of the same scene, or give its file with --layer"
+    ):
+        prepared(model, landsat, tmp_path / "out")
+    heat = write_image(tmp_path / "heat.tif", np.full((12, 12), 270, np.float32), 30)
+    made = prepared(model, landsat, tmp_path / "with", layer=(f"thermal={heat}",))
+    assert made.whole.band_names == bands
+    # Weights name their bands as their training did, and ask for what these see.
+    weights = load_ensemble(packed(tmp_path).weights)
+    assert recipe_for(weights, {"red"}, {}, has_dem=False) == "".join(f"{name}," for name in LIGHT)
 
 
 def test_levels_are_made_by_the_ranges_of_the_training(tmp_path: Path, product: Path) -> None:

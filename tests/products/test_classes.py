@@ -23,6 +23,7 @@ def test_numbers_of_the_scene_classification() -> None:
     ("number", "name"),
     [
         # As the USGS lists them for Collection 2.
+        (0, "no data"),  # which it lists nowhere
         (1, "no data"),
         (21824, "clear"),
         (21826, "cloud"),  # dilated
@@ -44,6 +45,7 @@ def test_bits_of_qa_pixel(number: int, name: str) -> None:
     assert names("qa_pixel", number) == [name]
 
 
-def test_other_numbers_are_no_classes() -> None:
-    with pytest.raises(ProductError, match="300"):
-        names("scl", 300)
+@pytest.mark.parametrize("number", [12, 255, 300])
+def test_other_numbers_are_no_classes(number: int) -> None:
+    with pytest.raises(ProductError, match=str(number)):
+        names("scl", 3, number)

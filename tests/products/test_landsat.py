@@ -1,5 +1,6 @@
 """Products of Landsat, read by their metadata."""
 
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -123,6 +124,46 @@ def test_metadata_that_cannot_be_right_are_refused_with_the_fact(
     assert str(product) in message
 
 
+@pytest.mark.parametrize("given", ["", "_MTL.json", "_MTL.xml", "_MTL.txt"])
+@pytest.mark.parametrize("format_", ["json", "xml", "txt"])
+def test_formats_of_the_metadata_that_contradict_one_another_are_refused(
+    tmp_path: Path, refusal: Refusal, given: str, format_: str
+) -> None:
+    facts = LandsatFacts(formats=("json", "xml", "txt"))
+    product = make_landsat(tmp_path, facts)
+    metadata = product / f"{facts.name}_MTL.{format_}"
+    source = product / f"{facts.name}{given}" if given else product
+    assert read_product(source).name == facts.name
+    whole = metadata.read_text()
+    for old, new, what in (
+        ("2.75e-05", "0.0000276", "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_MULT_BAND_1"),
+        ("2.75e-05", "2.75e-5x", "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_MULT_BAND_1"),
+        ("-0.2", "-0.3", "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS/REFLECTANCE_ADD_BAND_1"),
+        ("149.0", "149.1", "LEVEL2_SURFACE_TEMPERATURE_PARAMETERS/TEMPERATURE_ADD_BAND_ST_B10"),
+        (facts.date, "2023-11-16", "IMAGE_ATTRIBUTES/DATE_ACQUIRED"),
+        ("45", "44", "PROJECTION_ATTRIBUTES/UTM_ZONE"),
+        ("LANDSAT_9", "LANDSAT_8", "IMAGE_ATTRIBUTES/SPACECRAFT_ID"),
+    ):
+        edit(metadata, old, new)
+        message = refusal(source)
+        assert f"its {what} is " in message
+        assert f"{new} by {metadata.name}" in message
+        assert f"{old} by " in message
+        metadata.write_text(whole)
+    metadata.write_text(whole[: len(whole) // 2])
+    assert f"{metadata.name} " in refusal(source)
+
+
+def test_formats_of_the_metadata_may_write_the_same_otherwise(tmp_path: Path) -> None:
+    facts = LandsatFacts(formats=("json", "txt"))
+    product = make_landsat(tmp_path, facts)
+    text = product / f"{facts.name}_MTL.txt"
+    edit(text, "2.75e-05", "2.7500E-05")
+    edit(text, "WRS_ROW = 041", "WRS_ROW = 41")
+    edit(text, "REFLECTANCE_ADD_BAND_4 = -0.100000", "REFLECTANCE_ADD_BAND_4 = -0.2")  # of Level-1
+    assert read_product(product).tile == "140041"
+
+
 @pytest.mark.parametrize(
     ("band", "role"), [("SR_B4", "red"), ("ST_B10", "thermal"), ("QA_PIXEL", "the classes of pixels")]
 )
@@ -150,6 +191,33 @@ def test_an_image_elsewhere_is_refused(tmp_path: Path, refusal: Refusal) -> None
     product = make_landsat(tmp_path, facts)
     write_image(product / f"{facts.name}_SR_B4.TIF", digital_numbers("SR_B4", 12), 30, epsg=32644)
     assert "its image of red covers other ground than that of coastal" in refusal(product)
+
+
+def test_bits_in_one_byte_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    product = make_landsat(tmp_path)
+    write_image(product / f"{product.name}_QA_PIXEL.TIF", np.full((12, 12), 64, np.uint8), 30)
+    assert "QA_PIXEL.TIF holds 1 bands of uint8, and as delivered 1 of uint16" in refusal(product)
+
+
+def test_of_names_that_differ_by_their_case_alone_that_of_the_product_counts(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path)
+    other = product / f"{product.name}_sr_b4.tif"
+    shutil.copy(product / f"{product.name}_SR_B5.TIF", other)
+    paths = {band.role: band.path for band in read_product(product).bands}
+    assert paths["red"].endswith("_SR_B4.TIF")
+    (product / f"{product.name}_SR_B4.TIF").unlink()
+    paths = {band.role: band.path for band in read_product(product).bands}
+    assert paths["red"] == str(other)
+
+
+def test_a_zone_may_be_written_with_two_digits(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path)
+    edit(next(product.glob("*_MTL.json")), '"UTM_ZONE": "45"', '"UTM_ZONE": "05"')
+    for path in product.glob("*.TIF"):
+        with open_raster(path) as image:
+            numbers = image.read(1)
+        write_image(path, numbers, 30, epsg=32605)
+    assert read_product(product).tile == "140041"
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])

@@ -106,6 +106,52 @@ def test_what_is_no_product_is_named(tmp_path: Path, refusal: Refusal) -> None:
     assert f"{unknown} (found a.txt)" in refusal(tmp_path / "b.zip")
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is empty; download the product again"),
+        (
+            b"\n<!DOCTYPE html><html>log in</html>",
+            "is a web page, perhaps one that asks for a login; ",
+        ),
+    ],
+)
+def test_a_download_that_failed_is_named(tmp_path: Path, refusal: Refusal, data: bytes, words: str) -> None:
+    (tmp_path / "product.zip").write_bytes(data)
+    assert words in refusal(tmp_path / "product.zip")
+
+
+def test_a_part_of_a_product_is_answered_with_the_whole(tmp_path: Path, refusal: Refusal) -> None:
+    safe, landsat = make_safe(tmp_path / "a"), make_landsat(tmp_path / "b")
+    image = safe / SafeFacts().image("B04", 10)
+    for part in (image, image.parent, safe / "GRANULE", safe / SafeFacts().granule / "MTD_TL.xml"):
+        assert f"give its whole product, {safe}" in refusal(part)
+    assert f"give its whole product, {landsat}" in refusal(next(landsat.glob("*_SR_B4.TIF")))
+    metadata = next(landsat.glob("*_MTL.json"))
+    metadata.unlink()
+    assert f"its metadata are missing, so put {metadata.name} beside its images" in refusal(landsat)
+    (safe / "MTD_MSIL2A.xml").unlink()
+    assert "its metadata are missing, so put MTD_MSIL2A.xml beside its images" in refusal(safe)
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.writestr("S2B.SAFE.zip", b"PK")
+    assert "unpack it, and give what it holds" in refusal(tmp_path / "outer.zip")
+
+
+def test_what_other_systems_leave_in_a_product_does_no_harm(tmp_path: Path) -> None:
+    facts = LandsatFacts(formats=("json", "txt"))
+    product = make_landsat(tmp_path, facts)
+    text = product / f"{facts.name}_MTL.txt"
+    text.write_bytes(b"\xef\xbb\xbf" + text.read_bytes().replace(b"\n", b"\r\n"))
+    for file in sorted(product.iterdir()):
+        (product / f"._{file.name}").write_bytes(b"\0\5\x16\7")
+        if file.suffix == ".TIF":
+            file.rename(file.with_suffix(".tif"))
+    for source in (product, text, make_tar(product)):
+        found = read_product(source)
+        assert found.name == facts.name
+        assert len(found.bands) == 8
+
+
 def test_several_products_are_told_apart(tmp_path: Path, refusal: Refusal) -> None:
     first, second = make_safe(tmp_path), make_safe(tmp_path, SafeFacts(date="2025-05-25"))
     assert f"holds 2 products ({first.name}, {second.name}); give one of them" in refusal(tmp_path)

@@ -626,6 +626,20 @@ def test_what_is_asked_for_in_vain_is_one_line(tmp_path: Path) -> None:
     assert "must be 'cloud', 'cirrus' or 'shadow' (got 'fog')" in refused(tmp_path, safe, keep="fog")
 
 
+def test_a_band_that_the_level_lacks_is_left_out_as_the_message_says(tmp_path: Path) -> None:
+    product = make_landsat(tmp_path, LandsatFacts(level="L2SR"))
+    dem = write_image(
+        tmp_path / "dem.tif", np.ones((30, 30), np.float32), 30, corner=(CORNER[0] - 90, CORNER[1] + 90)
+    )
+    message = refused(tmp_path, product, recipe=None)
+    assert "has no band for thermal" in message
+    assert "take the L2SP product of the same scene, or give its file with --layer thermal=FILE" in message
+    recipe = message.rpartition("leave it out with --recipe ")[2]
+    made = prepared(product, tmp_path / "made.tif", recipe=recipe, dem=dem)
+    assert list(bands_of(made.path)) == [name for name in RECIPES["landsat-18"] if name != "thermal"]
+    assert "name other bands in --recipe" in refused(tmp_path, product, recipe="thermal")
+
+
 def test_a_broken_image_leaves_nothing_behind(tmp_path: Path) -> None:
     safe = sentinel2(tmp_path, images())
     image = safe / SAFE.image("B11", 20)
@@ -639,6 +653,18 @@ def test_images_that_do_not_lie_on_one_another_are_refused(tmp_path: Path) -> No
     safe = sentinel2(tmp_path, images())
     write_image(safe / SAFE.image("B11", 20), images()["11"], 20, corner=(CORNER[0] + 40, CORNER[1]))
     assert "swir1 covers other ground" in refused(tmp_path, safe)
+    write_image(safe / SAFE.image("B11", 20), images()["11"], 20, corner=(CORNER[0] + 4, CORNER[1]))
+    assert "swir1 covers other ground" in refused(tmp_path, safe)
+
+
+@pytest.mark.parametrize("side_px", [8, 15, 20])
+def test_pixels_that_are_no_multiple_of_others_are_refused(tmp_path: Path, side_px: int) -> None:
+    product = make_landsat(tmp_path)
+    values = np.full((side_px, side_px), 9000, np.uint16)
+    write_image(product / f"{LandsatFacts().name}_SR_B4.TIF", values, 360 / side_px)
+    message = refused(tmp_path, product)
+    assert f"{side_px} x {side_px}" in message
+    assert "12 x 12" in message
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Products told from rasters at a glance."""
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+import glacierseg
 from glacierseg.errors import RasterError
 from glacierseg.raster.deliveries import looks_like_product, product_refused
 from glacierseg.raster.open import open_raster
@@ -46,6 +48,9 @@ def test_a_product_in_place_of_a_raster_is_answered_with_the_command_to_type(tmp
         assert message.startswith(f"{path}: is {SENTINEL2}, not a raster; make a scene of it first: `")
         words = shlex.split(message.split("`")[1])
         assert words[:4] == ["glacierseg", "prepare", "scene", str(path)]
+        in_python = re.findall(r"in Python `(\w+)`", message)
+        assert in_python == ["prepare_scene", "map_glaciers"]
+        assert set(in_python) <= set(glacierseg.__all__)
         assert "edit-info" not in message
 
 

@@ -53,7 +53,7 @@ def test_declared_nodata_is_ignored_except_zero(make_raster: Callable[..., Path]
 
 def test_nan_is_ignored() -> None:
     values = np.array([[0, 1, np.nan]], np.float32)
-    np.testing.assert_array_equal(clean_mask(values, None, "m"), [[0, 1, 255]])
+    np.testing.assert_array_equal(clean_mask(values, "m"), [[0, 1, 255]])
 
 
 def test_strange_values_are_refused(make_raster: Callable[..., Path]) -> None:

@@ -6,7 +6,6 @@ import pytest
 from numpy.typing import NDArray
 
 from glacierseg.errors import ValuesError
-from glacierseg.raster.samples import BandValues
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.units import (
     UNITS,
@@ -22,6 +21,7 @@ from glacierseg.raster.units import (
     require_unit,
     unit_of,
 )
+from glacierseg.raster.values import BandValues
 
 
 def found(values: NDArray[np.float64], scale: float = 1.0, offset: float = 0.0) -> list[BandValues]:

@@ -13,7 +13,7 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_raster
 from glacierseg.refine.files import align_truth, refine_file, slope_on_grid
-from glacierseg.refine.pipeline import refine_mask
+from glacierseg.refine.steps import refine_mask
 from glacierseg.settings import RefineSettings
 from tests.helpers import present
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score, jaccard_score
 
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
-from glacierseg.refine.pipeline import refine_with_report
 from glacierseg.refine.search import (
     UNCHANGED,
     PooledScores,
@@ -18,6 +17,7 @@ from glacierseg.refine.search import (
     tune_refinement,
     verdict,
 )
+from glacierseg.refine.steps import refine_with_report
 from glacierseg.settings import RefineSettings
 from glacierseg.settings.refine import TuneSettings
 from tests.refine.masks import SIZES, masks

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import STEP_NAMES
 from glacierseg.errors import RequestError
-from glacierseg.refine.pipeline import refine_mask
 from glacierseg.refine.search import tune_refinement
+from glacierseg.refine.steps import refine_mask
 from glacierseg.settings import RefineSettings
 from glacierseg.settings.refine import TuneSettings
 from tests.refine.masks import SIZES, masks

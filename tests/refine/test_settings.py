@@ -7,7 +7,7 @@ import pytest
 
 from glacierseg.errors import DataError, RequestError
 from glacierseg.refine.files import load_parameters
-from glacierseg.refine.pipeline import refine_mask
+from glacierseg.refine.steps import refine_mask
 from glacierseg.settings import RefineSettings, TuneSettings
 
 

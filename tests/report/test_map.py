@@ -32,8 +32,7 @@ from glacierseg.report.map import (
 )
 from glacierseg.report.page import render
 from glacierseg.report.views import RegionView, view_region
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RegionResult
+from glacierseg.runs.results import RegionResult, read_results
 from tests.helpers import present
 
 FOLDER = "unetplusplus/all"

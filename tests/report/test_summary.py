@@ -21,8 +21,7 @@ from glacierseg.report.summary import (
     summarise,
 )
 from glacierseg.runs.layout import RunFolder
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RunResults
+from glacierseg.runs.results import RunResults, read_results
 from tests.helpers import present
 
 

@@ -15,7 +15,7 @@ from glacierseg.report.tables import (
     training_rows,
 )
 from glacierseg.runs.layout import RunFolder
-from glacierseg.runs.read import read_results
+from glacierseg.runs.results import read_results
 from tests.helpers import present
 
 

@@ -12,7 +12,7 @@ from glacierseg.settings.base import Settings
 STAGES = [
     "bands.scene.band_importance",
     "change.files.change_between_files",
-    "evaluate.files.evaluate_files",
+    "evaluate.detail.evaluate_files",
     "evaluate.intervals.bootstrap_scores",
     "evaluate.paired.compare_masks",
     "experiment.benchmark.compare_runs",
@@ -24,7 +24,7 @@ STAGES = [
     "raster.prepare.ranges.measure_ranges",
     "raster.prepare.rasterize.rasterize_file",
     "raster.prepare.stack.stack_rasters",
-    "refine.pipeline.refine_mask",
+    "refine.steps.refine_mask",
     "refine.search.tune_refinement",
     "report.figures.write_scene_figures",
     "vectors.polygons.draw_outlines",

@@ -8,8 +8,8 @@ import pytest
 
 from glacierseg.errors import DownloadError
 from glacierseg.evaluate.evaluation import evaluate_masks
+from glacierseg.experiment.predict import threshold_masks
 from glacierseg.experiment.regions import choose_bands, load_regions, open_sources
-from glacierseg.experiment.rule import threshold_masks
 from glacierseg.raster.truth import read_mask
 from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import parse_config

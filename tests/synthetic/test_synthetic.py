@@ -14,7 +14,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import jaccard_score
 
 from glacierseg.errors import GlaciersegError
-from glacierseg.raster.prepare.normalize import read_ranges_tag
+from glacierseg.raster.facts import ranges_of
+from glacierseg.raster.scene import open_scene
 from glacierseg.synthetic import (
     BAND_NAMES,
     BAND_RANGES,
@@ -425,7 +426,7 @@ def test_written_rasters_come_back(small: SyntheticBasin, tmp_path: Path) -> Non
         assert scene.nodata == 0
         assert scene.tags()["synthetic"] == "yes"
         np.testing.assert_array_equal(scene.read(), small.bands)
-        assert read_ranges_tag(paths.scene) == {name: BAND_RANGES[name] for name in BAND_NAMES}
+        assert ranges_of(open_scene(paths.scene).bands) == {name: BAND_RANGES[name] for name in BAND_NAMES}
         west, north = scene.lnglat()
         assert 76 < west < 78
         assert 32 < north < 33

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region, train_pixels
 from glacierseg.models.blocks import weighted_heads
+from glacierseg.models.device import InputScaling
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.models.scaling import measure_scaling
 from glacierseg.raster.scene import open_scene

@@ -20,7 +20,7 @@ from scipy import ndimage
 from glacierseg.errors import GridMismatchError, RequestError, TruthError
 from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.outlines.dates import dates_of
+from glacierseg.raster.outlines import dates_of
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import VectorizeSettings
 from glacierseg.vectors.polygons import draw_outlines, vectorize_mask

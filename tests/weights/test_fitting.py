@@ -11,7 +11,7 @@ from glacierseg.weights.card import WeightsCard
 from glacierseg.weights.fitting import fit_scene, match_bands
 from tests.helpers import utm_grid, write_scene
 from tests.weights.shelves import BANDS, reflectances
-from tests.weights.test_values import card
+from tests.weights.test_expectation import weights_card
 
 VALUES = reflectances(64, 64, 3)
 
@@ -48,7 +48,7 @@ def test_bands_are_found_by_what_their_names_mean(
     tmp_path: Path, names: list[str], sensor: str | None, numbers: list[int]
 ) -> None:
     values = np.concatenate([VALUES, VALUES])[: len(names)]
-    found = match_bands(card(), scene(tmp_path, names, values), sensor and "".join(sensor.split()))
+    found = match_bands(weights_card(), scene(tmp_path, names, values), sensor and "".join(sensor.split()))
     assert [band.index for band in found] == numbers
 
 
@@ -57,12 +57,12 @@ def test_bands_are_found_by_what_their_names_mean(
 )
 def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, scale: float, offset: float) -> None:
     with pytest.raises(RequestError, match=r"scale: must not be 0|(scale|offset) must be a finite number"):
-        fit_scene(card(), scene(tmp_path, list(BANDS)), InputSettings(scale=scale, offset=offset))
+        fit_scene(weights_card(), scene(tmp_path, list(BANDS)), InputSettings(scale=scale, offset=offset))
 
 
 def test_a_fitted_scene_has_the_names_and_order_that_the_networks_know(tmp_path: Path) -> None:
     own = scene(tmp_path, ["nir", "blue", "green", "red"], VALUES[[3, 0, 1, 2]])
-    fitted = fit_scene(card(), own)
+    fitted = fit_scene(weights_card(), own)
     assert fitted.scene.band_names == BANDS
     assert fitted.warnings == ()
     with fitted.scene.open() as reader:
@@ -82,10 +82,10 @@ def test_a_fitted_scene_has_the_names_and_order_that_the_networks_know(tmp_path:
 def test_missing_and_doubled_bands_are_named(tmp_path: Path, names: list[str], words: str | None) -> None:
     own = scene(tmp_path, names, np.concatenate([VALUES, VALUES])[: len(names)])
     if words is None:
-        assert match_bands(card(), own)[0].name == "B2"
+        assert match_bands(weights_card(), own)[0].name == "B2"
         return
     with pytest.raises(BandError, match=words) as caught:
-        match_bands(card(), own)
+        match_bands(weights_card(), own)
     assert "\n" not in str(caught.value)
 
 
@@ -98,11 +98,11 @@ def test_numbers_of_a_file_without_names_are_no_numbers_of_a_sensor(tmp_path: Pa
     own = open_scene(path)
     assert own.band_names[1] == "band_2"
     with pytest.raises(BandError, match=r"lacks B2 .*, B3 .*, B4 .*, B8 .*the bands have no names"):
-        match_bands(card(), own)
+        match_bands(weights_card(), own)
 
 
 def test_an_index_that_is_missing_comes_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    wanted = card().model_dump(mode="json")
+    wanted = weights_card().model_dump(mode="json")
     wanted["bands"][3] |= {"name": "ndwi", "role": None}
     own = scene(tmp_path, ["blue", "green", "red", "nir"])
     with pytest.raises(BandError, match=r"prepare stack \S+ --recipe blue,green,red,ndwi --sensor sentinel2"):
@@ -112,19 +112,19 @@ def test_an_index_that_is_missing_comes_with_the_command_that_makes_it(tmp_path:
 def test_another_unit_is_refused_unless_scaled_or_forced(tmp_path: Path) -> None:
     own = scene(tmp_path, list(BANDS), (VALUES / 1e4).astype(np.float32))
     with pytest.raises(ValuesError, match=r"median of 0\..*--scale 10000 would") as caught:
-        fit_scene(card(), own)
+        fit_scene(weights_card(), own)
     assert "\n" not in str(caught.value)
-    scaled = fit_scene(card(), own, InputSettings(scale=1e4))
+    scaled = fit_scene(weights_card(), own, InputSettings(scale=1e4))
     assert scaled.warnings == ()
     with scaled.scene.open() as reader:
         assert np.abs(reader.read(0, 0, 64, 64)[0] - VALUES).max() < 1e-2
-    forced = fit_scene(card(), own, InputSettings(force=True))
+    forced = fit_scene(weights_card(), own, InputSettings(force=True))
     assert len(forced.warnings) == 1
     assert "is unlike what w was trained on" in forced.warnings[0]
 
 
 def test_only_reflected_light_is_scaled(tmp_path: Path) -> None:
-    wanted = card().model_dump(mode="json")
+    wanted = weights_card().model_dump(mode="json")
     wanted["bands"][2] |= {"name": "slope", "role": None}
     wanted["bands"][3] |= {"name": "heat", "role": "thermal"}
     fitted = fit_scene(
@@ -142,8 +142,8 @@ def test_zeros_that_nobody_declares_are_pointed_out(tmp_path: Path) -> None:
     values = VALUES.copy()
     values[:, :40] = 0
     with pytest.raises(ValuesError, match=r"6\d% of its pixels are 0 in every band.*--nodata 0"):
-        fit_scene(card(), scene(tmp_path, list(BANDS), values))
-    fit_scene(card(), open_scene(tmp_path / "scene.tif", nodata=0))
+        fit_scene(weights_card(), scene(tmp_path, list(BANDS), values))
+    fit_scene(weights_card(), open_scene(tmp_path / "scene.tif", nodata=0))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_zeros_that_nobody_declares_are_pointed_out(tmp_path: Path) -> None:
     [(10.0, None), (14.9, None), (30.0, "30 m .* 10 m; .* 3 times too small"), (5.0, "2 times too large")],
 )
 def test_other_pixel_sizes_are_told(tmp_path: Path, pixel_m: float, words: str | None) -> None:
-    told = fit_scene(card(), scene(tmp_path, list(BANDS), pixel_m=pixel_m)).warnings
+    told = fit_scene(weights_card(), scene(tmp_path, list(BANDS), pixel_m=pixel_m)).warnings
     assert len(told) == (words is not None)
     if words:
         assert re.search(words, told[0])
@@ -162,13 +162,13 @@ def test_other_sensors_are_told(tmp_path: Path) -> None:
     own = scene(tmp_path, ["B2", "B3", "B4", "B5"])
     assert (
         "is of landsat9, and w was trained on sentinel2"
-        in fit_scene(card(), own, InputSettings(sensor="landsat9")).warnings[0]
+        in fit_scene(weights_card(), own, InputSettings(sensor="landsat9")).warnings[0]
     )
-    assert fit_scene(card(sensor="landsat8"), own, InputSettings(sensor="landsat9")).warnings == ()
+    assert fit_scene(weights_card(sensor="landsat8"), own, InputSettings(sensor="landsat9")).warnings == ()
     with pytest.raises(RequestError, match="unknown"):
-        fit_scene(card(), own, InputSettings(sensor="landsat99"))
+        fit_scene(weights_card(), own, InputSettings(sensor="landsat99"))
 
 
 def test_a_scene_without_data_is_left_to_prediction(tmp_path: Path) -> None:
     scene(tmp_path, list(BANDS), np.zeros_like(VALUES))
-    assert fit_scene(card(), open_scene(tmp_path / "scene.tif", nodata=0)).warnings == ()
+    assert fit_scene(weights_card(), open_scene(tmp_path / "scene.tif", nodata=0)).warnings == ()

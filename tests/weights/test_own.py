@@ -9,8 +9,8 @@ from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard, save_model
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.prepare.normalize import normalize_scene
-from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.values import measure_values, sample_values
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.own import expectation_of, facts_of_scenes, fit_own, unlike_training
 from tests.helpers import write_scene

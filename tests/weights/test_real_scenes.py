@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from glacierseg.errors import ValuesError
-from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene, open_scene
+from glacierseg.raster.values import measure_values, sample_values
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand, WeightsCard
+from glacierseg.weights.card import WeightsCard
+from glacierseg.weights.expectation import WeightsBand
 from glacierseg.weights.fitting import fit_scene
 from tests.weights.shelves import BANDS, facts
 

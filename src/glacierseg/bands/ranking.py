@@ -173,7 +173,7 @@ def holm(p_values: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.bool
 
 
 def rank_bounds(
-    importance: NDArray[np.float64], left_out: NDArray[np.float64], level: float = LEVEL
+    importance: NDArray[np.float64], left_out: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns the best and the worst rank `(C,)` that each band may have."""
     count, degrees = len(importance), len(left_out) - 1
@@ -183,7 +183,7 @@ def rank_bounds(
         return best, worst
     gap = importance[one] - importance[other]
     distance = _in_errors(gap, jackknife_error(left_out[:, one] - left_out[:, other]))
-    differs = holm(2 * student_tail(np.abs(distance), degrees), level)
+    differs = holm(2 * student_tail(np.abs(distance), degrees), LEVEL)
     for winner, loser, sure in ((one, other, differs & (gap > 0)), (other, one, differs & (gap < 0))):
         np.add.at(best, loser[sure], 1)
         np.subtract.at(worst, winner[sure], 1)

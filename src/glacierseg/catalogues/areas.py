@@ -53,13 +53,13 @@ def each_area(
         OutputError: The table cannot be written.
     """
     found: dict[str, AreaResult] = {}
-    here = _one_by_one if client is None else _by_workers
-    with log.bar(f"{len(places)} areas") as progress:
-        for result in here(places, out_dir, work, client):
-            found[result.area] = result
-            (_log.info if result.status == "done" else _log.error)(f"{result.area}: {result.result}")
-            _write(out_dir / "areas.csv", [found[one.name] for one in places if one.name in found])
-            progress(len(found) / len(places))
+    results = (
+        _one_by_one(places, out_dir, work) if client is None else _by_workers(places, out_dir, work, client)
+    )
+    for result in results:
+        found[result.area] = result
+        (_log.info if result.status == "done" else _log.error)(f"{result.area}: {result.result}")
+        _write(out_dir / "areas.csv", [found[one.name] for one in places if one.name in found])
     return tuple(found[one.name] for one in places)
 
 
@@ -75,10 +75,11 @@ def require_all_done(results: Sequence[AreaResult], out_dir: Path) -> None:
     )
 
 
-def _one_by_one(places: Sequence[Place], out_dir: Path, work: Work, _: Any) -> Iterator[AreaResult]:
+def _one_by_one(places: Sequence[Place], out_dir: Path, work: Work) -> Iterator[AreaResult]:
     for place in places:
         with log.about(place.name):
-            yield _attempt(work, place, out_dir / place.name)
+            result = _attempt(work, place, out_dir / place.name)
+        yield result
 
 
 def _by_workers(places: Sequence[Place], out_dir: Path, work: Work, client: Any) -> Iterator[AreaResult]:
@@ -89,9 +90,11 @@ def _by_workers(places: Sequence[Place], out_dir: Path, work: Work, client: Any)
     tasks = {
         client.submit(_attempt, work, place, folder / place.name, pure=False): place.name for place in places
     }
-    for task in as_completed(tasks):
-        error = task.exception()
-        yield task.result() if error is None else _lost(tasks[task], error)
+    with log.bar(f"{len(places)} areas") as progress:
+        for number, task in enumerate(as_completed(tasks), 1):
+            error = task.exception()
+            yield task.result() if error is None else _lost(tasks[task], error)
+            progress(number / len(places))
 
 
 def _attempt(work: Work, place: Place, folder: Path) -> AreaResult:

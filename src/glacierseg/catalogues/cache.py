@@ -57,6 +57,10 @@ class Cache:
         """Whether anything is kept."""
         return self.limit_bytes > 0 and self._is_usable
 
+    def knows(self, asked: str) -> bool:
+        """Whether something was kept that may still be there and whole."""
+        return self.is_on and self._key(asked).is_file()
+
     def take(self, asked: str, path: Path) -> bool:
         """Copies what was kept to a file.
 

@@ -72,6 +72,14 @@ class Fetched:
         """Returns the inputs that such a scene has beside the given ones, by name."""
         return {"dem": inputs.dem or self.dem, "clip": inputs.clip or self.outline}
 
+    def record_scene(self, path: Path, settings: ProductSettings) -> None:
+        """Adds a scene that was made of these products, and what lies beside it, to the record."""
+        files = [path, *(path.with_name(f"{path.stem}_{more}.tif") for more in ("classes", "dates"))]
+        self.provenance.add_scene(
+            settings.model_dump(mode="json", include={*ProductSettings.model_fields}),
+            [one for one in files if one.is_file()],
+        )
+
 
 @dataclass(frozen=True)
 class FetchedScene:
@@ -146,7 +154,7 @@ def fetch_products(
         if place.is_area:
             place.write(out / OUTLINE)
         with Web(settings) as web:
-            Steps(web, ground, out, request).run(provenance)
+            Steps(web, ground, out, request).run(provenance, again=again)
     content = provenance.content
     return Fetched(
         tuple(out / one["folder"] for one in content["products"]),
@@ -209,11 +217,7 @@ def fetch_scene(
     scene, inputs = scene.replaced(**fetched.how(scene)), inputs.replaced(**fetched.beside(inputs))
     found = [read_product(path) for path in fetched.products]
     kept = keep_scene(found, out, scene, inputs, layers=layers, again=again)
-    files = [kept.path, *(kept.path.with_name(f"{kept.name}_{more}.tif") for more in ("classes", "dates"))]
-    fetched.provenance.add_scene(
-        scene.model_dump(mode="json", include={*ProductSettings.model_fields}),
-        [path for path in files if path.is_file()],
-    )
+    fetched.record_scene(kept.path, scene)
     return FetchedScene(kept.path, fetched, kept.notes)
 
 

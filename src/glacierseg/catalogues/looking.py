@@ -2,9 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.place import Place
 from glacierseg.catalogues.rating import Seen, look
 from glacierseg.catalogues.tally import Tally
+from glacierseg.catalogues.threads import at_once
+from glacierseg.catalogues.transport import MissingFileError
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window, read_window
 from glacierseg.errors import GlaciersegWarning, ProductError
@@ -112,25 +115,31 @@ def plan_looks(web: Web, candidates: Sequence[Candidate], ground: Ground) -> Loo
     Raises:
         DownloadError: One cannot be read.
     """
+    _in_advance(web, [partial(web.remote, one.images[kind]) for one in candidates if (kind := _kind(one))])
+    windows, left_out = [], []
+    for candidate in candidates:
+        planned = _plan(web, candidate, ground)
+        if isinstance(planned, str):
+            left_out.append((candidate.item, planned))
+        else:
+            windows.append((candidate, planned))
+    return Looks(tuple(windows), tuple(left_out))
 
-    def plan(candidate: Candidate) -> Window | str:
-        kind = _kind(candidate)
-        if kind is None:
-            return "comes without a raster of classes"
-        pixel_m = 20 if kind == "SCL" else 30
-        try:
-            coarser = max(ground.grid.transform.a / pixel_m, 1)
-            window = plan_window(web, candidate.images[kind], ground.place.outline, coarser=coarser)
-            if window and window.overview is not None:
-                whole = plan_window(web, candidate.images[kind], ground.place.outline)
-                window = whole if whole and whole.bytes_needed <= _FEW_BYTES else window
-        except ProductError as error:
-            return _Damaged(error)
-        return window or "shows nothing of the place"
 
-    planned = list(zip(candidates, _side_by_side(web, plan, candidates), strict=True))
-    left_out = tuple((candidate.item, one) for candidate, one in planned if isinstance(one, str))
-    return Looks(tuple((candidate, one) for candidate, one in planned if not isinstance(one, str)), left_out)
+def _plan(web: Web, candidate: Candidate, ground: Ground) -> Window | str:
+    """Returns the window of a candidate's classes, or why there is none."""
+    kind = _kind(candidate)
+    if kind is None:
+        return "comes without a raster of classes"
+    coarser = max(ground.grid.transform.a / (20 if kind == "SCL" else 30), 1)
+    try:
+        window = plan_window(web, candidate.images[kind], ground.place.outline, coarser=coarser)
+        if window and window.overview is not None:
+            whole = plan_window(web, candidate.images[kind], ground.place.outline)
+            window = whole if whole and whole.bytes_needed <= _FEW_BYTES else window
+    except (ProductError, MissingFileError) as error:
+        return _Damaged(error)
+    return window or "shows nothing of the place"
 
 
 def look_at(web: Web, looks: Looks, ground: Ground, tally: Tally) -> tuple[list[Seen], list[tuple[str, str]]]:
@@ -148,24 +157,59 @@ def look_at(web: Web, looks: Looks, ground: Ground, tally: Tally) -> tuple[list[
     Raises:
         DownloadError: One cannot be read.
     """
-
-    def one(pair: tuple[Candidate, Window]) -> Seen | str:
-        candidate, window = pair
-        try:
-            kind: Any = _CLASSES[_kind(candidate) or ""]
-            classes = classify(read_window(web, window, tally.add), kind)
-        except ProductError as error:
-            return _Damaged(error)
-        tally.end_window()
-        place, glaciers = ground.on(window.grid)
-        return look(candidate, classes, window.grid, place, glaciers, onto=ground.grid, settings=web.settings)
-
-    found = list(zip(looks.windows, _side_by_side(web, one, looks.windows), strict=True))
-    left_out = [*looks.left_out, *((pair[0].item, seen) for pair, seen in found if isinstance(seen, str))]
+    found: list[Seen] = []
+    left_out = list(looks.left_out)
+    count = web.settings.connections
+    for start in range(0, len(looks.windows), count):
+        some = looks.windows[start : start + count]
+        own = [(web.remote(window.asset), window) for _, window in some]
+        headers = [remote.held for remote, _ in own]
+        _in_advance(
+            web,
+            [
+                partial(remote.fetch, window.parts, tally.add)
+                for remote, window in own
+                if not web.cache.knows(window.key)
+            ],
+        )
+        for candidate, window in some:
+            seen = _look(web, candidate, window, ground, tally)
+            if isinstance(seen, str):
+                left_out.append((candidate.item, seen))
+            else:
+                found.append(seen)
+        for (remote, _), header in zip(own, headers, strict=True):
+            remote.keep_only(header)
     for item, reason in left_out:
         if isinstance(reason, _Damaged):
             warnings.warn(f"{item}: is left out: {reason}", GlaciersegWarning, stacklevel=2)
-    return [seen for _, seen in found if not isinstance(seen, str)], left_out
+    return found, left_out
+
+
+def _look(web: Web, candidate: Candidate, window: Window, ground: Ground, tally: Tally) -> Seen | str:
+    """Returns what a candidate shows, or why it cannot be told."""
+    kind: Any = _CLASSES[_kind(candidate) or ""]
+    try:
+        classes = classify(read_window(web, window, tally.add), kind)
+    except (ProductError, MissingFileError) as error:
+        return _Damaged(error)
+    finally:
+        tally.end_window()
+    place, glaciers = ground.on(window.grid)
+    return look(candidate, classes, window.grid, place, glaciers, onto=ground.grid, settings=web.settings)
+
+
+def _in_advance(web: Web, reads: Sequence[Callable[[], Any]]) -> None:
+    """Reads several at a time, since most of the time passes waiting; nothing is decoded in these threads.
+
+    What is wrong with one file, whoever decodes it meets again.
+    """
+
+    def quietly(read: Callable[[], Any]) -> None:
+        with suppress(ProductError, MissingFileError):
+            read()
+
+    at_once([partial(quietly, read) for read in reads], web.settings.connections)
 
 
 class _Damaged(str):
@@ -176,14 +220,3 @@ class _Damaged(str):
 
 def _kind(candidate: Candidate) -> str | None:
     return next((name for name in _CLASSES if name in candidate.images), None)
-
-
-def _side_by_side(web: Web, work: Callable[[Any], Any], on: Sequence[Any]) -> Iterator[Any]:
-    """Works on several at a time, since most of the time passes waiting; gives results in their order."""
-    with ThreadPoolExecutor(max(1, min(web.settings.connections, len(on)))) as pool:
-        tasks = [pool.submit(work, one) for one in on]
-        try:
-            yield from (task.result() for task in tasks)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -20,6 +20,8 @@ from glacierseg.raster.write import digest_of, read_json, write_json
 from glacierseg.settings.fetch import FetchSettings
 
 FILE = "provenance.json"
+FOLDERS = {"products": "products", "elevation": "dem"}
+"""Where products and elevation lie in a folder of results."""
 _PACKAGES = ("numpy", "rasterio", "shapely", "pystac-client")
 # How bytes are read changes none of them.
 _OF_THE_WAY = frozenset({"max_gb", "cache_gb", "timeout_s", "retries", "connections"})
@@ -98,7 +100,7 @@ class Provenance:
 
         Args:
             request: What is asked for.
-            again: Whether what an earlier call fetched is to go.
+            again: Whether what an earlier call fetched may go.
 
         Returns:
             The request, with the bands and the elevation of an earlier one that was the same otherwise.
@@ -107,13 +109,7 @@ class Provenance:
             RequestError: Another request was answered there.
         """
         known = self.content
-        if again:
-            for one in known.get("products", []):
-                shutil.rmtree(self._folder / one["folder"], ignore_errors=True)
-            for one in known.get("elevation") or []:
-                (self._folder / one["file"]).unlink(missing_ok=True)
-            return request
-        if "request" not in known:
+        if again or "request" not in known:
             return request
         if known["request"] != request.facts:
             raise RequestError(
@@ -123,6 +119,18 @@ class Provenance:
         roles = {*known.get("bands", ()), *request.roles}
         elevation = request.elevation or known.get("elevation") is not None
         return Request(request.facts, tuple(sorted(roles)), elevation)
+
+    def clear(self) -> None:
+        """Removes the products and the elevation of an earlier call."""
+        for name in ("products", "elevation"):
+            for one in self.content.get(name) or []:
+                path = self._folder / (one.get("folder") or one["file"])
+                # A record that somebody changed must not lead to the files of others.
+                if path.resolve().parent != (self._folder / FOLDERS[name]).resolve():
+                    continue
+                shutil.rmtree(path, ignore_errors=True)
+                if path.is_file():
+                    path.unlink()
 
     def write(
         self,

@@ -12,7 +12,7 @@ from glacierseg.catalogues.choice import Choice, Chosen, choose
 from glacierseg.catalogues.delivery import ProductPlan, plan_product, write_product
 from glacierseg.catalogues.elevation import fetch_elevation, plan_elevation
 from glacierseg.catalogues.looking import Ground, look_at, plan_looks
-from glacierseg.catalogues.provenance import Provenance, Request
+from glacierseg.catalogues.provenance import FOLDERS, Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
 from glacierseg.catalogues.table import write_choices
@@ -25,7 +25,6 @@ from glacierseg.settings.fetch import FetchSettings
 _log = logging.getLogger(__name__)
 SCENES, OUTLINE = "scenes.csv", "area.geojson"
 """Files of a folder of results: what became of each image, and the outline of an area."""
-_PRODUCTS, _DEM = "products", "dem"
 _GB = 1e9
 
 
@@ -37,27 +36,34 @@ class Steps:
         self.settings, self.outline = web.settings, ground.place.outline
         self.remarks: list[str] = []
 
-    def run(self, provenance: Provenance) -> None:
-        """Searches, chooses, reads and writes, the record last."""
+    def run(self, provenance: Provenance, *, again: bool = False) -> None:
+        """Searches, chooses, reads and writes, the record last.
+
+        Args:
+            provenance: The record.
+            again: Whether what it lists goes, once there is something to take its place.
+        """
         chosen, looked = self._choose()
-        why = {one.candidate.item: one.why for one in chosen.choices if one.taken}
+        why = {one.candidate.name: one.why for one in chosen.choices if one.taken}
         for candidate in chosen.taken:
-            _log.info(f"{candidate.name}: {why[candidate.item]}")
+            _log.info(f"{candidate.name}: {why[candidate.name]}")
         if chosen.remark:
             self._warn(chosen.remark)
         plans, dem = self._plan(chosen)
         windows = [window for plan in plans for window in plan.windows.values()] + list(dem.values())
         total = sum(window.bytes_needed for window in windows)
-        self._require_allowed(looked + total, f"reading {len(windows)} windows")
+        self._require_allowed(looked + total, len(windows))
+        if again:
+            provenance.clear()
         with counting("reading", windows) as tally:
-            folders = [write_product(self.web, plan, self.out / _PRODUCTS, tally) for plan in plans]
-            tiles = fetch_elevation(self.web, dict(dem), self.out / _DEM, tally)
+            folders = [write_product(self.web, plan, self.out / FOLDERS["products"], tally) for plan in plans]
+            tiles = fetch_elevation(self.web, dict(dem), self.out / FOLDERS["elevation"], tally)
         said = f", {_in_words(total)}" if total else ""
-        _log.info(f"{self.out / _PRODUCTS}: {len(windows)} windows{said}")
+        _log.info(f"{self.out / FOLDERS['products']}: {len(windows)} windows{said}")
         products = [
             {
                 "folder": self._name(folder),
-                "why": why[plan.candidate.item],
+                "why": why[plan.candidate.name],
                 **plan.facts,
                 "images": {
                     file: {"address": shown(window.asset.address), "checksum_compared": window.checked}
@@ -91,7 +97,12 @@ class Steps:
         left_out = list(offered.left_out)
         with log.bar(f"looking for {len(offered.candidates)} images"):
             looks = plan_looks(self.web, offered.candidates, self.ground)
-        self._require_allowed(looks.bytes_needed, f"looking at {len(looks.windows)} images alone")
+        if looks.bytes_needed > self.settings.max_gb * _GB:
+            raise RequestError(
+                f"to look at {len(looks.windows)} images takes {_in_words(looks.bytes_needed)} alone, and "
+                f"--max-gb is {self.settings.max_gb:g}; give fewer days, a smaller place, or a greater "
+                "--max-gb"
+            )
         with counting("looking at images", [window for _, window in looks.windows]) as tally:
             seen, more = look_at(self.web, looks, self.ground, tally)
         left_out += more
@@ -123,13 +134,13 @@ class Steps:
             )
         return plan_elevation(self.web, tiles, self.outline)
 
-    def _require_allowed(self, total: int, what: str) -> None:
+    def _require_allowed(self, total: int, windows: int) -> None:
         """Refuses to read more than is allowed, before it begins."""
         limit = self.settings.max_gb
         if total > limit * _GB:
             raise RequestError(
-                f"{what} takes {_in_words(total)}, and --max-gb is {limit:g}; give --max-gb "
-                f"{_rounded_up(total / _GB):g}, a smaller place, or fewer days"
+                f"to read {windows} windows takes {_in_words(total)}, and --max-gb is {limit:g}; give "
+                f"--max-gb {_rounded_up(total / _GB):g}, a smaller place, or fewer days"
             )
 
     def _warn(self, remark: str) -> None:

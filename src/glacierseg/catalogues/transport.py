@@ -49,6 +49,10 @@ class Facts(NamedTuple):
     version: str
 
 
+class MissingFileError(DownloadError):
+    """A file that a catalogue names does not exist."""
+
+
 class _PassingError(Exception):
     """A fault that may be over when the request is repeated."""
 
@@ -281,7 +285,7 @@ class Transport:
                 f"{name}: may not be read without an account ({status}); choose another --catalogue"
             )
         if status in {404, 410}:
-            raise DownloadError(
+            raise MissingFileError(
                 f"{name}: does not exist ({status}); choose another --catalogue or other dates"
             )
         if status == 416:

@@ -14,9 +14,8 @@ from pyproj import CRS
 
 from glacierseg.change.bounds import FileBounds, bound_changes, read_dates, require_one_grid
 from glacierseg.change.common_ground import LeftOut, on_common_ground
-from glacierseg.change.dates import rate_years, with_dates
 from glacierseg.change.measure import Change, measure_change
-from glacierseg.change.sources import Side, common_crs, read_side, true_scales
+from glacierseg.change.sources import Side, common_crs, rate_years, read_side, true_scales, with_dates
 from glacierseg.change.termini import TerminusShift, measure_termini
 from glacierseg.errors import RequestError, TruthError
 from glacierseg.inventory.sources import observed_shares

@@ -139,7 +139,8 @@ def measure_change(
     old = _apart(np.asarray(old, object))
     # Apart from one another, so that each glacier is cut with the few that it meets: cutting it with all of
     # them at once takes minutes where a mask is speckled.
-    old_parts, new_parts = (_polygons(shapely.union_all(one)) for one in (old, np.asarray(new, object)))
+    united = (shapely.union_all(one) for one in (old, np.asarray(new, object)))
+    old_parts, new_parts = (_parts(np.array([one], object))[0] for one in united)
     factor = np.ones(len(old)) if scales is None else scales
     mean_factor = float(factor.mean()) if len(factor) else 1.0
     met = _meeting(old, new_parts)
@@ -245,10 +246,6 @@ def _parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     found, owner = shapely.get_parts(shapes, return_index=True)
     large = (shapely.get_dimensions(found) == 2) & (shapely.area(found) > SLIVER_M2)
     return found[large], owner[large].astype(np.int64)
-
-
-def _polygons(shape: Any) -> NDArray[Any]:
-    return _parts(np.array([shape], object))[0]
 
 
 def _buffer_error(shapes: NDArray[Any], reach_m: float) -> NDArray[np.float64]:

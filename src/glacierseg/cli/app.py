@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from glacierseg import log
-from glacierseg.cli.compare import add_compare_commands
-from glacierseg.cli.export import add_export_command
 from glacierseg.cli.fetch import add_fetch_command
 from glacierseg.cli.groups import arrange
 from glacierseg.cli.map import add_map_command
 from glacierseg.cli.masks import add_mask_commands
-from glacierseg.cli.outlines import add_outline_commands
 from glacierseg.cli.output import fail, show, shown
 from glacierseg.cli.predict import add_predict_command
 from glacierseg.cli.prepare import add_data_commands, prepare
-from glacierseg.cli.report import add_report_commands
 from glacierseg.cli.scores import add_score_commands
+from glacierseg.cli.share import add_share_commands
 from glacierseg.cli.weights import add_weights_commands
 from glacierseg.errors import DataError, GlaciersegError, RequestError
 
@@ -93,16 +90,13 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 the data or the request is at fault, 2 wrong usage, 130 interrupted.",
 )
 add_data_commands(app)
-add_export_command(app)
 add_predict_command(app)
 add_fetch_command(app)
 add_map_command(app)
 add_weights_commands(app)
 add_score_commands(app)
-add_compare_commands(app)
 add_mask_commands(app)
-add_outline_commands(app)
-add_report_commands(app)
+add_share_commands(app)
 
 Fold = Annotated[
     int | None,

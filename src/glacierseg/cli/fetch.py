@@ -112,4 +112,4 @@ def _fetch_one(
 
     layers = parse_layers(inputs.layer)
     made = fetch_scene(place, folder, settings, inputs, inputs, layers=layers, again=again)
-    return str(made.path)
+    return made.path.name

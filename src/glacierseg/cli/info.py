@@ -14,7 +14,7 @@ ENGINES = {"torch": "torch", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvin
 def machine_facts() -> dict[str, str]:
     """Returns versions, processor, GPU, precision, engines and the data folder, in words."""
     from glacierseg._version import __version__
-    from glacierseg.training.precision import has_native_bf16
+    from glacierseg.models.device import has_native_bf16
 
     gibibytes = psutil.virtual_memory().total / 1024**3
     facts = {

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glacierseg.cli.fetch import each_place, found_by
-from glacierseg.cli.options import with_settings
+from glacierseg.cli.options import WeightsName, split_model, with_settings
 from glacierseg.cli.output import say_area
-from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.fetch import FetchSettings, MapPlaceSettings
@@ -103,7 +102,7 @@ def _map_one(
     found = find_weights(name) if name != str(model) else model
     made = map_place(found, place, folder, fetch=fetch, inputs=inputs, settings=settings, again=again)
     if place.is_area:
-        return f"{made.inventory}: {_in_words(made)}"
+        return f"{made.inventory.name}: {_in_words(made)}"
     _say(made)
     return ""
 

@@ -1,4 +1,4 @@
-"""Commands that refine masks, and search how."""
+"""Commands about masks: they refine them, search how, draw outlines, make inventories, compare two dates."""
 
 import logging
 from collections.abc import Sequence
@@ -10,21 +10,31 @@ import typer
 from glacierseg import log
 from glacierseg.cli.options import with_settings
 from glacierseg.raster.outputs import TIFF, writes
+from glacierseg.settings.outlines import (
+    ChangeInputs,
+    ChangeSettings,
+    InventoryInputs,
+    InventorySettings,
+    VectorizeSettings,
+)
 from glacierseg.settings.refine import RefineSettings, TuneInputs, TuneSettings
 
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from glacierseg.refine.files import Pair, TuneReport
-    from glacierseg.refine.pipeline import StepChange
+    from glacierseg.refine.steps import StepChange
 
 SHOWN_ROWS = 10
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a GeoPackage even if it holds other layers.")
+]
 DEM_UNUSED = "note: --dem was not used; it is for --max-hole-slope-deg"
 
 
 def add_mask_commands(app: typer.Typer) -> None:
-    """Adds `refine` and `tune` to the command line."""
-    for command in (refine, tune):
+    """Adds `refine`, `tune`, `vectorize`, `inventory` and `change` to the command line."""
+    for command in (refine, tune, vectorize, inventory, change):
         app.command()(command)
 
 
@@ -203,3 +213,113 @@ def _print_tuning(report: "TuneReport") -> None:
     )
     for line in verdict(report.gains, result.objective):
         _log.info(line)
+
+
+@with_settings
+def vectorize(
+    mask: Annotated[Path, typer.Argument(help="Mask raster.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Vector file; .gpkg (all layers), .shp, .geojson or .parquet.")
+    ],
+    settings: VectorizeSettings,
+    refined: Annotated[
+        Path | None, typer.Option(help="Refined mask, for the layers refined and refined_smooth.")
+    ] = None,
+    probability: Annotated[
+        Path | None, typer.Option(help="Probability raster, for the layer contour.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw the outlines of a mask: layers `raw` and `smooth`, and others on request."""
+    from glacierseg.vectors.polygons import draw_outlines
+
+    totals = draw_outlines(
+        mask, out, settings, refined_path=refined, probability_path=probability, overwrite=overwrite
+    )
+    if probability is not None and "contour" not in totals:
+        _log.info("note: --probability was not used; it is for the layer contour, which --contour adds")
+    for name, total in totals.items():
+        _log.info(
+            f"{out}: {name}: {total.outlines} outline{'s' * (total.outlines != 1)}, {total.area_km2:.3f} km2"
+        )
+
+
+@with_settings
+def inventory(
+    source: Annotated[Path, typer.Argument(help="Mask raster, or outlines in any format and CRS.")],
+    out: Annotated[Path, typer.Option("--out", help="GeoPackage to write.")],
+    settings: InventorySettings,
+    inputs: InventoryInputs,
+    overwrite: Overwrite = False,
+) -> None:
+    """Divide ice bodies into glaciers and write their inventory: attributes, hypsometry, links."""
+    from glacierseg.inventory.files import make_inventory
+
+    made = make_inventory(source, out, settings, inputs, overwrite=overwrite)
+    table = made.glaciers
+    for note in made.notes:
+        _log.info(f"note: {note}")
+    total = f"{table['area_km2'].sum():.3f}"
+    if "uncertainty_km2" in table:
+        total += f" +- {table['uncertainty_km2'].sum():.3f}"
+    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
+    bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
+    _log.info(f"{out}: {glaciers} from {bodies}, {total} km2")
+    shown = [
+        name
+        for name in ("inv_id", "area_km2", "zmin_m", "zmax_m", "slope_deg", "aspect_dir", "divides")
+        if name in table
+    ]
+    largest = table[shown].head(10).round({"area_km2": 3, "zmin_m": 0, "zmax_m": 0, "slope_deg": 1})
+    rows = [
+        [log.plain(None if value != value else value) for value in row]  # noqa: PLR0124  (NaN)
+        for row in largest.astype(object).where(largest.notna(), None).itertuples(index=False)
+    ]
+    if rows:
+        _log.info(log.table("the largest", shown, rows))
+
+
+@with_settings
+def change(
+    old: Annotated[Path, typer.Argument(help="Mask or outlines of the earlier date.")],
+    new: Annotated[Path, typer.Argument(help="Mask or outlines of the later date.")],
+    out: Annotated[Path, typer.Option(help="GeoPackage, or a folder.")],
+    settings: ChangeSettings,
+    inputs: ChangeInputs,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how glaciers changed between two dates: area, advance, retreat, terminus."""
+    from glacierseg.change.files import change_between_files, change_path
+
+    found = change_between_files(old, new, out, settings, inputs, overwrite=overwrite)
+    for note in found.notes:
+        _log.info(f"note: {note}")
+    record = found.to_dict()
+    _log.info(
+        log.table("All glaciers", ("what", "value"), [(k, log.plain(v)) for k, v in record["total"].items()])
+    )
+    shown = ["glacier_id", "old_km2", "new_km2", "change_km2", "change_error_km2", "change_percent"]
+    if any(row["observed_share"] not in (None, 1) for row in record["glaciers"]):
+        shown.append("observed_share")
+    if any(found.termini):
+        shown.append("terminus_shift_m")
+    if found.bounds:
+        shown += ["change_expected_km2", "change_lower_km2", "change_upper_km2"]
+    largest = sorted(record["glaciers"], key=lambda row: -row["old_km2"])[:10]
+    _log.info(
+        log.table(
+            f"The largest glaciers ({len(largest)} of {len(record['glaciers'])})",
+            shown,
+            [[log.plain(row.get(name)) for name in shown] for row in largest],
+        )
+    )
+    _log.info(
+        f"uncertainty of the outlines: {found.old_error_m:g} m (old), {found.new_error_m:g} m (new); "
+        f"written: {change_path(out, overwrite=True)}"
+    )
+    if found.bounds:
+        _log.info(
+            "expected areas and bounds come from calibrated probabilities; they hold with "
+            f"{settings.confidence:.0%} confidence on ground like that of validation, if the errors of both "
+            "dates are independent (docs/scores.md)"
+        )

@@ -1,7 +1,7 @@
-"""Options of a command, made from the settings of its stage: no command declares them again."""
+"""Options of commands, made from the settings of their stage: no command declares them again; and models."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -14,10 +14,20 @@ from pydantic.fields import FieldInfo
 
 from glacierseg.errors import RequestError
 from glacierseg.raster.outputs import keeping
+from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.base import Cli, Settings, fault_in_words
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
+
+WeightsName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Weights by name (`glacierseg models`)."),
+]
+Member = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of the network, where weights have several."),
+]
 
 
 def with_settings(function: Callable[..., R]) -> Callable[..., R]:
@@ -208,3 +218,37 @@ def _from_file(path: Path, kind: type[Settings]) -> dict[str, Any]:
     if not found:
         _log.warning(f"{path}: sets nothing in a section `{kind.section}`, so --config changes nothing here")
     return found
+
+
+def split_model(paths: Sequence[Path], weights: str | None) -> tuple[Path | None, list[Path]]:
+    """Tells the model folder from the scenes after it; there is none where weights are named.
+
+    Raises:
+        typer.BadParameter: The model folder or every scene is missing, or there are both weights and folder.
+    """
+    if weights is None:
+        if len(paths) < 2:
+            missing = "a SCENE after it" if ModelFolder(paths[0]).card.exists() else "a MODEL_DIR before it"
+            raise typer.BadParameter(f"{paths[0]} is there, but {missing} is missing; or give --weights NAME")
+        return paths[0], list(paths[1:])
+    if ModelFolder(paths[0]).card.exists():
+        raise typer.BadParameter(f"{paths[0]} is a model folder; give it or --weights {weights}, not both")
+    return None, list(paths)
+
+
+def one_model(model_dir: Path | None, weights: str | None, member: int | None) -> Path:
+    """Returns the folder of the one network that is asked for.
+
+    Raises:
+        typer.BadParameter: Neither or both are given.
+        RequestError: There are no such weights, or no such member.
+    """
+    if (model_dir is None) == (weights is None):
+        raise typer.BadParameter("give either a MODEL_DIR or --weights NAME")
+    if model_dir is not None:
+        if member is not None:
+            raise typer.BadParameter("--member goes with --weights")
+        return model_dir
+    from glacierseg.weights import find_weights
+
+    return find_weights(weights or "").member(member)

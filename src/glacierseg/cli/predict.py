@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glacierseg import log
-from glacierseg.cli.options import with_settings
+from glacierseg.cli.options import WeightsName, split_model, with_settings
 from glacierseg.cli.output import say_area
-from glacierseg.cli.weights import WeightsName, split_model
 from glacierseg.raster.outputs import writes
 from glacierseg.settings.predict import ClusterSettings, PredictSettings
 from glacierseg.settings.scene import SourceSettings

@@ -1,4 +1,4 @@
-"""Commands about weights that come with the package, and the option that names them."""
+"""Commands about weights that come with the package."""
 
 import logging
 from collections import Counter
@@ -13,22 +13,12 @@ from glacierseg.choices import Storage
 from glacierseg.cli.options import with_settings
 from glacierseg.cli.output import show
 from glacierseg.raster.outputs import writes
-from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.scene import SceneSettings
 
 if TYPE_CHECKING:
     from glacierseg.weights import Weights
 
 _log = logging.getLogger(__name__)
-
-WeightsName = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Weights by name (`glacierseg models`)."),
-]
-Member = Annotated[
-    int | None,
-    typer.Option(min=1, help="Number of the network, where weights have several."),
-]
 
 _COLUMNS = ("name", "network", "parameters", "MB", "bands", "sensor", "pixel")
 _NONE = (
@@ -41,40 +31,6 @@ def add_weights_commands(app: typer.Typer) -> None:
     """Adds `models` and `pack-weights` to the command line."""
     app.command()(models)
     app.command("pack-weights")(pack)
-
-
-def split_model(paths: Sequence[Path], weights: str | None) -> tuple[Path | None, list[Path]]:
-    """Tells the model folder from the scenes after it; there is none where weights are named.
-
-    Raises:
-        typer.BadParameter: The model folder or every scene is missing, or there are both weights and folder.
-    """
-    if weights is None:
-        if len(paths) < 2:
-            missing = "a SCENE after it" if ModelFolder(paths[0]).card.exists() else "a MODEL_DIR before it"
-            raise typer.BadParameter(f"{paths[0]} is there, but {missing} is missing; or give --weights NAME")
-        return paths[0], list(paths[1:])
-    if ModelFolder(paths[0]).card.exists():
-        raise typer.BadParameter(f"{paths[0]} is a model folder; give it or --weights {weights}, not both")
-    return None, list(paths)
-
-
-def one_model(model_dir: Path | None, weights: str | None, member: int | None) -> Path:
-    """Returns the folder of the one network that is asked for.
-
-    Raises:
-        typer.BadParameter: Neither or both are given.
-        RequestError: There are no such weights, or no such member.
-    """
-    if (model_dir is None) == (weights is None):
-        raise typer.BadParameter("give either a MODEL_DIR or --weights NAME")
-    if model_dir is not None:
-        if member is not None:
-            raise typer.BadParameter("--member goes with --weights")
-        return model_dir
-    from glacierseg.weights import find_weights
-
-    return find_weights(weights or "").member(member)
 
 
 def models(

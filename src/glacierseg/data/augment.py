@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, ranges_of
-from glacierseg.raster.samples import measure_values, sample_values
+from glacierseg.raster.facts import ranges_of
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.units import BRIGHTEST, DARKEST
+from glacierseg.raster.values import measure_values, sample_values
 
 EAST, NORTH, ANGLE = "aspect_sin", "aspect_cos", "aspect"
 """Bands that are a direction on the ground, as `raster.terrain` makes them."""
@@ -165,7 +166,7 @@ class Directions:
         places = {band.name: place for place, band in enumerate(scene.bands) if not band.is_constant}
         if places.keys().isdisjoint({EAST, NORTH, ANGLE, *VELOCITY}):
             return cls()
-        ranges = ranges_of(scene) or {}
+        ranges = ranges_of(scene.bands) or {}
         in_levels = {band.name for band in scene.bands if band.dtype == "uint8"}
         vectors = []
         if EAST in places or NORTH in places:

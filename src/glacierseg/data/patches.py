@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 
 from glacierseg.choices import Cache, Role
 from glacierseg.data.augment import SYMMETRIES, Augmentation, Directions, Symmetry
-from glacierseg.data.batches import TORCH_TYPES
 from glacierseg.data.pixel_store import PixelStore
 from glacierseg.data.regions import Region
 from glacierseg.data.split import NO_ROLE, ROLE_CODES
+from glacierseg.models.device import TORCH_TYPES
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.tiling import stride_of, window_starts
 from glacierseg.raster.truth import GLACIER, IGNORE

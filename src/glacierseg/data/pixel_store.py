@@ -41,7 +41,10 @@ class PixelStore:
         """
         self.scenes = tuple(scenes)
         if cache == "auto":
-            size = sum(scene.grid.height * scene.grid.width * _pixel_bytes(scene) for scene in self.scenes)
+            size = sum(
+                scene.grid.height * scene.grid.width * (len(scene.bands) * scene.dtype.itemsize + 1)
+                for scene in self.scenes
+            )
             cache = "memory" if size <= _AUTO_BYTES else "none"
         if cache == "disk" and folder is None:
             raise RequestError("a cache on disk needs a folder; name one")
@@ -130,10 +133,6 @@ class PixelStore:
 
 def _interleaved(values: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(values.transpose(1, 2, 0))
-
-
-def _pixel_bytes(scene: Scene) -> int:
-    return len(scene.bands) * scene.dtype.itemsize + 1
 
 
 def _start(file: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -64,7 +64,7 @@ def _clean(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
         one = np.uint8(1)
         if all((values[rows] + one).max(initial=0) <= 2 for rows in cache_strips(values.shape)):
             return values
-    return clean_mask(values, None, name)
+    return clean_mask(values, name)
 
 
 def count_clean(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:

@@ -22,10 +22,10 @@ from glacierseg.bands import (
 )
 from glacierseg.bands.importance import mix, spread_evenly
 from glacierseg.choices import MEASURES, Measure, Role
-from glacierseg.data.batches import InputScaling
 from glacierseg.data.patches import Patch, PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.models.card import ModelCard, load_model
+from glacierseg.models.device import InputScaling
 from glacierseg.raster.scene import Scene
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import BandsConfig

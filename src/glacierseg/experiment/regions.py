@@ -1,7 +1,8 @@
-"""The first stage: scenes and truth of the configuration become regions with a role for every pixel."""
+"""The first stage: scenes and truth become regions with a role for every pixel, and are checked."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from glacierseg import log
 from glacierseg.data.patches import Patch, covered_pixels, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.data.split import NO_ROLE, ROLE_CODES, random_holdout
-from glacierseg.errors import BandError, ConfigError, RasterError, TruthError
+from glacierseg.errors import BandError, ConfigError, DataError, RasterError, TruthError
 from glacierseg.experiment.roles import share_out
 from glacierseg.raster.bounds import area_on_grid, may_meet
+from glacierseg.raster.check import check_overlap, check_scene
+from glacierseg.raster.check.result import CheckResult
 from glacierseg.raster.facts import facts_of_bands
+from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare.stack import stack_rasters
@@ -25,6 +29,8 @@ from glacierseg.raster.write import write_json, write_raster
 from glacierseg.runs.layout import RunFolder
 from glacierseg.settings import BandsConfig, PatchConfig, RegionConfig, SplitConfig
 from glacierseg.settings.prepare import StackSettings, recipe_as_text
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,50 @@ def load_regions(
     return tuple(regions)
 
 
+def check_inputs(
+    sections: Sequence[RegionConfig], patch_px: int, regions: Sequence[Region], folder: RunFolder
+) -> None:
+    """Checks every scene and its truth, says what is doubtful and stores it, unless that is done.
+
+    Args:
+        sections: The regions of the configuration.
+        patch_px: Side of the largest patch of all networks.
+        regions: The same, loaded.
+        folder: Where the results are stored.
+
+    Raises:
+        DataError: A check failed.
+    """
+    stored = folder.checks
+    if stored.exists():
+        _log.debug("the regions are checked already")
+        return
+    found: dict[str, tuple[CheckResult, ...]] = {}
+    for region in sections:
+        with log.bar(f"checking {region.name}") as progress:
+            found[region.name] = check_scene(
+                region.scene,
+                region.truth,
+                bands=region.bands,
+                nodata=region.nodata,
+                patch_px=patch_px,
+                layer=region.truth_layer,
+                progress=progress,
+            )
+    found["all regions"] = (check_overlap(*_role_grounds(regions)),)
+    for name, results in found.items():
+        for result in results:
+            # Ground that is all glacier is no use alone, but may well be one region of several.
+            fatal = result.status == "failed" and result.name != "glacier share"
+            line = f"{result.name}: {result.message}" + (f"; {result.fix}" if result.fix else "")
+            if fatal:
+                raise DataError(f"region {name}: {line}")
+            if result.status != "passed":
+                with log.about(f"check {name}"):
+                    _log.info(line)
+    write_json(stored, {name: [asdict(result) for result in results] for name, results in found.items()})
+
+
 def split_patches(
     regions: Sequence[Region], patch_px: int, patch: PatchConfig, split: SplitConfig
 ) -> SplitPatches:
@@ -294,3 +344,20 @@ def _read(path: Path) -> NDArray[np.uint8]:
     except RasterioError as error:
         raise RasterError(f"{path}: is damaged; remove it and run again") from error
     return values
+
+
+def _role_grounds(
+    regions: Sequence[Region],
+) -> tuple[list[tuple[str, str, Grid]], list[NDArray[np.bool_]]]:
+    """Returns the ground of each role of each region: the smallest rectangle around its pixels, and these."""
+    grids: list[tuple[str, str, Grid]] = []
+    areas = []
+    for region in regions:
+        for role, area in region.areas.items():
+            rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+            height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+            top, left = int(rows[0]), int(columns[0])
+            grid = region.scene.grid.crop(top, left, height, width)
+            grids.append((region.name, role, grid))
+            areas.append(area[top : top + height, left : left + width])
+    return grids, areas

@@ -14,12 +14,16 @@ from glacierseg import log
 from glacierseg.data.regions import Region
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
-from glacierseg.experiment.checks import check_inputs
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
-from glacierseg.experiment.network import predict_regions
 from glacierseg.experiment.postprocess import refine_regions, write_inventories, write_outlines
-from glacierseg.experiment.regions import choose_bands, load_regions, open_sources, tuning_truths
-from glacierseg.experiment.rule import threshold_masks
+from glacierseg.experiment.predict import predict_regions, threshold_masks
+from glacierseg.experiment.regions import (
+    check_inputs,
+    choose_bands,
+    load_regions,
+    open_sources,
+    tuning_truths,
+)
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from glacierseg.data.regions import Region
 from glacierseg.evaluate.counts import SCORE_NAMES, Counts, scores_of
-from glacierseg.evaluate.detail import Zoning, evaluate_in_detail, size_zones
-from glacierseg.evaluate.files import read_elevation_zones, true_glaciers
+from glacierseg.evaluate.detail import (
+    Zoning,
+    evaluate_in_detail,
+    read_elevation_zones,
+    size_zones,
+    true_glaciers,
+)
 from glacierseg.evaluate.glaciers import TrueGlaciers
 from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores

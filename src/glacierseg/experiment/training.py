@@ -28,8 +28,8 @@ from glacierseg.models.scaling import (
     measure_scaling,
 )
 from glacierseg.raster.prepare.recipes import modality_of
-from glacierseg.raster.samples import BandValues, measure_values
 from glacierseg.raster.scene import Scene
+from glacierseg.raster.values import BandValues, measure_values
 from glacierseg.raster.write import atomic_path, write_json
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.runs.write import forget_results
@@ -226,8 +226,7 @@ def draw_curves(folder: ModelFolder, name: str, best_epoch: int) -> None:
         best_epoch: Whose weights were kept.
     """
     from glacierseg.report.figures.curves import figure_training_curves  # noqa: PLC0415  (brings matplotlib)
-    from glacierseg.runs.read import read_epochs  # noqa: PLC0415
-    from glacierseg.runs.results import ModelResult  # noqa: PLC0415
+    from glacierseg.runs.results import ModelResult, read_epochs  # noqa: PLC0415
 
     result = ModelResult(
         model=name,

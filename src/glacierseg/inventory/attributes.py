@@ -2,6 +2,9 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -14,6 +17,9 @@ from glacierseg.errors import RequestError
 from glacierseg.inventory.relief import BAND_M, SECTORS, Relief, measure_relief, pixels_inside
 from glacierseg.inventory.sources import LocalRaster, utm_of
 from glacierseg.raster.bounds import wrap_towards
+from glacierseg.raster.facts import days_in_words
+from glacierseg.raster.outlines import DATE_COLUMN, contradictions
+from glacierseg.settings.outlines import as_date
 
 _TERRAIN = (
     "zmin_m", "zmax_m", "zmed_m", "zmean_m", "slope_deg", "aspect_deg", "aspect_sec", "lmax_m",
@@ -84,6 +90,33 @@ def add_relief(
         columns[name] = pd.array(values, "Int64") if name == "aspect_sec" else np.array(values, float)
     columns["aspect_dir"] = pd.array([_direction(relief) for relief in reliefs], "string")
     return glaciers.assign(**columns), _hypsometry(glaciers["inv_id"], reliefs)
+
+
+def add_date(
+    glaciers: gpd.GeoDataFrame, path: Path, days: Sequence[date], asked: str | None
+) -> tuple[gpd.GeoDataFrame, list[str]]:
+    """Adds the column `src_date` where the day is known: that of the earliest image, as RGI 7 writes it.
+
+    Args:
+        glaciers: A row for each glacier, with its id first.
+        path: The mask or the outlines.
+        days: Of their images, as far as the file tells.
+        asked: What the user says instead.
+
+    Returns:
+        The table, and what a user should know.
+    """
+    if asked is not None:
+        notes, day = contradictions(f"--src-date {asked}", asked, path, days), as_date(asked)
+    elif not days:
+        return glaciers, []
+    else:
+        notes, day = [], min(days)
+        if max(days) != day:
+            notes.append(f"{path}: is of {days_in_words(days)}; `{DATE_COLUMN}` is the first day")
+    dated = glaciers.copy()
+    dated.insert(1, DATE_COLUMN, f"{day.isoformat()}T00:00:00")
+    return dated, notes
 
 
 def add_uncertainty(glaciers: gpd.GeoDataFrame, buffer_m: float) -> gpd.GeoDataFrame:

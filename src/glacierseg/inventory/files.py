@@ -16,6 +16,7 @@ from pyproj import CRS
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
 from glacierseg.inventory.attributes import (
+    add_date,
     add_probability,
     add_relief,
     add_uncertainty,
@@ -23,7 +24,6 @@ from glacierseg.inventory.attributes import (
     link_table,
     utm_zones,
 )
-from glacierseg.inventory.dates import add_date
 from glacierseg.inventory.divides import Divider
 from glacierseg.inventory.sources import (
     LAYERS,

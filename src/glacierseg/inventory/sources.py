@@ -22,8 +22,7 @@ from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import counts_degrees, even_pixel_m, unevenness
 from glacierseg.raster.open import grid_of, open_raster
-from glacierseg.raster.outlines import is_vector, read_shapes, refuse_layer_of_raster
-from glacierseg.raster.outlines.dates import dates_of
+from glacierseg.raster.outlines import dates_of, is_vector, read_shapes, refuse_layer_of_raster
 from glacierseg.raster.outlines.repair import INVENTORY_IDS
 from glacierseg.raster.probability import open_probability, require_probabilities
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask

@@ -61,9 +61,11 @@ def map_place(
     )
     inputs = inputs.replaced(sensor=None, **fetched.how(inputs), **fetched.beside(inputs))
     origin = Origin(fetched.origin, fetched.remarks)
-    return map_glaciers(
+    made = map_glaciers(
         model, fetched.products, out_dir, inputs, settings=settings, origin=origin, again=again
     )
+    fetched.record_scene(made.scene, inputs)
+    return made
 
 
 def _satellite(ensemble: Ensemble, inputs: SourceSettings) -> Satellite | None:

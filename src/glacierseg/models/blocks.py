@@ -143,9 +143,9 @@ class AttentionGate(nn.Module):
 class SqueezeExcitation(nn.Module):
     """Weighs the channels of a map by their means over the window (Hu et al. 2018)."""
 
-    def __init__(self, channels: int, reduction: int = 4) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        inner_channels = max(4, channels // reduction)
+        inner_channels = max(4, channels // 4)
         self.squeeze = nn.Conv2d(channels, inner_channels, 1)
         self.excite = nn.Conv2d(inner_channels, channels, 1)
 

@@ -15,7 +15,7 @@ from glacierseg.choices import Storage
 from glacierseg.errors import CheckpointError, RequestError, UnknownModelError
 from glacierseg.models.registry import create_model
 from glacierseg.models.scaling import Scaling
-from glacierseg.raster.samples import BandValues
+from glacierseg.raster.values import BandValues
 from glacierseg.raster.write import atomic_path, write_text
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.refine import RefineSettings

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glacierseg.choices import Engine, Precision
-from glacierseg.data.batches import TORCH_TYPES, InputScaling
 from glacierseg.errors import RequestError
 from glacierseg.models.card import fingerprint
+from glacierseg.models.device import TORCH_TYPES, InputScaling, has_native_bf16
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.fused import fused
 from glacierseg.predict.stream import Predictor
-from glacierseg.training.precision import has_native_bf16
 
 PRECISIONS: dict[Engine, tuple[Precision, ...]] = {
     "torch": ("auto", "float32", "bfloat16"),

@@ -20,8 +20,8 @@ from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.samples import sample_windows
 from glacierseg.raster.scene import Scene, SceneReader
+from glacierseg.raster.values import sample_windows
 from glacierseg.settings.predict import THRESHOLD, PredictSettings
 from glacierseg.settings.refine import REFINEMENT_TAG
 from glacierseg.settings.scene import InputSettings
@@ -238,8 +238,10 @@ class Ensemble:
             predictor = _north_up(predictor, scene.grid)
             names = card.bands if card else scene.band_names
             places = [scene.band_names.index(name) for name in names]
-            directions = Directions.of(scene.select(names)) if settings.symmetries else None
-            ways = _ways(predictor, directions) if directions else [predictor]
+            ways = [predictor]
+            if settings.symmetries:
+                directions = Directions.of(scene.select(names))
+                ways = [_turned(predictor, symmetry, directions) for symmetry in directions.symmetries]
             whole = places == list(range(channels))
             made.append(ways if whole else [_selected(way, places) for way in ways])
         return made[0] if len(made) == 1 else [ways[0] if len(ways) == 1 else _mean(ways) for ways in made]
@@ -335,10 +337,6 @@ def layer_facts(layers: int, networks: int, *, symmetries: bool) -> Mapping[str,
     kind = "networks" if networks > 1 else "symmetries"
     spread = {SPREAD_TAG: f"{layers} {kind}"} if layers > 1 else {}
     return spread | ({SYMMETRIES_TAG: "mean"} if symmetries else {})
-
-
-def _ways(predictor: Predictor, directions: Directions) -> list[Predictor]:
-    return [_turned(predictor, symmetry, directions) for symmetry in directions.symmetries]
 
 
 def _north_up(predictor: Predictor, grid: Grid) -> Predictor:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glacierseg.models.blocks import AttentionGate, ResidualBlock
-from glacierseg.training.precision import has_native_bf16
+from glacierseg.models.device import has_native_bf16
 
 After = Literal["none", "relu", "sigmoid"]
 """What happens to the result of a convolution."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glacierseg import log
-from glacierseg.errors import RequestError
+from glacierseg.errors import BandError, RequestError
 from glacierseg.predict.ensemble import Ensemble
 from glacierseg.products.kept import KeptScene, keep_scene
 from glacierseg.products.product import Product
@@ -69,7 +69,7 @@ def prepare_for(
         The scene.
 
     Raises:
-        DataError: A product or another file cannot be used.
+        DataError: A product or another file cannot be used, or lacks a band that the networks need.
         RequestError: The networks were trained on levels by unknown ranges, or a file of that name has no
             record.
         OutputError: The scene cannot be written.
@@ -77,8 +77,12 @@ def prepare_for(
     found = [read_product(path) for path in products]
     layers = parse_layers(settings.layer)
     seen = {band.role for band in found[0].bands}
+    recipe = settings.recipe or recipe_for(ensemble, seen, layers, has_dem=bool(settings.dem))
+    for name in () if settings.recipe else parse_recipe(recipe):
+        if name in ROLES and name not in {*seen, *layers}:
+            raise BandError(found[0].lack_of(name, name, "take networks that do without it"))
     settings = settings.replaced(
-        recipe=settings.recipe or recipe_for(ensemble, seen, layers, has_dem=bool(settings.dem)),
+        recipe=recipe,
         pixel_size_m=settings.pixel_size_m or (None if settings.like else _pixel_size_m(ensemble, found)),
     )
     kept = keep_scene(found, out_dir, settings, settings, layers=layers, again=again)
@@ -104,7 +108,14 @@ def recipe_for(
     """
     recipe = _recipe_of(ensemble)
     names = parse_recipe(recipe)
-    needed = {band for card in ensemble.cards if card for band in card.bands if band not in card.may_miss}
+    roles = {band.name: band.role for band in ensemble.weights.card.bands} if ensemble.weights else {}
+    needed = {
+        roles.get(band) or band
+        for card in ensemble.cards
+        if card
+        for band in card.bands
+        if band not in card.may_miss
+    }
     given = {*layers, *(("velocity", "divergence") if set(COMPONENTS) <= set(layers) else ())}
 
     def can_be_made(name: str) -> bool:

@@ -46,7 +46,7 @@ def classify(numbers: NDArray[np.unsignedinteger], kind: Literal["scl", "qa_pixe
 @cache
 def _table(kind: Literal["scl", "qa_pixel"]) -> NDArray[np.uint8]:
     if kind == "scl":
-        table = np.full(256, CLEAR, np.uint8)
+        table = np.full(12, CLEAR, np.uint8)
         table[list(_SCL)] = list(_SCL.values())
         return table
     numbers: NDArray[np.int64] = np.arange(2**16)
@@ -64,4 +64,5 @@ def _table(kind: Literal["scl", "qa_pixel"]) -> NDArray[np.uint8]:
     table[has(_CIRRUS) | is_sure(_CIRRUS_CONFIDENCE)] = CIRRUS
     table[has(_CLOUD) | has(_DILATED) | is_sure(_CLOUD_CONFIDENCE)] = CLOUD
     table[has(_FILL)] = MISSING
+    table[0] = MISSING  # of each pixel with data some bit is set
     return table

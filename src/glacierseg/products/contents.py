@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, ClassVar, Literal, NamedTuple
 
 from glacierseg.errors import ProductError
+from glacierseg.products.whole import is_whole
 
 AGAIN = "download the product again"
 _MAX_METADATA_BYTES = 16 * 2**20
@@ -83,7 +84,7 @@ class Contents(ABC):
         return data
 
     def require_whole(self, name: str, promised: Checksum | None = None) -> None:
-        """Reads a file to its end where a checksum can show that it is damaged, since pixels cannot.
+        """Refuses an image that lacks a part or that a checksum shows to be damaged, since pixels may not.
 
         Args:
             name: The file.
@@ -92,17 +93,26 @@ class Contents(ABC):
         Raises:
             ProductError: It is damaged.
         """
-        if promised is None and not self.has_checksums:
+        file_name = PurePosixPath(name).name
+        if promised or self.has_checksums:
+            digest = hashlib.new(promised.algorithm if promised else "md5", usedforsecurity=False)
+            with _damage_refused(self.source), self._open(name) as file:
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+            if promised and digest.hexdigest() != promised.digest.lower():
+                raise ProductError(
+                    f"{self.source}: {file_name} is damaged, since it has another checksum than the "
+                    f"product's manifest; {AGAIN}"
+                )
+        if promised:
             return
-        digest = hashlib.new(promised.algorithm if promised else "md5", usedforsecurity=False)
+        # What was damaged before it was packed has a right checksum in its archive.
         with _damage_refused(self.source), self._open(name) as file:
-            while piece := file.read(_PIECE_BYTES):
-                digest.update(piece)
-        if promised and digest.hexdigest() != promised.digest.lower():
-            raise ProductError(
-                f"{self.source}: {PurePosixPath(name).name} is damaged, since it has another checksum than "
-                f"the product's manifest; {AGAIN}"
-            )
+            if not is_whole(file):
+                raise ProductError(
+                    f"{self.source}: {file_name} is cut short or damaged, since it lacks pixels that it "
+                    f"lists; {AGAIN}"
+                )
 
     def below(self, folder: str) -> dict[str, str]:
         """Returns the files of a folder and of those below, by their path from there."""

@@ -14,6 +14,8 @@ from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
 
 _DRIVERS = {".jp2": "JP2OpenJPEG", ".tif": "GTiff"}
+# Images of one product share their sides; farther apart bands would not lie on one another.
+_SAME_PX = 0.01
 _NAMED_PIXEL_M = re.compile(r"_(\d+)m\.(?:jp2|tif)$")
 
 
@@ -29,18 +31,28 @@ def check_headers(product: Product, utm_zone: str | None) -> None:
         ProductError: An image cannot be opened, holds something else, or lies elsewhere.
     """
     images = [(band.role, band.path, {"uint16"}) for band in product.bands]
-    integers = {"uint8", "uint16"}
-    images += [("classes", product.classes, integers)]
-    images += [("saturation", product.saturation, integers)] if product.saturation else []
+    # Landsat's bits fill two bytes; fewer would have lost some.
+    images += [
+        ("classes", product.classes, {"uint8", "uint16"} if product.classes_kind == "scl" else {"uint16"})
+    ]
+    images += [("saturation", product.saturation, {"uint16"})] if product.saturation else []
     grids = {role: _grid(product, path, kinds) for role, path, kinds in images}
     (first, grid), *others = grids.items()
-    tolerance = 0.5 * min(abs(one.transform.a) for one in grids.values())
+    fine_role, fine = min(grids.items(), key=lambda item: item[1].transform.a)
+    tolerance = _SAME_PX * min(abs(one.transform.a) for one in grids.values())
     for role, other in others:
         apart = max(abs(a - b) for a, b in zip(grid.bounds, other.bounds, strict=True))
         if other.crs != grid.crs or apart > tolerance:
             raise ProductError(
                 f"{product.source}: its image of {role} covers other ground than that of {first}; "
                 f"{AGAIN}, whole"
+            )
+    for role, other in grids.items():
+        ratio = round(other.transform.a / fine.transform.a)
+        if (other.height * ratio, other.width * ratio) != fine.shape:
+            raise ProductError(
+                f"{product.source}: its image of {role} has {other.height} x {other.width} pixels, of which "
+                f"the {fine.height} x {fine.width} of {fine_role} are no whole multiple; {AGAIN}, whole"
             )
     if utm_zone is None:
         return

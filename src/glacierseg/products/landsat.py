@@ -7,12 +7,20 @@ those of the Level-1 product that it was made from.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents, leads_out
 from glacierseg.products.headers import check_headers
-from glacierseg.products.metadata import Groups, agree, number, positive, read_groups, require_possible
+from glacierseg.products.metadata import (
+    Groups,
+    agree,
+    is_same,
+    number,
+    positive,
+    read_groups,
+    require_possible,
+)
 from glacierseg.products.product import Product, ProductBand
 from glacierseg.raster.sensors import SENSORS
 
@@ -27,6 +35,14 @@ _SENSOR_OF = {
 _LEVELS = ("L2SP", "L2SR")
 # No recipe needs it, so it may stay behind when somebody copies a product in part.
 _OPTIONAL = frozenset({"coastal"})
+# Of the metadata, what is read here.
+_READ = re.compile(
+    r"PRODUCT_CONTENTS/(LANDSAT_PRODUCT_ID|PROCESSING_LEVEL|COLLECTION_NUMBER|FILE_NAME_(BAND|QUALITY)_\w+)"
+    r"|IMAGE_ATTRIBUTES/(SPACECRAFT_ID|WRS_PATH|WRS_ROW|DATE_ACQUIRED)"
+    r"|PROJECTION_ATTRIBUTES/UTM_ZONE"
+    r"|LEVEL2_SURFACE_(REFLECTANCE|TEMPERATURE)_PARAMETERS/\w+_(MULT|ADD)_BAND_\w+"
+)
+_FORMATS = frozenset({".json", ".xml", ".txt"})
 _NAME = re.compile(r"L[CEOT]0(\d)_(L\w{3})_(\d{6})_(\d{4})(\d\d)(\d\d)_\d{8}_(\d\d)_(?:T1|T2|RT)")
 
 
@@ -58,6 +74,7 @@ def describe_landsat(contents: Contents, metadata: str, given: Path) -> tuple[Pr
     where = f"{contents.source}: {file}"
     groups = read_groups(contents.read(metadata), where)
     _refuse_other_products(contents.source, groups)
+    _require_same_in_all_formats(contents, metadata, groups)
     identity = _identity(
         contents.source, [contents.source.absolute().name, folder.rpartition("/")[2], file], groups
     )
@@ -84,7 +101,8 @@ def describe_landsat(contents: Contents, metadata: str, given: Path) -> tuple[Pr
         saturation=files.find("QA_RADSAT", "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION"),
     )
     require_possible(product.bands, where)
-    return product, groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE")
+    zone = groups.get("PROJECTION_ATTRIBUTES", {}).get("UTM_ZONE")
+    return product, zone and zone.lstrip("0")
 
 
 class _Files:
@@ -93,6 +111,7 @@ class _Files:
     def __init__(self, contents: Contents, folder: str, name: str, named: Mapping[str, str]) -> None:
         self._contents = contents
         self._files = contents.below(folder)
+        self._of_any_case = {file.upper(): name for file, name in self._files.items()}
         self._name = name
         self._named = named
         self._found: dict[str, str] = {}
@@ -106,10 +125,12 @@ class _Files:
                 f"{self._contents.source}: {key} names a file outside the product, {named[:80]!r}; {AGAIN}"
             )
         agree(self._contents.source, f"file of {what}", [("the product's name", expected), (key, named)])
-        if expected not in self._files:
+        # Some tools turn the suffix, or all of a name, to small letters.
+        file = self._files.get(expected, self._of_any_case.get(expected.upper()))
+        if file is None:
             return None
-        path = self._contents.gdal_name(self._files[expected])
-        self._found[path] = self._files[expected]
+        path = self._contents.gdal_name(file)
+        self._found[path] = file
         return path
 
     def require_whole(self, path: str) -> None:
@@ -136,6 +157,21 @@ def _refuse_other_products(source: Path, groups: Groups) -> None:
         )
     if level not in {"", *_LEVELS}:
         raise ProductError(f"{source}: is a product of level {level}; {cure}")
+
+
+def _require_same_in_all_formats(contents: Contents, metadata: str, groups: Groups) -> None:
+    """Refuses metadata that another of their formats contradicts."""
+    own = PurePosixPath(metadata)
+    for name in contents.names:
+        other = PurePosixPath(name)
+        is_other = other != own and other.with_suffix("") == own.with_suffix("")
+        if not is_other or other.suffix.lower() not in _FORMATS:
+            continue
+        for group, values in read_groups(contents.read(name), f"{contents.source}: {other.name}").items():
+            for key, value in values.items():
+                said = groups.get(group, {}).get(key, value)
+                if _READ.fullmatch(f"{group}/{key}") and not is_same(said, value):
+                    agree(contents.source, f"{group}/{key}", [(own.name, said), (other.name, value)])
 
 
 def _identity(source: Path, named: Sequence[str], groups: Groups) -> dict[str, str]:

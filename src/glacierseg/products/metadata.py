@@ -105,7 +105,7 @@ def read_groups(data: bytes, where: str) -> Groups:
         return _groups_of_xml(read_xml(data, where), where)
     if start == b"{":
         return _groups_of_json(data, where)
-    return _groups_of_text(data.decode("utf-8", errors="replace"), where)
+    return _groups_of_text(data.decode("utf-8-sig", errors="replace"), where)
 
 
 class _Groups(dict[str, dict[str, str]]):
@@ -195,6 +195,14 @@ def positive(text: str | None, what: str, where: str) -> float:
     if value <= 0:
         raise ProductError(f"{where}: {what} is {text}, and must be above 0; {AGAIN}")
     return value
+
+
+def is_same(text: str, other: str) -> bool:
+    """Whether two texts say the same, such as 41 and 041."""
+    try:
+        return text == other or float(text) == float(other)
+    except ValueError:
+        return False
 
 
 def require_possible(bands: Iterable[ProductBand], where: str) -> None:

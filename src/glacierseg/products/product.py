@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from glacierseg.raster.units import is_reflected_light
+
 
 @dataclass(frozen=True)
 class ProductBand:
@@ -63,6 +65,23 @@ class Product:
     def tells_saturation(self) -> bool:
         """Whether it says which pixels are saturated."""
         return self.classes_kind == "scl" or self.saturation is not None
+
+    def lack_of(self, role: str, name: str, otherwise: str) -> str:
+        """Says that a band is missing, and what to do.
+
+        Args:
+            role: The band.
+            name: The band of a scene that is made from it.
+            otherwise: What to do without it.
+        """
+        purpose = f"{role}, which {name} is made from" if name != role else role
+        cures = [] if is_reflected_light(role) else [f"give its file with --layer {role}=FILE"]
+        if role == "thermal" and "_L2SR_" in self.name:
+            cures.insert(0, "take the L2SP product of the same scene")
+        return (
+            f"{self.source}: has no band for {purpose} (its bands are "
+            f"{', '.join(band.role for band in self.bands)}); {', or '.join([*cures, otherwise])}"
+        )
 
     def is_reprocessed(self, other: "Product") -> bool:
         """Whether this and another product are of one image, which was processed twice.

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from glacierseg.errors import ProductError
-from glacierseg.products.contents import Contents, FolderContents, archive_contents
+from glacierseg.products.contents import AGAIN, Contents, FolderContents, archive_contents
 from glacierseg.products.landsat import read_landsat
 from glacierseg.products.product import Product
 from glacierseg.products.sentinel2 import read_sentinel2
@@ -13,10 +13,16 @@ from glacierseg.raster.deliveries import looks_like_product
 __all__ = ["looks_like_product", "read_product"]
 
 _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
-_LANDSAT = re.compile(r"(.*)_MTL\.(json|xml|txt)", re.IGNORECASE)
+# macOS leaves a file `._NAME` beside each NAME on disks of other systems.
+_LANDSAT = re.compile(r"(?!\._)(.*)_MTL\.(json|xml|txt)", re.IGNORECASE)
+# Images of products, whose metadata have stayed behind.
+_IMAGE = re.compile(r"(L\w\d\d_L2.*)_(?:SR|ST|QA)_\w+\.tif|T\d\d[A-Z]{3}_.*\.jp2", re.IGNORECASE)
+_WEB_PAGE = (b"<!doctype html", b"<html")
 # Which of a product's files of metadata is read where it has the same in several formats.
 _PREFERRED = (".json", ".xml", ".txt")
 _LISTED = 3
+# Folders between an image of a SAFE folder and its metadata, both ends included.
+_DEEPEST = 5
 
 
 def read_product(path: Path) -> Product:
@@ -67,6 +73,9 @@ def _read_metadata(path: Path) -> Product:
         raise _unknown(path, [])
     with path.open("rb") as file:
         start = file.read(4096)
+    if not start or start.lstrip().lower().startswith(_WEB_PAGE):
+        what = "is a web page, perhaps one that asks for a login" if start else "is empty"
+        raise ProductError(f"{path}: {what}; {AGAIN}")
     contents = FolderContents.of(path.parent)
     if b"Level-2A_User_Product" in start or b"Level-1C_User_Product" in start:
         return read_sentinel2(contents, path.name, path)
@@ -105,7 +114,16 @@ def _read_contents(contents: Contents, given: Path) -> Product:
 def _unknown(path: Path, names: tuple[str, ...] | list[str]) -> ProductError:
     listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
     found = f" (found {listed})" if listed else ""
+    cure = "stack single files with `glacierseg prepare stack`"
+    images = [match for name in names if (match := _IMAGE.fullmatch(PurePosixPath(name).name))]
+    if home := next((one for one in path.parents[:_DEEPEST] if _is_product_folder(one)), None):
+        cure = f"give its whole product, {home}"
+    elif images:
+        metadata = f"{images[0][1]}_MTL.json" if images[0][1] else "MTD_MSIL2A.xml"
+        cure = f"its metadata are missing, so put {metadata} beside its images, or {AGAIN}, whole"
+    elif any(name.lower().endswith((".zip", ".tar", ".gz", ".tgz")) for name in names):
+        cure = "unpack it, and give what it holds"
     return ProductError(
         f"{path}: is no product of Sentinel-2 L2A or Landsat Collection 2 Level-2 that glacierseg knows"
-        f"{found}; stack single files with `glacierseg prepare stack`"
+        f"{found}; {cure}"
     )

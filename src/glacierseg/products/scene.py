@@ -40,10 +40,9 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outlines import outlines_near, read_outlines, read_shapes
 from glacierseg.raster.outputs import TIFF, keeping, require_output, writes
 from glacierseg.raster.prepare.layers import names_given, open_given_layers
-from glacierseg.raster.prepare.make import make_bands, terrain_to_make
-from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe
+from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, make_bands, parse_recipe, terrain_to_make
 from glacierseg.raster.sensors import ROLES
-from glacierseg.raster.units import UNITS, is_reflected_light
+from glacierseg.raster.units import UNITS
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
@@ -177,17 +176,21 @@ def _require_apart(products: Sequence[Product], out: Path) -> None:
 def _sources_of(wanted: Sequence[str], product: Product, given: Sequence[str]) -> dict[str, ProductBand]:
     """Returns the bands of a product that others are made from, by role; layers give some."""
     bands = {band.role: band for band in product.bands}
+
+    def missing(name: str) -> list[str]:
+        roles = INDICES[name].roles if name in INDICES else (name,)
+        return [] if name in given else [role for role in roles if role in ROLES and role not in bands]
+
     for name in wanted:
-        if name in given:
-            continue
-        for role in INDICES[name].roles if name in INDICES else (name,):
-            if role in ROLES and role not in bands:
-                purpose = f"{role}, which {name} is made from" if name != role else role
-                raise BandError(
-                    f"{product.source}: has no band for {purpose} (its bands are {', '.join(bands)}); "
-                    + ("" if is_reflected_light(role) else f"give its file with --layer {role}=FILE, or ")
-                    + f"leave {name} out with --recipe"
+        for role in missing(name):
+            rest = "".join(f"{one}," for one in wanted if not missing(one))
+            raise BandError(
+                product.lack_of(
+                    role,
+                    name,
+                    f"leave it out with --recipe {rest}" if rest else "name other bands in --recipe",
                 )
+            )
     needed = find_inputs(wanted, list(bands), sensor=None, source=str(product.source), given=given)
     return {role: bands[role] for role in needed}
 

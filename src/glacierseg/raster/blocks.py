@@ -72,6 +72,12 @@ def iterate_blocks(
                 progress(done / (rows * columns))
 
 
+def blocks_within(part: Block) -> Iterator[Block]:
+    """Yields blocks that cover a part of a raster exactly once, row by row."""
+    for block in iterate_blocks((part.height, part.width)):
+        yield Block(part.row + block.row, part.column + block.column, block.height, block.width)
+
+
 def part_around(own: Grid, around: Grid | None) -> Block:
     """Returns the pixels of a grid that hold another one's ground, with a margin; all when unclear."""
     whole = Block(0, 0, own.height, own.width)

@@ -59,7 +59,10 @@ def product_refused(path: Path | str) -> str | None:
     if re.search("L1C|Level-1", kind):
         return f"is {kind}{_AT_THE_TOP}"
     command = ["glacierseg", "prepare", "scene", str(path), "--dem", "DEM.tif", "--out", "scene.tif"]
-    return f"is {kind}, not a raster; make a scene of it first: `{shlex.join(command)}`"
+    return (
+        f"is {kind}, not a raster; make a scene of it first: `{shlex.join(command)}` (in Python "
+        "`prepare_scene`), or map its glaciers with `glacierseg map` (in Python `map_glaciers`)"
+    )
 
 
 def archive_members(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from glacierseg.errors import GlaciersegWarning, RasterError
-from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks, part_around
+from glacierseg.raster.blocks import Block, LayerReader, blocks_within, iterate_blocks, part_around
 from glacierseg.raster.bounds import boxes_in, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import edit_info, grid_of, open_raster
@@ -205,11 +205,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
         reader = LayerReader([band], {path: dataset})
         stored_as = LayerReader(as_stored([band]), {path: dataset})
         found = _Heights()
-        blocks = [
-            Block(block.row + part.row, block.column + part.column, block.height, block.width)
-            for block in iterate_blocks((part.height, part.width))
-        ]
-        for block in blocks:
+        for block in blocks_within(part):
             values, valid = reader.read(block)
             stored = values if band.scale == 1 and not band.offset else stored_as.read(block)[0]
             found.add(stored[valid], values[valid].astype(np.float64) * to_metres)
@@ -221,7 +217,7 @@ def open_elevation(path: Path, around: Grid | None = None) -> Iterator[Any]:
             return
         heights = np.full((part.height, part.width), np.nan, np.float32)
         zero = np.zeros(heights.shape, bool)
-        for block in blocks:
+        for block in blocks_within(part):
             values, valid = reader.read(block)
             metres = np.where(valid, values * np.float32(to_metres), np.nan)[0]
             rows = slice(block.row - part.row, block.row - part.row + block.height)

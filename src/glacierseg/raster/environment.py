@@ -8,8 +8,18 @@ import rasterio
 from rasterio.env import hasenv
 from rasterio.errors import EnvError
 
-CACHE_MB = 128
+CACHE_MB = 32
 """Size of GDAL's block cache, whose default is 5 % of the machine's memory."""
+
+# Where GDAL decodes several tiles of JPEG 2000 at once, it loses their errors, and a damaged image shows
+# numbers without a word. Threads within a tile, which are those of OpenJPEG, report theirs.
+_ONE_THREAD = {"GDAL_NUM_THREADS": "1"}
+_VARIABLES = {
+    **_ONE_THREAD,
+    "OPJ_NUM_THREADS": "ALL_CPUS",
+    # Else GDAL leaves a file beside each archive that it reads.
+    "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",
+}
 
 
 def keep_environment() -> None:
@@ -19,10 +29,10 @@ def keep_environment() -> None:
     generator holds is closed whenever Python collects it, also while another raster is being opened or
     written, which then fails for want of an environment. Under one that stays nothing is missing.
     """
-    # Else GDAL leaves a file beside each archive that it reads.
-    os.environ.setdefault("CPL_VSIL_GZIP_WRITE_PROPERTIES", "NO")
+    for name, value in _VARIABLES.items():
+        os.environ.setdefault(name, value)
     if not hasenv():
-        rasterio.Env.from_defaults().__enter__()
+        rasterio.Env.from_defaults(**_ONE_THREAD).__enter__()
 
 
 @contextmanager
@@ -38,7 +48,8 @@ def bounded_gdal(cache_mb: int = CACHE_MB) -> Iterator[None]:
     """
     keep_environment()
     environment = rasterio.Env(
-        GDAL_CACHEMAX=cache_mb,
+        GDAL_CACHEMAX=cache_mb * 2**20,  # rasterio takes bytes, also where GDAL itself would take MB
+        **_ONE_THREAD,
         GDAL_TIFF_INTERNAL_MASK=True,
         COG_TMP_COMPRESSION="NONE",  # of overviews, which are compressed in the end in any case
     )

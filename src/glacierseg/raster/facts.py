@@ -1,5 +1,6 @@
-"""What a scene's file says about where it comes from, in tags that follow it to its maps and inventory."""
+"""What a scene's file says about where it comes from, in tags, most of which follow it to its maps."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,8 @@ from glacierseg.raster.values import Band, bands_of
 
 SEASON_DAYS = 45
 """Images that are farther apart in the year may differ in snow and light."""
+RANGES_TAG = "GLACIERSEG_RANGES"
+"""Tag of a normalized scene with its ranges by band."""
 _PREFIX = "GLACIERSEG_"
 _SEPARATOR = ";"
 _LISTED = 2
@@ -121,6 +124,21 @@ def facts_of_bands(bands: Sequence[Band]) -> SceneFacts:
     found = {path: facts_of(path) for path in dict.fromkeys(band.path for band in bands)}
     names = {path: [band.name for band in bands if band.path == path] for path in found}
     return _together([(facts, names[path]) for path, facts in found.items()])
+
+
+def ranges_of(bands: Sequence[Band]) -> dict[str, tuple[float, float]] | None:
+    """Returns the ranges by which bands were normalized, by name; None where no file says so.
+
+    Raises:
+        RasterError: A file cannot be read.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for path in dict.fromkeys(band.path for band in bands):
+        with open_raster(path) as dataset:
+            stored = dataset.tags().get(RANGES_TAG, "")
+        with suppress(ValueError, TypeError, AttributeError):
+            found |= {name: (float(low), float(high)) for name, (low, high) in json.loads(stored).items()}
+    return {band.name: found[band.name] for band in bands if band.name in found} or None
 
 
 def _facts_shown(mosaic: Path) -> SceneFacts:

@@ -26,6 +26,8 @@ from glacierseg.raster.values import Band, FileReader, bands_of
 if TYPE_CHECKING:
     from glacierseg.raster.facts import SceneFacts
 
+_STRIP_ROWS = 512
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -275,18 +277,15 @@ class SceneReader:
             valid = np.pad(valid, margins, constant_values=False)
         return values, valid
 
-    def strips(self, rows_px: int = 512) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.bool_]]]:
+    def strips(self) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.bool_]]]:
         """Reads the whole scene from top to bottom in strips of its full width.
-
-        Args:
-            rows_px: Rows of a strip.
 
         Yields:
             The rows, their values `(C, rows, W)` and where they are valid `(rows, W)`, as from `read`.
         """
         height, width = self.scene.grid.shape
-        for top in range(0, height, rows_px):
-            rows = min(rows_px, height - top)
+        for top in range(0, height, _STRIP_ROWS):
+            rows = min(_STRIP_ROWS, height - top)
             yield slice(top, top + rows), *self.read(top, 0, rows, width)
 
     def _read_inside(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -2,7 +2,8 @@
 
 Everything is computed from the eight neighbours of a pixel, in metres of the ground with x to the east and y
 to the north, whichever way the rows and columns of the grid run (`glacierseg.raster.ground.pixel_axes`). A
-pixel is NaN where one of the nine elevations is missing.
+pixel is NaN where one of the nine elevations is missing. The formulas take elevation in metres with one more
+pixel on every side, `(H + 2, W + 2)`, and the axes of its pixels on the ground, and give `(H, W)`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,13 +107,6 @@ def slope(z: Array, axes: PixelAxes) -> Array:
 
     arctan(sqrt(p^2 + q^2)) with the gradient (p, q) of the weighted 3 x 3 neighbourhood.
     Source: Horn (1981), Proceedings of the IEEE 69, 14-47.
-
-    Args:
-        z: `(H + 2, W + 2)` elevation in metres.
-        axes: Of the pixels on the ground.
-
-    Returns:
-        `(H, W)`.
     """
     return np.degrees(np.arctan(np.hypot(*_horn_gradient(z, axes))))
 
@@ -122,13 +116,6 @@ def aspect(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
 
     With them 359 and 1 degrees are neighbours: the sine is the eastward, the cosine the northward share.
     Both are 0 where the ground is level. Source of the gradient: Horn (1981).
-
-    Args:
-        z: `(H + 2, W + 2)` elevation in metres.
-        axes: Of the pixels on the ground.
-
-    Returns:
-        Two arrays `(H, W)`.
     """
     p, q = _horn_gradient(z, axes)
     steepness = np.hypot(p, q)
@@ -141,13 +128,6 @@ def aspect_degrees(z: Array, axes: PixelAxes) -> Array:
 
     Level ground has no direction. It gets 0, so that lakes and filled sinks do not become holes in a scene.
     Source of the gradient: Horn (1981).
-
-    Args:
-        z: `(H + 2, W + 2)` elevation in metres.
-        axes: Of the pixels on the ground.
-
-    Returns:
-        `(H, W)`.
     """
     east, north = aspect(z, axes)
     # Adding 0 takes the sign off the zeros of level ground, which would show south.
@@ -168,13 +148,6 @@ def curvature(z: Array, axes: PixelAxes) -> tuple[Array, Array]:
 
     Source: Mitasova and Hofierka (1993), Mathematical Geology 25, 657-669. Both are 0 where the ground is
     level, because there is no line of fall.
-
-    Args:
-        z: `(H + 2, W + 2)` elevation in metres.
-        axes: Of the pixels on the ground.
-
-    Returns:
-        Two arrays `(H, W)`.
     """
     p, q, r, s, t = _derivatives(z, axes)
     g = p**2 + q**2
@@ -193,13 +166,6 @@ def unsphericity(z: Array, axes: PixelAxes) -> Array:
     - K = (r t - s^2) / (1 + p^2 + q^2)^2
 
     Source: Shary, Sharaya and Mitusov (2002), Geoderma 107, 1-32.
-
-    Args:
-        z: `(H + 2, W + 2)` elevation in metres.
-        axes: Of the pixels on the ground.
-
-    Returns:
-        `(H, W)`.
     """
     p, q, r, s, t = _derivatives(z, axes)
     rising = 1 + p**2 + q**2
@@ -212,12 +178,6 @@ def ruggedness(z: Array) -> Array:
     """Terrain ruggedness index in metres: root of the summed squared differences to the eight neighbours.
 
     Source: Riley, DeGloria and Elliot (1999), Intermountain Journal of Sciences 5, 23-27.
-
-    Args:
-        z: `(H + 2, W + 2)` elevation in metres.
-
-    Returns:
-        `(H, W)`.
     """
     neighbours = _neighbours(z)
     squares = np.zeros_like(neighbours[4])

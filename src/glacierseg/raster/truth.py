@@ -250,20 +250,17 @@ def make_glacier(value: float, path: Path) -> str:
     return shlex.join(["rio", "calc", "--not-masked", "--dtype", "uint8", formula, str(path), "MASK.tif"])
 
 
-def clean_mask(values: NDArray[Any], nodata: float | None, name: str) -> NDArray[np.uint8]:
+def clean_mask(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Turns mask values into 0, 1 and 255.
 
     Args:
         values: `(H, W)`; NaN is ignored.
-        nodata: A value to ignore besides 255, unless it is 0.
         name: What to call the mask in an error.
 
     Raises:
         TruthError: There are values other than 0, 1 and ignore.
     """
     ignored = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-    if nodata is not None and nodata != BACKGROUND:
-        ignored |= values == nodata
     return _classes(values, ignored, name)
 
 

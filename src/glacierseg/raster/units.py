@@ -9,13 +9,13 @@ import numpy as np
 
 from glacierseg.errors import RequestError, ValuesError
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import HEAT_NUMBERS, ROLES, band_number, is_unnamed, role_of
 from glacierseg.raster.terrain import TERRAIN
+from glacierseg.raster.values import BandValues, measure_values, sample_values, short
 
-LEVELS = 255
-"""Greatest value of 8-bit levels, which have no unit."""
+DARKEST, BRIGHTEST = 1, 255
+"""Least and greatest of 8-bit levels, which have no unit; 0 is no data."""
 LEVELS_UNIT = "8-bit levels"
 """What stands for the unit of levels."""
 HOTTEST_K = 400.0
@@ -62,7 +62,7 @@ UNITS = (
         1e-4,
         -0.1,
         (950, 2000),
-        (LEVELS, 32768),
+        (BRIGHTEST, 32768),
         ("--offset -1000", "--scale 0.0001 --offset -0.1"),
     ),
     ReflectanceUnit(
@@ -144,7 +144,7 @@ def unit_of(found: Sequence[BandValues]) -> str:
     greatest = max(own.high for own in found)
     if greatest < _GREATEST_REFLECTANCE:
         return UNITS[0].name
-    return UNITS[1].name if LEVELS < greatest < 32768 else ""
+    return UNITS[1].name if BRIGHTEST < greatest < 32768 else ""
 
 
 def converted_unit(unit: str, scale: float, offset: float) -> str:

@@ -12,9 +12,9 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
 
 from glacierseg.errors import GridMismatchError, RasterError
+from glacierseg.raster.blocks import LayerReader, iterate_blocks
 from glacierseg.raster.bounds import boxes_in, crs_towards, may_meet, middle_of, move_points, utm_at
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs, sides_m
@@ -26,7 +26,6 @@ from glacierseg.raster.write import create_raster, tiff_profile
 _TOLERANCE_PX = 1e-6
 # Below this ratio of pixel sizes the interpolation kernel is widened so that finer pixels are averaged.
 _SAME_SIZE = 0.95
-_COPIED_ROWS = 256
 CLASS_RESAMPLINGS = ("nearest", "mode")
 """Those that invent no value between two."""
 _MOST_CLASSES, _LEAST_PX_PER_CLASS = 32, 64
@@ -60,12 +59,10 @@ def holds_classes(dataset: Any, path: Path) -> bool:
         return False
     if dataset.colorinterp[bands[0].index - 1] == ColorInterp.palette:
         return True
-    file, seen = FileReader(dataset, path, bands), np.zeros(256, bool)
-    for row in range(0, dataset.height, _COPIED_ROWS):
-        window = Window(0, row, dataset.width, min(_COPIED_ROWS, dataset.height - row))
-        layers, shown = file.read(window)
-        valid = bands[0].has_data(layers[0])
-        found = np.unique(layers[0][valid if shown is None else valid & shown])
+    reader, seen = LayerReader(bands, {path: dataset}), np.zeros(256, bool)
+    for block in iterate_blocks(dataset.shape, width_px=dataset.width):
+        values, valid = reader.read(block)
+        found = np.unique(values[valid])
         if found.size and (found[0] < 0 or found[-1] > 255):
             return False
         seen[found] = True
@@ -144,31 +141,26 @@ def _followed_by_warper(dataset: Any, own: Grid) -> Iterator[Any]:
 
     The warper follows one nodata value for all bands, or a mask of integers without one, and nothing else.
     """
-    reader = FileReader(dataset, Path(dataset.name), [_stored_band(dataset, i) for i in dataset.indexes])
+    path = Path(dataset.name)
+    reader = FileReader(dataset, path, [_stored_band(dataset, i) for i in dataset.indexes])
     one_value = len({str(value) for value in dataset.nodatavals}) == 1
     hidden = reader.is_masked or alpha_of(dataset) is not None
     whole_numbers = all(np.dtype(kind).kind != "f" for kind in dataset.dtypes)
     if one_value and (not hidden or (reader.has_shared_mask and dataset.nodata is None and whole_numbers)):
         yield dataset
         return
-    bands = bands_of(dataset, Path(dataset.name))
-    indexes = [band.index for band in bands]
+    indexes = [band.index for band in bands_of(dataset, path)]
+    kept = LayerReader([_stored_band(dataset, i) for i in indexes], {path: dataset})
     dtype = str(np.result_type(np.float32, *(dataset.dtypes[index - 1] for index in indexes)))
     with TemporaryDirectory(prefix="glacierseg-") as folder:
         copy = Path(folder) / "with_nan.tif"
         profile = tiff_profile(own, dataset.count, dtype, math.nan)
         with create_raster(copy, profile) as written:
-            kept = FileReader(dataset, Path(dataset.name), [_stored_band(dataset, i) for i in indexes])
-            for row in range(0, own.height, _COPIED_ROWS):
-                window = Window(0, row, own.width, min(_COPIED_ROWS, own.height - row))
-                layers, shown = kept.read(window)
-                values = layers.astype(dtype)
-                for number, index in enumerate(indexes):
-                    valid = _stored_band(dataset, index).has_data(layers[number])
-                    if shown is not None:
-                        valid &= shown if shown.ndim == 2 else shown[number]
-                    values[number][~valid] = np.nan
-                written.write(values, indexes, window=window)
+            for block in iterate_blocks(own.shape, width_px=own.width):
+                values, valid = kept.read(block)
+                values = values.astype(dtype)
+                values[~valid] = np.nan
+                written.write(values, indexes, window=block.window)
         with open_raster(copy) as source:
             yield source
 

@@ -22,7 +22,6 @@ from glacierseg.raster.truth import IGNORE, load_truth, open_mask, plain_mask, r
 from glacierseg.raster.values import Band
 from glacierseg.raster.warp import on_grid, read_grid, require_overlap
 from glacierseg.raster.write import read_json, write_raster
-from glacierseg.refine.pipeline import StepChange, refine_mask, refine_with_report
 from glacierseg.refine.search import (
     RegionGain,
     TuneResult,
@@ -31,6 +30,7 @@ from glacierseg.refine.search import (
     require_comparable,
     tune_refinement,
 )
+from glacierseg.refine.steps import StepChange, refine_mask, refine_with_report
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.refine import REFINEMENT_TAG, RefineSettings, TuneSettings
 

@@ -14,8 +14,7 @@ from glacierseg.errors import RequestError, TruthError
 from glacierseg.raster.grid import require_one_shape
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import BACKGROUND, GLACIER
-from glacierseg.refine.pipeline import do_step
-from glacierseg.refine.steps import PackedMask, pack_checked
+from glacierseg.refine.steps import PackedMask, do_step, pack_checked
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.refine import PRESETS_KM2, RefineSettings, TuneSettings
 

@@ -72,13 +72,13 @@ def read_classes(path: Path, frame: Frame) -> NDArray[np.uint8]:
         raise RasterError(f"{path}: cannot be read; remove it and run again to write it") from error
 
 
-def read_values(path: Path, frame: Frame, index: int = 1) -> NDArray[np.float32]:
-    """Reads the means of n x n pixels of a band, through overviews where there are any.
+def read_values(path: Path, frame: Frame) -> NDArray[np.float32]:
+    """Reads the means of n x n pixels of the first band, through overviews where there are any.
 
     Returns:
         `frame.shape`, NaN where there is no data.
     """
-    return _read_file(path, frame, [index])[index]
+    return _read_file(path, frame, [1])[1]
 
 
 def read_layers(scene: Scene, positions: Iterable[int], frame: Frame) -> dict[int, NDArray[np.float32]]:

@@ -28,8 +28,7 @@ from glacierseg.report.tables import (
     training_rows,
 )
 from glacierseg.report.views import RegionView, Variant, view_region
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RunResults
+from glacierseg.runs.results import RunResults, read_results
 
 
 def write_report(run_dir: Path) -> Path:

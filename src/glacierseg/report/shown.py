@@ -48,7 +48,7 @@ def shown_mask(mask: NDArray[Any] | Path | str, grid: Grid, shown: Grid) -> NDAr
     if not isinstance(mask, Path | str):
         values = np.asarray(mask)
         require_one_shape({"the mask": values.shape, "the scene": grid.shape})
-        clean = clean_mask(values, None, "the mask")
+        clean = clean_mask(values, "the mask")
         rows, columns = (
             ((np.arange(few) + 0.5) * many / few).astype(int)
             for few, many in zip(shown.shape, grid.shape, strict=True)

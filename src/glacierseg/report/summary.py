@@ -16,8 +16,7 @@ from glacierseg.report.style import (
 )
 from glacierseg.report.views import Variant
 from glacierseg.runs.layout import THRESHOLD
-from glacierseg.runs.read import finite, read_rows
-from glacierseg.runs.results import COUNTS, SCORES, RunResults, ScoreRow
+from glacierseg.runs.results import COUNTS, SCORES, RunResults, ScoreRow, finite, read_rows
 
 # Of the columns `area_km2_lower` and `area_km2_upper`.
 _AREA_CONFIDENCE = 0.9

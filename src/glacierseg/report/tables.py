@@ -7,8 +7,7 @@ from typing import Any
 from glacierseg.report.style import DASH, bands_label, count_text, model_label, score_text, variant_label
 from glacierseg.report.summary import Pooled, pool
 from glacierseg.runs.layout import ALL_BANDS, RunFolder
-from glacierseg.runs.read import finite, read_rows
-from glacierseg.runs.results import ModelResult, RunResults
+from glacierseg.runs.results import ModelResult, RunResults, finite, read_rows
 
 # Table of the run, its heading, and a hint on what it holds.
 _TABLES = (

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import io
 import platform
 import shutil
 import subprocess
@@ -193,15 +194,9 @@ def _git_revision() -> str | None:
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes a CSV file that is whole or absent; numbers with as many digits as they have."""
-    lines: list[str] = []
-
-    class _Lines:
-        @staticmethod
-        def write(line: str) -> None:
-            lines.append(line)
-
-    writer = csv.DictWriter(_Lines, columns, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: repr(v) if isinstance(v, float) else v for key, v in row.items()})
-    write_text(path, "".join(lines))
+    write_text(path, text.getvalue())

@@ -102,7 +102,7 @@ class FetchSettings(Settings):
     min_sun_deg: Annotated[float, Field(ge=0, le=90)] = 20.0
     """Least height of the sun, in degrees."""
     max_gb: Annotated[float, Field(gt=0)] = 10.0
-    """Greatest amount of data to read, in GB; more is refused before it starts."""
+    """Greatest amount of data to read for a place, in GB; more is refused before it starts."""
     cache_gb: Annotated[float, Field(ge=0)] = 10.0
     """Size of the cache of what was read, in GB; 0 for none."""
     timeout_s: Annotated[float, RARE, Field(gt=0)] = 30.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.synthetic.cover import make_cover
+from glacierseg.synthetic.cover import Ground, make_cover
 from glacierseg.synthetic.landscape import make_landscape
 from glacierseg.synthetic.light import Sun, cast_shadow, incidence, make_clouds
 from glacierseg.synthetic.noise import smooth_noise
@@ -123,17 +123,18 @@ def make_basin(
     lit = 1 - cast_shadow(land.surface_m, pixel_size_m, sun)
     cover = make_cover(streams[1], land, incidence(land.surface_m, pixel_size_m, sun) * lit, pixel_size_m)
     land = replace(land, surface_m=cover.surface_m)
+    ground = Ground(land, cover, pixel_size_m)
     sunlight = incidence(land.surface_m, pixel_size_m, sun) * lit
     clouds = make_clouds(streams[2], sunlight.shape, pixel_size_m, sun, _CLOUD_SHARE)
     elevation_m = land.surface_m + np.float32(0.5) * smooth_noise(streams[3], sunlight.shape, 3.0)
 
     sun_height = math.sin(math.radians(sun_elevation_deg))
-    bands = optical_bands(streams[4], land, cover, sunlight, clouds, sun_height, pixel_size_m)
+    bands = optical_bands(streams[4], ground, sunlight, clouds, sun_height)
     bands |= terrain_bands(elevation_m, pixel_size_m)
-    bands["thermal"] = thermal_band(streams[5], land, cover, sunlight, clouds, pixel_size_m)
+    bands["thermal"] = thermal_band(streams[5], ground, sunlight, clouds)
     motion = surface_motion(land, pixel_size_m)
-    bands |= survey_bands(streams[7], land, cover, motion, pixel_size_m)
-    bands |= radar_bands(streams[8], land, cover, motion, pixel_size_m)
+    bands |= survey_bands(streams[7], ground, motion)
+    bands |= radar_bands(streams[8], ground, motion)
     names = BAND_NAMES
     if noise:
         bands |= noise_bands(streams[6], sunlight.shape)

@@ -44,6 +44,27 @@ class Cover:
     surface_m: FloatArray
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What sensors look at.
+
+    Attributes:
+        land: Rock and ice.
+        cover: What lies on them.
+        pixel_size_m: Edge of a pixel.
+    """
+
+    land: Landscape
+    cover: Cover
+    pixel_size_m: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.land.ice_m.shape
+        return height, width
+
+
 def _rubble_upstream(land: Landscape, pixel_size_m: float) -> FloatArray:
     """Returns how much rock fell onto the ice that flows through each pixel, relative to the mean of all ice.
 

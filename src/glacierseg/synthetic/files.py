@@ -7,8 +7,8 @@ from pathlib import Path
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
+from glacierseg.raster.facts import RANGES_TAG
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.prepare.normalize import RANGES_TAG
 from glacierseg.raster.write import write_raster
 from glacierseg.synthetic.basin import SyntheticBasin, make_basin
 from glacierseg.synthetic.sensor import BAND_RANGES

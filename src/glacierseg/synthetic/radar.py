@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glacierseg.synthetic.cover import Cover
+from glacierseg.synthetic.cover import Ground
 from glacierseg.synthetic.ice import elevation_change, ice_velocity
 from glacierseg.synthetic.landscape import Landscape
 from glacierseg.synthetic.light import Sun, incidence
@@ -59,19 +59,16 @@ def _steep(land: Landscape, pixel_size_m: float) -> FloatArray:
     return ramp(np.hypot(*np.gradient(blur(land.surface_m, 2.0), pixel_size_m)), 0.4, 1.2)
 
 
-def survey_bands(
-    rng: np.random.Generator, land: Landscape, cover: Cover, motion: Motion, pixel_size_m: float
-) -> dict[str, FloatArray]:
+def survey_bands(rng: np.random.Generator, ground: Ground, motion: Motion) -> dict[str, FloatArray]:
     """Returns what two dates and two elevation models say: velocity, its divergence, change of elevation.
 
     Args:
         rng: Source of chance.
-        land: Rock and ice.
-        cover: What lies on them.
+        ground: Rock and ice, and what lies on them.
         motion: Of the ice.
-        pixel_size_m: Edge of a pixel.
     """
-    shape, steep = land.ice_m.shape, _steep(land, pixel_size_m)
+    land, pixel_size_m = ground.land, ground.pixel_size_m
+    shape, steep = ground.shape, _steep(land, pixel_size_m)
     # Offsets are tracked in windows of some 90 m; both components err, so still ground has a speed too.
     components = [
         blur(part, 30 / pixel_size_m) + (0.8 + 1.2 * steep) * smooth_noise(rng, shape, 90 / pixel_size_m)
@@ -82,9 +79,11 @@ def survey_bands(
     smooth_down, smooth_right = (blur(part, 45 / pixel_size_m) for part in components)
     divergence = np.gradient(smooth_down, pixel_size_m, axis=0)
     divergence += np.gradient(smooth_right, pixel_size_m, axis=1)
-    change = np.where(land.glacier, elevation_change(land.surface_m, land.snow_line_m, cover.debris_m), 0)
+    change = np.where(
+        land.glacier, elevation_change(land.surface_m, land.snow_line_m, ground.cover.debris_m), 0
+    )
     # Ponds among debris eat into the ice.
-    change = change - 1.2 * land.glacier * cover.water
+    change = change - 1.2 * land.glacier * ground.cover.water
     error = (0.12 + 0.25 * steep) * smooth_noise(rng, shape, 120 / pixel_size_m)
     error += (0.1 + 0.15 * steep) * smooth_noise(rng, shape, 30 / pixel_size_m)
     return {
@@ -94,42 +93,32 @@ def survey_bands(
     }
 
 
-def radar_bands(
-    rng: np.random.Generator, land: Landscape, cover: Cover, motion: Motion, pixel_size_m: float
-) -> dict[str, FloatArray]:
+def radar_bands(rng: np.random.Generator, ground: Ground, motion: Motion) -> dict[str, FloatArray]:
     """Returns coherence over twelve days, density of persistent scatterers and backscatter.
 
     Args:
         rng: Source of chance.
-        land: Rock and ice.
-        cover: What lies on them.
+        ground: Rock and ice, and what lies on them.
         motion: Of the ice.
-        pixel_size_m: Edge of a pixel.
     """
     # Cosine of the local incidence: near 1 where ground faces the radar, 0 where it lies in its shadow.
-    facing = incidence(blur(land.surface_m, 10 / pixel_size_m), pixel_size_m, _RADAR)
+    side_m = ground.pixel_size_m
+    facing = incidence(blur(ground.land.surface_m, 10 / side_m), side_m, _RADAR)
     return {
-        "coherence": _coherence(rng, land, cover, motion, facing, pixel_size_m),
-        "persistent_scatterer": _persistent_scatterers(rng, land, cover, facing, pixel_size_m),
-        "backscatter": _backscatter(rng, land, cover, facing, pixel_size_m),
+        "coherence": _coherence(rng, ground, motion, facing),
+        "persistent_scatterer": _persistent_scatterers(rng, ground, facing),
+        "backscatter": _backscatter(rng, ground, facing),
     }
 
 
-def _coherence(
-    rng: np.random.Generator,
-    land: Landscape,
-    cover: Cover,
-    motion: Motion,
-    facing: FloatArray,
-    pixel_size_m: float,
-) -> FloatArray:
+def _coherence(rng: np.random.Generator, ground: Ground, motion: Motion, facing: FloatArray) -> FloatArray:
     """Returns coherence, 0 to 1: what moves, melts or shifts loses it, and few looks blur what is left."""
-    shape = land.ice_m.shape
-    bare_ice = land.glacier * (1 - cover.debris)
+    shape, cover = ground.shape, ground.cover
+    bare_ice = ground.land.glacier * (1 - cover.debris)
     # Under thin debris the ice melts fast, and its stones slide.
     shifting = cover.debris * (0.15 + 0.4 * np.exp(-cover.debris_m / 0.3))
     # Scree creeps and stones fall off glaciers too.
-    scree = 0.4 * ramp(fractal_noise(rng, shape, 400 / pixel_size_m, roughness=0.6), 0.4, 1.8)
+    scree = 0.4 * ramp(fractal_noise(rng, shape, 400 / ground.pixel_size_m, roughness=0.6), 0.4, 1.8)
     true = 0.88 * np.exp(-motion.speed_m_year / 12) * (1 - shifting) * (1 - scree)
     for share, lost in ((bare_ice, 0.6), (cover.snow, 0.8), (cover.plants, 0.45), (cover.water, 0.95)):
         true = true * (1 - lost * share)
@@ -141,39 +130,35 @@ def _coherence(
     return np.asarray(np.clip(seen, 0, 1), dtype=np.float32)
 
 
-def _persistent_scatterers(
-    rng: np.random.Generator, land: Landscape, cover: Cover, facing: FloatArray, pixel_size_m: float
-) -> FloatArray:
+def _persistent_scatterers(rng: np.random.Generator, ground: Ground, facing: FloatArray) -> FloatArray:
     """Returns how many points to a hectare keep their echo over years: on bare rock, never on ice."""
-    shape = land.ice_m.shape
+    cover, pixel_size_m = ground.cover, ground.pixel_size_m
     # Outcrops have many, the gravel between them few or none, so that none is no proof of ice.
-    outcrops = ramp(fractal_noise(rng, shape, 400 / pixel_size_m, roughness=0.6), -0.6, 1.0)
-    free = ~land.glacier * (cover.snow + cover.plants + cover.water < 0.1)
+    outcrops = ramp(fractal_noise(rng, ground.shape, 400 / pixel_size_m, roughness=0.6), -0.6, 1.0)
+    free = ~ground.land.glacier * (cover.snow + cover.plants + cover.water < 0.1)
     rate = _POINTS_PER_M2 * pixel_size_m**2 * outcrops * free * ramp(facing, 0.1, 0.4)
     points = rng.poisson(rate).astype(np.float32)
     return blur(points, 30 / pixel_size_m) * np.float32(10_000 / pixel_size_m**2)
 
 
-def _backscatter(
-    rng: np.random.Generator, land: Landscape, cover: Cover, facing: FloatArray, pixel_size_m: float
-) -> FloatArray:
+def _backscatter(rng: np.random.Generator, ground: Ground, facing: FloatArray) -> FloatArray:
     """Returns backscatter in decibels: rough stones are bright, wet snow and water dark, with speckle.
 
     Not corrected for relief: slopes that face the radar are foreshortened and bright.
     """
-    shape = land.ice_m.shape
-    roughness = 1.3 * fractal_noise(rng, shape, 300 / pixel_size_m, roughness=0.7)
+    shape, land, cover = ground.shape, ground.land, ground.cover
+    roughness = 1.3 * fractal_noise(rng, shape, 300 / ground.pixel_size_m, roughness=0.7)
     firn = ramp(land.surface_m - land.snow_line_m, -40, 100)
     ice = -14.5 - 3.5 * firn
     stones = -7.5 + roughness
-    ground = -10.5 + roughness - 0.5 * cover.plants
-    ground = np.where(land.glacier, ice + cover.debris * (stones - ice), ground)
+    echo = -10.5 + roughness - 0.5 * cover.plants
+    echo = np.where(land.glacier, ice + cover.debris * (stones - ice), echo)
     for share, decibels in ((cover.snow, -18.0), (cover.water, -20.0)):
-        ground = ground + share * (decibels - ground)
+        echo = echo + share * (decibels - echo)
     # Ground area in a cell of the image by that of flat ground.
     flat = np.cos(np.radians(_RADAR.elevation_deg))
     local = np.sqrt(np.maximum(1 - facing**2, 0.02))
-    ground = ground + 10 * np.log10(flat / local) - 8 * ramp(facing, 0.15, 0.0)
+    echo = echo + 10 * np.log10(flat / local) - 8 * ramp(facing, 0.15, 0.0)
     speckle = rng.gamma(_SPECKLE_LOOKS, 1 / _SPECKLE_LOOKS, shape)
-    intensity = blur(np.asarray(10 ** (ground / 10) * speckle, dtype=np.float32), 0.7)
+    intensity = blur(np.asarray(10 ** (echo / 10) * speckle, dtype=np.float32), 0.7)
     return np.asarray(10 * np.log10(intensity), dtype=np.float32)

@@ -13,8 +13,7 @@ from glacierseg.raster.prepare.normalize import to_levels
 from glacierseg.raster.prepare.ranges import BandRange
 from glacierseg.raster.prepare.recipes import RECIPES
 from glacierseg.raster.terrain import TERRAIN, terrain_layers
-from glacierseg.synthetic.cover import Cover
-from glacierseg.synthetic.landscape import Landscape
+from glacierseg.synthetic.cover import Ground
 from glacierseg.synthetic.light import Clouds
 from glacierseg.synthetic.noise import FloatArray, blur, fractal_noise, ramp, resize, shrink, smooth_noise
 
@@ -67,15 +66,13 @@ def _stack(spectrum: tuple[float, ...]) -> FloatArray:
     return np.array(spectrum, dtype=np.float32)[:, None, None]
 
 
-def _ground_reflectance(
-    rng: np.random.Generator, land: Landscape, cover: Cover, pixel_size_m: float
-) -> FloatArray:
+def _ground_reflectance(rng: np.random.Generator, ground: Ground) -> FloatArray:
     """Returns the reflectance `(5, H, W)` of the ground. Debris has that of the rock around."""
-    shape = land.ice_m.shape
+    shape, land, cover, pixel_size_m = ground.shape, ground.land, ground.cover, ground.pixel_size_m
     geology = ramp(fractal_noise(rng, shape, 1500 / pixel_size_m, roughness=0.5), -1.2, 1.2)
     grain = np.exp(0.16 * fractal_noise(rng, shape, 60 / pixel_size_m, roughness=0.8))
     rock = ((1 - geology) * _stack(_DARK_ROCK) + geology * _stack(_PALE_ROCK)) * grain
-    ground = rock + cover.plants * (_stack(_PLANTS) - rock)
+    bare = rock + cover.plants * (_stack(_PLANTS) - rock)
 
     above_m = land.surface_m - land.snow_line_m + 60 * smooth_noise(rng, shape, 300 / pixel_size_m)
     age = ramp(above_m, -60, 120)
@@ -85,36 +82,28 @@ def _ground_reflectance(
     melt = np.clip(0.18 + 0.18 * fractal_noise(rng, shape, 120 / pixel_size_m, roughness=0.7), 0, 0.7)
     snow = _stack(_OLD_SNOW) + melt * (rock - _stack(_OLD_SNOW))
 
-    ground = np.where(land.glacier, ice + cover.debris * (rock - ice), ground + cover.snow * (snow - ground))
-    ground = ground + cover.water * (_stack(_WATER) - ground)
-    return np.asarray(ground, dtype=np.float32)
+    seen = np.where(land.glacier, ice + cover.debris * (rock - ice), bare + cover.snow * (snow - bare))
+    seen = seen + cover.water * (_stack(_WATER) - seen)
+    return np.asarray(seen, dtype=np.float32)
 
 
 def optical_bands(
-    rng: np.random.Generator,
-    land: Landscape,
-    cover: Cover,
-    sunlight: FloatArray,
-    clouds: Clouds,
-    sun_height: float,
-    pixel_size_m: float,
+    rng: np.random.Generator, ground: Ground, sunlight: FloatArray, clouds: Clouds, sun_height: float
 ) -> dict[str, FloatArray]:
     """Returns the reflectance that a sensor would measure, not corrected for relief.
 
     Args:
         rng: Source of chance.
-        land: Rock and ice.
-        cover: What lies on them.
+        ground: Rock and ice, and what lies on them.
         sunlight: Cosine of the sun's incidence, 0 in cast shadow.
         clouds: Clouds and their shadow.
         sun_height: Sine of the sun's elevation.
-        pixel_size_m: Edge of a pixel.
     """
     sky = _stack(_SKYLIGHT)
     direct = sunlight / np.float32(sun_height) * (1 - 0.85 * clouds.shadow)
-    ground = _ground_reflectance(rng, land, cover, pixel_size_m)
-    seen = np.asarray(ground * ((1 - sky) * direct + sky) + _stack(_HAZE), dtype=np.float32)
-    texture = 1 + 0.08 * fractal_noise(rng, direct.shape, 300 / pixel_size_m, roughness=0.6)
+    reflected = _ground_reflectance(rng, ground)
+    seen = np.asarray(reflected * ((1 - sky) * direct + sky) + _stack(_HAZE), dtype=np.float32)
+    texture = 1 + 0.08 * fractal_noise(rng, direct.shape, 300 / ground.pixel_size_m, roughness=0.6)
     seen += clouds.opacity * (_stack(_CLOUD) * texture - seen)
     bands = {}
     for name, band in zip(OPTICAL_BANDS, seen, strict=True):
@@ -124,21 +113,16 @@ def optical_bands(
 
 
 def thermal_band(
-    rng: np.random.Generator,
-    land: Landscape,
-    cover: Cover,
-    sunlight: FloatArray,
-    clouds: Clouds,
-    pixel_size_m: float,
+    rng: np.random.Generator, ground: Ground, sunlight: FloatArray, clouds: Clouds
 ) -> FloatArray:
     """Returns brightness temperature in kelvin, sharp only to six pixels.
 
     Stones on ice are the warmer the thicker they lie: half a metre of them hides the cold below.
     """
-    shape = sunlight.shape
+    land, cover = ground.land, ground.cover
     lapse = 0.0065 * (land.surface_m - 4500)
     warmed = 13 * (sunlight * (1 - 0.8 * clouds.shadow) - 0.6)
-    rock = 282 - lapse + warmed + 1.6 * smooth_noise(rng, shape, 250 / pixel_size_m)
+    rock = 282 - lapse + warmed + 1.6 * smooth_noise(rng, ground.shape, 250 / ground.pixel_size_m)
     ice = np.minimum(273 - 0.3 * lapse + 1.5 * (sunlight - 0.6), rock)
     stones = rock - (rock - ice) * np.exp(-cover.debris_m / 0.15)
     kelvin = np.where(land.glacier, ice + cover.debris * (stones - ice), rock - 3 * cover.plants)
@@ -147,7 +131,7 @@ def thermal_band(
     kelvin = kelvin + clouds.opacity * (258 - kelvin)
     coarse = shrink(blur(np.asarray(kelvin, dtype=np.float32), 3.0), 4)
     coarse += 0.5 * rng.standard_normal(coarse.shape).astype(np.float32)
-    return resize(coarse, shape)
+    return resize(coarse, ground.shape)
 
 
 def terrain_bands(elevation_m: FloatArray, pixel_size_m: float) -> dict[str, FloatArray]:

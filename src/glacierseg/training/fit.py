@@ -21,10 +21,10 @@ from glacierseg.data.sampler import EpochSampler, SharedBatches
 from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.blocks import band_readers, may_leave_weights_unused
 from glacierseg.models.card import load_model
+from glacierseg.models.device import has_native_bf16
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.train import TrainingPlan
-from glacierseg.training.precision import has_native_bf16
 from glacierseg.training.processes import Processes, SynchronisedBatchNorm, find_processes, join
 from glacierseg.training.states import (
     EpochRecord,
@@ -255,11 +255,10 @@ def _quiet_lightning() -> None:
 
 @dataclass(frozen=True)
 class Inherited:
-    """Bands whose weights were taken over from another network, fresh ones, and those it had besides."""
+    """Bands whose weights were taken over from another network, and fresh ones."""
 
     kept: tuple[str, ...]
     fresh: tuple[str, ...]
-    dropped: tuple[str, ...]
 
 
 def start_from(network: nn.Module, bands: Sequence[str], model_dir: Path, architecture: str) -> Inherited:
@@ -310,11 +309,7 @@ def start_from(network: nn.Module, bands: Sequence[str], model_dir: Path, archit
             values.copy_(old[key])
         else:
             raise _other_size(model_dir)
-    return Inherited(
-        kept,
-        tuple(band for band in bands if band not in kept),
-        tuple(band for band in card.bands if band not in kept),
-    )
+    return Inherited(kept, tuple(band for band in bands if band not in kept))
 
 
 def _by_band(

@@ -9,8 +9,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from glacierseg.data.batches import InputScaling
 from glacierseg.models.blocks import weighted_heads
+from glacierseg.models.device import InputScaling
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.truth import IGNORE
 from glacierseg.settings.train import TrainingPlan

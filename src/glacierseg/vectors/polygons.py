@@ -16,7 +16,7 @@ from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.raster.environment import bounded_gdal
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.outlines.dates import DATE_COLUMN
+from glacierseg.raster.outlines import DATE_COLUMN
 from glacierseg.raster.outputs import require_output, writes
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import mask_strips

@@ -1,7 +1,8 @@
 """Trained weights under a name: where they lie, what they expect of a scene, and whether a scene fits."""
 
-from glacierseg.raster.samples import BandValues
-from glacierseg.weights.card import Score, WeightsBand, WeightsCard
+from glacierseg.raster.values import BandValues
+from glacierseg.weights.card import Score, WeightsCard
+from glacierseg.weights.expectation import WeightsBand
 from glacierseg.weights.fitting import Fitted
 from glacierseg.weights.shelf import Weights, find_weights, list_weights
 

@@ -3,13 +3,12 @@
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
-from glacierseg.raster.samples import BandValues
-from glacierseg.raster.sensors import ROLES, parse_sensor
-from glacierseg.raster.units import is_reflected_light
+from glacierseg.raster.sensors import parse_sensor
+from glacierseg.weights.expectation import BandRole, Section, WeightsBand, Words
 
 CARD_FILE = "card.json"
 
@@ -21,50 +20,11 @@ def _known_sensor(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
-def _known_role(value: str) -> str:
-    if value not in ROLES:
-        raise ValueError(f"{value!r} is no role; choose one of {', '.join(sorted(ROLES))}")
-    return value
-
-
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Sensor = Annotated[str, AfterValidator(_known_sensor)]
-BandRole = Annotated[str, AfterValidator(_known_role)]
-Words = Annotated[str, Field(min_length=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class WeightsBand(_Section):
-    """A band that the network reads.
-
-    Attributes:
-        name: Its name in the model card.
-        role: Its part of the spectrum (`glacierseg.raster.sensors`), by which it is found under other names;
-            None for an index or a terrain layer.
-        unit: Of its values, in words: `reflectance x 10000`.
-        values: What they were in training.
-    """
-
-    name: Words
-    role: BandRole | None = None
-    unit: Words
-    values: BandValues
-
-    @property
-    def is_reflected_light(self) -> bool:
-        """Whether it is in the unit of reflectance or digital numbers, unlike heat, indices and terrain."""
-        return is_reflected_light(self.role)
-
-    @property
-    def in_words(self) -> str:
-        """Its name, and its role where that says more."""
-        return f"{self.name} ({self.role})" if self.role and self.role not in self.name.lower() else self.name
-
-
-class Score(_Section):
+class Score(Section):
     """A measured score.
 
     Attributes:
@@ -99,7 +59,7 @@ class Score(_Section):
         return f"{self.metric} {self.value:.3f}{interval} on {self.ground}{how}"
 
 
-class WeightsFacts(_Section):
+class WeightsFacts(Section):
     """What people know about weights and no file tells: the part of the card that is written by hand.
 
     Attributes:

@@ -10,17 +10,23 @@ from numpy.typing import NDArray
 from glacierseg.errors import BandError, ValuesError
 from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.indices import INDICES
-from glacierseg.raster.samples import measure_values, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import SENSORS, is_unnamed, parse_sensor, role_of
 from glacierseg.raster.terrain import TERRAIN
 from glacierseg.raster.units import HEAT_OFFSET, HEAT_SCALE, HOTTEST_K
-from glacierseg.raster.values import Band
+from glacierseg.raster.values import Band, measure_values, sample_values
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand, WeightsCard
-from glacierseg.weights.origin import look_at_facts
-from glacierseg.weights.values import Expectation, doubts, likely_unit, offset_warning, strangeness
+from glacierseg.weights.card import WeightsCard
+from glacierseg.weights.expectation import (
+    Expectation,
+    WeightsBand,
+    doubts,
+    likely_unit,
+    look_at_facts,
+    offset_warning,
+    strangeness,
+)
 
 RESOLUTION_FACTOR = 1.5
 """How many times larger or smaller pixels may be than those of the training before a warning."""
@@ -224,12 +230,9 @@ def _remedy(card: WeightsCard, found: Sequence[Sequence[int]], scene: Scene) -> 
         )
     if len(scene.bands) < len(card.bands):
         return "stack the bands into one file with `glacierseg prepare stack`"
-    what = "the bands have no names" if _unnamed(scene) else "if they are there under other names"
+    unnamed = all(map(is_unnamed, scene.band_names))
+    what = "the bands have no names" if unnamed else "if they are there under other names"
     return f"{what}: say which they are in file order, such as --band-names {shlex.quote(','.join(names))}"
-
-
-def _unnamed(scene: Scene) -> bool:
-    return all(map(is_unnamed, scene.band_names))
 
 
 def _sensor_warnings(card: WeightsCard, scene: Scene, sensor: str | None) -> list[str]:

@@ -12,23 +12,27 @@ import numpy as np
 from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.models.card import ModelCard
 from glacierseg.raster.bounds import middle_of
-from glacierseg.raster.facts import facts_of_bands
-from glacierseg.raster.prepare.normalize import BRIGHTEST, DARKEST, ranges_of
-from glacierseg.raster.samples import BandValues, measure_values, sample_values, short
+from glacierseg.raster.facts import facts_of_bands, ranges_of
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
-from glacierseg.raster.units import LEVELS_UNIT, find_left_offset, reflected_bands, unit_of
+from glacierseg.raster.units import (
+    BRIGHTEST,
+    DARKEST,
+    LEVELS_UNIT,
+    find_left_offset,
+    reflected_bands,
+    unit_of,
+)
+from glacierseg.raster.values import BandValues, measure_values, sample_values, short
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.card import WeightsBand
+from glacierseg.weights.expectation import WeightsBand, ends_of, look_at_facts, strangeness
 from glacierseg.weights.fitting import Fitted, look
-from glacierseg.weights.origin import ends_of, look_at_facts
-from glacierseg.weights.values import strangeness
 
 
 @dataclass(frozen=True)
 class OwnExpectation:
-    """See `glacierseg.weights.values.Expectation`."""
+    """See `glacierseg.weights.expectation.Expectation`."""
 
     name: str
     bands: tuple[WeightsBand, ...]
@@ -168,13 +172,13 @@ def unlike_training(
 
 def _common_ranges(scenes: Sequence[Scene]) -> dict[str, tuple[float, float]] | None:
     """Returns the ranges by which all scenes were normalized, by band; None without or with several."""
-    known = [ranges_of(scene) for scene in scenes]
+    known = [ranges_of(scene.bands) for scene in scenes]
     return known[0] if all(own == known[0] for own in known) else None
 
 
 def _of_ranges(card: ModelCard, expected: OwnExpectation, scene: Scene) -> str | None:
     """Says which band was normalized by other ranges than in training."""
-    own = ranges_of(scene) or {}
+    own = ranges_of(scene.bands) or {}
     for band, known in card.ranges.items():
         if band in own and own[band] != known:
             low, high = map(short, own[band])
@@ -189,7 +193,7 @@ def _of_ranges(card: ModelCard, expected: OwnExpectation, scene: Scene) -> str |
 def _lifted_levels(card: ModelCard, scene: Scene) -> str | None:
     """Warns of levels that were made of values with an offset, by ranges of values without."""
     light = [band for band in reflected_bands(scene.band_names) if band in card.ranges]
-    own = ranges_of(scene)
+    own = ranges_of(scene.bands)
     if not light or own is None:
         return None
     found = measure_values(sample_values(scene.select(light)))

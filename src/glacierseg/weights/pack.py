@@ -20,12 +20,12 @@ from glacierseg.models.registry import count_parameters
 from glacierseg.raster.indices import INDICES
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.prepare.recipes import modality_of
-from glacierseg.raster.samples import measure_values, sample_values, spread_starts
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import role_of
+from glacierseg.raster.values import measure_values, sample_values, spread_starts
 from glacierseg.raster.write import full_disk_refused, write_text
-from glacierseg.weights.card import CARD_FILE, WeightsBand, WeightsCard, WeightsFacts
-from glacierseg.weights.origin import ends_of
+from glacierseg.weights.card import CARD_FILE, WeightsCard, WeightsFacts
+from glacierseg.weights.expectation import WeightsBand, ends_of
 from glacierseg.weights.shelf import Weights, megabytes
 
 MOST_MEGABYTES = 10.0

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import BandError, DataError, GlaciersegWarning, ValuesError
-from glacierseg.raster.prepare.normalize import normalize_scene, read_ranges_tag, to_levels
+from glacierseg.raster.facts import ranges_of
+from glacierseg.raster.prepare.normalize import normalize_scene, to_levels
 from glacierseg.raster.prepare.ranges import BandRange, read_ranges
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.settings.prepare import NormalizeSettings
@@ -210,5 +211,7 @@ def test_an_offset_in_measured_or_reused_ranges_is_told(
 def test_a_normalized_scene_tells_its_ranges(scene: Scene, tmp_path: Path) -> None:
     out = normalize_scene(scene, tmp_path / "1.tif", tmp_path / "r.json")
     stored = read_ranges(tmp_path / "r.json").bands
-    assert read_ranges_tag(out) == {name: (bound.low, bound.high) for name, bound in stored.items()}
-    assert read_ranges_tag(scene.paths[0]) is None
+    assert ranges_of(open_scene(out).bands) == {
+        name: (bound.low, bound.high) for name, bound in stored.items()
+    }
+    assert ranges_of(scene.bands) is None

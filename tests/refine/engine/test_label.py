@@ -7,8 +7,8 @@ from scipy import ndimage
 from skimage import measure
 
 from glacierseg.refine.engine.bits import pack, unpack
-from glacierseg.refine.engine.kernel import ellipse
 from glacierseg.refine.engine.label import Parts, bridges, label, label_holes
+from glacierseg.refine.engine.morphology import ellipse
 from tests.refine import opencv_steps
 from tests.refine.engine.masks import ADVERSARIAL, wide_masks
 from tests.refine.masks import masks

@@ -7,9 +7,17 @@ from numpy.typing import NDArray
 from skimage import morphology
 
 from glacierseg.refine.engine.bits import pack, unpack
-from glacierseg.refine.engine.kernel import diamond, ellipse, kernel_of
 from glacierseg.refine.engine.majority import majority
-from glacierseg.refine.engine.morphology import boundary_rim, close, dilate, erode, open_
+from glacierseg.refine.engine.morphology import (
+    boundary_rim,
+    close,
+    diamond,
+    dilate,
+    ellipse,
+    erode,
+    kernel_of,
+    open_,
+)
 from tests.refine import opencv_steps
 from tests.refine.engine.masks import ADVERSARIAL, wide_masks
 

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 from glacierseg.report.figures.bands import figure_band_importance, importance_picture, measure_pictures
 from glacierseg.report.page import render
 from glacierseg.report.style import BLUE
-from glacierseg.runs.read import read_results
+from glacierseg.runs.results import read_results
 from tests.helpers import present
 
 FOLDER = "unetplusplus/all"

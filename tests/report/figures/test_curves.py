@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from glacierseg.report.figures.curves import figure_training_curves
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RunResults
+from glacierseg.runs.results import RunResults, read_results
 
 
 @pytest.fixture(scope="module")

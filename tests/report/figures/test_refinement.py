@@ -7,8 +7,8 @@ import pytest
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_json
 from glacierseg.refine.files import tune_record
-from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import tune_refinement
+from glacierseg.refine.steps import refine_stepwise
 from glacierseg.report.figures.refinement import (
     ADDED,
     KEPT,
@@ -22,7 +22,7 @@ from glacierseg.report.figures.refinement import (
     surface_picture,
 )
 from glacierseg.report.views import view_region
-from glacierseg.runs.read import read_results
+from glacierseg.runs.results import read_results
 from glacierseg.settings.refine import TuneSettings
 from tests.helpers import present
 

@@ -347,7 +347,7 @@ def test_holes_stay_empty() -> None:
     axes.set(xlim=(0, 10), ylim=(0, 10))
     # Both rings run the same way round, as files of others may have them.
     ring, hole = (shapely.box(low, low, high, high).exterior.coords for low, high in ((1, 9), (3, 7)))
-    fill_polygons(axes, np.array([shapely.Polygon(ring, [hole])]), "#ff0000", 1.0, 0.0)
+    fill_polygons(axes, np.array([shapely.Polygon(ring, [hole])]), "#ff0000", 1.0)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())

@@ -13,8 +13,7 @@ from glacierseg.report.figures.scores import (
 )
 from glacierseg.report.page import render
 from glacierseg.runs.layout import ModelFolder
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RunResults
+from glacierseg.runs.results import RunResults, read_results
 from tests.helpers import present
 
 HEAD = "model,bands,region,role,stage,polis_m,iou_buffer_10m,iou_grown_10m,iou_shrunk_10m,iou_buffer_20m"

@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 
 from glacierseg.errors import BandError, GlaciersegError, GridMismatchError, RequestError
 from glacierseg.log import Progress
-from glacierseg.raster.check.facts import check_facts, check_truth_date
 from glacierseg.raster.check.leak import check_overlap
 from glacierseg.raster.check.result import CheckResult, Status, is_usable
 from glacierseg.raster.check.scan import scan_mask, scan_scene
@@ -15,6 +14,7 @@ from glacierseg.raster.check.scene import (
     check_crs,
     check_data_type,
     check_distinct,
+    check_facts,
     check_missing,
     check_saturation,
     check_size,
@@ -29,17 +29,18 @@ from glacierseg.raster.check.truth import (
     check_outlines_crs,
     check_outlines_extent,
     check_outlines_shapes,
+    check_truth_date,
     check_truth_missing,
 )
 from glacierseg.raster.facts import facts_of
 from glacierseg.raster.outlines import (
     PIXEL_EXACT,
+    dates_of,
     is_vector,
     outlines_near,
     read_shapes,
     refuse_layer_of_raster,
 )
-from glacierseg.raster.outlines.dates import dates_of
 from glacierseg.raster.prepare.rasterize import burn_outlines
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.warp import read_grid

@@ -1,10 +1,11 @@
-"""Checks of a scene: its bands, values, place and gaps."""
+"""Checks of a scene: its bands, values, place and gaps, and what its file says of them."""
 
 import math
 from collections.abc import Mapping
 
 from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import BandCounts, SceneCounts
+from glacierseg.raster.facts import SceneFacts, facts_of_bands
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import TOLERANCE, name_of_crs, stated_m, unevenness
 from glacierseg.raster.indices import INDICES
@@ -12,8 +13,15 @@ from glacierseg.raster.open import open_raster
 from glacierseg.raster.prepare.recipes import PHYSICAL_RANGES
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.sensors import is_unnamed, role_of
-from glacierseg.raster.units import conversion_cure, look_for_left_offset, reflected_bands
-from glacierseg.raster.values import Band
+from glacierseg.raster.units import (
+    LEVELS_UNIT,
+    UNITS,
+    conversion_cure,
+    look_for_left_offset,
+    reflected_bands,
+    unit_of,
+)
+from glacierseg.raster.values import Band, measure_values, sample_values
 from glacierseg.raster.warp import utm_crs
 
 # A sensor's greatest value in so many pixels is no measurement any more.
@@ -350,3 +358,37 @@ def _scale_of(scene: Scene, least: float, greatest: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
+
+
+def check_facts(scene: Scene) -> tuple[CheckResult, ...]:
+    """What the file says of where the scene comes from; nothing where it says nothing.
+
+    Raises:
+        RasterError: Pixels cannot be read.
+    """
+    facts = facts_of_bands(scene.bands)
+    if facts == SceneFacts():
+        return ()
+    if other := _other_unit(scene, facts.unit):
+        return (
+            CheckResult(
+                "origin",
+                "warning",
+                f"{facts.in_words}; but values of reflected light look like {other}",
+                "its values were changed and its tags were not: make the scene from its product again",
+            ),
+        )
+    return (CheckResult("origin", "passed", facts.in_words),)
+
+
+def _other_unit(scene: Scene, unit: str) -> str:
+    """Names the unit that values of reflected light look like, where it is not that of the tags."""
+    light = reflected_bands(scene.band_names)
+    if not light or unit not in {LEVELS_UNIT, *(known.name for known in UNITS)}:
+        return ""
+    chosen = scene.select(light)
+    if chosen.dtype == "uint8":
+        found = LEVELS_UNIT
+    else:
+        found = unit_of(measure_values(sample_values(chosen, apart_from_zeros=True)) or ())
+    return found if found != unit else ""

@@ -1,6 +1,7 @@
 """Checks of truth against a scene."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ from rasterio.crs import CRS
 from glacierseg.raster.check.leak import shared_share
 from glacierseg.raster.check.result import CheckResult, command, edit_file
 from glacierseg.raster.check.scan import MaskCounts, SceneCounts
+from glacierseg.raster.facts import days_in_words, facts_of_bands
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
+from glacierseg.raster.outlines import mean_date
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import IGNORE, make_glacier
 
 _FEW, _MANY = 0.001, 0.95
 _TRUTH_MISSING = 0.01
+# A front that retreats by 10 m a year is a few pixels elsewhere by then.
+_YEARS_APART = 5.0
 
 
 def check_mask_grid(own: Grid, scene: Scene, path: Path) -> CheckResult:
@@ -147,3 +152,24 @@ def check_truth_missing(counts: SceneCounts) -> CheckResult:
             "other tools need 255 there",
         )
     return CheckResult("truth on nodata", "passed", "truth and data cover the same ground")
+
+
+def check_truth_date(scene: Scene, days: Sequence[date]) -> tuple[CheckResult, ...]:
+    """How many years lie between truth and scene; nothing where one of them has no date.
+
+    Args:
+        scene: The scene.
+        days: Of the truth.
+    """
+    own, of_truth = mean_date(facts_of_bands(scene.bands).dates), mean_date(tuple(days))
+    if own is None or of_truth is None:
+        return ()
+    years = (own - of_truth).days / 365.25
+    message = (
+        f"truth is of {days_in_words(days)}, {abs(years):.1f} years "
+        f"{'before' if years >= 0 else 'after'} the scene"
+    )
+    if abs(years) <= _YEARS_APART:
+        return (CheckResult("truth date", "passed", message),)
+    fix = "fronts have moved since; take truth of a nearer date, or expect errors at the tongues"
+    return (CheckResult("truth date", "warning", message, fix),)

@@ -16,9 +16,11 @@ Refused, in one line: what is no vector file; a CRS that is missing or only a na
 of the CRS; a file without the wanted shapes.
 """
 
+import re
 import shlex
 import warnings
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ from rasterio.crs import CRS
 
 from glacierseg.errors import GlaciersegWarning, RequestError, TruthError, did_you_mean
 from glacierseg.raster.bounds import boxes_in, near_boxes, wrap_towards
+from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.outlines.files import (
@@ -38,6 +41,7 @@ from glacierseg.raster.outlines.files import (
     read_table,
     refuse_layer_of_raster,
 )
+from glacierseg.settings.outlines import as_date, is_year
 
 Shapes = Literal["glaciers", "polygons", "lines"]
 """Glaciers are polygons with ids of their own; other polygons are areas, such as a zone."""
@@ -45,6 +49,12 @@ PIXEL_EXACT = ("raw",)
 """The layer of this package's own files that gives back the very pixels it was drawn from."""
 OUTLINE_ID = "_outline_id"
 """The column that `read_shapes` gives glaciers: an id for each, there once."""
+DATE_COLUMN = "src_date"
+"""RGI 7, GLIMS and our inventories: day of the image."""
+# Those of RGI 3 to 6 are written 20000721, with 99 for a month or a day that is not known.
+_COLUMNS = (DATE_COLUMN, "bgndate", "enddate")
+_DAY = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
+_YEARS = range(1800, 2200)
 
 
 def read_shapes(
@@ -174,6 +184,40 @@ def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
     return near
 
 
+def dates_of(table: Any) -> tuple[date, ...]:
+    """Returns the days of the images that the outlines of a table are from, as many as the table tells.
+
+    A day that is not known counts as the 15th of its month, and without the month as 1 July.
+
+    Args:
+        table: GeoDataFrame; capitals in the names of its columns do not matter.
+    """
+    names = {str(name).lower(): name for name in table.columns}
+    texts = [str(value) for name in _COLUMNS if name in names for value in table[names[name]]]
+    return tuple(day for text in texts if (day := _as_date(text)))
+
+
+def mean_date(days: tuple[date, ...]) -> date | None:
+    """Returns the day in the middle of some, weighed by how often each occurs; None without any."""
+    return date.fromordinal(round(sum(day.toordinal() for day in days) / len(days))) if days else None
+
+
+def contradictions(option: str, text: str, path: Path, days: Sequence[date]) -> list[str]:
+    """Says that a day which the user gives is not one of a file's own.
+
+    Args:
+        option: The option as it was typed.
+        text: The day, or the year alone.
+        path: The file.
+        days: Its own.
+    """
+    if not days:
+        return []
+    first, last, own = min(days), max(days), as_date(text)
+    agrees = first.year <= own.year <= last.year if is_year(text) else first <= own <= last
+    return [] if agrees else [f"{path}: says that it is of {days_in_words(days)}; {option} counts"]
+
+
 def _with_place(table: Any, path: Path, call: str) -> Any:
     """Refuses a CRS without a place on Earth, and leaves heights out of one that has them.
 
@@ -217,6 +261,20 @@ def _asked_column(path: Path, table: Any, wanted: str | None) -> str | None:
             f"its columns are {', '.join(names)}"
         )
     return found
+
+
+def _as_date(text: str) -> date | None:
+    if not (found := _DAY.match(text)):
+        return None
+    year, month, day = map(int, found.groups())
+    if year not in _YEARS:
+        return None
+    if month == 99:
+        return date(year, 7, 1)
+    try:
+        return date(year, month, 15 if day == 99 else day)
+    except ValueError:
+        return None
 
 
 __all__ = [

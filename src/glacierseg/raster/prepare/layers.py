@@ -27,7 +27,7 @@ from glacierseg.errors import (
     RequestError,
     did_you_mean,
 )
-from glacierseg.raster.blocks import Block, LayerReader, iterate_blocks, part_around
+from glacierseg.raster.blocks import Block, LayerReader, blocks_within, iterate_blocks, part_around
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import PixelAxes, name_of_crs, pixel_axes
 from glacierseg.raster.indices import INDICES
@@ -229,9 +229,8 @@ def _refuse_impossible(dataset: Any, band: Band, name: str, grid: Grid) -> None:
         return
     part, least, greatest = part_around(grid_of(dataset), grid), math.inf, -math.inf
     reader = LayerReader(as_stored([band]), {band.path: dataset})
-    for block in iterate_blocks((part.height, part.width)):
-        place = Block(block.row + part.row, block.column + part.column, block.height, block.width)
-        values, valid = reader.read(place)
+    for block in blocks_within(part):
+        values, valid = reader.read(block)
         found = values[valid].astype(np.float64)
         least, greatest = min(least, found.min(initial=math.inf)), max(greatest, found.max(initial=-math.inf))
     meant = least * band.scale + band.offset

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from glacierseg.errors import GlaciersegWarning, RequestError, ValuesError
 from glacierseg.log import Progress
 from glacierseg.raster.blocks import iterate_blocks, open_layers, open_writer
 from glacierseg.raster.environment import bounded_gdal
-from glacierseg.raster.facts import facts_of_bands
-from glacierseg.raster.open import open_raster
+from glacierseg.raster.facts import RANGES_TAG, facts_of_bands
 from glacierseg.raster.outputs import TIFF, require_output, writes
 from glacierseg.raster.prepare.ranges import (
     HIGH_PERCENTILE,
@@ -27,9 +26,10 @@ from glacierseg.raster.prepare.ranges import (
     read_ranges,
     write_ranges,
 )
-from glacierseg.raster.samples import LEAST_PIXELS, sample_values
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.units import (
+    BRIGHTEST,
+    DARKEST,
     LEVELS_UNIT,
     Conversion,
     best_conversion,
@@ -37,14 +37,12 @@ from glacierseg.raster.units import (
     look_for_left_offset,
     reflected_bands,
 )
+from glacierseg.raster.values import LEAST_PIXELS, sample_values
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.prepare import NormalizeSettings
 
 _log = logging.getLogger(__name__)
 NODATA = 0
-DARKEST, BRIGHTEST = 1, 255
-RANGES_TAG = "GLACIERSEG_RANGES"
-"""Tag of a normalized scene with its ranges by band."""
 _MOST_OUTSIDE = 0.5
 _NAMED = 3
 
@@ -145,32 +143,6 @@ def normalize_scene(
             _refuse_another_unit(scene, bounds, np.where(found < LEAST_PIXELS, 0, shares), source)
             _log.info(f"{out}: {_shares_in_words(scene.band_names, shares)}")
     return out
-
-
-def read_ranges_tag(path: Path) -> Mapping[str, tuple[float, float]] | None:
-    """Returns the ranges by which a scene was normalized, by band; None where its file does not say.
-
-    Raises:
-        RasterError: The file cannot be read.
-    """
-    with open_raster(path) as dataset:
-        stored = dataset.tags().get(RANGES_TAG, "")
-    try:
-        return {str(name): (float(low), float(high)) for name, (low, high) in json.loads(stored).items()}
-    except (ValueError, TypeError, AttributeError):
-        return None
-
-
-def ranges_of(scene: Scene) -> dict[str, tuple[float, float]] | None:
-    """Returns the ranges by which the bands of a scene were normalized; None where no file says so.
-
-    Raises:
-        RasterError: A file cannot be read.
-    """
-    found: dict[str, tuple[float, float]] = {}
-    for path in scene.paths:
-        found |= read_ranges_tag(path) or {}
-    return {name: found[name] for name in scene.band_names if name in found} or None
 
 
 def _as_tag(names: Sequence[str], bounds: Sequence[BandRange]) -> str:

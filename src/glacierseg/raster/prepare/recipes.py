@@ -1,6 +1,9 @@
-"""Recipes: named lists of bands to make from a sensor's bands, an elevation model and given layers."""
+"""Recipes, named lists of bands, and making these of a sensor's bands, elevation and given layers."""
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, RequestError, did_you_mean
 from glacierseg.raster.indices import INDICES
@@ -172,3 +175,44 @@ def _missing(name: str, need: str, available: Sequence[str], sensor: str | None,
     layer = "" if is_reflected_light(need) else f"give its file with --layer {need}=FILE, "
     cure = f"{layer}say {numbers}what they are in file order with --band-names, or leave {name} out"
     return f"{source}: has no band for {purpose} (its bands are {', '.join(available)}); {cure} of the recipe"
+
+
+def terrain_to_make(
+    wanted: Sequence[str], available: Mapping[str, object], out: object, *, has_dem: bool
+) -> list[str]:
+    """Returns the terrain layers that an elevation model is needed for.
+
+    Args:
+        wanted: Names of the bands to make.
+        available: By name, what is there already.
+        out: What to call the result in an error.
+        has_dem: Whether there is an elevation model.
+
+    Raises:
+        RequestError: There is none, and one is needed.
+    """
+    made = [name for name in wanted if name in TERRAIN and name not in available]
+    if made and not has_dem:
+        raise RequestError(f"{out}: {made[0]} needs an elevation model; give one with --dem")
+    return made
+
+
+def make_bands(wanted: Sequence[str], layers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Makes the bands of one block.
+
+    Args:
+        wanted: Their names.
+        layers: `(h, w)` by role or exact name, NaN where there is no data: bands and terrain as they are, and
+            what indices are made of.
+
+    Returns:
+        `(C, h, w)`.
+    """
+    return np.stack([_make(name, layers) for name in wanted])
+
+
+def _make(name: str, layers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    if name in layers:
+        return layers[name]
+    index = INDICES[name]
+    return index.compute(*(layers[role] for role in index.roles))

@@ -27,9 +27,14 @@ from glacierseg.raster.indices import INDICES
 from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.raster.prepare.layers import names_given, open_given_layers
-from glacierseg.raster.prepare.make import make_bands, terrain_to_make
-from glacierseg.raster.prepare.recipes import RECIPES, find_inputs, parse_recipe, sensor_of_recipe
-from glacierseg.raster.samples import BandValues, measure_values, sample_windows, short
+from glacierseg.raster.prepare.recipes import (
+    RECIPES,
+    find_inputs,
+    make_bands,
+    parse_recipe,
+    sensor_of_recipe,
+    terrain_to_make,
+)
 from glacierseg.raster.sensors import (
     SENSORS,
     band_number,
@@ -48,7 +53,7 @@ from glacierseg.raster.units import (
     light_among,
     require_unit,
 )
-from glacierseg.raster.values import Band, bands_of
+from glacierseg.raster.values import Band, BandValues, bands_of, measure_values, sample_windows, short
 from glacierseg.raster.warp import (
     declaring,
     holds_classes,

@@ -21,8 +21,7 @@ from glacierseg.refine.engine.bits import (
     set_run,
 )
 from glacierseg.refine.engine.jit import FULL, ZERO, compiled
-from glacierseg.refine.engine.kernel import Kernel
-from glacierseg.refine.engine.morphology import close
+from glacierseg.refine.engine.morphology import Kernel, close
 
 
 @dataclass(frozen=True)

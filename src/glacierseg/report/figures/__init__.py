@@ -22,7 +22,7 @@ from glacierseg.report.figures.bands import figure_band_importance, importance_p
 from glacierseg.report.figures.curves import curves_picture, figure_training_curves
 from glacierseg.report.figures.errors import errors_picture, figure_errors, figure_zoom, find_zooms
 from glacierseg.report.figures.gallery import figure_patches, figure_statistics
-from glacierseg.report.figures.maps import figure_boundary, figure_outlines, figure_region
+from glacierseg.report.figures.maps import figure_boundary, figure_region
 from glacierseg.report.figures.refinement import steps_pictures, surface_picture
 from glacierseg.report.figures.scenes import plot_mask, plot_scene, scene_figures
 from glacierseg.report.figures.scores import (
@@ -35,8 +35,7 @@ from glacierseg.report.figures.scores import (
 from glacierseg.report.save import save_figure
 from glacierseg.report.summary import summarise
 from glacierseg.report.views import RegionView, view_region
-from glacierseg.runs.read import read_results
-from glacierseg.runs.results import RunResults
+from glacierseg.runs.results import RunResults, read_results
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.figures import FigureInputs
 
@@ -44,7 +43,6 @@ __all__ = [
     "figure_band_importance",
     "figure_boundary",
     "figure_errors",
-    "figure_outlines",
     "figure_patches",
     "figure_region",
     "figure_reliability",
@@ -67,7 +65,7 @@ _DPI = 300
 
 
 def open_run(run_dir: Path | str) -> RunResults:
-    """Reads a run folder, finished or not; see `glacierseg.runs.read.read_results`."""
+    """Reads a run folder, finished or not; see `glacierseg.runs.results.read_results`."""
     return read_results(Path(run_dir))
 
 

@@ -39,16 +39,15 @@ _WIDEST_IN, _HIGHEST_IN, _NARROWEST_IN = 7.2, 8.6, 3.6
 _COLOURS = {"raw": style.VERMILLION, "smooth": style.BLUE}
 
 
-def figure_region(view: RegionView, variant: Variant | None = None, *, image: int = 0) -> Figure:
+def figure_region(view: RegionView, variant: Variant | None = None) -> Figure:
     """Draws a region: its image, the true outlines and those of a prediction, scale, north and coordinates.
 
     Args:
         view: The region at screen size.
         variant: Model, bands and stage of a prediction to draw; None for none.
-        image: Position of the colour image among the view's.
     """
     figure, axes = map_figure(view)
-    draw_map(axes, view, image)
+    draw_map(axes, view)
     handles = []
     if view.truth is not None:
         draw_outline(axes, view.truth == 1, style.INK, 1.0, view.shown)
@@ -56,25 +55,6 @@ def figure_region(view: RegionView, variant: Variant | None = None, *, image: in
     if variant is not None:
         draw_outline(axes, view.predictions[variant] == 1, style.BLUE, 1.3, view.shown)
         handles.append(Line2D([], [], color=style.BLUE, label=style.variant_label(*variant)))
-    add_legend(figure, handles)
-    return figure
-
-
-def figure_outlines(view: SceneView, layers: dict[str, NDArray[Any]], *, image: int = 0) -> Figure:
-    """Draws outlines of vector files over a scene, for example raw and smooth ones.
-
-    Args:
-        view: The scene or region at screen size.
-        layers: By label, polygons in the CRS of the scene; four at most.
-        image: Position of the colour image among the view's.
-    """
-    figure, axes = map_figure(view)
-    draw_map(axes, view, image)
-    handles = []
-    colours = (style.INK, style.VERMILLION, style.SKY, style.PURPLE)
-    for (label, polygons), colour in zip(layers.items(), colours, strict=False):
-        draw_polygons(axes, polygons, colour, 1.0)
-        handles.append(Line2D([], [], color=colour, linewidth=1.5, label=label))
     add_legend(figure, handles)
     return figure
 
@@ -152,11 +132,11 @@ def draw_polygons(axes: Axes, shapes: NDArray[Any], colour: str, width: float) -
         )
 
 
-def fill_polygons(axes: Axes, shapes: NDArray[Any], colour: str, opacity: float, width: float) -> None:
+def fill_polygons(axes: Axes, shapes: NDArray[Any], colour: str, opacity: float) -> None:
     """Fills polygons, in the coordinates of the axes; a line of their colour keeps thin ones visible."""
     axes.add_collection(
         PathCollection(
-            _paths_of(shapes), facecolors=to_rgba(colour, opacity), edgecolors=colour, linewidths=width
+            _paths_of(shapes), facecolors=to_rgba(colour, opacity), edgecolors=colour, linewidths=0.6
         ),
         autolim=False,
     )

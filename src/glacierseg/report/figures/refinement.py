@@ -15,8 +15,8 @@ from glacierseg.raster.outputs import writes
 from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
 from glacierseg.raster.warp import read_grid
 from glacierseg.refine.files import load_parameters, slope_on_grid
-from glacierseg.refine.pipeline import refine_stepwise
 from glacierseg.refine.search import TuneResult
+from glacierseg.refine.steps import refine_stepwise
 from glacierseg.report.figures.errors import paint
 from glacierseg.report.furniture import draw_furniture, north_degrees
 from glacierseg.report.save import Picture, require_picture, save_figure

@@ -253,7 +253,7 @@ def figure_change(view: SceneView, change: dict[str, gpd.GeoDataFrame], dates: s
             continue
         colour, opacity = _COLOURS[name]
         shapes, area = table.geometry.to_numpy(), float(table["area_km2"].sum())
-        fill_polygons(axes, shapes, colour, opacity, 0.6)
+        fill_polygons(axes, shapes, colour, opacity)
         # Beyond the scene the picture shows less than the file holds, and no number would be that of both.
         label = f"{_LABELS[name]}: {style.area_text(area)} km²" if whole else _LABELS[name]
         handles.append(Patch(facecolor=(colour, opacity), edgecolor=colour, linewidth=0.6, label=label))

@@ -22,8 +22,7 @@ from glacierseg.report.style import (
     variant_label,
 )
 from glacierseg.runs.layout import ALL_BANDS, STAGES, THRESHOLD, ModelFolder
-from glacierseg.runs.read import finite, read_rows
-from glacierseg.runs.results import RunResults, ScoreRow
+from glacierseg.runs.results import RunResults, ScoreRow, finite, read_rows
 
 _MOST_REGIONS = 4
 _COLOURS = {"raw": VERMILLION, "calibrated": BLUE}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from glacierseg.data.batches import InputScaling
+from glacierseg.models.device import InputScaling, has_native_bf16
 from glacierseg.models.scaling import Scaling
 
 
@@ -41,3 +41,14 @@ def test_undo_gives_back_the_values() -> None:
     scaling = Scaling((480.0, 510.0), (70.0, 0.5))
     restored = scaling.undo(scaling.apply(values, np.ones((9, 9), bool)))
     np.testing.assert_allclose(restored, values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("processor", [True, False])
+@pytest.mark.parametrize("library", [True, False])
+def test_bf16_needs_a_processor_that_has_it_and_a_onednn_that_uses_it(
+    monkeypatch: pytest.MonkeyPatch, processor: bool, library: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": processor}, raising=False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: library, raising=False)
+    assert has_native_bf16() == (processor and library)

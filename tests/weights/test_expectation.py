@@ -1,6 +1,7 @@
-"""Units and seasons by what files say of themselves."""
+"""Units, seasons and values of scenes against those of a training."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
@@ -20,16 +23,130 @@ from glacierseg.raster.facts import SceneFacts, facts_of
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.units import LEVELS_UNIT, UNITS
+from glacierseg.raster.values import BandValues, measure_values
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.scene import InputSettings
+from glacierseg.weights.card import WeightsCard
+from glacierseg.weights.expectation import (
+    Expectation,
+    WeightsBand,
+    doubts,
+    likely_unit,
+    look_at_facts,
+    offset_warning,
+    strangeness,
+)
 from glacierseg.weights.fitting import fit_scene
-from glacierseg.weights.origin import look_at_facts
 from glacierseg.weights.own import fit_own
-from glacierseg.weights.values import Expectation
 from tests.helpers import utm_grid
 from tests.weights import shelves
-from tests.weights.test_own import BANDS, card_of, ground
-from tests.weights.test_values import card as weights_card
+from tests.weights.shelves import BANDS, facts, reflectances
+from tests.weights.test_own import BANDS as OWN_BANDS
+from tests.weights.test_own import card_of, ground
+
+ROLES = ("blue", "green", "red", "nir")
+
+
+def weights_card(values: NDArray[np.generic] | None = None, **changes: object) -> WeightsCard:
+    values = reflectances(200, 200, 7) if values is None else values
+    bands = [
+        WeightsBand(name=name, role=role, unit="x", values=BandValues.of(own.ravel().astype(np.float32)))
+        for name, role, own in zip(BANDS, ROLES, values, strict=True)
+    ]
+    return WeightsCard(
+        **facts(**changes).model_dump(), name="w", parameters=1, bands=tuple(bands), pixel_m=10
+    )
+
+
+def found(values: NDArray[np.generic]) -> list[BandValues]:
+    measured = measure_values(values.reshape(len(values), -1).astype(np.float32))
+    assert measured is not None
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v * 1.0, None),
+        (lambda v: v * 0.45, None),  # a dark scene
+        (lambda v: v * 2.2, None),  # a bright one
+        (lambda v: np.concatenate([v[:3] * 0.2, v[3:]]), None),  # forest: dark, but not in the near infrared
+        (lambda v: v / 10_000, "has a median of 0."),
+        (lambda v: v / 10, "every band is darker"),
+        (lambda v: np.median(v, (1, 2), keepdims=True) * 3 + v / 100, None),  # firn all over
+        (lambda v: np.median(v, (1, 2), keepdims=True) * 5 + v / 100, "every band is brighter"),
+        (lambda v: v * 20.0, "has a median of"),
+        (lambda v: np.concatenate([v[:3], v[3:] / 1000]), r"B8 \(nir\) has a median of 2"),
+    ],
+)
+def test_units_are_told_apart_from_ground(change: Callable[..., Any], words: str | None) -> None:
+    strange = strangeness(weights_card(), found(change(reflectances().astype(float))))
+    if words is None:
+        assert strange is None
+    else:
+        assert strange is not None
+        assert re.search(words, strange)
+
+
+@given(st.sampled_from([1e-4, 1e-3, 1e3, 1e4]), st.integers(0, 99))
+def test_another_power_of_ten_is_found_and_named(factor: float, seed: int) -> None:
+    values = reflectances(40, 40, seed).astype(float) * factor
+    known = weights_card()
+    assert strangeness(known, found(values)) is not None
+    assert f"--scale {1 / factor:g} " in likely_unit(known, found(values), ["float32"] * 4)
+
+
+def test_a_cure_is_named_only_where_the_whole_scene_is_alike_then() -> None:
+    known = weights_card().model_dump(mode="json")
+    known["bands"][3] |= {"name": "heat", "role": "thermal"}
+    expected = WeightsCard.model_validate(known)
+    values = reflectances().astype(float)
+    light = np.concatenate([values[:3] / 1e4, values[3:]])
+    assert "--scale 10000 would" in likely_unit(expected, found(light), ["float32"] * 4)
+    both = np.concatenate([values[:3] / 1e4, values[3:] / 1e4])
+    assert "heat (thermal) has a median of 0.27" in (strangeness(expected, found(both)) or "")
+    assert likely_unit(expected, found(both), ["float32"] * 4) == ""
+    # Another season may be warmer than all that was seen.
+    flat = known["bands"][3]["values"] | {
+        "low": 2600.0,
+        "p5": 2610.0,
+        "p25": 2650.0,
+        "p95": 2790.0,
+        "high": 2800.0,
+    }
+    known["bands"][3]["values"] = flat
+    warmer = np.concatenate([values[:3], 2900 + values[3:] / 1000])
+    expected = WeightsCard.model_validate(known)
+    assert strangeness(expected, found(warmer)) is None
+    assert "heat (thermal) has a median of 290" in doubts(expected, found(warmer))[0]
+
+
+def test_heat_does_not_hide_that_all_light_is_darker() -> None:
+    known = weights_card().model_dump(mode="json")
+    known["bands"][3] |= {"name": "heat", "role": "thermal"}
+    values = reflectances().astype(float)
+    values[:3] /= 10
+    assert "every band is darker" in (strangeness(WeightsCard.model_validate(known), found(values)) or "")
+    assert strangeness(weights_card(), found(values)) is None
+
+
+def test_eight_bits_are_named() -> None:
+    levels = (reflectances() / 65).clip(0, 255).astype(np.uint8)
+    assert "8-bit levels" in likely_unit(weights_card(), found(levels), ["uint8"] * 4)
+    # Weights for 8-bit levels do not wonder about them.
+    assert likely_unit(weights_card(levels), found(levels), ["uint8"] * 4) == ""
+
+
+def test_the_offset_of_new_sentinel_2_products_is_noticed() -> None:
+    values = reflectances().astype(float)
+    assert offset_warning(weights_card(), found(values)) is None
+    assert "--offset=-1000" in (offset_warning(weights_card(), found(values + 1000)) or "")
+    # Shadow may be everywhere in a forest.
+    assert "--offset=-1000" in (offset_warning(weights_card(), found(values / 4 + 1000)) or "")
+    # Not for another sensor, nor where the training had the offset itself.
+    assert offset_warning(weights_card(sensor="landsat8"), found(values + 1000)) is None
+    assert offset_warning(weights_card(reflectances() + 1000), found(values + 1000)) is None
+
 
 REFLECTANCE, TIMES_10000 = UNITS[0].name, UNITS[1].name
 SUMMER = date(2020, 8, 20)
@@ -48,7 +165,7 @@ def scene(
     if latitude is not None:
         shift = Affine.translation(-70.0, latitude) * Affine.scale(1e-4, -1e-4)
         grid = Grid(CRS.from_epsg(4326), shift, *found.shape[1:])
-    write_raster(path, found, grid, bands=BANDS, nodata=None, tags=facts.tags, cog=False)
+    write_raster(path, found, grid, bands=OWN_BANDS, nodata=None, tags=facts.tags, cog=False)
     return open_scene(path)
 
 

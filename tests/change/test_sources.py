@@ -1,4 +1,4 @@
-"""Dates of a change from options, tags and columns."""
+"""Dates of a change from options, tags and columns: the two sides that are compared."""
 
 from datetime import date
 from pathlib import Path
@@ -11,7 +11,7 @@ import shapely
 from glacierseg.change.files import FileChange, change_between_files
 from glacierseg.errors import RequestError
 from glacierseg.raster.facts import SceneFacts
-from glacierseg.raster.outlines.dates import dates_of, mean_date
+from glacierseg.raster.outlines import dates_of, mean_date
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import ChangeSettings
 from tests.helpers import utm_grid

@@ -1,20 +1,80 @@
-"""Whether a scene's values are in the unit that networks were trained on."""
+"""What networks expect of a scene, and how one differs: in its values, its unit and its season."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from glacierseg.raster.samples import BandValues, short
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from glacierseg.errors import ValuesError
+from glacierseg.raster.bounds import middle_of
+from glacierseg.raster.facts import SEASON_DAYS, SceneFacts, days_apart_in_year, days_in_words
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.scene import Scene
+from glacierseg.raster.sensors import ROLES
 from glacierseg.raster.units import (
-    LEVELS,
+    BRIGHTEST,
     LEVELS_UNIT,
+    UNITS,
     Conversion,
     best_conversion,
+    conversion_between,
+    converted_unit,
     find_left_offset,
     is_made,
+    is_reflected_light,
 )
-from glacierseg.weights.card import WeightsBand
+from glacierseg.raster.values import BandValues, short
+from glacierseg.settings.scene import InputSettings
+
+TROPICS_DEGREES = 15.0
+"""Nearer to the equator seasons are wet or dry, by the place and not by the hemisphere."""
+HALF_YEAR_DAYS = 182
+_KNOWN = {unit.name: unit for unit in UNITS}
+
+
+def _known_role(value: str) -> str:
+    if value not in ROLES:
+        raise ValueError(f"{value!r} is no role; choose one of {', '.join(sorted(ROLES))}")
+    return value
+
+
+BandRole = Annotated[str, AfterValidator(_known_role)]
+Words = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of a card: nothing in it may be changed or unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WeightsBand(Section):
+    """A band that the network reads.
+
+    Attributes:
+        name: Its name in the model card.
+        role: Its part of the spectrum (`glacierseg.raster.sensors`), by which it is found under other names;
+            None for an index or a terrain layer.
+        unit: Of its values, in words: `reflectance x 10000`.
+        values: What they were in training.
+    """
+
+    name: Words
+    role: BandRole | None = None
+    unit: Words
+    values: BandValues
+
+    @property
+    def is_reflected_light(self) -> bool:
+        """Whether it is in the unit of reflectance or digital numbers, unlike heat, indices and terrain."""
+        return is_reflected_light(self.role)
+
+    @property
+    def in_words(self) -> str:
+        """Its name, and its role where that says more."""
+        return f"{self.name} ({self.role})" if self.role and self.role not in self.name.lower() else self.name
 
 
 class Expectation(Protocol):
@@ -82,7 +142,7 @@ def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence
     Only a scale and offset that make the whole scene alike are named: they are for reflected light alone, and
     leave heat, indices and terrain as they are.
     """
-    if set(dtypes) == {"uint8"} and max(band.values.high for band in card.bands) > LEVELS:
+    if set(dtypes) == {"uint8"} and max(band.values.high for band in card.bands) > BRIGHTEST:
         return "; they look like 8-bit levels"
     if strangeness(card, found) is None:
         return ""
@@ -150,3 +210,102 @@ def _distance(band: WeightsBand, own: BandValues) -> float:
     known = band.values
     beyond = max(known.low - own.median, own.median - known.high, 0.0)
     return beyond / max(known.high - known.low, math.ulp(1.0))
+
+
+def ends_of(numbers: Iterable[float]) -> tuple[float, ...]:
+    """Returns the least and the greatest of some numbers to two decimals; none without finite ones."""
+    found = [round(number, 2) for number in numbers if math.isfinite(number)]
+    return (min(found), max(found)) if found else ()
+
+
+def look_at_facts(
+    expected: Expectation, facts: SceneFacts, scene: Scene, settings: InputSettings
+) -> tuple[str, ...]:
+    """Looks whether the unit and the season that a scene's tags tell are those of a training.
+
+    A unit is compared where both are ones that are known: what a file says is stronger than what its values
+    look like.
+
+    Args:
+        expected: Of the training.
+        facts: Of the scene, as its file has them.
+        scene: The scene.
+        settings: How its values are brought to the training's unit, and whether to go on where they are not.
+
+    Returns:
+        What a user should know, a line each.
+
+    Raises:
+        ValuesError: The unit is another, and no conversion was given.
+    """
+    told, source = [], scene.paths[0]
+    if other := _other_unit(expected, facts, settings):
+        line = f"{source}: {other}"
+        # Who gives a conversion has looked at the values; tags may have outlived a change of them.
+        if not (settings.force or _converts(settings)):
+            raise ValuesError(f"{line}; or go on all the same with --force")
+        told.append(line)
+    if out_of_season := _out_of_season(expected, facts.dates, scene.grid):
+        told.append(f"{source}: {out_of_season}")
+    return tuple(told)
+
+
+def _other_unit(expected: Expectation, facts: SceneFacts, settings: InputSettings) -> str | None:
+    light = [band.unit for band in expected.bands if band.is_reflected_light or band.unit == LEVELS_UNIT]
+    known = {*_KNOWN, LEVELS_UNIT}
+    if not light or light[0] not in known or facts.unit not in known:
+        return None
+    wanted, own = light[0], facts.unit
+    if own in _KNOWN:
+        own = converted_unit(own, settings.scale, settings.offset)
+    if own == wanted:
+        return None
+    said = f"its tags say {facts.unit}"
+    if _converts(settings):
+        return f"{said}, which --scale and --offset do not bring to {wanted}, the unit of {expected.name}"
+    return f"{said}, and {expected.name} was trained on {wanted}; {_cure(facts.unit, wanted)}"
+
+
+def _converts(settings: InputSettings) -> bool:
+    return (settings.scale, settings.offset) != (1.0, 0.0)
+
+
+def _cure(own: str, wanted: str) -> str:
+    if wanted == LEVELS_UNIT:
+        return "normalize it with the --ranges of the training"
+    if own == LEVELS_UNIT:
+        return "give the scene as it was before it was normalized"
+    conversion = conversion_between(own, wanted)
+    assert conversion is not None  # noqa: S101  (both units are known)
+    return f"give {conversion.options}"
+
+
+def _out_of_season(expected: Expectation, days: Sequence[date], grid: Grid) -> str | None:
+    trained = expected.training_dates
+    if not trained or not days:
+        return None
+    hemispheres = _hemisphere(expected.training_latitudes), _hemisphere((middle_of(grid)[1],))
+    if None in hemispheres:
+        return None
+    apart, other, of = (
+        (days_apart_in_year(own, day) for own in days for day in trained),
+        "",
+        "days of the year",
+    )
+    if hemispheres[0] != hemispheres[1]:
+        apart, other = (HALF_YEAR_DAYS - found for found in apart), " of the other hemisphere"
+        of = "days by season"
+    if (least := min(apart)) <= SEASON_DAYS:
+        return None
+    return (
+        f"is of {days_in_words(days)}, {least} {of} away from the images{other} that {expected.name} "
+        f"was trained on ({days_in_words(trained)}): snow and light may be others"
+    )
+
+
+def _hemisphere(latitudes: Sequence[float]) -> int | None:
+    """Returns -1 for south and 1 for north; None where it is not known, or both, or the tropics."""
+    if not latitudes or not min(map(abs, latitudes)) > TROPICS_DEGREES:
+        return None
+    found = {1 if latitude > 0 else -1 for latitude in latitudes}
+    return found.pop() if len(found) == 1 else None
