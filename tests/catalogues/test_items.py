@@ -177,7 +177,10 @@ SENTINEL2_TRAPS: Traps = {
         _without("product_metadata"),
         r"lacks the product's metadata \(MTD_MSIL2A.xml\), without",
     ),
-    "swapped": (_with_href("red", "files/B03.tif"), r"lacks the image of B4 \(red\)"),
+    "swapped": (
+        _with_href("red", "files/B03.tif"),
+        r"calls B03.tif 'red', and one of the two",
+    ),
     "a mask": (_with_href("red", "files/MSK_QUALIT_B04.tif"), r"lacks the image of B4 \(red\)"),
     "own machine": (
         _with_href("red", "file:///etc/passwd"),
@@ -306,3 +309,44 @@ def test_the_share_of_cloud_is_one_or_none(value: Any, expected: float | None) -
 def test_flags_are_words_or_values() -> None:
     for value, expected in ((True, True), ("false", False), (None, None), (3, None)):
         assert read(item("l2a", earthsearch__boa_offset_applied=value)).offset_applied is expected
+
+
+FOLDERS = {
+    "a/S2B_45RVL_20241003_0_L2A/B04.tif": False,
+    "a/S2B_T45RVM_20240930T050802_L2A/B04.tif": False,
+    "a/T45RVL_20240930T051659_B04_10m.tif": False,
+    "a/T45RVM_20240930T045659_B04_10m.tif": False,
+    f"a/{NAME.replace('0511', '0510')}.SAFE/B04.tif": False,
+    "a/S2B_45RVL_20240930_0_L2A/B04.tif": True,
+    "a/S2B_T45RVL_20241001T000002_L2A/B04.tif": True,
+    "a/S2B_45RVL_20249999_0_L2A/B04.tif": True,
+    f"a/{NAME}.SAFE/T45RVL_20240930T045659_B04_10m.tif": True,
+}
+
+
+@pytest.mark.parametrize(("path", "is_own"), FOLDERS.items())
+@pytest.mark.parametrize("style", ["c1", "planetary"])
+def test_a_file_of_another_image_leaves_an_item_out(style: str, path: str, is_own: bool) -> None:
+    found = item(style)
+    found["assets"]["red" if style == "c1" else "B04"]["href"] = path
+    if is_own:
+        assert read(found).images["4"].address.endswith(path)
+        return
+    with pytest.raises(
+        Unusable, match=rf"^is {NAME}, and has a file of another image, '.*B04.*tif'$|^names two products, "
+    ):
+        read(found)
+
+
+@pytest.mark.parametrize("style", ["c1", "l2a", "planetary"])
+def test_files_of_any_name_are_of_the_band_of_their_key(style: str) -> None:
+    found, plain = item(style), read(item(style))
+    for key, asset in found["assets"].items():
+        asset["href"] = f"files/{key}{Path(asset['href']).suffix}"
+    renamed = read(found)
+    assert renamed.images.keys() == plain.images.keys()
+    assert renamed.images["8A"].address.rpartition("/")[2] in {"nir08.tif", "B8A.tif"}
+    assert (renamed.metadata is None) == (plain.metadata is None)
+    found["assets"].pop("nir" if "nir" in found["assets"] else "B08")
+    with pytest.raises(Unusable, match=r"lacks the image of B8 \(nir\)"):
+        read(found)

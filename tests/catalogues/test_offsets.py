@@ -113,6 +113,21 @@ def test_blue_that_correction_makes_negative_in_shade_is_no_offset_that_was_take
     assert judge_offset(product(), views, said=False, name="S2B").add == 1000
 
 
+def test_bright_ground_whose_offset_was_taken_off_is_not_taken_for_dark_ground_with_it() -> None:
+    # Nothing is darker than 0.08, so the numbers are from 800: a little below 0 if they had the offset.
+    views = {role: view.clip(800, None) for role, view in ground(darkest=0.05).items()}
+    shifted = as_numbers(views, 0)
+    assert judge_offset(product(), shifted, said=True, name="S2B").add == 1000
+    for said in (False, None):
+        with pytest.raises(ProductError, match=r"0\.00% of its numbers are below 700.*cannot be told"):
+            judge_offset(product(), shifted, said=said, name="S2B")
+    few = as_numbers(ground(darkest=0.02), 1000)
+    few["blue"].ravel()[:288] = 850
+    assert judge_offset(product(), few, said=None, name="S2B").add == 0
+    with pytest.raises(ProductError, match=r"and 1 % below 850: whether it was taken off cannot be told"):
+        judge_offset(product(), few, said=True, name="S2B")
+
+
 def test_rims_of_a_swath_tell_nothing() -> None:
     views = as_numbers(ground(), 1000, rim=40)
     for view in views.values():
@@ -128,6 +143,25 @@ def test_pixels_that_a_copy_lost_are_told() -> None:
     found = judge_offset(product(), views, said=True, name="S2B")
     assert found.note
     assert found.note.endswith(f"; {share:.2%} are 0 there, and stay no data")
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+def test_more_than_the_offset_cannot_be_taken_off(said: bool | None) -> None:
+    twice = as_numbers(ground(), -1000)
+    with pytest.raises(ProductError, match="some of it was taken off, and how much cannot be told"):
+        judge_offset(product(), twice, said=said, name="S2B")
+
+
+def test_an_offset_that_was_never_there_cannot_be_taken_off() -> None:
+    old, views = product(offset=0, baseline="02.14"), as_numbers(ground(), -1000)
+    # Dark ground lies in wide areas, and coarse bands have pixels of their own.
+    views["blue"] = views["blue"].repeat(2, 0).repeat(2, 1)
+    views["blue"][50:150, 50:150] = 0
+    share = max(np.mean(view == 0) for view in views.values())
+    with pytest.raises(ProductError, match=r"\(baseline 02\.14\) give no .* that it took one off") as caught:
+        judge_offset(old, views, said=True, name="S2B")
+    assert share > 0.05
+    assert "of a band is 0 where another is not" in str(caught.value)
 
 
 def test_numbers_that_ran_over_below_zero_show_that_it_was_taken_off() -> None:

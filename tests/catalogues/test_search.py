@@ -268,6 +268,32 @@ def test_versions_of_an_image_give_the_newest_one(tmp_path: Path) -> None:
         assert {reason for _, reason in offered.left_out} == {f"is an older version of {names(offered)[0]}"}
 
 
+def test_an_image_that_was_processed_twice_is_one_without_names_of_its_parts_too(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    old = shelf.add(side_m=480)
+    shelf.add(side_m=480, processed="20241002T083000")
+    # The other part of the image shows ground beside it.
+    shelf.add(side_m=480, at=(86.792, 28.0), processed="20240930T083001")
+    offered = search(settings(shelf.folder_of_items()), BOX)
+    assert [name[-15:] for name in names(offered)] == ["20240930T083001", "20241002T083000"]
+    assert [item for item, _ in offered.left_out] == [old["id"]]
+
+
+def test_items_in_catalogues_below_a_collection_are_of_that_collection(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.add(style="l2a", side_m=480)
+    own = shelf.add(side_m=480, date="2024-10-05")
+    root = shelf.catalogue()
+    for name in ("sentinel-2-l2a", "sentinel-2-c1-l2a"):
+        path = root.parent / name / "collection.json"
+        node = json.loads(path.read_text())
+        below = {**node, "type": "Catalog", "id": "2024"}
+        (path.parent / "2024.json").write_text(json.dumps(below))
+        path.write_text(json.dumps({**node, "links": [{"rel": "child", "href": "./2024.json"}]}))
+    offered = search(settings(root, collections=("sentinel-2-c1-l2a",)), BOX)
+    assert [one.item for one in offered.candidates] == [own["id"]]
+
+
 def test_of_two_collections_that_with_unaltered_numbers_is_taken(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     taken_off = shelf.add(style="l2a", side_m=480)

@@ -468,6 +468,35 @@ def test_other_windows_and_versions_are_read_anew(
     assert (read_window(cached(), window) == cut(PIXELS[::-1], window)).all()
 
 
+def test_files_that_only_the_query_tells_apart_are_not_taken_for_each_other(
+    tmp_path: Path, server: FileServer, cached: Callable[[], Web]
+) -> None:
+    write_image(tmp_path / "file", **TILED)
+    server.fail("file", Fault(None, headers={"ETag": ""}))
+    web = cached()
+    one, other = (Asset(server.address(f"file?name={name}.tif")) for name in ("a", "b"))
+    assert (read_window(web, window := present(plan_window(web, one, PLACE))) == cut(PIXELS, window)).all()
+    # Of the same second and size.
+    write_image(tmp_path / "file", PIXELS[::-1].copy(), **TILED)
+    window = present(plan_window(web, other, PLACE))
+    assert (read_window(web, window) == cut(PIXELS[::-1], window)).all()
+
+
+def test_files_of_which_no_version_is_known_are_read_anew(
+    tmp_path: Path, server: FileServer, cached: Callable[[], Web]
+) -> None:
+    asset = Asset(server.address("a.tif"))
+    server.fail("a.tif", Fault(None, headers={"ETag": "", "Last-Modified": ""}))
+    for pixels in (PIXELS, PIXELS[::-1].copy()):
+        write_image(tmp_path / "a.tif", pixels, **TILED)
+        web = cached()
+        window = present(plan_window(web, asset, PLACE))
+        assert (read_window(web, window) == cut(pixels, window)).all()
+        save_window(web, window, tmp_path / "window.tif")
+        with rasterio.open(tmp_path / "window.tif") as file:
+            assert (file.read(1) == cut(pixels, window)).all()
+
+
 def test_a_window_of_a_file_that_was_replaced_meanwhile_is_refused(
     tmp_path: Path, server: FileServer, cached: Callable[[], Web]
 ) -> None:

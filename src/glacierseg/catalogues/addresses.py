@@ -1,6 +1,7 @@
 """Addresses of files: which can be read without an account, which need a token, and what is shown of them."""
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import url2pathname
@@ -21,6 +22,12 @@ _PAID_BUCKETS = {
     "sentinel-s2-l2a": "is paid for by its readers",
     "usgs-landsat": "is paid for by its readers",
 }
+# Parameters by which stores let somebody read for a while: of Azure, Amazon, Google, and of others.
+_SIGNATURE = re.compile(
+    r"(?:s[eiprstv]|s(?:ig|ip|pr|rt)|sk(?:oid|tid|[estv])|x-(?:amz|goog)-[\w-]+|awsaccesskeyid|signature|expires|policy"
+    r"|key-pair-id|(?:access_)?token)=.*",
+    re.IGNORECASE,
+)
 _PLANETARY = "planetarycomputer.microsoft.com"
 _AZURE = ".blob.core.windows.net"
 
@@ -31,6 +38,17 @@ def shown(address: str) -> str:
         return address
     parts = _split(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def unsigned(address: str) -> str:
+    """Returns an address with all that names the file, also in its query, and without what signs it.
+
+    It may hold secrets that nobody knows as such, so it is for comparing only.
+    """
+    if local_path(address) is not None:
+        return address
+    query = [one for one in _split(address).query.split("&") if one and not _SIGNATURE.fullmatch(one)]
+    return "?".join(filter(None, (shown(address), "&".join(query))))
 
 
 def local_path(address: str) -> Path | None:

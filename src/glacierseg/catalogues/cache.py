@@ -48,8 +48,8 @@ class Cache:
         return self.limit_bytes > 0 and self._key(asked).is_file()
 
     def take(self, asked: str) -> bytes | None:
-        """Returns what was kept; None if it is missing or damaged."""
-        if not self.limit_bytes:
+        """Returns what was kept; None if it is missing or damaged, or nothing identifies it (empty)."""
+        if not self.limit_bytes or not asked:
             return None
         try:
             blob = self._blobs / Path(self._key(asked).read_text(encoding="utf-8")).name
@@ -67,10 +67,10 @@ class Cache:
         """Keeps what was read.
 
         Args:
-            asked: What was asked for.
+            asked: What was asked for; nothing is kept if it is empty.
             data: What was read.
         """
-        if not 0 < len(data) <= self.limit_bytes:
+        if not asked or not 0 < len(data) <= self.limit_bytes:
             return
         digest = _digest(data)
         try:

@@ -1,13 +1,14 @@
 """Items of catalogues (STAC), of which nothing is believed that the product's own name does not say.
 
 Names of products must be as the agencies write them, since folders are called by them. Bands are found by the
-names of files, which agencies and catalogues write alike; keys of assets differ among catalogues.
+names of files, which agencies and catalogues write alike, and by keys of assets where a file has another
+name; a key that contradicts the file's name leaves an item out.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -46,10 +47,22 @@ _FILES: Mapping[Satellite, re.Pattern[str]] = {
     ),
     "landsat": re.compile(r".*_(?:S[RT]_B(\d{1,2})|(QA_PIXEL|QA_RADSAT))()\.tiff?", re.IGNORECASE),
 }
+# Files that may be an image of any band; names of masks and views say what they are.
+_OTHER_IMAGE = re.compile(r"(?!MSK_|.*(?:preview|thumbnail|TCI|PVI|visual)).*\.(?:tiff?|jp2)", re.IGNORECASE)
+# Roles as keys of assets write them, where not as we do; `nir08` is another band of each satellite.
+_KEYS = {
+    "nir08": "nir_narrow nir", "nir09": "water_vapour", "swir16": "swir1", "swir22": "swir2",
+    "rededge1": "red_edge_1", "rededge2": "red_edge_2", "rededge3": "red_edge_3", "lwir": "thermal",
+    "lwir11": "thermal",
+}  # fmt: skip
+_METADATA_KEYS = re.compile(r"product[-_]metadata|mtl\.(json|xml|txt)", re.IGNORECASE)
 _METADATA: Mapping[Satellite, re.Pattern[str]] = {
     "sentinel2": re.compile(r"(?:MTD_MSIL2A|product_metadata)\.xml", re.IGNORECASE),
     "landsat": re.compile(r".*_MTL\.(json|xml|txt)", re.IGNORECASE),
 }
+# `T45RVL_20240930T045659_B02_10m.tif`, and folders such as `S2B_45RVL_20240930_0_L2A`.
+_IMAGE = re.compile(r"(?:L2A_)?(T\d{2}[A-Z]{3})_(\d{8}T\d{6})_(?:B\d|SCL).*")
+_FOLDER = re.compile(r"S2[A-D]_T?(\d{2}[A-Z]{3})_(\d{8})(?:[T_].*)?")
 _ELEVATION = re.compile(r"Copernicus_DSM_(?:COG_)?10_.*\.tiff?", re.IGNORECASE)
 # Each recipe needs these, or the product's reader does.
 _NEEDED_ROLES = ("blue", "green", "red", "nir", "swir1", "swir2")
@@ -106,7 +119,9 @@ def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: 
         Unusable: It cannot be used.
     """
     properties, files = _mapping(item, "properties"), _files(item, address)
-    match = _product_name(item, files, satellite)
+    match = _product_name(item, files.values(), satellite)
+    if foreign := _of_another_image(files.values(), match):
+        raise Unusable(f"is {match[0]}, and has a file of another image, {foreign[-80:]!r}")
     is_sentinel2 = satellite == "sentinel2"
     sensor = "sentinel2" if is_sentinel2 else _LANDSAT_SENSORS[match["number"]]
     cloud = _number(properties.get("eo:cloud_cover"))
@@ -134,7 +149,9 @@ def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: 
 def elevation_asset(item: Mapping[str, Any], address: str) -> Asset | None:
     """Returns the file of an item of the Copernicus GLO-30 elevation model; None of any other item."""
     try:
-        return next((one for one in _files(item, address) if _ELEVATION.fullmatch(_name_of(one))), None)
+        return next(
+            (one for one in _files(item, address).values() if _ELEVATION.fullmatch(_name_of(one))), None
+        )
     except Unusable:
         return None
 
@@ -165,15 +182,15 @@ def resolved(href: str, address: str) -> str:
     raise Unusable(f"names {href[:80]!r}, which is no address")
 
 
-def _files(item: Mapping[str, Any], address: str) -> list[Asset]:
-    """Returns the files of an item in the order of their keys; those without an address are none."""
-    found = []
-    for _, asset in sorted(_mapping(item, "assets").items()):
+def _files(item: Mapping[str, Any], address: str) -> dict[str, Asset]:
+    """Returns the files of an item by their keys, in their order; those without an address are none."""
+    found = {}
+    for key, asset in sorted(_mapping(item, "assets").items()):
         href = _text(asset.get("href")) if isinstance(asset, Mapping) else None
         if href:
             size = _number(asset.get("file:size"))
             checksum = _checksum(asset.get("file:checksum", asset.get("checksum:multihash")))
-            found.append(Asset(resolved(href, address), int(size) if size and size >= 1 else None, checksum))
+            found[key] = Asset(resolved(href, address), int(size) if size and size >= 1 else None, checksum)
     return found
 
 
@@ -197,7 +214,7 @@ def _is_closed(file: Asset) -> bool:
     return "://" in file.address and not file.address.startswith("http")
 
 
-def _product_name(item: Mapping[str, Any], files: Sequence[Asset], satellite: Satellite) -> re.Match[str]:
+def _product_name(item: Mapping[str, Any], files: Iterable[Asset], satellite: Satellite) -> re.Match[str]:
     """Returns the product's own name, of a property, the identifier, or the folders and names of files."""
     pattern = _NAMES[satellite]
     whole = [pattern.fullmatch(text.removesuffix(".SAFE")) for text in _names(item)]
@@ -210,6 +227,27 @@ def _product_name(item: Mapping[str, Any], files: Sequence[Asset], satellite: Sa
     if not found:
         raise Unusable(f"has no name of a Level-2 product, such as {_EXAMPLES[satellite]}")
     return next(iter(found.values()))
+
+
+def _of_another_image(files: Iterable[Asset], product: re.Match[str]) -> str | None:
+    """Returns the first file that is of another tile, day or recording by its path."""
+    tile, start = product["tile"], product[0].split("_")[2]
+    for path in map(_path_of, files):
+        for part in path.parts:
+            image, folder = _IMAGE.fullmatch(part), _FOLDER.fullmatch(part)
+            if (image and (image[1], image[2]) != (tile, start)) or (
+                folder and (f"T{folder[1]}" != tile or not _are_near(folder[2], product["take"]))
+            ):
+                return path.as_posix()
+    return None
+
+
+def _are_near(day: str, other: str) -> bool:
+    """Whether two days are the same or follow one another: the tile is seen after the recording began."""
+    try:
+        return abs(date.fromisoformat(day) - date.fromisoformat(other)) <= timedelta(days=1)
+    except ValueError:  # its digits are no day
+        return True
 
 
 def _acquired(item: Mapping[str, Any], match: re.Match[str]) -> datetime:
@@ -225,16 +263,22 @@ def _acquired(item: Mapping[str, Any], match: re.Match[str]) -> datetime:
     return acquired
 
 
-def _images(files: Sequence[Asset], satellite: Satellite, sensor: str, *, has_heat: bool) -> dict[str, Asset]:
+def _images(
+    files: Mapping[str, Asset], satellite: Satellite, sensor: str, *, has_heat: bool
+) -> dict[str, Asset]:
     """Returns the file of each band; of several the one that is open, tiled and finest."""
     roles = SENSORS[sensor]
     kinds = ("SCL",) if satellite == "sentinel2" else ("QA_PIXEL", "QA_RADSAT")
     found: dict[str, tuple[tuple[bool, bool, int], Asset]] = {}
-    for file in files:
-        match = _FILES[satellite].fullmatch(_name_of(file))
-        band = (match[1] or match[2]).upper() if match else ""
-        if match and (band in roles or band in kinds):
-            rank = _is_closed(file), _name_of(file).lower().endswith(".jp2"), int(match[3] or 0)
+    for key, file in files.items():
+        name = _name_of(file)
+        match, by_key = _FILES[satellite].fullmatch(name), _band_of_key(key, sensor, kinds)
+        band = (match[1] or match[2]).upper() if match else by_key if _OTHER_IMAGE.fullmatch(name) else None
+        if match and by_key and band != by_key:
+            raise Unusable(f"calls {name} {key!r}, and one of the two is of another band")
+        if band and (band in roles or band in kinds):
+            size_m = int(match[3] or 0) if match else 0
+            rank = _is_closed(file), name.lower().endswith(".jp2"), size_m
             if band not in found or rank < found[band][0]:
                 found[band] = rank, file
     wanted = {*_NEEDED_ROLES, "thermal"} if has_heat else {*_NEEDED_ROLES}
@@ -244,13 +288,25 @@ def _images(files: Sequence[Asset], satellite: Satellite, sensor: str, *, has_he
     return {band: file for band, (_, file) in sorted(found.items())}
 
 
-def _metadata(files: Sequence[Asset], satellite: Satellite) -> Asset:
+def _band_of_key(key: str, sensor: str, kinds: Iterable[str]) -> str | None:
+    """Returns the band that a key of an asset means: `4` of `red` or `B04`, `SCL` of `scl`."""
+    if key.upper() in kinds:
+        return key.upper()
+    if number := re.fullmatch(r"B0?(\d{1,2}A?)", key, re.IGNORECASE):
+        return number[1].upper()
+    numbers = {role: number for number, role in SENSORS[sensor].items()}
+    names = _KEYS.get(key.lower(), key.lower()).split()
+    return next((numbers[name] for name in names if name in numbers), None)
+
+
+def _metadata(files: Mapping[str, Asset], satellite: Satellite) -> Asset:
     """Returns the product's metadata; of several formats JSON comes first, as everywhere.
 
     Raises:
         Unusable: There are none, and without them no number has a unit.
     """
-    found = [file for file in files if _METADATA[satellite].fullmatch(_name_of(file))]
+    found = [file for file in files.values() if _METADATA[satellite].fullmatch(_name_of(file))]
+    found = found or [file for key, file in files.items() if _METADATA_KEYS.fullmatch(key)]
     if not found:
         what = "MTD_MSIL2A.xml" if satellite == "sentinel2" else "_MTL.json"
         raise Unusable(f"lacks the product's metadata ({what}), without which numbers have no unit")

@@ -40,6 +40,8 @@ _NEGATIVE = 300
 _DARK = 700
 _LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
 _GREATEST = 65535
+# Where more was taken off than was there, what is darker became 0; of a copy that is right hardly anything.
+_GONE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,21 @@ class _Darkness:
     Attributes:
         below: Share of numbers that would be negative reflectance, 0-1, greatest of the bands.
         limit: Such numbers are below this.
+        is_negative: Whether more numbers would be negative than of any image that has its offset, if only a
+            little so.
         darkest: First percentile of the numbers, lowest of the bands.
         is_clear: Whether the offset was taken off, whatever the catalogue says.
         lost: Share of pixels of 0 among others, 0-1, greatest of the bands.
+        gone: Share of pixels of 0 where another band has a number, 0-1, greatest of the bands.
     """
 
     below: float
     limit: int
+    is_negative: bool
     darkest: int
     is_clear: bool
     lost: float
+    gone: float
 
     def __str__(self) -> str:
         return f"{self.below:.2%} of its numbers are below {self.limit}, and 1 % below {self.darkest}"
@@ -94,26 +101,29 @@ def judge_offset(
     offsets = {band.role: band.offset / band.scale for band in product.bands}
     amounts = {role: -round(offsets[role]) for role in views}
     if not any(amounts.values()):
-        return _judge_plain(product, views, name)
+        return _judge_plain(product, views, name, said=said)
     amount = max(amounts.values())
     found = _darkness(views, amounts, product.nodata)
     is_usual = {-round(one) for one in offsets.values()} == {_USUAL}
     word = {True: "says that it took it off", False: "says that it left it", None: "says nothing of it"}[said]
     facts = f"its metadata give BOA_ADD_OFFSET {-amount}, the catalogue {word}, and "
     if found is not None and amount > _NEGATIVE:
-        is_off = found.is_clear or (said is True and found.below >= _OFF_SHARE_AS_SAID)
-        if is_off and is_usual:
+        is_likely = found.below >= _OFF_SHARE_AS_SAID or found.is_negative
+        is_off = found.is_clear or (said is True and is_likely)
+        if is_off and is_usual and found.gone <= _GONE_SHARE:
             lost = f"; {found.lost:.2%} are 0 there, and stay no data" if found.lost else ""
             return Judgement(
                 amount, f"{facts}{found}: it was taken off, so {amount} is added to each number again{lost}"
             )
-        if found.below > _WHOLE_SHARE:
+        if found.below > _WHOLE_SHARE or found.is_negative:
             raise ProductError(
                 f"{name}: {facts}{found}: some of it was taken off, and how much cannot be told; {INSTEAD}"
                 if is_off
                 else f"{name}: {facts}{found}: whether it was taken off cannot be told; {INSTEAD}"
             )
-        if found.darkest <= amount + _DARK and amount >= _DARK:
+        # A hundredth of negative reflectance is more than any image has that was left as it was.
+        least = amount if said else 0
+        if least <= found.darkest <= amount + _DARK and amount >= _DARK:
             note = f"{facts}{found}: it was not taken off" if said else None
             return Judgement(0, note)
     if said is not None:
@@ -122,9 +132,17 @@ def judge_offset(
     return Judgement(0)
 
 
-def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str) -> Judgement:
-    """Of metadata without an offset: whether numbers look as if they had one."""
+def _judge_plain(
+    product: Product, views: Mapping[str, NDArray[Any]], name: str, *, said: bool | None
+) -> Judgement:
+    """Of metadata without an offset: whether numbers look as if they had one, or as if one was taken off."""
     found = _darkness(views, dict.fromkeys(views, _USUAL), product.nodata)
+    if said and found and found.gone > _GONE_SHARE:
+        raise ProductError(
+            f"{name}: its metadata (baseline {product.baseline}) give no BOA_ADD_OFFSET, the catalogue says "
+            f"that it took one off, and {found.gone:.2%} of a band is 0 where another is not, as where "
+            f"{_USUAL} was taken off; {INSTEAD}"
+        )
     if found and found.below <= _WHOLE_SHARE and found.darkest <= _USUAL + _DARK:
         raise ProductError(
             f"{name}: its metadata (baseline {product.baseline}) give no BOA_ADD_OFFSET, and {found}, "
@@ -135,7 +153,7 @@ def _judge_plain(product: Product, views: Mapping[str, NDArray[Any]], name: str)
 
 def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nodata: int) -> _Darkness | None:
     """Measures some bands; None where none has enough numbers."""
-    below, darkest, limits, lost, is_clear = [], [], [], [], False
+    below, darkest, limits, lost, is_clear, is_negative = [], [], [], [], False, False
     for role, whole in views.items():
         # Of a large image a sample of its pixels is enough.
         every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
@@ -150,10 +168,27 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
         below.append(float(np.mean((numbers < limits[-1]) | wrapped)))
         lost.append(1 - numbers.size / amid)
         is_clear |= below[-1] >= _OFF_SHARES.get(role, 1.0)
+        is_negative |= float(np.mean(numbers < amounts[role])) >= _OFF_SHARES.get(role, 1.0)
         darkest.append(int(np.percentile(numbers, 1)))
     if not below:
         return None
-    return _Darkness(max(below), max(limits), min(darkest), is_clear, max(lost))
+    return _Darkness(
+        max(below), max(limits), is_negative, min(darkest), is_clear, max(lost), _gone(views, nodata)
+    )
+
+
+def _gone(views: Mapping[str, NDArray[Any]], nodata: int) -> float:
+    """The greatest share of a band without numbers where another has some, away from the rims of all."""
+    most = math.isqrt(_MOST_NUMBERS)
+    height, width = (
+        min(most, *sides) for sides in zip(*(view.shape for view in views.values()), strict=True)
+    )
+    empty = []
+    for view in views.values():
+        rows, columns = np.arange(height) * len(view) // height, np.arange(width) * view.shape[1] // width
+        empty.append(view[np.ix_(rows, columns)] == nodata)
+    seen = ~_near(np.all(empty, axis=0), 3)
+    return max(float(one[seen].mean()) if seen.any() else 0.0 for one in empty)
 
 
 def _beside_void(empty: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -29,6 +29,8 @@ _MAX_ITEMS = 10_000
 _ELEVATION_MARGIN_DEG = 0.005
 # Collection of the Copernicus GLO-30 elevation model, in each API that has it.
 _ELEVATION = "cop-dem-glo-30"
+# Footprints that share so much of their ground are of one image.
+_SAME_GROUND = 0.95
 _SATELLITES = {"sentinel2": "Sentinel-2", "landsat": "Landsat"}
 
 
@@ -193,7 +195,11 @@ def _is_version(one: Candidate, other: Candidate) -> bool:
         return False
     if one.name == other.name or one.sensor != "sentinel2" or one.baseline != other.baseline:
         return True
-    return one.part != "" and one.part == other.part
+    if one.part and other.part:
+        return one.part == other.part
+    # Parts of an image show ground of their own.
+    first, second = one.footprint, other.footprint
+    return bool(first.intersection(second).area > _SAME_GROUND * first.union(second).area)
 
 
 def _nothing(settings: FetchSettings, days: Days, left_out: Sequence[tuple[str, str]]) -> RequestError:

@@ -196,7 +196,9 @@ class Static:
                     warn(GlaciersegWarning(said), stacklevel=2)
                     continue
                 for item in _items_in(found):
-                    yield item, self._reader.address
+                    # Below a collection there may be catalogues.
+                    if not collections or item.get("collection") in {None, *collections}:
+                        yield item, self._reader.address
 
     def collection_names(self) -> list[str] | None:
         """Returns the names of all collections."""

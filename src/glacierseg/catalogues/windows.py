@@ -23,7 +23,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window as Pixels
 
 from glacierseg import log
-from glacierseg.catalogues.addresses import local_path, shown
+from glacierseg.catalogues.addresses import local_path, unsigned
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
 from glacierseg.catalogues.transport import Counted
@@ -84,9 +84,12 @@ class Window:
 
     @property
     def key(self) -> str:
-        """Identifies its numbers among those of all windows, files and versions."""
+        """Identifies its numbers among those of all windows, files and versions; empty where nothing does."""
+        if self.version.startswith("/"):
+            # Of a file's size alone nobody knows whether it was replaced.
+            return ""
         place = f"{self.row},{self.column},{self.grid.height},{self.grid.width},{self.overview}"
-        return f"{shown(self.asset.address)}\n{self.version}\n{place}"
+        return f"{unsigned(self.asset.address)}\n{self.version}\n{place}"
 
 
 def plan_window(
