@@ -465,7 +465,7 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
 def test_what_another_process_takes_away_is_said(
     tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_fill", lambda _, part, *more: shutil.rmtree(part))
+    monkeypatch.setattr(kept, "_fill", lambda *given: shutil.rmtree(given[1]))
     windows: dict[str, Any] = {"a.tif": None}
     with pytest.raises(OutputError, match="by another process meanwhile; run the same command again"):
         kept.write_windows(web, tmp_path / "dem", windows, {})
