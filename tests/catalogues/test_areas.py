@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from shapely.geometry import box
 
 from glacierseg.catalogues.areas import each_area, require_all_done
 from glacierseg.catalogues.place import Place
-from glacierseg.errors import DownloadError, RequestError
+from glacierseg.errors import DownloadError, GlaciersegWarning, RequestError
 from glacierseg.predict.cluster import connected
 from glacierseg.settings.predict import ClusterSettings
 
@@ -44,12 +45,38 @@ def test_a_failed_area_stops_no_other(tmp_path: Path, caplog: pytest.LogCaptureF
     require_all_done([one for one in results if one.status == "done"], tmp_path)
 
 
+def test_a_table_of_others_stays(tmp_path: Path) -> None:
+    table = tmp_path / "areas.csv"
+    table.write_text("mine")
+    with pytest.raises(RequestError, match=r"areas\.csv: exists already and is not from this command"):
+        each_area(PLACES, tmp_path, partial(work, None))
+    assert [path.name for path in tmp_path.iterdir()] == ["areas.csv"]
+    table.unlink()
+    for _ in range(2):
+        assert len(each_area(PLACES[1:3], tmp_path, partial(work, None))) == 2
+
+
 def test_a_bug_is_no_failed_area(tmp_path: Path) -> None:
     def broken(place: Place, folder: Path) -> str:
         raise KeyError(place.name)
 
     with pytest.raises(KeyError):
         each_area(PLACES, tmp_path, broken)
+
+
+def warn(place: Place, folder: Path) -> str:
+    warnings.warn(f"{folder.name} has no elevation", GlaciersegWarning, stacklevel=2)
+    logging.getLogger("glacierseg.x").warning("no pixel has data")
+    return "made"
+
+
+def test_warnings_of_workers_are_said_with_their_area(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(ClusterSettings(workers=1)) as client:
+        each_area(PLACES[:1], tmp_path, warn, client=client)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ["a: a has no elevation", "a: no pixel has data"]
 
 
 def test_workers_take_the_areas_and_the_table_is_the_same(

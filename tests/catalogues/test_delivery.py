@@ -28,7 +28,7 @@ from glacierseg.catalogues.delivery import plan_product, write_product
 from glacierseg.catalogues.search import search
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import save_window
-from glacierseg.errors import DownloadError, GlaciersegError, ProductError, RequestError
+from glacierseg.errors import DownloadError, GlaciersegError, OutputError, ProductError, RequestError
 from glacierseg.products.contents import Checksum
 from glacierseg.products.read import read_product
 from glacierseg.products.scene import prepare_scene
@@ -460,6 +460,15 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
         kept.RECORD,
         *(name for name in plan.windows if "_SCL_" not in name),
     }
+
+
+def test_what_another_process_takes_away_is_said(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_fill", lambda *given: shutil.rmtree(given[1]))
+    windows: dict[str, Any] = {"a.tif": None}
+    with pytest.raises(OutputError, match="by another process meanwhile; run the same command again"):
+        kept.write_windows(web, tmp_path / "dem", windows, {})
 
 
 def test_another_place_takes_the_folder_of_a_fetch_and_no_other(tmp_path: Path, web: Web) -> None:

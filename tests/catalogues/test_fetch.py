@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from glacierseg.catalogues.fetch import fetch_products, fetch_scene, roles_of
 from glacierseg.catalogues.place import Place
-from glacierseg.errors import BandError, GlaciersegWarning, RequestError
+from glacierseg.errors import BandError, GlaciersegWarning, RasterError, RequestError
 from glacierseg.products.scene import prepare_scene
 from glacierseg.settings.fetch import FetchSettings
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
@@ -275,8 +275,14 @@ def test_an_area_is_cut_to_its_outline(root: Path, known: Path, tmp_path: Path) 
 def test_what_no_satellite_sees_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(BandError, match=r"of sentinel2 have no band for thermal .* --layer thermal=FILE"):
         fetch_scene(BOX, tmp_path / "out", settings(tmp_path / "none"), ProductSettings(recipe="red,thermal"))
-    assert roles_of("ndsi,slope,red,velocity") == ("green", "swir1", "red")
-    assert roles_of("red,thermal", ["thermal"]) == ("red",)
+    assert roles_of("ndsi,slope,red,velocity", {"velocity": Path("v.tif")}) == ("green", "swir1", "red")
+    assert roles_of("red,thermal", {"thermal": Path("t.tif")}) == ("red",)
+    for recipe, said in (("red,nirr", "did you mean 'nir'"), ("red,velocity", "--layer velocity=FILE")):
+        with pytest.raises(BandError, match=said):
+            fetch_scene(BOX, tmp_path / "out", settings(tmp_path / "none"), ProductSettings(recipe=recipe))
+    missing = ProductInputs(dem=(tmp_path / "dem.tif",))
+    with pytest.raises(RasterError, match=r"dem\.tif: no such file"):
+        fetch_scene(BOX, tmp_path / "out", settings(tmp_path / "none"), RECIPE, missing)
     with pytest.raises(RequestError, match="--date"):
         fetch_products(BOX, tmp_path / "out", FetchSettings())
 

@@ -59,6 +59,7 @@ def test_sides_follow_their_parallel() -> None:
     [
         ((27.7, 86.5, 28.2, 87.1), "no satellite here looks beyond 84"),
         ((27.7, 96.5, 28.2, 97.1), "latitudes must be from -90 to 90"),
+        ((87.1, 27.7, 86.5, 28.2), "is 359.4 x 0.5 degrees"),
         ((86.5, 28.2, 87.1, 27.7), "must lie below its north side"),
         ((86.5, 87.1, 27.7, 28.2), "must lie below its north side"),
     ],
@@ -73,6 +74,11 @@ def test_numbers_in_another_order_are_refused_with_the_box_that_was_meant(
     meant = [float(side) for side in words[1].split(",")]
     assert sorted(meant) == sorted(given)
     assert place_of_box(meant).outline.area > 0
+
+
+def test_a_text_is_no_box() -> None:
+    with pytest.raises(RequestError, match=r"a box is four numbers, .* \(got '86,27,87,28'\)"):
+        place_of_box("86,27,87,28")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +106,17 @@ def write_areas(path: Path, crs: int = 4326, **columns: Any) -> Path:
 
 
 def test_areas_have_names_that_are_folders_and_there_once(tmp_path: Path) -> None:
-    names = ["Khumbu / Nepal", "khumbu_nepal", None, "../etc", "  ", "Hispar"]
+    names = ["Khumbu / Nepal", "khumbu_nepal", None, "../etc", "  ", "Hispar", "areas.csv"]
     places = places_in(write_areas(tmp_path / "basins.gpkg", name=names))
-    assert [one.name for one in places] == ["Khumbu_Nepal", "khumbu_nepal_2", "3", "etc", "5", "Hispar"]
+    assert [one.name for one in places] == [
+        "Khumbu_Nepal",
+        "khumbu_nepal_2",
+        "3",
+        "etc",
+        "5",
+        "Hispar",
+        "areas.csv_2",
+    ]
     assert all(one.is_area for one in places)
     assert places[5].words == "Hispar"
     unnamed = places_in(write_areas(tmp_path / "unnamed.gpkg", area=[1.5, 2.5]))

@@ -82,15 +82,35 @@ def test_another_request_is_refused_with_the_difference(tmp_path: Path, other: R
     assert (tmp_path / "products/a/b.tif").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"request": 3}', '{"files": {"a": 1}}'])
-def test_what_others_wrote_or_damaged_answers_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / "provenance.json").write_text(text)
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"request": 3}', '{"files": {}, "products": [2]}'])
+def test_what_others_wrote_answers_nothing_and_stays(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "provenance.json"
+    path.write_text(text)
     record = Provenance(tmp_path)
     assert not record.answers(request())
-    if "request" in text:
-        with pytest.raises(RequestError, match="of another request"):
-            record.begin(request(), again=False)
+    with pytest.raises(RequestError, match=r"provenance\.json: exists already and is not from this command"):
+        record.begin(request(), again=False)
+    assert path.read_text() == text
     assert record.begin(request(), again=True) == request()
+    record.clear()
+    assert Provenance(tmp_path).begin(request(max_cloud=1), again=False) == request(max_cloud=1)
+
+
+def test_a_table_of_others_stays(tmp_path: Path) -> None:
+    (tmp_path / "scenes.csv").write_text("mine")
+    with pytest.raises(RequestError, match=r"scenes\.csv: exists already and is not from this command"):
+        Provenance(tmp_path).begin(request(), again=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes.csv"]
+
+
+def test_only_folders_of_earlier_calls_are_removed(tmp_path: Path) -> None:
+    for name in ("dem", "products/old", "products/new", "products/.other.part"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "windows.json").write_text("{}")
+    (tmp_path / "products/mine").mkdir()
+    Provenance(tmp_path).tidy([tmp_path / "products/new"])
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_dir()}
+    assert left == {"products", "products/new", "products/mine"}
 
 
 def test_a_catalogue_that_is_a_folder_has_its_whole_path(

@@ -80,7 +80,7 @@ def test_a_place_becomes_a_scene_and_then_is_up_to_date(
         ([*DATE, "--bbox", "86,27,87,28", "--area", "a.gpkg"], 1, "--bbox and --area exclude each other"),
         ([*DATE, "--bbox", "86,27,87,28", "--area-name", "x"], 1, "--area-name goes with --area FILE"),
         ([*DATE, "--bbox", "86,27,87,28", "--workers", 2], 2, "go with --area FILE"),
-        (["--bbox", "86,27,87,28", "--date", "August"], 1, "--date: must be a day or two, such as"),
+        (["--bbox", "86,27,87,28", "--date", "August"], 1, "--date: must be a day, or the first and"),
         (
             [*DATE, "--bbox", "86,27,87,28", "--max-cloud", 20],
             1,
@@ -182,3 +182,11 @@ def test_a_map_says_what_goes_with_a_place(
     done = glacierseg("map", *words, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert text in said(done)
+
+
+def test_a_band_that_the_satellites_lack_is_refused_of_weights_too(
+    tmp_path: Path, glacierseg: Run, root: Path
+) -> None:
+    words = ("--bbox", box_option(), *DATE, "--catalogue", root, "--recipe", "landsat-18")
+    done = glacierseg("map", "--weights", "alps-sentinel2", *words, "--out", tmp_path / "out")
+    assert (done.returncode, said(done).count("no band for thermal")) == (1, 1)

@@ -42,6 +42,12 @@ def test_lines_go_to_standard_output_and_warnings_to_standard_error(
     assert said.err == "[glavitu all] warning: look out\n[glavitu all] warning: thin ice\n"
 
 
+def test_each_line_of_a_text_says_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(), log.about("T45"):
+        logging.getLogger("glacierseg.x").info("a  b\n1  2")
+    assert capsys.readouterr().out == "[T45] a  b\n[T45] 1  2\n"
+
+
 def test_quiet_leaves_warnings_and_what_a_command_is_for(capsys: pytest.CaptureFixture[str]) -> None:
     with shown(quiet=True):
         say_everything()

@@ -27,3 +27,11 @@ def test_a_scene_is_made_again_only_after_a_change(tmp_path: Path) -> None:
         times.append(kept.path.stat().st_mtime_ns)
     assert kept.path == tmp_path / "out/T45RVL_20240930.tif"
     assert times[0] == times[1] < times[2]
+
+
+def test_no_days_of_an_earlier_scene_lie_beside_the_next_one(tmp_path: Path) -> None:
+    product, out = read_product(make_safe(tmp_path)), tmp_path / "out"
+    for is_dated in (True, False):
+        how = ProductSettings(recipe="red,", write_dates=is_dated)
+        keep_scene([product], out, how, ProductInputs(), layers={}, again=True)
+        assert (out / "T45RVL_20240930_dates.tif").exists() == is_dated

@@ -3,14 +3,15 @@
 import csv
 import io
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from glacierseg import log
-from glacierseg.catalogues.place import Place
-from glacierseg.errors import GlaciersegError, RequestError
+from glacierseg.catalogues.place import TABLE, Place
+from glacierseg.errors import GlaciersegError, GlaciersegWarning, RequestError
 from glacierseg.raster.write import write_text
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class AreaResult:
     result: str
 
 
+_COLUMNS = [field.name for field in fields(AreaResult)]
+
+
 def each_area(
     places: Sequence[Place], out_dir: Path, work: Work, *, client: Any = None
 ) -> tuple[AreaResult, ...]:
@@ -51,7 +55,11 @@ def each_area(
 
     Raises:
         OutputError: The table cannot be written.
+        RequestError: A file of another kind has its name.
     """
+    table = out_dir / TABLE
+    if table.exists() and not table.read_bytes().startswith(",".join(_COLUMNS).encode()):
+        raise RequestError(f"{table}: exists already and is not from this command; give another --out")
     found: dict[str, AreaResult] = {}
     results = (
         _one_by_one(places, out_dir, work) if client is None else _by_workers(places, out_dir, work, client)
@@ -59,7 +67,7 @@ def each_area(
     for result in results:
         found[result.area] = result
         (_log.info if result.status == "done" else _log.error)(f"{result.area}: {result.result}")
-        _write(out_dir / "areas.csv", [found[one.name] for one in places if one.name in found])
+        _write(table, [found[one.name] for one in places if one.name in found])
     return tuple(found[one.name] for one in places)
 
 
@@ -70,7 +78,7 @@ def require_all_done(results: Sequence[AreaResult], out_dir: Path) -> None:
         return
     names = ", ".join(failed[:_NAMED]) + (f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else "")
     raise RequestError(
-        f"{out_dir / 'areas.csv'}: {len(failed)} of {len(results)} areas failed ({names}); correct what it "
+        f"{out_dir / TABLE}: {len(failed)} of {len(results)} areas failed ({names}); correct what it "
         "says of them, and run the same command again, which skips the finished ones"
     )
 
@@ -88,12 +96,16 @@ def _by_workers(places: Sequence[Place], out_dir: Path, work: Work, client: Any)
     # Workers may run elsewhere in the file tree.
     folder = out_dir.absolute()
     tasks = {
-        client.submit(_attempt, work, place, folder / place.name, pure=False): place.name for place in places
+        client.submit(_attempt_elsewhere, work, place, folder / place.name, pure=False): place.name
+        for place in places
     }
     with log.bar(f"{len(places)} areas") as progress:
         for number, task in enumerate(as_completed(tasks), 1):
             error = task.exception()
-            yield task.result() if error is None else _lost(tasks[task], error)
+            result, said = task.result() if error is None else (_lost(tasks[task], error), [])
+            for line in said:
+                _log.warning(f"{result.area}: {line}")
+            yield result
             progress(number / len(places))
 
 
@@ -107,6 +119,21 @@ def _attempt(work: Work, place: Place, folder: Path) -> AreaResult:
     except OSError as error:
         said = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
         return AreaResult(place.name, "failed", said)
+
+
+def _attempt_elsewhere(work: Work, place: Place, folder: Path) -> tuple[AreaResult, list[str]]:
+    """As `_attempt`, with the warnings, which a worker would print as Python does, and where it runs."""
+    said: list[str] = []
+    handler, ours = logging.Handler(logging.WARNING), logging.getLogger("glacierseg")
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    ours.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", GlaciersegWarning)
+            result = _attempt(work, place, folder)
+    finally:
+        ours.removeHandler(handler)
+    return result, [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)] + said
 
 
 def _lost(area: str, error: BaseException) -> AreaResult:
@@ -124,6 +151,6 @@ def _as_line(error: BaseException) -> str:
 def _write(path: Path, results: Sequence[AreaResult]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(AreaResult)])
+    writer.writerow(_COLUMNS)
     writer.writerows(astuple(one) for one in results)
     write_text(path, text.getvalue())

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Any
 
 from glacierseg.catalogues.looking import ground_of
 from glacierseg.catalogues.place import Place, place_of_box
-from glacierseg.catalogues.provenance import Provenance, Request
-from glacierseg.catalogues.steps import OUTLINE, Steps
+from glacierseg.catalogues.provenance import OUTLINE, Provenance, Request
+from glacierseg.catalogues.steps import Steps
 from glacierseg.catalogues.web import Web
 from glacierseg.errors import BandError, GlaciersegWarning, RequestError
+from glacierseg.products.beside import layers_beside
 from glacierseg.products.kept import keep_scene
 from glacierseg.products.read import read_product
-from glacierseg.raster.indices import INDICES
+from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import writes
-from glacierseg.raster.prepare.recipes import parse_recipe
+from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe
 from glacierseg.raster.sensors import ROLES, SENSORS
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.fetch import FetchSettings
@@ -74,10 +75,12 @@ class Fetched:
 
     def record_scene(self, path: Path, settings: ProductSettings) -> None:
         """Adds a scene that was made of these products, and what lies beside it, to the record."""
-        files = [path, *(path.with_name(f"{path.stem}_{more}.tif") for more in ("classes", "dates"))]
         self.provenance.add_scene(
             settings.model_dump(mode="json", include={*ProductSettings.model_fields}),
-            [one for one in files if one.is_file()],
+            [
+                path,
+                *(one for one, is_written in layers_beside(path, settings) if is_written and one.is_file()),
+            ],
         )
 
 
@@ -203,7 +206,7 @@ def fetch_scene(
     layers, out = layers or {}, Path(out_dir)
     recipe = scene.recipe or _RECIPES[settings.satellite]
     roles = roles_of(recipe, layers)
-    require_bands(roles, settings)
+    require_bands(roles, settings, [*inputs.dem, *layers.values()])
     fetched = fetch_products(
         place,
         out,
@@ -221,24 +224,21 @@ def fetch_scene(
     return FetchedScene(kept.path, fetched, kept.notes)
 
 
-def roles_of(recipe: str, layers: Collection[str] = ()) -> tuple[str, ...]:
+def roles_of(recipe: str, layers: Mapping[str, Path] | None = None) -> tuple[str, ...]:
     """Returns the parts of the spectrum that the bands of a recipe are made of.
 
     Args:
         recipe: A recipe's name, or names of bands separated by commas.
-        layers: Bands that files of their own give.
+        layers: Files of its other bands by name.
 
     Raises:
         RequestError: There is no such recipe.
+        BandError: A band is unknown, or in none of the layers.
     """
-    needs = [
-        role
-        for name in parse_recipe(recipe)
-        if name not in layers
-        for role in (INDICES[name].roles if name in INDICES else (name,))
-        if role in ROLES
-    ]
-    return tuple(dict.fromkeys(needs))
+    wanted, source = parse_recipe(recipe), f"recipe {recipe}"
+    known, given = sorted(ROLES - {*(layers or ())}), [*(layers or ())]
+    found = find_inputs(wanted, known, sensor=None, source=source, given=given)
+    return tuple(role for role in found if role in ROLES)
 
 
 def roles_seen(settings: FetchSettings) -> frozenset[str]:
@@ -248,15 +248,17 @@ def roles_seen(settings: FetchSettings) -> frozenset[str]:
     return frozenset(seen - {"pan", "cirrus", "thermal_2"})
 
 
-def require_bands(roles: Collection[str], settings: FetchSettings) -> None:
-    """Refuses, before anything is read, bands that the satellites do not have.
+def require_bands(roles: Collection[str], settings: FetchSettings, rasters: Iterable[Path]) -> None:
+    """Refuses, before anything is read, bands that the satellites do not have, and files that are none.
 
     Args:
         roles: Parts of the spectrum that are wanted.
         settings: Of the fetch, for the satellites.
+        rasters: Files that the scene is made of besides products.
 
     Raises:
         BandError: There is no band for one.
+        RasterError: A file cannot be read.
     """
     seen = roles_seen(settings)
     if missing := next((role for role in roles if role not in seen), None):
@@ -265,3 +267,5 @@ def require_bands(roles: Collection[str], settings: FetchSettings) -> None:
             f"{', '.join(sorted(seen))}); give its file with --layer {missing}=FILE, or leave it out with "
             "--recipe"
         )
+    for path in rasters:
+        open_raster(path).close()

@@ -12,7 +12,7 @@ from typing import Any
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Tally, Window, save_window
-from glacierseg.errors import DataError, RequestError
+from glacierseg.errors import DataError, OutputError, RequestError
 from glacierseg.raster.write import digest_of, full_disk_refused, read_json, write_json
 
 RECORD = "windows.json"
@@ -49,15 +49,21 @@ def write_windows(
     if _is_whole(final, windows, files):
         return final
     part = final.with_name(f".{final.name}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    with full_disk_refused(part):
-        _fill(web, part, windows, tally or Tally("", ()))
-        for file, data in files.items():
-            (part / file).parent.mkdir(parents=True, exist_ok=True)
-            (part / file).write_bytes(data)
-    if final.exists():
-        shutil.rmtree(final)
-    part.rename(final)
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+        with full_disk_refused(part):
+            _fill(web, part, windows, tally or Tally("", ()))
+            for file, data in files.items():
+                (part / file).parent.mkdir(parents=True, exist_ok=True)
+                (part / file).write_bytes(data)
+        if final.exists():
+            shutil.rmtree(final)
+        part.rename(final)
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{final}: was removed or finished by another process meanwhile; run the same command again when "
+            "no other one works in this folder"
+        ) from error
     return final
 
 

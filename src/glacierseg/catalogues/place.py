@@ -37,8 +37,10 @@ _USUAL_NAMES = (
     "fid",
 )
 _LONGEST_NAME = 80
+TABLE = "areas.csv"
+"""File beside the folders of areas with how the work on each one ended; no area may have its name."""
 # Other orders in which people write the four numbers: by position, the number that belongs there.
-_OTHER_ORDERS = ((1, 0, 3, 2), (0, 3, 2, 1), (0, 2, 1, 3), (2, 0, 3, 1))
+_OTHER_ORDERS = ((1, 0, 3, 2), (0, 3, 2, 1), (2, 1, 0, 3), (0, 2, 1, 3), (2, 0, 3, 1))
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ def place_of_box(box: Sequence[float]) -> Place:
     Raises:
         RequestError: It is none, too small or too large, or its numbers are mixed up.
     """
+    if isinstance(box, str | Path):
+        raise RequestError(
+            f"a box is four numbers, such as (86.5, 27.7, 87.1, 28.2) (got {str(box)!r}); areas in a file "
+            "are read by glacierseg.catalogues.place.places_in"
+        )
     if len(box) != 4:
         raise RequestError(f"a box has four sides: west, south, east and north (got {len(box)} numbers)")
     west, south, east, north = (float(side) for side in box)
@@ -211,7 +218,7 @@ def _as_name(text: Any) -> str:
 
 def _once(names: Sequence[str]) -> Iterator[str]:
     """Gives each name once, also where a file system ignores case: the second one ends in `_2`."""
-    seen: set[str] = set()
+    seen = {TABLE}
     for name in names:
         number, own = 1, name
         while own.casefold() in seen:

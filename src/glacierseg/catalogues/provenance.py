@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from glacierseg._version import __version__
+from glacierseg.catalogues.kept import RECORD
 from glacierseg.catalogues.place import Place
 from glacierseg.errors import DataError, RequestError
 from glacierseg.raster.made import digest_of_inputs
 from glacierseg.raster.write import digest_of, read_json, write_json
 from glacierseg.settings.fetch import FetchSettings
 
-FILE = "provenance.json"
+FILE, SCENES, OUTLINE = "provenance.json", "scenes.csv", "area.geojson"
+"""Files of a folder of results: the record, what became of each image, and the outline of an area."""
 FOLDERS = {"products": "products", "elevation": "dem"}
 """Where products and elevation lie in a folder of results."""
 _PACKAGES = ("numpy", "rasterio", "shapely", "pystac-client")
@@ -80,7 +82,8 @@ class Provenance:
             found = read_json(self.path) if self.path.is_file() else {}
         except DataError:
             found = {}
-        self.content: dict[str, Any] = found if isinstance(found, dict) else {}
+        is_of_a_fetch = isinstance(found, dict) and isinstance(found.get("request"), dict)
+        self.content: dict[str, Any] = found if is_of_a_fetch else {}
 
     def answers(self, request: Request) -> bool:
         """Whether all that is asked for is there, as it was written."""
@@ -106,10 +109,16 @@ class Provenance:
             The request, with the bands and the elevation of an earlier one that was the same otherwise.
 
         Raises:
-            RequestError: Another request was answered there.
+            RequestError: Another request was answered there, or files of these names are of no fetch.
+            OutputError: It cannot be written there.
         """
         known = self.content
-        if again or "request" not in known:
+        if "files" not in known:
+            if not (known or again):
+                self._require_free([FILE, SCENES, *([OUTLINE] if request.facts["area"] else [])])
+            # From here on the folder is this command's, whenever it ends.
+            write_json(self.path, {"request": request.facts})
+        if again or "files" not in known:
             return request
         if known["request"] != request.facts:
             raise RequestError(
@@ -119,6 +128,25 @@ class Provenance:
         roles = {*known.get("bands", ()), *request.roles}
         elevation = request.elevation or known.get("elevation") is not None
         return Request(request.facts, tuple(sorted(roles)), elevation)
+
+    def _require_free(self, names: Iterable[str]) -> None:
+        """Refuses to replace what no fetch wrote, which would have left its request there before."""
+        if taken := next((name for name in names if (self._folder / name).exists()), None):
+            raise RequestError(
+                f"{self._folder / taken}: exists already and is not from this command; give another --out, "
+                "or --again to replace it"
+            )
+
+    def tidy(self, folders: Collection[Path]) -> None:
+        """Removes folders that earlier calls fetched, also those that were ended before their record.
+
+        Args:
+            folders: The ones to stay, with their parents.
+        """
+        for pattern in (f"{FOLDERS['products']}/*/{RECORD}", f"*{FOLDERS['elevation']}*/{RECORD}"):
+            for record in self._folder.glob(pattern):
+                if record.parent not in folders:
+                    shutil.rmtree(record.parent, ignore_errors=True)
 
     def clear(self) -> None:
         """Removes the products and the elevation of an earlier call."""

@@ -12,7 +12,7 @@ from glacierseg.catalogues.choice import Choice, Chosen, choose, write_choices
 from glacierseg.catalogues.delivery import ProductPlan, plan_product, write_product
 from glacierseg.catalogues.elevation import fetch_elevation, plan_elevation
 from glacierseg.catalogues.looking import Ground, look_at, plan_looks
-from glacierseg.catalogues.provenance import FOLDERS, Provenance, Request
+from glacierseg.catalogues.provenance import FOLDERS, OUTLINE, SCENES, Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
 from glacierseg.catalogues.web import Web
@@ -21,8 +21,6 @@ from glacierseg.errors import GlaciersegWarning, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
 _log = logging.getLogger(__name__)
-SCENES, OUTLINE = "scenes.csv", "area.geojson"
-"""Files of a folder of results: what became of each image, and the outline of an area."""
 _GB = 1e9
 
 
@@ -74,6 +72,7 @@ class Steps:
             {"file": self._name(tile), "address": shown(dem[tile.name].asset.address)} for tile in tiles
         ]
         read = [*folders, *({tile.parent for tile in tiles})]
+        provenance.tidy(read)
         files = [path for folder in read for path in folder.rglob("*") if path.is_file()]
         files += [self.out / SCENES]
         files += [self.out / OUTLINE] if self.ground.place.is_area else []

@@ -251,8 +251,9 @@ def _refuse_misfits(name: str, given: dict[str, Any], cause: Exception | None = 
     from glacierseg.cli.kinds import misfit
 
     if "paths" in given:
-        first = [] if given.get("weights") else given["paths"][:1]
-        given = {**given, "MODEL_DIR": first, "SCENE": given["paths"][len(first) :]}
+        paths = given["paths"] or []
+        first = [] if given.get("weights") else paths[:1]
+        given = {**given, "MODEL_DIR": first, "SCENE": paths[len(first) :]}
     files: list[tuple[str, Path]] = []
     for parameter in _KINDS[name]:
         value = given.get(parameter)

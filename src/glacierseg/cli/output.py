@@ -107,7 +107,8 @@ class _Lines(logging.Handler):
         level, prefix = record.levelno, vars(record)["prefix"]
         kind = "" if logging.DEBUG < level < logging.WARNING else f"{record.levelname.lower()}: "
         place = f"{record.name}: " if level <= logging.DEBUG else ""
-        _write(f"{prefix}{kind}{place}{record.getMessage()}", sys.stderr if kind else sys.stdout)
+        text = record.getMessage().replace("\n", f"\n{prefix}")
+        _write(f"{prefix}{kind}{place}{text}", sys.stderr if kind else sys.stdout)
 
 
 class _JsonLines(logging.Handler):

@@ -48,7 +48,7 @@ def map_place(
     layers = parse_layers(inputs.layer)
     recipe = inputs.recipe or recipe_for(ensemble, roles_seen(fetch), layers, has_dem=True)
     roles = roles_of(recipe, layers)
-    require_bands(roles, fetch)
+    require_bands(roles, fetch, [*inputs.dem, *layers.values()])
     fetched = fetch_products(
         place,
         out_dir,

@@ -17,6 +17,12 @@ NO_DAY = 0
 """In the raster of days, a pixel without data."""
 
 
+def layers_beside(out: Path, settings: ProductSettings) -> tuple[tuple[Path, bool], ...]:
+    """Returns the rasters of classes and of days beside a scene, and whether settings ask for them."""
+    named = (("classes", settings.write_classes), ("dates", settings.write_dates))
+    return tuple((out.with_name(f"{out.stem}_{name}.tif"), is_written) for name, is_written in named)
+
+
 class Beside:
     """Writes the rasters beside a scene that are asked for.
 
@@ -36,8 +42,9 @@ class Beside:
             tags = {**facts.tags, **more}
             return stack.enter_context(open_writer(path, grid, [name], kind, nodata, tags=tags))
 
-        self.classes = out.with_name(f"{out.stem}_classes.tif") if settings.write_classes else None
-        self.dates = out.with_name(f"{out.stem}_dates.tif") if settings.write_dates else None
+        self.classes, self.dates = (
+            path if is_written else None for path, is_written in layers_beside(out, settings)
+        )
         names = ", ".join(f"{number} {name}" for number, name in enumerate(CLASS_NAMES))
         self._classes = opened(self.classes, "class", "uint8", MISSING, CLASSES=names)
         self._dates = opened(self.dates, "date", "int32", NO_DAY)

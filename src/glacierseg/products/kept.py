@@ -8,6 +8,7 @@ from pathlib import Path
 
 from glacierseg import log
 from glacierseg.errors import GlaciersegWarning
+from glacierseg.products.beside import layers_beside
 from glacierseg.products.product import Product
 from glacierseg.products.scene import prepare_scene
 from glacierseg.raster.made import Record, digest_of_inputs
@@ -75,7 +76,11 @@ def keep_scene(
         with log.bar(f"preparing {name}") as progress, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GlaciersegWarning)
             sources = [product.source for product in products]
+            is_replaced = path.exists()
             prepare_scene(sources, path, settings, inputs, layers=layers, progress=progress)
+            for beside, is_written in layers_beside(path, settings):
+                if is_replaced and not is_written:  # of an earlier scene, whose days were others
+                    beside.unlink(missing_ok=True)
         return [str(one.message) for one in caught if isinstance(one.message, GlaciersegWarning)]
 
     _log.info(str(path) if record.made("scene", path, digest, make) else f"{path}: is up to date")

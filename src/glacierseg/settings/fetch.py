@@ -25,8 +25,8 @@ def _as_days(value: Any) -> Any:
         days = []
     if len(days) not in {1, 2}:
         raise ValueError(
-            f"must be a day or two, such as 2024-08-01/2024-10-31 (got {value!r}); write years, months and "
-            "days as numbers"
+            "must be a day, or the first and the last one, each as year-month-day, such as "
+            f"2024-08-01/2024-10-31 (got {value!r})"
         )
     return days[0], days[-1]
 
