@@ -109,8 +109,20 @@ def test_blue_that_correction_makes_negative_in_shade_is_no_offset_that_was_take
     for said in (False, None):
         with pytest.raises(ProductError, match=r"2\.00% of its numbers are below 700.*cannot be told"):
             judge_offset(product(), views, said=said, name="S2B")
-    views["swir1"].ravel()[:288] = 600
+    for role in ("swir1", "swir2"):
+        views[role].ravel()[:288] = 600
     assert judge_offset(product(), views, said=False, name="S2B").add == 1000
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+@pytest.mark.parametrize("band", ROLES)
+@pytest.mark.parametrize("added", [0, 1000])
+def test_an_offset_that_was_taken_off_some_bands_only_is_refused(
+    added: int, band: str, said: bool | None
+) -> None:
+    views = as_numbers(ground(), 1000 - added) | {band: as_numbers(ground(), added)[band]}
+    with pytest.raises(ProductError, match=r"it was taken off some bands and not others"):
+        judge_offset(product(), views, said=said, name="S2B")
 
 
 def test_bright_ground_whose_offset_was_taken_off_is_not_taken_for_dark_ground_with_it() -> None:

@@ -152,7 +152,9 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
         views = _views(web, candidate, {number: windows[file] for number, (file, _) in images.items()})
         judgement = judge_offset(product, views, said=candidate.offset_applied, name=name)
         add, note = judgement.add, judgement.note
-        windows |= {band.path: replace(windows[band.path], add=add) for band in product.bands}
+        for band in product.bands:
+            least = 0 if band.role in views else judgement.least
+            windows[band.path] = replace(windows[band.path], add=add, least=least)
     folder_name = f"{product.name}.SAFE" if is_sentinel2 else product.name
     return ProductPlan(candidate, product, folder_name, metadata_file, metadata, windows, add, note)
 

@@ -1,8 +1,8 @@
 """Items of catalogues (STAC), of which nothing is believed that the product's own name does not say.
 
 Names of products must be as the agencies write them, since folders are called by them. Bands are found by the
-names of files, which agencies and catalogues write alike, and by keys of assets where a file has another
-name; a key that contradicts the file's name leaves an item out.
+names of files, which agencies and catalogues write alike, and where a file has another name by the key of
+its asset or the band that it lists; a key that contradicts the file's name leaves an item out.
 """
 
 import math
@@ -141,7 +141,7 @@ def read_item(item: Mapping[str, Any], address: str, footprint: Any, satellite: 
         cloud_said=cloud / 100 if cloud is not None and 0 <= cloud <= 100 else None,
         offset_applied={"true": True, "false": False}.get(flag),
         metadata=_metadata(files, satellite),
-        images=_images(files, satellite, sensor, has_heat="_L2SP_" in match[0]),
+        images=_images(item, files, satellite, sensor, has_heat="_L2SP_" in match[0]),
         part=strip[1] if strip else "",
     )
 
@@ -264,7 +264,7 @@ def _acquired(item: Mapping[str, Any], match: re.Match[str]) -> datetime:
 
 
 def _images(
-    files: Mapping[str, Asset], satellite: Satellite, sensor: str, *, has_heat: bool
+    item: Mapping[str, Any], files: Mapping[str, Asset], satellite: Satellite, sensor: str, *, has_heat: bool
 ) -> dict[str, Asset]:
     """Returns the file of each band; of several the one that is open, tiled and finest."""
     roles = SENSORS[sensor]
@@ -272,10 +272,15 @@ def _images(
     found: dict[str, tuple[tuple[bool, bool, int], Asset]] = {}
     for key, file in files.items():
         name = _name_of(file)
-        match, by_key = _FILES[satellite].fullmatch(name), _band_of_key(key, sensor, kinds)
-        band = (match[1] or match[2]).upper() if match else by_key if _OTHER_IMAGE.fullmatch(name) else None
-        if match and by_key and band != by_key:
+        match = _FILES[satellite].fullmatch(name)
+        if not match and not _OTHER_IMAGE.fullmatch(name):
+            continue
+        words = PurePosixPath(name).stem, key, *_bands_listed(_mapping(_mapping(item, "assets"), key))
+        by_name, by_key, *listed = (_band_of(word, sensor, kinds) for word in words)
+        by_name = (match[1] or match[2]).upper() if match else by_name
+        if by_name and by_key and by_name != by_key:
             raise Unusable(f"calls {name} {key!r}, and one of the two is of another band")
+        band = next(filter(None, (by_name, by_key, *listed)), None)
         if band and (band in roles or band in kinds):
             size_m = int(match[3] or 0) if match else 0
             rank = _is_closed(file), name.lower().endswith(".jp2"), size_m
@@ -288,14 +293,23 @@ def _images(
     return {band: file for band, (_, file) in sorted(found.items())}
 
 
-def _band_of_key(key: str, sensor: str, kinds: Iterable[str]) -> str | None:
-    """Returns the band that a key of an asset means: `4` of `red` or `B04`, `SCL` of `scl`."""
-    if key.upper() in kinds:
-        return key.upper()
-    if number := re.fullmatch(r"B0?(\d{1,2}A?)", key, re.IGNORECASE):
+def _bands_listed(asset: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the only band that an asset lists, in the words of old and new catalogues."""
+    listed = asset.get("bands") or asset.get("eo:bands")
+    band = listed[0] if isinstance(listed, list) and len(listed) == 1 else None
+    keys = ("name", "eo:common_name", "common_name") if isinstance(band, Mapping) else ()
+    return [text for key in keys if (text := _text(band.get(key)))]
+
+
+def _band_of(word: str, sensor: str, kinds: Iterable[str]) -> str | None:
+    """Returns the band that a key or name means: `4` of `red` or `B04_10m`, `SCL` of `scl`."""
+    word = re.sub(r"[-_](?:\d\dm|jp2)$", "", word.lower())
+    if word.upper() in kinds:
+        return word.upper()
+    if number := re.fullmatch(r"(?:s[rt]_)?b0?(\d{1,2}a?)", word):
         return number[1].upper()
     numbers = {role: number for number, role in SENSORS[sensor].items()}
-    names = _KEYS.get(key.lower(), key.lower()).split()
+    names = _KEYS.get(word, word).split()
     return next((numbers[name] for name in names if name in numbers), None)
 
 

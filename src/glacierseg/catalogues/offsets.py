@@ -36,6 +36,8 @@ _OFF_SHARE_AS_SAID, _WHOLE_SHARE = 0.01, 0.001
 _USUAL = 1000
 # So far below the offset, in digital numbers, reflectance is negative beyond noise and correction.
 _NEGATIVE = 300
+# And so far where it is noise.
+_NOISE = 100
 # The darkest hundredth of an image that is not overcast is darker than this, in digital numbers.
 _DARK = 700
 _LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
@@ -51,10 +53,13 @@ class Judgement:
     Attributes:
         add: What is added to digital numbers other than 0, so that they are the agency's.
         note: What was found, for the record; None where all agree.
+        least: Hardly any number other than 0 of the bands that were not judged is below this, unless the
+            offset was taken off that band alone.
     """
 
     add: int
     note: str | None = None
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class _Darkness:
         limit: Such numbers are below this.
         is_negative: Whether more numbers would be negative than of any image that has its offset, if only a
             little so.
+        is_mixed: Whether the offset was taken off one band and not another.
         darkest: First percentile of the numbers, lowest of the bands.
         is_clear: Whether the offset was taken off, whatever the catalogue says.
         lost: Share of pixels of 0 among others, 0-1, greatest of the bands.
@@ -75,6 +81,7 @@ class _Darkness:
     below: float
     limit: int
     is_negative: bool
+    is_mixed: bool
     darkest: int
     is_clear: bool
     lost: float
@@ -110,22 +117,20 @@ def judge_offset(
     if found is not None and amount > _NEGATIVE:
         is_likely = found.below >= _OFF_SHARE_AS_SAID or found.is_negative
         is_off = found.is_clear or (said is True and is_likely)
-        if is_off and is_usual and found.gone <= _GONE_SHARE:
+        if is_off and is_usual and not found.is_mixed and found.gone <= _GONE_SHARE:
             lost = f"; {found.lost:.2%} are 0 there, and stay no data" if found.lost else ""
             return Judgement(
                 amount, f"{facts}{found}: it was taken off, so {amount} is added to each number again{lost}"
             )
         if found.below > _WHOLE_SHARE or found.is_negative:
-            raise ProductError(
-                f"{name}: {facts}{found}: some of it was taken off, and how much cannot be told; {INSTEAD}"
-                if is_off
-                else f"{name}: {facts}{found}: whether it was taken off cannot be told; {INSTEAD}"
-            )
+            how_much = "some of it was taken off, and how much" if is_off else "whether it was taken off"
+            how_much = "it was taken off some bands and not others, and which" if found.is_mixed else how_much
+            raise ProductError(f"{name}: {facts}{found}: {how_much} cannot be told; {INSTEAD}")
         # A hundredth of negative reflectance is more than any image has that was left as it was.
         least = amount if said else 0
         if least <= found.darkest <= amount + _DARK and amount >= _DARK:
             note = f"{facts}{found}: it was not taken off" if said else None
-            return Judgement(0, note)
+            return Judgement(0, note, amount - _NEGATIVE)
     if said is not None:
         shown = found or "its numbers are too few"
         raise ProductError(f"{name}: {facts}{shown}: whether it was taken off cannot be told; {INSTEAD}")
@@ -153,7 +158,7 @@ def _judge_plain(
 
 def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nodata: int) -> _Darkness | None:
     """Measures some bands; None where none has enough numbers."""
-    below, darkest, limits, lost, is_clear, is_negative = [], [], [], [], False, False
+    below, darkest, limits, lost, is_clear, is_negative, is_left = [], [], [], [], False, False, False
     for role, whole in views.items():
         # Of a large image a sample of its pixels is enough.
         every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
@@ -170,10 +175,20 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
         is_clear |= below[-1] >= _OFF_SHARES.get(role, 1.0)
         is_negative |= float(np.mean(numbers < amounts[role])) >= _OFF_SHARES.get(role, 1.0)
         darkest.append(int(np.percentile(numbers, 1)))
+        # Dark ground that ends at the offset.
+        is_dark = darkest[-1] <= amounts[role] + _DARK
+        is_left |= is_dark and float(np.mean(numbers < amounts[role] - _NOISE)) <= _WHOLE_SHARE
     if not below:
         return None
     return _Darkness(
-        max(below), max(limits), is_negative, min(darkest), is_clear, max(lost), _gone(views, nodata)
+        below=max(below),
+        limit=max(limits),
+        is_negative=is_negative,
+        is_mixed=is_clear and is_left,
+        darkest=min(darkest),
+        is_clear=is_clear,
+        lost=max(lost),
+        gone=_gone(views, nodata),
     )
 
 

@@ -23,7 +23,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window as Pixels
 
 from glacierseg import log
-from glacierseg.catalogues.addresses import local_path, unsigned
+from glacierseg.catalogues.addresses import local_path, shown, unsigned
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
 from glacierseg.catalogues.transport import Counted
@@ -47,6 +47,8 @@ _LEADER_BYTES = 4
 _STEP_DEG = 0.05
 _AROUND_DEG = 0.2
 _SAME_PX = 0.01
+# Of real ground less than 0.0001 % is so dark where the offset is there, and 0.5 % or more where it is not.
+_BELOW_LEAST_SHARE, _LEAST_NUMBERS = 0.003, 100
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Window:
         checked: Whether the checksum of the catalogue is compared, since the file is read whole.
         add: What is added to numbers when the window is written; 0, and what gets too large for the data
             type, is 0 for no data.
+        least: Hardly any number but 0 is below this.
     """
 
     asset: Asset
@@ -81,6 +84,7 @@ class Window:
     bytes_needed: int
     checked: bool
     add: int = 0
+    least: int = 0
 
     @property
     def key(self) -> str:
@@ -170,14 +174,27 @@ def save_window(web: Web, window: Window, out: Path, progress: Counted | None = 
 
     Raises:
         DownloadError: Bytes cannot be read, or the file has another checksum than the catalogue says.
-        ProductError: The file is damaged.
+        ProductError: The file is damaged, or many numbers are below the least.
         OutputError: The file cannot be written.
     """
+    if window.least:
+        _require_least(window, read_window(web, window, progress))
+        progress = None
     with atomic_path(out) as part:
         if window.add:
             _write(part, window, _added(read_window(web, window, progress), window.add))
         else:
             part.write_bytes(_as_tiff(web, window, progress))
+
+
+def _require_least(window: Window, values: NDArray[Any]) -> None:
+    numbers = values[values != 0]
+    below = float(np.mean(numbers < window.least)) if numbers.size >= _LEAST_NUMBERS else 0.0
+    if below > _BELOW_LEAST_SHARE:
+        raise ProductError(
+            f"{shown(window.asset.address)}: {below:.2%} of its numbers here are below {window.least}, so an "
+            "offset was taken off this band and not others; choose another --catalogue or other dates"
+        )
 
 
 def _added(values: NDArray[Any], add: int) -> NDArray[Any]:
