@@ -261,6 +261,17 @@ def test_an_offset_flag_that_lies_changes_no_number(
     assert added == {file: 0 if "_SCL_" in file else shift for file in plan.windows}
 
 
+def test_an_offset_that_was_taken_off_a_band_beside_the_judged_ones_is_refused(
+    tmp_path: Path, web: Web
+) -> None:
+    whole = safe_of(tmp_path)
+    left, taken = (offered(whole, tmp_path / f"{shift}", shift=shift) for shift in (0, 1000))
+    mixed = replace(left, images={**left.images, "8": taken.images["8"]})
+    with pytest.raises(ProductError, match=r"8\.tif: .* below 700, so an offset was taken off this band"):
+        fetched(web, mixed, tmp_path / "products")
+    assert not list((tmp_path / "products").glob("S2*"))
+
+
 @pytest.mark.parametrize("baseline", ["03.01", "02.05"])
 def test_two_baselines_of_one_day_keep_their_own_offsets(tmp_path: Path, web: Web, baseline: str) -> None:
     old = replace(SAFE, baseline=baseline, offset=None, tile="T45RWL")

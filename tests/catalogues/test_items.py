@@ -350,3 +350,29 @@ def test_files_of_any_name_are_of_the_band_of_their_key(style: str) -> None:
     found["assets"].pop("nir" if "nir" in found["assets"] else "B08")
     with pytest.raises(Unusable, match=r"lacks the image of B8 \(nir\)"):
         read(found)
+
+
+@pytest.mark.parametrize("listing", ["eo:bands", "bands"])
+@pytest.mark.parametrize("is_number", [True, False])
+def test_files_without_a_telling_name_are_of_the_band_that_they_list(listing: str, is_number: bool) -> None:
+    found, plain = item("c1"), read(item("c1"))
+    prefix = "eo:" if listing == "bands" else ""
+    numbers = {"red": "B04", "nir08": "B8A"}
+    assets = found["assets"]
+    for number, key in enumerate([key for key in assets if "metadata" not in key and key != "scl"]):
+        band = {"name": numbers[key]} if is_number and key in numbers else {f"{prefix}common_name": key}
+        # Of several bands none is meant.
+        assets[f"image {number}"] = assets.pop(key) | {"href": f"files/{number}.tif", listing: [band]}
+        assets[f"view {number}"] = {"href": f"files/view{number}.tif", listing: [band, band]}
+    renamed = read(found)
+    assert renamed.images.keys() == plain.images.keys()
+    assert "view" not in str(renamed.images)
+
+
+def test_a_plain_name_of_a_file_that_contradicts_its_key_leaves_an_item_out() -> None:
+    found = item("c1")
+    found["assets"]["red"]["href"] = "files/green.tif"
+    with pytest.raises(Unusable, match=r"calls green\.tif 'red'"):
+        read(found)
+    found["assets"]["red"]["href"] = "files/red_10m.tif"
+    assert read(found).images["4"].address.endswith("red_10m.tif")

@@ -223,7 +223,8 @@ class _Chooser:
         """Says what is not shown, and what to do."""
         if 1 - shown.mean() < self.least_gain:
             return None
-        said = f"{percent(1 - shown.mean())} of the {self.ground} is on no image that is taken; ask for more "
+        share = round(100 * (1 - float(shown.mean())), 1)
+        said = f"{share:g} % of the {self.ground} is on no image that is taken; ask for more "
         said += "days with --date"
         same = [one.seen.cells[self.wanted] == CLEARLY for one in self.good if one.own.sensor == sensor]
         if not self.is_composite and np.any(same, axis=0).mean() >= shown.mean() + LEAST_GAIN:

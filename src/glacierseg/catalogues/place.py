@@ -137,7 +137,7 @@ def _fault(box: _Box) -> str | None:
     if south >= north:
         return f"its south side ({south:g}) must lie below its north side ({north:g})"
     west, east = _turned(west, east)
-    if min(east - west, north - south) < _LEAST_DEG:
+    if min(east - west, north - south) < _LEAST_DEG - 1e-9:
         size = f"{east - west:g} x {north - south:g} degrees"
         return f"is only {size}; give one of at least {_LEAST_DEG:g} x {_LEAST_DEG:g}"
     return _extent_fault(south, north, east - west) or _reach_fault(south, north)
