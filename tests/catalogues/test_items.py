@@ -59,6 +59,8 @@ def test_the_satellite_is_that_of_names_or_of_the_platform(said: Item, expected:
     one = {"id": "x", "properties": said, "assets": {"a": {"href": "a.tif"}}}
     assert [name for name in satellites if is_of(one, name)] == ([expected] if expected else [])
     assert is_of({"id": NAME, "properties": said}, "sentinel2")
+    by_collection = [is_of(one | {"collection": "landsat-c2-l2"}, name) for name in satellites]
+    assert by_collection == [expected == "sentinel2", True]
     assert is_of({"id": 7, "assets": {"a": {"href": f"https://x.org/{NAME}.SAFE/B02.tif"}}}, "sentinel2")
 
 

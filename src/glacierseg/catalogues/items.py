@@ -30,8 +30,8 @@ _NAMES: Mapping[Satellite, re.Pattern[str]] = {
 }
 # With these begin names of products of any level, and of their satellites.
 _BEGINNINGS: Mapping[Satellite, re.Pattern[str]] = {
-    "sentinel2": re.compile(r"(?:^|/)S2[A-Z]_|^sentinel-?2[a-z]?$", re.IGNORECASE),
-    "landsat": re.compile(r"(?:^|/)L[A-Z]0\d_|^landsat(?:[-_ ]?\d)?$", re.IGNORECASE),
+    "sentinel2": re.compile(r"(?:^|/)S2[A-Z]_|^sentinel-?s?-?2(?!\d)", re.IGNORECASE),
+    "landsat": re.compile(r"(?:^|/)L[A-Z]0\d_|^landsat", re.IGNORECASE),
 }
 _EXAMPLES: Mapping[Satellite, str] = {
     "sentinel2": "S2B_MSIL2A_20240930T045659_N0511_R119_T45RVL_20240930T083000",
@@ -81,8 +81,9 @@ def label_of(item: Mapping[str, Any]) -> str:
 
 
 def is_of(item: Mapping[str, Any], satellite: Satellite) -> bool:
-    """Whether an item is of a satellite by its names, its platform or its files."""
-    said = [*_names(item), *(_mapping(item, "properties").get(key) for key in ("platform", "constellation"))]
+    """Whether an item is of a satellite by its names, its collection, its platform or its files."""
+    facts = _mapping(item, "properties")
+    said = [*_names(item), item.get("collection"), facts.get("platform"), facts.get("constellation")]
     said += [one.get("href") for one in _mapping(item, "assets").values() if isinstance(one, Mapping)]
     return any(_BEGINNINGS[satellite].search(text) for text in filter(None, map(_text, said)))
 
