@@ -29,9 +29,6 @@ from glacierseg.raster.outlines import read_outlines
 
 # The common grid has so many cells along the longer side of a place, and none finer than the classes.
 _CELLS, _FINEST_M = 400, 20.0
-# Coarse copies of classes may hold means of their numbers, which are other classes. So they are looked at
-# only where all pixels are more than this.
-_FEW_BYTES = 2**20
 _CLASSES = {"SCL": "scl", "QA_PIXEL": "qa_pixel"}
 
 
@@ -129,12 +126,9 @@ def _plan(web: Web, candidate: Candidate, ground: Ground) -> Window | str:
     kind = _kind(candidate)
     if kind is None:
         return "comes without a raster of classes"
-    coarser = max(ground.grid.transform.a / (20 if kind == "SCL" else 30), 1)
     try:
-        window = plan_window(web, candidate.images[kind], ground.place.outline, coarser=coarser)
-        if window and window.overview is not None:
-            whole = plan_window(web, candidate.images[kind], ground.place.outline)
-            window = whole if whole and whole.bytes_needed <= _FEW_BYTES else window
+        # Never an overview: many hold means of the numbers of classes, which are other classes.
+        window = plan_window(web, candidate.images[kind], ground.place.outline)
     except (ProductError, MissingFileError) as error:
         return _Damaged(error)
     return window or "shows nothing of the place"
