@@ -297,8 +297,8 @@ def _images(
 def _bands_listed(asset: Mapping[str, Any]) -> list[str]:
     """Returns the names of the only band that an asset lists, in the words of old and new catalogues."""
     listed = asset.get("bands") or asset.get("eo:bands")
-    band = listed[0] if isinstance(listed, list) and len(listed) == 1 else None
-    keys = ("name", "eo:common_name", "common_name") if isinstance(band, Mapping) else ()
+    band = _mapping({"": listed[0]}, "") if isinstance(listed, list) and len(listed) == 1 else {}
+    keys = ("name", "eo:common_name", "common_name")
     return [text for key in keys if (text := _text(band.get(key)))]
 
 
