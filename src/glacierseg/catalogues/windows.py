@@ -161,7 +161,10 @@ def read_window(web: Web, window: Window, progress: Counted | None = None) -> ND
         DownloadError: Bytes cannot be read, or the file has another checksum than the catalogue says.
         ProductError: The file is damaged.
     """
-    data = _as_tiff(web, window, progress)
+    return _decoded(_as_tiff(web, window, progress))
+
+
+def _decoded(data: bytes) -> NDArray[Any]:
     with open_raster(
         "/glacierseg/window", opener=lambda *_, **__: io.BytesIO(data), driver="GTiff"
     ) as dataset:
@@ -177,14 +180,14 @@ def save_window(web: Web, window: Window, out: Path, progress: Counted | None = 
         ProductError: The file is damaged, or many numbers are below the least.
         OutputError: The file cannot be written.
     """
-    if window.least:
-        _require_least(window, read_window(web, window, progress))
-        progress = None
     with atomic_path(out) as part:
+        data = _as_tiff(web, window, progress)
+        if window.least:
+            _require_least(window, _decoded(data))
         if window.add:
-            _write(part, window, _added(read_window(web, window, progress), window.add))
+            _write(part, window, _added(_decoded(data), window.add))
         else:
-            part.write_bytes(_as_tiff(web, window, progress))
+            part.write_bytes(data)
 
 
 def _require_least(window: Window, values: NDArray[Any]) -> None:
