@@ -53,7 +53,7 @@ def root(shelf: Shelf) -> Path:
 @pytest.fixture(autouse=True)
 def _no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GLACIERSEG_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("glacierseg.catalogues.transport._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("glacierseg.catalogues.retries.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from glacierseg.catalogues import transport
+from glacierseg.catalogues import retries
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.transport import at_once
@@ -33,7 +33,7 @@ GOES_ON = "run the same command again, which goes on from here"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
     (tmp_path / "a.json").write_bytes(b'{"of": "metadata"}')
     (tmp_path / "a.bin").write_bytes(CONTENT)
     with serving(tmp_path) as running:
@@ -114,7 +114,7 @@ def clocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[W
     with web(tmp_path, retries=8) as reader:
         clock = Clock()
         monkeypatch.setattr(reader, "_stop", clock)
-        monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.5)
+        monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.5)
         yield reader, clock
 
 

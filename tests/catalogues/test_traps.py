@@ -26,8 +26,7 @@ AUTUMN = SMALL["autumn"]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("stac", "transport"):
-        monkeypatch.setattr(f"glacierseg.catalogues.{module}._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("glacierseg.catalogues.retries.FIRST_PAUSE_S", 0.01)
     monkeypatch.setenv("GLACIERSEG_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "quick.yaml").write_text("fetch: {retries: 2, timeout_s: 2}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glacierseg._version import __version__
-from glacierseg.catalogues.kept import RECORD
+from glacierseg.catalogues.folders import RECORD
 from glacierseg.catalogues.place import Place
 from glacierseg.errors import DataError, RequestError
 from glacierseg.raster.made import digest_of_inputs
@@ -25,13 +25,13 @@ FILE, SCENES, OUTLINE = "provenance.json", "scenes.csv", "area.geojson"
 FOLDERS = {"products": "products", "elevation": "dem"}
 """Where products and elevation lie in a folder of results."""
 _PACKAGES = ("numpy", "rasterio", "shapely", "pystac-client")
-# How bytes are read changes none of them.
+# Settings that change how bytes are read, and not which.
 _OF_THE_WAY = frozenset({"max_gb", "cache_gb", "timeout_s", "retries", "connections"})
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a catalogue.
+    """What a fetch was asked for.
 
     Attributes:
         facts: The place, the settings and the known glaciers that decide which images are chosen.
@@ -74,7 +74,7 @@ class Request:
 
 
 class Provenance:
-    """The record in a folder of results; what others wrote under its name, or damaged, tells nothing."""
+    """The record in a folder of results; a damaged file, or one that no fetch wrote, counts as none."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self._folder = folder / FILE, folder

@@ -15,8 +15,9 @@ from glacierseg.catalogues.looking import Ground, look_at, plan_looks
 from glacierseg.catalogues.provenance import FOLDERS, OUTLINE, SCENES, Provenance, Request
 from glacierseg.catalogues.rating import Seen, rate
 from glacierseg.catalogues.search import elevation_tiles, search
+from glacierseg.catalogues.tally import counting
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Window, counting
+from glacierseg.catalogues.windows import Window
 from glacierseg.errors import GlaciersegWarning, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
@@ -80,7 +81,7 @@ class Steps:
         provenance.write(self.request, products, dem_facts, self.remarks, files)
 
     def _plan(self, chosen: Chosen) -> tuple[list[ProductPlan], Mapping[str, Window]]:
-        """Finds out what is to be read."""
+        """Plans what is to be read."""
         with log.bar("planning") as progress:
             plans = []
             for number, candidate in enumerate(chosen.taken):
@@ -149,7 +150,7 @@ class Steps:
 
 
 def _none_taken(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Choice, ...]:
-    """What becomes of candidates of which none is good enough, the best one first."""
+    """Returns candidates of which none is good enough, the best one first."""
     rated = sorted(
         zip(seen, rate(seen, settings), strict=True), key=lambda one: (-one[1].score, one[0].candidate.name)
     )
@@ -165,6 +166,6 @@ def _in_words(size_bytes: int) -> str:
 
 
 def _rounded_up(value: float) -> float:
-    """The least number of two digits that is no less."""
+    """Returns a value rounded up to two digits."""
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
     return math.ceil(value / step) * step

@@ -1,4 +1,4 @@
-"""The command that maps glaciers, from the scene or the place to the inventory."""
+"""The command that maps glaciers, from a scene, products or a place to an inventory."""
 
 import logging
 from functools import partial
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glacierseg.cli.fetch import each_place, found_by
+from glacierseg.cli.fetch import each_place, with_absolute_paths
 from glacierseg.cli.options import WeightsName, split_model, with_settings
 from glacierseg.cli.output import say_area
 from glacierseg.raster.outputs import writes
@@ -54,7 +54,7 @@ def map_scene(
 
     if place.has_place:
         model = _only_model(paths or [], weights)
-        how = found_by(place, {"fetch": place.search, "inputs": inputs, "settings": settings})
+        how = with_absolute_paths(place, {"fetch": place.search, "inputs": inputs, "settings": settings})
         each_place(place, out, place, partial(_map_one, model, **how, again=again))
         return
     if given := place.model_fields_set:
@@ -93,7 +93,7 @@ def _map_one(
     settings: PredictSettings,
     again: bool,
 ) -> str:
-    """Maps one place; a function of its own, so that workers may do it."""
+    """Maps one place; a function of the module, so that workers can import it."""
     from glacierseg.mapping.place import map_place
     from glacierseg.weights import find_weights
     from glacierseg.weights.shelf import PREFIX
