@@ -28,7 +28,7 @@ from tests.catalogues.server import Fault, FileServer, serving
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SUBJECT = ContextVar("SUBJECT", default="nobody")
-GOES_ON = "run the same command again, which goes on from here"
+CONTINUES = "run the same command again, which continues from here"
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_does_not_pass_is_given_up_in_words(server: FileServer, tmp_path: P
         reader.read(Asset(server.address("a.json")))
     assert str(error.value) == (
         f"{server.address('a.json')}: the server answers 503 (Service Unavailable), 3 times in a row; "
-        + GOES_ON
+        + CONTINUES
     )
     assert len(server.asked) == 3
 
@@ -194,7 +194,7 @@ def test_a_server_that_is_down_is_named(tmp_path: Path, server: FileServer) -> N
     with web(tmp_path, retries=1) as reader, pytest.raises(DownloadError) as error:
         reader.read(Asset(address))
     assert str(error.value) == (
-        f"{address}: the server cannot be reached, or broke the connection, 2 times in a row; {GOES_ON}"
+        f"{address}: the server cannot be reached, or broke the connection, 2 times in a row; {CONTINUES}"
     )
 
 

@@ -384,7 +384,7 @@ def test_nothing_is_written_of_a_window_that_cannot_be_read(tmp_path: Path, serv
         window = present(plan_window(web, Asset(server.address("a.tif")), PLACE))
         server.fail("a.tif", Fault(times=None, cut_after=70_000, reset=True))
         with pytest.raises(
-            DownloadError, match=r"2 times in a row; run the same command again, which goes on"
+            DownloadError, match=r"2 times in a row; run the same command again, which continues"
         ):
             save_window(web, window, tmp_path / "out/window.tif")
         assert list((tmp_path / "out").iterdir()) == []

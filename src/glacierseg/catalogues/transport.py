@@ -28,7 +28,7 @@ from glacierseg.catalogues.retries import PASSING, PassingError, pause_s
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
-AGAIN = "run the same command again, which goes on from here"
+AGAIN = "run the same command again, which continues from here"
 _NO_RANGES = (
     "its server sends whole files only (no ranges); choose another --catalogue, or download the product and "
     "give its folder to `glacierseg prepare scene`"

@@ -1,6 +1,5 @@
 """The command that fetches products of a catalogue, and the work on many areas, which `map` does too."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -17,8 +16,6 @@ from glacierseg.settings.predict import ClusterSettings
 
 if TYPE_CHECKING:
     from glacierseg.catalogues.place import Place
-
-_log = logging.getLogger(__name__)
 
 
 def add_fetch_command(app: typer.Typer) -> None:

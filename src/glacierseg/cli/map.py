@@ -40,7 +40,7 @@ def map_scene(
         typer.Argument(
             metavar="[MODEL_DIR] [PRODUCT...]",
             help="Trained model, unless --weights names one; a scene, or products of one day, also with all "
-            "options of `prepare scene`; neither with --bbox or --area.",
+            "options of `prepare scene`; with --bbox or --area no scene or product.",
         ),
     ] = None,
     weights: WeightsName = None,
