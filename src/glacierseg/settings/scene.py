@@ -49,8 +49,8 @@ class SourceSettings(InputSettings, ProductInputs, ProductSettings):
     training where that is plainly larger.
     """
     sensor: str | None = None
-    """Sensor that numbered bands such as B2 are of; `map --bbox` searches for images of it; null for that of the
-    weights' training.
+    """Sensor that numbered bands such as B2 are of; `map --bbox` searches for its images; null for that of
+    the weights' training.
     """
     existing: Path | None = None
     """Inventory of known glaciers, to warn of snow beside them; `map` divides and links by it too."""
