@@ -9,7 +9,7 @@ import typer
 
 from glacierseg.cli.fetch import each_place, with_absolute_paths
 from glacierseg.cli.options import WeightsName, split_model, with_settings
-from glacierseg.cli.output import say_area
+from glacierseg.cli.output import count_and_area, say_area
 from glacierseg.raster.outputs import writes
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.fetch import FetchSettings, MapPlaceSettings
@@ -117,9 +117,4 @@ def _say(made: "GlacierMap") -> None:
 
 
 def _in_words(made: "GlacierMap") -> str:
-    table = made.glaciers
-    area = f"{table['area_km2'].sum():.3f}"
-    if "uncertainty_km2" in table:
-        area += f" +- {table['uncertainty_km2'].sum():.3f}"
-    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
-    return f"{glaciers}, {area} km2"
+    return ", ".join(count_and_area(made.glaciers))
