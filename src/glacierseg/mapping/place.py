@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from glacierseg.catalogues.fetch import fetch_products, require_bands, roles_of, roles_seen
+from glacierseg.catalogues.fetch import elevation_for, fetch_products, require_bands, roles_of, roles_seen
 from glacierseg.catalogues.place import Place
 from glacierseg.choices import Satellite
 from glacierseg.mapping.chain import GlacierMap, Origin, map_glaciers
@@ -56,7 +56,7 @@ def map_place(
         roles=roles,
         existing=inputs.existing,
         existing_layer=inputs.existing_layer,
-        elevation=not inputs.dem,
+        elevation=elevation_for(recipe, inputs),
         again=again,
     )
     inputs = inputs.replaced(sensor=None, **fetched.how(inputs), **fetched.beside(inputs))
