@@ -268,6 +268,7 @@ def test_18_a_catalogue_that_is_down(fetch: Fetch) -> None:
     require_refused(fetch(f"http://127.0.0.1:{port}"), f"127.0.0.1:{port}")
     fetch.shelf.add(AUTUMN)
     require_refused(fetch.served(faults=Faults(page=1, times=100, status=503)), "503")
+    require_done(fetch(fetch.shelf.catalogue()))
 
 
 def test_19_a_scene_fully_snowed_in(fetch: Fetch, tmp_path: Path) -> None:

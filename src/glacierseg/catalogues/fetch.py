@@ -21,6 +21,7 @@ from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe
 from glacierseg.raster.sensors import ROLES, SENSORS
+from glacierseg.raster.terrain import TERRAIN
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.fetch import FetchSettings
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
@@ -109,7 +110,7 @@ def fetch_products(
     roles: Collection[str] | None = None,
     existing: Path | str | None = None,
     existing_layer: str | None = None,
-    elevation: bool = True,
+    elevation: bool | str = True,
     again: bool = False,
 ) -> Fetched:
     """Fetches the best images of a place as products, which can be used like those of the agency.
@@ -127,8 +128,9 @@ def fetch_products(
             `landsat-18` when None.
         existing: Outlines of known glaciers, to judge cloud over them and snow beside them.
         existing_layer: Layer of a file with several.
-        elevation: Fetch the Copernicus GLO-30 elevation model too.
-        again: Fetch everything again, also after another request.
+        elevation: Fetch the Copernicus GLO-30 elevation model too; or the name of a band that needs it, so
+            that a catalogue without it is refused.
+        again: Search again, also after another request; files that are still as the catalogue has them stay.
 
     Raises:
         RequestError: What is asked for cannot be done: no image is good enough, more would be read than
@@ -154,10 +156,8 @@ def fetch_products(
     else:
         ground = ground_of(place, known, existing_layer)
         request = provenance.begin(request, again=again)
-        if place.is_area:
-            place.write(out / OUTLINE)
         with Web(settings) as web:
-            Steps(web, ground, out, request).run(provenance, again=again)
+            Steps(web, ground, out, request).run(provenance)
     content = provenance.content
     return Fetched(
         tuple(out / one["folder"] for one in content["products"]),
@@ -249,7 +249,7 @@ def fetch_for_recipe(
         roles=roles,
         existing=inputs.existing,
         existing_layer=inputs.existing_layer,
-        elevation=not inputs.dem,
+        elevation=elevation_for(recipe, inputs),
         again=again,
     )
 
@@ -269,6 +269,11 @@ def roles_of(recipe: str, layers: Mapping[str, Path] | None = None) -> tuple[str
     known, given = sorted(ROLES - {*(layers or ())}), [*(layers or ())]
     found = find_inputs(wanted, known, sensor=None, source=source, given=given)
     return tuple(role for role in found if role in ROLES)
+
+
+def elevation_for(recipe: str, inputs: ProductInputs) -> bool | str:
+    """Returns `elevation` for a fetch: False beside the user's own, or the band of a recipe that needs it."""
+    return not inputs.dem and next((name for name in parse_recipe(recipe) if name in TERRAIN), True)
 
 
 def roles_seen(settings: FetchSettings) -> frozenset[str]:

@@ -21,7 +21,7 @@ from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.transport import MissingFileError
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window, read_window
-from glacierseg.errors import GlaciersegWarning, ProductError
+from glacierseg.errors import GlaciersegWarning, ProductError, TruthError
 from glacierseg.products.classes import classify
 from glacierseg.products.place import inside
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
@@ -81,7 +81,10 @@ def ground_of(place: Place, existing: Path | None, layer: str | None) -> Ground:
     glaciers = None
     wanted = inside(outlines, grid, source)
     if existing is not None:
-        glaciers = read_outlines(existing, grid, layer=layer, option="--existing-layer")
+        try:
+            glaciers = read_outlines(existing, grid, layer=layer, option="--existing-layer")
+        except TruthError as error:  # no scene is there yet
+            raise TruthError(str(error).replace("meets the scene", "meets the place")) from error
         ice = wanted & inside(glaciers, grid, existing)
         wanted = ice if ice.any() else wanted
     return Ground(place, grid, outlines, glaciers, source, wanted)

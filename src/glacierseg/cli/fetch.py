@@ -32,7 +32,7 @@ def fetch(
     inputs: FetchedSceneSettings,
     cluster: ClusterSettings,
     again: Annotated[
-        bool, typer.Option("--again", metavar="", help="Fetch and make everything again.")
+        bool, typer.Option("--again", metavar="", help="Search and make everything again.")
     ] = False,
 ) -> None:
     """Fetch the best images of a place from a catalogue, as a scene; run it again to continue."""
