@@ -190,8 +190,9 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             end = len(body) if fault.cut_after is None else min(fault.cut_after, len(body))
             for at in range(0, end, _PIECE):
                 piece = body[at : min(at + _PIECE, end)]
-                self.wfile.write(piece)
+                # Counted first, so that a client that has the piece finds it counted.
                 asked.sent += len(piece)
+                self.wfile.write(piece)
                 time.sleep(fault.pause_s)
             if fault.cut_after is not None:
                 self.close_connection = True

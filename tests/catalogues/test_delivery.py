@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from glacierseg.catalogues import kept
+from glacierseg.catalogues import folders
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset, Candidate
 from glacierseg.catalogues.delivery import plan_product, write_product
@@ -256,7 +256,7 @@ def test_an_offset_flag_that_lies_changes_no_number(
     assert_equal_scenes(whole, cut, tmp_path, like)
     assert (plan.facts["added_to_numbers"], plan.facts["offset_applied_by_catalogue"]) == (shift, said)
     assert plan.facts["scale_and_offset"]["blue"] == [1.0, -1000.0]
-    record = json.loads((cut / kept.RECORD).read_text())
+    record = json.loads((cut / folders.RECORD).read_text())
     added = {file: window["added_to_numbers"] for file, window in record.items()}
     assert added == {file: 0 if "_SCL_" in file else shift for file in plan.windows}
 
@@ -442,7 +442,7 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
         real(web, window, path, **how)
         written.append(path.name)
 
-    monkeypatch.setattr(kept, "save_window", counting)
+    monkeypatch.setattr(folders, "save_window", counting)
     products = tmp_path / "products"
     with pytest.raises(KeyboardInterrupt):
         write_product(web, plan, products)
@@ -468,7 +468,7 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
     more = {name: replace(one, add=0 if "_SCL_" in name else 1000) for name, one in plan.windows.items()}
     shifted = files_of(write_product(web, replace(plan, windows=more), products))
     assert {name for name in expected if shifted[name] != expected[name]} == {
-        kept.RECORD,
+        folders.RECORD,
         *(name for name in plan.windows if "_SCL_" not in name),
     }
 
@@ -476,10 +476,10 @@ def test_finished_windows_are_kept_and_damaged_ones_read_again(
 def test_what_another_process_takes_away_is_said(
     tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_fill", lambda *given: shutil.rmtree(given[1]))
+    monkeypatch.setattr(folders, "_fill", lambda *given: shutil.rmtree(given[1]))
     windows: dict[str, Any] = {"a.tif": None}
     with pytest.raises(OutputError, match="by another process meanwhile; run the same command again"):
-        kept.write_windows(web, tmp_path / "dem", windows, {})
+        folders.write_windows(web, tmp_path / "dem", windows, {})
 
 
 def test_another_place_takes_the_folder_of_a_fetch_and_no_other(tmp_path: Path, web: Web) -> None:
@@ -491,10 +491,12 @@ def test_another_place_takes_the_folder_of_a_fetch_and_no_other(tmp_path: Path, 
     found = files_of(second)
     assert found.keys() < before.keys()
     assert [path.name for path in products.iterdir()] == [first.name]
-    (second / kept.RECORD).unlink()
-    with pytest.raises(RequestError, match="exists and is of no fetch; remove it, or give another --out"):
+    (second / folders.RECORD).unlink()
+    with pytest.raises(
+        RequestError, match="exists and was not made by a fetch; remove it, or give another --out"
+    ):
         fetched(web, candidate, products)
-    del found[kept.RECORD]
+    del found[folders.RECORD]
     assert files_of(second) == found
 
 
@@ -530,7 +532,7 @@ def test_every_catalogue_gives_the_same_numbers_whatever_it_did_to_them(
 IMPORTS = """
 import os, pickle
 from pathlib import Path
-from glacierseg.catalogues import kept
+from glacierseg.catalogues import folders
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.delivery import plan_product, write_product
 from glacierseg.catalogues.web import Web
@@ -548,7 +550,7 @@ def step(function):
         return function(*given, **how)
     return told
 
-kept.save_window, kept.write_json = step(kept.save_window), step(kept.write_json)
+folders.save_window, folders.write_json = step(folders.save_window), step(folders.write_json)
 Path.rename, Path.write_bytes, Path.replace = map(step, (Path.rename, Path.write_bytes, Path.replace))
 with Web(cache=Cache(products, 0)) as web:
     write_product(web, plan_product(web, candidate, outline, roles), products)

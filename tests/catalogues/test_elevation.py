@@ -150,6 +150,6 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, web: Web) -> No
     windows = plan_elevation(web, [tile(tmp_path / "store", 86, 27)], box(86.4, 27.4, 86.6, 27.6))
     (tmp_path / "dem").mkdir()
     (tmp_path / "dem" / "own.tif").touch()
-    with pytest.raises(RequestError, match="dem: exists and is of no fetch"):
+    with pytest.raises(RequestError, match="dem: exists and was not made by a fetch"):
         fetch_elevation(web, windows, tmp_path / "dem")
     assert [path.name for path in (tmp_path / "dem").iterdir()] == ["own.tif"]

@@ -16,7 +16,15 @@ from pyproj import Transformer
 
 from glacierseg.catalogues.fetch import fetch_products, fetch_scene, roles_of
 from glacierseg.catalogues.place import Place
-from glacierseg.errors import BandError, GlaciersegWarning, RasterError, RequestError
+from glacierseg.errors import (
+    BandError,
+    DownloadError,
+    GlaciersegWarning,
+    ProductError,
+    RasterError,
+    RequestError,
+    TruthError,
+)
 from glacierseg.products.scene import prepare_scene
 from glacierseg.settings.fetch import FetchSettings
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
@@ -53,7 +61,7 @@ def root(shelf: Shelf) -> Path:
 @pytest.fixture(autouse=True)
 def _no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GLACIERSEG_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("glacierseg.catalogues.transport._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("glacierseg.catalogues.retries.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -196,6 +204,30 @@ def test_another_request_is_refused_unless_again(root: Path, known: Path, tmp_pa
     assert not first.products[0].exists()
 
 
+def test_what_is_fetched_again_takes_the_old_away_when_it_is_whole(
+    shelf: Shelf, known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = shelf.catalogue(), tmp_path / "out"
+    autumn, spring = settings(root), settings(root, date="2024-04-01/2024-05-01", max_snow=0.6)
+    inputs = ProductInputs(existing=known)
+    first = fetch_scene(BOX, out, autumn, RECIPE, inputs)
+    old = contents(out)
+
+    def lost(*_: object, **__: object) -> None:
+        raise DownloadError("no network")
+
+    for step in ("kept.save_window", "steps.fetch_elevation"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"glacierseg.catalogues.{step}", lost)
+            with pytest.raises(DownloadError, match="no network"):
+                fetch_scene(BOX, out, spring, RECIPE, inputs, again=True)
+        assert {**contents(out), "scenes.csv": old["scenes.csv"]}.items() >= old.items()
+    made = fetch_scene(BOX, out, spring, RECIPE, inputs, again=True)
+    assert made.path != first.path
+    fetch_scene(BOX, tmp_path / "fresh", spring, RECIPE, inputs)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
 def test_an_image_whose_classes_are_lost_is_left_out(
     shelf: Shelf, known: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -216,6 +248,61 @@ def test_an_image_whose_classes_are_lost_is_left_out(
     said = [str(one.message) for one in recwarn]
     for item in (spring, broken):
         assert sum(line.startswith(f"{item['id']}: is left out: ") for line in said) == 1
+
+
+def test_an_image_whose_numbers_contradict_its_metadata_leaves_the_place_to_the_next(
+    tmp_path: Path, known: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    shelf, out = Shelf(tmp_path / "shelf"), tmp_path / "out"
+    days = {"2024-10-05": 0.0, "2024-09-25": 0.25, "2024-09-15": 0.3}
+    items = [
+        shelf.add(replace(AUTUMN, facts=Facts(date=day), cloud=cloud), "l2a", is_shifted=False)["id"]
+        for day, cloud in days.items()
+    ]
+    lies = [next(shelf.folder.rglob(f"*_{day.replace('-', '')}_*/product_metadata.xml")) for day in days]
+
+    def lie(metadata: Path) -> None:
+        metadata.write_text(metadata.read_text().replace(">-1000<", ">0<"))
+
+    def fetched(name: str, **more: Any) -> Any:
+        how = settings(shelf.catalogue(), **more)
+        return fetch_products(BOX, out / name, how, existing=known, roles=LIGHT, elevation=False)
+
+    lie(lies[0])
+    made = fetched("best")
+    assert [path.name[11:19] for path in made.products] == ["20240925"]
+    table = pd.read_csv(out / "best/scenes.csv").set_index("item")
+    assert table["taken"].sum() == table["taken"][items[1]] == 1
+    said = "give no BOA_ADD_OFFSET, and 0.00% of its numbers are below 700"
+    assert said in table["why"][items[0]]
+    (remark,) = made.remarks
+    assert remark.startswith(f"{items[0]}: is left out: ")
+    assert said in remark
+    assert [str(one.message) for one in recwarn if one.category is GlaciersegWarning] == [remark]
+    for name, limit in (("cloudy", 0.05), ("all", 0.2)):  # none is left below the limit, or none at all
+        with pytest.raises(ProductError, match=rf"^S2B_MSIL2A_20241005.* {said}"):
+            fetched(name, max_cloud=limit)
+        assert (pd.read_csv(out / name / "scenes.csv")["taken"] == 0).all()
+        for metadata in lies[1:]:
+            lie(metadata)
+
+
+def test_a_catalogue_without_elevation_is_refused_before_images_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.add(AUTUMN)
+    monkeypatch.setattr("glacierseg.catalogues.steps.plan_looks", lambda *_: pytest.fail("looked"))
+    with pytest.raises(
+        RequestError, match=r"has no elevation model .* which slope needs; give one with --dem"
+    ):
+        fetch_scene(BOX, tmp_path / "out", settings(shelf.catalogue()), ProductSettings(recipe="blue,slope"))
+
+
+def test_known_glaciers_elsewhere_do_not_meet_the_place(root: Path, tmp_path: Path) -> None:
+    far = write_glacier(tmp_path / "far.gpkg", (80.0, 30.0))
+    with pytest.raises(TruthError, match=r"far\.gpkg: no outline meets the place"):
+        fetch_products(BOX, tmp_path / "out", settings(root), existing=far)
 
 
 def test_more_bytes_than_allowed_are_refused_before_any_is_read(

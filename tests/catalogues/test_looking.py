@@ -12,8 +12,8 @@ from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.looking import ground_of, look_at, plan_looks
 from glacierseg.catalogues.place import place_of_box
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Tally
 from glacierseg.settings.fetch import FetchSettings
 from tests.catalogues.looks import candidate
 from tests.catalogues.server import serving

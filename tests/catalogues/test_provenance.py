@@ -1,5 +1,6 @@
 """The record of a fetch: what is asked for again, what was changed, and what others wrote there."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from glacierseg.catalogues.place import place_of_box
 from glacierseg.catalogues.provenance import Provenance, Request
-from glacierseg.errors import RequestError
+from glacierseg.errors import GlaciersegWarning, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
 BOX = (86.5, 27.7, 87.1, 28.2)
@@ -48,22 +49,50 @@ def test_more_is_joined_with_what_is_there(tmp_path: Path) -> None:
     joined = record.begin(request(("blue",)), again=False)
     assert (joined.roles, joined.elevation) == (("blue", "red"), True)
     assert record.begin(request(("blue",)), again=True) == request(("blue",))
-    assert (tmp_path / "products/a").exists()
-    record.clear()
-    assert not (tmp_path / "products/a").exists()
 
 
-@pytest.mark.parametrize("name", ["../theirs", "products/../../theirs", ".", "products", "/nowhere", "dem/a"])
-def test_a_record_that_names_files_of_others_removes_none(tmp_path: Path, name: str) -> None:
-    out, theirs = tmp_path / "out", tmp_path / "theirs"
-    for path in (theirs, out / "products", out / "dem" / "a"):
-        path.mkdir(parents=True)
+@pytest.mark.parametrize("name", ["../theirs.tif", "products/mine.tif", ".", "products", "{theirs}"])
+@pytest.mark.parametrize("scene", [{"files": {"{name}": "{facts}"}}, {"files": ["{name}"]}, ["{name}"]])
+def test_a_record_that_names_files_of_others_removes_none(tmp_path: Path, name: str, scene: object) -> None:
+    out, theirs = tmp_path / "out", tmp_path / "theirs.tif"
+    (out / "products").mkdir(parents=True)
+    for path in (theirs, out / "products/mine.tif"):
+        path.write_bytes(b"pixels")
+    facts = {"bytes": 6, "sha256": hashlib.sha256(b"pixels").hexdigest()}
+    text = json.dumps(scene).replace('"{facts}"', json.dumps(facts)).replace("{name}", name)
     record = Provenance(out)
-    record.content = {"products": [{"folder": name}]}
-    record.clear()
-    assert theirs.is_dir()
-    assert (out / "products").is_dir()
-    assert (out / "dem" / "a").is_dir()
+    record.content = {"scene": json.loads(text.replace("{theirs}", str(theirs)))}
+    record.tidy([], "new")
+    assert theirs.is_file()
+    assert (out / "products/mine.tif").is_file()
+
+
+def earlier_scene(folder: Path, stages: str) -> Provenance:
+    record = written(folder, request())
+    for name, text in (("old.tif", "scene"), ("old_dates.tif", "days"), ("old_stages.json", stages)):
+        (folder / name).write_text(text)
+    record.add_scene({}, [folder / "old.tif", folder / "old_dates.tif"])
+    return record
+
+
+def scenes_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith("old")}
+
+
+def test_a_scene_goes_with_its_products_unless_it_was_changed_by_hand(tmp_path: Path) -> None:
+    every = {"old.tif", "old_dates.tif", "old_stages.json"}
+    record = earlier_scene(tmp_path / "a", '{"scene": {}}')
+    record.tidy([], "old")
+    assert scenes_in(tmp_path / "a") == every  # replaced when it is made
+    record.tidy([], "new")
+    assert scenes_in(tmp_path / "a") == set()
+    earlier_scene(tmp_path / "b", '{"scene": {}, "mask": {}}').tidy([], "new")
+    assert scenes_in(tmp_path / "b") == {"old_stages.json"}  # of a map too
+    record = earlier_scene(tmp_path / "c", '{"scene": {}}')
+    (tmp_path / "c/old.tif").write_text("scenf")
+    with pytest.warns(GlaciersegWarning, match=r"old\.tif: stays, since it was changed by hand"):
+        record.tidy([], "new")
+    assert scenes_in(tmp_path / "c") == every
 
 
 @pytest.mark.parametrize(
@@ -92,7 +121,6 @@ def test_what_others_wrote_answers_nothing_and_stays(tmp_path: Path, text: str) 
         record.begin(request(), again=False)
     assert path.read_text() == text
     assert record.begin(request(), again=True) == request()
-    record.clear()
     assert Provenance(tmp_path).begin(request(max_cloud=1), again=False) == request(max_cloud=1)
 
 
@@ -108,7 +136,7 @@ def test_only_folders_of_earlier_calls_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "windows.json").write_text("{}")
     (tmp_path / "products/mine").mkdir()
-    Provenance(tmp_path).tidy([tmp_path / "products/new"])
+    Provenance(tmp_path).tidy([tmp_path / "products/new"], "new")
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_dir()}
     assert left == {"products", "products/new", "products/mine"}
 

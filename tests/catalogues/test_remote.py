@@ -168,7 +168,7 @@ def test_a_header_that_wants_very_much_is_refused(tmp_path: Path, server: FileSe
     write_image(tmp_path / "a.tif")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_LONGEST_HEADER_BYTES", 1000)
-        with pytest.raises(ProductError, match="its header leads nowhere"):
+        with pytest.raises(ProductError, match="its header cannot be read"):
             web.remote(Asset(server.address("a.tif"))).decoded(lambda dataset: dataset.read(1))
 
 

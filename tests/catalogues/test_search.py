@@ -47,7 +47,7 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacierseg.catalogues.stac._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("glacierseg.catalogues.retries.FIRST_PAUSE_S", 0.01)
 
 
 BY_DATE = [SEASONS[name].facts.name for name in ("winter", "spring", "summer", "autumn")]
@@ -118,7 +118,7 @@ def test_a_page_that_fails_is_asked_for_again(seasons: Shelf, faults: Faults, by
 
 @pytest.mark.parametrize("wish", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"])
 def test_a_server_may_not_wish_for_hours(seasons: Shelf, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glacierseg.catalogues.stac._LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr("glacierseg.catalogues.retries.LONGEST_PAUSE_S", 0.1)
     with serving(seasons.items, Faults(page=1, status=429, retry_after=wish)) as api:
         assert names(search(settings(api.address), BOX)) == BY_DATE
         assert len(api.asked) == 3

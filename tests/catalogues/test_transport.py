@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from glacierseg.catalogues import transport
+from glacierseg.catalogues import retries
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.transport import at_once
@@ -28,12 +28,12 @@ from tests.catalogues.server import Fault, FileServer, serving
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SUBJECT = ContextVar("SUBJECT", default="nobody")
-GOES_ON = "run the same command again, which goes on from here"
+CONTINUES = "run the same command again, which continues from here"
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
     (tmp_path / "a.json").write_bytes(b'{"of": "metadata"}')
     (tmp_path / "a.bin").write_bytes(CONTENT)
     with serving(tmp_path) as running:
@@ -66,7 +66,7 @@ def test_what_does_not_pass_is_given_up_in_words(server: FileServer, tmp_path: P
         reader.read(Asset(server.address("a.json")))
     assert str(error.value) == (
         f"{server.address('a.json')}: the server answers 503 (Service Unavailable), 3 times in a row; "
-        + GOES_ON
+        + CONTINUES
     )
     assert len(server.asked) == 3
 
@@ -114,7 +114,7 @@ def clocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[W
     with web(tmp_path, retries=8) as reader:
         clock = Clock()
         monkeypatch.setattr(reader, "_stop", clock)
-        monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.5)
+        monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.5)
         yield reader, clock
 
 
@@ -194,7 +194,7 @@ def test_a_server_that_is_down_is_named(tmp_path: Path, server: FileServer) -> N
     with web(tmp_path, retries=1) as reader, pytest.raises(DownloadError) as error:
         reader.read(Asset(address))
     assert str(error.value) == (
-        f"{address}: the server cannot be reached, or broke the connection, 2 times in a row; {GOES_ON}"
+        f"{address}: the server cannot be reached, or broke the connection, 2 times in a row; {CONTINUES}"
     )
 
 

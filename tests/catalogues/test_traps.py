@@ -26,8 +26,7 @@ AUTUMN = SMALL["autumn"]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("stac", "transport"):
-        monkeypatch.setattr(f"glacierseg.catalogues.{module}._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("glacierseg.catalogues.retries.FIRST_PAUSE_S", 0.01)
     monkeypatch.setenv("GLACIERSEG_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "quick.yaml").write_text("fetch: {retries: 2, timeout_s: 2}")
 
@@ -269,6 +268,7 @@ def test_18_a_catalogue_that_is_down(fetch: Fetch) -> None:
     require_refused(fetch(f"http://127.0.0.1:{port}"), f"127.0.0.1:{port}")
     fetch.shelf.add(AUTUMN)
     require_refused(fetch.served(faults=Faults(page=1, times=100, status=503)), "503")
+    require_done(fetch(fetch.shelf.catalogue()))
 
 
 def test_19_a_scene_fully_snowed_in(fetch: Fetch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from glacierseg.catalogues import transport, web
+from glacierseg.catalogues import retries, transport, web
 from glacierseg.catalogues.addresses import local_path, shown, token_source, web_address
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
@@ -24,7 +24,7 @@ MD5 = Checksum("md5", hashlib.md5(CONTENT, usedforsecurity=False).hexdigest().up
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
     (tmp_path / "a.xml").write_bytes(CONTENT)
     with serving(tmp_path) as running:
         yield running
@@ -123,7 +123,7 @@ def test_open_buckets_have_an_address_of_the_web() -> None:
         ),
         ("https://usgs-landsat.s3.us-west-2.amazonaws.com/b.tif", "is paid for by its readers"),
         ("s3://eodata/b.tif", "needs an account at the Copernicus Data Space"),
-        ("s3://somebodys/b.tif", "the bucket somebodys is not known to be open to everybody"),
+        ("s3://somebodys/b.tif", "the bucket somebodys is not known to be open to anybody"),
         ("ftp://a.org/b.tif", "files are read from http, https, s3 and folders only"),
         ("http://[a/b.tif", "is not an address of a file"),
     ],

@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +21,11 @@ from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 from shapely.geometry.base import BaseGeometry
 
-from glacierseg import log
-from glacierseg.catalogues import transport
+from glacierseg.catalogues import retries
 from glacierseg.catalogues.cache import Cache
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Window, counting, joined, plan_window, read_window, save_window
+from glacierseg.catalogues.windows import Window, joined, plan_window, read_window, save_window
 from glacierseg.errors import DownloadError, ProductError
 from glacierseg.products.contents import Checksum
 from glacierseg.settings.fetch import FetchSettings
@@ -91,7 +89,7 @@ PLACE = place(505.3, 395.2, 803.6, 640.9)
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(transport, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
     with serving(tmp_path) as running:
         yield running
 
@@ -386,7 +384,7 @@ def test_nothing_is_written_of_a_window_that_cannot_be_read(tmp_path: Path, serv
         window = present(plan_window(web, Asset(server.address("a.tif")), PLACE))
         server.fail("a.tif", Fault(times=None, cut_after=70_000, reset=True))
         with pytest.raises(
-            DownloadError, match=r"2 times in a row; run the same command again, which goes on"
+            DownloadError, match=r"2 times in a row; run the same command again, which continues"
         ):
             save_window(web, window, tmp_path / "out/window.tif")
         assert list((tmp_path / "out").iterdir()) == []
@@ -400,7 +398,7 @@ def test_nothing_is_written_of_a_window_that_cannot_be_read(tmp_path: Path, serv
 def test_whatever_goes_wrong_windows_are_right_in_the_end(
     seed: int, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE_S", 0.001)
     rng = np.random.default_rng(seed)
     write_image(tmp_path / "a.tif", **(TILED if seed % 2 else FORMATS["directory_behind.tif"]))
     kinds: list[dict[str, Any]] = [
@@ -549,41 +547,3 @@ def test_joined_parts_hold_all_blocks_and_little_else(blocks: list[tuple[int, in
 
 def test_blocks_that_lie_near_are_read_in_one_request() -> None:
     assert joined([(0, 1000), (1050, 1000), (9000, 500), (2100, 10)]) == ((0, 2114), (8996, 508))
-
-
-class OfBytes:
-    """Stands in for a window of so many bytes."""
-
-    def __init__(self, bytes_needed: int) -> None:
-        self.bytes_needed = bytes_needed
-
-
-def test_windows_and_bytes_are_counted_for_a_bar() -> None:
-    seen: list[tuple[str, float]] = []
-
-    @contextmanager
-    def bars(label: log.Label, _: int | None) -> Iterator[log.Progress]:
-        yield lambda share: seen.append((log.present(label), share))
-
-    windows = [cast("Window", OfBytes(size)) for size in (30_000_000, 10_000_000)]
-    with log.drawing(bars), counting("reading T45RVL", windows) as tally:
-        tally.add(20_000_000)
-        tally.add(12_000_000)
-        tally.end_window()
-        tally.add(9_000_000)
-        tally.end_window()
-    assert seen == [
-        ("reading T45RVL: 0 of 2 windows, 20 of 40 MB", 0.5),
-        ("reading T45RVL: 0 of 2 windows, 32 of 40 MB", 0.8),
-        ("reading T45RVL: 1 of 2 windows, 32 of 40 MB", 0.8),
-        ("reading T45RVL: 1 of 2 windows, 40 of 40 MB", 0.99),
-        ("reading T45RVL: 2 of 2 windows, 40 of 40 MB", 1.0),
-    ]
-
-
-@pytest.mark.parametrize("sizes", [[], [0, 0]])
-def test_without_bytes_to_read_windows_count(sizes: list[int]) -> None:
-    with counting("reading", [cast("Window", OfBytes(size)) for size in sizes]) as tally:
-        for _ in sizes:
-            tally.end_window()
-    assert str(tally) == f"reading: {len(sizes)} of {len(sizes)} windows, 0 of 0 MB"

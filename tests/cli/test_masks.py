@@ -174,7 +174,8 @@ def test_a_choice_that_does_not_exist_is_wrong_usage(
 ) -> None:
     words = ["tune", files / "a.tif", "--truth", files / "a.tif", "--out", files / "t.json"]
     assert call(monkeypatch, *words, "--objective", "iuo") == 2
-    assert "'iuo' is not one of" in " ".join(capfd.readouterr().err.split())
+    said = " ".join(capfd.readouterr().err.replace("│", " ").split())
+    assert "'--objective': 'iuo' is not one of 'iou', 'f1', 'area' (did you mean 'iou'?)" in said
 
 
 @pytest.mark.parametrize("name", ["empty", "full", "nodata"])

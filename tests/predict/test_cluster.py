@@ -281,3 +281,18 @@ def test_two_commands_may_have_workers_of_their_own_at_once() -> None:
         warnings.simplefilter("error")
         with connected(ClusterSettings(workers=1)) as one, connected(ClusterSettings(workers=1)) as other:
             assert one.scheduler.address != other.scheduler.address
+
+
+def test_ctrl_c_ends_the_command_while_workers_start_and_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected(ClusterSettings(workers=1)) as client:
+        client.run(signal.raise_signal, signal.SIGINT)
+        assert client.submit(len, "ab").result() == 2
+    start = LocalCluster.__init__
+
+    def interrupted(self: Any, **given: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        start(self, **given)
+
+    monkeypatch.setattr(LocalCluster, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt), connected(ClusterSettings(workers=1)):
+        pytest.fail("went on")

@@ -8,7 +8,7 @@ from urllib.request import url2pathname
 
 from glacierseg.errors import DownloadError
 
-# Buckets that everybody may read, and their regions.
+# Buckets that anybody may read, and their regions.
 _OPEN_BUCKETS = {
     "copernicus-dem-30m": "eu-central-1",
     "copernicus-dem-90m": "eu-central-1",
@@ -22,7 +22,7 @@ _PAID_BUCKETS = {
     "sentinel-s2-l2a": "is paid for by its readers",
     "usgs-landsat": "is paid for by its readers",
 }
-# Parameters by which stores let somebody read for a while: of Azure, Amazon, Google, and of others.
+# Parameters of signed addresses: of Azure, Amazon, Google, and of others.
 _SIGNATURE = re.compile(
     r"(?:s[eiprstv]|s(?:ig|ip|pr|rt)|sk(?:oid|tid|[estv])|x-(?:amz|goog)-[\w-]+|awsaccesskeyid|signature|expires|policy"
     r"|key-pair-id|(?:access_)?token)=.*",
@@ -33,7 +33,7 @@ _AZURE = ".blob.core.windows.net"
 
 
 def shown(address: str) -> str:
-    """Returns an address for people, files and keys: without what a signature adds, or a password."""
+    """Returns an address as messages, files and keys have it: without signature and password."""
     if local_path(address) is not None:
         return address
     parts = _split(address)
@@ -41,9 +41,9 @@ def shown(address: str) -> str:
 
 
 def unsigned(address: str) -> str:
-    """Returns an address with all that names the file, also in its query, and without what signs it.
+    """Returns an address with the parts of its query that name the file, and without those that sign it.
 
-    It may hold secrets that nobody knows as such, so it is for comparing only.
+    Signatures of unknown kinds stay, so it is for comparing only and never shown.
     """
     if local_path(address) is not None:
         return address
@@ -74,7 +74,7 @@ def web_address(address: str) -> str:
     elif is_s3 and bucket in _OPEN_BUCKETS:
         return f"https://{bucket}.s3.{_OPEN_BUCKETS[bucket]}.amazonaws.com{parts.path}"
     elif is_s3:
-        why = f"the bucket {bucket} is not known to be open to everybody"
+        why = f"the bucket {bucket} is not known to be open to anybody"
     elif parts.scheme in {"http", "https"}:
         return address
     else:

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _NAMED = 5
 
 Work = Callable[[Place, Path], str]
-"""Makes the results of a place in a folder, unless they are up to date; returns what they are, in words."""
+"""Makes the results of a place in a folder, unless they are up to date; returns a line about them."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _attempt(work: Work, place: Place, folder: Path) -> AreaResult:
 
 
 def _attempt_elsewhere(work: Work, place: Place, folder: Path) -> tuple[AreaResult, list[str]]:
-    """As `_attempt`, with the warnings, which a worker would print as Python does, and where it runs."""
+    """As `_attempt`, with the warnings, which a worker would otherwise print where it runs."""
     said: list[str] = []
     handler, ours = logging.Handler(logging.WARNING), logging.getLogger("glacierseg")
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]

@@ -1,11 +1,11 @@
-"""What was read before, by its content, so that it is not read again.
+"""A cache of what was read, on disk, so that it is not read again.
 
     keys/<what was asked for>       the SHA-256 of the content
     blobs/<SHA-256 of the content>  the content
 
 Content is verified whenever it is taken; damaged content counts as missing. The least recently used content
-is removed when the limit is reached. Several processes may use one folder, since files get their names when
-they are complete, and one that another process removed is just read again. A cache that cannot be written
+is removed when the limit is reached. Several processes may use one folder: files get their names when
+they are complete, and one that another process removed is read again. A cache that cannot be written
 costs time and is not an error.
 """
 

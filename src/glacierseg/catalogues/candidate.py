@@ -1,4 +1,4 @@
-"""An image that a catalogue offers, as far as the catalogue is believed: who, when, where its files lie."""
+"""An image that a catalogue offers: its name, its time, and where its files lie."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ class Asset:
 
     Attributes:
         address: `https://...`, or the path of a file.
-        size_bytes: Its size as the catalogue says; None where it does not.
-        checksum: Its checksum as the catalogue says.
+        size_bytes: Its size by the catalogue; None where it gives none.
+        checksum: Its checksum by the catalogue; None where it gives none.
     """
 
     address: str
@@ -27,8 +27,8 @@ class Asset:
 class Candidate:
     """An image of a catalogue, which may be one of several parts or versions of the same.
 
-    What its numbers mean and where its pixels lie, its own files say; of the catalogue's words on that only
-    `offset_applied` is kept, for messages.
+    Units and the grid come from its own files. Of what the catalogue says about them only `offset_applied` is
+    kept, to compare it with the numbers.
 
     Attributes:
         name: The product's own name, as the agency gives it (`S2B_MSIL2A_...`, `LC08_L2SP_...`).
@@ -41,13 +41,13 @@ class Candidate:
         processed: When it was processed, so that the later of two versions sorts behind the other.
         baseline: Processing baseline (`05.11`) or collection (`02`).
         footprint: Polygon in degrees; across 180 degrees it may be in two parts.
-        cloud_said: Share of cloud that the catalogue says, 0-1; None where it does not.
+        cloud_said: Share of cloud by the catalogue, 0-1; None where it gives none.
         offset_applied: Whether the catalogue says that it took the offset off the pixels; None where it does
             not say.
         metadata: The product's metadata by the agency (`MTD_MSIL2A.xml`, `_MTL.json`).
         images: Files of the bands by the band's number (`2`, `8A`), and `SCL`, `QA_PIXEL`, `QA_RADSAT`.
-        part: Start of its datastrip, which tells parts of one image from versions; empty where the item does
-            not say.
+        part: Start of its datastrip, by which parts of one image differ, and versions do not; empty where the
+            item does not say.
     """
 
     name: str

@@ -23,11 +23,11 @@ LEAST_GAIN = 0.01
 LEAST_OF_A_TILE = 0.001
 """Share of the wanted ground that the best image of one more tile has to add."""
 SAME_DAY = 0.02
-"""How much better an image has to be to be taken beside images of another day of the tiles around it."""
+"""How much better an image must be than one of the same day as the tiles around it."""
 CONTRADICTION = 0.3
-"""A catalogue whose share of cloud differs by more from the classes is quoted."""
+"""A catalogue's share of cloud is quoted where it differs by more from that of the classes."""
 
-# A factor that is so much smaller than that of a better image is a reason, of which two are given.
+# A factor below this share of the better image's is a reason; two reasons are given.
 _REASON, _REASONS = 0.97, 2
 
 
@@ -40,7 +40,7 @@ class Choice:
         rating: How good it is.
         taken: Whether it is taken.
         rank: From 1; those that are taken come first, the best one before the others.
-        why: The reason, in words.
+        why: The reason.
     """
 
     seen: Seen
@@ -57,7 +57,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is taken of all candidates.
+    """The candidates with what became of each.
 
     Attributes:
         choices: One for each candidate, by rank.
@@ -92,7 +92,7 @@ def choose(seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSetti
 
 @dataclass
 class _Entry:
-    """A candidate on its way: which cells of wanted ground it shows, and the share it adds to others."""
+    """A candidate during the choice: the wanted cells that it shows, and the share that it adds."""
 
     seen: Seen
     rating: Rating
@@ -109,7 +109,7 @@ class _Entry:
 
 
 class _Chooser:
-    """Chooses once."""
+    """One choice among candidates."""
 
     def __init__(self, seen: Sequence[Seen], wanted: NDArray[np.bool_], settings: FetchSettings) -> None:
         self.is_composite = settings.composite
@@ -157,12 +157,12 @@ class _Chooser:
         return best, taken
 
     def _value(self, one: _Entry) -> float:
-        """What a cell of an image counts: how much is shown, in a composite without cloud, cells say."""
+        """The weight of each cell of an image: its factors without those that the cells show already."""
         hidden = {"data", "cloud"} if self.is_composite else {"data"}
         return math.prod(value for name, value in one.rating.factors.items() if name not in hidden)
 
     def _cover(self, offered: Sequence[_Entry]) -> list[_Entry]:
-        """Takes what adds most until more adds little; the best one comes first."""
+        """Takes the image that adds most until the next one adds little; the best one comes first."""
         taken: list[_Entry] = []
         left, shown = list(offered), np.zeros(offered[0].shows.shape, bool)
         while left:
@@ -171,13 +171,13 @@ class _Chooser:
             enough = [one for one in left if one.gain >= self.least_gain] if taken else left
             if not enough:
                 break
-            # These are in order of score and name, and the first one of equals counts.
+            # They are in order of score and name, and of equal ones the first is taken.
             top = max(enough, key=lambda one: (one.gain * self._value(one), one.gain))
             left = [one for one in left if one is not top]
             taken.append(top)
             shown |= top.shows
         for one in reversed(list(taken)):
-            # What the others have come to show without it.
+            # Left out if the others have come to show all that it shows.
             others = [other for other in taken if other is not one]
             if others and not (one.shows & ~np.any([other.shows for other in others], axis=0)).any():
                 taken = others
@@ -198,10 +198,10 @@ class _Chooser:
             return f"{score}; a scene is of one sensor, and {sensor} shows the {self.ground} better"
         top = best[one.own.tile]
         if not self.is_composite and one.own.image != top.own.image:
-            told = f"{score}, and {top.own.name} has {top.rating.score:.2f}"
+            compared = f"{score}, and {top.own.name} has {top.rating.score:.2f}"
             if one.rating.score > top.rating.score:
-                return f"{told} and is of one day with another tile"
-            return f"{told}: {_worse(one.rating, top.rating)}{in_words(one.seen)}"
+                return f"{compared} and is of one day with another tile"
+            return f"{compared}: {_worse(one.rating, top.rating)}{in_words(one.seen)}"
         gain = 100 * float((one.shows & ~shown).mean())
         return f"{score}; adds {f'{gain:.2g} %' if gain else 'nothing'} to what is shown of the {self.ground}"
 
@@ -247,7 +247,7 @@ def _best_by_tile(ranked: Sequence[_Entry]) -> dict[str, _Entry]:
 
 
 def _worse(one: Rating, best: Rating) -> str:
-    """Says in what an image is worse than a better one, the greatest difference first."""
+    """Returns how an image is worse than a better one, the greatest difference first."""
     ratios = {name: one.factors[name] / best.factors[name] for name in FACTORS if best.factors[name]}
     reasons = sorted((ratio, name) for name, ratio in ratios.items() if ratio < _REASON)
     words = ", ".join(FACTORS[name] for _, name in reasons[:_REASONS])
@@ -267,7 +267,7 @@ COLUMNS = (
     "rank", "taken", "why", "name", "item", "sensor", "tile", "acquired", "baseline", "processed", *_NUMBERS,
     "off_season_days", "age_days", "address",
 )  # fmt: skip
-"""Of `scenes.csv`."""
+"""Columns of `scenes.csv`."""
 
 
 def write_choices(path: Path, chosen: Chosen, left_out: Sequence[tuple[str, str]] = ()) -> None:

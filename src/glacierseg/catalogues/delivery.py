@@ -2,7 +2,7 @@
 
 `products.read` reads such a folder like any other, so units, classes and missing bands are not decided here.
 The metadata are those of the product byte for byte, images have the agency's names, and all windows of a
-product show the same ground. What the reader would refuse is refused before an image is read.
+product show the same ground. What the reader would refuse is an error before any image is read.
 """
 
 import hashlib
@@ -16,10 +16,11 @@ from typing import IO, Any
 
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Candidate
-from glacierseg.catalogues.kept import write_windows
+from glacierseg.catalogues.folders import write_windows
 from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Tally, Window, plan_window, read_window
+from glacierseg.catalogues.windows import Window, plan_window, read_window
 from glacierseg.errors import ProductError
 from glacierseg.products.contents import AGAIN, Contents
 from glacierseg.products.landsat import describe_landsat
@@ -48,10 +49,10 @@ class ProductPlan:
     Attributes:
         candidate: As the catalogue offers it.
         product: As its metadata describe it.
-        folder_name: Of its folder.
+        folder_name: Name of its folder.
         metadata_file: Name of the metadata in it.
-        metadata: These, as they came.
-        windows: Of images, by their path in the folder.
+        metadata: Content of that file, byte for byte.
+        windows: Windows of its images, by path in the folder.
         add: What is added to the bands' digital numbers, so that they are those of the metadata.
         note: What the numbers show of their offset if the catalogue says otherwise; None if all agree.
     """
@@ -278,7 +279,7 @@ def write_product(web: Web, plan: ProductPlan, folder: Path, tally: Tally | None
         web: Reads its windows.
         plan: From `plan_product`.
         folder: In which the product's folder is made.
-        tally: Of what is read.
+        tally: Counts what is read.
 
     Returns:
         The product's folder, for `products.read`.

@@ -13,13 +13,14 @@ from urllib.parse import unquote
 
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Asset
-from glacierseg.catalogues.kept import write_windows
+from glacierseg.catalogues.folders import write_windows
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Tally, Window, plan_window
+from glacierseg.catalogues.windows import Window, plan_window
 from glacierseg.errors import ProductError
 from glacierseg.raster.outputs import writes
 
-# How far it extends beyond the place, since slope and curvature need neighbours, maybe of the next tile.
+# How far it extends beyond the place, since slope and curvature need neighbours, some in the next tile.
 _MARGIN_PX, _MARGIN_DEG = 10, 0.005
 
 
@@ -32,7 +33,7 @@ def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, 
         outline: Shapes in degrees whose ground is wanted.
 
     Returns:
-        Windows by the name of the file to write, of those tiles that meet the place.
+        Windows of the tiles that meet the place, by the name of the file to write.
 
     Raises:
         DownloadError: A file cannot be read.
@@ -67,7 +68,7 @@ def fetch_elevation(
         web: Reads them.
         windows: From `plan_elevation`.
         folder: The folder to make; not made where there are no windows.
-        tally: Of what is read.
+        tally: Counts what is read.
 
     Returns:
         The files, for `--dem`; none where there is no tile, as at sea.

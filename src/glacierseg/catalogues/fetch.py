@@ -1,4 +1,4 @@
-"""From a place and days to products and a scene: searched, chosen, and read no further than needed."""
+"""From a place and days to products and a scene: images are searched, chosen, and read where needed."""
 
 import logging
 import warnings
@@ -21,6 +21,7 @@ from glacierseg.raster.open import open_raster
 from glacierseg.raster.outputs import writes
 from glacierseg.raster.prepare.recipes import find_inputs, parse_recipe
 from glacierseg.raster.sensors import ROLES, SENSORS
+from glacierseg.raster.terrain import TERRAIN
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.fetch import FetchSettings
 from glacierseg.settings.prepare import ProductInputs, ProductSettings
@@ -36,7 +37,7 @@ class Fetched:
     Attributes:
         products: Their folders, the best one first.
         dem: Files of the elevation model; none where none was asked for, or the catalogue has none.
-        outline: File with the outline of an area, which scenes are cut to; None of a box.
+        outline: File with the outline of an area, to which scenes are cut; None for a box.
         provenance: The record of the fetch.
     """
 
@@ -47,7 +48,7 @@ class Fetched:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the choice leaves open, a line each."""
+        """Warnings about the chosen images, a line each."""
         return tuple(self.provenance.content["remarks"])
 
     @property
@@ -61,16 +62,16 @@ class Fetched:
             ),
         }
 
-    def how(self, settings: ProductSettings) -> dict[str, Any]:
-        """Returns the settings that a scene of these products needs beside the given ones, by name."""
+    def scene_settings(self, settings: ProductSettings) -> dict[str, Any]:
+        """Returns the settings that a scene of these products needs in place of the given ones, by name."""
         known = self.provenance.content
         days = [date.fromisoformat(one["acquired"][:10]) for one in known["products"]]
         apart = (max(days) - min(days)).days
         dated = bool(settings.write_dates or apart or known["request"]["composite"])
         return {"max_days_apart": max(settings.max_days_apart, apart), "write_dates": dated}
 
-    def beside(self, inputs: ProductInputs) -> dict[str, Any]:
-        """Returns the inputs that such a scene has beside the given ones, by name."""
+    def scene_inputs(self, inputs: ProductInputs) -> dict[str, Any]:
+        """Returns elevation and outline for such a scene where the inputs give none, by name."""
         return {"dem": inputs.dem or self.dem, "clip": inputs.clip or self.outline}
 
     def record_scene(self, path: Path, settings: ProductSettings) -> None:
@@ -109,12 +110,12 @@ def fetch_products(
     roles: Collection[str] | None = None,
     existing: Path | str | None = None,
     existing_layer: str | None = None,
-    elevation: bool = True,
+    elevation: bool | str = True,
     again: bool = False,
 ) -> Fetched:
-    """Fetches the best images of a place as products, which all commands take that take an agency's own.
+    """Fetches the best images of a place as products, which can be used like those of the agency.
 
-    What is there as the same call wrote it stays, and a call that was interrupted goes on.
+    What the same call wrote before stays, and a call that was interrupted is continued.
 
     Args:
         place: West, south, east and north in degrees, west the greater one across 180 degrees; or a place
@@ -125,10 +126,11 @@ def fetch_products(
             keywords, such as `date`.
         roles: Parts of the spectrum whose bands are wanted, such as `red`; those of `sentinel2-18` or
             `landsat-18` when None.
-        existing: Outlines of known glaciers, which cloud over and snow beside them is judged by.
-        existing_layer: Of a file with several.
-        elevation: Fetch the Copernicus GLO-30 elevation model too.
-        again: Fetch everything again, also after another request.
+        existing: Outlines of known glaciers, to judge cloud over them and snow beside them.
+        existing_layer: Layer of a file with several.
+        elevation: Fetch the Copernicus GLO-30 elevation model too; or the name of a band that needs it, so
+            that a catalogue without it is refused.
+        again: Search again, also after another request; files that are still as the catalogue has them stay.
 
     Raises:
         RequestError: What is asked for cannot be done: no image is good enough, more would be read than
@@ -154,10 +156,8 @@ def fetch_products(
     else:
         ground = ground_of(place, known, existing_layer)
         request = provenance.begin(request, again=again)
-        if place.is_area:
-            place.write(out / OUTLINE)
         with Web(settings) as web:
-            Steps(web, ground, out, request).run(provenance, again=again)
+            Steps(web, ground, out, request).run(provenance)
     content = provenance.content
     return Fetched(
         tuple(out / one["folder"] for one in content["products"]),
@@ -183,7 +183,7 @@ def fetch_scene(
 
     Args:
         place: As for `fetch_products`.
-        out_dir: As for `fetch_products`. The scene is called by its tiles and first day.
+        out_dir: As for `fetch_products`. The scene is named by its tiles and first day.
         settings: As for `fetch_products`.
         scene: How the scene is made. Its fields may be given as keywords, such as `recipe`.
         inputs: What it is made from besides products; `dem` in place of the catalogue's elevation. Its fields
@@ -205,23 +205,53 @@ def fetch_scene(
     )
     layers, out = layers or {}, Path(out_dir)
     recipe = scene.recipe or _RECIPES[settings.satellite]
-    roles = roles_of(recipe, layers)
-    require_bands(roles, settings, [*inputs.dem, *layers.values()])
-    fetched = fetch_products(
-        place,
-        out,
-        settings,
-        roles=roles,
-        existing=inputs.existing,
-        existing_layer=inputs.existing_layer,
-        elevation=not inputs.dem,
-        again=again,
+    fetched = fetch_for_recipe(recipe, place, out, settings, inputs, layers, again=again)
+    scene, inputs = (
+        scene.replaced(**fetched.scene_settings(scene)),
+        inputs.replaced(**fetched.scene_inputs(inputs)),
     )
-    scene, inputs = scene.replaced(**fetched.how(scene)), inputs.replaced(**fetched.beside(inputs))
     found = [read_product(path) for path in fetched.products]
     kept = keep_scene(found, out, scene, inputs, layers=layers, again=again)
     fetched.record_scene(kept.path, scene)
     return FetchedScene(kept.path, fetched, kept.notes)
+
+
+def fetch_for_recipe(
+    recipe: str,
+    place: Place | Sequence[float],
+    out_dir: Path,
+    settings: FetchSettings,
+    inputs: ProductInputs,
+    layers: Mapping[str, Path],
+    *,
+    again: bool,
+) -> Fetched:
+    """Fetches what a scene of a recipe is made of, unless it is among the inputs; see `fetch_products`.
+
+    Args:
+        recipe: A recipe's name, or names of bands separated by commas.
+        place: As for `fetch_products`.
+        out_dir: As for `fetch_products`.
+        settings: As for `fetch_products`.
+        inputs: What the scene is made of besides products.
+        layers: Files of the recipe's other bands by name.
+        again: As for `fetch_products`.
+
+    Raises:
+        GlaciersegError: As `fetch_products`; or a band is in none of them.
+    """
+    roles = roles_of(recipe, layers)
+    _require_bands(roles, settings, [*inputs.dem, *layers.values()])
+    return fetch_products(
+        place,
+        out_dir,
+        settings,
+        roles=roles,
+        existing=inputs.existing,
+        existing_layer=inputs.existing_layer,
+        elevation=elevation_for(recipe, inputs),
+        again=again,
+    )
 
 
 def roles_of(recipe: str, layers: Mapping[str, Path] | None = None) -> tuple[str, ...]:
@@ -241,25 +271,20 @@ def roles_of(recipe: str, layers: Mapping[str, Path] | None = None) -> tuple[str
     return tuple(role for role in found if role in ROLES)
 
 
+def elevation_for(recipe: str, inputs: ProductInputs) -> bool | str:
+    """Returns `elevation` for a fetch: False beside the user's own, or the band of a recipe that needs it."""
+    return not inputs.dem and next((name for name in parse_recipe(recipe) if name in TERRAIN), True)
+
+
 def roles_seen(settings: FetchSettings) -> frozenset[str]:
-    """Returns the parts of the spectrum that products of the asked satellites have bands for."""
+    """Returns the parts of the spectrum for which products of the satellites have bands."""
     names = {name for name in SENSORS if name.startswith(settings.satellite)}
     seen = {role for name in names for role in SENSORS[name].values()}
     return frozenset(seen - {"pan", "cirrus", "thermal_2"})
 
 
-def require_bands(roles: Collection[str], settings: FetchSettings, rasters: Iterable[Path]) -> None:
-    """Refuses, before anything is read, bands that the satellites do not have, and files that are none.
-
-    Args:
-        roles: Parts of the spectrum that are wanted.
-        settings: Of the fetch, for the satellites.
-        rasters: Files that the scene is made of besides products.
-
-    Raises:
-        BandError: There is no band for one.
-        RasterError: A file cannot be read.
-    """
+def _require_bands(roles: Collection[str], settings: FetchSettings, rasters: Iterable[Path]) -> None:
+    """Refuses bands that the satellites do not have and files that are no rasters, before a search begins."""
     seen = roles_seen(settings)
     if missing := next((role for role in roles if role not in seen), None):
         raise BandError(

@@ -1,4 +1,4 @@
-"""Ground in degrees, however its longitudes are counted: it may lie on both sides of 180 degrees."""
+"""Shapes in degrees that may lie on both sides of 180 degrees, and the footprints of items."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import shapely
 from shapely.affinity import translate
 
 _GLOBE = shapely.box(-180, -90, 180, 90)
-# Longitudes may be counted beyond 180 degrees, but not without end.
+# Longitudes may be counted beyond 180 degrees, by up to one turn.
 _LIMITS = shapely.box(-540, -90, 540, 90)
 _FAULTS = (LookupError, TypeError, ValueError, OverflowError, AttributeError, shapely.errors.ShapelyError)
 
@@ -20,6 +20,11 @@ def folded(shape: Any) -> Any:
         return shape
     turned = [translate(shape, turn) for turn in (-720, -360, 0, 360, 720)]
     return shapely.union_all([shapely.intersection(one, _GLOBE) for one in turned])
+
+
+def beyond_180(shape: Any) -> Any:
+    """Returns a shape with longitudes from 0 to 360: those below 0 are counted on beyond 180 degrees."""
+    return shapely.transform(shape, lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < 0), xy[:, 1]]))
 
 
 def boxes_around(shape: Any) -> list[tuple[float, float, float, float]]:
@@ -46,15 +51,9 @@ def footprint_of(item: Mapping[str, Any]) -> Any:
 
 def _outline(item: Mapping[str, Any]) -> Any:
     parts = shapely.get_parts(shapely.force_2d(shapely.geometry.shape(item["geometry"])))
-    return shapely.union_all([shapely.make_valid(_across(part)) for part in parts])
-
-
-def _across(part: Any) -> Any:
-    """Returns a polygon that was drawn around the world instead of across 180 degrees as it was meant."""
-    west, _, east, _ = part.bounds
-    if east - west <= 180:
-        return part
-    return shapely.transform(part, lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < 0), xy[:, 1]]))
+    # Wider than 180 degrees is one that was drawn around the world in place of across 180 degrees.
+    whole = [beyond_180(part) if part.bounds[2] - part.bounds[0] > 180 else part for part in parts]
+    return shapely.union_all([shapely.make_valid(part) for part in whole])
 
 
 def _box(item: Mapping[str, Any]) -> Any:

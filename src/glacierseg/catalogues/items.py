@@ -1,4 +1,4 @@
-"""Items of catalogues (STAC), of which nothing is believed that the product's own name does not say.
+"""Items of catalogues (STAC), checked against the name of their product.
 
 Names of products must be as the agencies write them, since folders are called by them. Bands are found by the
 names of files, which agencies and catalogues write alike, and where a file has another name by the key of
@@ -28,7 +28,7 @@ _NAMES: Mapping[Satellite, re.Pattern[str]] = {
         r"(?:T1|T2|RT)"
     ),
 }
-# With these begin names of products of any level, and of their satellites.
+# Beginnings of the names of products of any level, and of satellites.
 _BEGINNINGS: Mapping[Satellite, re.Pattern[str]] = {
     "sentinel2": re.compile(r"(?:^|/)S2[A-Z]_|^sentinel-?s?-?2(?!\d)", re.IGNORECASE),
     "landsat": re.compile(r"(?:^|/)L[A-Z]0\d_|^landsat", re.IGNORECASE),
@@ -38,7 +38,7 @@ _EXAMPLES: Mapping[Satellite, str] = {
     "landsat": "LC09_L2SP_140041_20231115_20231117_02_T1",
 }
 _LANDSAT_SENSORS = {"4": "landsat5", "5": "landsat5", "7": "landsat7", "8": "landsat8", "9": "landsat9"}
-# Where items say the product's name.
+# Properties that give the product's name.
 _NAME_KEYS = ("s2:product_uri", "sentinel:product_id", "s2:product_id", "landsat:product_id")
 # Images: the number of the band or the kind, and the size of pixels. Masks are named by bands too.
 _FILES: Mapping[Satellite, re.Pattern[str]] = {
@@ -49,7 +49,7 @@ _FILES: Mapping[Satellite, re.Pattern[str]] = {
 }
 # Files that may be an image of any band; names of masks and views say what they are.
 _OTHER_IMAGE = re.compile(r"(?!MSK_|.*(?:preview|thumbnail|TCI|PVI|visual)).*\.(?:tiff?|jp2)", re.IGNORECASE)
-# Roles as keys of assets write them, where not as we do; `nir08` is another band of each satellite.
+# Keys of assets that are no role of ours; `nir08` is another band of each satellite.
 _KEYS = {
     "nir08": "nir_narrow nir", "nir09": "water_vapour", "swir16": "swir1", "swir22": "swir2",
     "rededge1": "red_edge_1", "rededge2": "red_edge_2", "rededge3": "red_edge_3", "lwir": "thermal",
@@ -184,7 +184,7 @@ def resolved(href: str, address: str) -> str:
 
 
 def _files(item: Mapping[str, Any], address: str) -> dict[str, Asset]:
-    """Returns the files of an item by their keys, in their order; those without an address are none."""
+    """Returns the files of an item by their keys, in order; entries without an address are left out."""
     found = {}
     for key, asset in sorted(_mapping(item, "assets").items()):
         href = _text(asset.get("href")) if isinstance(asset, Mapping) else None
@@ -216,7 +216,7 @@ def _is_closed(file: Asset) -> bool:
 
 
 def _product_name(item: Mapping[str, Any], files: Iterable[Asset], satellite: Satellite) -> re.Match[str]:
-    """Returns the product's own name, of a property, the identifier, or the folders and names of files."""
+    """Returns the product's name from a property, the identifier, or the paths of files."""
     pattern = _NAMES[satellite]
     whole = [pattern.fullmatch(text.removesuffix(".SAFE")) for text in _names(item)]
     # Names of files begin with that of their product.
@@ -231,7 +231,7 @@ def _product_name(item: Mapping[str, Any], files: Iterable[Asset], satellite: Sa
 
 
 def _of_another_image(files: Iterable[Asset], product: re.Match[str]) -> str | None:
-    """Returns the first file that is of another tile, day or recording by its path."""
+    """Returns the first file whose path is of another tile, day or recording."""
     tile, start = product["tile"], product[0].split("_")[2]
     for path in map(_path_of, files):
         for part in path.parts:
@@ -267,7 +267,7 @@ def _acquired(item: Mapping[str, Any], match: re.Match[str]) -> datetime:
 def _images(
     item: Mapping[str, Any], files: Mapping[str, Asset], satellite: Satellite, sensor: str, *, has_heat: bool
 ) -> dict[str, Asset]:
-    """Returns the file of each band; of several the one that is open, tiled and finest."""
+    """Returns the file of each band; of several the one that is open, no JPEG 2000, and finest."""
     roles = SENSORS[sensor]
     kinds = ("SCL",) if satellite == "sentinel2" else ("QA_PIXEL", "QA_RADSAT")
     found: dict[str, tuple[tuple[bool, bool, int], Asset]] = {}
@@ -318,7 +318,7 @@ def _metadata(files: Mapping[str, Asset], satellite: Satellite) -> Asset:
     """Returns the product's metadata; of several formats JSON comes first, as everywhere.
 
     Raises:
-        Unusable: There are none, and without them no number has a unit.
+        Unusable: There are none.
     """
     found = [file for file in files.values() if _METADATA[satellite].fullmatch(_name_of(file))]
     found = found or [file for key, file in files.items() if _METADATA_KEYS.fullmatch(key)]
@@ -346,7 +346,7 @@ def _number(value: Any) -> float | None:
 
 
 def _checksum(value: Any) -> Checksum | None:
-    """Returns the checksum that a multihash gives; None where it is none, or of an algorithm without name."""
+    """Returns the checksum of a multihash; None where the text is none, or of another algorithm."""
     text = value.lower() if isinstance(value, str) else ""
     for head, algorithm in _MULTIHASH.items():
         digest = text.removeprefix(head)

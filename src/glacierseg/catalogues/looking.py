@@ -1,4 +1,4 @@
-"""What candidates show of a place: windows of their classes, no finer than the choice among them needs."""
+"""What candidates show of a place: windows of their classes, counted on a grid that all share."""
 
 import math
 import warnings
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.place import Place
 from glacierseg.catalogues.rating import Seen, look
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.transport import MissingFileError
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Tally, Window, plan_window, read_window
-from glacierseg.errors import GlaciersegWarning, ProductError
+from glacierseg.catalogues.windows import Window, plan_window, read_window
+from glacierseg.errors import GlaciersegWarning, ProductError, TruthError
 from glacierseg.products.classes import classify
 from glacierseg.products.place import inside
 from glacierseg.raster.bounds import middle_of_shapes, utm_at
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
 
-# The common grid has so many cells along the longer side of a place, and none finer than the classes.
+# Cells of the common grid along the longer side of a place; none is finer than the classes.
 _CELLS, _FINEST_M = 400, 20.0
 _CLASSES = {"SCL": "scl", "QA_PIXEL": "qa_pixel"}
 
@@ -80,7 +81,10 @@ def ground_of(place: Place, existing: Path | None, layer: str | None) -> Ground:
     glaciers = None
     wanted = inside(outlines, grid, source)
     if existing is not None:
-        glaciers = read_outlines(existing, grid, layer=layer, option="--existing-layer")
+        try:
+            glaciers = read_outlines(existing, grid, layer=layer, option="--existing-layer")
+        except TruthError as error:  # no scene is there yet
+            raise TruthError(str(error).replace("meets the scene", "meets the place")) from error
         ice = wanted & inside(glaciers, grid, existing)
         wanted = ice if ice.any() else wanted
     return Ground(place, grid, outlines, glaciers, source, wanted)
@@ -88,7 +92,7 @@ def ground_of(place: Place, existing: Path | None, layer: str | None) -> Ground:
 
 @dataclass(frozen=True)
 class Looks:
-    """What is to be read for a look at all candidates.
+    """What must be read to look at all candidates.
 
     Attributes:
         windows: Of their classes, by candidate.
@@ -100,7 +104,7 @@ class Looks:
 
     @property
     def bytes_needed(self) -> int:
-        """How much that is."""
+        """Size of all windows."""
         return sum(window.bytes_needed for _, window in self.windows)
 
 
@@ -141,7 +145,7 @@ def look_at(web: Web, looks: Looks, ground: Ground, tally: Tally) -> tuple[list[
         web: Reads them.
         looks: From `plan_looks`.
         ground: The place.
-        tally: Of what is read.
+        tally: Counts what is read.
 
     Returns:
         What the candidates show, and what was left out, with the reason.
@@ -179,7 +183,7 @@ def look_at(web: Web, looks: Looks, ground: Ground, tally: Tally) -> tuple[list[
 
 
 def _look(web: Web, candidate: Candidate, window: Window, ground: Ground, tally: Tally) -> Seen | str:
-    """Returns what a candidate shows, or why it cannot be told."""
+    """Returns what a candidate shows, or why that is unknown."""
     kind: Any = _CLASSES[_kind(candidate) or ""]
     try:
         classes = classify(read_window(web, window, tally.add), kind)
@@ -192,9 +196,9 @@ def _look(web: Web, candidate: Candidate, window: Window, ground: Ground, tally:
 
 
 def _in_advance(web: Web, reads: Sequence[Callable[[], Any]]) -> None:
-    """Reads several at a time, since most of the time passes waiting; nothing is decoded in these threads.
+    """Reads several files at a time, since most of the time is waiting; nothing is decoded in these threads.
 
-    What is wrong with one file, whoever decodes it meets again.
+    A fault of a file is raised again where it is decoded.
     """
 
     def quietly(read: Callable[[], Any]) -> None:

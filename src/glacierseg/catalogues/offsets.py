@@ -34,7 +34,7 @@ _OFF_SHARES = {"blue": 0.03, "swir1": 0.01, "swir2": 0.01}
 _OFF_SHARE_AS_SAID, _WHOLE_SHARE = 0.01, 0.001
 # What the agency has added so far; of any other amount it is unknown what a catalogue takes off.
 _USUAL = 1000
-# So far below the offset, in digital numbers, reflectance is negative beyond noise and correction.
+# This far below the offset, in digital numbers, reflectance is negative beyond noise and correction.
 _NEGATIVE = 300
 # And so far where it is noise.
 _NOISE = 100
@@ -42,13 +42,13 @@ _NOISE = 100
 _DARK = 700
 _LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
 _GREATEST = 65535
-# Where more was taken off than was there, what is darker became 0; of a copy that is right hardly anything.
+# Where the offset was taken off, darker pixels became 0; a right copy has hardly any of these.
 _GONE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What becomes of the numbers of an image.
+    """Whether the numbers of an image must be changed.
 
     Attributes:
         add: What is added to digital numbers other than 0, so that they are the agency's.
@@ -99,11 +99,11 @@ def judge_offset(
     Args:
         product: As its metadata describe it.
         views: Digital numbers of bands by role, all of the image at a coarse resolution.
-        said: Whether the catalogue says that it took the offset off; None where it says nothing.
-        name: What messages call the image.
+        said: Whether the catalogue says that it took the offset off; None where it does not say.
+        name: The image's name in messages.
 
     Raises:
-        ProductError: Metadata and numbers contradict each other, or the numbers do not tell.
+        ProductError: Metadata and numbers contradict each other, or the numbers do not show the offset.
     """
     offsets = {band.role: band.offset / band.scale for band in product.bands}
     amounts = {role: -round(offsets[role]) for role in views}
@@ -160,7 +160,7 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
     """Measures some bands; None where none has enough numbers."""
     below, darkest, limits, lost, is_clear, is_negative, is_left = [], [], [], [], False, False, False
     for role, whole in views.items():
-        # Of a large image a sample of its pixels is enough.
+        # A sample of the pixels of a large image is enough.
         every = math.ceil(math.sqrt(whole.size / _MOST_NUMBERS))
         view = whole[::every, ::every]
         numbers = view[~_beside_void(view == nodata)].astype(np.int64)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
 
+from glacierseg.catalogues.footprints import beyond_180
 from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.raster.outlines import read_shapes
 from glacierseg.raster.write import write_json
 
 _Box = tuple[float, float, float, float]
 
-# About a hundred metres: less is a point, and no ground to map.
+# About a hundred metres: less is a point rather than ground to map.
 _LEAST_DEG = 0.001
 # More would be hundreds of tiles for one scene. Degrees of longitude count as on the ground.
 _GREATEST_DEG = 10.0
@@ -38,18 +38,18 @@ _USUAL_NAMES = (
 )
 _LONGEST_NAME = 80
 TABLE = "areas.csv"
-"""File beside the folders of areas with how the work on each one ended; no area may have its name."""
-# Other orders in which people write the four numbers: by position, the number that belongs there.
+"""Table beside the folders of areas, with how the work on each one ended; no area may be named so."""
+# Other orders in which people write the four numbers: for each side, its position.
 _OTHER_ORDERS = ((1, 0, 3, 2), (0, 3, 2, 1), (2, 1, 0, 3), (0, 2, 1, 3), (2, 0, 3, 1))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Ground that products are wanted of.
+    """Ground for which products are wanted.
 
     Attributes:
         outline: Polygon or polygons in degrees, in one piece: across 180 degrees with longitudes beyond.
-        name: Of an area, which its folder has too; empty for a box.
+        name: Name of an area and of its folder; empty for a box.
         is_area: Whether the scene is cut to the outline, as it is not to a box.
     """
 
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def words(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         west, south, east, north = self.outline.bounds
         return self.name or f"{west:g},{south:g},{east:g},{north:g}"
 
@@ -87,7 +87,7 @@ def place_of_box(box: Sequence[float]) -> Place:
         box: West, south, east and north in degrees; where west is the greater one it crosses 180 degrees.
 
     Raises:
-        RequestError: It is none, too small or too large, or its numbers are mixed up.
+        RequestError: The numbers are no box, are in another order, or the box is too small or too large.
     """
     if isinstance(box, str | Path):
         raise RequestError(
@@ -104,12 +104,12 @@ def place_of_box(box: Sequence[float]) -> Place:
 
 
 def places_in(path: Path, *, layer: str | None = None, column: str | None = None) -> tuple[Place, ...]:
-    """Reads the areas of a vector file, each a place with a name of its own that may be that of a folder.
+    """Reads the areas of a vector file; each has a unique name that a folder may have.
 
     Args:
         path: The file.
-        layer: Of a file with several.
-        column: With the names; a usual one when None. Areas without a name have their number.
+        layer: Layer of a file with several.
+        column: Column of the names; a usual one when None. An area without a name gets its number.
 
     Raises:
         TruthError: It cannot be read, or holds no polygons.
@@ -126,7 +126,7 @@ def places_in(path: Path, *, layer: str | None = None, column: str | None = None
 
 
 def _fault(box: _Box) -> str | None:
-    """Says what is wrong with a box; None where nothing is."""
+    """Returns what is wrong with a box; None where nothing is."""
     west, south, east, north = box
     if not all(map(math.isfinite, box)):
         return "sides must be numbers of degrees"
@@ -163,7 +163,7 @@ def _reach_fault(south: float, north: float) -> str | None:
 
 
 def _hint(box: _Box) -> str:
-    """Returns the box that was probably meant, as an option to type; empty where none suggests itself."""
+    """Returns the box that was probably meant, as an option to type; empty where no other order is a box."""
     for order in _OTHER_ORDERS:
         meant: Any = tuple(box[position] for position in order)
         if _fault(meant) is None:
@@ -187,13 +187,13 @@ def _in_one_piece(shape: Any) -> Any:
     west, _, east, _ = shape.bounds
     if east - west <= 180:
         return shape
-    moved = shapely.transform(shape, lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < 0), xy[:, 1]]))
+    moved = beyond_180(shape)
     start, _, end, _ = moved.bounds
     return shapely.union_all(shapely.make_valid(moved)) if end - start < east - west else shape
 
 
 def _names_of(table: Any, path: Path, column: str | None) -> list[str]:
-    """Returns a name for each row that is there once and may be that of a folder."""
+    """Returns a unique name for each row, which a folder may have."""
     columns = [str(name) for name in table.columns if name != table.geometry.name]
     by_word = {name.lower(): name for name in reversed(columns)}
     if column is not None and column.lower() not in by_word:
@@ -208,7 +208,7 @@ def _names_of(table: Any, path: Path, column: str | None) -> list[str]:
 
 
 def _as_name(text: Any) -> str:
-    """Returns what of a text may stand in the name of a folder; empty where nothing may."""
+    """Returns a text without what the name of a folder may not have; empty where nothing is left."""
     if text is None or (isinstance(text, float) and math.isnan(text)):
         return ""
     if isinstance(text, float) and text.is_integer():
@@ -217,7 +217,7 @@ def _as_name(text: Any) -> str:
 
 
 def _once(names: Sequence[str]) -> Iterator[str]:
-    """Gives each name once, also where a file system ignores case: the second one ends in `_2`."""
+    """Makes names unique, also where a file system ignores case: the second of a name ends in `_2`."""
     seen = {TABLE}
     for name in names:
         number, own = 1, name

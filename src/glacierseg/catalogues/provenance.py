@@ -7,17 +7,19 @@ an address, so the same call gives the same bytes. By it the same call also know
 import importlib.metadata
 import json
 import shutil
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from glacierseg._version import __version__
-from glacierseg.catalogues.kept import RECORD
+from glacierseg.catalogues.folders import RECORD
 from glacierseg.catalogues.place import Place
-from glacierseg.errors import DataError, RequestError
+from glacierseg.errors import DataError, GlaciersegWarning, RequestError
 from glacierseg.raster.made import digest_of_inputs
 from glacierseg.raster.write import digest_of, read_json, write_json
+from glacierseg.runs.layout import MapFolder
 from glacierseg.settings.fetch import FetchSettings
 
 FILE, SCENES, OUTLINE = "provenance.json", "scenes.csv", "area.geojson"
@@ -25,23 +27,23 @@ FILE, SCENES, OUTLINE = "provenance.json", "scenes.csv", "area.geojson"
 FOLDERS = {"products": "products", "elevation": "dem"}
 """Where products and elevation lie in a folder of results."""
 _PACKAGES = ("numpy", "rasterio", "shapely", "pystac-client")
-# How bytes are read changes none of them.
+# Settings that change how bytes are read, and not which.
 _OF_THE_WAY = frozenset({"max_gb", "cache_gb", "timeout_s", "retries", "connections"})
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a catalogue.
+    """What a fetch was asked for.
 
     Attributes:
         facts: The place, the settings and the known glaciers that decide which images are chosen.
         roles: Parts of the spectrum whose bands are wanted.
-        elevation: Whether an elevation model is wanted.
+        elevation: Whether an elevation model is wanted; name of a band that cannot be made without it.
     """
 
     facts: Mapping[str, Any]
     roles: tuple[str, ...]
-    elevation: bool
+    elevation: bool | str
 
     @classmethod
     def of(
@@ -51,7 +53,7 @@ class Request:
         roles: Collection[str],
         *,
         glaciers: tuple[Path | None, str | None],
-        elevation: bool,
+        elevation: bool | str,
     ) -> "Request":
         """Describes a request.
 
@@ -60,7 +62,7 @@ class Request:
             settings: How products are chosen.
             roles: Of the bands.
             glaciers: Outlines of known ones, with their layer.
-            elevation: Whether an elevation model is wanted.
+            elevation: Whether an elevation model is wanted, or what needs it.
         """
         path, layer = glaciers
         facts = {
@@ -74,16 +76,15 @@ class Request:
 
 
 class Provenance:
-    """The record in a folder of results; what others wrote under its name, or damaged, tells nothing."""
+    """The record in a folder of results; a damaged file, or one that no fetch wrote, counts as none."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self._folder = folder / FILE, folder
         try:
-            found = read_json(self.path) if self.path.is_file() else {}
+            found = _dict(read_json(self.path)) if self.path.is_file() else {}
         except DataError:
             found = {}
-        is_of_a_fetch = isinstance(found, dict) and isinstance(found.get("request"), dict)
-        self.content: dict[str, Any] = found if is_of_a_fetch else {}
+        self.content = found if isinstance(found.get("request"), dict) else {}
 
     def answers(self, request: Request) -> bool:
         """Whether all that is asked for is there, as it was written."""
@@ -137,28 +138,32 @@ class Provenance:
                 "or --again to replace it"
             )
 
-    def tidy(self, folders: Collection[Path]) -> None:
-        """Removes folders that earlier calls fetched, also those that were ended before their record.
+    def tidy(self, folders: Collection[Path], scene: str) -> None:
+        """Removes what earlier calls fetched, also those that were ended before their record, and its scene.
+
+        A scene that was changed by hand stays.
 
         Args:
             folders: The ones to stay, with their parents.
+            scene: Name of the scene of what they hold, which is replaced when it is made.
         """
         for pattern in (f"{FOLDERS['products']}/*/{RECORD}", f"*{FOLDERS['elevation']}*/{RECORD}"):
             for record in self._folder.glob(pattern):
                 if record.parent not in folders:
                     shutil.rmtree(record.parent, ignore_errors=True)
-
-    def clear(self) -> None:
-        """Removes the products and the elevation of an earlier call."""
-        for name in ("products", "elevation"):
-            for one in self.content.get(name) or []:
-                path = self._folder / (one.get("folder") or one["file"])
-                # A record that somebody changed must not lead to the files of others.
-                if path.resolve().parent != (self._folder / FOLDERS[name]).resolve():
-                    continue
-                shutil.rmtree(path, ignore_errors=True)
-                if path.is_file():
-                    path.unlink()
+        listed = _dict(_dict(self.content.get("scene")).get("files"))
+        own = {self._folder / name: facts for name, facts in listed.items() if not name.startswith(scene)}
+        # A record that somebody changed must not lead to the files of others.
+        there = {path: facts for path, facts in own.items() if path.parent == self._folder and path.is_file()}
+        if changed := next((path for path, facts in there.items() if facts != _sum_of(path)), None):
+            said = f"{changed}: stays, since it was changed by hand; its products were replaced by others"
+            warnings.warn(said, GlaciersegWarning, stacklevel=3)
+            return
+        for path in there:
+            stages = MapFolder(self._folder).stages(path.stem)
+            if stages.is_file() and _stages_in(stages) == {"scene"}:  # not of a map
+                stages.unlink()
+            path.unlink()
 
     def write(
         self,
@@ -207,18 +212,26 @@ class Provenance:
             write_json(self.path, self.content)
 
     def _sums(self, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
-        return {
-            path.relative_to(self._folder).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": digest_of(path),
-            }
-            for path in sorted(files)
-        }
+        return {path.relative_to(self._folder).as_posix(): _sum_of(path) for path in sorted(files)}
 
-    def _is_as_written(self, name: str, facts: Mapping[str, Any]) -> bool:
+    def _is_as_written(self, name: str, facts: Any) -> bool:
         path = self._folder / name
-        is_so = path.is_file() and path.stat().st_size == facts["bytes"]
-        return is_so and digest_of(path) == facts["sha256"]
+        return path.is_file() and facts == _sum_of(path)
+
+
+def _sum_of(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": digest_of(path)}
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _stages_in(path: Path) -> set[str]:
+    try:
+        return {*_dict(read_json(path))}
+    except DataError:
+        return set()
 
 
 def made_with() -> dict[str, Any]:

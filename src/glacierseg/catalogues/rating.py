@@ -26,23 +26,23 @@ FACTORS: Mapping[str, str] = {
     "season": "farther outside the season of bare ice",
     "age": "older",
 }
-"""What makes outlines worse, and what is said of the image that has more of it."""
+"""What makes outlines worse, and the words for the image that has more of it."""
 
 FULL_SUN_DEG = 45.0
 """Height of the sun from which shadows of relief no longer count."""
 END_OF_SUMMER = {"north": (9, 15), "south": (3, 15)}
 """Month and day about which ice is barest, by hemisphere; between the tropics there is none."""
 SEASON_LOSS = 0.4
-"""What an image half a year from the end of summer loses; one within `SEASON_DAYS` of it nothing."""
+"""What an image half a year from the end of summer loses; within `SEASON_DAYS` of it there is no loss."""
 LOSS_PER_YEAR = 0.02
 """What an image loses for each year before the last day that is asked for."""
 
 _CLOUDY = (CLOUD, CIRRUS, SHADOW)
 _TROPIC_DEG = 23.44
 _HALF_YEAR = 182.5
-# Of less ground beside glaciers, or less of it without cloud, a share of snow says nothing.
+# With less ground beside glaciers, or less of it without cloud, a share of snow means little.
 _LEAST_BESIDE, _LEAST_CLEAR = 0.01, 0.5
-# Cloud that is so much more frequent over glaciers than beside them may be ice.
+# Where cloud is this much more frequent over glaciers than beside them, it may be ice.
 _LIKE_ICE = 0.3
 
 
@@ -80,7 +80,7 @@ class Rating:
     """How good an image is.
 
     Attributes:
-        factors: What is left of 1 after each thing that makes outlines worse, by `FACTORS`.
+        factors: By the names of `FACTORS`, 1 where nothing is wrong and 0 where the image is useless.
         refused: Why it cannot be taken, in words; None where it can.
         cure: Limits of the settings that would allow it, by name; None where none would.
     """
@@ -160,7 +160,7 @@ def _off_season_days(day: date, latitude: float) -> int:
 
 
 def rate(seen: Sequence[Seen], settings: FetchSettings) -> tuple[Rating, ...]:
-    """Rates images of a place, each by itself but for snow where no inventory tells it from ice.
+    """Rates images of a place, each by itself except for snow where no inventory shows what is ice.
 
     There the least share of snow that an image of its tile shows is taken for ice, since cloud hides ice too.
 
@@ -197,7 +197,7 @@ def _rate(seen: Seen, ice: float, settings: FetchSettings) -> Rating:
 
 
 def _limits(seen: Seen, settings: FetchSettings) -> tuple[str | None, dict[str, float] | None]:
-    """Says which limits an image exceeds, and which ones would allow it."""
+    """Returns which limits an image exceeds, and those that would allow it."""
     if seen.no_data >= 1:
         return f"shows nothing of the {'glaciers' if seen.glaciers else 'place'}", None
     if seen.sun_deg <= 0:

@@ -1,4 +1,4 @@
-"""A remote file of which only some parts are here, and of which no other byte is ever decoded.
+"""A remote file of which only some parts are read, and nothing else is ever decoded.
 
 GDAL reads it through a Python file (rasterio's `opener`). The alternative would be a sparse file on disk, but
 its holes read as zeros: pixels of 0 where blocks are not compressed, or a block that the file leaves out.
@@ -42,12 +42,12 @@ _NAME = "/glacierseg/image"
 
 
 class Remote:
-    """A file of a catalogue, of which parts are here; what a copy reads is in that copy only.
+    """A file of a catalogue with the parts that were read; what a copy reads is in that copy only.
 
     Attributes:
-        name: Its address for people.
+        name: Its address in messages.
         facts: Its size and version.
-        path: Of a local file, of which all parts are here; None for one of the network.
+        path: Path of a local file, whose parts are all here; None for one of the network.
     """
 
     def __init__(self, transport: Transport, asset: Asset) -> None:
@@ -75,7 +75,7 @@ class Remote:
             self._parts = sorted([*self._parts, (at, data)])
 
     def absent(self, at: int, size: int) -> list[Part]:
-        """Returns which parts of a part are not here."""
+        """Returns the gaps of a part: what of it was not read yet."""
         end = min(at + size, self.facts.size_bytes)
         gaps = []
         for start, data in [] if self.path else [*self._parts, (end, b"")]:
@@ -99,7 +99,7 @@ class Remote:
         return bytes(found) if len(found) == size else None
 
     def fetch(self, parts: Sequence[Part], progress: Counted | None = None) -> None:
-        """Reads what is not here yet of some parts, several at a time.
+        """Reads the gaps of some parts, several at a time.
 
         Raises:
             DownloadError: They cannot be read.
@@ -133,11 +133,11 @@ class Remote:
         return data
 
     def decoded(self, work: Callable[[Any], T], **options: Any) -> T:
-        """Does some work on the open image, and fetches the bytes that it reads.
+        """Does some work on the open image, and fetches the bytes that it needs.
 
         Args:
             work: Is called with the open dataset, and again whenever bytes were missing.
-            options: GDAL's options of opening.
+            options: GDAL's options for opening.
 
         Raises:
             DownloadError: Bytes cannot be read.
@@ -167,7 +167,7 @@ class Remote:
             if sum(size for _, size in missed) > _LONGEST_HEADER_BYTES:
                 break
             self.fetch([_stretched(part) for part in missed])
-        raise ProductError(f"{self.name}: its header leads nowhere; choose another --catalogue")
+        raise ProductError(f"{self.name}: its header cannot be read; choose another --catalogue")
 
     def _driver(self) -> str:
         """Returns GDAL's name of the format; raises ProductError for none in which images are delivered."""

@@ -99,7 +99,7 @@ def elevation_tiles(settings: FetchSettings, outline: Any) -> tuple[Asset, ...]:
         outline: The place, see `search`.
 
     Returns:
-        None at all where the catalogue has no such model.
+        The files; none where the catalogue has no such model.
 
     Raises:
         RequestError: The catalogue does not exist.

@@ -26,7 +26,7 @@ _KNOWN_COLLECTIONS: Mapping[str, Mapping[Satellite, tuple[str, ...]]] = {
     "earth-search": {"sentinel2": ("sentinel-2-c1-l2a", "sentinel-2-l2a"), "landsat": ()},
     "planetary-computer": {"sentinel2": ("sentinel-2-l2a",), "landsat": ("landsat-c2-l2",)},
 }
-# How collections of Level-2 images are called in catalogues of others.
+# Names of collections of Level-2 images in other catalogues.
 _USUAL_NAMES: Mapping[Satellite, re.Pattern[str]] = {
     "sentinel2": re.compile(r"sentinel-?s?2.*l2a.*", re.IGNORECASE),
     "landsat": re.compile(r"landsat-?c2-?l2.*", re.IGNORECASE),
@@ -37,10 +37,10 @@ _STARTS = ("catalog.json", "collection.json")
 
 
 def known_collections(settings: FetchSettings) -> tuple[str, ...] | None:
-    """Returns the collections of images in a catalogue that goes by a name, unaltered numbers first.
+    """Returns the collections of images of a catalogue with a name, those with unaltered numbers first.
 
     Returns:
-        None at all where reading costs money; None of another catalogue.
+        Their names, none where reading costs money; None for any other catalogue.
     """
     said = settings.catalogue.rstrip("/")
     name = next((name for name, own in KNOWN.items() if said in {name, own}), None)
@@ -99,7 +99,7 @@ class Api:
     """A STAC API."""
 
     def __init__(self, reader: Reader, root: Json, address: str) -> None:
-        """Takes what its landing page says.
+        """Takes its address of searches from the landing page.
 
         Args:
             reader: Reads it.
@@ -121,7 +121,7 @@ class Api:
         Args:
             collections: Whose items; None for all.
             boxes: West, south, east and north in degrees.
-            days: First and last one, UTC; None for any.
+            days: First and last day, UTC; None for any.
 
         Raises:
             DownloadError: The catalogue cannot be read.
@@ -131,7 +131,7 @@ class Api:
             if collections:
                 terms["collections"] = list(collections)
             if days:
-                # A day more on both sides: servers differ in what they make of other time zones.
+                # A day more on both sides, since servers treat time zones differently.
                 terms["datetime"] = f"{_moved(days[0], -1)}T00:00:00Z/{_moved(days[1], 1)}T23:59:59Z"
             if self._method == "GET":
                 terms |= {key: ",".join(map(str, terms[key])) for key in {"bbox", "collections"} & {*terms}}
@@ -164,7 +164,7 @@ class Static:
     def __init__(
         self, reader: Reader, *, files: Sequence[str] = (), root: tuple[Json, str] | None = None
     ) -> None:
-        """Takes where its items begin.
+        """Takes files of items, or the root of the catalogue.
 
         Args:
             reader: Reads it.

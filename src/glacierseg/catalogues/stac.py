@@ -1,7 +1,7 @@
 """JSON of catalogues: with timeouts, retries and redirects, page by page.
 
-pystac-client sends requests, and knows how a page names the next one. Objects of pystac are not made, since
-one item that breaks the specification would then be the end of a search.
+pystac-client sends requests and follows the links from page to page. Items stay plain JSON: as objects of
+pystac, a single one that breaks the specification would end a search.
 """
 
 import json
@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from glacierseg.catalogues import retries
 from glacierseg.catalogues.items import Unusable, resolved
-from glacierseg.errors import DownloadError, RequestError
+from glacierseg.catalogues.retries import PASSING, PassingError, pause_s
+from glacierseg.catalogues.transport import import_of_extra
+from glacierseg.errors import DownloadError
 from glacierseg.settings.fetch import FetchSettings
 
 Json = dict[str, Any]
 
-# A pause doubles from the first to the longest, in seconds; no server may wish for more.
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_PASSING = (429, 500, 502, 503, 504)
-# Servers may give a page without anything new; more of them are a circle.
+# Servers may send a page with nothing new; after this many in a row the links are a circle.
 _IDLE_PAGES = 3
 _AGAIN = "run the command again, or choose another --catalogue"
 _OTHER = "choose another --catalogue, such as earth-search"
@@ -27,19 +27,15 @@ _CURE = "give --catalogue a name, the address of a STAC catalogue, or a folder w
 
 
 class RefusedError(DownloadError):
-    """A server does not answer a request, however often it is repeated."""
+    """A server refuses a request, and will refuse it again."""
 
 
 class NotThereError(RefusedError):
     """A server has nothing under an address."""
 
 
-class _PassingError(Exception):
-    """A fault that may be over when the request is repeated."""
-
-
 class Reader:
-    """Reads JSON of one catalogue.
+    """Reads the JSON of a catalogue.
 
     Attributes:
         address: Where the last answer came from, behind all redirects.
@@ -54,22 +50,17 @@ class Reader:
         Raises:
             RequestError: pystac-client is not installed.
         """
-        try:
-            from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415
-        except ImportError as error:
-            raise RequestError(
-                'a search in a catalogue needs pystac-client; run `pip install "glacierseg[stac]"`'
-            ) from error
+        client = import_of_extra("pystac_client.stac_api_io", "pystac-client")
         self.address = ""
         self._asked_pause_s = 0.0
         self._settings = settings
         # Its own repetitions leave out answers that break off.
-        self._io = StacApiIO(timeout=settings.timeout_s, max_retries=None)
+        self._io = client.StacApiIO(timeout=settings.timeout_s, max_retries=None)
         self._io.session.hooks["response"].append(self._answered)
 
     def _answered(self, response: Any, **_: Any) -> None:
         if response.is_redirect and response.request.method == "POST":
-            # Otherwise the search would go on as a GET without its terms.
+            # Otherwise requests would repeat the search as a GET without its terms.
             response.status_code = 307
         wish = response.headers.get("Retry-After", "")
         self._asked_pause_s = float(wish) if wish.isdecimal() else 0.0
@@ -90,12 +81,12 @@ class Reader:
         for tried in range(self._settings.retries + 1):
             try:
                 return json.loads(self._text(where, method, dict(terms or {}), name))
-            except _PassingError as error:
+            except PassingError as error:
                 if tried == self._settings.retries:
                     times = f"tried {tried + 1} times" if tried else "tried once"
                     raise DownloadError(f"{name}: {error}, {times}; {_AGAIN}") from error
-                pause_s = max(_FIRST_PAUSE_S * 2**tried, self._asked_pause_s)
-                time.sleep(min(pause_s, _LONGEST_PAUSE_S))
+                # No server may ask for more than the longest pause.
+                time.sleep(min(max(pause_s(tried), self._asked_pause_s), retries.LONGEST_PAUSE_S))
             except (ValueError, RecursionError) as error:
                 raise DownloadError(f"{name}: is no JSON, or not whole; {_CURE}") from error
             except OSError as error:
@@ -109,12 +100,12 @@ class Reader:
             self.address = name
             return Path(name).read_text("utf-8-sig")
         try:
-            return self._io.read_text(where, method=method, parameters=terms)
+            return str(self._io.read_text(where, method=method, parameters=terms))
         except APIError as error:
             status = getattr(error, "status_code", None)
-            if status is None or status in _PASSING:
+            if status is None or status in PASSING:
                 words = f"its server fails (HTTP {status})" if status else _fault(error.__context__)
-                raise _PassingError(words) from error
+                raise PassingError(words) from error
             if status in {404, 410}:
                 words = f"is not there (HTTP {status}); check the address of --catalogue"
                 raise NotThereError(f"{name}: {words}") from error
@@ -126,7 +117,7 @@ class Reader:
     def items(
         self, address: str, key: str, *, method: str = "GET", terms: Mapping[str, Any] | None = None
     ) -> Iterator[Json]:
-        """Reads what is listed on pages, each thing once.
+        """Reads the entries of a list that is spread over pages, each entry once.
 
         Args:
             address: Of the first page.
@@ -163,7 +154,7 @@ class Reader:
 
 
 def _fault(error: BaseException | None) -> str:
-    """Says why there is no whole answer."""
+    """Says why no complete answer came."""
     from requests.exceptions import ChunkedEncodingError, SSLError, Timeout  # noqa: PLC0415
 
     if isinstance(error, ChunkedEncodingError):

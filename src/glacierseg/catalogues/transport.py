@@ -1,11 +1,12 @@
 """Bytes from the network: small files whole and parts of large ones, requested until they are complete.
 
-What may pass is tried again after a pause that doubles: a server that is busy or fails, a connection that
-breaks or stays silent, an answer that is too short. A part goes on where it broke. What will not pass is
-refused at once: a missing file, no right to read it, a wrong certificate, a server without ranges, a file
-that changes while it is read. `urllib3.Retry` would try again too, but not when the body of an answer breaks.
+Requests whose fault may pass are repeated after a pause that doubles: a server that is busy or fails, a
+connection that breaks or stays silent, an answer that is too short. A part continues where it broke off.
+Other faults are errors at once: a missing file, no right to read it, a wrong certificate, a server without
+ranges, a file that changes while it is read. `urllib3.Retry` also repeats requests, but not when the body of
+an answer breaks off.
 
-A signature is added to an address only for the request itself, so that it is in no message, file or key.
+A signature is added to an address only for the request itself, and so is never in a message, file or key.
 """
 
 import math
@@ -18,14 +19,16 @@ from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
 
 from glacierseg._version import __version__
 from glacierseg.catalogues.addresses import shown, token_source
+from glacierseg.catalogues.retries import PASSING, PassingError, pause_s
 from glacierseg.errors import DownloadError, RequestError
 from glacierseg.settings.fetch import FetchSettings
 
-AGAIN = "run the same command again, which goes on from here"
+AGAIN = "run the same command again, which continues from here"
 _NO_RANGES = (
     "its server sends whole files only (no ranges); choose another --catalogue, or download the product and "
     "give its folder to `glacierseg prepare scene`"
@@ -33,16 +36,14 @@ _NO_RANGES = (
 _MAX_WITHOUT_RANGES_BYTES = 4 * 2**20
 _PIECE_BYTES = 2**18
 _FORBIDDEN = frozenset({401, 403, 409})  # the last one is Azure's for files that need a signature
-_PASSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-# A server that asks for a longer pause is not waited for.
+# A server that asks for a longer pause than this counts as failing.
 _LONGEST_WAIT_S = 120.0
-# A token is renewed so long before it expires.
+# A token is renewed this long before it expires.
 _TOKEN_MARGIN_S = 60.0
 
 T = TypeVar("T")
 Counted = Callable[[int], None]
-"""Is called with numbers of bytes that came, by several threads."""
+"""Is called with the number of bytes that arrived, by several threads."""
 
 
 class Facts(NamedTuple):
@@ -50,7 +51,7 @@ class Facts(NamedTuple):
 
     Attributes:
         size_bytes: Its size.
-        version: What changes when the file does.
+        version: A text that changes with the file.
     """
 
     size_bytes: int
@@ -61,20 +62,12 @@ class MissingFileError(DownloadError):
     """A file that a catalogue names does not exist."""
 
 
-class _PassingError(Exception):
-    """A fault that may be over when the request is repeated."""
-
-    def __init__(self, words: str, wait_s: float = 0.0) -> None:
-        super().__init__(words)
-        self.wait_s = wait_s
-
-
 class Transport:
     """Requests of one fetch; several threads may use it.
 
     Attributes:
         settings: Timeouts, retries and connections.
-        bytes_read: How many bytes of files came over the network so far.
+        bytes_read: Number of bytes of files read over the network so far.
     """
 
     def __init__(self, settings: FetchSettings) -> None:
@@ -84,7 +77,7 @@ class Transport:
             RequestError: A package is missing.
         """
         self.settings, self.bytes_read = settings, 0
-        self._requests = _import_requests()
+        self._requests = import_of_extra("requests", "requests")
         self._session = self._requests.Session()
         self._session.headers["User-Agent"] = f"glacierseg/{__version__}"
         for scheme in ("https://", "http://"):
@@ -115,7 +108,7 @@ class Transport:
                 # What a server compressed has another length than its content.
                 is_plain = promised.isdecimal() and not answer.headers.get("Content-Encoding")
                 if is_plain and len(data) < min(int(promised), limit_bytes):
-                    raise _PassingError(f"the answer ended after {len(data)} of {promised} bytes")
+                    raise PassingError(f"the answer ended after {len(data)} of {promised} bytes")
             return bytes(data)
 
         return self._patiently(address, once)
@@ -131,7 +124,7 @@ class Transport:
             size: Number of bytes.
             facts: What is known of the file; None for the first read, which gives a small file whole if the
                 server has no ranges.
-            progress: Is called with numbers of bytes that came.
+            progress: Is called with the number of bytes that arrived.
 
         Returns:
             What the server says of the file, and the bytes.
@@ -151,7 +144,7 @@ class Transport:
                             f"{shown(address)}: was replaced while it was read; run the command again"
                         )
                     if first != at + len(data):
-                        raise _PassingError("the server sent another part than was asked for")
+                        raise PassingError("the server sent another part than was asked for")
                     length = min(size, found.size_bytes - at)
                 elif facts:
                     raise DownloadError(f"{shown(address)}: {_NO_RANGES}")
@@ -162,7 +155,7 @@ class Transport:
                 known = found
                 self._receive(answer, data, length, progress)
             if len(data) < length:
-                raise _PassingError(f"the answer ended {length - len(data)} bytes too early")
+                raise PassingError(f"the answer ended {length - len(data)} bytes too early")
             return found, bytes(data)
 
         return self._patiently(address, once)
@@ -209,7 +202,7 @@ class Transport:
             (kinds.ConnectionError, "the server cannot be reached, or broke the connection"),
         ):
             if isinstance(error, kind):
-                return _PassingError(words)
+                return PassingError(words)
         return DownloadError(
             f"{shown(address)}: cannot be asked for ({type(error).__name__}); check the address in the "
             "catalogue"
@@ -242,13 +235,13 @@ class Transport:
             return token
 
     def _patiently(self, address: str, once: Callable[[], T]) -> T:
-        """Tries again what fails for a reason that may pass."""
+        """Repeats a request whose fault may pass."""
         tried = 0
         while True:
             try:
                 return once()
-            except _PassingError as error:
-                wait_s = max(min(_FIRST_PAUSE_S * 2**tried, _LONGEST_PAUSE_S), error.wait_s)
+            except PassingError as error:
+                wait_s = max(pause_s(tried), error.wait_s)
                 tried += 1
                 if tried > self.settings.retries or wait_s > _LONGEST_WAIT_S:
                     pause = f" and asks for a pause of {wait_s:.0f} s" if wait_s > _LONGEST_WAIT_S else ""
@@ -281,7 +274,7 @@ def at_once(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
                 future.set_exception(error)
 
     for _ in range(min(threads, len(jobs))):
-        # Files that must not be written over, and bars, are known in threads too.
+        # The context holds the inputs that must not be replaced, and the bars.
         threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
     try:
         for future in as_completed(futures):
@@ -291,20 +284,20 @@ def at_once(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
     return [future.result() for future in futures]
 
 
-def _import_requests() -> Any:
+def import_of_extra(module: str, package: str) -> Any:
+    """Imports a module of the extra `stac`, or says what installs its package."""
     try:
-        import requests  # noqa: PLC0415
+        return import_module(module)
     except ImportError as error:
         raise RequestError(
-            'reading catalogues needs requests; run `pip install "glacierseg[stac]"`'
+            f'reading catalogues needs {package}; run `pip install "glacierseg[stac]"`'
         ) from error
-    return requests
 
 
 def _require_good(address: str, answer: Any) -> None:
     status, name, said = answer.status_code, shown(address), f"{answer.status_code} ({answer.reason})"
-    if status in _PASSES:
-        raise _PassingError(f"the server answers {said}", _asked_pause_s(answer))
+    if status in PASSING:
+        raise PassingError(f"the server answers {said}", _asked_pause_s(answer))
     if status in _FORBIDDEN:
         raise DownloadError(
             f"{name}: may not be read without an account ({status}); choose another --catalogue"
@@ -343,7 +336,7 @@ def _facts_of_part(answer: Any) -> tuple[Facts, int]:
     """Returns what a server says of a file of which it sends a part, and where that begins."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", "").strip())
     if not found or _is_packed(answer):
-        raise _PassingError("the server does not say which part of the file it sends")
+        raise PassingError("the server does not say which part of the file it sends")
     return _facts(answer, int(found[2])), int(found[1])
 
 

@@ -20,7 +20,7 @@ class Web(Transport):
     """The files of one fetch; several threads may read them.
 
     Attributes:
-        cache: Of windows that were read.
+        cache: The cache of windows.
     """
 
     def __init__(self, settings: FetchSettings | None = None, *, cache: Cache | None = None) -> None:
@@ -28,7 +28,7 @@ class Web(Transport):
 
         Args:
             settings: How to read.
-            cache: Of windows; without it the user's own, in the size of the settings.
+            cache: The cache of windows; the user's own, in the size of the settings, when None.
 
         Raises:
             RequestError: A package is missing.
@@ -48,7 +48,7 @@ class Web(Transport):
         return at_once(jobs, self.settings.connections)
 
     def remote(self, asset: Asset) -> Remote:
-        """Returns a large file, of which only the beginning is read.
+        """Returns a large file; only its beginning is read here.
 
         Raises:
             DownloadError: It cannot be read in parts, or has another size than the catalogue says.

@@ -9,9 +9,7 @@ checksum is compared.
 import io
 import math
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,6 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.windows import Window as Pixels
 
-from glacierseg import log
 from glacierseg.catalogues.addresses import local_path, shown, unsigned
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.remote import Part, Remote, require_checksum
@@ -39,9 +36,9 @@ from glacierseg.raster.write import atomic_path, create_raster, tiff_profile
 _MARGIN_PX = 2
 # A file of which this share is needed is read whole.
 _WHOLE_SHARE = 0.75
-# How many bytes may be read in vain to save requests: as a share of the needed ones, and between two blocks.
+# Unneeded bytes that may be read to save requests: as a share of the needed ones, and between two blocks.
 _BETWEEN_SHARE, _BETWEEN_BYTES = 0.1, 2**18
-# In a cloud-optimised GeoTIFF GDAL also reads what stands before and after a block: its size and last bytes.
+# In a cloud-optimised GeoTIFF GDAL also reads the size before a block and the bytes after it.
 _LEADER_BYTES = 4
 # Sides of a shape bend in another projection: by less than a metre between points as close as this.
 _STEP_DEG = 0.05
@@ -61,11 +58,11 @@ class Window:
         grid: Where the window lies; its pixels are those of the image, or of one of its overviews.
         row: Its first row in the image or overview.
         column: Its first column.
-        overview: Number of the overview; None for the image itself.
+        overview: Index of the overview; None for the image itself.
         dtype: Data type by its numpy name.
-        nodata: Value of pixels without data by the file.
+        nodata: Value of pixels without data, as the file declares it.
         parts: First byte and size of what is read beside the header.
-        bytes_needed: How many bytes that is.
+        bytes_needed: Number of bytes of these parts that are not here yet.
         checked: Whether the checksum of the catalogue is compared, since the file is read whole.
         add: What is added to numbers when the window is written; 0, and what gets too large for the data
             type, is 0 for no data.
@@ -88,9 +85,9 @@ class Window:
 
     @property
     def key(self) -> str:
-        """Identifies its numbers among those of all windows, files and versions; empty where nothing does."""
+        """Identifies the window among those of all files and versions; empty where that is not possible."""
         if self.version.startswith("/"):
-            # Of a file's size alone nobody knows whether it was replaced.
+            # A file of the same size may have been replaced.
             return ""
         place = f"{self.row},{self.column},{self.grid.height},{self.grid.width},{self.overview}"
         return f"{unsigned(self.asset.address)}\n{self.version}\n{place}"
@@ -231,7 +228,7 @@ def _as_tiff(web: Web, window: Window, progress: Counted | None) -> bytes:
 
 
 def _read_blocks(web: Web, window: Window, progress: Counted | None) -> NDArray[Any]:
-    # What the copy reads is forgotten with it; the header stays.
+    # The bytes of the copy are freed with it; the header stays.
     remote = copy(web.remote(window.asset))
     if remote.facts.version != window.version:
         raise ProductError(f"{remote.name}: was replaced while it was read; run the command again")
@@ -247,7 +244,7 @@ def _read_blocks(web: Web, window: Window, progress: Counted | None) -> NDArray[
 
 def _nearest_overview(dataset: Any, coarser: float) -> int | None:
     """Returns the overview nearest to so many times coarser, None for the image itself."""
-    # Listed in any case, so that their headers are here: GDAL looks for them when it reads.
+    # Listed in any case, so that their headers are read: GDAL looks at them when it reads pixels.
     factors = [1, *dataset.overviews(1)]
     if coarser <= 1:
         return None
@@ -333,48 +330,3 @@ def joined(blocks: Sequence[Part]) -> tuple[Part, ...]:
             parts.append((first, last - first))
         end = max(end, last)
     return tuple(parts)
-
-
-class Tally:
-    """Counts windows and bytes that were read; several threads may add to it.
-
-    Attributes:
-        progress: Is called with the share that is done.
-    """
-
-    def __init__(self, what: str, windows: Sequence[Window]) -> None:
-        """Begins at nothing; `what` is done, such as `reading T45RVL`, and all `windows` are to be read."""
-        self._what, self._windows = what, len(windows)
-        self.progress: log.Progress = lambda _: None
-        self._needed = sum(window.bytes_needed for window in windows)
-        self._done, self._bytes, self._lock = 0, 0, threading.Lock()
-
-    def add(self, count: int) -> None:
-        """Adds bytes that came."""
-        self._add(count, 0)
-
-    def end_window(self) -> None:
-        """Adds a window that is whole."""
-        self._add(0, 1)
-
-    def _add(self, count: int, windows: int) -> None:
-        with self._lock:
-            self._bytes += count
-            self._done += windows
-        # Files of this machine count no bytes.
-        share = self._bytes / self._needed if self._needed else self._done / max(self._windows, 1)
-        # Bytes come before they are decoded, so that only the last window ends it.
-        self.progress(min(share, 0.99) if self._done < self._windows else 1.0)
-
-    def __str__(self) -> str:
-        read, needed = min(self._bytes, self._needed) / 1e6, self._needed / 1e6
-        return f"{self._what}: {self._done} of {self._windows} windows, {read:.0f} of {needed:.0f} MB"
-
-
-@contextmanager
-def counting(what: str, windows: Sequence[Window]) -> Iterator[Tally]:
-    """Draws a bar of windows and bytes while a block reads them, if anybody looks at it; see `Tally`."""
-    tally = Tally(what, windows)
-    with log.bar(tally.__str__) as progress:
-        tally.progress = progress
-        yield tally

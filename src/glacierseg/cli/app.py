@@ -1,6 +1,7 @@
 """The command line: parses, calls a stage, prints. Heavy imports wait until a command needs them."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from glacierseg import log
 from glacierseg.cli.fetch import add_fetch_command
@@ -22,7 +24,7 @@ from glacierseg.cli.prepare import add_data_commands, prepare
 from glacierseg.cli.scores import add_score_commands
 from glacierseg.cli.share import add_share_commands
 from glacierseg.cli.weights import add_weights_commands
-from glacierseg.errors import DataError, GlaciersegError, RequestError
+from glacierseg.errors import DataError, GlaciersegError, RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from glacierseg.settings import RunConfig
@@ -81,8 +83,24 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """What kind of file each parameter takes (`cli.kinds`), the usual one first."""
 
+
+class _Group(TyperGroup):
+    """Says of a word that is none of an option's choices which one is near, and not who found it out."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            fault = error.message.removeprefix("Value error, ")
+            if found := re.fullmatch(r"'(.*)' is not one of (.*)\.", fault):
+                fault = fault[:-1] + did_you_mean(found[1], re.findall("'([^']*)'", found[2]))
+            error.message = fault
+            raise
+
+
 app = typer.Typer(
     name="glacierseg",
+    cls=_Group,
     help="From a multi-band satellite scene to a defensible glacier inventory.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,6 +1,5 @@
-"""The command that fetches products of a catalogue, and how it and `map` work on many areas."""
+"""The command that fetches products of a catalogue, and the work on many areas, which `map` does too."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -18,8 +17,6 @@ from glacierseg.settings.predict import ClusterSettings
 if TYPE_CHECKING:
     from glacierseg.catalogues.place import Place
 
-_log = logging.getLogger(__name__)
-
 
 def add_fetch_command(app: typer.Typer) -> None:
     """Adds `fetch` to the command line."""
@@ -35,7 +32,7 @@ def fetch(
     inputs: FetchedSceneSettings,
     cluster: ClusterSettings,
     again: Annotated[
-        bool, typer.Option("--again", metavar="", help="Fetch and make everything again.")
+        bool, typer.Option("--again", metavar="", help="Search and make everything again.")
     ] = False,
 ) -> None:
     """Fetch the best images of a place from a catalogue, as a scene; run it again to continue."""
@@ -44,7 +41,7 @@ def fetch(
     if settings.date is None:
         raise typer.BadParameter("give days: --date FROM/TO, such as --date 2024-08-01/2024-10-31")
     how = {"settings": settings, "inputs": inputs}
-    each_place(place, out, cluster, partial(_fetch_one, **found_by(cluster, how), again=again))
+    each_place(place, out, cluster, partial(_fetch_one, **with_absolute_paths(cluster, how), again=again))
 
 
 def each_place(
@@ -55,8 +52,8 @@ def each_place(
     Args:
         place: The box, or the areas.
         out: Folder of the results.
-        cluster: Who shares the work on areas.
-        work: What is done of a place in a folder; it can be pickled, and returns what was made.
+        cluster: The processes that share the areas.
+        work: Makes the results of a place in a folder and returns a line about them; it can be pickled.
 
     Raises:
         GlaciersegError: As `work` raises it; or it failed for some areas.
@@ -74,15 +71,15 @@ def each_place(
         require_all_done(each_area(places, out, work, client=client), out)
 
 
-def found_by(cluster: ClusterSettings, settings: Mapping[str, Settings]) -> dict[str, Any]:
-    """Returns settings whose paths workers find, who may run elsewhere in the file tree."""
+def with_absolute_paths(cluster: ClusterSettings, settings: Mapping[str, Settings]) -> dict[str, Any]:
+    """Returns settings that workers can use, which may run in another folder: with absolute paths."""
 
     def whole(name: str, value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(whole(name, one) for one in value)
         if isinstance(value, Path):
             return value.absolute()
-        # Of words only these name files, a layer behind its name.
+        # Of texts only these name files; a layer stands behind its name.
         if name not in {"catalogue", "layer"}:
             return value
         head, sign, file = value.rpartition("=")

@@ -35,7 +35,7 @@ _LOOK_PX = 256
 
 
 def kind_of(path: Path) -> str | None:
-    """Returns a key of what a path leads to; None when it cannot be told.
+    """Returns a key of what a path leads to; None when it is unknown.
 
     Args:
         path: A file or folder. Of a raster some 256 x 256 pixels are read.

@@ -1,4 +1,4 @@
-"""The command that maps glaciers, from the scene or the place to the inventory."""
+"""The command that maps glaciers, from a scene, products or a place to an inventory."""
 
 import logging
 from functools import partial
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glacierseg.cli.fetch import each_place, found_by
+from glacierseg.cli.fetch import each_place, with_absolute_paths
 from glacierseg.cli.options import WeightsName, split_model, with_settings
-from glacierseg.cli.output import say_area
+from glacierseg.cli.output import count_and_area, say_area
 from glacierseg.raster.outputs import writes
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.fetch import FetchSettings, MapPlaceSettings
@@ -40,7 +40,7 @@ def map_scene(
         typer.Argument(
             metavar="[MODEL_DIR] [PRODUCT...]",
             help="Trained model, unless --weights names one; a scene, or products of one day, also with all "
-            "options of `prepare scene`; neither with --bbox or --area.",
+            "options of `prepare scene`; with --bbox or --area no scene or product.",
         ),
     ] = None,
     weights: WeightsName = None,
@@ -54,7 +54,7 @@ def map_scene(
 
     if place.has_place:
         model = _only_model(paths or [], weights)
-        how = found_by(place, {"fetch": place.search, "inputs": inputs, "settings": settings})
+        how = with_absolute_paths(place, {"fetch": place.search, "inputs": inputs, "settings": settings})
         each_place(place, out, place, partial(_map_one, model, **how, again=again))
         return
     if given := place.model_fields_set:
@@ -93,7 +93,7 @@ def _map_one(
     settings: PredictSettings,
     again: bool,
 ) -> str:
-    """Maps one place; a function of its own, so that workers may do it."""
+    """Maps one place; a function of the module, so that workers can import it."""
     from glacierseg.mapping.place import map_place
     from glacierseg.weights import find_weights
     from glacierseg.weights.shelf import PREFIX
@@ -117,9 +117,4 @@ def _say(made: "GlacierMap") -> None:
 
 
 def _in_words(made: "GlacierMap") -> str:
-    table = made.glaciers
-    area = f"{table['area_km2'].sum():.3f}"
-    if "uncertainty_km2" in table:
-        area += f" +- {table['uncertainty_km2'].sum():.3f}"
-    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
-    return f"{glaciers}, {area} km2"
+    return ", ".join(count_and_area(made.glaciers))

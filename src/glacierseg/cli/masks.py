@@ -1,4 +1,4 @@
-"""Commands about masks: they refine them, search how, draw outlines, make inventories, compare two dates."""
+"""Commands about masks: refinement and its search, outlines, inventories, and change between two dates."""
 
 import logging
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import typer
 
 from glacierseg import log
 from glacierseg.cli.options import with_settings
+from glacierseg.cli.output import count_and_area
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.settings.outlines import (
     ChangeInputs,
@@ -259,12 +260,9 @@ def inventory(
     table = made.glaciers
     for note in made.notes:
         _log.info(f"note: {note}")
-    total = f"{table['area_km2'].sum():.3f}"
-    if "uncertainty_km2" in table:
-        total += f" +- {table['uncertainty_km2'].sum():.3f}"
-    glaciers = "1 glacier" if len(table) == 1 else f"{len(table)} glaciers"
+    glaciers, area = count_and_area(table)
     bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
-    _log.info(f"{out}: {glaciers} from {bodies}, {total} km2")
+    _log.info(f"{out}: {glaciers} from {bodies}, {area}")
     shown = [
         name
         for name in ("inv_id", "area_km2", "zmin_m", "zmax_m", "slope_deg", "aspect_dir", "divides")

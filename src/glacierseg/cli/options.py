@@ -1,4 +1,4 @@
-"""Options of commands, made from the settings of their stage: no command declares them again; and models."""
+"""Options of commands, made from the settings of their stage, and those by which commands take a model."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What the command line shows of that which stages log: text for people, or JSON for other programs."""
+"""How the command line shows what stages log: text for people, or JSON for other programs."""
 
 import json
 import logging
@@ -37,6 +37,14 @@ def say_area(bounds: "AreaBounds") -> None:
         f"km2 with {bounds.confidence:.0%} confidence on ground like that of its calibration "
         "(docs/uncertainty.md)"
     )
+
+
+def count_and_area(glaciers: Any) -> tuple[str, str]:
+    """Returns the number of glaciers in a table, and their area with its uncertainty, in words."""
+    area = f"{glaciers['area_km2'].sum():.3f}"
+    if "uncertainty_km2" in glaciers:
+        area += f" +- {glaciers['uncertainty_km2'].sum():.3f}"
+    return "1 glacier" if len(glaciers) == 1 else f"{len(glaciers)} glaciers", f"{area} km2"
 
 
 def fail(message: str, *, as_json: bool) -> None:

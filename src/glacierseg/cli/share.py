@@ -1,4 +1,4 @@
-"""Commands that share what was found: the page of a run, figures, and networks for other programs."""
+"""Commands that pass results on: the page of a run, figures, and networks for other programs."""
 
 import logging
 from pathlib import Path

@@ -72,7 +72,7 @@ class Origin:
 
     Attributes:
         facts: By label.
-        notes: What a reader must know of it, a line each.
+        notes: Warnings about them, a line each.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from glacierseg.catalogues.fetch import fetch_products, require_bands, roles_of, roles_seen
+from glacierseg.catalogues.fetch import fetch_for_recipe, roles_seen
 from glacierseg.catalogues.place import Place
 from glacierseg.choices import Satellite
 from glacierseg.mapping.chain import GlacierMap, Origin, map_glaciers
@@ -33,8 +33,8 @@ def map_place(
     Args:
         model: As for `map_glaciers`.
         place: The place.
-        out_dir: Folder of the results, of the fetch too.
-        fetch: How products are found; of the satellites of the training where the networks' cards tell.
+        out_dir: Folder of all results, also of those of the fetch.
+        fetch: How products are found; the networks' cards choose the satellites where they name some.
         inputs: As for `map_glaciers`. Its sensor may name the satellites instead.
         settings: How the scene is predicted.
         again: Fetch and make everything again.
@@ -47,19 +47,8 @@ def map_place(
         fetch = fetch.replaced(satellite=satellite)
     layers = parse_layers(inputs.layer)
     recipe = inputs.recipe or recipe_for(ensemble, roles_seen(fetch), layers, has_dem=True)
-    roles = roles_of(recipe, layers)
-    require_bands(roles, fetch, [*inputs.dem, *layers.values()])
-    fetched = fetch_products(
-        place,
-        out_dir,
-        fetch,
-        roles=roles,
-        existing=inputs.existing,
-        existing_layer=inputs.existing_layer,
-        elevation=not inputs.dem,
-        again=again,
-    )
-    inputs = inputs.replaced(sensor=None, **fetched.how(inputs), **fetched.beside(inputs))
+    fetched = fetch_for_recipe(recipe, place, out_dir, fetch, inputs, layers, again=again)
+    inputs = inputs.replaced(sensor=None, **fetched.scene_settings(inputs), **fetched.scene_inputs(inputs))
     origin = Origin(fetched.origin, fetched.remarks)
     made = map_glaciers(
         model, fetched.products, out_dir, inputs, settings=settings, origin=origin, again=again
@@ -69,9 +58,9 @@ def map_place(
 
 
 def _satellite(ensemble: Ensemble, inputs: SourceSettings) -> Satellite | None:
-    """Returns whose products networks were trained on; None where nothing tells."""
+    """Returns the satellites that an option or a card names; None where none does."""
     recipes = [card.recipe for card in ensemble.cards if card]
-    told = [inputs.sensor, ensemble.weights.card.sensor if ensemble.weights else None, *recipes]
-    words = "".join(filter(str.isalnum, next((word for word in told if word), "").lower()))
+    named = [inputs.sensor, ensemble.weights.card.sensor if ensemble.weights else None, *recipes]
+    words = "".join(filter(str.isalnum, next((word for word in named if word), "").lower()))
     satellites: tuple[Satellite, ...] = ("sentinel2", "landsat")
     return next((name for name in satellites if words.startswith(name)), None)

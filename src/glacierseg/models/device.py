@@ -1,4 +1,4 @@
-"""What the device that runs a network needs: band values made its input, and a precision that pays."""
+"""What depends on the device that runs a network: scaling of its input, and whether bfloat16 is fast."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ class InputScaling(nn.Module):
 
 
 def has_native_bf16() -> bool:
-    """Whether this machine computes in bf16 in hardware; emulated bf16 is slower than single precision.
+    """Whether this machine has bf16 in hardware; emulated bf16 is slower than single precision.
 
     On a processor oneDNN has to agree: told to use less of it (`ONEDNN_MAX_CPU_ISA=AVX2`), it refuses bf16.
     """

@@ -9,13 +9,13 @@ kind, since kinds round differently.
 import logging
 import os
 import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +81,18 @@ def connected(settings: ClusterSettings) -> Iterator[Any]:
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
-    with _without_ctrl_c():
-        started = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            # A port of its own, since two commands may run at once.
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            env={"OMP_NUM_THREADS": str(threads)},
-            silence_logs=logging.CRITICAL,
-        )
-    with _closing(started), Client(started) as client:
-        yield client
+    with ExitStack() as stack:
+        with _ctrl_c_later():
+            started = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                # A port of its own, since two commands may run at once.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                env={"OMP_NUM_THREADS": str(threads)},
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(_closing(started))
+        yield stack.enter_context(Client(started))
 
 
 @contextmanager
@@ -109,16 +110,21 @@ def _closing(cluster: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Starts processes that ignore Ctrl-C, which a terminal sends to all, and leave it to their parent."""
-    if threading.current_thread() is not threading.main_thread():
+def _ctrl_c_later() -> Iterator[None]:
+    """Lets Ctrl-C wait for the end of a block; processes that start in it leave it to their parent for good.
+
+    A terminal sends it to all of them. Ignored in the parent instead, it would be lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has no such mask
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The first process of all brings this one along, after which Ctrl-C would get through.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rasters beside a scene that say what its pixels are: their classes, and the day of their image."""
+"""Rasters beside a scene: the classes of its pixels, and the days of their images."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +23,7 @@ def layers_beside(out: Path, settings: ProductSettings) -> tuple[tuple[Path, boo
     return tuple((out.with_name(f"{out.stem}_{name}.tif"), is_written) for name, is_written in named)
 
 
-class Beside:
+class LayersBeside:
     """Writes the rasters beside a scene that are asked for.
 
     Attributes:
@@ -68,7 +68,7 @@ class Beside:
         """
         if self._classes:
             kind = state & np.uint8(MASKED - 1)
-            # Masked for another reason than its class.
+            # These were masked for a reason other than their class.
             kind[(state >= MASKED) & ((kind == CLEAR) | (kind == SNOW))] = OTHER
             kind[~asked] = MISSING
             self._classes.write(block, kind[None], (kind != MISSING)[None])

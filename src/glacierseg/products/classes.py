@@ -1,4 +1,4 @@
-"""Classes of ground as products tell them, Sentinel-2 by number (SCL) and Landsat by bits (QA_PIXEL)."""
+"""Classes of ground as products give them, Sentinel-2 by number (SCL) and Landsat by bits (QA_PIXEL)."""
 
 from functools import cache
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Scenes of products in a folder of results, under their own names, and made again only after a change."""
+"""Scenes of products in a folder of results, named by tiles and day, and made again only after a change."""
 
 import logging
 import warnings
@@ -47,10 +47,10 @@ def keep_scene(
     layers: Mapping[str, Path],
     again: bool = False,
 ) -> KeptScene:
-    """Makes a scene of products unless it is up to date, and says the warnings of either.
+    """Makes a scene of products unless it is up to date, and logs the warnings of making it either way.
 
     Args:
-        products: Of one image: one, or neighbours.
+        products: One product, or neighbours that become one scene.
         out_dir: Where the scene goes, under its name.
         settings: How it is made.
         inputs: What it is made from besides products.
@@ -64,7 +64,7 @@ def keep_scene(
     """
     folder, name = MapFolder(out_dir), name_of(products)
     record, path = Record(folder.stages(name), again=again), folder.scene(name)
-    # Known glaciers change no pixel, but the notes on snow and cloud.
+    # Known glaciers change no pixel, but they do change the notes on snow and cloud.
     more = [inputs.clip, inputs.mask_file, inputs.like, inputs.existing]
     files = [*(_home_of(one) for one in products), *inputs.dem, *layers.values()]
     files += [one for one in more if one]
@@ -91,7 +91,7 @@ def keep_scene(
 
 
 def name_of(products: Sequence[Product]) -> str:
-    """Returns what a scene of some products is called: their tiles and the first day, as T45RVL_20240930."""
+    """Returns the name of a scene of some products: their tiles and the first day, as T45RVL_20240930."""
     tiles = list(dict.fromkeys(product.tile for product in products))
     others = [f"and_{len(tiles) - _NAMED_TILES}_more"] if len(tiles) > _NAMED_TILES else []
     day = min(product.acquired for product in products)

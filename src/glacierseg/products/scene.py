@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import BandError, GlaciersegWarning, GridMismatchError, RequestError
 from glacierseg.log import Progress
-from glacierseg.products.beside import NO_DAY, Beside
+from glacierseg.products.beside import NO_DAY, LayersBeside
 from glacierseg.products.classes import CLOUDY, MISSING
 from glacierseg.products.contents import AGAIN
 from glacierseg.products.masks import Masks
@@ -283,7 +283,7 @@ class _SceneMaker:
                     tags=facts.tags,
                 )
             )
-            beside = Beside(stack, self.out, self.grid, facts, settings)
+            beside = LayersBeside(stack, self.out, self.grid, facts, settings)
             wanted = with_data = without_height = 0
             writing = _part_of(progress, _READING, 1.0)
             for block in iterate_blocks(self.grid.shape, writing):

@@ -1,8 +1,8 @@
 """Whether the file of an image holds all the pixels that it lists, where no checksum says so.
 
-GDAL opens a file that is cut short or has lost a part in between. JPEG 2000 says of each tile where the next
-one begins, TIFF where each of its own lies, so a few bytes a tile show it. What was changed in place stays
-hidden.
+GDAL opens a file that is cut short or has lost a part in between. In JPEG 2000 each tile gives the start of
+the next one, in TIFF a table gives that of every tile, so a few bytes of each show it. Bytes that were
+changed in place are not found.
 """
 
 import struct
@@ -18,10 +18,10 @@ _NUMBERS = {3: "H", 4: "I", 16: "Q"}
 
 
 def is_whole(file: IO[bytes]) -> bool:
-    """Whether an image, GeoTIFF or JPEG 2000, holds all that it lists.
+    """Whether an image, GeoTIFF or JPEG 2000, holds all pixels that it lists.
 
     Args:
-        file: It, open for reading.
+        file: The image, open for reading.
     """
     start = file.read(len(_JP2_SIGNATURE))
     try:

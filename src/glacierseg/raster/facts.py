@@ -1,4 +1,4 @@
-"""What a scene's file says about where it comes from, in tags, most of which follow it to its maps."""
+"""Tags of a scene's file about its origin, most of which are copied to its maps."""
 
 import json
 import re

@@ -34,7 +34,7 @@ _SAMPLE_PX = 512
 PERCENTILES = (0.1, 5.0, 25.0, 50.0, 95.0, 99.9)
 """Those that `BandValues` holds, in its order."""
 LEAST_PIXELS = 64
-"""Fewer pixels with data tell nothing."""
+"""Percentiles of fewer pixels with data mean nothing."""
 _WINDOW_PX = 64
 
 ReadWindow = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]

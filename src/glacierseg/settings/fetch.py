@@ -13,7 +13,7 @@ from glacierseg.settings.prepare import ProductInputs, ProductSettings
 
 
 def _as_days(value: Any) -> Any:
-    """Returns the first and the last day of `FROM/TO` or of one day."""
+    """Returns the first and the last day of `FROM/TO`, or one day twice."""
     if isinstance(value, date):
         return value, value
     if not isinstance(value, str):
@@ -56,13 +56,13 @@ class PlaceSettings(Settings):
     panel: ClassVar[str | None] = "Place"
 
     bbox: Annotated[Box | None, Cli(metavar="W,S,E,N", one_word=True)] = None
-    """West, south, east and north in degrees; west is the greater one across 180 degrees."""
+    """West, south, east and north of a box in degrees; across 180 degrees west is the greater number."""
     area: Path | None = None
-    """Outlines of basins or other areas; each one has a folder of its own for its results."""
+    """Outlines of basins or other areas; the results of each one get a folder of its own."""
     area_layer: str | None = None
     """Layer of the outlines of --area."""
     area_name: Annotated[str | None, Cli(metavar="COLUMN")] = None
-    """Column with the names of the areas, and of their folders; without it a usual one such as name."""
+    """Column with the names of the areas and their folders; without it a usual one such as name."""
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:
@@ -75,7 +75,7 @@ class PlaceSettings(Settings):
 
     @property
     def has_place(self) -> bool:
-        """Whether a place is given at all."""
+        """Whether a place is given."""
         return self.bbox is not None or self.area is not None
 
 
@@ -86,31 +86,31 @@ class FetchSettings(Settings):
     panel: ClassVar[str | None] = "Catalogue"
 
     date: Annotated[Days | None, Cli(metavar="FROM/TO", one_word=True)] = None
-    """First and last day of the images, UTC, such as 2024-08-01/2024-10-31; or one day."""
+    """First and last day of the images, UTC, such as 2024-08-01/2024-10-31; or a single day."""
     satellite: Annotated[Satellite, Cli(name="--sensor", metavar="NAME")] = "sentinel2"
-    """Satellites: sentinel2, or landsat for Landsat 4 to 9."""
+    """Satellites of the images: sentinel2, or landsat for Landsat 4 to 9."""
     catalogue: Annotated[str, Cli(metavar="NAME")] = "earth-search"
     """Catalogue (STAC): earth-search, planetary-computer, an address, or a folder."""
     collections: tuple[str, ...] | None = None
-    """Collections of the catalogue, separated by commas; null for its usual ones."""
+    """Collections to search, separated by commas; null for the usual ones of the catalogue."""
     composite: bool = False
-    """Several images of each tile, so that few pixels stay without data, in place of the best one."""
+    """Several images of each tile instead of the best one, so that fewer pixels have no data."""
     max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Greatest share of cloud and its shadow over the glaciers, 0-1; over the place without an inventory."""
+    """Greatest share of cloud and its shadow over the known glaciers, 0-1; without these, over the place."""
     max_snow: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Greatest share of snow beside the glaciers, or of the place without an inventory, 0-1."""
+    """Greatest share of snow beside the known glaciers, 0-1; without these, on the place."""
     min_sun_deg: Annotated[float, Field(ge=0, le=90)] = 20.0
-    """Least height of the sun, in degrees."""
+    """Least height of the sun above the horizon, in degrees."""
     max_gb: Annotated[float, Field(gt=0)] = 10.0
-    """Greatest amount of data to read for a place, in GB; more is refused before it starts."""
+    """Greatest amount of data to read for a place, in GB; more is refused before reading starts."""
     cache_gb: Annotated[float, Field(ge=0)] = 10.0
-    """Size of the cache of what was read, in GB; 0 for none."""
+    """Greatest size of the cache of images, in GB; 0 for no cache."""
     timeout_s: Annotated[float, RARE, Field(gt=0)] = 30.0
     """Time that a server may stay silent, in seconds."""
     retries: Annotated[int, RARE, Field(ge=0)] = 5
-    """How often a failed request is repeated, after a pause that doubles."""
+    """Number of times that a failed request is repeated, after pauses that double."""
     connections: Annotated[int, RARE, Field(ge=1, le=64)] = 8
-    """Requests at one time."""
+    """Greatest number of requests at one time."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -138,7 +138,7 @@ class FetchedSceneSettings(ProductInputs, ProductSettings):
 
 
 class MapPlaceSettings(ClusterSettings, FetchSettings, PlaceSettings):
-    """Where `map` finds products of its own; the network says which bands, of which satellites."""
+    """Where `map` finds products itself; bands and satellites are those of the network."""
 
     panel: ClassVar[str | None] = "Place instead of products (also all options of `fetch`)"
     unlisted: ClassVar[frozenset[str]] = frozenset(
@@ -147,7 +147,7 @@ class MapPlaceSettings(ClusterSettings, FetchSettings, PlaceSettings):
     )
 
     satellite: Annotated[Satellite, RARE] = "sentinel2"
-    """Satellites: sentinel2, or landsat; that of the training where the network's card tells."""
+    """Satellites: sentinel2 or landsat; those of the training where the network's card names them."""
 
     @property
     def search(self) -> FetchSettings:

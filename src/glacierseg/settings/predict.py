@@ -10,7 +10,7 @@ from glacierseg.settings.base import RARE, Cli, Settings
 from glacierseg.settings.scene import SceneSettings
 
 THRESHOLD = 0.5
-"""Probability from which a pixel is glacier where nobody says another one."""
+"""Probability from which a pixel is glacier, unless another one is given."""
 
 
 class PredictSettings(Settings):
@@ -61,12 +61,12 @@ class PredictSettings(Settings):
 
 
 class ClusterSettings(Settings):
-    """Who shares the work of a prediction (docs/scale.md, extra `cluster`)."""
+    """Who shares the work of a prediction, or many areas (docs/scale.md, extra `cluster`)."""
 
     panel: ClassVar[str | None] = "Sharing the work"
 
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Processes that share the work."""
+    """Number of processes on this machine that share the work."""
     dask: str | None = None
     """Address of a Dask cluster that shares the work."""
 
@@ -78,7 +78,7 @@ class ClusterSettings(Settings):
 
     @property
     def asked_for(self) -> bool:
-        """Whether work is to be shared at all."""
+        """Whether the work is to be shared."""
         return self.workers is not None or self.dask is not None
 
 

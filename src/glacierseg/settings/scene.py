@@ -48,6 +48,10 @@ class SourceSettings(InputSettings, ProductInputs, ProductSettings):
     """Side of the pixels of a product's scene, in metres; null for that of the finest band, or of the
     training where that is plainly larger.
     """
+    sensor: str | None = None
+    """Sensor that numbered bands such as B2 are of; `map --bbox` searches for its images; null for that of
+    the weights' training.
+    """
     existing: Path | None = None
     """Inventory of known glaciers, to warn of snow beside them; `map` divides and links by it too."""
     layer: Annotated[tuple[str, ...], Cli(metavar="NAME=FILE")] = ()

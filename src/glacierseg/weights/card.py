@@ -60,7 +60,7 @@ class Score(Section):
 
 
 class WeightsFacts(Section):
-    """What people know about weights and no file tells: the part of the card that is written by hand.
+    """What people know about weights and no file says: the part of the card that is written by hand.
 
     Attributes:
         summary: What they are for, in one line.
@@ -68,7 +68,7 @@ class WeightsFacts(Section):
         sensor: The sensor of the training scenes.
         unit: Of the spectral bands, in words.
         units: Of single bands, by name, where they differ from `unit`.
-        roles: Parts of the spectrum by band name, where the name does not tell (`glacierseg.raster.sensors`).
+        roles: Parts of the spectrum by band name, where the name does not say (`glacierseg.raster.sensors`).
         data_licence: Terms of the data that they were trained on.
         attribution: Who has to be named.
         scores: What was measured.

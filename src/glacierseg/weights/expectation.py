@@ -78,7 +78,7 @@ class WeightsBand(Section):
 
 
 class Expectation(Protocol):
-    """What networks expect of a scene, as the card of weights or that of a network of one's own tells it."""
+    """What networks expect of a scene, by the card of weights or of a network of one's own."""
 
     @property
     def name(self) -> str:
@@ -147,7 +147,7 @@ def likely_unit(card: Expectation, found: Sequence[BandValues], dtypes: Sequence
     if strangeness(card, found) is None:
         return ""
     if any(band.unit == LEVELS_UNIT for band in card.bands):
-        # Any unit could be stretched to levels: which stretch is right, only the ranges of the training tell.
+        # Any unit could be stretched to levels: only the ranges of the training show which stretch is right.
         return "; normalize it as its training scenes were, with their --ranges"
     light = [band.is_reflected_light for band in card.bands]
 
@@ -221,10 +221,9 @@ def ends_of(numbers: Iterable[float]) -> tuple[float, ...]:
 def look_at_facts(
     expected: Expectation, facts: SceneFacts, scene: Scene, settings: InputSettings
 ) -> tuple[str, ...]:
-    """Looks whether the unit and the season that a scene's tags tell are those of a training.
+    """Compares the unit and the season in a scene's tags with those of a training.
 
-    A unit is compared where both are ones that are known: what a file says is stronger than what its values
-    look like.
+    Units are compared where both are known ones: tags count for more than what the values look like.
 
     Args:
         expected: Of the training.

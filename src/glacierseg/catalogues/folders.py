@@ -1,7 +1,7 @@
-"""Folders of windows, which get their names when they are complete, and go on where they were interrupted.
+"""Folders of windows, which get their names when they are complete, and keep finished windows until then.
 
-Until then a folder is hidden beside its name (`.NAME.part`). `windows.json` in it says of each window where
-it comes from and what its checksum is; a window counts as finished only if all of that still holds.
+An unfinished folder is hidden beside its name (`.NAME.part`). Its `windows.json` lists the origin and the
+checksum of each window; a window counts as finished only if both still agree.
 """
 
 import shutil
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from glacierseg.catalogues.addresses import shown
+from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
-from glacierseg.catalogues.windows import Tally, Window, save_window
+from glacierseg.catalogues.windows import Window, save_window
 from glacierseg.errors import DataError, OutputError, RequestError
 from glacierseg.raster.write import digest_of, full_disk_refused, read_json, write_json
 
 RECORD = "windows.json"
-"""File of a folder that says where its windows come from."""
+"""File of a folder that lists where its windows come from."""
 
 
 def write_windows(
@@ -26,14 +27,14 @@ def write_windows(
     files: Mapping[str, bytes],
     tally: Tally | None = None,
 ) -> Path:
-    """Writes a folder of windows, of which finished ones are kept.
+    """Writes a folder of windows; finished ones are kept.
 
     Args:
         web: Reads them.
         final: The folder.
         windows: By path in the folder.
         files: Content of further files by path in the folder.
-        tally: Of what is read.
+        tally: Counts what is read.
 
     Returns:
         `final`.
@@ -45,7 +46,7 @@ def write_windows(
         RequestError: A folder of that name exists and no fetch wrote it.
     """
     if final.exists() and not (final / RECORD).is_file():
-        raise RequestError(f"{final}: exists and is of no fetch; remove it, or give another --out")
+        raise RequestError(f"{final}: exists and was not made by a fetch; remove it, or give another --out")
     if _is_whole(final, windows, files):
         return final
     part = final.with_name(f".{final.name}.part")
@@ -84,7 +85,7 @@ def _fill(web: Web, part: Path, windows: Mapping[str, Window], tally: Tally) -> 
 
 
 def _record(folder: Path, windows: Mapping[str, Window]) -> dict[str, Any]:
-    """Returns what a folder's record must say of the windows that are there."""
+    """Returns the record that the windows in a folder should have."""
     return {
         file: {
             "address": shown(window.asset.address),
@@ -101,7 +102,7 @@ def _record(folder: Path, windows: Mapping[str, Window]) -> dict[str, Any]:
 
 
 def _said_of(folder: Path) -> dict[str, Any]:
-    """Returns what a folder's record says; nothing if it is missing or damaged."""
+    """Returns the record in a folder; empty if it is missing or damaged."""
     try:
         said = read_json(folder / RECORD)
     except (OSError, DataError):
