@@ -216,7 +216,7 @@ def test_what_is_fetched_again_takes_the_old_away_when_it_is_whole(
     def lost(*_: object, **__: object) -> None:
         raise DownloadError("no network")
 
-    for step in ("kept.save_window", "steps.fetch_elevation"):
+    for step in ("folders.save_window", "steps.fetch_elevation"):
         with monkeypatch.context() as patch:
             patch.setattr(f"glacierseg.catalogues.{step}", lost)
             with pytest.raises(DownloadError, match="no network"):
