@@ -46,7 +46,8 @@ def map_place(
     if satellite := _satellite(ensemble, inputs):
         fetch = fetch.replaced(satellite=satellite)
     layers = parse_layers(inputs.layer)
-    recipe = inputs.recipe or recipe_for(ensemble, roles_seen(fetch), layers, has_dem=True)
+    # Terrain stands in it only where the networks need it, so that they work without an elevation model.
+    recipe = inputs.recipe or recipe_for(ensemble, roles_seen(fetch), layers, has_dem=False)
     fetched = fetch_for_recipe(recipe, place, out_dir, fetch, inputs, layers, again=again)
     inputs = inputs.replaced(sensor=None, **fetched.scene_settings(inputs), **fetched.scene_inputs(inputs))
     origin = Origin(fetched.origin, fetched.remarks)
