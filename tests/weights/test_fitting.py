@@ -3,8 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from glacierseg.errors import BandError, RequestError, ValuesError
+from glacierseg.raster.facts import SceneFacts
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.card import WeightsCard
@@ -121,6 +123,16 @@ def test_another_unit_is_refused_unless_scaled_or_forced(tmp_path: Path) -> None
     forced = fit_scene(weights_card(), own, InputSettings(force=True))
     assert len(forced.warnings) == 1
     assert "is unlike what w was trained on" in forced.warnings[0]
+
+
+@pytest.mark.parametrize("unit", ["reflectance x 10000", ""])
+def test_a_conversion_of_a_unit_that_the_tags_say_is_doubted(tmp_path: Path, unit: str) -> None:
+    own = scene(tmp_path, list(BANDS), (VALUES / 10).astype(np.uint16))
+    with rasterio.open(own.paths[0], "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.update_tags(**SceneFacts(unit=unit).tags)
+    with pytest.raises(ValuesError, match="is unlike what w was trained on") as caught:
+        fit_scene(weights_card(), open_scene(own.paths[0]))
+    assert ("if they are right take another image" in str(caught.value)) == bool(unit)
 
 
 def test_only_reflected_light_is_scaled(tmp_path: Path) -> None:

@@ -249,6 +249,12 @@ def look_at_facts(
     return tuple(told)
 
 
+def has_its_unit(expected: Expectation, facts: SceneFacts, settings: InputSettings) -> bool:
+    """Whether a scene's tags say that its values are in the unit of a training, after any conversion."""
+    light = [band.unit for band in expected.bands if band.is_reflected_light]
+    return bool(light) and facts.unit in _KNOWN and _other_unit(expected, facts, settings) is None
+
+
 def _other_unit(expected: Expectation, facts: SceneFacts, settings: InputSettings) -> str | None:
     light = [band.unit for band in expected.bands if band.is_reflected_light or band.unit == LEVELS_UNIT]
     known = {*_KNOWN, LEVELS_UNIT}

@@ -22,6 +22,7 @@ from glacierseg.weights.expectation import (
     Expectation,
     WeightsBand,
     doubts,
+    has_its_unit,
     likely_unit,
     look_at_facts,
     offset_warning,
@@ -86,13 +87,24 @@ def fit_scene(card: WeightsCard, scene: Scene, settings: InputSettings | None = 
             *_sensor_warnings(card, scene, sensor),
             *told,
             *look_at_facts(card, facts, scene, settings),
-            *look(card, warm, sensor=sensor, force=settings.force),
+            *look(
+                card,
+                warm,
+                sensor=sensor,
+                unit_is_known=has_its_unit(card, facts, settings),
+                force=settings.force,
+            ),
         ),
     )
 
 
 def look(
-    expected: Expectation, fitted: Scene, *, sensor: str | None = None, force: bool = False
+    expected: Expectation,
+    fitted: Scene,
+    *,
+    sensor: str | None = None,
+    unit_is_known: bool = False,
+    force: bool = False,
 ) -> tuple[str, ...]:
     """Looks whether the values and pixels of a scene are like those of a training.
 
@@ -100,6 +112,7 @@ def look(
         expected: Of the training.
         fitted: The scene, with the bands that are expected, in that order.
         sensor: Its sensor, where it is known.
+        unit_is_known: Whether its tags say the unit of the training, so that a conversion may be wrong.
         force: Turn a refusal into a warning.
 
     Returns:
@@ -118,6 +131,8 @@ def look(
     if strange := strangeness(expected, found):
         line = f"{path}: is unlike what {expected.name} was trained on: {strange}"
         line += _remedy_of_values(expected, fitted, samples)
+        if unit_is_known:
+            line += "; its tags say the unit of the training, so if they are right take another image instead"
         if not force:
             raise ValuesError(f"{line}; or go on all the same with --force")
         warnings.append(line)

@@ -26,7 +26,7 @@ from glacierseg.raster.units import (
 from glacierseg.raster.values import BandValues, measure_values, sample_values, short
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.scene import InputSettings
-from glacierseg.weights.expectation import WeightsBand, ends_of, look_at_facts, strangeness
+from glacierseg.weights.expectation import WeightsBand, ends_of, has_its_unit, look_at_facts, strangeness
 from glacierseg.weights.fitting import Fitted, look
 
 
@@ -134,7 +134,8 @@ def fit_own(
             told.append(others)
         elif lifted := _lifted_levels(card, own):
             told.append(lifted)
-        told += look(expected, own, force=settings.force)
+        unit_is_known = has_its_unit(expected, facts, settings)
+        told += look(expected, own, unit_is_known=unit_is_known, force=settings.force)
     return Fitted(scene, tuple(dict.fromkeys(told)))
 
 
