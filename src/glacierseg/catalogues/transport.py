@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -273,12 +273,16 @@ def at_once(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
             except BaseException as error:  # noqa: BLE001  (is raised where the jobs are waited for)
                 future.set_exception(error)
 
-    for _ in range(min(threads, len(jobs))):
-        # The context holds the inputs that must not be replaced, and the bars.
-        threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+    pending = set(futures)
     try:
-        for future in as_completed(futures):
-            future.result()
+        for _ in range(min(threads, len(jobs))):
+            # The context holds the inputs that must not be replaced, and the bars.
+            threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+        while pending:
+            # Waits are short, since Ctrl-C is only met between them.
+            done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
     finally:
         waiting.clear()
     return [future.result() for future in futures]
