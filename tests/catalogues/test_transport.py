@@ -145,15 +145,15 @@ def test_a_part_goes_on_where_it_broke(server: FileServer, tmp_path: Path, reset
     with web(tmp_path, connections=1) as reader:
         remote = reader.remote(Asset(server.address("a.bin")))
         server.mend()
-        server.fail("a.bin", Fault(cut_after=600_000, reset=reset))
+        # A reset takes what was not read yet, so the pauses leave time to read.
+        server.fail("a.bin", Fault(cut_after=600_000, reset=reset, pause_s=0.05))
         remote.fetch([(100_000, 900_000)])
         assert remote.read(100_000, 900_000) == CONTENT[100_000:1_000_000]
         first, second = server.of("a.bin")
         assert first.part == (100_000, 999_999)
         assert second.part is not None
-        # The last piece before the break may be lost; a reset may take all that was not yet read.
-        least = 100_000 if reset else 700_000 - 2**18
-        assert least <= second.part[0] <= 700_000
+        # The last piece before the break may be lost.
+        assert 100_000 + 600_000 - 2**18 <= second.part[0] <= 700_000
         assert second.part[1] == 999_999
         assert reader.bytes_read <= server.bytes_sent + 2**15
 
@@ -450,8 +450,7 @@ def test_an_interrupt_does_not_wait_for_the_server(server: FileServer) -> None:
         server.fail("a.bin", Fault(times=1))
         server.fail("a.bin", Fault(times=None, delay_s=20))
         assert program.stdout.readline() == "begun\n"
-        # All threads have begun, so the program waits for them.
-        while server.most_at_once < 8:
+        while server.most_at_once < 2:
             time.sleep(0.01)
         began = time.monotonic()
         program.send_signal(signal.SIGINT)
