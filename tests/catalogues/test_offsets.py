@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from glacierseg.catalogues.offsets import judge_offset
+from glacierseg.catalogues.offsets import judge_offset, require_taken_off
 from glacierseg.errors import ProductError
 from glacierseg.products.product import Product, ProductBand
 
@@ -238,3 +238,22 @@ def test_real_ground_of_every_season_tells(data_dir: Path, season: str, coarser:
     assert judge_offset(old, as_numbers(views, 0), said=False, name="S2B").add == 0
     with pytest.raises(ProductError, match="as where 1000 was added"):
         judge_offset(old, as_numbers(views, 1000), said=False, name="S2B")
+
+
+@pytest.mark.parametrize("season", ["spring", "summer", "autumn", "winter"])
+def test_a_band_that_kept_its_offset_beside_others_is_refused_on_real_ground(
+    data_dir: Path, season: str
+) -> None:
+    with rasterio.open(data_dir / "khumbu_sentinel2" / f"khumbu_s2_{season}_2024.tif") as file:
+        named = dict(zip(file.descriptions, 10_000 * file.read().astype(float), strict=True))
+    bands = {"blue": "B02", "swir1": "B11", "swir2": "B12", "green": "B03", "red": "B04", "nir": "B08"}
+    views = {role: named[band].round().astype(np.int64) for role, band in bands.items()}
+    off, left = as_numbers(views, 0), as_numbers(views, 1000)
+    judged = {role: off.pop(role) for role in ("blue", "swir1", "swir2")}
+    taken = judge_offset(product(), judged, said=True, name="S2B")
+    require_taken_off(judged, off, taken, 0, "S2B")
+    for role in off:
+        with pytest.raises(
+            ProductError, match=rf"1000 is added .*; but only 0% of {role} in shade are below"
+        ):
+            require_taken_off(judged, off | {role: left[role]}, taken, 0, "S2B")

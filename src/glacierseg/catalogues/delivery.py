@@ -17,7 +17,7 @@ from typing import IO, Any
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Candidate
 from glacierseg.catalogues.folders import write_windows
-from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset
+from glacierseg.catalogues.offsets import INSTEAD, TELLING_ROLES, judge_offset, require_taken_off
 from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window, read_window
@@ -150,8 +150,15 @@ def plan_product(web: Web, candidate: Candidate, outline: Any, roles: Collection
     _require_same_ground(windows, name)
     add, note = 0, None
     if is_sentinel2:
-        views = _views(web, candidate, {number: windows[file] for number, (file, _) in images.items()})
+        by_role = {
+            SENSORS["sentinel2"].get(one, ""): (one, windows[file]) for one, (file, _) in images.items()
+        }
+        telling = {role: by_role[role] for role in TELLING_ROLES}
+        views = _views(web, candidate, telling)
         judgement = judge_offset(product, views, said=candidate.offset_applied, name=name)
+        if judgement.add:
+            others = {role: one for role, one in by_role.items() if role and role not in telling}
+            require_taken_off(views, _views(web, candidate, others), judgement, product.nodata, name)
         add, note = judgement.add, judgement.note
         for band in product.bands:
             least = 0 if band.role in views else judgement.least
@@ -253,19 +260,15 @@ def _corners(window: Window) -> tuple[float, ...]:
     return *(window.grid.transform * (-window.column, -window.row)), *window.grid.bounds
 
 
-def _views(web: Web, candidate: Candidate, windows: Mapping[str, Window]) -> dict[str, Any]:
-    """Reads the bands on which offsets are judged: an overview of the whole image, or the windows."""
+def _views(web: Web, candidate: Candidate, bands: Mapping[str, tuple[str, Window]]) -> dict[str, Any]:
+    """Reads bands on which offsets are judged, by role: an overview of the whole image, or the window."""
     views = {}
-    for number, window in windows.items():
-        role = SENSORS["sentinel2"].get(number)
-        if role in TELLING_ROLES:
-            whole = plan_window(web, candidate.images[number], candidate.footprint, coarser=_COARSER)
-            is_small = (
-                whole
-                and whole.bytes_needed <= _MAX_LOOK_BYTES
-                and math.prod(whole.grid.shape) <= _MAX_LOOK_PX
-            )
-            views[role] = read_window(web, whole if whole and is_small else window)
+    for role, (number, window) in bands.items():
+        whole = plan_window(web, candidate.images[number], candidate.footprint, coarser=_COARSER)
+        is_small = (
+            whole and whole.bytes_needed <= _MAX_LOOK_BYTES and math.prod(whole.grid.shape) <= _MAX_LOOK_PX
+        )
+        views[role] = read_window(web, whole if whole and is_small else window)
     return views
 
 

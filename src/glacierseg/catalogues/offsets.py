@@ -41,6 +41,9 @@ _NOISE = 100
 # The darkest hundredth of an image that is not overcast is darker than this, in digital numbers.
 _DARK = 700
 _LEAST_NUMBERS, _MOST_NUMBERS = 100, 10**6
+# Where blue and short-wave infrared are all dark, in shade and water, so are the bands between: of four
+# seasons at 27 m 92 to 100 % of green, red and near infrared are below 0.09 there.
+_LEAST_SHADE, _SHADE_SHARE = 25, 0.5
 _GREATEST = 65535
 # Where the offset was taken off, darker pixels became 0; a right copy has hardly any of these.
 _GONE_SHARE = 0.05
@@ -137,6 +140,38 @@ def judge_offset(
     return Judgement(0)
 
 
+def require_taken_off(
+    judged: Mapping[str, NDArray[Any]],
+    others: Mapping[str, NDArray[Any]],
+    judgement: Judgement,
+    nodata: int,
+    name: str,
+) -> None:
+    """Refuses an image whose offset was taken off the bands that were judged, and left on another.
+
+    Args:
+        judged: Digital numbers of the bands that were judged, by role.
+        others: The same of the other bands.
+        judgement: Of the image, with what is added.
+        nodata: Number of pixels without data.
+        name: The image's name in messages.
+
+    Raises:
+        ProductError: A band still has it.
+    """
+    limit = judgement.add - _NOISE
+    views = _sampled_alike({**judged, **others})
+    shade = np.all([(views[role] < _DARK) & (views[role] != nodata) for role in judged], axis=0)
+    for role in others:
+        numbers = views[role][shade & (views[role] != nodata)]
+        share = float(np.mean(numbers < limit)) if numbers.size >= _LEAST_SHADE else 1.0
+        if share < _SHADE_SHARE:
+            raise ProductError(
+                f"{name}: {judgement.note}; but only {share:.0%} of {role} in shade are below {limit}, as "
+                f"where it was left; {INSTEAD}"
+            )
+
+
 def _judge_plain(
     product: Product, views: Mapping[str, NDArray[Any]], name: str, *, said: bool | None
 ) -> Judgement:
@@ -194,16 +229,22 @@ def _darkness(views: Mapping[str, NDArray[Any]], amounts: Mapping[str, int], nod
 
 def _gone(views: Mapping[str, NDArray[Any]], nodata: int) -> float:
     """The greatest share of a band without numbers where another has some, away from the rims of all."""
+    empty = [view == nodata for view in _sampled_alike(views).values()]
+    seen = ~_near(np.all(empty, axis=0), 3)
+    return max(float(one[seen].mean()) if seen.any() else 0.0 for one in empty)
+
+
+def _sampled_alike(views: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Returns views of one ground in pixels of one number, those of the coarsest or fewer."""
     most = math.isqrt(_MOST_NUMBERS)
     height, width = (
         min(most, *sides) for sides in zip(*(view.shape for view in views.values()), strict=True)
     )
-    empty = []
-    for view in views.values():
+    sampled = {}
+    for role, view in views.items():
         rows, columns = np.arange(height) * len(view) // height, np.arange(width) * view.shape[1] // width
-        empty.append(view[np.ix_(rows, columns)] == nodata)
-    seen = ~_near(np.all(empty, axis=0), 3)
-    return max(float(one[seen].mean()) if seen.any() else 0.0 for one in empty)
+        sampled[role] = view[np.ix_(rows, columns)]
+    return sampled
 
 
 def _beside_void(empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
