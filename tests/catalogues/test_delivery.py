@@ -529,6 +529,30 @@ def test_every_catalogue_gives_the_same_numbers_whatever_it_did_to_them(
         np.testing.assert_array_equal(scene, scenes["c1"], name)
 
 
+def test_a_band_that_kept_its_offset_beside_others_is_refused(tmp_path: Path, web: Web) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.add(Shot(), "l2a")
+    settings = FetchSettings(catalogue=str(shelf.catalogue()), date="2024-09-30")  # type: ignore[arg-type]
+    (candidate,) = search(settings, MADE).candidates
+    images = dict(candidate.images)
+    for number in sorted(images.keys() - {"SCL"}):
+        with rasterio.open(images[number].address) as image:
+            numbers, pixel_m, corner = image.read(1), image.res[0], (image.transform.c, image.transform.f)
+            epsg = image.crs.to_epsg()
+        # A lake, dark in all bands.
+        side = round(1200 / pixel_m)
+        numbers[side : 2 * side, side : 2 * side] = 300
+        for name, more in ((f"{number}.tif", 0), (f"{number}_left.tif", 1000)):
+            raised = np.where(numbers == 0, 0, numbers + more).astype(np.uint16)
+            path = write_image(tmp_path / name, raised, pixel_m, epsg, corner)
+            if not more:
+                images[number] = Asset(str(path))
+    assert plan_product(web, replace(candidate, images=images), MADE, ("red",)).add == 1000
+    images["4"] = Asset(str(tmp_path / "4_left.tif"))
+    with pytest.raises(ProductError, match=r"only 0% of red in shade are below 900, as where it was left"):
+        plan_product(web, replace(candidate, images=images), MADE, ("red",))
+
+
 IMPORTS = """
 import os, pickle
 from pathlib import Path
