@@ -14,14 +14,14 @@ from urllib.parse import unquote
 from glacierseg.catalogues.addresses import shown
 from glacierseg.catalogues.candidate import Asset
 from glacierseg.catalogues.folders import write_windows
+from glacierseg.catalogues.search import ELEVATION_MARGIN_DEG
 from glacierseg.catalogues.tally import Tally
 from glacierseg.catalogues.web import Web
 from glacierseg.catalogues.windows import Window, plan_window
 from glacierseg.errors import ProductError
 from glacierseg.raster.outputs import writes
 
-# How far it extends beyond the place, since slope and curvature need neighbours, some in the next tile.
-_MARGIN_PX, _MARGIN_DEG = 10, 0.005
+_MARGIN_PX = 10
 
 
 def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, Window]:
@@ -40,7 +40,7 @@ def plan_elevation(web: Web, tiles: Sequence[Asset], outline: Any) -> dict[str, 
         ProductError: One is not an elevation model.
     """
     windows: dict[str, Window] = {}
-    around = outline.buffer(_MARGIN_DEG)
+    around = outline.buffer(ELEVATION_MARGIN_DEG)
     for tile in sorted(tiles, key=lambda tile: tile.address):
         window = plan_window(web, tile, around, margin_px=_MARGIN_PX)
         if window is None:

@@ -25,8 +25,8 @@ from glacierseg.errors import RequestError, did_you_mean
 from glacierseg.settings.fetch import FetchSettings
 
 _MAX_ITEMS = 10_000
-# A window of elevation is a little larger than its place, which then may reach into the next tile.
-_ELEVATION_MARGIN_DEG = 0.005
+ELEVATION_MARGIN_DEG = 0.005
+"""How far elevation is read beyond a place, since slope needs neighbours, some in the next tile."""
 # Collection of the Copernicus GLO-30 elevation model, in each API that has it.
 _ELEVATION = "cop-dem-glo-30"
 # Footprints that share so much of their ground are of one image.
@@ -105,7 +105,7 @@ def elevation_tiles(settings: FetchSettings, outline: Any) -> tuple[Asset, ...]:
         RequestError: The catalogue does not exist.
         DownloadError: The catalogue cannot be read.
     """
-    outline = folded(outline.buffer(_ELEVATION_MARGIN_DEG))
+    outline = folded(outline.buffer(ELEVATION_MARGIN_DEG))
     source = open_source(settings)
     collections = (_ELEVATION,) if isinstance(source, Api) else None
     if collections and known_collections(settings) is None:
