@@ -66,3 +66,26 @@ def test_bands_that_may_be_negative_take_part_in_no_ratio() -> None:
 def test_no_glacier_is_one_line() -> None:
     with pytest.raises(RequestError, match="no training pixel is glacier"):
         find_threshold(lambda: [(np.ones((1, 4)), np.zeros(4, bool))], ("a",))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([2, 40, 256]))
+def test_levels_counted_in_one_pass_give_the_rule_of_values_counted_in_two(
+    seed: int, bands: int, levels: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, levels, (bands, 500)).astype(np.uint8)
+    values[0, :9] = 7
+    glacier = rng.random(500) < rng.random(500) * (values[0] + 1) / levels
+    glacier[0] = True
+    names = tuple("abcd"[:bands])
+    blocks = [(values[:, part], glacier[part]) for part in (slice(0), slice(200), slice(200, None))]
+    wide = [(block.astype(np.int16), there) for block, there in blocks]
+    calls = []
+
+    def pixels() -> list[tuple[np.ndarray, np.ndarray]]:
+        calls.append(1)
+        return blocks
+
+    assert find_threshold(pixels, names) == find_threshold(lambda: wide, names)
+    assert len(calls) == 1
