@@ -11,6 +11,7 @@ import pytest
 import shapely
 from affine import Affine
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -23,16 +24,18 @@ from glacierseg.raster.outlines import own_layers
 from glacierseg.report.images import frame_of
 from glacierseg.report.map import (
     UNIT,
+    _as_steps,
+    _Drawn,
     encode,
     glacier_layers,
     outline,
     paint_probability,
     read_glaciers,
-    ring_path,
 )
 from glacierseg.report.page import render
 from glacierseg.report.views import RegionView, view_region
 from glacierseg.runs.results import RegionResult, read_results
+from glacierseg.vectors.trace import trace_polygons
 from tests.helpers import present
 
 FOLDER = "unetplusplus/all"
@@ -192,8 +195,47 @@ def test_simplified_outlines_keep_their_area() -> None:
 
 
 def test_a_ring_that_collapses_is_left_out() -> None:
-    assert ring_path(np.array([[5, 5], [5, 5], [6, 5], [5, 5]])) == ""
-    assert ring_path(np.array([[0, 0], [4, 0], [4, 0], [4, 4], [0, 0]])) == "M0 0l4 0 0 4z"
+    corner = Polygon([(0, 0), (4, 0), (4, 0.2), (4, 4)])
+    assert encode(np.array([box(5, 5, 5.4, 5.4), corner]), 0.01) == ["", "M0 0l4 0 0 4z"]
+    assert encode(np.array([], object), 0.25) == []
+
+
+@settings(deadline=None, max_examples=25)
+@given(arrays(np.uint8, (24, 24), elements=st.integers(0, 1)), st.sampled_from([0.1, 0.5, 2.0]))
+def test_what_is_counted_is_what_is_written(mask: NDArray[np.uint8], tolerance_px: float) -> None:
+    shapes = shapely.transform(trace_polygons(mask), lambda points: points * 3.7 - 40)
+    drawn = _as_steps(shapes, tolerance_px)
+    paths = drawn.paths()
+    assert len(paths) == len(shapes)
+    assert drawn.characters() == sum(map(len, paths))
+
+
+def test_speckled_outlines_keep_their_budget_and_are_written_once(
+    tmp_path: Path, view: RegionView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    mask = (rng.random((400, 400)) < 0.3).astype(np.uint8)
+    mask[100:300, 100:300] = rng.random((200, 200)) < 0.8
+    corner = np.array([480_000, 3_100_000])
+    shapes = shapely.transform(trace_polygons(mask), lambda points: corner + points * [10, -10])
+    path = write(tmp_path / "o.gpkg", shapes, area_km2=shapely.area(shapes) / 1e6)
+    written: list[int] = []
+    paths_of = _Drawn.paths
+
+    def count(drawn: _Drawn) -> list[str]:
+        written.append(len(drawn.owners))
+        return paths_of(drawn)
+
+    monkeypatch.setattr(_Drawn, "paths", count)
+    layer = read_glaciers(path, "raw", view, 60_000)
+    assert sum(map(len, layer.paths)) + 12 * len(layer.rows) <= 70_000
+    assert len(written) == 1
+    assert len(layer.paths) + layer.left_out == len(shapes)
+    # Holes of a pixel as shown, which is two of the mask, are not drawn; the glacier around them is.
+    areas = [decoded(path).area for path in layer.paths]
+    assert areas[0] == max(areas)
+    assert min(areas) > UNIT**2
+    assert written[0] < 2000
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, view: RegionView) -> None:

@@ -21,7 +21,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from shapely.geometry import shape
 
-from glacierseg.raster.outlines import own_layers, read_own
+from glacierseg.raster.outlines import own_layers, read_largest
 from glacierseg.report.figures.errors import OVERLAY_COLOURS, error_classes, paint
 from glacierseg.report.images import read_values
 from glacierseg.report.save import overlay_to_webp, photo_to_webp
@@ -59,29 +59,23 @@ class GlacierLayer:
 
 def read_glaciers(path: Path, layer: str, view: RegionView, budget: int) -> GlacierLayer:
     """Reads a layer of outlines and makes it as coarse as a budget of characters asks."""
-    table: gpd.GeoDataFrame = read_own(path, layer)
+    table, number = read_largest(path, layer, _MOST_GLACIERS)
     shapes = shapely.force_2d(table.geometry.to_numpy())
     order = np.argsort(-shapely.area(shapes), kind="stable")
-    order = order[shapely.area(shapes[order]) > 0]
-    shown = order[:_MOST_GLACIERS]
-    on_screen = to_screen(shapes[shown], view)
+    shown = order[shapely.area(shapes[order]) > 0]
     columns = [str(name) for name in table.columns if name != table.geometry.name]
     values = [[_value(value) for value in table[name].to_numpy()[shown].tolist()] for name in columns]
     rows = list(zip(*values, strict=True)) if columns else [()] * len(shown)
     costs = [sum(len(str(value)) + 3 for value in row) for row in rows]
-    paths: list[str] = []
-    for tolerance in _TOLERANCES_PX:
-        paths = encode(on_screen, tolerance)
-        if sum(map(len, paths)) + sum(costs) <= budget:
-            break
+    paths = encode_within(to_screen(shapes[shown], view), budget - sum(costs))
     kept, used = [], 0
-    for number, text in enumerate(paths):
-        used += len(text) + costs[number]
+    for place, text in enumerate(paths):
+        used += len(text) + costs[place]
         if used > budget:
             break
         if text:
-            kept.append(number)
-    return GlacierLayer(columns, [rows[i] for i in kept], [paths[i] for i in kept], len(shapes) - len(kept))
+            kept.append(place)
+    return GlacierLayer(columns, [rows[i] for i in kept], [paths[i] for i in kept], number - len(kept))
 
 
 def to_screen(shapes: NDArray[Any], view: RegionView) -> NDArray[Any]:
@@ -96,34 +90,110 @@ def to_screen(shapes: NDArray[Any], view: RegionView) -> NDArray[Any]:
     return moved
 
 
+def encode_within(shapes: NDArray[Any], most: int) -> list[str]:
+    """Writes polygons in quarters of a pixel as SVG paths, as coarse as a number of characters asks.
+
+    What does not fit is told before it is written, so that all is written once. From the second try on holes
+    of fewer pixels than a tolerance's square hides, and polygons of no more than a pixel, are left out.
+    """
+    for number, tolerance_px in enumerate(_TOLERANCES_PX):
+        if number == 1:
+            shapes = _without_speckles(shapes, 1.0, 1.0)
+        elif number:
+            shapes = _without_speckles(shapes, 1.0, (2 * tolerance_px) ** 2)
+        drawn = _as_steps(shapes, tolerance_px)
+        if drawn.characters() <= most:
+            break
+    return drawn.paths()
+
+
 def encode(shapes: NDArray[Any], tolerance_px: float) -> list[str]:
     """Writes polygons in quarters of a pixel as SVG paths of whole numbers, empty where nothing is left."""
+    return _as_steps(shapes, tolerance_px).paths()
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Rings of polygons as they are written: a corner and steps to the others.
+
+    Attributes:
+        polygons: How many there are.
+        owners: `(R,)` the polygon of each ring.
+        corners: `(R, 2)` where each ring begins.
+        steps: `(N, 2)` of all rings together.
+        ends: `(R + 1,)` where the steps of each begin, and the end of all.
+    """
+
+    polygons: int
+    owners: NDArray[np.intp]
+    corners: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    ends: NDArray[np.intp]
+
+    def characters(self) -> int:
+        """How long `paths` are together."""
+        # Each ring has four signs of its own, and a blank between any two numbers of its steps.
+        return int(_digits(self.corners) + _digits(self.steps) + 2 * len(self.steps) + 3 * len(self.owners))
+
+    def paths(self) -> list[str]:
+        """Writes the path of each polygon."""
+        paths = [""] * self.polygons
+        for owner, (x, y), (begin, end) in zip(
+            self.owners.tolist(), self.corners.tolist(), pairwise(self.ends.tolist()), strict=True
+        ):
+            paths[owner] += f"M{x} {y}l{' '.join(map(str, self.steps[begin:end].ravel().tolist()))}z"
+        return paths
+
+
+def _digits(numbers: NDArray[np.int64]) -> int:
+    """How many characters whole numbers have together."""
+    size, total = np.abs(numbers), numbers.size + int(np.count_nonzero(numbers < 0))
+    limit, most = 10, int(size.max(initial=0))
+    while limit <= most:
+        total += int(np.count_nonzero(size >= limit))
+        limit *= 10
+    return total
+
+
+def _as_steps(shapes: NDArray[Any], tolerance_px: float) -> _Drawn:
     simple = shapely.simplify(shapes, tolerance_px * UNIT, preserve_topology=False)
     # What the simplification removes entirely is still a glacier: a small one keeps all its corners.
     gone = shapely.is_empty(simple)
     simple[gone] = shapes[gone]
-    paths = [""] * len(shapes)
     parts, owners = shapely.get_parts(simple, return_index=True)
     rings, ring_owners = shapely.get_rings(parts, return_index=True)
-    points, point_owners = shapely.get_coordinates(rings, return_index=True)
+    return _steps_of(rings, owners[ring_owners], len(shapes))
+
+
+def _steps_of(rings: NDArray[Any], owners: NDArray[np.intp], polygons: int) -> _Drawn:
+    """Rounds rings to whole numbers; those with fewer than three corners are left out."""
+    points, own = shapely.get_coordinates(rings, return_index=True)
     whole = np.rint(points).astype(np.int64)
-    ends = np.searchsorted(point_owners, np.arange(len(rings) + 1))
-    for ring, (begin, end) in enumerate(pairwise(ends)):
-        paths[owners[ring_owners[ring]]] += ring_path(whole[begin:end])
-    return paths
+    first = np.searchsorted(own, np.arange(len(rings)))
+    steps = np.diff(whole, axis=0)
+    # Neither from ring to ring, nor the step that closes one, nor one that goes nowhere.
+    kept = (own[1:] == own[:-1]) & (steps != 0).any(axis=1)
+    kept[np.append(first[1:], len(own))[: len(rings)] - 2] = False
+    counts = np.bincount(own[1:][kept], minlength=len(rings))
+    drawn = counts > 1
+    kept &= drawn[own[1:]]
+    ends = np.append(0, np.cumsum(counts[drawn]))
+    return _Drawn(polygons, owners[drawn], whole[first[drawn]], steps[kept], ends)
 
 
-def ring_path(points: NDArray[np.int64]) -> str:
-    """Writes a closed ring `(N, 2)` with steps from corner to corner, half as long as with coordinates.
-
-    The path is empty when fewer than three corners are left.
-    """
-    steps = np.diff(points, axis=0)[:-1]
-    steps = steps[(steps != 0).any(axis=1)]
-    if len(steps) < 2:
-        return ""
-    x, y = points[0]
-    return f"M{x} {y}l{' '.join(map(str, steps.ravel().tolist()))}z"
+def _without_speckles(shapes: NDArray[Any], least_px: float, least_hole_px: float) -> NDArray[Any]:
+    """Leaves out polygons and holes of no more than some pixels; a shape without any is empty then."""
+    parts, owners = shapely.get_parts(shapes, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    is_hole = np.append(False, part[1:] == part[:-1])
+    large = shapely.area(shapely.polygons(rings)) > np.where(is_hole, least_hole_px, least_px) * UNIT**2
+    large &= large[~is_hole][part]
+    found = np.full(len(shapes), shapely.MultiPolygon(), object)
+    if large.any():
+        kept, index = np.unique(part[large], return_inverse=True)
+        whose, place = np.unique(owners[kept], return_inverse=True)
+        found[whose] = shapely.multipolygons(shapely.polygons(rings[large], indices=index), indices=place)
+    return found
 
 
 def _value(value: Any) -> Any:
@@ -259,7 +329,7 @@ def outline(key: str, mask: NDArray[np.bool_], colour: str = "", dashes: str = "
     for polygon in polygons:
         for part in shapely.get_parts(polygon.simplify(0.75, preserve_topology=False)):
             rings += [ring for ring in (part.exterior, *part.interiors) if len(ring.coords) > 3]
-    path = "".join(ring_path(np.rint(ring.coords).astype(np.int64)) for ring in rings)
+    path = _steps_of(np.array(rings, object), np.zeros(len(rings), np.intp), 1).paths()[0]
     if not path or len(path) > _LONGEST_PATH:
         return None
     inside = max(polygons, key=lambda polygon: polygon.area).representative_point()

@@ -138,6 +138,27 @@ def read_own(path: Path, layer: str) -> Any:
         raise _damaged(path) from error
 
 
+def read_largest(path: Path, layer: str, most: int) -> tuple[Any, int]:
+    """Reads the largest outlines of a layer that this package wrote, and says how many the layer has.
+
+    By their column `area_km2`; without it all are read.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    import pyogrio  # noqa: PLC0415
+
+    try:
+        with _leaving_nothing_beside():
+            facts = pyogrio.read_info(path, layer=layer)
+            if facts["features"] <= most or "area_km2" not in facts["fields"]:
+                return pyogrio.read_dataframe(path, layer=layer), facts["features"]
+            sql = f'SELECT * FROM "{layer}" ORDER BY area_km2 DESC LIMIT {most}'  # noqa: S608  (own names)
+            return pyogrio.read_dataframe(path, sql=sql), facts["features"]
+    except RuntimeError as error:
+        raise _damaged(path) from error
+
+
 @contextmanager
 def _leaving_nothing_beside() -> Iterator[None]:
     """Keeps GDAL from writing a file `.aux.xml` beside a GeoPackage with metadata that is only read."""
