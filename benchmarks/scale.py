@@ -99,7 +99,7 @@ class Spent:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Times every stage of a run, and forward passes in prediction."""
-        from glacierseg.predict.engines import TorchPredictor  # noqa: PLC0415  (after the memory is measured)
+        from glacierseg.predict.engines import TorchPredictor
 
         make = TorchPredictor.__init__
 
@@ -178,8 +178,8 @@ def mirrored(size: int, start: int) -> NDArray[np.intp]:
 
 def measure(regions: list[dict[str, Any]], folder: Path, width: float, patch_px: int, queue: Any) -> None:
     """Runs everything and says what each stage took; in a process of its own."""
-    from glacierseg.experiment import run_experiment  # noqa: PLC0415  (imports are not what is measured)
-    from glacierseg.settings import parse_config  # noqa: PLC0415
+    from glacierseg.experiment import run_experiment
+    from glacierseg.settings import parse_config
 
     models = [{"name": "m_landsnet", "width": width, "patch_px": patch_px}]
     config = parse_config({"name": "scale", "regions": regions, "models": models, **SETTINGS}, folder)
@@ -225,8 +225,10 @@ def main() -> None:
         options = (regions, folder, asked.width, asked.patch_px, queue)
         process = context.Process(target=measure, args=options)
         process.start()
-        seconds, peaks, whole, elapsed, report_mb = queue.get()
         process.join()
+        if process.exitcode:
+            raise SystemExit("the run failed")
+        seconds, peaks, whole, elapsed, report_mb = queue.get()
         print("\n".join(lines(seconds, peaks, whole)))
         print(f"report of {report_mb:.1f} MB; {elapsed:.0f} s by the clock")
 

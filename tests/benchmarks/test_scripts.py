@@ -46,6 +46,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "predict_scene": ("--size-px 140 --rounds 1", {}, "whole_array / strips"),
     "prepare_memory": ("--side 300", {}, "check "),
     "refine": ("--size-px 300 --rounds 1", {}, "search, 4 distances x 5 passes of closing"),
+    "scale": ("--share 0.02 --basins 1 --patch-px 32", {"VALLEY_PX": 96}, "| threshold rule |"),
     "scores": ("--size-px 120 --rounds 1 --sklearn --scipy", {}, "scipy distance transform"),
     "training_step": (
         "--model glavitu --width 0.125 --batch 2 --steps 2 --rounds 1", {}, "glavitu         plain"

@@ -20,6 +20,19 @@ PAIRS = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
 
 
 @given(PAIRS)
+def test_strips_count_what_the_whole_has(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
+    predicted, truth = pair
+    whole = glaciers_by_part(truth, 1.0)
+    expected = glacier_areas(predicted, truth, whole, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glacierseg.evaluate.glaciers._STRIP_ROWS", 2)
+        strips = glaciers_by_part(truth, 1.0)
+        assert glacier_areas(predicted, truth, strips, 1.0) == expected
+    for name in ("inside", "nearest", "cut"):
+        np.testing.assert_array_equal(getattr(strips, name), getattr(whole, name))
+
+
+@given(PAIRS)
 def test_areas_of_glaciers_add_up_to_those_of_the_masks(
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:

@@ -206,3 +206,11 @@ def test_tails_are_scipys_and_keep_small_shares(degrees_of_freedom: float, t: li
 def test_infinities_lie_at_the_ends() -> None:
     assert student_tail(np.array([-np.inf, np.inf]), 5).tolist() == [1, 0]
     assert student_tail(0.0, 5) == pytest.approx(0.5, rel=1e-12)
+
+
+def test_regions_may_be_read_one_after_the_other() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [tuple(rng.integers(0, 2, (2, 40, 50)).astype(np.uint8)) for _ in range(3)]
+    grids = [grid_at(0, 50 * number, (40, 50)) for number in range(3)]
+    table = table_by_block((pair for pair in pairs), grids=grids)
+    np.testing.assert_array_equal(table.counts, table_by_block(pairs, grids=grids).counts)

@@ -16,6 +16,7 @@ from glacierseg.errors import GlaciersegWarning, GridMismatchError, RasterError,
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import read_outlines
 from glacierseg.raster.truth import clean_mask, load_truth, mask_strips, rasterize_outlines, read_mask
+from tests.helpers import write_mask
 
 
 @pytest.fixture
@@ -201,3 +202,17 @@ def test_strips_follow_the_same_rules(make_raster: Callable[..., Path], rows: in
     np.testing.assert_array_equal(np.concatenate(strips), truth)
     with pytest.raises(TruthError, match="holds 255 and no 1"):
         list(mask_strips(make_raster("b.tif", truth * np.uint8(255)), rows=rows))
+
+
+def test_a_mask_is_the_same_however_few_rows_are_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (23, 9))
+    path = write_mask(tmp_path / "m.tif", values)
+    monkeypatch.setattr("glacierseg.raster.truth._STRIP_ROWS", 5)
+    assert (read_mask(path) == values).all()
+    # That glacier is 1 is known at the end only.
+    wrong = np.zeros((23, 9), np.uint8)
+    wrong[2] = 255
+    with pytest.raises(TruthError, match="holds 255 and no 1"):
+        read_mask(write_mask(tmp_path / "w.tif", wrong))

@@ -220,3 +220,13 @@ def test_what_cannot_be_compared_is_refused() -> None:
     unknown = region_gain("r", "tuned", mask, mask, np.full((3, 3), 255, np.uint8), 10)
     with pytest.raises(TruthError, match="r: no pixel is known in both"):
         require_comparable([unknown])
+
+
+@given(masks(), masks())
+def test_gains_counted_in_strips_are_those_of_the_whole(mask: NDArray[Any], other: NDArray[Any]) -> None:
+    rows, columns = (min(pair) for pair in zip(mask.shape, other.shape, strict=True))
+    raw, truth = mask[:rows, :columns], other[:rows, :columns]
+    whole = region_gain("r", "test", raw, truth, truth, (10.0, 20.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glacierseg.refine.search._STRIP_ROWS", 2)
+        assert region_gain("r", "test", raw, truth, truth, (10.0, 20.0)) == whole

@@ -1,6 +1,6 @@
 """Regions: scenes with their truth and the role of every pixel, and the pixels that train."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -33,17 +33,38 @@ class Region:
     whole_roles: tuple[Role, ...] = ()
 
     @cached_property
-    def areas(self) -> dict[Role, NDArray[np.bool_]]:
-        """Pixels `(H, W)` that are scored under each role, for the roles that have any."""
-        areas: dict[Role, NDArray[np.bool_]] = {
-            role: np.ones(self.truth.shape, bool) if role in self.whole_roles else self.roles == code
-            for role, code in ROLE_CODES.items()
-        }
-        return {role: area for role, area in areas.items() if area.any()}
+    def areas(self) -> Mapping[Role, NDArray[np.bool_]]:
+        """Pixels `(H, W)` that are scored under each role that has any; made when asked for."""
+        return _Areas(self)
 
     def truth_of(self, role: Role) -> NDArray[np.uint8]:
         """Returns truth `(H, W)` with 255 outside a role's pixels."""
         return np.where(self.areas[role], self.truth, np.uint8(IGNORE))
+
+
+class _Areas(Mapping[Role, NDArray[np.bool_]]):
+    """The areas of a region; kept, they would take more memory than its roles."""
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self._roles = tuple(
+            role
+            for role, code in ROLE_CODES.items()
+            if (role in region.whole_roles and region.roles.size) or (region.roles == code).any()
+        )
+
+    def __getitem__(self, role: Role) -> NDArray[np.bool_]:
+        if role not in self._roles:
+            raise KeyError(role)
+        region = self._region
+        whole = role in region.whole_roles
+        return np.ones(region.roles.shape, bool) if whole else region.roles == ROLE_CODES[role]
+
+    def __iter__(self) -> Iterator[Role]:
+        return iter(self._roles)
+
+    def __len__(self) -> int:
+        return len(self._roles)
 
 
 def train_pixels(

@@ -109,8 +109,8 @@ def _fingerprint(
         grid = region.scene.grid
         facts = region.scene.band_names, grid.shape, tuple(grid.transform), region.scene.dtype.str
         digest.update(repr(facts).encode())
-        digest.update(region.truth.tobytes())
-        digest.update(region.roles.tobytes())
+        digest.update(np.ascontiguousarray(region.truth).data)
+        digest.update(np.ascontiguousarray(region.roles).data)
     digest.update(np.array([*scaling.mean, *scaling.std]).tobytes())
     for patches in (train, validate):
         places = [(patch.region, patch.row, patch.column) for patch in patches]

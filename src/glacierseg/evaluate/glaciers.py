@@ -1,6 +1,7 @@
 """Areas by glacier: which pixels belong to which true glacier, and how many of them are found."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from glacierseg.raster.outlines import OUTLINE_ID
 from glacierseg.raster.truth import GLACIER, IGNORE
 
 CLOSE_SHARE = 0.05
+_STRIP_ROWS = 512
 SMALLEST_KM2 = 0.01
 """Smaller ones are not glaciers of an inventory (RGI 7.0) and count in no share."""
 
@@ -121,7 +123,7 @@ def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGla
     order = np.argsort(-areas_px, kind="stable")
     numbers = np.zeros(len(areas_px) + 1, np.int32)
     numbers[1 + order] = np.arange(1, len(order) + 1)
-    inside = numbers[labels]
+    inside = _renumbered(labels, numbers)
     ids = tuple(str(number) for number in range(1, len(order) + 1))
     areas_km2 = areas_px[order] * pixel_area_km2
     return TrueGlaciers(inside, _nearest(inside), ids, areas_km2, _at_rim(inside, len(ids)))
@@ -172,18 +174,22 @@ def glacier_areas(
     Predicted pixels belong to the nearest true glacier, unless their fragment (8-connected) touches no true
     glacier at all: such fragments are counted as `elsewhere`.
     """
-    known = (predicted != IGNORE) & (truth != IGNORE)
-    found = (predicted == GLACIER) & known
+    found = ((predicted == GLACIER) & (truth != IGNORE)).view(np.uint8)
     number = len(glaciers.ids) + 1
-    everywhere = np.bincount(glaciers.inside.ravel(), minlength=number)
-    compared = np.bincount(glaciers.inside[known], minlength=number)
-    true_px = np.bincount(glaciers.inside[known & (truth == GLACIER)], minlength=number)
-    common_px = np.bincount(glaciers.inside[found & (truth == GLACIER)], minlength=number)
-    _, fragments = cv2.connectedComponents(found.view(np.uint8), connectivity=8)
+    everywhere, compared, true_px, common_px, predicted_px = np.zeros((5, number), np.int64)
+    fragments = cv2.connectedComponents(found, connectivity=8)[1]
     touches = np.zeros(int(fragments.max(initial=0)) + 1, bool)
-    touches[fragments[found & (truth == GLACIER)]] = True
-    owned = touches[fragments] & found
-    predicted_px = np.bincount(glaciers.nearest[owned], minlength=number)
+    for rows in _strips(truth.shape):
+        inside, known = glaciers.inside[rows], (predicted[rows] != IGNORE) & (truth[rows] != IGNORE)
+        true, both = known & (truth[rows] == GLACIER), (found[rows] == 1) & (truth[rows] == GLACIER)
+        everywhere += np.bincount(inside.ravel(), minlength=number)
+        compared += np.bincount(inside[known], minlength=number)
+        true_px += np.bincount(inside[true], minlength=number)
+        common_px += np.bincount(inside[both], minlength=number)
+        touches[fragments[rows][both]] = True
+    for rows in _strips(truth.shape):
+        owned = touches[fragments[rows]] & (found[rows] == 1)
+        predicted_px += np.bincount(glaciers.nearest[rows][owned], minlength=number)
     areas = tuple(
         GlacierArea(
             glaciers.ids[i - 1],
@@ -216,10 +222,22 @@ def _nearest(inside: NDArray[np.int32]) -> NDArray[np.int32]:
     free = (inside == 0).astype(np.uint8)
     if not inside.size or free.all():
         return np.zeros(inside.shape, np.int32)
-    _, labels = cv2.distanceTransformWithLabels(
+    labels: NDArray[np.int32] = cv2.distanceTransformWithLabels(
         free, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    )[1]
     own = free == 0
     numbers = np.zeros(int(labels.max()) + 1, np.int32)
     numbers[labels[own]] = inside[own]
-    return numbers[labels]
+    return _renumbered(labels, numbers)
+
+
+def _renumbered(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Replaces labels by their numbers in place, which spares as much memory as they take."""
+    for rows in _strips(labels.shape):
+        labels[rows] = numbers[labels[rows]]
+    return labels
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yields rows from top to bottom: whole scenes at once would take eight bytes a pixel to count."""
+    return (slice(top, top + _STRIP_ROWS) for top in range(0, shape[0], _STRIP_ROWS))

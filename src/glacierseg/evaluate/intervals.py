@@ -13,7 +13,7 @@ says nothing about another training, nor about regions unlike these.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -77,7 +77,7 @@ class Intervals:
 
 
 def table_by_block(
-    pairs: Sequence[tuple[NDArray[np.uint8], ...]],
+    pairs: Iterable[tuple[NDArray[np.uint8], ...]],
     block_px: int | None = None,
     *,
     grids: Sequence[Grid] | None = None,
@@ -85,17 +85,22 @@ def table_by_block(
     """Counts by block of a side that fits the patches of error.
 
     Args:
-        pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255.
+        pairs: For each region one or two predicted masks and the truth, `(H, W)` each of 0, 1 and 255; each
+            is asked for once, so that with grids a generator can read them one after the other.
         block_px: The side; None to choose it as the module says.
         grids: Where the regions lie. Those with pixels of one size and CRS are cut into the same blocks of
             ground, so that what overlaps or lies side by side is no more than one block. Without grids blocks
             of different regions are never joined.
     """
     first_px = block_px or UNIT_PX
-    pixels = sum(pair[-1].size for pair in pairs)
+    if grids is None:
+        pairs = list(pairs)
+        pixels = sum(pair[-1].size for pair in pairs)
+    else:
+        pixels = sum(grid.height * grid.width for grid in grids)
     while block_px is None and pixels / first_px**2 > _MOST_BLOCKS:
         first_px *= 2
-    places = [(number, 0, 0) for number in range(len(pairs))] if grids is None else _on_lattices(grids)
+    places = [(number, 0, 0) for number, _ in enumerate(pairs)] if grids is None else _on_lattices(grids)
     keys, counts = _merged(*_blocks_of(pairs, places, first_px))
     best, side_px = BlockTable(counts, first_px), first_px
     if block_px is not None:
@@ -188,7 +193,7 @@ def _on_lattices(grids: Sequence[Grid]) -> list[tuple[int, int, int]]:
 
 
 def _blocks_of(
-    pairs: Sequence[tuple[NDArray[np.uint8], ...]], places: Sequence[tuple[int, int, int]], block_px: int
+    pairs: Iterable[tuple[NDArray[np.uint8], ...]], places: Sequence[tuple[int, int, int]], block_px: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns lattice, row and column `(N, 3)` of blocks, and their counts `(N, K)`."""
     keys, counts = [np.zeros((0, 3), np.int64)], []

@@ -21,7 +21,7 @@ from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import OutputsConfig, RegionConfig, TuneSettings
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings
 from glacierseg.settings.refine import RefineSettings
-from glacierseg.vectors.polygons import vectorize_mask
+from glacierseg.vectors.polygons import draw_outlines
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def write_outlines(regions: Sequence[Region], folder: ModelFolder) -> None:
     """Writes the outlines of raw and refined masks of every region that has none yet."""
     for region in regions:
         if not folder.outlines(region.name).exists():
-            vectorize_mask(
+            draw_outlines(
                 folder.mask(region.name),
                 folder.outlines(region.name),
                 refined_path=folder.refined(region.name),

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from glacierseg.choices import Role
 from glacierseg.data.regions import Region
 from glacierseg.evaluate.counts import SCORE_NAMES, Counts, scores_of
 from glacierseg.evaluate.detail import (
@@ -18,9 +16,8 @@ from glacierseg.evaluate.detail import (
     true_glaciers,
 )
 from glacierseg.evaluate.glaciers import TrueGlaciers
-from glacierseg.evaluate.intervals import bootstrap_scores, table_by_block
+from glacierseg.evaluate.intervals import BlockTable, bootstrap_scores, table_by_block
 from glacierseg.experiment.calibration import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_scores
-from glacierseg.raster.grid import Grid
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import finite_only, read_json
 from glacierseg.runs.layout import STAGES, ModelFolder, RunFolder
@@ -84,7 +81,7 @@ def score_regions(sections: Sequence[RegionConfig], regions: Sequence[Region], f
         Rows by name of the table, see `TABLES`, without model and bands.
     """
     rows: Rows = {name: [] for name in TABLES}
-    pairs: dict[tuple[str, str], list[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]] = defaultdict(list)
+    together: dict[tuple[Role, str], list[Region]] = defaultdict(list)
     diagrams: list[dict[str, Any]] = []
     wanted = {section.name: section for section in sections}
     for region in regions:
@@ -101,11 +98,14 @@ def score_regions(sections: Sequence[RegionConfig], regions: Sequence[Region], f
                 _add(rows, whose, detail.to_dict())
                 if stage == "raw":
                     rows["metrics"][-1] |= probability.get(role, {})
-                pairs[role, stage].append((masks[stage], truth, grid))
-    for (pooled_role, stage), together in pairs.items():
+                together[role, stage].append(region)
+    for (pooled_role, stage), pooled in together.items():
         whose = {"region": ALL_REGIONS, "role": pooled_role, "stage": stage}
         own = [row for row in rows["metrics"] if (row["role"], row["stage"]) == (pooled_role, stage)]
-        rows["pooled"].append(whose | _pooled(own, together))
+        # Read again one after the other: those of all regions at once need not fit in memory.
+        pairs = ((read_mask(folder.mask(one.name, stage)), one.truth_of(pooled_role)) for one in pooled)
+        table = table_by_block(pairs, grids=[one.scene.grid for one in pooled])
+        rows["pooled"].append(whose | _pooled(own, table))
     if diagrams:
         write_table(folder.reliability, RELIABILITY_COLUMNS, diagrams)
     found: Rows = finite_only(rows)
@@ -153,13 +153,10 @@ def _add(rows: Rows, whose: Mapping[str, Any], record: Mapping[str, Any]) -> Non
     rows["glaciers"] += [{**whose, **one} for one in record["glaciers"]["glaciers"]]
 
 
-def _pooled(
-    rows: Sequence[Mapping[str, Any]], regions: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], Grid]]
-) -> dict[str, Any]:
+def _pooled(rows: Sequence[Mapping[str, Any]], table: BlockTable) -> dict[str, Any]:
     counts = sum((Counts(row["tp"], row["fp"], row["fn"], row["tn"]) for row in rows), Counts())
     areas = {name: sum(row[name] for row in rows) for name in ("predicted_km2", "truth_km2")}
-    pairs = [(mask, truth) for mask, truth, _ in regions]
-    intervals = bootstrap_scores(table_by_block(pairs, grids=[grid for _, _, grid in regions]), SETTINGS)
+    intervals = bootstrap_scores(table, SETTINGS)
     return {**asdict(scores_of(counts)), **asdict(counts), **areas, **_interval_row(intervals.to_dict())}
 
 

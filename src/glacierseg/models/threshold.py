@@ -164,16 +164,17 @@ def _tally_levels(pixels: Blocks, bands: int) -> _Tally | None:
                 for number, (a, b) in enumerate(pairs):
                     found = cv2.calcHist([own[a], own[b]], [0, 1], None, [256, 256], [0, 256, 0, 256])
                     ratios[number, side] += np.bincount(of_pair, found.ravel(), _BINS).astype(np.int64)
-    there = levels.any(axis=1)
-    lowest = np.where(there.any(1), there.argmax(1), np.inf)
-    highest = np.where(there.any(1), 255 - there[:, ::-1].argmax(1), -np.inf)
-    ranges = np.stack([lowest, highest], axis=1)
+    ranges = np.full((bands, 2), (np.inf, -np.inf))
     single = np.zeros((bands, 2, _BINS), np.int64)
-    for band in np.flatnonzero(there.any(1)):
+    for band in range(bands):
+        there = np.flatnonzero(levels[band].sum(axis=0))
+        if not there.size:
+            continue
+        ranges[band] = there[0], there[-1]
         steps = _steps(np.arange(256.0), *ranges[band])
         for side in (0, 1):
             np.add.at(single[band, side], steps, levels[band, side])
-    return _Tally(_features(lowest), np.concatenate([single, ratios]), ranges)
+    return _Tally(_features(ranges[:, 0]), np.concatenate([single, ratios]), ranges)
 
 
 def _steps(feature: NDArray[np.float64], low: float, high: float) -> NDArray[np.int64]:

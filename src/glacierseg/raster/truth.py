@@ -29,6 +29,7 @@ from glacierseg.raster.values import FileReader, bands_of
 from glacierseg.raster.write import create_raster, tiff_profile
 
 BACKGROUND, GLACIER, IGNORE = 0, 1, 255
+_STRIP_ROWS = 512
 
 
 def load_truth(
@@ -102,7 +103,12 @@ def read_mask(path: Path, grid: Grid | None = None) -> NDArray[np.uint8]:
         GridMismatchError: The mask lies on another grid.
         TruthError: The mask has values other than 0, 1 and ignore, or has several bands.
     """
-    return list(mask_strips(path, grid, rows=None))[0]  # noqa: RUF015  (to the end, which looks at all of it)
+    with open_mask(path, grid) as mask:
+        whole = np.empty(mask.grid.shape, np.uint8)
+        # All at once would take several times its memory.
+        for number, strip in enumerate(_strips(mask, _STRIP_ROWS)):
+            whole[number * _STRIP_ROWS :][: len(strip)] = strip
+    return whole
 
 
 def mask_strips(path: Path, grid: Grid | None = None, *, rows: int | None) -> Iterator[NDArray[np.uint8]]:
@@ -122,13 +128,16 @@ def mask_strips(path: Path, grid: Grid | None = None, *, rows: int | None) -> It
         TruthError: The mask has values other than 0, 1 and ignore, or has several bands.
     """
     with open_mask(path, grid) as mask:
-        height, width = mask.grid.shape
-        step = rows or height
-        for top in range(0, height, step):
-            strip = mask.read(Window(0, top, width, min(step, height - top)))
-            if top + step >= height:
-                mask.require_glacier_is_1()
-            yield strip
+        yield from _strips(mask, rows or mask.grid.height)
+
+
+def _strips(mask: "MaskReader", rows: int) -> Iterator[NDArray[np.uint8]]:
+    height, width = mask.grid.shape
+    for top in range(0, height, rows):
+        strip = mask.read(Window(0, top, width, min(rows, height - top)))
+        if top + rows >= height:
+            mask.require_glacier_is_1()
+        yield strip
 
 
 class MaskReader:

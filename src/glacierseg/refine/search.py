@@ -225,6 +225,8 @@ def _scores_of(row: dict[str, Any]) -> PooledScores:
 
 
 Use = Literal["tuned", "test"]
+# Comparing whole masks at once would take eight times their memory.
+_STRIP_ROWS = 512
 # Of more regions than this only those with the largest changes are named.
 _NAMED = 12
 
@@ -260,17 +262,27 @@ def region_gain(
     """Compares a mask `(H, W)` and what refinement made of it with the truth, all of 0, 1 and 255."""
     require_one_shape({f"{region}: mask": raw.shape, "truth": truth.shape})
     width_m, height_m = width_and_height_m(pixel_size_m)
-    known = ((raw == GLACIER) | (raw == BACKGROUND)) & ((truth == GLACIER) | (truth == BACKGROUND))
-    true = (truth == GLACIER) & known
+    area_km2 = width_m * height_m / 1e6
+    known_px = true_px = 0
+    counts = np.zeros((2, 2), np.int64)
+    for top in range(0, len(truth), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        known = ((raw[rows] == GLACIER) | (raw[rows] == BACKGROUND)) & (
+            (truth[rows] == GLACIER) | (truth[rows] == BACKGROUND)
+        )
+        true = (truth[rows] == GLACIER) & known
+        known_px += int(np.count_nonzero(known))
+        true_px += int(np.count_nonzero(true))
+        for number, mask in enumerate((raw, refined)):
+            found = (mask[rows] == GLACIER) & known
+            counts[number] += np.count_nonzero(found & true), np.count_nonzero(found)
 
-    def compare(mask: NDArray[np.uint8]) -> PooledScores:
-        found = (mask == GLACIER) & known
-        tp = int(np.count_nonzero(found & true))
-        fp, fn = int(np.count_nonzero(found)) - tp, int(np.count_nonzero(true)) - tp
-        area_km2 = width_m * height_m / 1e6
+    def scores(tp: int, found_px: int) -> PooledScores:
+        fp, fn = found_px - tp, true_px - tp
         return pooled_scores(tp, fp, fn, (fp - fn) * area_km2, (tp + fn) * area_km2)
 
-    return RegionGain(region, use, compare(raw), compare(refined), int(np.count_nonzero(known)))
+    before, after = (scores(*row) for row in counts.tolist())
+    return RegionGain(region, use, before, after, known_px)
 
 
 def require_comparable(gains: Sequence[RegionGain]) -> None:

@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import rasterio.features
 import shapely
@@ -270,7 +269,7 @@ def region_map(results: RunResults, view: RegionView, best: Variant | None) -> R
         images=[ImageLayer(c.recipe.key, c.recipe.label, photo_to_webp(c.pixels)) for c in view.composites],
         bands=[
             ImageLayer(str(n), name, photo_to_webp(grey, quality=70))
-            for n, (name, grey) in enumerate(read_bands(view))
+            for n, (name, grey) in enumerate(read_bands(view, len(results.regions)))
         ],
         mix=view.composites[-1].recipe.bands if view.composites else (0, 0, 0),
         predictions=[_prediction(results, view, variant) for variant in view.predictions],

@@ -1,5 +1,6 @@
 """Scenes and regions of runs at screen size: images, truth, roles and predictions on one small grid."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,9 @@ FIGURE_SIDE_PX = 2000
 """On paper, 7 inches wide with 300 dots each."""
 _IMAGES = ("natural", "false")
 _MOST_BANDS = 24
-_BANDS_SIDE_PX = 800
+_BANDS_SIDE_PX, _LEAST_SIDE_PX = 800, 200
+# Of full size; more bands in all share the room of so many.
+_MOST_PICTURES = 36
 
 
 @dataclass(frozen=True)
@@ -205,19 +208,23 @@ def _open_scene(region: RegionResult) -> tuple[Scene | None, tuple[str, ...]]:
         return None, (f"The scene cannot be shown: {error}.",)
 
 
-def read_bands(view: RegionView) -> list[tuple[str, NDArray[np.uint8]]]:
+def read_bands(view: RegionView, regions: int = 1) -> list[tuple[str, NDArray[np.uint8]]]:
     """Reads the bands of a region in grey, coarser than its images when they are many.
 
     Args:
         view: The region at screen size.
+        regions: How many share a page; their bands together take no more room than those of few.
 
     Returns:
         `(name, (h, w))` of the first 24 bands; empty when there are fewer than two, or no scene.
     """
     if view.scene is None or not view.composites or len(view.scene.bands) < 2:
         return []
-    frame = view.frame if len(view.scene.bands) <= 4 else frame_of(view.grid, _BANDS_SIDE_PX)
     names = view.scene.band_names[:_MOST_BANDS]
+    frame = view.frame
+    if len(names) > 4:
+        share = min(1.0, math.sqrt(_MOST_PICTURES / (len(names) * regions)))
+        frame = frame_of(view.grid, max(round(_BANDS_SIDE_PX * share), _LEAST_SIDE_PX))
     try:
         return list(zip(names, read_greys(view.scene, range(len(names)), frame), strict=True))
     except GlaciersegError:

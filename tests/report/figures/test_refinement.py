@@ -3,17 +3,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rasterio.windows import Window
 
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_json
 from glacierseg.refine.files import tune_record
 from glacierseg.refine.search import tune_refinement
 from glacierseg.refine.steps import refine_stepwise
+from glacierseg.report.figures import refinement
 from glacierseg.report.figures.refinement import (
     ADDED,
     KEPT,
     REMOVED,
     UNKNOWN,
+    _shown_part,
     busiest_box,
     change_classes,
     figure_refinement_steps,
@@ -45,6 +48,27 @@ def test_the_busiest_box_holds_the_most_changes() -> None:
     assert changed[box].sum() == 24
     assert busiest_box(np.zeros((50, 70), bool), 20) == (slice(15, 35), slice(25, 45))
     assert changed[busiest_box(changed, 100)].shape == (50, 70)
+
+
+def test_of_a_large_region_the_part_that_changed_most_is_shown(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = read_results(run_dir)
+    view = present(view_region(results, results.regions[0]))
+    assert _shown_part(view, BEST) == Window(0, 0, view.grid.width, view.grid.height)
+    (picture,) = steps_pictures(results, [view], BEST)
+    assert "the whole region" in picture.caption
+    monkeypatch.setattr(refinement, "_LARGEST_PX", 32)
+    part = _shown_part(view, BEST)
+    changed = view.predictions["unetplusplus", "all", "raw"] != view.predictions[BEST]
+    assert (part.height, part.width) == (32, 32)
+    assert changed[part.toslices()].sum() == max(
+        changed[top : top + 32, left : left + 32].sum()
+        for top in range(changed.shape[0] - 31)
+        for left in range(changed.shape[1] - 31)
+    )
+    (picture,) = steps_pictures(results, [view], BEST)
+    assert "the 32 × 32 pixels of the region that changed most" in picture.caption
 
 
 def test_every_step_has_its_row_and_says_what_changed() -> None:

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import writes
-from glacierseg.raster.truth import GLACIER, IGNORE, read_mask
+from glacierseg.raster.truth import GLACIER, IGNORE, open_mask, read_mask
 from glacierseg.raster.warp import read_grid
 from glacierseg.refine.files import load_parameters, slope_on_grid
 from glacierseg.refine.search import TuneResult
@@ -22,6 +23,7 @@ from glacierseg.report.furniture import draw_furniture, north_degrees
 from glacierseg.report.save import Picture, require_picture, save_figure
 from glacierseg.report.style import BLUE, INK, MUTED, RULE, SKY, VERMILLION, area_text, variant_label
 from glacierseg.report.views import RegionView, Variant
+from glacierseg.runs.layout import STAGES
 from glacierseg.runs.results import ModelResult, RunResults
 from glacierseg.settings.refine import RefineSettings
 
@@ -29,6 +31,8 @@ KEPT, ADDED, REMOVED, UNKNOWN = 1, 2, 3, 4
 _COLOURS = {KEPT: (SKY, 0.75), ADDED: (BLUE, 1.0), REMOVED: (VERMILLION, 1.0), UNKNOWN: (RULE, 1.0)}
 _LABELS = {KEPT: "glacier", ADDED: "added", REMOVED: "removed", UNKNOWN: "no data"}
 _LONG_SIDE_PX, _CLOSE_UP_PX = 700, 80
+# Steps of a larger mask are done again on a part of it.
+_LARGEST_PX = 2048
 _OBJECTIVES = {"iou": "IoU", "f1": "F1", "area": "area error"}
 
 
@@ -58,11 +62,8 @@ def figure_refinement_steps(
         classes = change_classes(before, after)
         box = busiest_box(np.isin(classes, (ADDED, REMOVED)), close_up_px)
         _draw_whole(row[0], classes, box, aspect)
-        _draw(
-            row[1],
-            np.where(classes == REMOVED, KEPT, np.where(classes == ADDED, 0, classes))[box],
-            aspect,
-        )
+        close = classes[box]
+        _draw(row[1], np.where(close == REMOVED, KEPT, np.where(close == ADDED, 0, close)), aspect)
         _draw(row[2], classes[box], aspect)
         draw_furniture(row[1], classes[box].shape, pixel_size_m[0], north)
         area = pixel_size_m[0] * pixel_size_m[1] / 1e6
@@ -112,9 +113,8 @@ def draw_refinement_steps(
 def change_classes(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns `(H, W)`: 1 glacier in both, 2 added, 3 removed, 4 ignored, else 0."""
     was, now = before == GLACIER, after == GLACIER
-    return np.select([after == IGNORE, was & now, now, was], [UNKNOWN, KEPT, ADDED, REMOVED], 0).astype(
-        np.uint8
-    )
+    kinds = [np.uint8(kind) for kind in (UNKNOWN, KEPT, ADDED, REMOVED)]
+    return np.select([after == IGNORE, was & now, now, was], kinds, np.uint8(0))
 
 
 def busiest_box(changed: NDArray[np.bool_], side_px: int) -> tuple[slice, slice]:
@@ -169,8 +169,9 @@ def _area(km2: float) -> str:
 def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Variant | None) -> list[Picture]:
     """Shows what each step of the refinement did to the mask of the best model, region by region.
 
-    The steps are done again on the whole mask; those that changed nothing are only named. Where they need the
-    slope of the ground, which lies outside the run's folder, there is no picture.
+    The steps are done again on the whole mask, or on the part of a large one that changed most; those that
+    changed nothing are only named. Where they need the slope of the ground, which lies outside the run's
+    folder, there is no picture.
     """
     model = _refined(results, best)
     if model is None:
@@ -183,7 +184,9 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
         path = model.folder.mask(view.region.name)
         if not path.exists():
             continue
-        mask, size_m = read_mask(path), view.region.pixel_size_m
+        part = _shown_part(view, best)
+        with open_mask(path) as reader:
+            mask, size_m = reader.read(part), view.region.pixel_size_m
         steps = list(refine_stepwise(mask, size_m, parameters))
         befores = [mask, *(after for _, after in steps)]
         drawn = [number for number, (_, after) in enumerate(steps) if (after != befores[number]).any()]
@@ -196,12 +199,31 @@ def steps_pictures(results: RunResults, views: Iterable[RegionView], best: Varia
                 # A step that changed nothing leaves the mask of the one before, so it can be left out.
                 figure_refinement_steps(mask, [steps[number] for number in drawn], size_m, north=view.north),
                 f"Maps of what each step of the refinement added and removed for {label}.",
-                f"{label}, step by step: the whole region, and the place of most changes before and after."
-                + (f" Steps without any change: {', '.join(idle)}." if idle else ""),
+                f"{label}, step by step: {_extent(view, part)}, and the place of most changes before and "
+                "after." + (f" Steps without any change: {', '.join(idle)}." if idle else ""),
                 has_image=True,
             )
         )
     return pictures
+
+
+def _shown_part(view: RegionView, best: Variant | None) -> Window:
+    """Returns the part of a region that its picture of steps shows: all of it, or where most changes."""
+    height, width = (min(side, _LARGEST_PX) for side in view.grid.shape)
+    raw, refined = (view.predictions.get((*best[:2], stage)) if best else None for stage in STAGES)
+    if (height, width) == view.grid.shape or raw is None or refined is None:
+        return Window(0, 0, view.grid.width, view.grid.height)
+    step = max(view.grid.height / view.frame.shape[0], view.grid.width / view.frame.shape[1])
+    rows, columns = busiest_box(raw != refined, max(1, int(_LARGEST_PX / step)))
+    top = min(int(rows.start * step), view.grid.height - height)
+    left = min(int(columns.start * step), view.grid.width - width)
+    return Window(left, top, width, height)
+
+
+def _extent(view: RegionView, part: Window) -> str:
+    if (part.height, part.width) == view.grid.shape:
+        return "the whole region"
+    return f"the {part.width} × {part.height} pixels of the region that changed most"
 
 
 def figure_tuning_surface(result: TuneResult) -> Figure:
