@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -230,3 +231,13 @@ def test_gains_counted_in_strips_are_those_of_the_whole(mask: NDArray[Any], othe
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("glacierseg.refine.search._STRIP_ROWS", 2)
         assert region_gain("r", "test", raw, truth, truth, (10.0, 20.0)) == whole
+
+
+def test_a_table_read_back_from_json_is_ranked_where_there_was_no_true_glacier() -> None:
+    mask = np.ones((6, 6), np.uint8)
+    found = tune_refinement(mask, np.zeros((6, 6), np.uint8), 10.0, GRID)
+    assert found.table[0]["area_error"] == math.inf
+    null = [row | {"area_error": None} if math.isinf(row["area_error"]) else row for row in found.table]
+    assert [row["iou"] for row in replace(found, table=null).ranked()] == [
+        row["iou"] for row in found.ranked()
+    ]

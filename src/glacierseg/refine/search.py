@@ -221,7 +221,9 @@ def _listed(arrays: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]
 
 
 def _scores_of(row: dict[str, Any]) -> PooledScores:
-    return PooledScores(row["iou"], row["f1"], row["area_error"])
+    # JSON, which knows no infinity, has null for the error where there is no true glacier.
+    error = math.inf if row["area_error"] is None else row["area_error"]
+    return PooledScores(row["iou"], row["f1"], error)
 
 
 Use = Literal["tuned", "test"]

@@ -155,13 +155,18 @@ def _digits(numbers: NDArray[np.int64]) -> int:
 
 
 def _as_steps(shapes: NDArray[Any], tolerance_px: float) -> _Drawn:
-    simple = shapely.simplify(shapes, tolerance_px * UNIT, preserve_topology=False)
+    parts, owners = shapely.get_parts(shapes, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    is_rim = np.append(True, part[1:] != part[:-1])[: len(part)]
+    # Ring by ring: polygons would be checked and repaired besides, which takes most of the time.
+    simple = shapely.simplify(rings, tolerance_px * UNIT, preserve_topology=False)
+    kept = shapely.get_num_coordinates(simple) > 3
+    kept &= kept[is_rim][part]
     # What the simplification removes entirely is still a glacier: a small one keeps all its corners.
-    gone = shapely.is_empty(simple)
-    simple[gone] = shapes[gone]
-    parts, owners = shapely.get_parts(simple, return_index=True)
-    rings, ring_owners = shapely.get_rings(parts, return_index=True)
-    return _steps_of(rings, owners[ring_owners], len(shapes))
+    gone = np.bincount(owners[part[kept]], minlength=len(shapes))[owners[part]] == 0
+    simple[gone] = rings[gone]
+    kept |= gone
+    return _steps_of(simple[kept], owners[part[kept]], len(shapes))
 
 
 def _steps_of(rings: NDArray[Any], owners: NDArray[np.intp], polygons: int) -> _Drawn:
@@ -184,7 +189,7 @@ def _without_speckles(shapes: NDArray[Any], least_px: float, least_hole_px: floa
     """Leaves out polygons and holes of no more than some pixels; a shape without any is empty then."""
     parts, owners = shapely.get_parts(shapes, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
-    is_hole = np.append(False, part[1:] == part[:-1])
+    is_hole = np.append(False, part[1:] == part[:-1])[: len(part)]
     large = shapely.area(shapely.polygons(rings)) > np.where(is_hole, least_hole_px, least_px) * UNIT**2
     large &= large[~is_hole][part]
     found = np.full(len(shapes), shapely.MultiPolygon(), object)

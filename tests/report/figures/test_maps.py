@@ -21,12 +21,16 @@ def test_a_speckled_mask_is_drawn_where_it_lies_with_few_corners(monkeypatch: py
     clean = drawn(mask)
     assert clean.min(0) == pytest.approx([59.5, 39.5])
     assert clean.max(0) == pytest.approx([139.5, 79.5])
-    speckled = mask ^ (np.random.default_rng(0).random(mask.shape) < 0.1)
+    speckled = mask ^ (np.random.default_rng(0).random(mask.shape) < 0.05)
     many = drawn(speckled)
     monkeypatch.setattr(maps, "_MOST_EDGES", 600)
     few = drawn(speckled)
     assert len(few) < len(many) / 5
-    # A block of four pixels with half of a corner in it moves the outline by no more than its own size.
-    assert few.min(0) == pytest.approx([59.5, 39.5], abs=4)
-    assert few.max(0) == pytest.approx([139.5, 79.5], abs=4)
+    # Most corners lie within a coarse pixel of the block's outline; before most were those of speckles.
+    near = [
+        float((np.abs((np.abs(corners - [99.5, 59.5]) - [40, 20]).max(axis=1)) < 4).mean())
+        for corners in (few, many)
+    ]
+    assert near[0] > 0.7
+    assert near[1] < 0.4
     assert (drawn(mask) == clean).all()
