@@ -96,6 +96,7 @@ def _card_lines(weights: "Weights") -> list[str]:
         f"windows of {weights.window_px} px{ways}; glacier from a probability of {card.threshold:g}",
         f"trained on: {card.trained_on}",
         f"sensor: {card.sensor}, pixels of {card.pixel_m:g} m",
+        *([f"terms of use: {card.terms}"] if card.terms else []),
         f"data licence: {card.data_licence}",
         f"attribution: {card.attribution}",
         "bands, in this order or by name (nearly all values in training, and their median):",
