@@ -337,7 +337,8 @@ class Bench:
             row = part.run()
             return replace(row, peak_gb=torch.cuda.max_memory_allocated() / 1e9)
         finally:
-            torch.compiler.reset()
+            if part.name.startswith("compile"):
+                torch.compiler.reset()
             self.tidy()
 
 
@@ -352,10 +353,11 @@ def forward_flop(name: str, side_px: int, width: float) -> int:
 
 
 def chosen_device(asked: str) -> torch.device:
-    if asked == "cpu":
-        # The package takes a GPU where there is one.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     found = torch.cuda.is_available()
+    if asked == "cpu" and found:
+        # The package takes a GPU where there is one, and torch has seen this one: only a new start hides it.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
     if asked == "cuda" and not found:
         sys.exit("gpu.py: torch sees no CUDA device; see `glacierseg info`, or give --device cpu")
     return torch.device("cuda" if found else "cpu")

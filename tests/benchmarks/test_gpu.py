@@ -1,6 +1,8 @@
 """What the benchmark of a GPU does where memory, time or a part of it fails."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,3 +159,20 @@ def test_a_gpu_that_is_asked_for_has_to_be_there(monkeypatch: pytest.MonkeyPatch
     assert gpu.chosen_device("auto").type == "cpu"
     with pytest.raises(SystemExit, match="torch sees no CUDA device"):
         gpu.chosen_device("cuda")
+
+
+def test_a_gpu_that_shall_not_be_used_is_hidden_from_a_new_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, list[str], str]] = []
+
+    def start(program: str, words: list[str]) -> None:
+        started.append((program, words, os.environ["CUDA_VISIBLE_DEVICES"]))
+        raise SystemExit
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("os.execv", start)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert gpu.chosen_device("cuda").type == "cuda"
+    with pytest.raises(SystemExit):
+        gpu.chosen_device("cpu")
+    assert started == [(sys.executable, [sys.executable, "gpu.py", "--device", "cpu"], "")]
