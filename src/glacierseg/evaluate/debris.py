@@ -9,7 +9,7 @@ known it is fixed, and for 8-bit levels of unknown meaning it is that of Otsu (1
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -173,6 +173,9 @@ class SurfaceScores:
         return asdict(self)
 
 
+SURFACE_SCORES = tuple(field.name for field in fields(SurfaceScores))
+
+
 def count_surfaces(predicted: NDArray[Any], classes: NDArray[np.uint8]) -> tuple[Counts, Counts]:
     """Counts a mask on clean ice, and on ground that shows no ice or snow, where glacier is debris-covered.
 
@@ -259,14 +262,16 @@ def _as_reflectance(light: Scene) -> tuple[Scene, bool]:
     if set(levels) - set(ranges):
         return light, False
     units = {unit.name: unit for unit in UNITS}
-    name = light.facts.unit
-    if name not in units:
-        name = unit_of(measure_values(sample_values(light, apart_from_zeros=True)) or ())
-    if name not in units:
+    said = {light.facts.unit, *(band.unit for band in light.bands)} & set(units)
+    values = () if said else measure_values(sample_values(light, apart_from_zeros=True)) or ()
+    name = said.pop() if len(said) == 1 else unit_of(values)
+    # What values alone say of an offset is not sure enough to take it off.
+    if name not in units or (values and units[name].offset):
+        found = f"looks like {name}" if name else "is unknown"
         raise ValuesError(
-            f"{light.paths[0]}: the unit of {', '.join(light.band_names)} is unknown, and with an offset "
-            "still in them their ratios mean nothing; bring them to reflectance with `glacierseg prepare "
-            "stack` and its --scale and --offset"
+            f"{light.paths[0]}: the unit of {', '.join(light.band_names)} {found}, and with an offset still "
+            "in them their ratios mean nothing; bring them to reflectance with `glacierseg prepare stack` "
+            "and its --scale and --offset"
         )
     return light.rescaled(light.band_names, units[name].scale, units[name].offset), True
 
