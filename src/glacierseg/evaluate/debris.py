@@ -133,7 +133,8 @@ def surface_classes(
     ratio = _ratio(scene, sensor)
     if ratio.name != rule.ratio:
         raise BandError(
-            f"{scene.paths[0]}: has no {rule.ratio}, by which ice was told; its ratio is {ratio.name}"
+            f"{scene.paths[0]}: the rule for ice is of {rule.ratio}, and the first ratio of this scene is "
+            f"{ratio.name}; give scenes with the same bands"
         )
     classes = np.full(truth.shape, IGNORE, np.uint8)
     with ratio.scene.open() as reader:
@@ -271,7 +272,7 @@ def _as_reflectance(light: Scene) -> tuple[Scene, bool]:
         raise ValuesError(
             f"{light.paths[0]}: the unit of {', '.join(light.band_names)} {found}, and with an offset still "
             "in them their ratios mean nothing; bring them to reflectance with `glacierseg prepare stack` "
-            "and its --scale and --offset"
+            "and its --scale and --offset (0 where there is none)"
         )
     return light.rescaled(light.band_names, units[name].scale, units[name].offset), True
 
