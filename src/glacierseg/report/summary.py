@@ -149,7 +149,7 @@ def _row(results: RunResults, score: ScoreRow, scores: Sequence[ScoreRow], order
 
 
 def shown_columns(results: RunResults) -> dict[str, str]:
-    """Returns heading by column of the scores that the table shows only where a run has them.
+    """Returns heading by column of the scores that stand in a table of their own where a run has them.
 
     Scores with undefined pixels as background are shown where there are undefined pixels.
     """
