@@ -52,7 +52,7 @@ def scene_of(folder: Path, values: NDArray[Any], names: tuple[str, ...], **more:
         (("nir", "swir1", "green", "blue"), "nir / swir1"),
         (("blue", "green", "swir1"), "green / swir1"),
         (("B02", "B03", "B04", "B08", "B11"), "red / swir1"),
-        (("blue", "green", "red", "nir"), "blue2 / nir"),
+        (("blue", "green", "red", "nir"), "blue^2 / nir"),
     ],
 )
 def test_the_first_ratio_that_a_scene_has_tells_ice(
@@ -147,8 +147,8 @@ def test_another_grid_and_a_rule_of_other_bands_are_refused(tmp_path: Path) -> N
     scene = scene_of(tmp_path, reflectance("red", "swir1"), ("red", "swir1"))
     with pytest.raises(GridMismatchError):
         surface_classes(scene, TRUTH[1:])
-    with pytest.raises(BandError, match=r"is of blue2 / nir, .* is red / swir1; "):
-        surface_classes(scene, TRUTH, IceRule("blue2 / nir", 1.0, "given"))
+    with pytest.raises(BandError, match=r"is of blue\^2 / nir, .* is red / swir1; "):
+        surface_classes(scene, TRUTH, IceRule("blue^2 / nir", 1.0, "given"))
 
 
 def test_scores_are_those_of_scikit_learn_on_ground_without_ice() -> None:

@@ -1,9 +1,9 @@
 """Debris-covered ice as a class of its own: where truth has glacier, and a band ratio sees no ice or snow.
 
 Clean ice and snow are bright in visible light and dark at 1.6 micrometres, stones are not, so a ratio of two
-bands tells them apart (Paul et al. 2002, 2016; Hall et al. 1995). Without that wavelength brightness and blue
-together do, less surely: pale rock, cloud and turbid water may count as ice. Water counts as ice by every
-rule, and stones in deep shadow may. The threshold never depends on truth: where the unit of the bands is
+bands tells them apart (Paul et al. 2002, 2013, 2016; Hall et al. 1995). Without that wavelength, brightness
+and blueness together do, less surely: pale rock and cloud may count as ice. Water counts as ice by every rule,
+and stones in deep shadow may. The threshold never depends on truth: where the unit of the bands is
 known it is fixed, and for 8-bit levels of unknown meaning it is that of Otsu (1979).
 """
 
@@ -29,12 +29,12 @@ SURFACES = ("bare ground", "clean ice", "debris-covered ice", "snow or ice outsi
 """Values 0 to 3 of `surface_classes`."""
 BARE, CLEAN_ICE, DEBRIS, SNOW = range(len(SURFACES))
 # From what is measured to the roles it needs, and above which reflectance it is ice: the first that a scene
-# has counts. NDSI 0.4 is green / swir1 = 7 / 3. That of `blue2 / nir` was set where swir1 is known, too.
+# has counts. NDSI 0.4 is green / swir1 = 7 / 3. That of `blue^2 / nir` was set where swir1 is known, too.
 _RATIOS: Mapping[str, tuple[tuple[str, str], float]] = {
     "red / swir1": (("red", "swir1"), 2.0),
     "nir / swir1": (("nir", "swir1"), 2.0),
     "green / swir1": (("green", "swir1"), 7 / 3),
-    "blue2 / nir": (("blue", "nir"), 0.35),
+    "blue^2 / nir": (("blue", "nir"), 0.35),
 }
 # Written so for Sentinel-2 alone; it tells what B11 is beside them.
 _WITH_ZERO = re.compile(r"B0\d|B8A", re.IGNORECASE)
@@ -72,7 +72,7 @@ class _Ratio:
     def parts(self, values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns numerator and denominator of values `(2, ...)`."""
         first, second = values.astype(np.float64)
-        return (first * np.abs(first) if self.name.startswith("blue2") else first), second
+        return (first * np.abs(first) if self.name.startswith("blue^2") else first), second
 
 
 def find_ice_rule(
