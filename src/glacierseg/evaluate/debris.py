@@ -2,8 +2,8 @@
 
 Clean ice and snow are bright in visible light and dark at 1.6 micrometres, stones are not, so a ratio of two
 bands tells them apart (Paul et al. 2002, 2013, 2016; Hall et al. 1995). Without that wavelength, brightness
-and blueness together do, less surely: pale rock and cloud may count as ice. Water counts as ice by every rule,
-and stones in deep shadow may. The threshold never depends on truth: where the unit of the bands is
+and blueness together do, less surely: pale rock and cloud may count as ice. Water counts as ice by every
+rule, and stones in deep shadow may. The threshold never depends on truth: where the unit of the bands is
 known it is fixed, and for 8-bit levels of unknown meaning it is that of Otsu (1979).
 """
 
