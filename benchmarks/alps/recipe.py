@@ -9,7 +9,7 @@ ignored, and so is every pixel that is 0 in any band.
 from pathlib import Path
 
 from benchmarks.recipes.command import Benchmark, main
-from benchmarks.recipes.study import Chip
+from benchmarks.recipes.study import Chip, Light
 
 NOTES = (
     (
@@ -33,4 +33,8 @@ def find_chips(folder: Path) -> list[Chip]:
 
 
 if __name__ == "__main__":
-    main(Benchmark("alps", Path(__file__).with_name("settings.yaml"), find_chips, NOTES))
+    main(
+        Benchmark(
+            "alps", Path(__file__).with_name("settings.yaml"), find_chips, NOTES, Light("sentinel2", 1e-4)
+        )
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
-from benchmarks.recipes.study import Chip, Study, WeightsPlan, pick, read_settings, weights_plan
+from benchmarks.recipes.study import Chip, Light, Study, WeightsPlan, pick, read_settings, weights_plan
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class Benchmark:
         settings: The YAML beside the recipe.
         find: Finds the chips in a folder.
         notes: What a reader of the table has to know about the data.
+        light: What its bands of reflected light are.
     """
 
     name: str
     settings: Path
     find: Callable[[Path], Sequence[Chip]]
     notes: tuple[str, ...]
+    light: Light | None = None
 
 
 def main(benchmark: Benchmark) -> None:
@@ -66,6 +68,7 @@ def main(benchmark: Benchmark) -> None:
         sets=sets,
         out=asked.out.resolve(),
         notes=benchmark.notes,
+        light=benchmark.light,
     )
     weights = weights_plan(asked.settings)
     if asked.weights:

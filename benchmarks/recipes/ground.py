@@ -1,20 +1,24 @@
 """Truth and roles of every chip in every fold, as the runs stored them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from benchmarks.recipes.study import Study
+from benchmarks.recipes.study import Light, Study
 from numpy.typing import NDArray
 
 from glacierseg.choices import Role
 from glacierseg.data.split import ROLE_CODES
+from glacierseg.evaluate.debris import IceRule, find_ice_rule, surface_classes
 from glacierseg.raster.bounds import area_on_grid, may_meet
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.scene import open_scene
+from glacierseg.raster.sensors import role_of
 from glacierseg.raster.truth import IGNORE, read_mask
+from glacierseg.raster.units import is_reflected_light
 from glacierseg.runs.layout import RunFolder
 
 
@@ -28,6 +32,10 @@ class ScoredChip:
         grid: Where it lies.
         truth: `(H, W)`, 255 also where an earlier chip has shown the same ground already.
         own_truth: `(H, W)` without that.
+        whole_truth: `(H, W)`, like `truth`, but also known where the scene has no data.
+        surface: `(H, W)` of the numbers of `glacierseg.evaluate.debris.SURFACES` where `truth` is known; None
+            without a rule.
+        ice_rule: The rule.
     """
 
     name: str
@@ -35,6 +43,9 @@ class ScoredChip:
     grid: Grid
     truth: NDArray[np.uint8]
     own_truth: NDArray[np.uint8]
+    whole_truth: NDArray[np.uint8]
+    surface: NDArray[np.uint8] | None = None
+    ice_rule: IceRule | None = None
 
 
 def roles_of(folder: Path, chip: str) -> NDArray[np.uint8]:
@@ -56,15 +67,32 @@ def scored_chips(study: Study) -> tuple[ScoredChip, ...]:
     """Returns every chip once, in the fold that tests it; ground that chips share counts in the first one."""
     networks = next(iter(study.sets))
     found: list[ScoredChip] = []
+    given = {chip.name: chip for chip in study.chips}
     for fold, name, truth, grid in _tested(study, networks):
-        once = truth.copy()
+        once, whole = truth.copy(), read_mask(given[name].truth, grid)
+        undefined = (truth == IGNORE) & (
+            roles_of(study.run_folder(networks, fold), name) == ROLE_CODES["test"]
+        )
         for earlier in found:
             if may_meet(earlier.grid, grid):
                 once[area_on_grid(earlier.own_truth != IGNORE, earlier.grid, grid)] = IGNORE
-        found.append(ScoredChip(name, fold, grid, once, truth))
+                undefined &= ~area_on_grid(earlier.whole_truth != IGNORE, earlier.grid, grid)
+        whole = np.where(undefined, whole, once)
+        surface, rule = _surface(study.light, given[name].scene, once) if study.light else (None, None)
+        found.append(ScoredChip(name, fold, grid, once, truth, whole, surface, rule))
     names = [chip.name for chip in found]
     assert sorted(names) == sorted(chip.name for chip in study.chips), "each chip tests in one fold"
     return tuple(found)
+
+
+def _surface(light: Light, path: Path, truth: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], IceRule]:
+    """Tells clean from debris-covered ice."""
+    scene = open_scene(path)
+    bands = [name for name in scene.band_names if is_reflected_light(role_of(name, light.sensor))]
+    scene = scene.select(bands).rescaled(bands, light.scale, light.offset)
+    scene = replace(scene, bands=tuple(replace(band, unit="reflectance") for band in scene.bands))
+    rule = find_ice_rule(scene, sensor=light.sensor)
+    return surface_classes(scene, truth, rule, sensor=light.sensor), rule
 
 
 def _tested(study: Study, networks: str) -> Iterator[tuple[int, str, NDArray[np.uint8], Grid]]:

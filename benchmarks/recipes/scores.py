@@ -8,7 +8,9 @@ import numpy as np
 from benchmarks.recipes.ground import ScoredChip
 from benchmarks.recipes.methods import Method
 
-from glacierseg.evaluate.counts import Counts, Scores, count, scores_of
+from glacierseg.evaluate.counts import Counts, Scores, count, scores_of, undefined_as_background
+from glacierseg.evaluate.debris import SurfaceScores, count_surfaces, score_surfaces
+from glacierseg.evaluate.evaluation import scores_as_background
 from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
 from glacierseg.raster.truth import read_mask
 from glacierseg.settings.score import BootstrapSettings
@@ -35,6 +37,8 @@ class Result:
         intervals: Of these scores.
         by_fold: Scores of each fold.
         by_chip: Counts of each chip.
+        everywhere: Over all test pixels, undefined ones as background.
+        surfaces: How well clean and debris-covered ice are found; None where no chip has a rule.
     """
 
     method: Method
@@ -43,6 +47,8 @@ class Result:
     intervals: Intervals
     by_fold: tuple[Scores, ...]
     by_chip: dict[str, Counts]
+    everywhere: Counts
+    surfaces: SurfaceScores | None
 
     def to_dict(self) -> dict[str, Any]:
         intervals = {name: [found.low, found.high] for name, found in self.intervals.scores.items()}
@@ -55,6 +61,8 @@ class Result:
             "intervals": intervals,
             "block_px": self.intervals.block_px,
             "blocks": self.intervals.blocks,
+            **scores_as_background(self.everywhere, self.counts),
+            **(self.surfaces.to_dict() if self.surfaces else {}),
             "by_fold": [asdict(scores) for scores in self.by_fold],
         }
 
@@ -63,6 +71,7 @@ def score(method: Method, chips: Sequence[ScoredChip]) -> Result:
     """Scores the masks of a method; a pixel without a prediction but with truth is an error of the method."""
     pairs, by_chip = [], {}
     by_fold: dict[int, Counts] = {}
+    everywhere, surfaces = Counts(), None
     for chip in chips:
         mask = read_mask(method.mask(chip.fold, chip.name), chip.grid)
         missing = (mask == 255) & (chip.truth != 255)
@@ -70,6 +79,10 @@ def score(method: Method, chips: Sequence[ScoredChip]) -> Result:
             mask = np.where(missing, np.uint8(0), mask)
         pairs.append((mask, chip.truth))
         by_chip[chip.name] = count(mask, chip.truth)
+        everywhere += count(undefined_as_background(mask), chip.whole_truth)
+        if chip.surface is not None:
+            ice, stones = count_surfaces(mask, chip.surface)
+            surfaces = (surfaces[0] + ice, surfaces[1] + stones) if surfaces else (ice, stones)
         by_fold[chip.fold] = by_fold.get(chip.fold, Counts()) + by_chip[chip.name]
     counts = sum(by_chip.values(), Counts())
     return Result(
@@ -82,4 +95,6 @@ def score(method: Method, chips: Sequence[ScoredChip]) -> Result:
         ),
         tuple(scores_of(by_fold[fold]) for fold in sorted(by_fold)),
         by_chip,
+        everywhere,
+        score_surfaces(surfaces) if surfaces else None,
     )

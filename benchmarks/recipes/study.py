@@ -26,6 +26,21 @@ class Chip:
 
 
 @dataclass(frozen=True)
+class Light:
+    """What the bands of reflected light are, where their files do not say it.
+
+    Attributes:
+        sensor: Key of `glacierseg.raster.sensors.SENSORS`.
+        scale: Stored values times this ...
+        offset: ... plus this are reflectance.
+    """
+
+    sensor: str
+    scale: float
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
 class Study:
     """What one benchmark runs.
 
@@ -35,6 +50,8 @@ class Study:
         sets: By name, configuration sections that are the same for every fold.
         out: Where everything goes.
         notes: What a reader of the table has to know about the data.
+        folds: How many.
+        light: For scores of debris-covered ice; None for none.
     """
 
     name: str
@@ -43,6 +60,7 @@ class Study:
     out: Path
     notes: tuple[str, ...] = ()
     folds: int = FOLDS
+    light: Light | None = None
 
     def config_path(self, networks: str, fold: int) -> Path:
         return self.out / "configs" / f"{networks}_fold{fold}.yaml"

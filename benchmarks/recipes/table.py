@@ -18,6 +18,12 @@ from glacierseg.raster.write import write_text
 from glacierseg.runs.write import environment
 
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "rasterio", "scikit-learn")
+_SURFACES = (
+    ("clean ice, recall", "clean_ice_recall"),
+    ("debris, recall", "debris_recall"),
+    ("debris, precision", "debris_precision"),
+    ("debris, IoU", "debris_iou"),
+)
 PEER_PACKAGES = ("segmentation-models-pytorch", "timm", "torchvision")
 
 
@@ -25,6 +31,7 @@ def write_table(study: Study, results: Sequence[Result], chips: Sequence[ScoredC
     """Writes `table.md`."""
     best = max(results, key=lambda result: result.scores.mean_iou)
     titles = ["method", "stage", *SCORES.values(), "mean IoU by fold", "glacier IoU by fold"]
+    titles += ["mean IoU*", "glacier IoU*", "MCC*", *(title for title, _ in _SURFACES)]
     titles += ["parameters", "training, min a fold", "prediction, s/Mpx"]
     lines = [
         f"# {study.name}: {study.folds} spatial folds",
@@ -49,6 +56,11 @@ def _row(result: Result) -> str:
     cells += [
         ", ".join(f"{getattr(scores, name):.3f}" for scores in result.by_fold) for name in ("mean_iou", "iou")
     ]
+    everywhere = scores_of(result.everywhere)
+    cells += [f"{getattr(everywhere, name):.3f}" for name in ("mean_iou", "iou", "mcc")]
+    for _, name in _SURFACES:
+        value = getattr(result.surfaces, name) if result.surfaces else None
+        cells.append("-" if value is None else f"{value:.3f}")
     cells += _cost_cells(result.method.costs)
     return "| " + " | ".join(cells) + " |"
 
@@ -65,7 +77,7 @@ def _notes(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip],
     counted = sum(int((chip.truth != 255).sum()) for chip in chips)
     shown = sum(int((chip.own_truth != 255).sum()) for chip in chips)
     size = sum(chip.truth.size for chip in chips)
-    first = results[0].intervals
+    first, undefined = results[0].intervals, results[0].everywhere.total - results[0].counts.total
     double = sum(
         (count(read_mask(best.method.mask(chip.fold, chip.name)), chip.own_truth) for chip in chips), Counts()
     )
@@ -95,6 +107,15 @@ def _notes(study: Study, results: Sequence[Result], chips: Sequence[ScoredChip],
             "`mean of the networks` and `as shipped` are scored with one network of each kind a fold. The "
             "costs of `as shipped` are sums of the rows above: each kind as often as it is shipped, and "
             "where it looks in eight symmetries, eight times its prediction."
+        ),
+        (
+            f"* Pixels without data whose truth is known ({undefined / 1e6:.2f} million) count as "
+            "background, as in the scores of contests and peers."
+        ),
+        *(
+            f"Clean ice is glacier of the truth where {rule}, debris is the rest of it; precision and IoU of "
+            "debris are of ground that shows no ice or snow."
+            for rule in sorted({str(chip.ice_rule) for chip in chips if chip.ice_rule})
         ),
         *study.notes,
     ]

@@ -94,6 +94,15 @@ def test_shared_ground_counts_once_and_scores_are_those_of_scikit_learn(tmp_path
     assert result.scores.mean_iou == pytest.approx(metrics.jaccard_score(true, found, average="macro"))
     assert result.scores.mcc == pytest.approx(metrics.matthews_corrcoef(true, found))
     assert len(result.by_fold) == 3
+    # The first two rows have no data, and the files of the truth know them.
+    whole = [chip.whole_truth for chip in chips]
+    assert sum(int((one != 255).sum()) for one in whole) == SIDE * (3 * STEP + SIDE)
+    for chip, one in zip(chips, whole, strict=True):
+        assert (one[chip.truth != 255] == chip.truth[chip.truth != 255]).all()
+    true = np.concatenate([one[one != 255] for one in whole])
+    found = np.concatenate([predictions[chip.name][chip.whole_truth != 255] for chip in chips])
+    as_background = result.to_dict()["mcc_undefined_as_background"]
+    assert as_background == pytest.approx(metrics.matthews_corrcoef(true, found))
     assert result.intervals.scores["iou"].low < result.scores.iou < result.intervals.scores["iou"].high
     write_table(study, [result], chips, "python -m x")
     text = (study.out / "table.md").read_text()

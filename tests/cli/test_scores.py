@@ -65,6 +65,41 @@ def test_evaluate_says_everything_that_is_asked_for(
     assert 0 < record["probability"]["ece"] < 0.3
 
 
+def test_evaluate_scores_debris_where_a_scene_shows_it(
+    tmp_path: Path,
+    masks: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    icy = np.arange(160)[None].repeat(120, axis=0) < 80
+    light = np.stack([np.where(icy, 0.5, 0.1), np.where(icy, 0.05, 0.15)]).astype(np.float32)
+    write_scene(tmp_path / "red.tif", light[:1])
+    write_scene(tmp_path / "swir.tif", light[1:])
+    undefined = masks["b"].copy()
+    undefined[:7] = 255
+    write_mask(tmp_path / "b.tif", undefined)
+    out, name = tmp_path / "scores.json", ["--band-names", "red,swir1"]
+    command = ["evaluate", tmp_path / "b.tif", tmp_path / "truth.tif", "--out", out, "--draws", 0]
+    files = ["--scene", tmp_path / "red.tif", "--scene", tmp_path / "swir.tif"]
+    assert glacierseg([*command, *files, *name], monkeypatch) == 0
+    assert "red / swir1 > 2 (fixed, of reflectance)" in capsys.readouterr().out
+    record = json.loads(out.read_text())
+    truth, stones = masks["truth"][7:], ~icy[7:]
+    expected = count(masks["b"][7:][stones][None], truth[stones][None])
+    assert record["surfaces"]["threshold"] == 2
+    assert record["surfaces"]["debris_precision"] == scores_of(expected).precision
+    assert record["surfaces"]["debris_recall"] == scores_of(expected).recall
+    assert record["surfaces"]["clean_ice_px"] == (truth[:, :80] == 1).sum()
+    filled = scores_of(count(np.where(undefined == 255, 0, undefined), masks["truth"]))
+    assert record["undefined_px"] == 7 * 160
+    assert record["mcc_undefined_as_background"] == filled.mcc
+    assert glacierseg([*command, *name], monkeypatch) == 1
+    assert "give --scene too" in capsys.readouterr().err
+    write_scene(tmp_path / "red.tif", light[:1, 1:])
+    assert glacierseg([*command, *files[:2]], monkeypatch) == 1
+    assert "lies on another grid" in capsys.readouterr().err
+
+
 def test_compare_finds_the_better_mask_and_draws_the_map(
     tmp_path: Path,
     masks: dict[str, np.ndarray],

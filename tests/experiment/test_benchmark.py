@@ -6,6 +6,7 @@ import pytest
 from glacierseg.errors import DataError, RequestError
 from glacierseg.evaluate.counts import count, scores_of
 from glacierseg.experiment.benchmark import compare_runs
+from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import write_json
 from glacierseg.runs.layout import RunFolder
 from glacierseg.settings.score import BootstrapSettings
@@ -53,6 +54,28 @@ def test_runs_are_compared_on_test_pixels_of_both(tmp_path: Path) -> None:
     assert raw.comparison.scores["iou"].b == pytest.approx(scores_of(count(mask, truth)).iou)
     assert raw.comparison.scores["iou"].low > 0
     assert raw.to_dict()["scores"]["iou"]["more_than_noise"]
+
+
+def test_undefined_pixels_count_as_background_where_a_run_kept_their_truth(tmp_path: Path) -> None:
+    a, b = make_run(tmp_path / "a", 9, test_from=40), make_run(tmp_path / "b", 2, test_from=60)
+    assert (
+        "iou_undefined_as_background"
+        not in compare_runs(a, b, BootstrapSettings(draws=20))[0].comparison.scores
+    )
+    whole = TRUTH.copy()
+    whole[:3] = 1
+    for run in (a, b):
+        write_mask(RunFolder(run).whole_truth("north"), whole)
+        path = RunFolder(run).model("unetplusplus", "all").mask("north")
+        write_mask(path, np.where(TRUTH == 255, 255, read_mask(path)))
+    found = compare_runs(a, b, BootstrapSettings(draws=20))[0].comparison
+    whole[:, :60] = 255
+    for side, shift in (("a", 9), ("b", 2)):
+        mask = np.roll(np.where(TRUTH == 255, 0, TRUTH), shift, axis=1)
+        mask[:3] = 0
+        expected = scores_of(count(mask, whole)).mcc
+        assert getattr(found.scores["mcc_undefined_as_background"], side) == pytest.approx(expected)
+        assert getattr(found.scores["mcc"], side) > expected
 
 
 def test_regions_without_glacier_count_too(tmp_path: Path) -> None:

@@ -222,6 +222,29 @@ def test_the_tables_beside_the_metrics_add_up_to_them(finished: Path) -> None:
             assert 0 <= float(boundary["iou_buffer_10m"]) <= 1
 
 
+def test_pixels_without_data_count_as_background_too(finished: Path) -> None:
+    scores = {
+        row["stage"]: row for row in table(finished) if (row["model"], row["region"]) == ("threshold", "r1")
+    }
+    truth = read(finished.parent / "m1.tif")
+    for stage, name in (("raw", "mask"), ("refined", "refined")):
+        mask = read(finished / f"threshold/all/r1_{name}.tif")
+        assert (mask[:6, :9] == 255).all()
+        known = truth != 255
+        found, true = np.where(mask == 255, 0, mask)[known], truth[known]
+        row = scores[stage]
+        assert int(row["undefined_px"]) == 6 * 9
+        assert float(row["iou_undefined_as_background"]) == pytest.approx(metrics.jaccard_score(true, found))
+        assert float(row["mcc_undefined_as_background"]) == pytest.approx(
+            metrics.matthews_corrcoef(true, found)
+        )
+        # No band tells ice from stones.
+        assert row["debris_recall"] == row["ice_rule"] == ""
+    with (finished / "pooled.csv").open() as file:
+        pooled = next(row for row in csv.DictReader(file) if row["role"] == "test")
+    assert pooled["iou_undefined_as_background"] == scores["raw"]["iou_undefined_as_background"]
+
+
 def test_pixels_without_data_come_out_as_nodata(finished: Path) -> None:
     for bands in ("all", "top6"):
         mask = read(finished / "m_landsnet" / bands / "r1_mask.tif")

@@ -18,6 +18,8 @@ from glacierseg.report.summary import (
     interval_of,
     more_columns,
     pool,
+    score_notes,
+    shown_columns,
     summarise,
 )
 from glacierseg.runs.layout import RunFolder
@@ -96,6 +98,23 @@ def test_area_error_is_the_share_of_the_true_area(results: RunResults) -> None:
 
 def test_other_columns_are_kept(results: RunResults) -> None:
     assert more_columns(results) == ["tp", "fp", "fn", "tn", "mcc"]
+
+
+def test_scores_of_debris_and_of_undefined_pixels_are_shown_where_there_are_any(results: RunResults) -> None:
+    assert shown_columns(results) == {}
+    assert score_notes(results) == []
+    more = {"debris_recall": 0.5, "debris_iou": None, "iou_undefined_as_background": 0.4, "undefined_px": 0.0}
+    scores = tuple(replace(s, values={**s.values, **more}) for s in results.scores)
+    found = replace(results, scores=scores, ice_rules={"khumbu": "red / swir1 > 2 (fixed)"})
+    assert shown_columns(found) == {"debris_recall": "Debris, recall"}
+    assert "where red / swir1 > 2 (fixed), and debris" in score_notes(found)[0]
+    assert more_columns(found)[-2:] == ["iou_undefined_as_background", "undefined_px"]
+    some = tuple(replace(s, values={**s.values, "undefined_px": 3.0}) for s in scores)
+    assert list(shown_columns(replace(found, scores=some))) == [
+        "debris_recall",
+        "iou_undefined_as_background",
+    ]
+    assert len(score_notes(replace(found, scores=some))) == 2
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def evaluate(
     truth: Annotated[Path, typer.Argument(help="Outlines, or a raster on the grid of the mask.")],
     out: Annotated[Path, typer.Option(help="JSON file of the scores.")],
     inputs: ScoreInputs,
+    reading: SceneSettings,
     settings: ScoreSettings,
     zones: Annotated[
         list[str] | None,
@@ -47,6 +48,7 @@ def evaluate(
     """Score a mask against the truth."""
     from glacierseg.errors import RequestError
     from glacierseg.evaluate.detail import detail_tables, evaluate_files
+    from glacierseg.raster.scene import open_scene
     from glacierseg.raster.write import write_json
 
     named = {}
@@ -61,6 +63,11 @@ def evaluate(
         named[name] = Path(path)
     if inputs.calibrated_by is not None and inputs.probability is None:
         raise RequestError("a calibration needs its probabilities; give --probability too")
+    scene = None
+    if inputs.scene:
+        scene = open_scene(inputs.scene, bands=reading.band_names, nodata=reading.nodata)
+    elif reading.model_fields_set:
+        raise RequestError("band names and nodata are of a scene; give --scene too")
     detail = evaluate_files(
         predicted,
         truth,
@@ -69,6 +76,7 @@ def evaluate(
         dem=inputs.dem,
         probability=inputs.probability,
         model=inputs.calibrated_by,
+        scene=scene,
     )
     write_json(out, detail.to_dict())
     for title, columns, rows in detail_tables(detail):

@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.raster.grid import require_one_shape
-from glacierseg.raster.truth import clean_mask
+from glacierseg.raster.truth import BACKGROUND, IGNORE, clean_mask
 
+BOTH_WAYS = ("iou", "mean_iou", "f1", "mcc", "precision", "recall")
+"""Scores that are also given with undefined pixels as background, see `undefined_as_background`."""
+AS_BACKGROUND = "_undefined_as_background"
+"""Ends the names of these scores."""
 _CACHE_BYTES = 2**17
 Number = TypeVar("Number", int, NDArray[np.float64])
 
@@ -53,6 +57,11 @@ def clean_pair(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np
     """Returns a mask and the truth as uint8 of 0, 1 and 255 after checking that they can be compared."""
     require_one_shape({"predicted mask": predicted.shape, "truth": truth.shape})
     return _clean(predicted, "predicted mask"), _clean(truth, "truth")
+
+
+def undefined_as_background(predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns a mask of 0, 1 and 255 with 0 for 255, as contests score maps of scenes with gaps."""
+    return np.where(predicted == IGNORE, np.uint8(BACKGROUND), predicted)
 
 
 def _clean(values: NDArray[Any], name: str) -> NDArray[np.uint8]:

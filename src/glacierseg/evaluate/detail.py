@@ -1,6 +1,7 @@
 """A mask against its truth in detail: zones of the ground, distances, glaciers; of arrays and of files."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,8 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.errors import RequestError
+from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.counts import Counts, cache_strips, scores_of
+from glacierseg.evaluate.debris import (
+    IceRule,
+    SurfaceScores,
+    count_surfaces,
+    find_ice_rule,
+    score_surfaces,
+    surface_classes,
+)
 from glacierseg.evaluate.distances import OutlineDistances, mask_distances
 from glacierseg.evaluate.evaluation import Evaluation, evaluate_masks
 from glacierseg.evaluate.glaciers import (
@@ -32,6 +41,7 @@ from glacierseg.raster.elevation import open_terrain
 from glacierseg.raster.grid import Grid, require_one_shape
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outlines import is_vector, read_outlines
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import GLACIER, load_truth, read_mask, warn_of_glacier_alone
 from glacierseg.raster.warp import read_grid
 from glacierseg.raster.write import finite_only
@@ -144,6 +154,8 @@ class Detail:
     distances: OutlineDistances | None = None
     glaciers: GlacierAreas | None = None
     probability: ProbabilityEvaluation | None = None
+    ice_rule: IceRule | None = None
+    surfaces: SurfaceScores | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record of the evaluation and, nested in it, one key for each of the others."""
@@ -158,6 +170,8 @@ class Detail:
             record["glaciers"] = self.glaciers.to_dict()
         if self.probability is not None:
             record["probability"] = self.probability.to_dict()
+        if self.surfaces is not None and self.ice_rule is not None:
+            record["surfaces"] = {**asdict(self.ice_rule), **self.surfaces.to_dict()}
         plain: dict[str, Any] = finite_only(record)
         return plain
 
@@ -212,6 +226,9 @@ def detail_tables(detail: Detail) -> Iterator[Table]:
     if zones := record.get("zones"):
         columns = ("kind", "zone", *_ZONE_SCORES)
         yield "By zone", columns, [tuple(zone[name] for name in columns) for zone in zones]
+    if detail.surfaces is not None:
+        title = f"Clean and debris-covered ice, told by {detail.ice_rule}"
+        yield title, ("score", "value"), list(detail.surfaces.to_dict().items())
     if distances := record.get("outline_distances"):
         yield "Between the outlines", ("distance", "m"), list(distances.items())
     if areas := record.get("glaciers"):
@@ -242,6 +259,7 @@ def evaluate_files(
     dem: Path | None = None,
     probability: Path | None = None,
     model: Path | str | None = None,
+    scene: Scene | None = None,
 ) -> Detail:
     """Compares a predicted mask with truth on its grid, in every way that is asked for.
 
@@ -258,11 +276,14 @@ def evaluate_files(
         probability: The probability raster on the same grid.
         model: The model, or `weights:NAME`, whose calibration is applied to the probabilities where it has
             one.
+        scene: On the same grid, for scores of clean and debris-covered ice.
 
     Raises:
         RasterError: A file cannot be read, or the pixels have very different sizes on the ground.
         GridMismatchError: Rasters lie on different grids.
         TruthError: A raster has values other than 0, 1 and ignore, or no outline meets the mask.
+        BandError: The scene has no bands that tell ice from stones.
+        ValuesError: The unit of its bands is unknown.
         RequestError: There are too many elevation bands, or the calibration is of other probabilities.
         CheckpointError: The model folder cannot be used.
     """
@@ -286,6 +307,16 @@ def evaluate_files(
     if dem is not None:
         zonings.append(read_elevation_zones(dem, grid, settings.elevation_band_m))
     detail = evaluate_in_detail(mask, true, grid, settings, glaciers, zonings)
+    if scene is not None:
+        if difference := grid.difference(scene.grid):
+            own, like = shlex.quote(str(scene.paths[0])), shlex.quote(str(predicted))
+            raise GridMismatchError(
+                f"{scene.paths[0]}: scene lies on another grid than {predicted} ({difference}); "
+                f"run `glacierseg prepare align {own} --like {like} --out ALIGNED.tif`"
+            )
+        rule = find_ice_rule(scene)
+        surfaces = score_surfaces(count_surfaces(mask, surface_classes(scene, true, rule)))
+        detail = replace(detail, ice_rule=rule, surfaces=surfaces)
     if probability is None:
         return detail
     return replace(detail, probability=evaluate_probability(probability, true, grid, calibration))

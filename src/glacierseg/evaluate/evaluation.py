@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
-from glacierseg.evaluate.counts import Counts, Scores, clean_pair, count_clean, ratio_or_zero, scores_of
+from glacierseg.evaluate.counts import (
+    AS_BACKGROUND,
+    BOTH_WAYS,
+    Counts,
+    Scores,
+    clean_pair,
+    count_clean,
+    ratio_or_zero,
+    scores_of,
+    undefined_as_background,
+)
 from glacierseg.raster.ground import width_and_height_m
 from glacierseg.raster.truth import IGNORE
 from glacierseg.raster.write import finite_only
@@ -55,10 +65,19 @@ class Areas:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A mask against its truth; without a pixel size there are no areas and no buffers."""
+    """A mask against its truth; without a pixel size there are no areas and no buffers.
+
+    Attributes:
+        counts: Pixels where both are known.
+        scores: Their scores.
+        everywhere: Pixels where the truth is known; those without a prediction count as background.
+        areas: Glacier where both are known.
+        buffers: Scores with buffers.
+    """
 
     counts: Counts
     scores: Scores
+    everywhere: Counts
     areas: Areas | None = None
     buffers: tuple[BufferEvaluation, ...] = ()
 
@@ -66,7 +85,9 @@ class Evaluation:
         """Returns one flat record for JSON or a table row.
 
         Keys are the names of the scores and counts; `confusion_matrix` with rows true and columns predicted,
-        background first, as scikit-learn has it; `predicted_km2` and `truth_km2`; and for every buffer the
+        background first, as scikit-learn has it; `predicted_km2` and `truth_km2`; six scores with undefined
+        pixels as background, such as `iou_undefined_as_background`, and `undefined_px`; and for every buffer
+        the
         scores with a suffix such as `iou_buffer_10m`, the number of pixels compared, `pixels_buffer_10m`,
         `omission_buffer_10m` and `commission_buffer_10m`; and the IoU with moved truth, `iou_grown_10m` and
         `iou_shrunk_10m`.
@@ -80,6 +101,7 @@ class Evaluation:
         }
         if self.areas is not None:
             record.update(asdict(self.areas))
+        record.update(scores_as_background(self.everywhere, self.counts))
         for buffer in self.buffers:
             suffix = f"_buffer_{buffer.buffer_m:g}m"
             record.update({name + suffix: value for name, value in asdict(buffer.scores).items()})
@@ -89,6 +111,18 @@ class Evaluation:
             record[f"iou_shrunk_{buffer.buffer_m:g}m"] = buffer.shrunk.iou
         plain: dict[str, Any] = finite_only(record)
         return plain
+
+
+def scores_as_background(everywhere: Counts, defined: Counts) -> dict[str, float | int]:
+    """Returns the scores of all pixels with truth, undefined ones being background, and how many these are.
+
+    Args:
+        everywhere: Counts of all pixels with truth.
+        defined: Of those where the scene has data.
+    """
+    scores = scores_of(everywhere)
+    record: dict[str, float | int] = {name + AS_BACKGROUND: getattr(scores, name) for name in BOTH_WAYS}
+    return record | {"undefined_px": everywhere.total - defined.total}
 
 
 def evaluate_masks(
@@ -117,13 +151,14 @@ def evaluate_masks(
         raise RequestError(f"a buffer must be more than 0 m (got {min(buffers_m):g} m)")
     predicted, truth = clean_pair(predicted, truth)
     counts = count_clean(predicted, truth)
+    everywhere = count_clean(undefined_as_background(predicted), truth)
     if pixel_size_m is None:
-        return Evaluation(counts, scores_of(counts))
+        return Evaluation(counts, scores_of(counts), everywhere)
     size_m = width_and_height_m(pixel_size_m)
     pixel_km2 = size_m[0] * size_m[1] / 1e6
     areas = Areas((counts.tp + counts.fp) * pixel_km2, (counts.tp + counts.fn) * pixel_km2)
     buffers = evaluate_buffers(predicted, truth, size_m, buffers_m)
-    return Evaluation(counts, scores_of(counts), areas, buffers)
+    return Evaluation(counts, scores_of(counts), everywhere, areas, buffers)
 
 
 def evaluate_buffers(

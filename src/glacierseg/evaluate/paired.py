@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glacierseg.evaluate.counts import SCORE_NAMES, clean_pair
+from glacierseg.evaluate.counts import (
+    AS_BACKGROUND,
+    BOTH_WAYS,
+    SCORE_NAMES,
+    clean_pair,
+    undefined_as_background,
+)
 from glacierseg.evaluate.intervals import (
+    BlockTable,
     Interval,
     draw_sums,
     percentile_interval,
@@ -67,7 +74,8 @@ class Comparison:
     """Masks A and B against one truth, with glacier and background pixels that differ.
 
     Attributes:
-        scores: Differences by name of the score.
+        scores: Differences by name of the score; where the whole truth is known, six of them also with
+            undefined pixels as background, such as `iou_undefined_as_background`.
         pixels: Pixels compared.
         changed: Pixels where A and B differ.
         fixed: Of those, pixels that only B has right.
@@ -107,6 +115,7 @@ def compare_masks(
     settings: BootstrapSettings | None = None,
     *,
     grids: Sequence[Grid] | None = None,
+    whole_truths: Sequence[NDArray[np.uint8]] | None = (),
 ) -> Comparison:
     """Compares mask B with mask A on the pixels that both and the truth know.
 
@@ -114,6 +123,8 @@ def compare_masks(
         regions: For each region mask A, mask B and the truth, `(H, W)` each of 0, 1 and 255.
         settings: How blocks are drawn; their side is chosen so that the difference in IoU is least certain.
         grids: Where the regions lie, so that those that share ground share its blocks.
+        whole_truths: For each region the truth also where the scene has no data; the truth itself when empty,
+            unknown when None.
 
     Raises:
         GridMismatchError: Masks of a region differ in shape.
@@ -129,27 +140,21 @@ def compare_masks(
         better = int(np.count_nonzero(differ & (b == truth)))
         fixed, broken = fixed + better, broken + int(np.count_nonzero(differ)) - better
         common.append((a, b, truth))
-    table = table_by_block(common, settings.block_px, grids=grids)
-    counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
-    whole = counts.sum(axis=0)
-    of_a, of_b = score_arrays(whole[:4]), score_arrays(whole[4:])
-    scores = {}
-    if table.blocks >= 2:
-        sums = draw_sums(counts, settings.draws, settings.seed)
-        drawn_a, drawn_b = score_arrays(sums[:, :4]), score_arrays(sums[:, 4:])
-    for name in SCORE_NAMES:
-        interval, p = Interval(math.nan, math.nan), math.nan
-        if table.blocks >= 2:
-            drawn = drawn_b[name] - drawn_a[name]
-            interval = percentile_interval(drawn, settings.confidence, table.blocks)
-            rarer = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-            p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
-        a_score, b_score = float(of_a[name]), float(of_b[name])
-        scores[name] = Difference(a_score, b_score, b_score - a_score, interval.low, interval.high, p)
+    table, scores = _differences(common, SCORE_NAMES, settings, grids)
+    if whole_truths is not None:
+        wholes = whole_truths or [truth for _, _, truth in regions]
+        filled = [
+            (undefined_as_background(a), undefined_as_background(b), clean_pair(a, whole)[1])
+            for (a, b, _), whole in zip(common, wholes, strict=True)
+        ]
+        everywhere = scores
+        if any((whole != truth).any() for (_, _, whole), (_, _, truth) in zip(filled, common, strict=True)):
+            _, everywhere = _differences(filled, BOTH_WAYS, settings, grids)
+        scores |= {name + AS_BACKGROUND: everywhere[name] for name in BOTH_WAYS}
     statistic, mcnemar_p = mcnemar(fixed, broken)
     return Comparison(
         scores=scores,
-        pixels=int(whole[:4].sum()),
+        pixels=int(table.counts.sum()) // 2,
         changed=fixed + broken,
         fixed=fixed,
         broken=broken,
@@ -160,6 +165,33 @@ def compare_masks(
         blocks=table.blocks,
         draws=settings.draws,
     )
+
+
+def _differences(
+    regions: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]],
+    names: Sequence[str],
+    settings: BootstrapSettings,
+    grids: Sequence[Grid] | None,
+) -> tuple[BlockTable, dict[str, Difference]]:
+    """Returns counts by block of masks A and B, and differences of some scores."""
+    table = table_by_block(regions, settings.block_px, grids=grids)
+    counts = table.counts if table.counts.shape[1] == 8 else np.zeros((0, 8), np.int64)
+    whole = counts.sum(axis=0)
+    of_a, of_b = score_arrays(whole[:4]), score_arrays(whole[4:])
+    scores = {}
+    if table.blocks >= 2:
+        sums = draw_sums(counts, settings.draws, settings.seed)
+        drawn_a, drawn_b = score_arrays(sums[:, :4]), score_arrays(sums[:, 4:])
+    for name in names:
+        interval, p = Interval(math.nan, math.nan), math.nan
+        if table.blocks >= 2:
+            drawn = drawn_b[name] - drawn_a[name]
+            interval = percentile_interval(drawn, settings.confidence, table.blocks)
+            rarer = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+            p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
+        a_score, b_score = float(of_a[name]), float(of_b[name])
+        scores[name] = Difference(a_score, b_score, b_score - a_score, interval.low, interval.high, p)
+    return table, scores
 
 
 def mcnemar(fixed: int, broken: int) -> tuple[float, float]:

@@ -94,9 +94,14 @@ def compare_runs(
             here = {n: both for n, both in paths.items() if all(path.exists() for path in both)}
             if not here:
                 continue
-            masks = [(read_mask(one), read_mask(other), truths[n][0]) for n, (one, other) in here.items()]
-            grids = [truths[n][1] for n in here]
-            comparison = compare_masks(masks, settings, grids=grids)
+            masks = [(read_mask(one), read_mask(other), truths[n].truth) for n, (one, other) in here.items()]
+            wholes = [whole for n in here if (whole := truths[n].whole) is not None]
+            comparison = compare_masks(
+                masks,
+                settings,
+                grids=[truths[n].grid for n in here],
+                whole_truths=wholes if len(wholes) == len(masks) else None,
+            )
             found.append(RunDifference(a, b, stage, tuple(here), comparison))
     if not found:
         raise RequestError(f"{run_a} and {run_b} have no masks of the same region; let both runs finish")
@@ -113,8 +118,23 @@ def _models(run: Path) -> dict[str, ModelFolder]:
     return {folder.path.relative_to(run).as_posix(): folder for folder in folders}
 
 
-def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, tuple[NDArray[np.uint8], Grid]]:
-    """Returns truth by region, 255 outside the pixels that have the role in both runs, and where it lies."""
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """Truth of a region, 255 outside the pixels that have a role in both runs.
+
+    Attributes:
+        truth: `(H, W)`, 255 also where a scene has no data.
+        whole: `(H, W)` without that; None in runs of earlier versions, which did not store it.
+        grid: Where it lies.
+    """
+
+    truth: NDArray[np.uint8]
+    whole: NDArray[np.uint8] | None
+    grid: Grid
+
+
+def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, _Truth]:
+    """Returns truth by region."""
     truths = {}
     for name in _regions(run_a):
         if name not in set(_regions(run_b)):
@@ -130,17 +150,18 @@ def _common_truths(run_a: Path, run_b: Path, role: Role) -> dict[str, tuple[NDAr
                 "compare runs of the same scenes"
             )
         truth, other = (read_mask(folder.truth(name)) for folder in folders)
-        counted = (truth != IGNORE) & (other != IGNORE)
-        for folder in folders:
-            counted &= _has_role(folder, name, role)
+        in_both = _has_role(folders[0], name, role) & _has_role(folders[1], name, role)
+        counted = (truth != IGNORE) & (other != IGNORE) & in_both
         if (truth[counted] != other[counted]).any():
             raise RequestError(
                 f"region {name} has another truth in {run_b} than in {run_a}; scores against different "
                 "truths cannot be compared"
             )
         if counted.any():
-            truths[name] = np.where(counted, truth, np.uint8(IGNORE)), grids[0]
-    if not any((truth == GLACIER).any() for truth, _ in truths.values()):
+            path = folders[0].whole_truth(name)
+            whole = np.where(in_both, read_mask(path), np.uint8(IGNORE)) if path.exists() else None
+            truths[name] = _Truth(np.where(counted, truth, np.uint8(IGNORE)), whole, grids[0])
+    if not any((one.truth == GLACIER).any() for one in truths.values()):
         raise RequestError(
             f"{run_a} and {run_b} share no {role} pixels with glacier; compare runs of the same regions and "
             "split, or name another --role"

@@ -317,15 +317,17 @@ def leak_share(patches: SplitPatches, regions: Sequence[Region], patch_px: int, 
 
 
 def _load(wanted: RegionConfig, scene: Scene, folder: RunFolder) -> Region:
-    stored = folder.truth(wanted.name)
+    stored, whole = folder.truth(wanted.name), folder.whole_truth(wanted.name)
     no_roles = np.zeros(scene.grid.shape, np.uint8)
-    if stored.exists():
+    # A run of an earlier version has no whole truth.
+    if stored.exists() and whole.exists():
         return Region(wanted.name, scene, _read(stored), no_roles)
     truth = load_truth(wanted.truth, scene.grid, layer=wanted.truth_layer, option="truth_layer")
     if not (truth == GLACIER).any():
         unlabelled = (truth == IGNORE).any()
         hint = "255 means ignore here, reclassify it to 1" if unlabelled else "give its real truth"
         raise TruthError(f"{wanted.truth}: holds no glacier pixel (1) in region {wanted.name}; {hint}")
+    write_raster(whole, truth, scene.grid, bands=["glacier"], nodata=IGNORE)
     with scene.open() as reader:
         for rows, _, valid in reader.strips():
             truth[rows][~valid] = IGNORE

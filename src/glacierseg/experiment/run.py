@@ -25,6 +25,7 @@ from glacierseg.experiment.regions import (
     tuning_truths,
 )
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
+from glacierseg.experiment.surfaces import tell_surfaces
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
@@ -204,6 +205,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
     try:
         regions = _load(config, sources, folder)
         check_inputs(config.regions, config.largest_patch_px, regions, folder)
+        tell_surfaces(config.regions, regions, folder)
         check_named_bands(config.bands, config.models, regions[0].scene.band_names)
         for region in regions:
             # Refinement would refuse such a grid after all the training.
@@ -246,7 +248,7 @@ def _finish(config: RunConfig, regions: Sequence[Region], folder: ModelFolder, m
     write_inventories(sections, config.outputs, config.inventory, folder)
     # A run of an earlier version stored scores of another kind, which are made again.
     if (scores := read_scores(folder)) is None:
-        scores = score_regions(sections, regions, folder)
+        scores = score_regions(sections, regions, RunFolder(folder.path.parent.parent), folder)
         write_json(folder.scores, scores)
     return scores
 

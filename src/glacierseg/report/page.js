@@ -26,10 +26,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 for (const filter of document.querySelectorAll("[data-filter]")) {
-  const body = document.getElementById(filter.dataset.filter).tBodies[0];
+  const rows = filter.dataset.filter.split(" ").flatMap((id) => [...document.getElementById(id).tBodies[0].rows]);
   const apply = () => {
     const role = filter.querySelector("input:checked").value;
-    for (const row of body.rows) row.hidden = role !== "" && row.dataset.role !== role;
+    for (const row of rows) row.hidden = role !== "" && row.dataset.role !== role;
   };
   filter.addEventListener("change", apply);
   apply();

@@ -18,7 +18,7 @@ from glacierseg.report.figures.maps import still_picture
 from glacierseg.report.figures.refinement import steps_pictures, surface_picture
 from glacierseg.report.figures.scores import buffers_picture, reliability_picture, score_picture
 from glacierseg.report.map import PAGE_BUDGET, glacier_layers, map_json, region_map
-from glacierseg.report.summary import comparison_rows, more_columns, summarise
+from glacierseg.report.summary import comparison_rows, more_columns, score_notes, shown_columns, summarise
 from glacierseg.report.tables import (
     TRAINING_FACTS,
     importance_table,
@@ -64,7 +64,9 @@ def render(results: RunResults) -> str:
         notices=[*results.notices, *_progress(results)],
         summary=summary,
         rows=comparison_rows(results),
+        shown_columns=shown_columns(results),
         more_columns=more_columns(results),
+        score_notes=score_notes(results),
         scores=score_picture(results),
         curves=curves_picture(results.networks),
         trainings=training_rows(results),

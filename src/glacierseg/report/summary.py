@@ -18,6 +18,17 @@ from glacierseg.report.views import Variant
 from glacierseg.runs.layout import THRESHOLD
 from glacierseg.runs.results import COUNTS, SCORES, RunResults, ScoreRow, finite, read_rows
 
+_SURFACES = {
+    "clean_ice_recall": "Clean ice, recall",
+    "debris_recall": "Debris, recall",
+    "debris_precision": "Debris, precision",
+    "debris_iou": "Debris, IoU",
+}
+_UNDEFINED = {
+    "iou_undefined_as_background": "IoU*",
+    "mean_iou_undefined_as_background": "Mean IoU*",
+    "mcc_undefined_as_background": "MCC*",
+}
 # Of the columns `area_km2_lower` and `area_km2_upper`.
 _AREA_CONFIDENCE = 0.9
 
@@ -137,12 +148,46 @@ def _row(results: RunResults, score: ScoreRow, scores: Sequence[ScoreRow], order
     )
 
 
+def shown_columns(results: RunResults) -> dict[str, str]:
+    """Returns heading by column of the scores that stand in a table of their own where a run has them.
+
+    Scores with undefined pixels as background are shown where there are undefined pixels.
+    """
+    undefined = any(score.get("undefined_px") for score in results.scores)
+    known = {
+        column for score in results.scores for column, value in score.values.items() if value is not None
+    }
+    columns = _SURFACES | (_UNDEFINED if undefined else {})
+    return {column: heading for column, heading in columns.items() if column in known}
+
+
 def more_columns(results: RunResults) -> list[str]:
-    """Returns the columns of `metrics.csv` that the table shows on request only."""
-    columns = list(dict.fromkeys(column for score in results.scores for column in score.values))
+    """Returns the columns of `metrics.csv` that the table shows on request only, without empty ones."""
+    columns = list(
+        dict.fromkeys(
+            column for score in results.scores for column, value in score.values.items() if value is not None
+        )
+    )
     # Bounds stand beside their score.
     bounds = {f"{column}_{end}" for column in columns for end in ("low", "high")}
-    return [column for column in columns if column not in SCORES and column not in bounds]
+    hidden = {*SCORES, *bounds, *shown_columns(results)}
+    return [column for column in columns if column not in hidden]
+
+
+def score_notes(results: RunResults) -> list[str]:
+    """Says how the scores in `shown_columns` were made."""
+    notes, columns = [], shown_columns(results)
+    if set(columns) & set(_SURFACES):
+        rules = "; ".join(dict.fromkeys(results.ice_rules.values()))
+        notes.append(
+            f"Clean ice is glacier of the truth where {rules}, and debris is the rest of it; debris "
+            "precision and IoU are of ground that shows no ice or snow."
+        )
+    if set(columns) & set(_UNDEFINED):
+        notes.append(
+            "* Undefined pixels, where the scene has no data but the truth is known, count as background."
+        )
+    return notes
 
 
 def area_bounds(results: RunResults, model: str, bands: str, role: str) -> AreaBounds | None:

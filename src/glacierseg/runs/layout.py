@@ -122,6 +122,7 @@ class RunFolder:
         notices: Sentences that a reader must see first.
         report: The page.
         lock: Held by the process that works in the folder.
+        surfaces: Rules that told clean from debris-covered ice in each region.
         rasters: Folder of the regions' rasters.
     """
 
@@ -133,6 +134,7 @@ class RunFolder:
     regions = File("regions.json")
     checks = File("checks.json")
     notices = File("notices.json")
+    surfaces = File("surfaces.json")
     report = File("report.html")
     lock = File(".lock")
     rasters = File("regions")
@@ -162,6 +164,14 @@ class RunFolder:
     def truth(self, region: str) -> Path:
         """Truth of a region on its scene's grid."""
         return self.rasters / f"{region}_truth.tif"
+
+    def whole_truth(self, region: str) -> Path:
+        """The same also where the scene has no data."""
+        return self.rasters / f"{region}_whole_truth.tif"
+
+    def surface(self, region: str) -> Path:
+        """Bare ground, clean ice, debris-covered ice, and snow outside glaciers."""
+        return self.rasters / f"{region}_surface.tif"
 
     def roles(self, region: str) -> Path:
         """Roles of a region's pixels: 0 none, 1 train, 2 validate, 3 test."""

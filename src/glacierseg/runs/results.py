@@ -123,6 +123,7 @@ class RunResults:
         regions: In the configuration's order.
         models: Networks in the configuration's order; the threshold last.
         scores: Rows of `metrics.csv`.
+        ice_rules: Rules that told clean from debris-covered ice, in words, by region.
     """
 
     folder: RunFolder
@@ -133,6 +134,7 @@ class RunResults:
     regions: tuple[RegionResult, ...]
     models: tuple[ModelResult, ...]
     scores: tuple[ScoreRow, ...]
+    ice_rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -213,6 +215,7 @@ def read_results(run_dir: Path) -> RunResults:
         regions=tuple(_region(entry, folder) for entry in _read_json(folder.regions, [])),
         models=tuple(_find_models(folder, config)),
         scores=tuple(_read_scores(folder.table("metrics"))),
+        ice_rules=read_rules(folder),
     )
 
 
@@ -256,6 +259,12 @@ def _read_json(path: Path, missing: Any) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON; remove it and run again to write it") from error
+
+
+def read_rules(folder: RunFolder) -> dict[str, str]:
+    """Returns the rule that told clean from debris-covered ice, in words, for every region that has one."""
+    stored = _read_json(folder.surfaces, {})
+    return {name: str(own["rule"]) for name, own in stored.items() if "rule" in own}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -28,6 +28,8 @@ class ScoreInputs(Settings):
 
     panel: ClassVar[str | None] = "Inputs"
 
+    scene: tuple[Path, ...] = ()
+    """File of the scene's bands, for scores of debris-covered ice; repeatable."""
     dem: Path | None = None
     """Elevation model, for scores by band."""
     probability: Path | None = None
