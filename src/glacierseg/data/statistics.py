@@ -110,6 +110,8 @@ def _fingerprint(
         facts = region.scene.band_names, grid.shape, tuple(grid.transform), region.scene.dtype.str
         digest.update(repr(facts).encode())
         digest.update(region.truth.tobytes())
+        if region.soft is not None:
+            digest.update(region.soft.tobytes())
         digest.update(region.roles.tobytes())
     digest.update(np.array([*scaling.mean, *scaling.std]).tobytes())
     for patches in (train, validate):
