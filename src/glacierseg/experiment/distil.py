@@ -12,8 +12,9 @@ import numpy as np
 from glacierseg import log
 from glacierseg.data.regions import Region
 from glacierseg.data.split import ROLE_CODES
-from glacierseg.errors import BandError, CheckpointError, GridMismatchError, RequestError
+from glacierseg.errors import BandError, GridMismatchError, RequestError
 from glacierseg.experiment.predict import predict_with
+from glacierseg.experiment.teachers import outside_teachers, teacher_names
 from glacierseg.models.card import fingerprint, read_card, update_card
 from glacierseg.models.registry import count_parameters
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
@@ -25,11 +26,11 @@ from glacierseg.raster.write import read_json, write_json
 from glacierseg.runs.layout import ALL_BANDS, TEACHER, ModelFolder, RunFolder
 from glacierseg.runs.results import read_rows
 from glacierseg.runs.write import forget_results, write_table
-from glacierseg.settings import DistilSettings, PredictSettings, RunConfig
+from glacierseg.settings import PredictSettings, RunConfig
 from glacierseg.settings.distil import is_network
 from glacierseg.settings.scene import InputSettings
 from glacierseg.training.states import remove_states
-from glacierseg.weights.shelf import find_weights, model_folder, weights_name
+from glacierseg.weights.shelf import model_folder
 
 _log = logging.getLogger(__name__)
 
@@ -40,55 +41,22 @@ _UNLIKE = 0.1
 """Pixels of a scene without truth may be larger or smaller by this share than those of the regions."""
 
 
-def outside_teachers(settings: DistilSettings) -> list[Path]:
-    """Returns the model folders among the teachers that are no networks of the run.
-
-    Raises:
-        RequestError: There are no weights of that name.
-        CheckpointError: One is no model folder.
-    """
-    if settings.student is None or settings.teachers == "all":
-        return []
-    folders = [folder for name in settings.teachers if not is_network(name) for folder in _folders(name)]
-    for folder in folders:
-        read_card(folder)
-        if not ModelFolder(folder).weights.is_file():
-            raise CheckpointError(
-                f"{folder}: has no {ModelFolder.weights.name}; its training did not finish, run it again"
-            )
-    return folders
-
-
-def check_distil(config: RunConfig, regions: Sequence[Region]) -> None:
-    """Checks, before anything is trained, that teachers from outside can look at the regions.
+def check_distil(config: RunConfig, regions: Sequence[Region], folder: RunFolder) -> None:
+    """Checks, before anything is trained, that teachers, scenes and the student can be used.
 
     Raises:
         BandError: The regions or the scenes without truth lack bands.
-        GlaciersegError: Teachers or scenes cannot be used.
+        GlaciersegError: As `more_ground`, or what the student starts from is no model folder.
     """
+    if (student := config.distil.student) is None:
+        return
     if outside := outside_teachers(config.distil):
-        ensemble = load_ensemble(outside)
-        ensemble.matching_scene(regions[0].scene)
+        load_ensemble(outside).matching_scene(regions[0].scene)
     more_ground(config, regions)
-
-
-def find_teachers(config: RunConfig, folder: RunFolder) -> Ensemble:
-    """Loads the teachers of a run.
-
-    Raises:
-        CheckpointError: One is no model folder.
-        RequestError: There are no weights of that name.
-    """
-    names = _names(config)
-    if len(names) == 1 and weights_name(names[0]):
-        return load_ensemble(find_weights(names[0]))
-    return load_ensemble(
-        [
-            path
-            for name in names
-            for path in ([folder.model(name, ALL_BANDS).path] if is_network(name) else _folders(name))
-        ]
-    )
+    # What the run itself trains is not there yet.
+    start = student.start_from and model_folder(student.start_from)
+    if start and folder.path.resolve() not in start.resolve().parents:
+        read_card(start)
 
 
 def predict_teachers(
@@ -110,7 +78,7 @@ def predict_teachers(
     settings, own = _teachers_settings(ensemble, config), folder.model(TEACHER, ALL_BANDS)
     networks = zip(ensemble.networks, ensemble.cards, strict=True)
     facts = {
-        "teachers": list(_names(config)),
+        "teachers": list(teacher_names(config)),
         "networks": [fingerprint(network, card.scaling) for network, card in networks if card],
         "prediction": settings.model_dump(mode="json"),
     }
@@ -122,7 +90,7 @@ def predict_teachers(
         forget_results(own)
         write_json(own.teachers, facts)
     missing = [region for region in regions if not own.probability(region.name).exists()]
-    if any(not is_network(name) for name in _names(config)):
+    if any(not is_network(name) for name in teacher_names(config)):
         missing = _fitted(ensemble, missing)
     if len(ensemble.networks) == 1 and not settings.symmetries:
         _log.info("one teacher without symmetries: only a smaller student is faster")
@@ -267,7 +235,7 @@ def note_teachers(config: RunConfig, ensemble: Ensemble, settings: PredictSettin
     """Writes into the card of a student of whom it learned."""
     card = read_card(own.path)
     facts: dict[str, Any] = {
-        "teachers": ["/".join(Path(name).parts[-3:]) for name in _names(config)],
+        "teachers": ["/".join(Path(name).parts[-3:]) for name in teacher_names(config)],
         "networks": len(ensemble.networks),
         "parameters": sum(count_parameters(network) for network in ensemble.networks),
         "symmetries": bool(settings.symmetries),
@@ -276,15 +244,6 @@ def note_teachers(config: RunConfig, ensemble: Ensemble, settings: PredictSettin
     }
     if card.training.get("distilled_from") != facts:
         update_card(own.path, training={**card.training, "distilled_from": facts})
-
-
-def _names(config: RunConfig) -> tuple[str, ...]:
-    teachers = config.distil.teachers
-    return tuple(model.name for model in config.models) if teachers == "all" else teachers
-
-
-def _folders(name: str) -> tuple[Path, ...]:
-    return find_weights(name).folders if weights_name(name) else (model_folder(name),)
 
 
 def _teachers_settings(ensemble: Ensemble, config: RunConfig) -> PredictSettings:

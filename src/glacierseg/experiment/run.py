@@ -17,10 +17,8 @@ from glacierseg.experiment.calibration import calibrate
 from glacierseg.experiment.distil import (
     check_distil,
     compare_with_teachers,
-    find_teachers,
     more_ground,
     note_teachers,
-    outside_teachers,
     predict_teachers,
     taught,
 )
@@ -35,6 +33,7 @@ from glacierseg.experiment.regions import (
     tuning_truths,
 )
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
+from glacierseg.experiment.teachers import find_teachers, notice_of_teachers, outside_teachers
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
@@ -85,7 +84,7 @@ def run_experiment(config: RunConfig, out_dir: Path) -> Path:
 def _run(config: RunConfig, folder: RunFolder) -> Path:
     regions = _begin(config, folder)
     every_band = regions[0].scene.band_names
-    _write_notices(config, folder, every_band)
+    _write_notices(config, folder, regions)
     shown = _shown(config.prediction, regions)
     scored: list[tuple[str, str, Rows]] = []
     usual = config.networks[0]
@@ -273,7 +272,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
             even_pixel_m(region.scene.grid, f"region {region.name}", region.scene.paths)
         for model in config.networks:
             try_options(model, len(regions[0].scene.bands))
-        check_distil(config, regions)
+        check_distil(config, regions, folder)
         for model in config.models:
             bands_of_preset(config.bands, model.name, regions[0].scene)
     except GlaciersegError:
@@ -326,8 +325,8 @@ def comparison(rows: Sequence[Mapping[str, object]], role: str = "test") -> list
     ]
 
 
-def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -> None:
-    notices = list(config.notices)
+def _write_notices(config: RunConfig, folder: RunFolder, regions: Sequence[Region]) -> None:
+    notices, bands = list(config.notices), regions[0].scene.band_names
     if config.split.method == "random":
         notices.append(
             "Random split: validation patches overlap training patches, so validation scores leak and "
@@ -350,4 +349,5 @@ def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -
         notices.append(
             f"The scenes have {len(bands)} bands, so there is no choice of the best {config.bands.top}."
         )
+    notices += notice_of_teachers(config, regions)
     write_json(folder.notices, notices)
