@@ -207,6 +207,42 @@ def test_soft_labels_are_the_teachers_probability_and_a_share_of_the_truth(
     np.testing.assert_array_equal(found.truth[~filled], region.truth[~filled])
 
 
+def test_each_teacher_looks_in_windows_of_its_own_size(tmp_path: Path) -> None:
+    asked = config(tmp_path, {"teachers": ["a", "b", "c"]}, models=[])
+    told = {"bands": BANDS, "band_mean": (100.0,) * 8, "band_std": (30.0,) * 8}
+    for name, patch_px in (("a", 16), ("b", 32), ("c", 32)):
+        model_folder(tmp_path / name, ord(name), **told, patch_px=patch_px)
+    folder = RunFolder(tmp_path / "out")
+    ensemble = find_teachers(asked, folder)
+    (region,) = regions_of(tmp_path)
+    predict_teachers(ensemble, asked, [region], folder)
+    singly = [
+        read(
+            predict_scene(
+                tmp_path / name,
+                region.scene,
+                tmp_path / f"maps-{name}",
+                PredictSettings(symmetries=True),
+            ).probability
+        )
+        for name in "abc"
+    ]
+    own = folder.model("teacher", "all")
+    np.testing.assert_allclose(read(own.probability("r")), np.mean(singly, 0), atol=1e-6)
+    np.testing.assert_array_equal(read(own.mask("r")) == 1, read(own.probability("r")) >= 0.5)
+    assert not [path for path in own.path.iterdir() if path.is_dir()]
+    assert json.loads(own.timings.read_text())["predicted_px"] == region.truth.size
+    same = asked.model_copy(update={"prediction": PredictSettings(window_px=24)})
+    predict_teachers(ensemble, same, [region], folder)
+    whole = predict_scene(
+        [tmp_path / name for name in "abc"],
+        region.scene,
+        tmp_path / "together",
+        PredictSettings(symmetries=True, window_px=24),
+    )
+    np.testing.assert_allclose(read(own.probability("r")), read(whole.probability), atol=1e-6)
+
+
 def datasets(folder: Path, soft: NDArray[np.uint8], values: NDArray[np.uint8]) -> list[PatchDataset]:
     scene = open_scene(write_scene(folder / "taught.tif", values))
     roles = np.where(np.arange(soft.shape[1]) < 64, 1, 2).astype(np.uint8)
@@ -345,7 +381,7 @@ def test_teachers_may_all_come_from_elsewhere_and_the_student_is_packed_like_any
         ({"teachers": ["weights:nothing"]}, "no weights are named 'nothing'"),
         ({"teachers": ["others"]}, "lacks B2, B3, B4, B8 that the model was trained on; it has band_a"),
         ({"teachers": ["unfinished"]}, "unfinished: has no model.safetensors"),
-        ({"scenes": ["nowhere.tif"]}, "nowhere.tif"),
+        ({"scenes": ["nowhere.tif"]}, "nowhere.tif: no such file; check the path in distil.scenes"),
         ({"student": {**STUDENT, "start_from": "nowhere"}}, "nowhere: is no model folder"),
     ],
 )

@@ -1,6 +1,7 @@
 """The stage that teaches one network what several predict together, in all symmetries."""
 
 import logging
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from glacierseg.experiment.teachers import outside_teachers, teacher_names
 from glacierseg.models.card import fingerprint, read_card, update_card
 from glacierseg.models.registry import count_parameters
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
+from glacierseg.predict.files import ScenePrediction, write_files
 from glacierseg.raster.bounds import area_on_grid, may_meet
 from glacierseg.raster.probability import LEVELS, levels_of, probability_strips
 from glacierseg.raster.scene import open_scene
@@ -94,8 +96,57 @@ def predict_teachers(
         missing = _fitted(ensemble, missing)
     if len(ensemble.networks) == 1 and not settings.symmetries:
         _log.info("one teacher without symmetries: only a smaller student is faster")
-    predict_with(ensemble, missing, own, settings, {"run": config.name})
+    _predict(ensemble, missing, own, settings, {"run": config.name})
     return settings
+
+
+def _predict(
+    ensemble: Ensemble,
+    regions: Sequence[Region],
+    own: ModelFolder,
+    settings: PredictSettings,
+    tags: Mapping[str, str],
+) -> None:
+    """Predicts the mean of networks, each in windows of the size that it was trained on."""
+    groups = _by_window(ensemble, settings)
+    if len(groups) == 1:
+        predict_with(ensemble, regions, own, settings, tags)
+        return
+    # Transformers lose most in larger windows: 0.06 IoU in four times larger ones (benchmarks/LOG.md).
+    parts = {window_px: ModelFolder(own.path / f"window_{window_px}") for window_px in groups}
+    for window_px, members in groups.items():
+        predict_with(members, regions, parts[window_px], settings.replaced(window_px=window_px), tags)
+    weights = [len(members.networks) / len(ensemble.networks) for members in groups.values()]
+    for region in regions:
+        strips = zip(
+            *(probability_strips(part.probability(region.name), _STRIP_PX) for part in parts.values()),
+            strict=True,
+        )
+        means = (
+            np.average([part for _, part in strip], axis=0, weights=weights).astype(np.float32)[None]
+            for strip in strips
+        )
+        files = ScenePrediction.of(own.path, region.name)
+        write_files(means, region.scene.grid, files, settings, layers=1, tags=tags)
+    if spent := [read_json(part.timings) for part in parts.values() if part.timings.exists()]:
+        seconds = sum(one["prediction_s"] for one in spent)
+        write_json(own.timings, {**spent[0], "prediction_s": seconds})
+    for part in parts.values():
+        shutil.rmtree(part.path, ignore_errors=True)
+
+
+def _by_window(ensemble: Ensemble, settings: PredictSettings) -> dict[int, Ensemble]:
+    """Returns networks by the side of the windows in which they look."""
+    sides = [settings.window_px or (card.patch_px if card else 256) for card in ensemble.cards]
+    return {
+        side: Ensemble(
+            *(
+                tuple(own for own, place in zip(every, sides, strict=True) if place == side)
+                for every in (ensemble.networks, ensemble.cards, ensemble.folders)
+            )
+        )
+        for side in sorted(set(sides))
+    }
 
 
 def taught(config: RunConfig, regions: Sequence[Region], folder: RunFolder) -> tuple[Region, ...]:
@@ -249,7 +300,7 @@ def note_teachers(config: RunConfig, ensemble: Ensemble, settings: PredictSettin
 def _teachers_settings(ensemble: Ensemble, config: RunConfig) -> PredictSettings:
     asked, weights = config.distil.symmetries, ensemble.weights
     usual = weights.card.symmetries if weights else True
-    window_px = weights.window_px if weights else ensemble.largest_patch_px
+    window_px = weights.window_px if weights else None
     return config.prediction.replaced(
         symmetries=usual if asked is None else asked,
         window_px=config.prediction.window_px or window_px,

@@ -37,7 +37,7 @@ from glacierseg.experiment.teachers import find_teachers, notice_of_teachers, ou
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
-from glacierseg.raster.scene import Scene
+from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.runs.layout import (
     ALL_BANDS,
@@ -50,7 +50,7 @@ from glacierseg.runs.layout import (
 )
 from glacierseg.runs.results import SCORES
 from glacierseg.runs.write import begin, forget_beginning, locked
-from glacierseg.settings import ModelConfig, PredictSettings, RegionConfig, RunConfig, is_missing
+from glacierseg.settings import ModelConfig, PredictSettings, RunConfig, is_missing
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 _log = logging.getLogger(__name__)
@@ -251,7 +251,7 @@ def _load(config: RunConfig, sources: Mapping[str, Scene], folder: RunFolder) ->
 
 def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
     """Opens and checks everything."""
-    _require_files(config.regions)
+    _require_files(config)
     sources = open_sources(config.regions)
     inputs = [path for scene in sources.values() for path in scene.files]
     for section in config.regions:
@@ -260,7 +260,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
             inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
     for teacher in outside_teachers(config.distil):
         inputs += [teacher / ModelFolder.card.name, teacher / ModelFolder.weights.name]
-    inputs += config.distil.scenes
+    inputs += [file for path in config.distil.scenes for file in open_scene(path).files]
     continued = begin(folder, config, inputs)
     _log.info(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
     try:
@@ -287,13 +287,15 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
     return regions
 
 
-def _require_files(sections: Sequence[RegionConfig]) -> None:
+def _require_files(config: RunConfig) -> None:
     """Names all files that are missing, not the first one alone."""
-    missing = [(path, section.name) for section in sections for path in section.files if is_missing(path)]
+    asked = [(path, f"region {section.name}") for section in config.regions for path in section.files]
+    asked += [(path, "distil.scenes") for path in config.distil.scenes]
+    missing = [(path, where) for path, where in asked if is_missing(path)]
     if len(missing) == 1:
-        raise DataError(f"{missing[0][0]}: no such file; check the path in region {missing[0][1]}")
+        raise DataError(f"{missing[0][0]}: no such file; check the path in {missing[0][1]}")
     if missing:
-        named = ", ".join(f"{path} (region {name})" for path, name in missing)
+        named = ", ".join(f"{path} ({where})" for path, where in missing)
         raise DataError(f"{len(missing)} files are missing: {named}; check their paths")
 
 
