@@ -27,7 +27,7 @@ from glacierseg.raster.truth import IGNORE
 from glacierseg.raster.write import read_json, write_json
 from glacierseg.runs.layout import ALL_BANDS, TEACHER, ModelFolder, RunFolder
 from glacierseg.runs.results import read_rows
-from glacierseg.runs.write import forget_results, write_table
+from glacierseg.runs.write import write_table
 from glacierseg.settings import PredictSettings, RunConfig
 from glacierseg.settings.distil import is_network
 from glacierseg.settings.scene import InputSettings
@@ -89,7 +89,7 @@ def predict_teachers(
         student = folder.student(config.distil.student.name)
         student.weights.unlink(missing_ok=True)
         remove_states(student.path)
-        forget_results(own)
+        shutil.rmtree(own.path, ignore_errors=True)
         write_json(own.teachers, facts)
     missing = [region for region in regions if not own.probability(region.name).exists()]
     if any(not is_network(name) for name in teacher_names(config)):
@@ -112,7 +112,7 @@ def _predict(
     if len(groups) == 1:
         predict_with(ensemble, regions, own, settings, tags)
         return
-    # Transformers lose most in larger windows: 0.06 IoU in four times larger ones (benchmarks/LOG.md).
+    # One size for all would be far from the patches of some: the defaults go from 64 to 384 px.
     parts = {window_px: ModelFolder(own.path / f"window_{window_px}") for window_px in groups}
     for window_px, members in groups.items():
         predict_with(members, regions, parts[window_px], settings.replaced(window_px=window_px), tags)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from glacierseg.models.registry import MODELS, ZOO_PREFIX
-from glacierseg.settings.base import Settings
+from glacierseg.settings.base import Settings, one_or_several
 from glacierseg.settings.models import DataPath, ModelConfig, Share, relative_to_file
 
 
@@ -45,6 +45,11 @@ class DistilSettings(Settings):
     def _name_or_section(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("teachers", "scenes", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return value if value == "all" else one_or_several(value)
+
     @field_validator("student")
     @classmethod
     def _learns_by_cross_entropy(cls, value: ModelConfig | None) -> ModelConfig | None:
@@ -64,7 +69,7 @@ class DistilSettings(Settings):
             models: Their names.
         """
         if self.student is None:
-            if self.model_fields_set - {"student"} and self != DistilSettings():
+            if self != DistilSettings():
                 yield "distil has no student; name the network that learns, such as student: glavitu"
             return
         named = [teacher for teacher in self.teachers if self.teachers != "all" and is_network(teacher)]
