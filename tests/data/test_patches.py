@@ -187,10 +187,10 @@ def test_zoomed_draws_look_no_further_than_they_say(
     read, seen = reader.read, []
 
     def noted(
-        patch: Patch, side_px: int | None = None
+        patch: Patch, side_px: int | None = None, *, soft: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         seen.append((patch.row, patch.column, side_px or 16))
-        return read(patch, side_px)
+        return read(patch, side_px, soft=soft)
 
     monkeypatch.setattr(reader, "read", noted)
     for draw in range(300):

@@ -138,15 +138,14 @@ def _predict(
 def _by_window(ensemble: Ensemble, settings: PredictSettings) -> dict[int, Ensemble]:
     """Returns networks by the side of the windows in which they look."""
     sides = [settings.window_px or (card.patch_px if card else 256) for card in ensemble.cards]
-    return {
-        side: Ensemble(
-            *(
-                tuple(own for own, place in zip(every, sides, strict=True) if place == side)
-                for every in (ensemble.networks, ensemble.cards, ensemble.folders)
-            )
+    groups = {}
+    for side in sorted(set(sides)):
+        places = [place for place, own in enumerate(sides) if own == side]
+        groups[side] = Ensemble(
+            tuple(ensemble.networks[place] for place in places),
+            tuple(ensemble.cards[place] for place in places),
         )
-        for side in sorted(set(sides))
-    }
+    return groups
 
 
 def taught(config: RunConfig, regions: Sequence[Region], folder: RunFolder) -> tuple[Region, ...]:
