@@ -261,6 +261,11 @@ HELD = {**REGION, "name": "held", "roles": ["validate"]}
             {"models": ["glavitu"], "distil": {"student": "glavitu", "teachers": ["glavitu"]}},
         ),
         (
+            {"distil": {"student": "glavitu", "scenes": "a.tif"}, "split": {"method": "random"}},
+            "distil.scenes have no truth, but the random split draws validation patches from all",
+            {"distil": {"student": "glavitu", "scenes": "a.tif"}, "split": {"method": "regions"}},
+        ),
+        (
             {"distil": {"truth_weight": 0.5}},
             "distil has no student; name the network that learns, such as student: glavitu",
             {"distil": {"truth_weight": 0.5, "student": "glavitu"}},

@@ -14,7 +14,7 @@ from glacierseg import log
 from glacierseg.data.regions import Region
 from glacierseg.data.split import ROLE_CODES
 from glacierseg.errors import BandError, GridMismatchError, RequestError
-from glacierseg.experiment.predict import predict_with
+from glacierseg.experiment.predict import predict_with, unpredicted
 from glacierseg.experiment.teachers import outside_teachers, teacher_names
 from glacierseg.models.card import fingerprint, read_card, update_card
 from glacierseg.models.registry import count_parameters
@@ -91,7 +91,7 @@ def predict_teachers(
         remove_states(student.path)
         shutil.rmtree(own.path, ignore_errors=True)
         write_json(own.teachers, facts)
-    missing = [region for region in regions if not own.probability(region.name).exists()]
+    missing = unpredicted(regions, own)
     if any(not is_network(name) for name in teacher_names(config)):
         missing = _fitted(ensemble, missing)
     if len(ensemble.networks) == 1 and not settings.symmetries:

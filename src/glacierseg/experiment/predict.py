@@ -40,7 +40,7 @@ def predict_regions(
         settings: How scenes are predicted.
         tags: What the maps keep besides.
     """
-    wanted = _unpredicted(regions, folder)
+    wanted = unpredicted(regions, folder)
     if not wanted:
         _log.debug("every region is predicted already")
         return
@@ -52,7 +52,8 @@ def predict_regions(
     predict_with(ensemble, wanted, folder, settings, tags)
 
 
-def _unpredicted(regions: Sequence[Region], folder: ModelFolder) -> list[Region]:
+def unpredicted(regions: Sequence[Region], folder: ModelFolder) -> list[Region]:
+    """Returns the regions that lack one of their two maps in a folder."""
     return [s for s in regions if not (folder.mask(s.name).exists() and folder.probability(s.name).exists())]
 
 
@@ -73,7 +74,7 @@ def predict_with(
         tags: What the maps keep besides.
     """
     spent = read_json(folder.timings) if folder.timings.exists() else {"prediction_s": 0.0, "predicted_px": 0}
-    for region in _unpredicted(regions, folder):
+    for region in unpredicted(regions, folder):
         started = time.monotonic()
         forget_region(folder, region.name)
         scene = replace(region.scene, name=region.name)

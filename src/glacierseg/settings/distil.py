@@ -62,11 +62,12 @@ class DistilSettings(Settings):
             )
         return value.replaced(loss="cross_entropy")
 
-    def inconsistencies(self, models: Sequence[str]) -> Iterator[str]:
+    def inconsistencies(self, models: Sequence[str], *, random: bool) -> Iterator[str]:
         """Yields what does not go together with the networks of a run.
 
         Args:
             models: Their names.
+            random: Whether the split is the random one.
         """
         if self.student is None:
             if self != DistilSettings():
@@ -77,6 +78,11 @@ class DistilSettings(Settings):
             yield (
                 f"distil.teachers names {unknown[0]}, which is not among the models; add it there, or give "
                 "the folder of a trained one"
+            )
+        if self.scenes and random:
+            yield (
+                "distil.scenes have no truth, but the random split draws validation patches from all that "
+                "trains; leave them out, or choose another split.method"
             )
         if self.teachers == "all" and not models:
             yield (

@@ -245,7 +245,7 @@ class RunConfig(Settings):
         names = [model.name for model in self.models]
         if not self.networks:
             yield "models is empty; leave it out"
-        yield from self.distil.inconsistencies(names)
+        yield from self.distil.inconsistencies(names, random=self.split.method == "random")
         yield from doubled_in_words("region", [region.name for region in self.regions])
         yield from doubled_in_words("model", names)
         folders = [folder_name(name) for name in names]
