@@ -187,10 +187,10 @@ def test_zoomed_draws_look_no_further_than_they_say(
     read, seen = reader.read, []
 
     def noted(
-        patch: Patch, side_px: int | None = None
+        patch: Patch, side_px: int | None = None, *, soft: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         seen.append((patch.row, patch.column, side_px or 16))
-        return read(patch, side_px)
+        return read(patch, side_px, soft=soft)
 
     monkeypatch.setattr(reader, "read", noted)
     for draw in range(300):
@@ -248,6 +248,27 @@ def test_image_and_target_turn_together(region: Region) -> None:
         image, target = image_of(dataset[draw])
         at = image[0].numpy().astype(int) - 1
         assert (region.truth.ravel()[at] == target.numpy()).all()
+
+
+def test_soft_labels_take_the_place_of_the_truth_and_stay_when_values_change(region: Region) -> None:
+    number = np.arange(region.truth.size).reshape(region.truth.shape)
+    soft = (number % 256).astype(np.uint8)
+    taught = replace(region, soft=soft)
+    patches = place_patches([taught], "train", 16, overlap=0.5)
+    reader = PatchReader([taught], 16)
+    plain, changed = (
+        PatchDataset(reader, patches, "train", PLAIN, augmentation=own, seed=1, soft=True)
+        for own in (Augmentation(), Augmentation(brightness=0.3, noise=0.2))
+    )
+    for draw in range(20):
+        image, target = image_of(plain[draw])
+        at, inside = image[0].numpy().astype(int) - 1, image[1].numpy() == 10
+        np.testing.assert_array_equal(target.numpy(), np.where(inside, soft.ravel()[at], 255))
+        other, same = image_of(changed[draw])
+        assert not torch.equal(image, other)
+        assert torch.equal(target, same)
+    checked = PatchDataset(reader, patches, "train", PLAIN)
+    assert set(checked[0][2].unique().tolist()) <= {0, 1, 255}
 
 
 @pytest.mark.parametrize("cache", CACHES)

@@ -39,6 +39,17 @@ def test_what_shrinks_is_averaged(bands: int) -> None:
     assert (labels == (target.reshape(20, 3, 20, 3).sum((1, 3)) >= 5)).all()
 
 
+def test_soft_labels_that_shrink_are_averaged() -> None:
+    values, valid, _ = known_square(60)
+    levels = np.random.default_rng(2).integers(0, 255, (60, 60)).astype(np.uint8)
+    levels[:3] = 255
+    levels[3, :2] = 255
+    _, _, found = resample(values, valid, levels, 20, soft=True)
+    blocks = np.where(levels == 255, np.nan, levels).reshape(20, 3, 20, 3)[1:]
+    assert (found[0] == 255).all()
+    assert np.abs(found[1:] - np.nanmean(blocks, (1, 3))).max() <= 0.5001
+
+
 def test_what_grows_is_interpolated_between_pixel_centres() -> None:
     values, valid, target = known_square(20)
     large, seen, _ = resample(values, valid, target, 50)

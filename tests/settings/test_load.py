@@ -251,6 +251,31 @@ HELD = {**REGION, "name": "held", "roles": ["validate"]}
         ({"regions": []}, "list scenes there, each with name, scene, truth and roles", {}),
         ({"models": []}, "models is empty; leave it out", {}),
         (
+            {"models": [], "distil": {"student": "glavitu"}},
+            "distil has no teacher, for models is empty; name model folders or weights under",
+            {"models": [], "distil": {"student": "glavitu", "teachers": "runs/a/glavitu/all"}},
+        ),
+        (
+            {"models": ["m_landsnet"], "distil": {"student": "glavitu", "teachers": ["glavitu"]}},
+            "distil.teachers names glavitu, which is not among the models; add it there",
+            {"models": ["glavitu"], "distil": {"student": "glavitu", "teachers": ["glavitu"]}},
+        ),
+        (
+            {"distil": {"student": "glavitu", "scenes": "a.tif"}, "split": {"method": "random"}},
+            "distil.scenes have no truth, but the random split draws validation patches from all",
+            {"distil": {"student": "glavitu", "scenes": "a.tif"}, "split": {"method": "regions"}},
+        ),
+        (
+            {"distil": {"truth_weight": 0.5}},
+            "distil has no student; name the network that learns, such as student: glavitu",
+            {"distil": {"truth_weight": 0.5, "student": "glavitu"}},
+        ),
+        (
+            {"distil": {"student": {"name": "glavitu", "loss": "dice"}}},
+            "distil.student: loss is dice, but a student learns by cross_entropy",
+            {"distil": {"student": {"name": "glavitu"}}},
+        ),
+        (
             {"regions": [{**REGION, "roles": "test"}]},
             "give at least one `roles: train`",
             {"regions": [{**REGION, "roles": "train"}]},

@@ -4,10 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from glacierseg.errors import ConfigError, RequestError
 from glacierseg.models.registry import model_spec
-from glacierseg.settings import ModelConfig, PartConfig, RunConfig, TrainSettings, is_missing, parse_config
+from glacierseg.settings import (
+    ModelConfig,
+    PartConfig,
+    RunConfig,
+    TrainSettings,
+    dump_config,
+    is_missing,
+    parse_config,
+)
 from glacierseg.settings.sections import BandsConfig, SplitConfig
 
 REGION = {"name": "a", "scene": ["s.tif", "t.tif"], "truth": "m.gpkg", "roles": "train"}
@@ -98,3 +107,18 @@ def test_a_part_for_every_role_or_for_none(tmp_path: Path) -> None:
     region = {**REGION, "roles": {"train": {"x": [0, 0.5]}, "test": None}}
     with pytest.raises(ConfigError, match="for every role of the region, or for none"):
         parsed(tmp_path, regions=[region])
+
+
+def test_teachers_are_networks_of_the_run_folders_beside_the_file_or_weights() -> None:
+    region = {"name": "a", "scene": "a.tif", "truth": "m.tif", "roles": "train"}
+    teachers = ["glavitu", "runs/old/glavitu/all", "weights:alps-sentinel2", "./glavitu"]
+    asked = {"student": {"name": "m_landsnet", "patch_px": 512}, "teachers": teachers, "scenes": "b.tif"}
+    config = parse_config({"name": "a", "regions": [region], "distil": asked}, Path("/data/run.yaml"))
+    assert config.distil.teachers == (
+        "glavitu", "/data/runs/old/glavitu/all", "weights:alps-sentinel2", "/data/glavitu"
+    )  # fmt: skip
+    assert config.distil.scenes == (Path("/data/b.tif"),)
+    assert config.largest_patch_px == 512
+    assert [model.name for model in config.networks][-1] == "m_landsnet"
+    again = parse_config(yaml.safe_load(dump_config(config)), Path("/elsewhere/run.yaml"))
+    assert again == config

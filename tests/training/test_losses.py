@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
+from scipy.special import entr, rel_entr, softmax
 from sklearn.metrics import log_loss
 
 from glacierseg.errors import RequestError
@@ -16,6 +16,7 @@ from glacierseg.training.losses import (
     focal,
     lovasz,
     make_loss,
+    soft_cross_entropy,
     tversky,
 )
 
@@ -48,6 +49,41 @@ def test_losses_equal_independent_formulas(seed: int) -> None:
     hit, false, missed = (p * t).sum(), (p * (1 - t)).sum(), ((1 - p) * t).sum()
     expected_tversky = 1 - (hit + 1) / (hit + 0.3 * false + 0.7 * missed + 1)
     assert float(tversky(logits, target)) == pytest.approx(expected_tversky, rel=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000))
+def test_soft_cross_entropy_equals_independent_formulas(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, hard = batch(seed)
+    levels = torch.from_numpy(np.where(hard.numpy() == 255, 255, rng.integers(0, 255, hard.shape)))
+    known = levels.numpy() != 255
+    p, q = softmax(logits.numpy().astype(float), axis=1)[:, 1][known], levels.numpy()[known] / 254
+    found = float(soft_cross_entropy(logits, levels))
+    assert found == pytest.approx(-(q * np.log(p) + (1 - q) * np.log1p(-p)).mean(), rel=1e-4)
+    # It is the divergence of Kullback and Leibler and a constant, the entropy of the target.
+    assert found == pytest.approx(
+        (rel_entr(q, p) + rel_entr(1 - q, 1 - p) + entr(q) + entr(1 - q)).mean(), rel=1e-4
+    )
+    # Sure targets make it the cross-entropy of classes.
+    sure = torch.where(hard == 255, hard, 254 * hard)
+    assert float(soft_cross_entropy(logits, sure)) == pytest.approx(
+        float(cross_entropy(logits, hard)), rel=1e-5
+    )
+
+
+def test_soft_cross_entropy_rests_where_student_and_teacher_agree() -> None:
+    levels = torch.arange(256).reshape(1, 16, 16)
+    logits = torch.zeros(1, 2, 16, 16, dtype=torch.float64)
+    logits[0, 1] = torch.logit((levels[0] / 254).double().clamp(1e-9, 1 - 1e-9))
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(soft_cross_entropy(logits, levels), logits)
+    assert float(gradient.abs().max()) < 1e-9
+    nothing = torch.full((1, 16, 16), 255)
+    loss = soft_cross_entropy(logits, nothing)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert float(loss.detach()) == 0
+    assert float(gradient.abs().max()) == 0
 
 
 def lovasz_extension(p: np.ndarray, t: np.ndarray) -> float:

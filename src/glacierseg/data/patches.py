@@ -116,7 +116,12 @@ def draw_side_px(patch_px: int, zoom: float, rng: np.random.Generator) -> int:
 
 
 def resample(
-    values: NDArray[Any], valid: NDArray[np.bool_], target: NDArray[np.uint8], side_px: int
+    values: NDArray[Any],
+    valid: NDArray[np.bool_],
+    target: NDArray[np.uint8],
+    side_px: int,
+    *,
+    soft: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
     """Brings a square of ground to another number of pixels.
 
@@ -127,22 +132,27 @@ def resample(
     Args:
         values: `(S, S, C)`; whatever stands where nothing is valid.
         valid: `(S, S)`.
-        target: `(S, S)` of 0, 1 and 255.
+        target: `(S, S)` of 0, 1 and 255, or of levels of a probability and 255.
         side_px: Its new side P.
+        soft: Whether the target holds such levels, of which the mean is taken.
 
     Returns:
         Values `(P, P, C)`, 0 where nothing is valid; valid `(P, P)`; target `(P, P)`, 255 there.
     """
     how = cv2.INTER_AREA if side_px < len(values) else cv2.INTER_LINEAR
     known = target != IGNORE
-    layers = np.dstack([np.where(valid[..., None], values, 0), valid, known, target == GLACIER])
+    glacier = np.where(known, target, 0) if soft else target == GLACIER
+    layers = np.dstack([np.where(valid[..., None], values, 0), valid, known, glacier])
     # OpenCV averages no more than four layers at once.
     parts = np.split(layers.astype(np.float32), range(4, layers.shape[2], 4), axis=2)
     found = np.dstack([cv2.resize(part, (side_px, side_px), interpolation=how) for part in parts])
     shown, labelled, glacier = found[..., -3], found[..., -2], found[..., -1]
     seen = shown >= 0.5
     scaled = np.where(seen[..., None], found[..., :-3] / np.maximum(shown, 0.5)[..., None], np.float32(0))
-    labels = np.where(glacier * 2 >= labelled, np.uint8(GLACIER), np.uint8(0))
+    if soft:
+        labels = np.rint(glacier / np.maximum(labelled, 0.5)).astype(np.uint8)
+    else:
+        labels = np.where(glacier * 2 >= labelled, np.uint8(GLACIER), np.uint8(0))
     return scaled, seen, np.where(seen & (labelled >= 0.5), labels, np.uint8(IGNORE))
 
 
@@ -165,13 +175,14 @@ class PatchReader:
         self.store = PixelStore([region.scene for region in self.regions], cache, folder)
 
     def read(
-        self, patch: Patch, side_px: int | None = None
+        self, patch: Patch, side_px: int | None = None, *, soft: bool = False
     ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]]:
         """Reads a patch.
 
         Args:
             patch: Where it lies.
             side_px: Its side P, if not that of a patch.
+            soft: Read the region's soft labels in place of its truth.
 
         Returns:
             Values `(P, P, C)` and valid `(P, P)`, not to be written to; truth `(P, P)`, 255 beyond the rim;
@@ -183,7 +194,8 @@ class PatchReader:
         truth = np.full((size, size), IGNORE, np.uint8)
         roles = np.zeros((size, size), np.uint8)
         top, left = max(patch.row, 0), max(patch.column, 0)
-        part = region.truth[top : patch.row + size, left : patch.column + size]
+        labels = region.truth if not soft or region.soft is None else region.soft
+        part = labels[top : patch.row + size, left : patch.column + size]
         window = (
             slice(top - patch.row, top - patch.row + part.shape[0]),
             slice(left - patch.column, left - patch.column + part.shape[1]),
@@ -210,6 +222,7 @@ class PatchDataset(Dataset[PatchTensors]):
         *,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        soft: bool = False,
     ) -> None:
         """Prepares the patches of a role.
 
@@ -222,6 +235,7 @@ class PatchDataset(Dataset[PatchTensors]):
             augmentation: What happens to patches at random; nothing when None.
             seed: With the number drawn it decides on the augmentation, whatever the process that reads.
                 Patch `i` is drawn as `i`, `i + len`, `i + 2 len`, ..., differently augmented each time.
+            soft: The target holds the soft labels of the regions, not their truth.
         """
         self.reader = reader
         self.patches = tuple(patches)
@@ -235,6 +249,7 @@ class PatchDataset(Dataset[PatchTensors]):
         )
         self._dtype = np.dtype(np.float32) if changed or scene.dtype not in TORCH_TYPES else scene.dtype
         self.seed = seed
+        self.soft = soft
 
     @property
     def reach_px(self) -> int:
@@ -292,7 +307,7 @@ class PatchDataset(Dataset[PatchTensors]):
             side_px = draw_side_px(size, self.augmentation.zoom, rng)
         if turns or side_px != size:
             patch = self._shifted(patch, side_px, rng)
-        own_values, own_valid, truth, roles = self.reader.read(patch, side_px)
+        own_values, own_valid, truth, roles = self.reader.read(patch, side_px, soft=self.soft)
         code = ROLE_CODES[self.role]
         if self.role == "train":
             own_valid = own_valid & ((roles == code) | (roles == NO_ROLE))
@@ -301,7 +316,7 @@ class PatchDataset(Dataset[PatchTensors]):
             # Between 359 and 1 degrees lies 0: directions are interpolated as vectors.
             for angle in self._directions.angles:
                 own_values = angle.as_vector(own_values)
-            own_values, own_valid, labels = resample(own_values, own_valid, labels, size)
+            own_values, own_valid, labels = resample(own_values, own_valid, labels, size, soft=self.soft)
             for angle in self._directions.angles:
                 own_values = angle.from_vector(own_values)
         symmetry = Symmetry.draw(rng, self._directions.symmetries) if turns else SYMMETRIES[0]

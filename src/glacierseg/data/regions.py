@@ -24,6 +24,8 @@ class Region:
         truth: `(H, W)` of 0, 1 and 255; 255 wherever a band has no data.
         roles: `(H, W)` of role codes.
         whole_roles: Roles under which all pixels are scored whatever their code: under the random split.
+        soft: `(H, W)` of a glacier probability in `LEVELS`, 255 where there is none: what a student trains
+            on; None to train on the truth.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Region:
     truth: NDArray[np.uint8] = field(repr=False)
     roles: NDArray[np.uint8] = field(repr=False)
     whole_roles: tuple[Role, ...] = ()
+    soft: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @cached_property
     def areas(self) -> Mapping[Role, NDArray[np.bool_]]:

@@ -110,6 +110,8 @@ def _fingerprint(
         facts = region.scene.band_names, grid.shape, tuple(grid.transform), region.scene.dtype.str
         digest.update(repr(facts).encode())
         digest.update(np.ascontiguousarray(region.truth).data)
+        if region.soft is not None:
+            digest.update(np.ascontiguousarray(region.soft).data)
         digest.update(np.ascontiguousarray(region.roles).data)
     digest.update(np.array([*scaling.mean, *scaling.std]).tobytes())
     for patches in (train, validate):

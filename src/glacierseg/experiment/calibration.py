@@ -122,7 +122,9 @@ def probability_scores(
     path = folder.probability(region.name)
     if not path.exists():
         return {}, []
-    calibration, grid = read_calibration(folder.path), region.scene.grid
+    # The mean of teachers has no card.
+    calibration = read_calibration(folder.path) if folder.card.exists() else None
+    grid = region.scene.grid
     records: dict[str, dict[str, Any]] = {}
     diagrams: list[dict[str, Any]] = []
     for role in region.areas:

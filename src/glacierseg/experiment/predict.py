@@ -40,9 +40,7 @@ def predict_regions(
         settings: How scenes are predicted.
         tags: What the maps keep besides.
     """
-    wanted = [
-        s for s in regions if not (folder.mask(s.name).exists() and folder.probability(s.name).exists())
-    ]
+    wanted = unpredicted(regions, folder)
     if not wanted:
         _log.debug("every region is predicted already")
         return
@@ -51,13 +49,37 @@ def predict_regions(
     if not model.spec.convolutional:
         # Transformers look at whole windows of the size they know; they are blended as ever.
         settings = settings.replaced(halo_px=0)
+    predict_with(ensemble, wanted, folder, settings, tags)
+
+
+def unpredicted(regions: Sequence[Region], folder: ModelFolder) -> list[Region]:
+    """Returns the regions that lack one of their two maps in a folder."""
+    return [s for s in regions if not (folder.mask(s.name).exists() and folder.probability(s.name).exists())]
+
+
+def predict_with(
+    ensemble: Ensemble,
+    regions: Sequence[Region],
+    folder: ModelFolder,
+    settings: PredictSettings,
+    tags: Mapping[str, str],
+) -> None:
+    """Predicts the whole scene of every region that has no prediction yet, with networks that are loaded.
+
+    Args:
+        ensemble: The networks.
+        regions: The regions.
+        folder: Where the maps go.
+        settings: How scenes are predicted.
+        tags: What the maps keep besides.
+    """
     spent = read_json(folder.timings) if folder.timings.exists() else {"prediction_s": 0.0, "predicted_px": 0}
-    for region in wanted:
+    for region in unpredicted(regions, folder):
         started = time.monotonic()
         forget_region(folder, region.name)
         scene = replace(region.scene, name=region.name)
         if settings.halo_px:
-            _log.info(f"{region.name}: {halo_agreement(ensemble, scene.select(card.bands), settings)}")
+            _log.info(f"{region.name}: {halo_agreement(ensemble, ensemble.matching_scene(scene), settings)}")
         pixels = scene.grid.height * scene.grid.width
         with log.bar(f"predicting {region.name}", pixels) as progress:
             predict_scene(

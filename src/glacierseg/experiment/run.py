@@ -14,6 +14,14 @@ from glacierseg import log
 from glacierseg.data.regions import Region
 from glacierseg.errors import ConfigError, DataError, GlaciersegError, RequestError, did_you_mean
 from glacierseg.experiment.calibration import calibrate
+from glacierseg.experiment.distil import (
+    check_distil,
+    compare_with_teachers,
+    more_ground,
+    note_teachers,
+    predict_teachers,
+    taught,
+)
 from glacierseg.experiment.importance import bands_of_preset, choose_top_bands
 from glacierseg.experiment.postprocess import refine_regions, write_inventories, write_outlines
 from glacierseg.experiment.predict import predict_regions, threshold_masks
@@ -26,15 +34,24 @@ from glacierseg.experiment.regions import (
 )
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.surfaces import tell_surfaces
+from glacierseg.experiment.teachers import find_teachers, notice_of_teachers, outside_teachers
 from glacierseg.experiment.training import check_named_bands, train, try_options
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
-from glacierseg.raster.scene import Scene
+from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.write import read_json, write_json
-from glacierseg.runs.layout import ALL_BANDS, THRESHOLD, TOP_BANDS, ModelFolder, RunFolder
+from glacierseg.runs.layout import (
+    ALL_BANDS,
+    TEACHER,
+    THRESHOLD,
+    TOP_BANDS,
+    ModelFolder,
+    RunFolder,
+    student_name,
+)
 from glacierseg.runs.results import SCORES
 from glacierseg.runs.write import begin, forget_beginning, locked
-from glacierseg.settings import ModelConfig, PredictSettings, RegionConfig, RunConfig, is_missing
+from glacierseg.settings import ModelConfig, PredictSettings, RunConfig, is_missing
 from glacierseg.training.processes import find_processes, join, wait_for_others
 
 _log = logging.getLogger(__name__)
@@ -61,20 +78,21 @@ def run_experiment(config: RunConfig, out_dir: Path) -> Path:
             "same folder first, then `run` goes on from there"
         )
     folder = RunFolder(Path(out_dir))
-    with locked(folder), keeping(config.regions):
+    with locked(folder), keeping(config.regions, config.distil):
         return _run(config, folder)
 
 
 def _run(config: RunConfig, folder: RunFolder) -> Path:
     regions = _begin(config, folder)
     every_band = regions[0].scene.band_names
-    _write_notices(config, folder, every_band)
+    _write_notices(config, folder, regions)
     shown = _shown(config.prediction, regions)
     scored: list[tuple[str, str, Rows]] = []
+    usual = config.networks[0]
     rule = folder.model(THRESHOLD, ALL_BANDS)
     with log.about(THRESHOLD):
         _log.info(f"best rule on training pixels: {threshold_masks(regions, rule, shown)}")
-        scored.append((THRESHOLD, ALL_BANDS, _finish(config, shown, rule, config.models[0])))
+        scored.append((THRESHOLD, ALL_BANDS, _finish(config, shown, rule, usual)))
     for model in config.models:
         best: tuple[str, ...] = ()
         for bands in (ALL_BANDS, TOP_BANDS):
@@ -83,14 +101,14 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
             own = folder.model(model.name, bands)
             with log.about(f"{model.name} {bands}"):
                 _train(config, model, every_band if bands == ALL_BANDS else best, regions, own)
-                predict_regions(model, shown, own, config.prediction, {"run": config.name})
-                if not own.scores.exists():
-                    truths = _tuning_truths(config, regions, model)
-                    calibrate(truths(), own, symmetries=bool(config.prediction.symmetries))
+                _predict(config, model, regions, shown, own)
                 if bands == ALL_BANDS and 0 < config.bands.top < len(every_band):
                     best = choose_top_bands(config.bands, model.name, regions, own)
                 scored.append((model.name, bands, _finish(config, shown, own, model)))
         # Written after every network, so that an unfinished run shows what it has.
+        write_tables(folder, scored)
+    if config.distil.student:
+        scored += _distil(config, config.distil.student, regions, shown, folder)
         write_tables(folder, scored)
     _log_scores(scored, lines=len(shown))
     if config.outputs.report:
@@ -98,6 +116,47 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
 
         _log.info(f"report: {write_report(folder.path)}")
     return folder.path
+
+
+def _distil(
+    config: RunConfig,
+    student: ModelConfig,
+    regions: Sequence[Region],
+    shown: Sequence[Region],
+    folder: RunFolder,
+) -> list[tuple[str, str, Rows]]:
+    """Predicts what the teachers say together, teaches it to the student, and scores both."""
+    scored, name = [], student_name(student.name)
+    teacher, own = folder.model(TEACHER, ALL_BANDS), folder.student(student.name)
+    ground = (*regions, *more_ground(config, regions))
+    with log.about(TEACHER):
+        ensemble = find_teachers(config, folder)
+        names = {region.name for region in shown}
+        seen = [region for region in ground if "train" in region.areas or region.name in names]
+        settings = predict_teachers(ensemble, config, seen, folder)
+        scored.append((TEACHER, ALL_BANDS, _finish(config, shown, teacher, student)))
+    with log.about(name):
+        if not own.weights.exists():
+            _train(config, student, regions[0].scene.band_names, taught(config, ground, folder), own)
+        note_teachers(config, ensemble, settings, own)
+        _predict(config, student, regions, shown, own)
+        scored.append((name, ALL_BANDS, _finish(config, shown, own, student)))
+    compare_with_teachers(ensemble, {name: rows["pooled"] for name, _, rows in scored}, folder)
+    return scored
+
+
+def _predict(
+    config: RunConfig,
+    model: ModelConfig,
+    regions: Sequence[Region],
+    shown: Sequence[Region],
+    folder: ModelFolder,
+) -> None:
+    """Predicts what is shown, and calibrates it on validation pixels."""
+    predict_regions(model, shown, folder, config.prediction, {"run": config.name})
+    if not folder.scores.exists():
+        truths = _tuning_truths(config, regions, model)
+        calibrate(truths(), folder, symmetries=bool(config.prediction.symmetries))
 
 
 def _train(
@@ -193,25 +252,30 @@ def _load(config: RunConfig, sources: Mapping[str, Scene], folder: RunFolder) ->
 
 def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
     """Opens and checks everything."""
-    _require_files(config.regions)
+    _require_files(config)
     sources = open_sources(config.regions)
     inputs = [path for scene in sources.values() for path in scene.files]
     for section in config.regions:
         for path in section.files[len(section.scene) :]:
             # A Shapefile is several files.
             inputs += path.parent.glob(f"{path.stem}.*") if path.suffix == ".shp" else [path]
+    for teacher in outside_teachers(config.distil):
+        inputs += [teacher / ModelFolder.card.name, teacher / ModelFolder.weights.name]
+    inputs += [file for path in config.distil.scenes for file in open_scene(path).files]
     continued = begin(folder, config, inputs)
     _log.info(f"{'continuing' if continued else 'starting'} run {config.name} in {folder.path}")
     try:
         regions = _load(config, sources, folder)
         check_inputs(config.regions, config.largest_patch_px, regions, folder)
         tell_surfaces(config.regions, regions, folder)
-        check_named_bands(config.bands, config.models, regions[0].scene.band_names)
+        check_named_bands(config.bands, config.networks, regions[0].scene.band_names)
         for region in regions:
             # Refinement would refuse such a grid after all the training.
             even_pixel_m(region.scene.grid, f"region {region.name}", region.scene.paths)
-        for model in config.models:
+        for model in config.networks:
             try_options(model, len(regions[0].scene.bands))
+        check_distil(config, regions, folder)
+        for model in config.models:
             bands_of_preset(config.bands, model.name, regions[0].scene)
     except GlaciersegError:
         if not continued:
@@ -225,13 +289,15 @@ def _begin(config: RunConfig, folder: RunFolder) -> tuple[Region, ...]:
     return regions
 
 
-def _require_files(sections: Sequence[RegionConfig]) -> None:
+def _require_files(config: RunConfig) -> None:
     """Names all files that are missing, not the first one alone."""
-    missing = [(path, section.name) for section in sections for path in section.files if is_missing(path)]
+    asked = [(path, f"region {section.name}") for section in config.regions for path in section.files]
+    asked += [(path, "distil.scenes") for path in config.distil.scenes]
+    missing = [(path, where) for path, where in asked if is_missing(path)]
     if len(missing) == 1:
-        raise DataError(f"{missing[0][0]}: no such file; check the path in region {missing[0][1]}")
+        raise DataError(f"{missing[0][0]}: no such file; check the path in {missing[0][1]}")
     if missing:
-        named = ", ".join(f"{path} (region {name})" for path, name in missing)
+        named = ", ".join(f"{path} ({where})" for path, where in missing)
         raise DataError(f"{len(missing)} files are missing: {named}; check their paths")
 
 
@@ -263,8 +329,8 @@ def comparison(rows: Sequence[Mapping[str, object]], role: str = "test") -> list
     ]
 
 
-def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -> None:
-    notices = list(config.notices)
+def _write_notices(config: RunConfig, folder: RunFolder, regions: Sequence[Region]) -> None:
+    notices, bands = list(config.notices), regions[0].scene.band_names
     if config.split.method == "random":
         notices.append(
             "Random split: validation patches overlap training patches, so validation scores leak and "
@@ -277,7 +343,7 @@ def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -
         for check in checks["all regions"]
         if check["status"] != "passed"
     ]
-    narrow = [f"{m.name} {m.width:g}" for m in config.models if m.width < 1]
+    narrow = [f"{m.name} {m.width:g}" for m in config.networks if m.width < 1]
     if narrow:
         notices.append(
             f"Narrow networks: width multipliers below full size ({', '.join(narrow)}); "
@@ -287,4 +353,5 @@ def _write_notices(config: RunConfig, folder: RunFolder, bands: Sequence[str]) -
         notices.append(
             f"The scenes have {len(bands)} bands, so there is no choice of the best {config.bands.top}."
         )
+    notices += notice_of_teachers(config, regions)
     write_json(folder.notices, notices)

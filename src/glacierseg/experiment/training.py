@@ -186,7 +186,8 @@ def _prepare(
     step = max(1, count_train_pixels(regions) // _SAMPLED_PX)
     plain = measure_scaling(thinned((pixels for pixels, _ in train_pixels(regions)), step, kept))
     scaling = _with_logarithms(logarithm, regions, plain)
-    train = PatchDataset(reader, patches.train, "train", scaling, augmentation=changes, seed=seed)
+    soft = any(region.soft is not None for region in regions)
+    train = PatchDataset(reader, patches.train, "train", scaling, augmentation=changes, seed=seed, soft=soft)
     return _TrainingData(
         train=train,
         validate=PatchDataset(

@@ -17,6 +17,7 @@ from glacierseg.predict.calibration import LogitScale
 from glacierseg.raster.blocks import RowWriter
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import files_behind, open_raster
+from glacierseg.raster.probability import LEVELS, levels_of
 from glacierseg.raster.scene import Scene
 from glacierseg.raster.truth import GLACIER, IGNORE
 from glacierseg.raster.write import atomic_path, digest_of
@@ -39,8 +40,6 @@ SYMMETRIES_TAG = "symmetries"
 """Says that every window was looked at in all its symmetries."""
 
 _GDALS_TAG = "AREA_OR_POINT"
-_LEVELS = 254
-"""Of an 8-bit probability; 255 is no data."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def write_files(
             bands=["glacier_probability", "spread"][:layers],
             dtype=settings.dtype,
             nodata=IGNORE if coarse else float("nan"),
-            scale=1 / _LEVELS if coarse else 1.0,
+            scale=1 / LEVELS if coarse else 1.0,
             tags=told,
         ) as probabilities,
         RowWriter(
@@ -112,7 +111,7 @@ def write_files(
             masks.append(classes)
             if calibration:
                 rows[0] = calibration.apply(rows[0])
-            probabilities.append(_levels(rows) if coarse else rows)
+            probabilities.append(levels_of(rows) if coarse else rows)
         probabilities.to_cog(probability, resampling="average")
         masks.to_cog(mask, resampling="nearest")
 
@@ -123,12 +122,6 @@ def tags_of(facts: Mapping[str, str], calibration: LogitScale | None) -> dict[st
     if calibration:
         told[CALIBRATION_TAG] = f"temperature {calibration.temperature:.6g} bias {calibration.bias:.6g}"
     return told
-
-
-def _levels(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-    levels = np.rint(np.nan_to_num(rows) * _LEVELS).astype(np.uint8)
-    levels[np.isnan(rows)] = IGNORE
-    return levels
 
 
 def are_made_so(

@@ -20,8 +20,11 @@ from rasterio.windows import Window
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.open import grid_of, open_raster
+from glacierseg.raster.truth import IGNORE
 from glacierseg.raster.values import Band, FileReader, bands_of
 
+LEVELS = 254
+"""Of an 8-bit probability; 255 is no data."""
 # What interpolation and 8-bit levels may add.
 _SLACK = 0.01
 
@@ -92,6 +95,13 @@ def probability_strips(path: Path, rows: int) -> Iterator[tuple[slice, NDArray[n
         for top in range(0, height, rows):
             part = slice(top, min(top + rows, height))
             yield part, probability.read(Window(0, top, width, part.stop - top))
+
+
+def levels_of(probability: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Returns probabilities of any shape as whole numbers of 0 to 254, 255 for NaN."""
+    levels: NDArray[np.uint8] = np.rint(np.nan_to_num(probability) * LEVELS).astype(np.uint8)
+    levels[np.isnan(probability)] = IGNORE
+    return levels
 
 
 def require_probabilities(values: NDArray[np.float32], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from glacierseg.runs.layout import THRESHOLD
+from glacierseg.runs.layout import TEACHER, THRESHOLD, student_name
 
 # Okabe and Ito (2008), "Color universal design": distinct for any kind of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -23,6 +23,7 @@ _MODEL_LABELS = {
     "m_landsnet": "M-LandsNet",
     "unetplusplus": "UNet++",
     THRESHOLD: "Threshold",
+    TEACHER: "Mean of the teachers",
 }
 _MODEL_COLOURS = {
     "glavitu": BLUE,
@@ -35,7 +36,9 @@ DASH = "–"
 
 def model_label(model: str) -> str:
     """Returns a model's name as people write it."""
-    return _MODEL_LABELS.get(model, model)
+    teacher = model.removesuffix(student_name(""))
+    label = _MODEL_LABELS.get(teacher, teacher)
+    return label if teacher == model else f"{label}, distilled"
 
 
 def model_colour(model: str) -> str:

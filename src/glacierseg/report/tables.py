@@ -12,6 +12,11 @@ from glacierseg.runs.results import ModelResult, RunResults, finite, read_rows
 # Table of the run, its heading, and a hint on what it holds.
 _TABLES = (
     ("pooled", "Pooled over regions", "Scores from pixel counts summed over all regions of a part."),
+    (
+        "distil",
+        "Teachers and student",
+        "Scores of raw masks over all regions, expected calibration error, seconds a megapixel, size.",
+    ),
     ("zones", "By zone", "Scores by elevation zone and by glacier size."),
     ("boundaries", "Distances between outlines", "Distances between predicted and true outlines."),
     ("glaciers", "Glacier by glacier", "Predicted and true area of each glacier."),

@@ -7,6 +7,8 @@ from typing import Protocol, Self, overload
 
 THRESHOLD = "threshold"
 """Stands for a network's name where the rule that needs no network was applied."""
+TEACHER = "teacher"
+"""Stands for a network's name where the mean of the teachers of a student was predicted."""
 ALL_BANDS, TOP_BANDS = "all", "top6"
 STAGES = ("raw", "refined")
 """What is done to a mask, in this order."""
@@ -49,6 +51,7 @@ class ModelFolder:
         reliability: Reliability diagrams of the probabilities.
         refinement: Result of the parameter search.
         scores: Scores of every region, role and stage.
+        teachers: Of the folder `teacher`: which networks predicted, and how.
         timings: Time of prediction, summed over all calls.
     """
 
@@ -64,6 +67,7 @@ class ModelFolder:
     reliability = File("reliability.csv")
     refinement = File("refinement.json")
     scores = File("scores.json")
+    teachers = File("teachers.json")
     timings = File("timings.json")
 
     def probability(self, region: str) -> Path:
@@ -143,6 +147,10 @@ class RunFolder:
         """The folder of one network (or of the threshold rule) with one set of bands."""
         return ModelFolder(self.path / folder_name(model) / bands)
 
+    def student(self, model: str) -> ModelFolder:
+        """The folder of a network that learned from teachers, on all bands."""
+        return self.model(student_name(model), ALL_BANDS)
+
     def sets_of(self, model: str) -> list[ModelFolder]:
         """Every folder of a network, `all` before `top6`."""
         folders = sorted((self.path / folder_name(model)).glob("*"))
@@ -154,7 +162,7 @@ class RunFolder:
         return [ModelFolder(path) for path in sorted({mask.parent for mask in self.path.glob(str(masks))})]
 
     def table(self, name: str) -> Path:
-        """A table over all models: `metrics`, `pooled`, `zones`, `boundaries` or `glaciers`."""
+        """A table over all models: `metrics`, `pooled`, `zones`, `boundaries`, `glaciers`, `distil`."""
         return self.path / f"{name}.csv"
 
     def scene(self, region: str) -> Path:
@@ -176,6 +184,11 @@ class RunFolder:
     def roles(self, region: str) -> Path:
         """Roles of a region's pixels: 0 none, 1 train, 2 validate, 3 test."""
         return self.rasters / f"{region}_roles.tif"
+
+
+def student_name(model: str) -> str:
+    """The name of a network that learned from teachers, in tables, folders and figures."""
+    return f"{model}_distilled"
 
 
 def folder_name(model: str) -> str:

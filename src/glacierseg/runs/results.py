@@ -12,7 +12,7 @@ import yaml
 
 from glacierseg.errors import DataError, RequestError
 from glacierseg.raster.facts import SceneFacts
-from glacierseg.runs.layout import THRESHOLD, ModelFolder, RunFolder
+from glacierseg.runs.layout import TEACHER, THRESHOLD, ModelFolder, RunFolder, student_name
 
 KEYS = ("model", "bands", "region", "role", "stage")
 """Columns of every table of a run that say what a row is about."""
@@ -143,8 +143,8 @@ class RunResults:
 
     @property
     def networks(self) -> tuple[ModelResult, ...]:
-        """The models without the threshold."""
-        return tuple(model for model in self.models if model.model != THRESHOLD)
+        """The models without the threshold and the mean of teachers."""
+        return tuple(model for model in self.models if model.model not in {THRESHOLD, TEACHER})
 
     @property
     def rule(self) -> str | None:
@@ -173,9 +173,16 @@ class RunResults:
 
 
 def model_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the names of the networks in a configuration, where each is a name or a section with one."""
-    entries = config.get("models") or []
-    return tuple(str(entry["name"] if isinstance(entry, dict) else entry) for entry in entries)
+    """Returns the names of the networks in a configuration, where each is a name or a section with one.
+
+    With a student these are also the mean of its teachers and the student itself.
+    """
+    student = (config.get("distil") or {}).get("student")
+    own, learned = (
+        [str(entry["name"] if isinstance(entry, dict) else entry) for entry in entries]
+        for entries in (config.get("models") or [], [student] if student else [])
+    )
+    return (*own, *(name for model in learned for name in (TEACHER, student_name(model))))
 
 
 def read_results(run_dir: Path) -> RunResults:

@@ -1,12 +1,12 @@
 """The configuration of a run: one validated object per section of the YAML file."""
 
+from glacierseg.settings.distil import DistilSettings
 from glacierseg.settings.load import dump_config, first_difference, load_config, parse_config
+from glacierseg.settings.models import Logarithm, ModelConfig
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import RefineSettings, TuneSettings
 from glacierseg.settings.sections import (
     BandsConfig,
-    Logarithm,
-    ModelConfig,
     OutputsConfig,
     PartConfig,
     PatchConfig,
@@ -19,6 +19,7 @@ from glacierseg.settings.train import TrainSettings
 
 __all__ = [
     "BandsConfig",
+    "DistilSettings",
     "Logarithm",
     "ModelConfig",
     "OutputsConfig",

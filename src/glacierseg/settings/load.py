@@ -12,12 +12,13 @@ from pydantic_core import ErrorDetails
 from glacierseg.errors import ConfigError
 from glacierseg.models.registry import MODELS
 from glacierseg.settings.base import Settings, fault_in_words
+from glacierseg.settings.distil import DistilSettings
+from glacierseg.settings.models import ModelConfig
 from glacierseg.settings.outlines import InventorySettings
 from glacierseg.settings.predict import PredictSettings
 from glacierseg.settings.refine import TuneSettings
 from glacierseg.settings.sections import (
     BandsConfig,
-    ModelConfig,
     OutputsConfig,
     PartConfig,
     PatchConfig,
@@ -228,6 +229,8 @@ def _locate(loc: tuple[int | str, ...], data: Any) -> tuple[str, type[Settings] 
         "patch": PatchConfig,
         "split": SplitConfig,
         "training": TrainSettings,
+        "distil": DistilSettings,
+        "student": ModelConfig,
         "prediction": PredictSettings,
         "refinement": TuneSettings,
         "inventory": InventorySettings,

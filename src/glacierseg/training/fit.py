@@ -135,6 +135,7 @@ def fit(
         plan,
         -(-len(validate) // plan.batch_size),
         processes,
+        soft=train.soft,
     )
     states_folder(folder).mkdir(parents=True, exist_ok=True)
     with full_disk_refused(states_folder(folder)), _interruption_raised(trainer):

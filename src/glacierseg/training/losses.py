@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glacierseg.errors import RequestError
+from glacierseg.raster.probability import LEVELS
 from glacierseg.raster.truth import IGNORE
 from glacierseg.training.processes import global_sum
 
@@ -32,6 +33,25 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
     total = F.cross_entropy(
         _precise(logits), target, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
     )
+    return _per_labelled_pixel(total, target)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy against the probabilities of a teacher (Hinton et al. 2015, at a temperature of 1).
+
+    Its gradient is that of the divergence of Kullback and Leibler, which is zero where both agree.
+
+    Args:
+        logits: `(B, 2, H, W)`.
+        target: `(B, H, W)` of the probability of glacier in `LEVELS`, 255 where there is none.
+
+    Returns:
+        A scalar; zero (with a gradient of zero) when no pixel is labelled.
+    """
+    precise = _precise(logits)
+    difference = precise[:, 1] - precise[:, 0]
+    probability, known = target.to(precise.dtype) / LEVELS, (target != IGNORE).to(precise.dtype)
+    total = F.binary_cross_entropy_with_logits(difference, probability, known, reduction="sum")
     return _per_labelled_pixel(total, target)
 
 

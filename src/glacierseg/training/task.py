@@ -12,9 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from glacierseg.models.blocks import weighted_heads
 from glacierseg.models.device import InputScaling
 from glacierseg.models.scaling import Scaling
+from glacierseg.raster.probability import LEVELS
 from glacierseg.raster.truth import IGNORE
 from glacierseg.settings.train import TrainingPlan
-from glacierseg.training.losses import make_loss
+from glacierseg.training.losses import make_loss, soft_cross_entropy
 from glacierseg.training.processes import Processes, alone, global_sum, process_count
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -36,6 +37,8 @@ class SegmentationTask(pl.LightningModule):
         plan: TrainingPlan,
         validation_batches: int,
         processes: Processes,
+        *,
+        soft: bool = False,
     ) -> None:
         """Sets up the task.
 
@@ -46,6 +49,7 @@ class SegmentationTask(pl.LightningModule):
             validation_batches: Of all processes together; what a sampler repeats beyond them to give each
                 process as many is not counted.
             processes: Which of them this is.
+            soft: Training targets are probabilities in levels, as of a `PatchDataset` of soft labels.
         """
         super().__init__()
         self.network = network
@@ -54,6 +58,7 @@ class SegmentationTask(pl.LightningModule):
         self.validation_batches = validation_batches
         self.processes = processes
         self.loss = make_loss(plan.loss, plan.label_smoothing)
+        self.soft = soft
         # tp, fp, fn, tn, as integers: sums over an epoch are exact however it is batched.
         self.register_buffer("counts", torch.zeros(4, dtype=torch.int64), persistent=False)
         self.counts: Tensor
@@ -81,8 +86,11 @@ class SegmentationTask(pl.LightningModule):
         """Returns the loss of the whole batch, scaled so that DDP's mean of gradients becomes their sum."""
         values, valid, target = batch
         target = target.long()
+        training_loss = soft_cross_entropy if self.soft else self.loss
         heads = weighted_heads(self.network, self.scale(values, valid))
-        loss = torch.stack([weight * self.loss(logits, target) for weight, logits in heads]).sum()
+        loss = torch.stack([weight * training_loss(logits, target) for weight, logits in heads]).sum()
+        if self.soft:
+            target = torch.where(target == IGNORE, target, (2 * target >= LEVELS).long())
         self._train_counts += _counts(heads[-1][1].detach(), target)
         self._train_sum += loss.detach().double() * len(target)
         self._train_count += len(target)
