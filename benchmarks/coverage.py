@@ -41,6 +41,7 @@ from glacierseg.evaluate.area_bounds import (
 from glacierseg.evaluate.glacier_bounds import (
     CLASSES_KM2,
     MASSIF_M,
+    GlacierGround,
     MappedGlaciers,
     glaciers_of_square,
     measure_glaciers,
@@ -70,19 +71,13 @@ class Chip(NamedTuple):
 
 
 class Square(NamedTuple):
-    """A massif: its part of a map with what lies around, and where it begins there."""
+    """A massif: its own part of a map, counts of it, and the ground of its glaciers."""
 
     fold: int
     probability: NDArray[np.float32]
     truth: NDArray[np.uint8]
-    row: int
-    column: int
-    side: int
-
-    @property
-    def own(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        part = np.s_[self.row : self.row + self.side, self.column : self.column + self.side]
-        return self.probability[part], self.truth[part]
+    counts: ReliabilityCounts
+    glaciers: GlacierGround
 
 
 def read_chips(probabilities: Path, truths: Path) -> Iterator[Chip]:
@@ -137,8 +132,16 @@ def make_square(placed: Sequence[tuple[Chip, int, int]], side: int) -> Square | 
         truth[there][new] = own[new]
         chance[there][new] = chip.probability[from_][: shape[0], : shape[1]][new]
         folds[chip.fold] += new.sum()
-    square = Square(int(folds.argmax()), chance, truth, rim, rim, side)
-    return square if (square.own[1] != IGNORE).any() else None
+    inner = np.s_[rim : rim + side, rim : rim + side]
+    if (truth[inner] == IGNORE).all():
+        return None
+    return Square(
+        int(folds.argmax()),
+        chance[inner],
+        truth[inner],
+        count_reliability(chance[inner], truth[inner]),
+        glaciers_of_square(chance, truth, (rim, rim, side), MASSIF_M / side),
+    )
 
 
 class Measured(NamedTuple):
@@ -150,16 +153,14 @@ class Measured(NamedTuple):
     glaciers: list[MappedGlaciers]
 
 
-def measure(squares: Sequence[Square], scale: LogitScale, pixel_m: float) -> Measured:
+def measure(squares: Sequence[Square], scale: LogitScale) -> Measured:
     found = Measured([], [], [], [])
     for square in squares:
-        chance, truth = square.own
-        scaled, known = scale.apply(chance), (truth != IGNORE) & ~np.isnan(chance)
-        found.blocks.append(block_errors(scaled, truth, known))
+        scaled, known = scale.apply(square.probability), square.truth != IGNORE
+        found.blocks.append(block_errors(scaled, square.truth, known))
         found.sums.append(sum_area(scaled, known))
-        found.true_px.append(int(((truth == GLACIER) & known).sum()))
-        place = square.row, square.column, square.side
-        found.glaciers.append(glaciers_of_square(square.probability, square.truth, scale, place, pixel_m))
+        found.true_px.append(int((square.truth == GLACIER).sum()))
+        found.glaciers.append(square.glaciers.measured(scale))
     return found
 
 
@@ -198,10 +199,10 @@ def judge(
 ) -> None:
     """Bounds squares and their glaciers by all others; with `fold` all together, else one by one."""
     kept = [square for number, square in enumerate(squares) if number not in left_out]
-    counts = sum((count_reliability(*square.own) for square in kept), ReliabilityCounts.none())
+    counts = sum((square.counts for square in kept), ReliabilityCounts.none())
     scale = fit_logit_scale(BIN_LOGITS, counts.background, counts.glacier)
-    known = measure(kept, scale, pixel_m)
-    new = measure([squares[number] for number in left_out], scale, pixel_m)
+    known = measure(kept, scale)
+    new = measure([squares[number] for number in left_out], scale)
     dispersion, seen = measure_dispersion(known.blocks), MappedGlaciers.joined(known.glaciers)
     wholes = list(zip(new.sums, new.true_px, strict=True))
     if fold:
@@ -258,8 +259,8 @@ def main() -> None:
             judge(cases, squares, left_out, pixel_m)
     folds = sorted({square.fold for square in squares})
     for fold in folds if len(folds) > 1 else ():
-        left_out = [number for number, square in enumerate(squares) if square.fold == fold]
-        judge(cases, squares, left_out, pixel_m, fold=True)
+        of_fold = [number for number, square in enumerate(squares) if square.fold == fold]
+        judge(cases, squares, of_fold, pixel_m, fold=True)
     print("\n".join(cases.lines()))
     if asked.calibration:
         with open_raster(next(asked.probabilities.rglob("*_probability.tif"))) as file:

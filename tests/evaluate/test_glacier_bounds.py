@@ -102,7 +102,7 @@ def test_a_glacier_is_measured_on_the_ground_around_it() -> None:
     truth[30:58, 15:18] = 1  # a tongue that the map lacks, far beyond 100 m
     truth[5:9, 70:80] = 1  # a glacier that the map lacks
     truth[:, 85:] = 255
-    found = glaciers_of_square(chance, truth, AS_IT_IS, (0, 0, 100), 10.0)
+    found = glaciers_of_square(chance, truth, (0, 0, 100), 10.0).measured(AS_IT_IS)
     assert found.mapped_km2 == pytest.approx([0.04, 0.052])
     assert found.true_px.tolist() == [18 * 20 + 28 * 3, 0]
     inside = np.zeros(truth.shape, bool)
@@ -124,12 +124,11 @@ def test_a_glacier_belongs_to_the_square_of_its_middle_alone() -> None:
     chance = np.zeros((40, 40), np.float32)
     chance[5:15, 12:31] = chance[25:35, 2:12] = 0.9
     parts = [
-        glaciers_of_square(chance, np.zeros((40, 40), np.uint8), AS_IT_IS, (0, left, 40), 20.0)
+        glaciers_of_square(chance, np.zeros((40, 40), np.uint8), (0, left, 40), 20.0).measured(AS_IT_IS)
         for left in (-20, 20)
     ]
     assert [part.mapped_km2.tolist() for part in parts] == [pytest.approx([0.04]), pytest.approx([0.076])]
-    empty = glaciers_of_square(
-        np.zeros((9, 9), np.float32), np.zeros((9, 9), np.uint8), AS_IT_IS, (0, 0, 9), 10
-    )
+    nothing = np.zeros((9, 9), np.uint8)
+    empty = glaciers_of_square(nothing.astype(np.float32), nothing, (0, 0, 9), 10).measured(AS_IT_IS)
     assert len(MappedGlaciers.joined([empty, *parts]).massif) == 2
     assert MappedGlaciers.joined(parts).massif.tolist() == [0, 1]

@@ -19,6 +19,7 @@ however far it is. A massif is a square of 10 km of a validation raster.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -80,13 +81,41 @@ class MappedGlaciers:
         )
 
 
-def find_glaciers(path: Path, truth: NDArray[np.uint8], scale: LogitScale) -> Iterator[MappedGlaciers]:
+@dataclass(frozen=True, eq=False)
+class GlacierGround:
+    """Ground of the glaciers on a map, whatever the calibration.
+
+    Attributes:
+        mapped_km2: `(N,)` areas on the map.
+        true_px: `(N,)` true areas.
+        owner: `(P,)` for each pixel of that ground the number of its glacier, from 0 on.
+        raw: `(P,)` its probability, not calibrated.
+    """
+
+    mapped_km2: NDArray[np.float64]
+    true_px: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    raw: NDArray[np.float32]
+
+    def measured(self, scale: LogitScale) -> MappedGlaciers:
+        """Returns the glaciers with sums of calibrated probabilities."""
+        number, chance = len(self.true_px), scale.apply(self.raw).astype(np.float64)
+        return MappedGlaciers(
+            self.mapped_km2,
+            np.zeros(number, np.int64),
+            np.bincount(self.owner, minlength=number),
+            np.bincount(self.owner, chance, number).astype(np.float64),
+            np.bincount(self.owner, chance * (1 - chance), number).astype(np.float64),
+            self.true_px,
+        )
+
+
+def find_glaciers(path: Path, truth: NDArray[np.uint8]) -> Iterator[GlacierGround]:
     """Finds the glaciers on the map of a probability raster, massif by massif.
 
     Args:
         path: The raster, not calibrated.
         truth: `(H, W)`, 255 where it must not be used.
-        scale: Calibrates it.
 
     Yields:
         Those of each square with any.
@@ -98,32 +127,26 @@ def find_glaciers(path: Path, truth: NDArray[np.uint8], scale: LogitScale) -> It
         pixel_m = float(np.sqrt(np.prod(even_pixel_m(probability.grid, str(path), [path]))))
         side, rim = round(MASSIF_M / pixel_m), round(_AROUND_MASSIF_M / pixel_m)
         height, width = truth.shape
-        for top in range(0, height, side):
-            for left in range(0, width, side):
-                rows = slice(max(top - rim, 0), min(top + side + rim, height))
-                columns = slice(max(left - rim, 0), min(left + side + rim, width))
-                if (truth[top : top + side, left : left + side] == IGNORE).all():
-                    continue
-                raw = probability.read(Window.from_slices(rows, columns))
-                square = (top - rows.start, left - columns.start, side)
-                found = glaciers_of_square(raw, truth[rows, columns], scale, square, pixel_m)
-                if len(found.massif):
-                    yield found
+        for top, left in product(range(0, height, side), range(0, width, side)):
+            if (truth[top : top + side, left : left + side] == IGNORE).all():
+                continue
+            rows = slice(max(top - rim, 0), min(top + side + rim, height))
+            columns = slice(max(left - rim, 0), min(left + side + rim, width))
+            raw = probability.read(Window.from_slices(rows, columns))
+            square = (top - rows.start, left - columns.start, side)
+            found = glaciers_of_square(raw, truth[rows, columns], square, pixel_m)
+            if len(found.true_px):
+                yield found
 
 
 def glaciers_of_square(
-    raw: NDArray[np.float32],
-    truth: NDArray[np.uint8],
-    scale: LogitScale,
-    square: tuple[int, int, int],
-    pixel_m: float,
-) -> MappedGlaciers:
-    """Measures the glaciers on a map whose middle lies in a square of it.
+    raw: NDArray[np.float32], truth: NDArray[np.uint8], square: tuple[int, int, int], pixel_m: float
+) -> GlacierGround:
+    """Finds the glaciers on a map whose middle lies in a square of it.
 
     Args:
         raw: `(h, w)` probabilities, not calibrated, NaN where there are none.
         truth: `(h, w)`, 255 where it must not be used.
-        scale: Calibrates them.
         square: Row and column where it begins, and its side.
         pixel_m: Side of a pixel.
     """
@@ -134,29 +157,22 @@ def glaciers_of_square(
     sizes = statistics[:, cv2.CC_STAT_AREA]
     large = sizes * pixel_km2 >= SMALLEST_KM2
     large[0] = False
-    numbers = np.where(large, np.cumsum(large), 0).astype(np.int32)
-    inside, count = numbers[labels], int(large.sum()) + 1
+    inside = np.where(large, np.cumsum(large), 0).astype(np.int32)[labels]
     nearest = nearest_glacier(inside)
-    far = cv2.distanceTransform((inside == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    own = known & (far <= NEAR_M / pixel_m)
-    chance = scale.apply(raw[own]).astype(np.float64)
     true = known & (truth == GLACIER)
     _, bodies = cv2.connectedComponents((true | (inside > 0)).astype(np.uint8), connectivity=8)
     met = np.zeros(int(bodies.max()) + 1, bool)
     met[bodies[inside > 0]] = True
-    counted = nearest[true & met[bodies]]
+    true_px = np.bincount(nearest[true & met[bodies]], minlength=int(large.sum()) + 1)[1:]
     row, column, side = square
     begins = np.array([column, row])
     here = ((middles[large] >= begins - 0.5) & (middles[large] < begins + side - 0.5)).all(axis=1)
-    found = MappedGlaciers(
-        mapped_km2=sizes[large] * pixel_km2,
-        massif=np.zeros(count - 1, np.int64),
-        pixels=np.bincount(nearest[own], minlength=count)[1:],
-        expected_px=np.bincount(nearest[own], chance, count)[1:].astype(np.float64),
-        variance_px=np.bincount(nearest[own], chance * (1 - chance), count)[1:].astype(np.float64),
-        true_px=np.bincount(counted, minlength=count)[1:],
-    )
-    return found[here]
+    # Those of other squares are left out.
+    numbers = np.concatenate([[-1], np.where(here, np.cumsum(here) - 1, -1)])
+    far = cv2.distanceTransform((inside == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    owner = numbers[nearest]
+    ground = known & (far <= NEAR_M / pixel_m) & (owner >= 0)
+    return GlacierGround(sizes[large][here] * pixel_km2, true_px[here], owner[ground], raw[ground])
 
 
 def measure_glaciers(

@@ -100,7 +100,7 @@ def measure_calibration(
     was, now = reliability_of(before), reliability_of(_count(rasters, scale))
     blocks = [_blocks(path, truth, scale) for path, truth in rasters.values()]
     glaciers = MappedGlaciers.joined(
-        [one for path, truth in rasters.values() for one in find_glaciers(path, truth, scale)]
+        [one.measured(scale) for path, truth in rasters.values() for one in find_glaciers(path, truth)]
     )
     return Calibration(
         scale=scale,
