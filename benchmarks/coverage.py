@@ -178,7 +178,7 @@ class Cases:
     def lines(self) -> Iterator[str]:
         yield "| what | number | " + " | ".join(f"{c:.0%} held, width" for c in CONFIDENCES) + " |"
         yield "|---" * (2 + len(CONFIDENCES)) + "|"
-        for kind in dict.fromkeys(kind for kind, _ in self.held):
+        for kind in sorted({kind for kind, _ in self.held}, key=lambda kind: (kind.split(", ")[-1], kind)):
             cells = []
             for confidence in CONFIDENCES:
                 held = self.held.get((kind, confidence))
@@ -221,7 +221,7 @@ def judge(
         calibration = Calibration(scale, 0, (), 0, 0, 0, 0, dispersion, glaciers=classes)
         for number, mapped_km2 in enumerate(glaciers.mapped_km2):
             sums_of_one = glaciers.expected_px[number], glaciers.variance_px[number]
-            ends = calibration.bound_glacier(mapped_km2, int(glaciers.pixels[number]), *sums_of_one)
+            ends = calibration.bound_glacier(mapped_km2, *sums_of_one)
             kind = f"{class_name(mapped_km2)}, {what}s left out"
             cases.add(kind, confidence, ends, glaciers.true_px[number], mapped_km2 * 1e6 / pixel_m**2)
 

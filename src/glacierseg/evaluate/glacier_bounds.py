@@ -46,15 +46,13 @@ class MappedGlaciers:
     Attributes:
         mapped_km2: Their areas on the map.
         massif: Number of the massif.
-        pixels: That belong to them.
-        expected_px: Sum of the calibrated probabilities there.
+        expected_px: Sum of the calibrated probabilities of their ground.
         variance_px: Sum of p (1 - p) there.
         true_px: True area.
     """
 
     mapped_km2: NDArray[np.float64]
     massif: NDArray[np.int64]
-    pixels: NDArray[np.int64]
     expected_px: NDArray[np.float64]
     variance_px: NDArray[np.float64]
     true_px: NDArray[np.int64]
@@ -103,7 +101,6 @@ class GlacierGround:
         return MappedGlaciers(
             self.mapped_km2,
             np.zeros(number, np.int64),
-            np.bincount(self.owner, minlength=number),
             np.bincount(self.owner, chance, number).astype(np.float64),
             np.bincount(self.owner, chance * (1 - chance), number).astype(np.float64),
             self.true_px,

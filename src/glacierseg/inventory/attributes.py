@@ -183,7 +183,7 @@ def add_area_bounds(
         values = values[np.isfinite(values)]
         chance = values if stored else calibration.apply(values).astype(np.float64)
         ends = calibration.bound_glacier(
-            mapped_km2, chance.size, float(chance.sum()), float((chance * (1 - chance)).sum())
+            mapped_km2, float(chance.sum()), float((chance * (1 - chance)).sum())
         )
         bounds.append([end * pixel_km2 if chance.size else math.nan for end in ends])
     lower, upper = np.array(bounds, float).reshape(-1, 2).T

@@ -141,20 +141,18 @@ class Calibration:
             f"{least} squares of 10 km or more, and the calibration has them in {self.massifs}"
         )
 
-    def bound_glacier(
-        self, mapped_km2: float, pixels: int, expected_px: float, variance_px: float
-    ) -> tuple[float, float]:
+    def bound_glacier(self, mapped_km2: float, expected_px: float, variance_px: float) -> tuple[float, float]:
         """Returns between which numbers of pixels the area of a glacier lies at `GLACIER_CONFIDENCE`.
 
         Args:
             mapped_km2: Its area on the map, which decides on its class.
-            pixels: That are known within `NEAR_M` of it and nearer to it than to other glaciers.
-            expected_px: Sum of their calibrated probabilities p.
+            expected_px: Sum of the calibrated probabilities p of the pixels within `NEAR_M` of it and nearer
+                to it than to other glaciers.
             variance_px: Sum of their p (1 - p).
         """
         own = [one for one in self.glaciers if mapped_km2 >= one.from_km2] or self.glaciers[:1]
         low, high = (expected_px + shift * variance_px for shift in (own[-1].lower, own[-1].upper))
-        return min(max(low, 0.0), pixels), min(max(high, 0.0), pixels)
+        return max(low, 0.0), max(high, 0.0)
 
     def apply(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns calibrated probabilities of any shape; NaN stays NaN."""
