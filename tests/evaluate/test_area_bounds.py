@@ -97,8 +97,8 @@ def test_nine_of_ten_massifs_lie_within_bounds_although_each_shifts_as_a_whole()
         massifs = []
         for shift in shifts:
             chance = LogitScale(1.0).apply(stats.norm.cdf(3 * smooth_noise(rng, 64, 4) - 1))
-            truth = rng.random(chance.shape) < LogitScale(1.0, shift).apply(chance)
-            massifs.append((chance, truth.astype(np.uint8), np.ones(truth.shape, bool)))
+            ice = rng.random(chance.shape) < LogitScale(1.0, shift).apply(chance)
+            massifs.append((chance, ice.astype(np.uint8), np.ones(ice.shape, bool)))
         found = measure_dispersion([block_errors(*one) for one in massifs[:20]])
         for chance, truth, _ in massifs[20:]:
             bounds = bound_area(sum_area(chance), found, 1.0)

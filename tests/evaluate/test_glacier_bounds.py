@@ -50,7 +50,7 @@ def glaciers(rng: np.random.Generator, massifs: int, spread: float = 1.0) -> Map
     shift = rng.normal(0.3, spread, massifs)[massif] + rng.normal(0, 1, massif.size) / np.sqrt(km2 + 0.1)
     expected = km2 * 1e4
     variance = expected * rng.uniform(0.05, 0.15, massif.size)
-    true = expected + shift * variance
+    true = np.rint(expected + shift * variance).astype(np.int64)
     return MappedGlaciers(km2, massif, expected, variance, true)
 
 
