@@ -1,3 +1,4 @@
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from typer.testing import CliRunner
 from glacierseg.cli import app
 from glacierseg.errors import GlaciersegError, RasterError, RequestError, TruthError
 from glacierseg.inventory.files import make_inventory
-from glacierseg.predict.calibration import GlacierClass
+from glacierseg.predict.calibration import GlacierClass, store_calibration
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings, VectorizeSettings
 from glacierseg.vectors.polygons import vectorize_mask
 from tests.helpers import present
 from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask
-from tests.weights.shelves import calibration
+from tests.weights.shelves import calibration, model_folder
 
 
 @pytest.fixture
@@ -256,6 +257,21 @@ def test_glaciers_have_bounds_by_the_calibration_of_their_probability(ground: Pa
         make_inventory(
             ground / "mask.tif", ground / "x.gpkg", inputs=InventoryInputs(weights="alps-sentinel2")
         )
+
+
+def test_the_command_takes_the_calibration_of_a_model_and_tells_the_area_of_all(ground: Path) -> None:
+    words = ["inventory", ground / "mask.tif", "--out", ground / "out.gpkg", "--model", ground / "model"]
+    words += ["--probability", ground / "chance.tif"]
+    model_folder(ground / "model")
+    refused = CliRunner().invoke(app, list(map(str, words)))
+    assert refused.exit_code == 1
+    assert "has no calibration, and bounds need one" in str(refused.exception or refused.output)
+    store_calibration(ground / "model", calibration(glaciers=(GlacierClass(0.0, -1.0, 2.0, 9, 9),)))
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    assert re.search(r"glacier area \S+ km2, \S+ to \S+ km2 with 90% confidence", done.output)
+    glaciers = gpd.read_file(ground / "out.gpkg", layer="glaciers")
+    assert (glaciers["area_lower_km2"] < glaciers["area_upper_km2"]).all()
 
 
 def test_outlines_in_degrees_are_divided_too(ground: Path) -> None:
