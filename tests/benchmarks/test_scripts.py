@@ -11,12 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
+from affine import Affine
+from rasterio.crs import CRS
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 from tests.weights.shelves import BANDS, model_folder, reflectances
 
 from benchmarks import run_all
+from glacierseg.raster.grid import Grid
+from glacierseg.raster.write import write_raster
 from glacierseg.synthetic import BAND_NAMES, NOISE_BANDS
 
 FOLDER = Path(run_all.__file__).parent
@@ -24,6 +29,7 @@ FOLDER = Path(run_all.__file__).parent
 SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "attention": ("--rounds 1", {"SIDES": (8,), "TOKENS": 64, "BATCH": 2}, "attention in bfloat16 takes"),
     "change": ("--size-px 150", {}, "holes: "),
+    "coverage": ("folds truths --calibration card.json", {"GROUPS": 2}, "| whole folds | 2 |"),
     "eighteen_bands": (
         "--epochs 1 --patches 8 --repeats 1 --size-px 64",
         {"TRAIN": (101,), "TEST": (105,), "NETWORKS": {"18 bands, modality dropout": (BAND_NAMES, True)}},
@@ -120,6 +126,20 @@ def make_halos_input(place: Path) -> None:
     write_scene(place / "scene.tif", reflectances(80, 80), BANDS, nodata=0)
 
 
+def make_folds(place: Path) -> None:
+    """Ten squares of 10 km in a row, of two folds, with glaciers of several sizes in each."""
+    rng = np.random.default_rng(3)
+    for number in range(10):
+        mask = (blobs(100, 100, number) * (rng.random((100, 100)) > 0.02)).astype(np.uint8)
+        grid = Grid(CRS.from_epsg(32643), Affine(100, 0, 1e4 * number, 0, -100, 0), 100, 100)
+        chance = np.where(mask, 0.8, 0.1).astype(np.float32) + rng.uniform(-0.1, 0.15, mask.shape)
+        path = place / f"folds/{number // 5}/t{number}_probability.tif"
+        write_raster(path, chance.astype(np.float32), grid, bands=["p"], nodata=np.nan)
+        write_raster(place / f"truths/t{number}_label.tif", mask, grid, bands=["glacier"], nodata=None)
+        light = easy_scene(mask, 1) | 1
+        write_raster(place / f"truths/t{number}.tif", light, grid, bands=["light"], nodata=0)
+
+
 def make_noisy_basins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, names = import_module("noise_bands"), (*NOISE_BANDS, *BAND_NAMES)
     (place / "run/data").mkdir(parents=True)
@@ -149,6 +169,8 @@ def test_a_benchmark_runs(
         monkeypatch.setattr(module, constant, value)
     if name == "halo":
         make_halos_input(place)
+    if name == "coverage":
+        make_folds(place)
     if name == "noise_bands":
         make_noisy_basins(place, monkeypatch)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *options.split()])

@@ -10,6 +10,7 @@ from glacierseg.errors import RequestError, TruthError
 from glacierseg.evaluate.area_bounds import (
     AreaSums,
     BlockErrors,
+    area_reach_px,
     block_errors,
     bound_area,
     measure_dispersion,
@@ -77,6 +78,35 @@ def test_bounds_follow_the_formula_and_stay_within_the_scene() -> None:
     assert (wild.lower_km2, wild.upper_km2) == (0, 10.0)
 
 
+def test_of_blocks_of_several_sides_the_one_with_the_widest_bounds_counts() -> None:
+    small = Dispersion(9.0, 16, 100.0, 98.0, 1000.0)
+    large = Dispersion(100.0, 64, 10.0, 8.0, 1000.0, smaller=(small,))
+    for total in (0.0, 5.0, 40.0, 100.0, 1000.0, 1e9):
+        one = 9 * total * (1 + total / 1000)
+        # A block has the sum 100: less shifts as one, and more is not known to shift apart.
+        other = 100 * total * (total / 100 + total / 1000)
+        expected = max(stats.t.ppf(0.95, 98) * one**0.5, stats.t.ppf(0.95, 8) * other**0.5)
+        assert area_reach_px(AreaSums(10**9, 0.0, total), large, 0.9) == pytest.approx(expected)
+
+
+def test_nine_of_ten_massifs_lie_within_bounds_although_each_shifts_as_a_whole() -> None:
+    rng = np.random.default_rng(11)
+    held = cases = 0
+    for _ in range(40):
+        shifts = rng.normal(0, 0.6, 26)
+        massifs = []
+        for shift in shifts:
+            chance = LogitScale(1.0).apply(stats.norm.cdf(3 * smooth_noise(rng, 64, 4) - 1))
+            ice = rng.random(chance.shape) < LogitScale(1.0, shift).apply(chance)
+            massifs.append((chance, ice.astype(np.uint8), np.ones(ice.shape, bool)))
+        found = measure_dispersion([block_errors(*one) for one in massifs[:20]])
+        for chance, truth, _ in massifs[20:]:
+            bounds = bound_area(sum_area(chance), found, 1.0)
+            held += bounds.lower_km2 <= truth.sum() <= bounds.upper_km2
+            cases += 1
+    assert 0.85 < held / cases < 0.96
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(RequestError, match="more than 0 and less than 1 \\(got 1\\)"):
         bound_area(AreaSums(1, 1.0, 0.0), Dispersion(1.0, 16, 9.0, 7.0, 1.0), 1.0, confidence=1.0)
@@ -102,7 +132,7 @@ def landscape(rng: np.random.Generator, side_px: int, patch_px: float) -> tuple[
 @pytest.mark.parametrize("patch_px", [1.5, 6.0])
 def test_nine_of_ten_bounds_hold_although_errors_come_in_patches(patch_px: float) -> None:
     rng = np.random.default_rng(100)
-    held = independent = 0
+    held = held_parts = independent = 0
     for _ in range(50):
         probability, truth = landscape(rng, 192, patch_px)
         counts = count_reliability(probability, truth)
@@ -114,5 +144,10 @@ def test_nine_of_ten_bounds_hold_although_errors_come_in_patches(patch_px: float
         bounds = bound_area(sums, dispersion, 1.0)
         held += bounds.lower_km2 <= truth.sum() <= bounds.upper_km2
         independent += abs(truth.sum() - sums.expected_px) <= 1.645 * np.sqrt(sums.variance_px)
-    assert 40 <= held <= 49
+        # Of as much ground as the largest blocks the bounds say how it shifts; of more they say no less.
+        part = np.s_[: dispersion.block_px, : dispersion.block_px]
+        bounds = bound_area(sum_area(scale.apply(elsewhere[part])), dispersion, 1.0)
+        held_parts += bounds.lower_km2 <= truth[part].sum() <= bounds.upper_km2
+    assert 40 <= held_parts <= 49
+    assert held >= 40
     assert independent < 30

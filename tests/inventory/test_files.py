@@ -1,3 +1,4 @@
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from scipy.ndimage import distance_transform_edt
 from typer.testing import CliRunner
 
 from glacierseg.cli import app
 from glacierseg.errors import GlaciersegError, RasterError, RequestError, TruthError
 from glacierseg.inventory.files import make_inventory
+from glacierseg.predict.calibration import GlacierClass, store_calibration
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.write import write_raster
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings, VectorizeSettings
 from glacierseg.vectors.polygons import vectorize_mask
 from tests.helpers import present
 from tests.inventory.ground import grid_of, two_valleys, write_dem, write_mask
+from tests.weights.shelves import calibration, model_folder
 
 
 @pytest.fixture
@@ -217,6 +221,57 @@ def test_auto_takes_the_inventory_where_it_knows_the_ice_else_terrain(ground: Pa
     assert set(far.glaciers["divides"]) == {"terrain", "none"}
     assert present(far.links).empty
     assert any("no glacier of it meets ours" in note for note in far.notes)
+
+
+def test_glaciers_have_bounds_by_the_calibration_of_their_probability(ground: Path) -> None:
+    known = calibration(glaciers=(GlacierClass(0.0, -1.0, 2.0, 9, 9), GlacierClass(0.5, -0.5, 0.25, 9, 9)))
+    inputs = InventoryInputs(probability=ground / "chance.tif", dem=(ground / "dem.tif",))
+    made = make_inventory(ground / "mask.tif", ground / "out.gpkg", inputs=inputs, calibration=known)
+    table = made.glaciers
+    with rasterio.open(ground / "chance.tif") as file:
+        chance, pixel_km2 = known.apply(file.read(1)).astype(float), grid_of(120, 80).pixel_area_km2
+    with rasterio.open(ground / "mask.tif") as file:
+        mask = file.read(1)
+    # The small body lies by itself; 100 m are three pixels and a third.
+    body = np.zeros(mask.shape, bool)
+    body[5:9, 5:9] = True
+    assert (mask[body] == 1).all()
+    near = distance_transform_edt(~body) <= 100 / 30
+    p = chance[near]
+    expected, variance = p.sum() * pixel_km2, (p * (1 - p)).sum() * pixel_km2
+    small = table[table["area_km2"] < 0.1].iloc[0]
+    assert small["area_lower_km2"] == pytest.approx(max(expected - variance, 0), rel=0.1)
+    assert small["area_upper_km2"] == pytest.approx(expected + 2 * variance, rel=0.1)
+    large = table[table["area_km2"] >= 0.5]
+    assert len(large) == 2
+    assert (large["area_lower_km2"] < large["area_upper_km2"]).all()
+    # Ground between two glaciers belongs to one of them.
+    assert large["area_upper_km2"].sum() < pixel_km2 * mask.size
+    assert (
+        pyogrio.read_info(made.path, layer="glaciers")["dataset_metadata"]["area_bounds_confidence"] == "0.9"
+    )
+    without = make_inventory(ground / "mask.tif", ground / "n.gpkg", inputs=inputs, calibration=calibration())
+    assert "area_lower_km2" not in without.glaciers
+    assert any("no bounds of single glaciers: at 90%" in note for note in without.notes)
+    with pytest.raises(RequestError, match="give --probability"):
+        make_inventory(
+            ground / "mask.tif", ground / "x.gpkg", inputs=InventoryInputs(weights="alps-sentinel2")
+        )
+
+
+def test_the_command_takes_the_calibration_of_a_model_and_tells_the_area_of_all(ground: Path) -> None:
+    words = ["inventory", ground / "mask.tif", "--out", ground / "out.gpkg", "--model", ground / "model"]
+    words += ["--probability", ground / "chance.tif"]
+    model_folder(ground / "model")
+    refused = CliRunner().invoke(app, list(map(str, words)))
+    assert refused.exit_code == 1
+    assert "has no calibration, and bounds need one" in str(refused.exception or refused.output)
+    store_calibration(ground / "model", calibration(glaciers=(GlacierClass(0.0, -1.0, 2.0, 9, 9),)))
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    assert re.search(r"glacier area \S+ km2, \S+ to \S+ km2 with 90% confidence", done.output)
+    glaciers = gpd.read_file(ground / "out.gpkg", layer="glaciers")
+    assert (glaciers["area_lower_km2"] < glaciers["area_upper_km2"]).all()
 
 
 def test_outlines_in_degrees_are_divided_too(ground: Path) -> None:

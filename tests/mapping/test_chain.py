@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.mapping.chain import GlacierMap, map_glaciers
-from glacierseg.predict.calibration import store_calibration
+from glacierseg.predict.calibration import GlacierClass, store_calibration
 from glacierseg.raster.values import BandValues
 from glacierseg.refine.steps import refine_mask
 from glacierseg.settings.refine import RefineSettings
@@ -123,9 +123,11 @@ def test_another_network_makes_all_but_the_scene_again(
 def test_bounds_come_where_the_network_is_calibrated_and_the_scene_is_like_its_training(
     tmp_path: Path, model: Path, scene: Path
 ) -> None:
-    store_calibration(model, calibration())
+    store_calibration(model, calibration(glaciers=(GlacierClass(0.0, -1.0, 2.0, 9, 9),)))
     made = map_glaciers(model, scene, tmp_path / "out")
     assert made.bounds is not None
+    assert (made.glaciers["area_lower_km2"] < made.glaciers["area_upper_km2"]).all()
+    assert "at most, km²" in made.page.read_text()
     # No elevation model, no word of it: that would be an inventory of bodies that looks like one of glaciers.
     assert any("ice bodies are not divided" in note for note in made.notes)
     assert made.bounds.lower_km2 < made.bounds.expected_km2 < made.bounds.upper_km2

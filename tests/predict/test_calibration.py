@@ -14,6 +14,7 @@ from glacierseg.predict.calibration import (
     TEMPERATURES,
     Calibration,
     Dispersion,
+    GlacierClass,
     LogitScale,
     fit_logit_scale,
     read_calibration,
@@ -21,8 +22,22 @@ from glacierseg.predict.calibration import (
 )
 
 STORED = Calibration(
-    LogitScale(1.7, -0.3), 4711, ("a", "b"), 0.5, 0.4, 0.1, 0.02, Dispersion(12.5, 64, 9.5, 7.5, 1234.5)
+    LogitScale(1.7, -0.3), 4711, ("a", "b"), 0.5, 0.4, 0.1, 0.02,
+    Dispersion(12.5, 64, 9.5, 7.5, 1234.5, smaller=(Dispersion(3.5, 32, 30.5, 28.5, 1234.5),)),
+    glaciers=(GlacierClass(0.0, -2.5, 1.5, 80, 12), GlacierClass(0.1, -1.5, 1.25, 20, 10)), massifs=12,
 )  # fmt: skip
+
+
+def test_a_card_of_an_earlier_version_has_the_bounds_of_its_time_and_none_of_single_glaciers() -> None:
+    stored = STORED.to_dict()
+    for name in ("glaciers", "massifs"):
+        stored.pop(name)
+    stored["dispersion"].pop("smaller")
+    found = Calibration.from_dict(json.loads(json.dumps(stored)))
+    assert found.dispersion == Dispersion(12.5, 64, 9.5, 7.5, 1234.5)
+    assert found.glaciers == ()
+    assert "9 squares of 10 km or more, and the calibration has them in 0" in found.without_glaciers
+    assert STORED.without_glaciers == ""
 
 
 def simulated(temperature: float, bias: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

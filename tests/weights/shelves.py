@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from glacierseg.models.card import ModelCard, save_model
-from glacierseg.predict.calibration import Calibration, Dispersion, LogitScale
+from glacierseg.predict.calibration import Calibration, Dispersion, GlacierClass, LogitScale
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.weights.card import WeightsFacts
 from glacierseg.weights.pack import Packed, pack_weights
@@ -41,9 +41,10 @@ def reflectances(height: int = 96, width: int = 80, seed: int = 0) -> NDArray[np
     return (np.array(MEDIANS)[:, None, None] * spread).clip(1, 16000).astype(np.uint16)
 
 
-def calibration(*, symmetries: bool = False) -> Calibration:
+def calibration(*, symmetries: bool = False, glaciers: tuple[GlacierClass, ...] = ()) -> Calibration:
     dispersion = Dispersion(12.5, 64, 9.5, 7.5, 1e9)
-    return Calibration(LogitScale(1.7, -0.3), 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion, symmetries)
+    scale = LogitScale(1.7, -0.3)
+    return Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion, symmetries, glaciers)
 
 
 def training_scene(folder: Path, seed: int = 0) -> Scene:

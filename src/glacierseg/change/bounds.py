@@ -25,8 +25,8 @@ from pyproj import CRS
 from glacierseg.errors import GridMismatchError, RequestError
 from glacierseg.evaluate.area_bounds import AreaBounds, AreaSums, area_reach_px, bound_area
 from glacierseg.evaluate.glaciers import glaciers_by_outline
-from glacierseg.evaluate.reliability import calibrated_strips, require_calibration_of
-from glacierseg.predict.calibration import Calibration, Dispersion, read_calibration
+from glacierseg.predict.calibrated import calibrated_strips, calibration_for_bounds
+from glacierseg.predict.calibration import Calibration, Dispersion
 from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.ground import even_pixel_m
@@ -120,25 +120,11 @@ def read_dated(path: Path, model_dir: Path | str) -> DatedProbability:
         model_dir: The network that predicted it, with its calibration, or `weights:NAME`.
 
     Raises:
-        RasterError: The raster cannot be read.
-        CheckpointError: The model folder cannot be used.
-        RequestError: The network has no calibration for these probabilities.
+        GlaciersegError: See `calibration_for_bounds`.
     """
     with open_raster(path) as dataset:
         grid = grid_of(dataset)
-    calibration = read_calibration(model_dir)
-    if calibration is None:
-        raise RequestError(
-            f"{model_dir}: has no calibration, and bounds need one; "
-            "`glacierseg run` makes one on validation pixels; or leave the probabilities out"
-        )
-    if calibration.scale.at_bound:
-        raise RequestError(
-            f"{model_dir}: its calibration ended at a bound and must not be used (docs/uncertainty.md); "
-            "leave the probabilities out"
-        )
-    require_calibration_of(path, model_dir, calibration)
-    return DatedProbability(Path(path), calibration, grid)
+    return DatedProbability(Path(path), calibration_for_bounds(path, model_dir), grid)
 
 
 def require_one_grid(

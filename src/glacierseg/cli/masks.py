@@ -9,7 +9,7 @@ import typer
 
 from glacierseg import log
 from glacierseg.cli.options import with_settings
-from glacierseg.cli.output import count_and_area
+from glacierseg.cli.output import count_and_area, say_area
 from glacierseg.raster.outputs import TIFF, writes
 from glacierseg.settings.outlines import (
     ChangeInputs,
@@ -263,6 +263,13 @@ def inventory(
     glaciers, area = count_and_area(table)
     bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
     _log.info(f"{out}: {glaciers} from {bodies}, {area}")
+    if inputs.probability and inputs.calibrated_by:
+        from glacierseg.evaluate.reliability import predicted_area
+        from glacierseg.predict.calibrated import calibration_for_bounds
+
+        calibration = calibration_for_bounds(inputs.probability, inputs.calibrated_by)
+        if bounds := predicted_area(inputs.probability, calibration):
+            say_area(bounds)
     shown = [
         name
         for name in ("inv_id", "area_km2", "zmin_m", "zmax_m", "slope_deg", "aspect_dir", "divides")

@@ -10,18 +10,24 @@ pixels: with e the true area of a block less the expected one, and v its sum of 
 is the ratio of the variance to that of independent pixels (the dispersion of quasi-likelihood,
 Wedderburn 1974; the 2 stands for temperature and bias, which were fitted on the same pixels). n is not the
 number of blocks but the effective one, that of equally uncertain blocks, sum(v)^2 / sum(v^2), the
-degrees of freedom of such a sum of squares (Satterthwaite 1946). Blocks are taken as independent, so they
-must be larger than the patches of error; see `measure_dispersion` for how large.
+degrees of freedom of such a sum of squares (Satterthwaite 1946).
 
-A scene is bounded by `A ± t sqrt(factor V (1 + V / V0))` with V its sum of p (1 - p), V0 that of the pixels
-it was measured on, and t Student's quantile for n - 2 degrees of freedom. The second term is the
-calibration's own error: its bias has the variance factor / V0, and a shift of all logits by d moves the
-expected area by d V.
+A shift of all logits by d moves the expected area by d V, with V its sum of p (1 - p). Errors that hang
+together are such shifts: of a tongue, a glacier, a massif. So the factor is measured on blocks of every
+side. With V0 the sum of the calibration's pixels and v = V0 / n that of a block, one side says of an area
+
+    variance = factor V min(1, V / v) + factor V^2 / V0
+
+A part of a block shifts as one, several blocks by themselves. Nothing larger than the largest blocks was
+seen to shift apart, and temperature and bias hide what all of them have in common; so there the minimum is
+V / v, and a region has the relative bounds of one massif. Below the smallest blocks it is 1. The second term
+is the calibration's own error. The side counts whose bounds, at Student's quantile for n - 2 degrees of
+freedom, are the widest.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +38,6 @@ from glacierseg.predict.calibration import Dispersion
 
 UNIT_PX = 16
 """Side of the smallest block; larger ones are these doubled."""
-STRIP_PX = 16 * UNIT_PX
-"""Rows to read at once: as many as whole blocks have."""
 ENOUGH_BLOCKS = 8
 _FITTED = 2
 
@@ -93,12 +97,14 @@ def block_errors(
 
 
 def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
-    """Measures how much more areas err than those of independent pixels.
+    """Measures how much more areas err than those of independent pixels, on blocks of every side.
 
-    Blocks are doubled from 16 px on as long as 8 effective ones remain, and the side is kept that gives the
-    widest bounds: while blocks are smaller than the patches of error, the factor grows with them. With fewer
-    than 8 even at 16 px, those few are used; Student's quantile then widens the bounds. Blocks of different
-    scenes are never joined.
+    Blocks are doubled from 16 px on as long as 8 effective ones remain. With fewer than 8 even at 16 px,
+    those few are used; Student's quantile then widens the bounds. Blocks of different scenes are never
+    joined.
+
+    Returns:
+        Of the largest blocks, which holds the smaller ones.
     """
     current, side = list(scenes), UNIT_PX
     found: list[Dispersion] = []
@@ -119,7 +125,7 @@ def measure_dispersion(scenes: Iterable[BlockErrors]) -> Dispersion:
         if all(blocks.error_px.size <= 1 for blocks in current):
             break
         current, side = [blocks.doubled() for blocks in current], 2 * side
-    return max(found, key=lambda one: math.sqrt(one.factor) * student_quantile(0.95, one.degrees_of_freedom))
+    return replace(found[-1], smaller=tuple(found[:-1]))
 
 
 def bound_area(
@@ -139,8 +145,17 @@ def area_reach_px(sums: AreaSums, dispersion: Dispersion, confidence: float) -> 
     """Returns how far the bounds of `bound_area` lie from the expected area, in pixels, while uncut."""
     if not 0 < confidence < 1:
         raise RequestError(f"the confidence must be more than 0 and less than 1 (got {confidence:g})")
-    variance = dispersion.factor * sums.variance_px * (1 + sums.variance_px / dispersion.variance_px)
-    return student_quantile((1 + confidence) / 2, dispersion.degrees_of_freedom) * math.sqrt(variance)
+    sides, total = (*dispersion.smaller, dispersion), sums.variance_px
+    reaches = []
+    for number, side in enumerate(sides):
+        blocks = total * side.blocks / side.variance_px
+        if number < len(sides) - 1:
+            blocks = min(blocks, 1.0)
+        if number == 0:
+            blocks = 1.0
+        variance = side.factor * total * (blocks + total / side.variance_px)
+        reaches.append(student_quantile((1 + confidence) / 2, side.degrees_of_freedom) * math.sqrt(variance))
+    return max(reaches)
 
 
 def _sum_blocks(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -30,11 +30,8 @@ from glacierseg.evaluate.glaciers import (
     glaciers_by_part,
 )
 from glacierseg.evaluate.intervals import Intervals, bootstrap_scores, table_by_block
-from glacierseg.evaluate.reliability import (
-    ProbabilityEvaluation,
-    evaluate_probability,
-    require_calibration_of,
-)
+from glacierseg.evaluate.reliability import ProbabilityEvaluation, evaluate_probability
+from glacierseg.predict.calibrated import require_calibration_of
 from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.blocks import Block
 from glacierseg.raster.elevation import open_terrain

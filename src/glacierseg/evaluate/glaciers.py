@@ -126,7 +126,7 @@ def glaciers_by_part(truth: NDArray[np.uint8], pixel_area_km2: float) -> TrueGla
     inside = _renumbered(labels, numbers)
     ids = tuple(str(number) for number in range(1, len(order) + 1))
     areas_km2 = areas_px[order] * pixel_area_km2
-    return TrueGlaciers(inside, _nearest(inside), ids, areas_km2, _at_rim(inside, len(ids)))
+    return TrueGlaciers(inside, nearest_glacier(inside), ids, areas_km2, _at_rim(inside, len(ids)))
 
 
 def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None = None) -> TrueGlaciers:
@@ -154,7 +154,7 @@ def glaciers_by_outline(outlines: Any, grid: Grid, areas_km2: ArrayLike | None =
         | (right > grid.width + tolerance)
         | (bottom > grid.height + tolerance)
     )
-    return TrueGlaciers(inside, _nearest(inside), ids, np.asarray(found, np.float64), cut)
+    return TrueGlaciers(inside, nearest_glacier(inside), ids, np.asarray(found, np.float64), cut)
 
 
 def outline_ids(outlines: Any) -> tuple[str, ...]:
@@ -213,7 +213,7 @@ def _at_rim(inside: NDArray[np.int32], number: int) -> NDArray[np.bool_]:
     return cut[1:]
 
 
-def _nearest(inside: NDArray[np.int32]) -> NDArray[np.int32]:
+def nearest_glacier(inside: NDArray[np.int32]) -> NDArray[np.int32]:
     """Gives every pixel the number of the nearest glacier.
 
     Distances are counted in pixels, by OpenCV's 5 x 5 chamfer metric, whose error is below 3 %: near the

@@ -6,7 +6,6 @@ probability itself is what areas are summed from.)
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glacierseg.errors import GridMismatchError, RequestError
-from glacierseg.evaluate.area_bounds import STRIP_PX, AreaBounds, AreaSums, bound_area, sum_area
-from glacierseg.models.card import fingerprints
+from glacierseg.evaluate.area_bounds import AreaBounds, AreaSums, bound_area, sum_area
+from glacierseg.predict.calibrated import STRIP_PX, calibrated_strips
 from glacierseg.predict.calibration import LARGEST_LOGIT, Calibration, sigmoid
-from glacierseg.predict.files import CALIBRATION_TAG, NETWORKS_TAG, SPREAD_TAG, SYMMETRIES_TAG
+from glacierseg.predict.files import CALIBRATION_TAG
 from glacierseg.raster.grid import Grid, require_one_shape
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.open import grid_of, open_raster
 from glacierseg.raster.probability import probability_strips
 from glacierseg.raster.truth import BACKGROUND, GLACIER
 from glacierseg.raster.warp import read_grid
-from glacierseg.weights.shelf import find_weights, model_folder, weights_name
 
 DIAGRAM_BINS = 15
 UNIT = 2.0**-24
@@ -216,41 +214,6 @@ class ProbabilityEvaluation:
         if self.area is not None:
             record["area"] = asdict(self.area)
         return record
-
-
-def require_calibration_of(path: Path, model: Path | str, calibration: Calibration) -> None:
-    """Checks by its tags that a probability raster is of the kind that a calibration of a model is for.
-
-    Where tags are lost, it is taken to be of that model.
-    """
-    with open_raster(path) as dataset:
-        tags = dataset.tags()
-    name, spread_of = weights_name(model), tags.get(SPREAD_TAG, "")
-    if NETWORKS_TAG in tags:
-        folders = find_weights(name).folders if name else [model_folder(model)]
-        theirs = tags[NETWORKS_TAG] == fingerprints(folders)
-    else:
-        theirs = bool(name) or not spread_of.endswith("networks")
-    turned = SYMMETRIES_TAG in tags or spread_of.endswith("symmetries")
-    if not theirs or turned != calibration.symmetries:
-        what = f"weights {name}" if name else "the network alone"
-        kinds = "with symmetries" if calibration.symmetries else "without symmetries"
-        raise RequestError(
-            f"{path}: the calibration of {model} is for {what} {kinds}, but these probabilities were "
-            "predicted in another way; predict again in that way"
-        )
-
-
-def calibrated_strips(path: Path, calibration: Calibration) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Reads a probability raster from top to bottom and calibrates it, unless its tags say that it is.
-
-    Yields:
-        Which rows, `STRIP_PX` at most, and `(h, W)` probabilities, NaN where there are none.
-    """
-    with open_raster(path) as dataset:
-        stored = CALIBRATION_TAG in dataset.tags()
-    for rows, probability in probability_strips(path, STRIP_PX):
-        yield rows, probability if stored else calibration.apply(probability)
 
 
 def evaluate_probability(

@@ -13,11 +13,11 @@ from glacierseg.data.regions import Region
 from glacierseg.errors import TruthError
 from glacierseg.evaluate.area_bounds import (
     ENOUGH_BLOCKS,
-    STRIP_PX,
     BlockErrors,
     block_errors,
     measure_dispersion,
 )
+from glacierseg.evaluate.glacier_bounds import MappedGlaciers, find_glaciers, measure_glaciers
 from glacierseg.evaluate.reliability import (
     BIN_LOGITS,
     ReliabilityCounts,
@@ -26,6 +26,7 @@ from glacierseg.evaluate.reliability import (
     known_pixels,
     reliability_of,
 )
+from glacierseg.predict.calibrated import STRIP_PX
 from glacierseg.predict.calibration import (
     Calibration,
     LogitScale,
@@ -77,6 +78,8 @@ def calibrate(truths: Mapping[str, NDArray[np.uint8]], folder: ModelFolder, *, s
             f"area bounds are wide, for they rest on {found.dispersion.blocks:.1f} effective blocks; "
             f"give the role validate to more ground ({ENOUGH_BLOCKS} blocks or more)"
         )
+    if lacking := found.without_glaciers:
+        _log.info(lacking)
 
 
 def measure_calibration(
@@ -96,6 +99,9 @@ def measure_calibration(
     scale = fit_logit_scale(BIN_LOGITS, before.background, before.glacier)
     was, now = reliability_of(before), reliability_of(_count(rasters, scale))
     blocks = [_blocks(path, truth, scale) for path, truth in rasters.values()]
+    glaciers = MappedGlaciers.joined(
+        [one.measured(scale) for path, truth in rasters.values() for one in find_glaciers(path, truth)]
+    )
     return Calibration(
         scale=scale,
         pixels=was.pixels,
@@ -106,6 +112,8 @@ def measure_calibration(
         ece_after=now.ece,
         dispersion=measure_dispersion(blocks),
         symmetries=symmetries,
+        glaciers=measure_glaciers(glaciers),
+        massifs=len(np.unique(glaciers.massif)),
     )
 
 

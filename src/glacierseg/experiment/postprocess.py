@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from glacierseg.data.regions import Region
 from glacierseg.inventory.files import make_inventory
 from glacierseg.models.card import read_card, update_card
+from glacierseg.predict.calibration import read_calibration
 from glacierseg.raster.outlines import is_vector
 from glacierseg.raster.truth import read_mask
 from glacierseg.raster.write import read_json, write_json
@@ -163,11 +164,15 @@ def write_inventories(
             existing=region.truth if is_vector(region.truth) else None,
             existing_layer=region.truth_layer,
         )
+        calibration = read_calibration(folder.path) if probability.exists() else None
+        if calibration and (calibration.scale.at_bound or not calibration.glaciers):
+            calibration = None  # which the run has said
         made = make_inventory(
             folder.refined(region.name),
             folder.inventory(region.name),
             settings.replaced(prefix=settings.prefix or region.name),
             inputs,
+            calibration=calibration,
         )
         for note in made.notes:
             _log.info(f"inventory of {region.name}: {note}")

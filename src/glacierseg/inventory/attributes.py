@@ -7,15 +7,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 
 from glacierseg.errors import RequestError
 from glacierseg.inventory.relief import BAND_M, SECTORS, Relief, measure_relief, pixels_inside
 from glacierseg.inventory.sources import LocalRaster, utm_of
+from glacierseg.predict.calibrated import is_calibrated
+from glacierseg.predict.calibration import NEAR_M, Calibration
 from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.facts import days_in_words
 from glacierseg.raster.outlines import DATE_COLUMN, contradictions
@@ -153,6 +157,42 @@ def add_probability(glaciers: gpd.GeoDataFrame, probability: LocalRaster) -> gpd
         found.append((values.mean(), values.std()) if values.size else (math.nan, math.nan))
     means, deviations = np.array(found, float).reshape(-1, 2).T
     return glaciers.assign(probability_mean=means, probability_std=deviations)
+
+
+def add_area_bounds(
+    glaciers: gpd.GeoDataFrame, probability: LocalRaster, calibration: Calibration
+) -> gpd.GeoDataFrame:
+    """Adds `area_lower_km2` and `area_upper_km2`, see `evaluate.glacier_bounds`; NaN without probabilities.
+
+    Raises:
+        RasterError: The probability cannot be read.
+    """
+    stored = is_calibrated(probability.path)
+    outlines = wrap_towards(glaciers.geometry.to_crs(probability.crs).to_numpy(), probability.grid)
+    tree, bounds = shapely.STRtree(outlines), []
+    pixel_m, pixel_km2 = min(probability.grid.pixel_size_m), probability.grid.pixel_area_km2
+    for number, (outline, mapped_km2) in enumerate(zip(outlines, glaciers["area_km2"], strict=True)):
+        grid = probability.window(outline.bounds, margin_px=math.ceil(NEAR_M / pixel_m) + 1)
+        own = _distance_px(pixels_inside(outline, grid))
+        near = [other for other in tree.query(shapely.box(*grid.bounds)) if other != number]
+        ground = own * pixel_m <= NEAR_M
+        if near:
+            others = rasterize(outlines[near], grid.shape, transform=grid.transform, dtype="uint8")
+            ground &= (own < _distance_px(others)) | ~others.any()
+        values = probability.read(grid)[ground]
+        values = values[np.isfinite(values)]
+        chance = values if stored else calibration.apply(values).astype(np.float64)
+        ends = calibration.bound_glacier(
+            mapped_km2, float(chance.sum()), float((chance * (1 - chance)).sum())
+        )
+        bounds.append([end * pixel_km2 if chance.size else math.nan for end in ends])
+    lower, upper = np.array(bounds, float).reshape(-1, 2).T
+    return glaciers.assign(area_lower_km2=lower, area_upper_km2=upper)
+
+
+def _distance_px(inside: NDArray[Any]) -> NDArray[np.float32]:
+    outside = (inside == 0).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5))
 
 
 def _direction(relief: Relief) -> str | None:

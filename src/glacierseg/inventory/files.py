@@ -16,6 +16,7 @@ from pyproj import CRS
 from glacierseg._version import __version__
 from glacierseg.errors import RequestError
 from glacierseg.inventory.attributes import (
+    add_area_bounds,
     add_date,
     add_probability,
     add_relief,
@@ -34,6 +35,8 @@ from glacierseg.inventory.sources import (
     open_local_tiles,
     read_ice,
 )
+from glacierseg.predict.calibrated import calibration_for_bounds
+from glacierseg.predict.calibration import GLACIER_CONFIDENCE, Calibration
 from glacierseg.raster.bounds import wrap_towards
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outlines import OUTLINE_ID, read_shapes
@@ -78,6 +81,7 @@ def make_inventory(
     settings: InventorySettings | None = None,
     inputs: InventoryInputs | None = None,
     *,
+    calibration: Calibration | None = None,
     overwrite: bool = False,
 ) -> Inventory:
     """Makes an inventory of a mask or of outlines: divides ice bodies and measures every glacier.
@@ -92,6 +96,7 @@ def make_inventory(
             an elevation model) and `links` (with another inventory). Columns: `docs/inventory.md`.
         settings: How to divide and measure; the defaults when None. Its fields may be given as keywords.
         inputs: What else it is made from; nothing when None. Its fields may be given as keywords.
+        calibration: Of the probabilities, for bounds of the areas; that of the model of `inputs` when None.
         overwrite: Replace also a GeoPackage that holds other layers than those of an inventory.
 
     Raises:
@@ -103,6 +108,8 @@ def make_inventory(
     source, out_path = Path(source), Path(out_path)
     settings, inputs = settings or InventorySettings(), inputs or InventoryInputs()
     _refuse(out_path, settings, inputs)
+    if inputs.probability and inputs.calibrated_by:
+        calibration = calibration_for_bounds(inputs.probability, inputs.calibrated_by)
     replaceable = None if overwrite else _TABLES
     require_output(out_path, tables=replaceable)
     notes: list[str] = []
@@ -138,7 +145,7 @@ def make_inventory(
         elif len(glaciers):
             glaciers = add_uncertainty(glaciers, buffer_m)
         if probability is not None:
-            glaciers = add_probability(glaciers, probability)
+            glaciers = _add_probability(glaciers, probability, calibration, notes)
         hypsometry = links = None
         if elevation is not None:
             glaciers, hypsometry = add_relief(glaciers, elevation, least_share=settings.min_dem_share)
@@ -157,12 +164,25 @@ def make_inventory(
         "elevation_model": ", ".join(path.name for path in inputs.dem),
         "existing_inventory": inputs.existing.name if inputs.existing else "",
         "least_elevation_coverage": f"{settings.min_dem_share:g}",
+        "area_bounds_confidence": f"{GLACIER_CONFIDENCE:g}" if "area_lower_km2" in glaciers else "",
         "uncertainty_buffer_m": "" if buffer_m is None else f"{buffer_m:g}",
         "min_area_km2": f"{settings.min_area_km2:g}",
         **ice.facts.tags,
     }
     _write(out_path, glaciers, {"hypsometry": hypsometry, "links": links}, facts, replaceable)
     return Inventory(out_path, glaciers, hypsometry, links, bodies, tuple(notes))
+
+
+def _add_probability(
+    glaciers: gpd.GeoDataFrame, probability: LocalRaster, calibration: Calibration | None, notes: list[str]
+) -> gpd.GeoDataFrame:
+    glaciers = add_probability(glaciers, probability)
+    if calibration is None:
+        return glaciers
+    if not calibration.glaciers:
+        notes.append(calibration.without_glaciers)
+        return glaciers
+    return add_area_bounds(glaciers, probability, calibration)
 
 
 def _open_dem(stack: ExitStack, paths: Sequence[Path], lattice: Grid) -> LocalRaster | None:
@@ -178,6 +198,8 @@ def _refuse(out_path: Path, settings: InventorySettings, inputs: InventoryInputs
         raise RequestError("divides along the terrain need an elevation model; give --dem FILE")
     if settings.divides == "existing" and inputs.existing is None:
         raise RequestError("divides of an existing inventory need that inventory; give --existing FILE")
+    if inputs.calibrated_by and not inputs.probability:
+        raise RequestError("bounds of areas need the probabilities of the network; give --probability FILE")
 
 
 def _read_existing(path: Path, inputs: InventoryInputs, ice: Ice) -> gpd.GeoDataFrame:

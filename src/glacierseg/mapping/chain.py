@@ -12,6 +12,7 @@ from glacierseg.errors import RequestError
 from glacierseg.evaluate.area_bounds import AreaBounds
 from glacierseg.evaluate.reliability import predicted_area
 from glacierseg.inventory.files import make_inventory
+from glacierseg.predict.calibration import Calibration
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.prepared import prepare_for
 from glacierseg.predict.scene import finished_files, predict_scene
@@ -237,10 +238,15 @@ class _Chain:
         )
         files = [refined, self.folder.probability(self.name), *inputs.dem]
         files += [inputs.existing] if inputs.existing else []
-        digest = digest_of_inputs(files, settings.model_dump(), inputs.existing_layer)
+        calibration = self._calibration()
+        more = [calibration.to_dict()] if calibration else []
+        digest = digest_of_inputs(files, settings.model_dump(), inputs.existing_layer, *more)
 
         def make() -> tuple[str, ...]:
-            notes = make_inventory(refined, self.folder.inventory(self.name), settings, inputs).notes
+            made = make_inventory(
+                refined, self.folder.inventory(self.name), settings, inputs, calibration=calibration
+            )
+            notes = made.notes
             if inputs.dem:
                 return notes
             divided = "" if inputs.existing else "ice bodies are not divided into glaciers, and "
@@ -297,13 +303,19 @@ class _Chain:
             notes,
         )
 
-    def _bounds(self) -> AreaBounds | None:
-        """Returns bounds of the glacier area; none where the scene is unlike the calibration."""
+    def _calibration(self) -> Calibration | None:
+        """Returns what bounds of areas need; None where the scene is unlike the calibration."""
         if self.warnings:
             return None
         try:
-            calibration = self.ensemble.calibration(self.settings)
+            found = self.ensemble.calibration(self.settings)
         except RequestError:
+            return None
+        return None if found.scale.at_bound else found
+
+    def _bounds(self) -> AreaBounds | None:
+        calibration = self._calibration()
+        if calibration is None:
             return None
         return predicted_area(self.folder.probability(self.name), calibration, self.settings.confidence)
 

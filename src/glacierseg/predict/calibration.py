@@ -16,6 +16,10 @@ from glacierseg.weights.shelf import Weights, find_weights, model_folder, weight
 LARGEST_LOGIT = 16.0
 """Probabilities nearer to 0 and 1 than 1e-7, where float32 ends, are taken to lie there."""
 TEMPERATURES = (0.05, 20.0)
+GLACIER_CONFIDENCE = 0.9
+"""Of the bounds of single glaciers."""
+NEAR_M = 100.0
+"""So far around a glacier on the map its ground is looked at."""
 _LARGEST_BIAS = 1000.0
 
 
@@ -61,6 +65,7 @@ class Dispersion:
         blocks: How many equally uncertain blocks they are worth.
         degrees_of_freedom: Of the factor.
         variance_px: Sum of p (1 - p) over the pixels it was measured on.
+        smaller: The same on smaller blocks, the smallest first; empty in cards of earlier versions.
     """
 
     factor: float
@@ -68,6 +73,31 @@ class Dispersion:
     blocks: float
     degrees_of_freedom: float
     variance_px: float
+    smaller: tuple["Dispersion", ...] = ()
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Dispersion":
+        """Reads it from JSON."""
+        return cls(**{**stored, "smaller": tuple(map(cls.from_dict, stored.get("smaller", ())))})
+
+
+@dataclass(frozen=True)
+class GlacierClass:
+    """Bounds of the area of single glaciers of a size; see `evaluate.glacier_bounds`.
+
+    Attributes:
+        from_km2: Mapped area of the smallest ones.
+        lower: True less expected area over the sum of p (1 - p), which few glaciers fall short of.
+        upper: The same that few exceed.
+        glaciers: How many it was measured on.
+        massifs: In how many massifs they lie.
+    """
+
+    from_km2: float
+    lower: float
+    upper: float
+    glaciers: int
+    massifs: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +114,8 @@ class Calibration:
         ece_after: The same with it.
         dispersion: What area bounds need.
         symmetries: Whether the probabilities were means over the eight symmetries; it holds for such alone.
+        glaciers: Bounds of single glaciers, the smallest class first; empty where too few massifs show them.
+        massifs: How many massifs there were.
     """
 
     scale: LogitScale
@@ -95,6 +127,32 @@ class Calibration:
     ece_after: float
     dispersion: Dispersion
     symmetries: bool = False
+    glaciers: tuple[GlacierClass, ...] = ()
+    massifs: int = 0
+
+    @property
+    def without_glaciers(self) -> str:
+        """Why single glaciers have no bounds, in a line; empty where they have."""
+        if self.glaciers:
+            return ""
+        least = round(GLACIER_CONFIDENCE / (1 - GLACIER_CONFIDENCE))
+        return (
+            f"no bounds of single glaciers: at {GLACIER_CONFIDENCE:.0%} they need validation glaciers in "
+            f"{least} squares of 10 km or more, and the calibration has them in {self.massifs}"
+        )
+
+    def bound_glacier(self, mapped_km2: float, expected_px: float, variance_px: float) -> tuple[float, float]:
+        """Returns between which numbers of pixels the area of a glacier lies at `GLACIER_CONFIDENCE`.
+
+        Args:
+            mapped_km2: Its area on the map, which decides on its class.
+            expected_px: Sum of the calibrated probabilities p of the pixels within `NEAR_M` of it and nearer
+                to it than to other glaciers.
+            variance_px: Sum of their p (1 - p).
+        """
+        own = [one for one in self.glaciers if mapped_km2 >= one.from_km2] or self.glaciers[:1]
+        low, high = (expected_px + shift * variance_px for shift in (own[-1].lower, own[-1].upper))
+        return max(low, 0.0), max(high, 0.0)
 
     def apply(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns calibrated probabilities of any shape; NaN stays NaN."""
@@ -111,7 +169,8 @@ class Calibration:
             nested = {
                 "scale": LogitScale(**stored["scale"]),
                 "regions": tuple(stored["regions"]),
-                "dispersion": Dispersion(**stored["dispersion"]),
+                "dispersion": Dispersion.from_dict(stored["dispersion"]),
+                "glaciers": tuple(GlacierClass(**one) for one in stored.get("glaciers", ())),
             }
             return cls(**{**stored, **nested})
         except (TypeError, KeyError) as error:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from glacierseg._version import __version__
 from glacierseg.evaluate.area_bounds import AreaBounds
+from glacierseg.predict.calibration import GLACIER_CONFIDENCE
 from glacierseg.raster.facts import days_in_words, facts_of_bands
 from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.scene import Scene
@@ -33,6 +34,8 @@ _COLUMNS = (
     ("inv_id", "glacier", False),
     ("area_km2", "area, km²", True),
     ("uncertainty_km2", "± km²", True),
+    ("area_lower_km2", "at least, km²", True),
+    ("area_upper_km2", "at most, km²", True),
     ("observed_share", "observed share", True),
     ("probability_mean", "mean probability", True),
     ("zmin_m", "lowest, m", True),
@@ -158,6 +161,10 @@ def _table(glaciers: gpd.GeoDataFrame, source: str) -> ExtraTable:
         f"From the largest down; all attributes are in {source}. A glacier with an observed share below 1 "
         "is partly without data: its area is that of the part seen."
     )
+    if "area_lower_km2" in glaciers:
+        hint += (
+            f" At least and at most: area at {GLACIER_CONFIDENCE:.0%} confidence, mapping errors included."
+        )
     titles = [(title, number) for _, title, number in columns]
     left_out = max(0, len(glaciers) - _MOST_ROWS)
     return ExtraTable("glaciers", f"{len(glaciers)} glaciers", hint, titles, rows, left_out)

@@ -100,6 +100,10 @@ class InventoryInputs(Settings):
     """
     probability: Path | None = None
     """Glacier probability, on any grid."""
+    model: Path | None = None
+    """Model folder of the probability, for bounds of the areas."""
+    weights: str | None = None
+    """Weights of the probability by name, for the same."""
     existing: Path | None = None
     """Existing inventory, for links and divides."""
     existing_layer: str | None = None
@@ -115,6 +119,16 @@ class InventoryInputs(Settings):
         if value is not None:
             as_date(value)
         return value
+
+    @model_validator(mode="after")
+    def _one_model(self) -> "InventoryInputs":
+        _ = self.calibrated_by
+        return self
+
+    @property
+    def calibrated_by(self) -> Path | None:
+        """The model of the probability, a folder or `weights:NAME`."""
+        return model_or_weights(self.model, self.weights, "model and weights")
 
 
 class ChangeSettings(Settings):
