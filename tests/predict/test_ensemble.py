@@ -39,7 +39,7 @@ def test_what_is_left_open_is_what_weights_or_training_say(tmp_path: Path, weigh
 
 def test_what_is_asked_for_goes_before_what_weights_say(weights: Ensemble) -> None:
     asked = PredictSettings(window_px=64, threshold=0.5, symmetries=False)
-    assert weights.resolved(asked) == asked
+    assert weights.resolved(asked) == asked.replaced(overlap=0.5)
     assert weights.resolved(PredictSettings(halo_px=16)).window_px == 512
 
 

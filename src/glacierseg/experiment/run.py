@@ -26,6 +26,7 @@ from glacierseg.experiment.regions import (
 )
 from glacierseg.experiment.scoring import Rows, read_scores, score_regions, write_tables
 from glacierseg.experiment.training import check_named_bands, train, try_options
+from glacierseg.experiment.windows import choose_windows
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
 from glacierseg.raster.scene import Scene
@@ -82,9 +83,10 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
             own = folder.model(model.name, bands)
             with log.about(f"{model.name} {bands}"):
                 _train(config, model, every_band if bands == ALL_BANDS else best, regions, own)
+                truths = _tuning_truths(config, regions, model)
+                choose_windows(model, truths, regions, own, config.prediction)
                 predict_regions(model, shown, own, config.prediction, {"run": config.name})
                 if not own.scores.exists():
-                    truths = _tuning_truths(config, regions, model)
                     calibrate(truths(), own, symmetries=bool(config.prediction.symmetries))
                 if bands == ALL_BANDS and 0 < config.bands.top < len(every_band):
                     best = choose_top_bands(config.bands, model.name, regions, own)

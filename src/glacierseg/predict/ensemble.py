@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glacierseg.choices import Precision
 from glacierseg.data.augment import Directions, Symmetry
 from glacierseg.errors import BandError, RequestError
-from glacierseg.models.card import ModelCard, load_model
+from glacierseg.models.card import ModelCard, WindowChoice, load_model
 from glacierseg.models.registry import is_of
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.calibration import Calibration, calibration_of, read_calibration
@@ -21,8 +21,9 @@ from glacierseg.predict.stream import Predictor
 from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.scene import Scene, SceneReader
+from glacierseg.raster.tiling import Tiling, passes_of
 from glacierseg.raster.values import sample_windows
-from glacierseg.settings.predict import THRESHOLD, PredictSettings
+from glacierseg.settings.predict import OVERLAP, THRESHOLD, PredictSettings
 from glacierseg.settings.refine import REFINEMENT_TAG
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.fitting import Fitted
@@ -148,21 +149,69 @@ class Ensemble:
             RequestError: No window is given, and the networks were trained on patches of several sizes.
         """
         card, int8_model = self.weights and self.weights.card, settings.int8_model
+        window_px, overlap = self._windows(settings)
         if settings.precision == "int8" and self.folders and int8_model is None:
             # Where `export` writes it. The package's own folder is no place for results.
             name = f"{self.weights.name}_int8.xml" if self.weights else "model_int8.xml"
             int8_model = Path(name) if self.weights else self.folders[0] / name
         return settings.replaced(
-            window_px=settings.window_px or self._window_px(settings),
+            window_px=window_px,
+            overlap=overlap,
             threshold=settings.threshold or (card.threshold if card else THRESHOLD),
             symmetries=bool(card and card.symmetries) if settings.symmetries is None else settings.symmetries,
             int8_model=int8_model,
         )
 
-    def _window_px(self, settings: PredictSettings) -> int:
-        if settings.halo_px:
-            return HALO_WINDOW_PX
-        return self.weights.window_px if self.weights else self.window_px
+    def _windows(self, settings: PredictSettings) -> tuple[int, float]:
+        """Side and overlap of the windows; what cards say of them holds for both together, or not at all."""
+        card, own = self.weights and self.weights.card, self._own_windows
+        overlap, usual = settings.overlap, HALO_WINDOW_PX if settings.halo_px else None
+        if settings.leaves_windows_open:
+            if card and (card.window_px or card.overlap is not None):
+                overlap = card.overlap
+            elif own:
+                usual, overlap = own.window_px, own.overlap
+        window_px = settings.window_px or usual or (self.weights or self).window_px
+        return window_px, OVERLAP if overlap is None else overlap
+
+    def tiling(self, settings: PredictSettings) -> Tiling:
+        """Returns the windows of a prediction, and their weights."""
+        window_px, overlap = self._windows(settings)
+        return Tiling(window_px, 0.0 if settings.halo_px else overlap, settings.halo_px)
+
+    def windows_at_once(self, settings: PredictSettings) -> int:
+        """Returns how many windows have as many pixels as a batch of training patches."""
+        at_once = settings.batch_size * self.largest_patch_px**2 // self._windows(settings)[0] ** 2
+        return max(1, min(settings.batch_size, at_once))
+
+    @property
+    def _own_windows(self) -> WindowChoice | None:
+        """The windows that the cards of all networks agree on."""
+        found = [card.windows if card else None for card in self.cards]
+        kinds = {own and (own.window_px, own.overlap) for own in found}
+        return found[0] if len(kinds) == 1 else None
+
+    def told_of_choices(self, settings: PredictSettings) -> list[str]:
+        """Returns a line on each choice of a card that makes a prediction take longer or shorter than usual.
+
+        Args:
+            settings: As the user gave them, not `resolved`.
+        """
+        lines, weights = [], self.weights
+        who = weights.name if weights else self.name
+        if weights and weights.card.symmetries and settings.symmetries is None:
+            lines.append(
+                f"{who}: mean over the eight symmetries, as its card says; --no-symmetries is several times "
+                "faster"
+            )
+        window_px, overlap = self._windows(settings)
+        if settings.leaves_windows_open and overlap != OVERLAP:
+            lines.append(
+                f"{who}: windows of {window_px} px, overlap {overlap:g}, as its card says: every pixel "
+                f"{passes_of(overlap):.1f} times instead of {passes_of(OVERLAP):.0f}; --overlap {OVERLAP:g} "
+                "blends as the original"
+            )
+        return lines
 
     def calibration(self, settings: PredictSettings) -> Calibration:
         """Returns the calibration of what they predict with some settings (`resolved`).
@@ -216,7 +265,7 @@ class Ensemble:
         Raises:
             RequestError: As `make_predictor`, or several networks are asked for in int8.
         """
-        window_px = settings.window_px or self._window_px(settings)
+        window_px = settings.window_px or self._windows(settings)[0]
         if settings.precision == "int8" and len(self.networks) > 1:
             raise RequestError(
                 f"int8 is for a single network, and these are {len(self.networks)}; give one of them, or "
