@@ -134,6 +134,8 @@ def main() -> None:
             "ours, our defaults": (ours, {}),
             "ours, float32": (ours, {"precision": "float32"}),
             "ours, halo 64 in 512": (ours, {"tiling": halo}),
+            "ours, overlap 1/8": (ours, {"tiling": Tiling(WINDOW_PX, 1 / 8)}),
+            "ours, 1/16 of 512": (ours, {"tiling": Tiling(4 * WINDOW_PX, 1 / 16)}),
             "MONAI, its defaults": (monai, {}),
             "MONAI, 50 % blended": (monai, {"overlap": 0.5, "mode": "gaussian"}),
             "original way": (original_way, {}),
