@@ -104,7 +104,8 @@ def _turns(network: nn.Module, bands: int) -> list[tuple[float, float]]:
     with torch.random.fork_rng(devices=[]):
         image = torch.randn(_WINDOWS, bands, _SIDE_PX, _SIDE_PX)
         steps = [_step(network, image, layout) for layout in FORMATS.values()]
-        found, started = [], time.perf_counter()
+        found: list[tuple[float, float]] = []
+        started = time.perf_counter()
         while len(found) <= _MOST_TURNS and time.perf_counter() - started < _SECONDS:
             found.append((steps[0](), steps[1]()))
     # In the first one kernels are made.

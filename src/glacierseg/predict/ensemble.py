@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Precision
 from glacierseg.data.augment import Directions, Symmetry
-from glacierseg.errors import BandError, RequestError
+from glacierseg.errors import RequestError
 from glacierseg.models.card import ModelCard, WindowChoice, load_model
 from glacierseg.models.registry import is_of
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.calibration import Calibration, calibration_of, read_calibration
 from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
+from glacierseg.predict.matching import fills_of, matching_scene, missing_in
 from glacierseg.predict.stream import Predictor
-from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Scene, SceneReader
+from glacierseg.raster.scene import Scene
 from glacierseg.raster.tiling import Tiling, passes_of
-from glacierseg.raster.values import sample_windows
 from glacierseg.settings.predict import OVERLAP, THRESHOLD, PredictSettings
 from glacierseg.settings.refine import REFINEMENT_TAG
 from glacierseg.settings.scene import InputSettings
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-_GAPS = 0.01
 HALO_WINDOW_PX = 512
 """Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
 
@@ -92,7 +90,7 @@ class Ensemble:
         """
         cards = [card for card in self.cards if card]
         wanted = list(dict.fromkeys(band for card in cards for band in card.bands))
-        matching = matching_scene(scene, wanted, _fills(cards)) if wanted else scene
+        matching = matching_scene(scene, wanted, fills_of(cards)) if wanted else scene
         # A network without a card takes all bands in their own order.
         return scene if None in self.cards else matching
 
@@ -135,7 +133,7 @@ class Ensemble:
         Raises:
             RasterError: Pixels cannot be read.
         """
-        missing = _missing(scene)
+        missing = missing_in(scene)
         line = (
             f"{scene.paths[0]}: has no data of {missing}; the mean of the training stands there, as "
             f"{self.name} was trained to do without (modality dropout)"
@@ -299,61 +297,6 @@ class Ensemble:
 def _precision_for(card: ModelCard | None, precision: Precision) -> Precision:
     # A network without a card is not ours; nothing is known of how it bears rounding.
     return "float32" if card is None and precision == "auto" else precision
-
-
-def matching_scene(scene: Scene, bands: Sequence[str], fills: Mapping[str, float] | None = None) -> Scene:
-    """Returns the bands of a scene that a network wants, in its order.
-
-    Args:
-        scene: The scene.
-        bands: That the network wants.
-        fills: By band that may be missing, what stands for it.
-
-    Raises:
-        BandError: The scene lacks some that may not be missing, or all.
-    """
-    fills = {band: value for band, value in (fills or {}).items() if band in bands}
-    missing = [band for band in bands if band not in scene.band_names]
-    if len(missing) < len(bands):
-        missing = [band for band in missing if band not in fills]
-    if missing:
-        raise BandError(
-            f"{scene.paths[0]}: lacks {', '.join(missing)} that the model was trained on; it has "
-            f"{', '.join(scene.band_names)}: name its bands as in {', '.join(bands)}"
-        )
-    return scene.filled(fills).select(bands)
-
-
-def _fills(cards: Sequence[ModelCard]) -> dict[str, float]:
-    """Returns what stands for each band that no network needs, the mean of their trainings."""
-    fills: dict[str, list[float]] = {}
-    for card in cards:
-        for band, value in card.fills.items():
-            fills.setdefault(band, []).append(value)
-    needed = {band for card in cards for band in card.bands if band not in card.may_miss}
-    return {band: float(np.mean(values)) for band, values in fills.items() if band not in needed}
-
-
-def _missing(scene: Scene) -> str:
-    """Names the bands of a filled scene that it lacks, and those with gaps; empty where there are none."""
-    gone = [band.name for band in scene.bands if band.is_constant]
-    doubtful = [band for band in scene.bands if band.fill is not None and not band.is_constant]
-    if not doubtful:
-        return ", ".join(gone)
-    with scene.open_files() as datasets:
-        own, whole = LayerReader(doubtful, datasets), SceneReader(scene, datasets)
-
-        def read(row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-            return own.read(Block(row, column, height, width))[1], whole.read(row, column, height, width)[1]
-
-        shown = sample_windows(read, scene.grid.shape)
-    if shown.shape[1]:
-        shares = {band.name: 1 - float(layer.mean()) for band, layer in zip(doubtful, shown, strict=True)}
-        gone += [name for name, share in shares.items() if share == 1]
-        gone += [
-            f"{name} in {share:.0%} of the pixels" for name, share in shares.items() if _GAPS <= share < 1
-        ]
-    return ", ".join(gone)
 
 
 def load_ensemble(

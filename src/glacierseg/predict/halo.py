@@ -46,7 +46,7 @@ def check_halo(ensemble: Ensemble, window_px: int, halo_px: int) -> None:
         if card is not None and not model_spec(card.architecture).convolutional:
             raise RequestError(
                 f"{card.architecture} looks at whole windows of the size that it was trained on, so it takes "
-                "no halo; leave halo_px out"
+                "no halo; leave halo_px out (a smaller overlap takes as few passes)"
             )
 
 
