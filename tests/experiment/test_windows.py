@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from sklearn.metrics import jaccard_score
 
@@ -12,8 +13,10 @@ from glacierseg.experiment import windows
 from glacierseg.experiment.predict import predict_regions
 from glacierseg.experiment.windows import candidates, choose_windows, costs_no_iou
 from glacierseg.models.card import ModelCard, WindowChoice, read_card, save_model, update_card
+from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.scene import open_scene
 from glacierseg.raster.tiling import passes_of
+from glacierseg.raster.truth import read_mask
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings import ModelConfig, PredictSettings
 from tests.helpers import blobs, write_scene
@@ -77,19 +80,15 @@ def test_the_cheapest_windows_that_lose_nothing_are_kept(
 
 
 def test_scores_are_those_of_whole_predictions(trained: tuple[ModelFolder, Region], tmp_path: Path) -> None:
-    from glacierseg.predict.scene import predict_scene
-    from glacierseg.raster.truth import read_mask
-
     folder, region = trained
     found = choose(folder, region)
     assert found is not None
+    plain = PredictSettings(precision="float32")
     for name, iou, way in (
-        ("blend", found.blend_iou, {"overlap": 0.5}),
-        ("own", found.iou, {"window_px": found.window_px, "overlap": found.overlap}),
+        ("blend", found.blend_iou, plain.replaced(overlap=0.5)),
+        ("own", found.iou, plain.replaced(window_px=found.window_px, overlap=found.overlap)),
     ):
-        files = predict_scene(
-            folder.path, region.scene, tmp_path / name, PredictSettings(precision="float32", **way)
-        )
+        files = predict_scene(folder.path, region.scene, tmp_path / name, way)
         wanted = jaccard_score(region.truth.ravel(), read_mask(files.mask).ravel())
         assert iou == pytest.approx(wanted, abs=2e-4)
 
@@ -120,8 +119,6 @@ def test_regions_are_predicted_with_what_the_card_says(trained: tuple[ModelFolde
     )
     model = ModelConfig(name="m_landsnet", width=0.125, patch_px=PATCH)
     predict_regions(model, [region], folder, PredictSettings(), {})
-    import rasterio
-
     with rasterio.open(folder.mask(region.name)) as mask:
         assert (mask.tags()["window_px"], mask.tags()["overlap"]) == ("32", "0.125")
 
