@@ -1,8 +1,8 @@
 """What a training step costs: our defaults against plain torch, and Lightning against a bare loop.
 
 Three ways take turns on the same network, so that a noisy machine disturbs all alike: plain torch (float32,
-default layout), a bare loop around the step that `fit` makes (fused AdamW, bf16 where the hardware computes in
-it, channels_last or in float32 the layout that is faster), and `fit` itself, which adds Lightning and patches
+default layout), a bare loop around the step that `fit` makes (fused AdamW, bf16 where the hardware has
+it, channels_last or in float32 the faster layout), and `fit` itself, which adds Lightning and patches
 from a scene on disk.
 
     python benchmarks/training_step.py [--model NAME ...] [--width 0.25] [--batch 8] [--steps 8] [--rounds 3]
