@@ -1,8 +1,9 @@
 """What a training step costs: our defaults against plain torch, and Lightning against a bare loop.
 
 Three ways take turns on the same network, so that a noisy machine disturbs all alike: plain torch (float32,
-default layout), a bare loop around the step that `fit` makes (channels_last, fused AdamW, bf16 where the
-hardware computes in it), and `fit` itself, which adds Lightning and patches from a scene on disk.
+default layout), a bare loop around the step that `fit` makes (fused AdamW, bf16 where the hardware has
+it, channels_last or in float32 the faster layout), and `fit` itself, which adds Lightning and patches
+from a scene on disk.
 
     python benchmarks/training_step.py [--model NAME ...] [--width 0.25] [--batch 8] [--steps 8] [--rounds 3]
 
@@ -26,6 +27,7 @@ from glacierseg.data.augment import Augmentation
 from glacierseg.data.patches import PatchDataset, PatchReader, place_patches
 from glacierseg.data.regions import Region
 from glacierseg.models.blocks import weighted_heads
+from glacierseg.models.layout import FORMATS, training_layout
 from glacierseg.models.registry import MODELS, create_model
 from glacierseg.models.scaling import Scaling
 from glacierseg.raster.scene import open_scene
@@ -93,7 +95,10 @@ def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, pl
     """Seconds per step, the first one left out."""
     torch.manual_seed(0)
     network, patch_px = create_model(name, BANDS, 2, width).train(), MODELS[name].default_patch_px
-    layout = torch.channels_last if ours else torch.contiguous_format
+    bf16 = ours and resolved_precision(plan.precision) == "bfloat16"
+    layout = torch.contiguous_format
+    if ours:
+        layout = torch.channels_last if bf16 else FORMATS[training_layout(network, BANDS)]
     network.to(memory_format=layout)  # type: ignore[call-overload]
     image = torch.randn(batch, BANDS, patch_px, patch_px).contiguous(memory_format=layout)
     target = torch.randint(0, 2, (batch, patch_px, patch_px))

@@ -21,6 +21,8 @@ settings.load_profile("steady")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # More of them wait asleep, as in the command line: spinning took five times the processor time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Nothing of the user's is read or written: there no cache can be, so that what is measured is left as it is.
+os.environ.setdefault("GLACIERSEG_CACHE_DIR", os.devnull)
 # Without this package openvino and nncf do not report to their makers.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 

@@ -29,6 +29,17 @@ def test_one_scaling_takes_windows_of_any_width_and_changes_of_its_type() -> Non
         assert torch.equal(image.permute(0, 2, 3, 1), expected.to(dtype))
 
 
+def test_either_layout_holds_the_same() -> None:
+    values, valid = torch.rand(2, 4, 6, 3), torch.ones(2, 4, 6, dtype=torch.bool)
+    scale = InputScaling(Scaling((3.0,) * 3, (2.0,) * 3))
+    usual = scale(values, valid)
+    scale.layout = torch.contiguous_format
+    other = scale(values, valid)
+    assert torch.equal(usual, other)
+    assert other.is_contiguous()
+    assert not usual.is_contiguous()
+
+
 def test_input_is_not_written_to() -> None:
     values = torch.ones(1, 2, 2, 3)
     InputScaling(Scaling((1.0,) * 3, (2.0,) * 3))(values, torch.zeros(1, 2, 2, dtype=torch.bool))

@@ -7,7 +7,7 @@ import rasterio
 from affine import Affine
 
 from glacierseg.errors import RequestError
-from glacierseg.models.card import ModelCard, save_model
+from glacierseg.models.card import ModelCard, WindowChoice, save_model, update_card
 from glacierseg.predict.calibration import store_calibration
 from glacierseg.predict.ensemble import Ensemble, load_ensemble
 from glacierseg.predict.scene import predict_scene
@@ -39,8 +39,63 @@ def test_what_is_left_open_is_what_weights_or_training_say(tmp_path: Path, weigh
 
 def test_what_is_asked_for_goes_before_what_weights_say(weights: Ensemble) -> None:
     asked = PredictSettings(window_px=64, threshold=0.5, symmetries=False)
-    assert weights.resolved(asked) == asked
+    assert weights.resolved(asked) == asked.replaced(overlap=0.5)
     assert weights.resolved(PredictSettings(halo_px=16)).window_px == 512
+
+
+ENOUGH = WindowChoice(window_px=64, overlap=0.125, iou=0.8, blend_iou=0.8, cost=0.33)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, (64, 0.125)),
+        ({"overlap": 0.5}, (32, 0.5)),
+        ({"overlap": 0.0}, (32, 0.0)),
+        ({"window_px": 48}, (48, 0.5)),
+        ({"halo_px": 8}, (512, 0.5)),
+        ({"window_px": 64, "overlap": 0.25}, (64, 0.25)),
+        ({"precision": "int8"}, (32, 0.5)),
+    ],
+)
+def test_windows_are_the_cards_unless_any_are_asked_for(
+    tmp_path: Path, asked: dict[str, Any], expected: tuple[int, float]
+) -> None:
+    folder = model_folder(tmp_path / "own")
+    plain, settings = load_ensemble(folder), PredictSettings(**asked)
+    usual = plain.resolved(settings)
+    assert plain.told_of_choices(settings) == []
+    update_card(folder, windows=ENOUGH)
+    ensemble = load_ensemble(folder)
+    found = ensemble.resolved(settings)
+    assert (found.window_px, found.overlap) == expected
+    assert ensemble.resolved(found) == found
+    if asked:
+        assert found == usual
+        assert ensemble.told_of_choices(settings) == []
+    else:
+        assert (usual.window_px, usual.overlap) == (32, 0.5)
+        (line,) = ensemble.told_of_choices(settings)
+        assert "windows of 64 px, overlap 0.125" in line
+        assert "--overlap 0.5" in line
+
+
+def test_networks_that_predict_together_agree_on_windows_or_take_the_usual_ones(tmp_path: Path) -> None:
+    folders = [model_folder(tmp_path / name) for name in "ab"]
+    for own, expected in ((ENOUGH, (64, 0.125)), (ENOUGH.model_copy(update={"overlap": 0.25}), (32, 0.5))):
+        for folder, windows in zip(folders, (ENOUGH, own.model_copy(update={"iou": 0.7})), strict=True):
+            update_card(folder, windows=windows)
+        found = load_ensemble(folders).resolved(PredictSettings())
+        assert (found.window_px, found.overlap) == expected
+
+
+def test_weights_say_an_overlap_beside_their_window(tmp_path: Path) -> None:
+    weights = load_ensemble(packed(tmp_path, members=2, window_px=48, overlap=0.25).weights)
+    found = weights.resolved(PredictSettings())
+    assert (found.window_px, found.overlap) == (48, 0.25)
+    assert "overlap 0.25" in weights.told_of_choices(PredictSettings())[0]
+    original = weights.resolved(PredictSettings(overlap=0.5))
+    assert (original.window_px, original.overlap) == (48, 0.5)
 
 
 def test_a_quantised_network_lies_where_export_writes_it(tmp_path: Path, weights: Ensemble) -> None:

@@ -184,6 +184,23 @@ def test_gradients_are_clipped_in_every_precision(tmp_path: Path, precision: str
     assert moved[0] < 0.01 * moved[1]
 
 
+@pytest.mark.parametrize(("precision", "layout"), [("float32", torch.contiguous_format), ("bfloat16", None)])
+def test_float32_alone_trains_in_the_layout_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, layout: torch.memory_format | None
+) -> None:
+    monkeypatch.setattr("glacierseg.training.fit.training_layout", lambda *_: "contiguous")
+    seen = []
+    net = network()
+    net.register_forward_pre_hook(
+        lambda own, given: seen.append(
+            [tensor.is_contiguous() for tensor in (*given, next(own.parameters()))]
+        )
+    )
+    fit(net, *datasets(tmp_path), plan(epochs=1, precision=precision), tmp_path / "run")
+    assert seen
+    assert all(all(found) == (layout is not None) for found in seen)
+
+
 def test_same_seed_same_epochs(tmp_path: Path) -> None:
     train, validate = datasets(tmp_path)
     for name in ("one", "two"):

@@ -20,7 +20,7 @@ from glacierseg.choices import MEASURES
 from glacierseg.errors import BandError, RequestError
 from glacierseg.models.card import ModelCard, load_model
 from glacierseg.models.scaling import Scaling
-from glacierseg.predict.ensemble import matching_scene
+from glacierseg.predict.matching import matching_scene
 from glacierseg.raster.outlines import one_layer_each
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.raster.tiling import window_starts

@@ -14,17 +14,19 @@ ENGINES = {"torch": "torch", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvin
 def machine_facts() -> dict[str, str]:
     """Returns versions, processor, GPU, precision, engines and the data folder, in words."""
     from glacierseg._version import __version__
-    from glacierseg.models.device import has_native_bf16
+    from glacierseg.models.device import has_native_bf16, processor_name
 
     gibibytes = psutil.virtual_memory().total / 1024**3
     facts = {
         "glacierseg": __version__,
         "Python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": f"{_processor()}, {psutil.cpu_count()} cores, {gibibytes:.1f} GiB of memory",
+        "processor": f"{processor_name()}, {psutil.cpu_count()} cores, {gibibytes:.1f} GiB of memory",
         "GPU": _gpus(),
         "precision": "bf16 mixed, in hardware" if has_native_bf16() else "fp32 (no bf16 in hardware)",
     }
+    if not has_native_bf16():
+        facts["training layout"] = _layouts()
     for name in ("torch", "pytorch-lightning", "rasterio", "geopandas", "numpy"):
         facts[name] = importlib.metadata.version(name)
     import rasterio
@@ -38,13 +40,12 @@ def machine_facts() -> dict[str, str]:
     return facts
 
 
-def _processor() -> str:
-    description = Path("/proc/cpuinfo")
-    if description.exists():
-        for line in description.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def _layouts() -> str:
+    from glacierseg.models.layout import machine_key, read_layouts
+
+    known = read_layouts().get(machine_key(), {})
+    measured = "; ".join(f"{layout} for {network}" for network, layout in known.items())
+    return measured or "channels_last (none measured; float32 training measures one for each network)"
 
 
 def _gpus() -> str:

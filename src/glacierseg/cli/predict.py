@@ -64,12 +64,9 @@ def predict(
     ensemble = load_ensemble(model, prune_level=settings.prune_level)
     # All scenes are looked at first: better to refuse the tenth now than in an hour.
     opened, unlike = _opened(ensemble, _read(ensemble, scenes, out, reading, again=again))
-    asked, settings = settings, ensemble.resolved(settings)
-    if settings.symmetries and asked.symmetries is None:
-        _log.info(
-            f"{weights}: mean over the eight symmetries, as its card says; --no-symmetries is several times "
-            "faster"
-        )
+    for line in ensemble.told_of_choices(settings):
+        _log.info(line)
+    settings = ensemble.resolved(settings)
     calibration = _calibration(ensemble, settings)
     opened = opened if again else _unfinished(ensemble, opened, out, settings)
     if not opened:

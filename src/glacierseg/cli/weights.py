@@ -97,10 +97,11 @@ def _card_lines(weights: "Weights") -> list[str]:
     """Returns the whole card, a line for each fact."""
     card = weights.card
     ways = ", the mean over eight symmetries" if card.symmetries else ""
+    overlap = "" if card.overlap is None else f", overlap {card.overlap:g}"
     lines = [
         f"{weights.name}: {card.summary}",
         f"network: {_network(weights)}, {_parameters(weights)} parameters, {weights.megabytes:.1f} MB",
-        f"windows of {weights.window_px} px{ways}; glacier from a probability of {card.threshold:g}",
+        f"windows of {weights.window_px} px{overlap}{ways}; glacier from a probability of {card.threshold:g}",
         f"trained on: {card.trained_on}",
         f"sensor: {card.sensor}, pixels of {card.pixel_m:g} m",
         *([f"terms of use: {card.terms}"] if card.terms else []),

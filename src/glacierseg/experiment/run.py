@@ -36,6 +36,7 @@ from glacierseg.experiment.scoring import Rows, read_scores, score_regions, writ
 from glacierseg.experiment.surfaces import tell_surfaces
 from glacierseg.experiment.teachers import find_teachers, notice_of_teachers, outside_teachers
 from glacierseg.experiment.training import check_named_bands, train, try_options
+from glacierseg.experiment.windows import choose_windows
 from glacierseg.raster.ground import even_pixel_m
 from glacierseg.raster.outputs import keeping
 from glacierseg.raster.scene import Scene, open_scene
@@ -152,10 +153,11 @@ def _predict(
     shown: Sequence[Region],
     folder: ModelFolder,
 ) -> None:
-    """Predicts what is shown, and calibrates it on validation pixels."""
+    """Predicts what is shown in windows that validation pixels choose, and calibrates it on those pixels."""
+    truths = _tuning_truths(config, regions, model)
+    choose_windows(model, truths, regions, folder, config.prediction)
     predict_regions(model, shown, folder, config.prediction, {"run": config.name})
     if not folder.scores.exists():
-        truths = _tuning_truths(config, regions, model)
         calibrate(truths(), folder, symmetries=bool(config.prediction.symmetries))
 
 

@@ -134,12 +134,15 @@ def map_glaciers(
     fitted = ensemble.fit(scene, inputs)
     for line in fitted.warnings:
         _log.warning(line)
+    settings = settings or PredictSettings()
+    for line in ensemble.told_of_choices(settings):
+        _log.info(line)
     chain = _Chain(
         ensemble,
         whole,
         replace(fitted.scene, name=whole.name),
         MapFolder(Path(out_dir)),
-        ensemble.resolved(settings or PredictSettings()),
+        ensemble.resolved(settings),
         inputs,
         origin.facts,
         notes,

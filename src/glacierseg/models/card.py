@@ -27,6 +27,26 @@ WEIGHTS, CARD = ModelFolder.weights.name, ModelFolder.card.name
 _LISTED_REGIONS = 4
 
 
+class WindowChoice(BaseModel):
+    """The cheapest windows that predict as well as the blend, by validation pixels of a run.
+
+    Attributes:
+        window_px: Side of the windows.
+        overlap: Share of a window that the next one covers too.
+        iou: Glacier IoU with them.
+        blend_iou: On the same pixels with windows of the training patch that overlap by half.
+        cost: Pixels that they compute, of those that the blend computes, on a large scene.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_px: int
+    overlap: float
+    iou: float
+    blend_iou: float
+    cost: float
+
+
 class ModelCard(BaseModel):
     """Everything besides the weights that prediction needs, and the facts of the training.
 
@@ -55,6 +75,7 @@ class ModelCard(BaseModel):
         calibration: How its probabilities become calibrated ones, as `predict.calibration` writes it; None
             before it was measured.
         refinement: How its masks are best refined, by validation pixels; None before it was tuned.
+        windows: In which windows it predicts unless the user says otherwise; None before they were measured.
         version: glacierseg's version that wrote the card.
     """
 
@@ -80,6 +101,7 @@ class ModelCard(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     refinement: RefineSettings | None = None
+    windows: WindowChoice | None = None
     version: str = __version__
 
     def __repr__(self) -> str:

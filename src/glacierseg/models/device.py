@@ -1,5 +1,7 @@
 """What depends on the device that runs a network: scaling of its input, and whether bfloat16 is fast."""
 
+import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ class InputScaling(nn.Module):
         self.mean: Tensor
         self.factor: Tensor
         self._last_lines = self.mean, self.factor
+        self.layout = torch.channels_last
         self.floor = tuple((band, floor) for band, floor in enumerate(scaling.floor) if floor is not None)
 
     def forward(self, values: Tensor, valid: Tensor, out: Tensor | None = None) -> Tensor:
@@ -53,7 +56,7 @@ class InputScaling(nn.Module):
         # Looking first may spare a pass over the batch, but would make a GPU wait.
         if scaled.is_cuda or not valid.all():
             scaled.masked_fill_(~valid[..., None], 0)
-        return scaled.permute(0, 3, 1, 2)
+        return scaled.permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
 
     def _lines(self, width_px: int) -> tuple[Tensor, Tensor]:
         """Mean and factor of a line of pixels by bands `(width_px * C,)`.
@@ -74,6 +77,16 @@ class InputScaling(nn.Module):
             return torch.empty_like(values, dtype=self.mean.dtype)
         # Large arrays of numpy get huge pages, ready several times sooner than memory of torch.
         return torch.from_numpy(np.empty(tuple(values.shape), np.float32))
+
+
+def processor_name() -> str:
+    """Returns the name of the processor's model, as far as the system tells."""
+    description = Path("/proc/cpuinfo")
+    if description.exists():
+        for line in description.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def has_native_bf16() -> bool:

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from glacierseg.choices import Precision
 from glacierseg.data.augment import Directions, Symmetry
-from glacierseg.errors import BandError, RequestError
-from glacierseg.models.card import ModelCard, load_model
+from glacierseg.errors import RequestError
+from glacierseg.models.card import ModelCard, WindowChoice, load_model
 from glacierseg.models.registry import is_of
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.calibration import Calibration, calibration_of, read_calibration
 from glacierseg.predict.engines import make_predictor, resolved
 from glacierseg.predict.files import SPREAD_TAG, SYMMETRIES_TAG
+from glacierseg.predict.matching import fills_of, matching_scene, missing_in
 from glacierseg.predict.stream import Predictor
-from glacierseg.raster.blocks import Block, LayerReader
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.scene import Scene, SceneReader
-from glacierseg.raster.values import sample_windows
-from glacierseg.settings.predict import THRESHOLD, PredictSettings
+from glacierseg.raster.scene import Scene
+from glacierseg.raster.tiling import Tiling, passes_of
+from glacierseg.settings.predict import OVERLAP, THRESHOLD, PredictSettings
 from glacierseg.settings.refine import REFINEMENT_TAG
 from glacierseg.settings.scene import InputSettings
 from glacierseg.weights.fitting import Fitted
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-_GAPS = 0.01
 HALO_WINDOW_PX = 512
 """Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
 
@@ -91,7 +90,7 @@ class Ensemble:
         """
         cards = [card for card in self.cards if card]
         wanted = list(dict.fromkeys(band for card in cards for band in card.bands))
-        matching = matching_scene(scene, wanted, _fills(cards)) if wanted else scene
+        matching = matching_scene(scene, wanted, fills_of(cards)) if wanted else scene
         # A network without a card takes all bands in their own order.
         return scene if None in self.cards else matching
 
@@ -134,7 +133,7 @@ class Ensemble:
         Raises:
             RasterError: Pixels cannot be read.
         """
-        missing = _missing(scene)
+        missing = missing_in(scene)
         line = (
             f"{scene.paths[0]}: has no data of {missing}; the mean of the training stands there, as "
             f"{self.name} was trained to do without (modality dropout)"
@@ -148,21 +147,69 @@ class Ensemble:
             RequestError: No window is given, and the networks were trained on patches of several sizes.
         """
         card, int8_model = self.weights and self.weights.card, settings.int8_model
+        window_px, overlap = self._windows(settings)
         if settings.precision == "int8" and self.folders and int8_model is None:
             # Where `export` writes it. The package's own folder is no place for results.
             name = f"{self.weights.name}_int8.xml" if self.weights else "model_int8.xml"
             int8_model = Path(name) if self.weights else self.folders[0] / name
         return settings.replaced(
-            window_px=settings.window_px or self._window_px(settings),
+            window_px=window_px,
+            overlap=overlap,
             threshold=settings.threshold or (card.threshold if card else THRESHOLD),
             symmetries=bool(card and card.symmetries) if settings.symmetries is None else settings.symmetries,
             int8_model=int8_model,
         )
 
-    def _window_px(self, settings: PredictSettings) -> int:
-        if settings.halo_px:
-            return HALO_WINDOW_PX
-        return self.weights.window_px if self.weights else self.window_px
+    def _windows(self, settings: PredictSettings) -> tuple[int, float]:
+        """Side and overlap of the windows; what cards say of them holds for both together, or not at all."""
+        card, own = self.weights and self.weights.card, self._own_windows
+        overlap, usual = settings.overlap, HALO_WINDOW_PX if settings.halo_px else None
+        if settings.leaves_windows_open:
+            if card and (card.window_px or card.overlap is not None):
+                overlap = card.overlap
+            elif own:
+                usual, overlap = own.window_px, own.overlap
+        window_px = settings.window_px or usual or (self.weights or self).window_px
+        return window_px, OVERLAP if overlap is None else overlap
+
+    def tiling(self, settings: PredictSettings) -> Tiling:
+        """Returns the windows of a prediction, and their weights."""
+        window_px, overlap = self._windows(settings)
+        return Tiling(window_px, 0.0 if settings.halo_px else overlap, settings.halo_px)
+
+    def windows_at_once(self, settings: PredictSettings) -> int:
+        """Returns how many windows have as many pixels as a batch of training patches."""
+        at_once = settings.batch_size * self.largest_patch_px**2 // self._windows(settings)[0] ** 2
+        return max(1, min(settings.batch_size, at_once))
+
+    @property
+    def _own_windows(self) -> WindowChoice | None:
+        """The windows that the cards of all networks agree on."""
+        found = [card.windows if card else None for card in self.cards]
+        kinds = {own and (own.window_px, own.overlap) for own in found}
+        return found[0] if len(kinds) == 1 else None
+
+    def told_of_choices(self, settings: PredictSettings) -> list[str]:
+        """Returns a line on each choice of a card that makes a prediction take longer or shorter than usual.
+
+        Args:
+            settings: As the user gave them, not `resolved`.
+        """
+        lines, weights = [], self.weights
+        who = weights.name if weights else self.name
+        if weights and weights.card.symmetries and settings.symmetries is None:
+            lines.append(
+                f"{who}: mean over the eight symmetries, as its card says; --no-symmetries is several times "
+                "faster"
+            )
+        window_px, overlap = self._windows(settings)
+        if settings.leaves_windows_open and overlap != OVERLAP:
+            lines.append(
+                f"{who}: windows of {window_px} px, overlap {overlap:g}, as its card says: every pixel "
+                f"{passes_of(overlap):.1f} times instead of {passes_of(OVERLAP):.0f}; --overlap {OVERLAP:g} "
+                "blends as the original"
+            )
+        return lines
 
     def calibration(self, settings: PredictSettings) -> Calibration:
         """Returns the calibration of what they predict with some settings (`resolved`).
@@ -216,7 +263,7 @@ class Ensemble:
         Raises:
             RequestError: As `make_predictor`, or several networks are asked for in int8.
         """
-        window_px = settings.window_px or self._window_px(settings)
+        window_px = settings.window_px or self._windows(settings)[0]
         if settings.precision == "int8" and len(self.networks) > 1:
             raise RequestError(
                 f"int8 is for a single network, and these are {len(self.networks)}; give one of them, or "
@@ -250,61 +297,6 @@ class Ensemble:
 def _precision_for(card: ModelCard | None, precision: Precision) -> Precision:
     # A network without a card is not ours; nothing is known of how it bears rounding.
     return "float32" if card is None and precision == "auto" else precision
-
-
-def matching_scene(scene: Scene, bands: Sequence[str], fills: Mapping[str, float] | None = None) -> Scene:
-    """Returns the bands of a scene that a network wants, in its order.
-
-    Args:
-        scene: The scene.
-        bands: That the network wants.
-        fills: By band that may be missing, what stands for it.
-
-    Raises:
-        BandError: The scene lacks some that may not be missing, or all.
-    """
-    fills = {band: value for band, value in (fills or {}).items() if band in bands}
-    missing = [band for band in bands if band not in scene.band_names]
-    if len(missing) < len(bands):
-        missing = [band for band in missing if band not in fills]
-    if missing:
-        raise BandError(
-            f"{scene.paths[0]}: lacks {', '.join(missing)} that the model was trained on; it has "
-            f"{', '.join(scene.band_names)}: name its bands as in {', '.join(bands)}"
-        )
-    return scene.filled(fills).select(bands)
-
-
-def _fills(cards: Sequence[ModelCard]) -> dict[str, float]:
-    """Returns what stands for each band that no network needs, the mean of their trainings."""
-    fills: dict[str, list[float]] = {}
-    for card in cards:
-        for band, value in card.fills.items():
-            fills.setdefault(band, []).append(value)
-    needed = {band for card in cards for band in card.bands if band not in card.may_miss}
-    return {band: float(np.mean(values)) for band, values in fills.items() if band not in needed}
-
-
-def _missing(scene: Scene) -> str:
-    """Names the bands of a filled scene that it lacks, and those with gaps; empty where there are none."""
-    gone = [band.name for band in scene.bands if band.is_constant]
-    doubtful = [band for band in scene.bands if band.fill is not None and not band.is_constant]
-    if not doubtful:
-        return ", ".join(gone)
-    with scene.open_files() as datasets:
-        own, whole = LayerReader(doubtful, datasets), SceneReader(scene, datasets)
-
-        def read(row: int, column: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-            return own.read(Block(row, column, height, width))[1], whole.read(row, column, height, width)[1]
-
-        shown = sample_windows(read, scene.grid.shape)
-    if shown.shape[1]:
-        shares = {band.name: 1 - float(layer.mean()) for band, layer in zip(doubtful, shown, strict=True)}
-        gone += [name for name, share in shares.items() if share == 1]
-        gone += [
-            f"{name} in {share:.0%} of the pixels" for name, share in shares.items() if _GAPS <= share < 1
-        ]
-    return ", ".join(gone)
 
 
 def load_ensemble(

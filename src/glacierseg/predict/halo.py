@@ -1,20 +1,16 @@
 """The cheaper way to predict: large windows of which only the core counts, and what that changes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
 from glacierseg.errors import RequestError
 from glacierseg.models.registry import model_spec
 from glacierseg.predict.ensemble import Ensemble
-from glacierseg.predict.stream import blended_strips
+from glacierseg.predict.samples import CroppedScene, predicted
 from glacierseg.raster.scene import Scene
-from glacierseg.raster.tiling import Tiling
 from glacierseg.settings.predict import THRESHOLD, PredictSettings
 
 _PLACES = 9
@@ -50,7 +46,7 @@ def check_halo(ensemble: Ensemble, window_px: int, halo_px: int) -> None:
         if card is not None and not model_spec(card.architecture).convolutional:
             raise RequestError(
                 f"{card.architecture} looks at whole windows of the size that it was trained on, so it takes "
-                "no halo; leave halo_px out"
+                "no halo; leave halo_px out (a smaller overlap takes as few passes)"
             )
 
 
@@ -59,35 +55,19 @@ def halo_agreement(ensemble: Ensemble, scene: Scene, settings: PredictSettings) 
 
     The samples are squares, evenly spread, that together take up to a tenth of the scene, but at least one.
     """
-    ways = [
-        ensemble.resolved(settings),
-        ensemble.resolved(settings.replaced(halo_px=0, window_px=None)),
+    halo = ensemble.resolved(settings)
+    blend = ensemble.resolved(settings.replaced(halo_px=0, window_px=None, overlap=halo.overlap))
+    tiling = ensemble.tiling(halo)
+    check_halo(ensemble, tiling.window_px, tiling.halo_px)
+    samples = list(_samples(scene, max(2 * ensemble.tiling(blend).window_px, tiling.core_px)))
+    maps = [
+        np.concatenate([found.ravel() for found in predicted(ensemble, samples, way)])
+        for way in (halo, blend)
     ]
-    tilings = [
-        Tiling(way.window_px or ensemble.window_px, 0.0 if way.halo_px else way.overlap, way.halo_px)
-        for way in ways
-    ]
-    halo, blend = tilings
-    check_halo(ensemble, halo.window_px, halo.halo_px)
-    side = max(2 * blend.window_px, halo.core_px)
-    maps = []
-    for way, tiling in zip(ways, tilings, strict=True):
-        members = ensemble.predictors(scene, way)
-        # As many pixels at once with either window.
-        count = max(1, way.batch_size * blend.window_px**2 // tiling.window_px**2)
-        maps.append(
-            np.concatenate(
-                [
-                    layers.mean(0).ravel()
-                    for sample in _samples(scene, side)
-                    for _, _, layers in blended_strips(sample, members, tiling, batch_size=count)
-                ]
-            )
-        )
     one, other = (probability[~np.isnan(probability)] for probability in maps)
     if not one.size:
         return Agreement(0, 1.0, None, 0.0)
-    return _compare(one, other, ways[0].threshold or THRESHOLD)
+    return _compare(one, other, halo.threshold or THRESHOLD)
 
 
 def _compare(one: NDArray[np.float32], other: NDArray[np.float32], threshold: float) -> Agreement:
@@ -110,36 +90,7 @@ def _samples(scene: Scene, side_px: int) -> Iterator[Scene]:
         for j in range(across):
             row = round((i + 0.5) / across * height - side_rows / 2)
             column = round((j + 0.5) / across * width - side_columns / 2)
-            yield _CroppedScene.of(
+            yield CroppedScene.of(
                 scene, min(max(row, 0), height - side_rows), min(max(column, 0), width - side_columns),
                 side_rows, side_columns,
             )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _CroppedScene(Scene):
-    """A rectangle of a scene; what is read beyond its rim is the scene's own ground."""
-
-    whole: Scene | None = None
-    row: int = 0
-    column: int = 0
-
-    @classmethod
-    def of(cls, scene: Scene, row: int, column: int, height: int, width: int) -> "_CroppedScene":
-        moved = scene.grid.transform * Affine.translation(column, row)
-        grid = replace(scene.grid, transform=moved, height=height, width=width)
-        return cls(scene.name, grid, scene.bands, scene, row, column)
-
-    @contextmanager
-    def open(self) -> Iterator[Any]:
-        assert self.whole is not None  # noqa: S101  (`of` gives one)
-        with self.whole.open() as reader:
-            yield _MovedReader(reader, self.row, self.column)
-
-
-class _MovedReader:
-    def __init__(self, reader: Any, row: int, column: int) -> None:
-        self._reader, self._row, self._column = reader, row, column
-
-    def read(self, row: int, column: int, height: int, width: int) -> Any:
-        return self._reader.read(row + self._row, column + self._column, height, width)

@@ -22,7 +22,6 @@ from glacierseg.models.blocks import MapTransformer
 from glacierseg.models.card import load_model
 from glacierseg.models.scaling import Scaling
 from glacierseg.predict.engines import OpenVinoPredictor, missing_as_nan
-from glacierseg.predict.ensemble import matching_scene
 from glacierseg.predict.export import (
     facts_of,
     openvino_model,
@@ -30,6 +29,7 @@ from glacierseg.predict.export import (
     target_path,
     write_openvino,
 )
+from glacierseg.predict.matching import matching_scene
 from glacierseg.predict.stream import Predictor
 from glacierseg.raster.grid import Grid
 from glacierseg.raster.outputs import writes

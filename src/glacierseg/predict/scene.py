@@ -117,8 +117,8 @@ def plan(
         RequestError: The halo does not fit, or the engine cannot be used.
     """
     scene, settings = ensemble.matching_scene(scene), ensemble.resolved(settings)
-    window_px, halo_px = settings.window_px, settings.halo_px
-    assert window_px is not None  # noqa: S101  (resolved)
+    tiling = ensemble.tiling(settings)
+    window_px, halo_px = tiling.window_px, tiling.halo_px
     if imaginary := [band for band in scene.bands if np.dtype(band.dtype).kind == "c"]:
         raise RasterError(
             f"{imaginary[0].path}: band {imaginary[0].name} holds complex numbers; give its amplitude"
@@ -154,15 +154,13 @@ def plan(
         **facts_of_bands(scene.bands).tags,
         **(tags or {}),
     }
-    # As many pixels as a batch of training patches.
-    at_once = settings.batch_size * ensemble.largest_patch_px**2 // window_px**2
     return Job(
         scene,
         members,
         ScenePrediction.of(out_dir, scene.name),
-        Tiling(window_px, 0.0 if halo_px else settings.overlap, halo_px),
+        tiling,
         settings,
-        max(1, min(settings.batch_size, at_once)),
+        ensemble.windows_at_once(settings),
         facts,
     )
 

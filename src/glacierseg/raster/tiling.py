@@ -18,6 +18,11 @@ def stride_of(window_px: int, overlap: float) -> int:
     return max(1, round(window_px * (1 - overlap)))
 
 
+def passes_of(overlap: float) -> float:
+    """Returns how often a pixel of a large scene is computed when windows overlap so."""
+    return 1 / (1 - overlap) ** 2
+
+
 def window_starts(length: int, window_px: int, stride_px: int) -> tuple[int, ...]:
     """Returns where windows start so that they cover a line whole.
 

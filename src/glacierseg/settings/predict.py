@@ -11,6 +11,8 @@ from glacierseg.settings.scene import SceneSettings
 
 THRESHOLD = 0.5
 """Probability from which a pixel is glacier, unless another one is given."""
+OVERLAP = 0.5
+"""Overlap of neighbouring windows of the training patch's size, unless a card or the user says otherwise."""
 
 
 class PredictSettings(Settings):
@@ -22,9 +24,9 @@ class PredictSettings(Settings):
     regions: Annotated[Literal["all", "scored"], RARE] = "all"
     """In a run: all regions, or scored for those that validate or test."""
     window_px: Annotated[int, Field(ge=8)] | None = None
-    """Side of a window in pixels; null for that of the training, or 512 with a halo."""
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Overlap of neighbouring windows, as a share of 0-1."""
+    """Side of a window in pixels; null for the model's own, else that of the training; 512 with a halo."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Overlap of neighbouring windows, as a share of 0-1; null for the model's own, else 0.5."""
     halo_px: Annotated[int, RARE, Field(ge=0)] = 0
     """Rim of a window that is left out, in pixels, instead of blending (docs/scale.md)."""
     batch_size: Annotated[int, RARE, Field(ge=1)] = 16
@@ -58,6 +60,12 @@ class PredictSettings(Settings):
                 "halo_px or precision int8 out"
             )
         return self
+
+    @property
+    def leaves_windows_open(self) -> bool:
+        """Whether a card may say in which windows; a file for int8 has windows of its own."""
+        asked = self.window_px or self.halo_px or self.overlap is not None
+        return not asked and self.precision != "int8"
 
 
 class ClusterSettings(Settings):

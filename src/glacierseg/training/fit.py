@@ -22,6 +22,7 @@ from glacierseg.errors import CheckpointError, RequestError
 from glacierseg.models.blocks import band_readers, may_leave_weights_unused
 from glacierseg.models.card import load_model
 from glacierseg.models.device import has_native_bf16
+from glacierseg.models.layout import DEFAULT, FORMATS, training_layout
 from glacierseg.raster.write import full_disk_refused
 from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.train import TrainingPlan
@@ -129,14 +130,16 @@ def fit(
         default_root_dir=folder,
     )
     train_loader, val_loader = _loaders(train, validate, plan, processes)
+    layout = _layout(network, len(train.scaling.mean), plan, processes)
     task = SegmentationTask(
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        network.to(memory_format=layout),  # type: ignore[call-overload]
         train.scaling,
         plan,
         -(-len(validate) // plan.batch_size),
         processes,
         soft=train.soft,
     )
+    task.scale.layout = layout
     states_folder(folder).mkdir(parents=True, exist_ok=True)
     with full_disk_refused(states_folder(folder)), _interruption_raised(trainer):
         trainer.fit(task, train_loader, val_loader, ckpt_path=last_state(folder))
@@ -173,6 +176,12 @@ def resolved_precision(precision: TrainPrecision) -> str:
     if precision != "auto":
         return precision
     return "bfloat16" if has_native_bf16() else "float32"
+
+
+def _layout(network: nn.Module, bands: int, plan: TrainingPlan, processes: Processes) -> torch.memory_format:
+    """Returns the order in memory; of all processes it is one, as they add up gradients the way they lie."""
+    measured = not torch.cuda.is_available() and resolved_precision(plan.precision) == "float32"
+    return FORMATS[training_layout(network, bands) if measured and processes.count == 1 else DEFAULT]
 
 
 def _check_norms(network: nn.Module) -> None:

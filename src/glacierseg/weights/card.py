@@ -91,6 +91,8 @@ class WeightsFacts(Section):
         threshold: Probability from which a pixel is glacier, unless the user says otherwise.
         window_px: Side of the windows to predict in, unless the user says otherwise; None for the training
             patch, which then is the same for all members.
+        overlap: Share of a window that the next one covers too, unless the user says otherwise. With neither
+            this nor `window_px`, what the cards of all members say.
         symmetries: Whether to predict the mean over the eight symmetries, which takes up to eight times as
             long, unless the user says otherwise.
         calibration: Of the mean of several members, as `predict.calibration` writes it, predicted as
@@ -111,6 +113,7 @@ class WeightsFacts(Section):
     limits: Annotated[tuple[Words, ...], Field(min_length=1)]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     window_px: Annotated[int, Field(gt=0)] | None = None
+    overlap: Annotated[float, Field(ge=0, lt=1)] | None = None
     symmetries: bool = False
     calibration: dict[str, Any] | None = None
 
