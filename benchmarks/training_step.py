@@ -14,8 +14,10 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,14 +39,54 @@ from benchmarks.predict_scene import BANDS, make_scene
 
 
 def make_datasets(folder: Path, patch_px: int, count: int) -> tuple[PatchDataset, PatchDataset]:
-    side = 16 * patch_px
-    make_scene(folder / "scene.tif", side, side)
-    truth = np.random.default_rng(1).integers(0, 2, (side, side), np.uint8)
-    region = Region("made", open_scene(folder / "scene.tif"), truth, np.ones(truth.shape, np.uint8))
+    """Patches of `folder/scene.tif`, which is made where it is missing."""
+    path = folder / "scene.tif"
+    if not path.exists():
+        make_scene(path, 16 * patch_px, 16 * patch_px)
+    scene = open_scene(path)
+    truth = np.random.default_rng(1).integers(0, 2, scene.grid.shape, np.uint8)
+    region = Region("made", scene, truth, np.ones(truth.shape, np.uint8))
     patches = place_patches([region], "train", patch_px, overlap=0.5)[:count]
     reader, scaling = PatchReader([region], patch_px), Scaling((128.0,) * BANDS, (74.0,) * BANDS)
     train = PatchDataset(reader, patches, "train", scaling, augmentation=Augmentation())
     return train, PatchDataset(reader, patches[:1], "train", scaling)
+
+
+def plan_of(name: str, batch: int, **changes: Any) -> TrainingPlan:
+    """The network's own way of training, for two epochs."""
+    spec = MODELS[name]
+    own = {"loss": spec.loss, "learning_rate": spec.learning_rate, "clip_norm": spec.clip_norm}
+    return TrainingPlan.model_validate(own | {"batch_size": batch, "epochs": 2} | changes)
+
+
+def make_step(
+    network: torch.nn.Module,
+    image: torch.Tensor,
+    target: torch.Tensor,
+    plan: TrainingPlan,
+    *,
+    ours: bool = True,
+    heads: Callable[..., Any] = weighted_heads,
+) -> Callable[[], None]:
+    """Returns what makes one step on the device of the image: as plain torch does, or as `fit`.
+
+    `heads` is `weighted_heads`, or that compiled.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0, fused=ours)
+    loss_of = make_loss(plan.loss)
+    bf16 = ours and resolved_precision(plan.precision) == "bfloat16"
+
+    def step() -> None:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=bf16):
+            pairs = heads(network, image)
+            loss = torch.stack([weight * loss_of(logits, target) for weight, logits in pairs]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        if plan.clip_norm:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+        optimizer.step()
+
+    return step
 
 
 def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, plan: TrainingPlan) -> float:
@@ -55,50 +97,38 @@ def bare_loop(name: str, width: float, batch: int, steps: int, *, ours: bool, pl
     network.to(memory_format=layout)  # type: ignore[call-overload]
     image = torch.randn(batch, BANDS, patch_px, patch_px).contiguous(memory_format=layout)
     target = torch.randint(0, 2, (batch, patch_px, patch_px))
-    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=0.0, fused=ours)
-    loss_of = make_loss(plan.loss)
-    bf16 = ours and resolved_precision(plan.precision) == "bfloat16"
-    for step in range(steps + 1):
-        if step == 1:
-            started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            pairs = weighted_heads(network, image)
-            loss = torch.stack([weight * loss_of(logits, target) for weight, logits in pairs]).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        if plan.clip_norm:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
-        optimizer.step()
+    step = make_step(network, image, target, plan, ours=ours)
+    step()
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
     return (time.perf_counter() - started) / steps
 
 
-def through_fit(name: str, width: float, batch: int, steps: int, plan: TrainingPlan) -> tuple[float, float]:
-    """Seconds per step of a second epoch, its one validation patch and its state on disk included, and the
-    share of that time spent waiting for patches."""
+def through_fit(
+    name: str, width: float, patch_px: int, plan: TrainingPlan, scene_folder: Path | None = None
+) -> EpochRecord:
+    """The second epoch, its one validation patch included: `seconds`, and of these `waiting_seconds` for
+    patches. The scene of `scene_folder` is used, or one made for it."""
     records: list[EpochRecord] = []
     with tempfile.TemporaryDirectory() as folder:
-        train, validate = make_datasets(Path(folder), MODELS[name].default_patch_px, batch * steps)
+        count = plan.patches_per_epoch or plan.batch_size
+        train, validate = make_datasets(scene_folder or Path(folder), patch_px, count)
         torch.manual_seed(0)
         fit(create_model(name, BANDS, 2, width), train, validate, plan, Path(folder), on_epoch=records.append)
-    last = records[-1]
-    return last.seconds / steps, last.waiting_seconds / last.seconds
+    return records[-1]
 
 
 def compare(name: str, arguments: argparse.Namespace) -> None:
-    spec = MODELS[name]
-    plan = TrainingPlan(
-        loss=spec.loss,
-        learning_rate=spec.learning_rate,
-        batch_size=arguments.batch,
-        epochs=2,
-        clip_norm=spec.clip_norm,
-    )
+    plan = plan_of(name, arguments.batch, patches_per_epoch=arguments.batch * arguments.steps)
     sizes = name, arguments.width, arguments.batch, arguments.steps
     rows = []
     for _ in range(arguments.rounds):
         plain = bare_loop(*sizes, ours=False, plan=plan)
         bare = bare_loop(*sizes, ours=True, plan=plan)
-        fitted, waiting = through_fit(*sizes, plan)
+        record = through_fit(name, arguments.width, MODELS[name].default_patch_px, plan)
+        fitted = record.seconds / arguments.steps
+        waiting = record.waiting_seconds / record.seconds
         rows.append((plain, bare, fitted, plain / bare, fitted / bare, waiting))
     plain, bare, fitted, gain, over, waiting = (median(column) for column in zip(*rows, strict=True))
     print(

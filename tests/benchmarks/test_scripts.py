@@ -36,6 +36,11 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
         "onnx float32",
     ),
     "fetch": ("--side 300 --files 2 --latency-s 0 --rounds 1", {"BLOCK_PX": 128}, "times what is needed"),
+    "gpu": (
+        "--quick --out found",
+        {"NETWORKS": ("m_landsnet",), "COMPILE": lambda network: network},
+        "x as fast as eager",
+    ),
     "halo": ("model scene.tif --ways 64/8", {}, "64 px, halo 8 px: IoU"),
     "noise_bands": ("--models m_landsnet --epochs 1 --patches 2 --run run", {}, "correlation of all bands"),
     "original_way": (
@@ -52,7 +57,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "vectors": ("--side 200 --rounds 1 --memory-side 200", {}, "200 x 200 px, to a GeoPackage"),
 }  # fmt: skip
-NO_BENCHMARKS = {"house", "keras_networks", "run_all"}  # house has tests of its own
+NO_BENCHMARKS = {"house", "keras_networks", "rows", "run_all"}  # house and rows have tests of their own
 
 
 class InThisProcess:

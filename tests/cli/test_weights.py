@@ -12,6 +12,7 @@ import yaml
 from glacierseg import cli
 from glacierseg.predict.calibration import store_calibration
 from glacierseg.settings import load_config
+from glacierseg.weights.pack import pack_weights
 from tests.helpers import blobs, write_mask, write_scene
 from tests.weights.shelves import (
     BANDS,
@@ -60,16 +61,18 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
     packed(place, members=2, expected=["0.6 in the next valley"])
     assert glacierseg("models") == 0
     head, row, *rest = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "network", "parameters", "MB", "bands", "sensor", "pixel"]
-    assert row.startswith(
-        "valley-s2  2 x m_landsnet      0.27 M  0.6  B2 (blue), B3 (green), B4 (red), B8 (nir)"
-    )
-    assert "glacier IoU 0.700 (0.600-0.800) on another valley" in "\n".join(rest)
+    assert head.split() == ["name", "network", "MB", "sensor", "pixel", "glacier", "IoU", "terms"]
+    cells = ["valley-s2", "2 x m_landsnet", "0.6", "sentinel2", "10 m", "0.70", "free"]
+    assert re.split(r"\s{2,}", row) == cells
+    assert len(rest) == 2
     assert glacierseg("models", "valley-s2") == 0
     told = capsys.readouterr().out
-    assert "expected elsewhere: 0.6 in the next valley" in "\n".join(rest)
     for fact in (
         "not measured: 0.6 in the next valley",
+        "glacier IoU 0.700 (0.600-0.800) on another valley",
+        "B2 (blue): reflectance",
+        "0.27 M parameters",
+        "terms of use: free for any use",
         "a made-up valley",
         "CC0",
         "nobody",
@@ -80,12 +83,52 @@ def test_models_are_listed_told_and_printed_as_json(place: Path, capsys: pytest.
         assert fact in " ".join(told.split())
     assert glacierseg("models", "valley-s2", "--json") == 0
     entry = json.loads(capsys.readouterr().out)
-    assert (entry["name"], entry["window_px"]) == ("valley-s2", 32)
+    assert (entry["name"], entry["window_px"], entry["terms"]) == ("valley-s2", 32, "free for any use")
     assert entry["members"] == [{"network": "m_landsnet", "width": 0.125, "patch_px": 32}] * 2
     assert glacierseg("info") == 0
     assert "valley-s2" in capsys.readouterr().out
     assert glacierseg("models", "valley") == 1
     assert "did you mean 'valley-s2'?" in capsys.readouterr().err
+
+
+def test_the_table_of_weights_fits_a_window_and_a_file_has_a_row_each(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "late-summer-landsat-of-a-whole-mountain-range-1999-2024"
+    kinds = ("m_landsnet", "glavitu")
+    folders = [model_folder(place / kind, architecture=kind) for kind in kinds]
+    other = [{"metric": "mean IoU", "value": 0.9, "ground": "another valley"}]
+    asked = ([training_scene(place)], place / "shelf")
+    pack_weights(folders, long, facts(terms="research, not for sale", scores=other), *asked)
+    packed(place, members=3)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert glacierseg("models") == 0
+    whole = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in whole[1:3]] == [long, "valley-s2"]
+    cells = re.split(r"\s{2,}", whole[1])
+    assert (cells[1], cells[-2:]) == ("2 networks", ["-", "research"])  # its score is of no glacier IoU
+    for columns, shown in (("120", whole), ("80", None)):
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        assert glacierseg("models") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= int(columns)
+        if shown:
+            assert lines == shown
+        else:
+            assert lines[1] == long
+            assert lines[2].split() == whole[1].split()[1:]
+            assert lines[3].split() == whole[2].split()
+
+
+def test_the_table_of_shipped_weights_fits_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GLACIERSEG_WEIGHTS_DIR", raising=False)
+    assert glacierseg("models") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 80
 
 
 def test_windows_are_those_of_the_card_unless_the_user_says_otherwise(place: Path, scene: Path) -> None:

@@ -23,6 +23,7 @@ def facts(**changes: object) -> WeightsFacts:
         "trained_on": "a made-up valley",
         "sensor": "Sentinel-2",
         "unit": "reflectance x 10000",
+        "terms": "free for any use",
         "data_licence": "CC0",
         "attribution": "nobody",
         "scores": [

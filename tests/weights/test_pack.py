@@ -214,6 +214,11 @@ def test_a_calibration_of_what_the_weights_do_not_predict_is_refused(
         ({"roles": {"B2": "bleu"}}, "roles.B2: 'bleu' is no role"),
         ({"scores": []}, "scores"),
         ({"colour": "blue"}, "colour: .*known facts are summary"),
+        ({"terms": None}, "terms: .*valid string"),
+        ({"terms": ""}, "terms: '' is no line"),
+        ({"terms": "research"}, "terms: 'research' is no line such as 'research and comparison only'"),
+        ({"terms": "free for\nany use"}, "terms: .* is no line"),
+        ({"terms": "scientifically only"}, "terms: .*first word, of at most 10 characters, stands in"),
         (
             {"scores": [{"metric": "IoU", "value": 0.9, "low": 0.1, "high": 0.2, "ground": "x"}]},
             "outside its",

@@ -69,6 +69,18 @@ def test_a_model_folder_may_be_named_by_its_weights(shelf: Path) -> None:
     assert start_from(network, BANDS, model_folder("weights:b-two/1"), "m_landsnet").kept == BANDS
 
 
+def test_cards_say_what_may_be_done_with_the_weights_and_older_ones_are_read_without(shelf: Path) -> None:
+    packed(shelf.parent)
+    found = find_weights("valley-s2")
+    assert (found.card.terms, found.card.terms_word) == ("free for any use", "free")
+    stored = found.folder / "card.json"
+    older = {key: value for key, value in json.loads(stored.read_text()).items() if key != "terms"}
+    stored.write_text(json.dumps(older))
+    card = find_weights("valley-s2").card
+    assert (card.terms, card.terms_word) == ("", "-")
+    assert type(card).model_validate_json(card.model_dump_json()) == card
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "words"),
     [

@@ -59,6 +59,7 @@ def check_weights(weights: Weights, document: Path) -> None:
     assert parameters == weights.card.parameters
     calibration = read_calibration(weights)
     assert calibration is None or calibration.symmetries == weights.card.symmetries
+    assert weights.card.terms, "the card does not say what may be done with the weights"
     assert any(score.low is not None for score in weights.card.scores), "no score has an interval"
     text = document.read_text(encoding="utf-8")
     for heading in ("## Intended use", "## Limits", "## Where it fails"):

@@ -1,9 +1,11 @@
 """Commands about weights that come with the package."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_COLUMNS = ("name", "network", "parameters", "MB", "bands", "sensor", "pixel")
+_METRIC = "glacier IoU"
+_COLUMNS = ("name", "network", "MB", "sensor", "pixel", _METRIC, "terms")
 _NONE = (
     "no weights come with this version; train a network (`glacierseg run`), or name a folder of packed "
     "weights with GLACIERSEG_WEIGHTS_DIR"
@@ -50,40 +53,44 @@ def models(
     if name:
         lines = _card_lines(found[0])
     elif found:
-        show(log.table(None, _COLUMNS, _table_rows(found)))
-        lines = [line for weights in found for line in _summary_lines(weights)]
-        lines.append("`glacierseg models NAME` shows a whole card")
+        lines = _table_lines([_row(weights) for weights in found])
+        lines += [
+            f"{_METRIC}: on ground that its networks were not trained on",
+            "`glacierseg models NAME`: the whole card, with bands, limits and terms of use",
+        ]
     else:
         lines = [_NONE]
     for line in lines:
         show(line)
 
 
-def _table_rows(found: "Sequence[Weights]") -> list[list[str]]:
-    """Returns one row per weights for `_COLUMNS`."""
-    return [
-        [
-            weights.name,
-            _network(weights),
-            _parameters(weights),
-            f"{weights.megabytes:.1f}",
-            ", ".join(band.in_words for band in weights.card.bands),
-            weights.card.sensor,
-            f"{weights.card.pixel_m:g} m",
-        ]
-        for weights in found
-    ]
-
-
-def _summary_lines(weights: "Weights") -> list[str]:
-    """Returns what the table has no room for."""
+def _row(weights: "Weights") -> list[str]:
+    """Returns the cells for `_COLUMNS`."""
+    kinds = {model.architecture for model in weights.model_cards}
     card = weights.card
     return [
-        f"{weights.name}: {card.summary}",
-        f"  trained on {card.trained_on}; data: {card.data_licence}",
-        *(f"  {score.in_words}" for score in card.scores),
-        *(f"  expected elsewhere: {line}" for line in card.expected),
+        weights.name,
+        _network(weights) if len(kinds) == 1 else f"{len(weights.folders)} networks",
+        f"{weights.megabytes:.1f}",
+        card.sensor,
+        f"{card.pixel_m:g} m",
+        next((f"{score.value:.2f}" for score in card.scores if score.metric == _METRIC), "-"),
+        card.terms_word,
     ]
+
+
+def _table_lines(rows: list[list[str]]) -> list[str]:
+    """Returns the table; in a window too narrow for it, names that are too long have a line of their own."""
+    lines = log.table(None, _COLUMNS, rows).splitlines()
+    too_wide = max(map(len, lines)) - get_terminal_size().columns
+    if not sys.stdout.isatty() or too_wide <= 0:
+        return lines
+    room = max(len(name) for name, *_ in rows) - too_wide
+    kept = [name if len(name) <= room else "" for name, *_ in rows]
+    cells = [[name, *row[1:]] for name, row in zip(kept, rows, strict=True)]
+    head, *lines = log.table(None, _COLUMNS, cells).splitlines()
+    below = zip(rows, kept, lines, strict=True)
+    return [head, *(part for row, name, line in below for part in ([line] if name else [row[0], line]))]
 
 
 def _card_lines(weights: "Weights") -> list[str]:
@@ -96,6 +103,7 @@ def _card_lines(weights: "Weights") -> list[str]:
         f"windows of {weights.window_px} px{ways}; glacier from a probability of {card.threshold:g}",
         f"trained on: {card.trained_on}",
         f"sensor: {card.sensor}, pixels of {card.pixel_m:g} m",
+        *([f"terms of use: {card.terms}"] if card.terms else []),
         f"data licence: {card.data_licence}",
         f"attribution: {card.attribution}",
         "bands, in this order or by name (nearly all values in training, and their median):",

@@ -11,6 +11,8 @@ from glacierseg.raster.sensors import parse_sensor
 from glacierseg.weights.expectation import BandRole, Section, WeightsBand, Words
 
 CARD_FILE = "card.json"
+_LONGEST_WORD = 10
+"""Characters that a table of all weights has for the terms of use."""
 
 
 def _known_sensor(value: str) -> str:
@@ -20,8 +22,19 @@ def _known_sensor(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _terms(value: str) -> str:
+    words = value.split()
+    if len(words) < 2 or len(value.splitlines()) > 1 or len(words[0]) > _LONGEST_WORD:
+        raise ValueError(
+            f"{value!r} is no line such as 'research and comparison only', whose first word, of at most "
+            f"{_LONGEST_WORD} characters, stands in tables"
+        )
+    return value
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Sensor = Annotated[str, AfterValidator(_known_sensor)]
+Terms = Annotated[str, AfterValidator(_terms)]
 
 
 class Score(Section):
@@ -69,6 +82,7 @@ class WeightsFacts(Section):
         unit: Of the spectral bands, in words.
         units: Of single bands, by name, where they differ from `unit`.
         roles: Parts of the spectrum by band name, where the name does not say (`glacierseg.raster.sensors`).
+        terms: What may be done with the weights, in one line; its first word stands in tables.
         data_licence: Terms of the data that they were trained on.
         attribution: Who has to be named.
         scores: What was measured.
@@ -89,6 +103,7 @@ class WeightsFacts(Section):
     unit: Words
     units: dict[str, Words] = Field(default_factory=dict)
     roles: dict[str, BandRole] = Field(default_factory=dict)
+    terms: Terms
     data_licence: Words
     attribution: Words
     scores: Annotated[tuple[Score, ...], Field(min_length=1)]
@@ -104,6 +119,7 @@ class WeightsCard(WeightsFacts):
     """The whole card: the facts, and what was measured when the weights were packed.
 
     Attributes:
+        terms: As in the facts; empty in cards of earlier versions.
         name: What users call them by; the name of their folder.
         parameters: Of all its networks together.
         bands: What the network reads, in its order.
@@ -113,6 +129,7 @@ class WeightsCard(WeightsFacts):
         version: glacierseg's version that packed them.
     """
 
+    terms: Annotated[str, AfterValidator(lambda value: value and _terms(value))] = ""
     name: Name
     parameters: Annotated[int, Field(gt=0)]
     bands: Annotated[tuple[WeightsBand, ...], Field(min_length=1)]
@@ -120,6 +137,11 @@ class WeightsCard(WeightsFacts):
     training_dates: tuple[date, ...] = ()
     training_latitudes: tuple[float, ...] = ()
     version: str = __version__
+
+    @property
+    def terms_word(self) -> str:
+        """The first word of `terms`; a dash where an earlier version packed them."""
+        return (self.terms or "-").split()[0].rstrip(",;:")
 
     def __repr__(self) -> str:
         bands = ", ".join(band.in_words for band in self.bands)
