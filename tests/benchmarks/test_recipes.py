@@ -223,6 +223,9 @@ def test_settings_are_a_configuration(tmp_path: Path, name: str, networks: int) 
         assert (config.split.fold_over, config.split.fold, config.training.epochs) == ("places", fold, 2)
         assert config.prediction.regions == "scored"
     plan = weights_plan(ROOT / "benchmarks" / name / "settings.yaml")
+    if name == "everest":  # its weights are the demo's
+        assert plan is None
+        return
     assert plan is not None
     assert all(1 <= fold <= plan.folds for fold in plan.members)
     assert set(plan.kinds) <= {model["name"] for model in sets["networks"]["models"]}
