@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench benchmark-alps benchmark-zanskar install clean
+.PHONY: demo test lint format bench benchmark-alps benchmark-everest benchmark-zanskar install clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -38,7 +38,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run_all.py
 
 # make benchmark-alps DATA=../shared/data/alps_sentinel2 [OUT=runs/alps] [EPOCHS=2] [JOBS=2] [OPTIONS="--limit 12"]
-benchmark-alps benchmark-zanskar: $(STAMP)
+benchmark-alps benchmark-everest benchmark-zanskar: $(STAMP)
 	@test -n "$(DATA)" || { echo "give the folder of the data set: make $@ DATA=..." >&2; exit 2; }
 	$(BIN)/python -m benchmarks.$(@:benchmark-%=%).recipe $(DATA) --jobs $(or $(JOBS),2) \
 		$(if $(OUT),--out $(OUT)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(OPTIONS)

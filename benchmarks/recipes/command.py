@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 from benchmarks.recipes.study import Chip, Light, Study, WeightsPlan, pick, read_settings, weights_plan
 
+from glacierseg.errors import GlaciersegError
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -23,6 +25,8 @@ class Benchmark:
         find: Finds the chips in a folder.
         notes: What a reader of the table has to know about the data.
         light: What its bands of reflected light are.
+        cut: Makes chips of the data in the folder of the results, and returns their folder; None where the
+            data are chips.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Benchmark:
     find: Callable[[Path], Sequence[Chip]]
     notes: tuple[str, ...]
     light: Light | None = None
+    cut: Callable[[Path, Path], Path] | None = None
 
 
 def main(benchmark: Benchmark) -> None:
@@ -45,7 +50,11 @@ def main(benchmark: Benchmark) -> None:
     parser.add_argument("--no-boosting", action="store_true", help="leave gradient boosting out")
     parser.add_argument("--weights", action="store_true", help="train the networks to ship instead")
     asked = parser.parse_args()
-    chips = benchmark.find(asked.data)
+    try:
+        data = benchmark.cut(asked.data, asked.out.resolve()) if benchmark.cut else asked.data
+    except GlaciersegError as error:
+        raise SystemExit(str(error)) from error
+    chips = benchmark.find(data)
     if not chips:
         raise SystemExit(
             f"{asked.data}: holds no scenes of {benchmark.name}; give the folder of the data set"

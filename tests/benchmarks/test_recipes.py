@@ -13,6 +13,8 @@ import torch
 import yaml
 from affine import Affine
 from benchmarks.alps.recipe import find_chips as find_alps
+from benchmarks.everest.recipe import cut as cut_everest
+from benchmarks.everest.recipe import find_chips as find_everest
 from benchmarks.recipes.boosting import boosting_method, pixel_features
 from benchmarks.recipes.command import Benchmark, main
 from benchmarks.recipes.ensemble import ensemble_methods, shipped_methods
@@ -218,10 +220,10 @@ def test_features_look_at_known_pixels_only() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["alps", "zanskar"])
-def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "networks"), [("alps", 3), ("everest", 1), ("zanskar", 3)])
+def test_settings_are_a_configuration(tmp_path: Path, name: str, networks: int) -> None:
     sets = read_settings(ROOT / "benchmarks" / name / "settings.yaml", epochs=2, width=0.125)
-    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * 3
+    assert [model["width"] for model in sets["networks"]["models"]] == [0.125] * networks
     study = Study(name, (Chip("a", tmp_path / "a.tif", tmp_path / "b.tif"),), sets, tmp_path)
     study.write_configs((1, 2, 3))
     for fold in (1, 2, 3):
@@ -230,6 +232,9 @@ def test_settings_are_a_configuration(tmp_path: Path, name: str) -> None:
         assert (config.split.fold_over, config.split.fold, config.training.epochs) == ("places", fold, 2)
         assert config.prediction.regions == "scored"
     plan = weights_plan(ROOT / "benchmarks" / name / "settings.yaml")
+    if name == "everest":  # its weights are the demo's
+        assert plan is None
+        return
     assert plan is not None
     assert all(1 <= fold <= plan.folds for fold in plan.members)
     assert set(plan.kinds) <= {model["name"] for model in sets["networks"]["models"]}
@@ -298,3 +303,26 @@ def test_truth_is_read_as_the_data_mean_it(data_dir: Path, find: Callable[[Path]
         with scene.open() as reader:
             valid = np.concatenate([part[2] for part in reader.strips()])
         assert (valid == (values != 0).all(0)).all()
+
+
+@pytest.mark.real
+def test_tiles_of_everest_are_its_scene_and_outlines(data_dir: Path, tmp_path: Path) -> None:
+    chips = find_everest(cut_everest(data_dir / "everest_landsat7", tmp_path))
+    assert len(chips) == 12
+    folder = data_dir / "everest_landsat7"
+    files = [folder / f"LE71400412000304SGS00_{part}.tif" for part in ("RGB", "B4")]
+    whole = np.concatenate([rasterio.open(file).read() for file in files])
+    grid = open_scene(files).grid
+    seen = np.zeros(grid.shape, int)
+    shares = []
+    for chip in chips:
+        with rasterio.open(chip.scene) as image, rasterio.open(chip.truth) as mask:
+            assert image.descriptions == ("red", "green", "blue", "nir")
+            values, truth, own = image.read(), mask.read(1), Grid(image.crs, image.transform, *image.shape)
+        row, column = grid.place_of(own)
+        part = np.s_[..., row : row + own.height, column : column + own.width]
+        assert (values == whole[part]).all()
+        seen[part] += 1
+        shares.append(truth.sum())
+    assert (seen == 1).all()
+    assert sum(shares) == (load_truth(folder / "15_rgi60_glacier_outlines.gpkg", grid) == 1).sum()
