@@ -227,7 +227,9 @@ def judge(
 
 
 def write_calibration(chips: Sequence[Chip], name: str, path: Path, *, symmetries: bool) -> None:
-    scored = [ScoredChip(str(n), one.fold, one.grid, one.truth, one.truth) for n, one in enumerate(chips)]
+    scored = [
+        ScoredChip(str(n), one.fold, one.grid, one.truth, one.truth, one.truth) for n, one in enumerate(chips)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         found = calibrate_all(
             f"{len(chips)} regions of {name}, each by networks that did not know its ground",

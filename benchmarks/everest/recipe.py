@@ -57,4 +57,4 @@ def find_chips(folder: Path) -> list[Chip]:
 
 
 if __name__ == "__main__":
-    main(Benchmark("everest", Path(__file__).with_name("settings.yaml"), find_chips, NOTES, cut))
+    main(Benchmark("everest", Path(__file__).with_name("settings.yaml"), find_chips, NOTES, cut=cut))

@@ -218,7 +218,7 @@ def test_speckled_outlines_keep_their_budget_and_are_written_once(
     mask[100:300, 100:300] = rng.random((200, 200)) < 0.8
     corner = np.array([480_000, 3_100_000])
     shapes = shapely.transform(trace_polygons(mask), lambda points: corner + points * [10, -10])
-    path = write(tmp_path / "o.gpkg", shapes, area_km2=shapely.area(shapes) / 1e6)
+    path = write(tmp_path / "o.gpkg", list(shapes), area_km2=shapely.area(shapes) / 1e6)
     written: list[int] = []
     paths_of = _Drawn.paths
 
