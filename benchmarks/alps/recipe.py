@@ -1,4 +1,4 @@
-"""Glaciers of the Swiss Alps in 302 chips of Sentinel-2, 10 m, that overlap by up to half.
+"""Glaciers of the Swiss Alps in 556 chips of Sentinel-2, 10 m, that overlap by up to half.
 
     python -m benchmarks.alps.recipe ../shared/data/alps_sentinel2
 

@@ -164,7 +164,9 @@ def write_inventories(
             existing=region.truth if is_vector(region.truth) else None,
             existing_layer=region.truth_layer,
         )
-        calibration = read_calibration(folder.path) if probability.exists() else None
+        # The mean of teachers has probabilities, but no card.
+        known = probability.exists() and folder.card.exists()
+        calibration = read_calibration(folder.path) if known else None
         if calibration and (calibration.scale.at_bound or not calibration.glaciers):
             calibration = None  # which the run has said
         made = make_inventory(
