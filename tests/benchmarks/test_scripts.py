@@ -29,7 +29,7 @@ FOLDER = Path(run_all.__file__).parent
 SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "attention": ("--rounds 1", {"SIDES": (8,), "TOKENS": 64, "BATCH": 2}, "attention in bfloat16 takes"),
     "change": ("--size-px 150", {}, "holes: "),
-    "coverage": ("folds truths --calibration card.json", {"GROUPS": 2}, "| whole folds | 2 |"),
+    "area_bounds": ("folds truths --calibration card.json", {"GROUPS": 2}, "| whole folds | 2 |"),
     "eighteen_bands": (
         "--epochs 1 --patches 8 --repeats 1 --size-px 64",
         {"TRAIN": (101,), "TEST": (105,), "NETWORKS": {"18 bands, modality dropout": (BAND_NAMES, True)}},
@@ -169,7 +169,7 @@ def test_a_benchmark_runs(
         monkeypatch.setattr(module, constant, value)
     if name == "halo":
         make_halos_input(place)
-    if name == "coverage":
+    if name == "area_bounds":
         make_folds(place)
     if name == "noise_bands":
         make_noisy_basins(place, monkeypatch)
@@ -185,6 +185,7 @@ import runpy, sys
 before = sys.path[1:]
 for script in sys.argv[2:]:
     sys.path[:] = [sys.argv[1], *before]
+    import numba  # asks for optional packages such as coverage, whose names no script may have
     runpy.run_path(script)
     for name in [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "tests")]:
         del sys.modules[name]

@@ -75,7 +75,9 @@ def test_warnings_of_workers_are_said_with_their_area(
 ) -> None:
     with connected(ClusterSettings(workers=1)) as client:
         each_area(PLACES[:1], tmp_path, warn, client=client)
-    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    # On a busy machine Dask warns of its own pauses, too.
+    ours = [record for record in caplog.records if record.name.startswith("glacierseg")]
+    said = [record.getMessage() for record in ours if record.levelname == "WARNING"]
     assert said == ["a: a has no elevation", "a: no pixel has data"]
 
 

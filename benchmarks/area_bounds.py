@@ -4,7 +4,7 @@ Massifs are squares of 10 km. Every eighth is left out in turn, temperature, bia
 the others, and the bounds of each that was left out and of its glaciers are compared with the truth; then the
 same for whole folds.
 
-    python benchmarks/coverage.py PROBABILITIES TRUTHS [--calibration FILE.json]
+    python benchmarks/area_bounds.py PROBABILITIES TRUTHS [--calibration FILE.json]
 
 PROBABILITIES holds a folder for each fold, with `<name>_probability.tif` anywhere in it. TRUTHS holds
 `<name>_label.tif` beside the scene `<name>.tif`, or the runs of these folds; then only ground that they
