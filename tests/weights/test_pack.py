@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 from glacierseg.errors import CheckpointError, DataError, OutputError, RequestError
-from glacierseg.models.card import WEIGHTS, load_model, read_card
+from glacierseg.models.card import WEIGHTS, is_large_kernel, load_model, read_card
 from glacierseg.models.registry import count_parameters
 from glacierseg.predict.calibration import read_calibration, store_calibration
 from glacierseg.predict.scene import predict_scene
@@ -37,7 +37,8 @@ def test_packing_halves_the_kernels_and_keeps_the_answers(tmp_path: Path) -> Non
     stored, before = load_file(small), load_file(large)
     assert small.stat().st_size < 0.6 * large.stat().st_size
     for key, values in before.items():
-        assert stored[key].dtype == (torch.float16 if values.ndim > 1 else values.dtype)
+        assert stored[key].dtype == (torch.float16 if is_large_kernel(values) else values.dtype)
+    assert {values.dtype for values in stored.values() if values.ndim > 1} == {torch.float16, torch.float32}
     network, card = load_model(done.weights.folder)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     assert card.training == {"seed": 0}  # no path of the machine that it was trained on

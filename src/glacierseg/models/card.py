@@ -21,9 +21,15 @@ from glacierseg.runs.layout import ModelFolder
 from glacierseg.settings.refine import RefineSettings
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 WEIGHTS, CARD = ModelFolder.weights.name, ModelFolder.card.name
+SMALL_KERNEL = 1000
+"""Numbers of a kernel that is never stored with fewer digits.
+
+First and last layers are that small, and rounding them moves probabilities most: with them kept, the largest
+change of `alps-sentinel2` is 0.001 in place of 0.029, for 0.01 MB more.
+"""
 _LISTED_REGIONS = 4
 
 
@@ -142,6 +148,11 @@ class ModelCard(BaseModel):
         return create_model(self.architecture, len(self.bands), self.classes, self.width, **options)
 
 
+def is_large_kernel(tensor: "Tensor") -> bool:
+    """Whether a tensor of a network is stored with fewer digits where that is asked for."""
+    return tensor.ndim > 1 and tensor.numel() > SMALL_KERNEL
+
+
 def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: Storage = "float32") -> None:
     """Writes `model.json` and then `model.safetensors`; once the weights are there, the folder is complete.
 
@@ -149,8 +160,8 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
         folder: The model folder, made when missing.
         network: The trained network.
         card: Its card.
-        storage: Data type of the kernels in the file; `load_model` gives float32 again. Biases and what batch
-            norm keeps are small and stay as they are.
+        storage: Data type of the large kernels in the file; `load_model` gives float32 again. Kernels of at
+            most `SMALL_KERNEL` numbers, biases and what batch norm keeps stay as they are.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -163,7 +174,7 @@ def save_model(folder: Path, network: "nn.Module", card: ModelCard, *, storage: 
         tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
         if storage != "float32":
             dtype = getattr(torch, storage)
-            kernels = {key: value.to(dtype) for key, value in tensors.items() if value.ndim > 1}
+            kernels = {key: value.to(dtype) for key, value in tensors.items() if is_large_kernel(value)}
             tensors |= kernels
         # Facts stand in the card alone: as metadata of this file their order varies, and with it the bytes.
         # Written here, as its own writing would hide the file from the group that a cluster shares it with.
