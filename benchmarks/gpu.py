@@ -264,6 +264,9 @@ class Bench:
         (seconds,) = self.seconds_of(self.step(name, batch))
         rate = batch / seconds
         note = f"{1000 * seconds:.3g} ms, {batch} x {self.side(name)} px, the batch on the device"
+        return self.trained(name, rate, note)
+
+    def trained(self, name: str, rate: float, note: str) -> Row:
         return Row(
             rate=rate,
             unit="samples/s",
@@ -280,14 +283,7 @@ class Bench:
         rate = batch * steps / record.seconds
         waiting = f"{record.waiting_seconds / record.seconds:.0%} of the time waiting for patches"
         note = f"{waiting}, {workers} workers, {steps} steps"
-        return Row(
-            rate=rate,
-            unit="samples/s",
-            ratio=self.of_peak(name, rate),
-            of="of peak",
-            goal=TRAINING_GOAL,
-            note=note,
-        )
+        return self.trained(name, rate, note)
 
     def compiling(self, name: str, kind: Callable[..., Call]) -> Row:
         eager, compiled = kind(name, self.batch(name)), kind(name, self.batch(name), compiled=True)
