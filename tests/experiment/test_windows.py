@@ -158,3 +158,13 @@ def test_a_card_of_an_earlier_version_knows_no_windows(trained: tuple[ModelFolde
     del stored["windows"]
     folder.card.write_text(json.dumps(stored), encoding="utf-8")
     assert read_card(folder.path).windows is None
+
+
+@pytest.mark.parametrize("glacier_px", [0, 50])
+def test_ground_where_the_blend_finds_no_glacier_decides_nothing(glacier_px: int) -> None:
+    nothing = np.zeros((40, 3), int)
+    nothing[:, 1] = 5
+    nothing[:, 2] = glacier_px
+    assert not costs_no_iou(nothing, nothing)
+    found = nothing + np.array([1, 0, 0])
+    assert costs_no_iou(found, found)

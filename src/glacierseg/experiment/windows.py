@@ -100,7 +100,8 @@ def costs_no_iou(counts: Counts, blend: Counts) -> bool:
     """Whether windows lose no more than `TOLERANCE` against the blend, one standard error included.
 
     The error is that of the difference, by leaving out one block of ground after the other: one that is as
-    likely luck as not decides nothing, and little ground leaves the blend.
+    likely luck as not decides nothing, and little ground leaves the blend. So does ground where the blend
+    finds no glacier, as windows that find none either prove nothing there.
 
     Args:
         counts: With the windows.
@@ -109,7 +110,7 @@ def costs_no_iou(counts: Counts, blend: Counts) -> bool:
     known = blend.any(1) | counts.any(1)
     one, other = counts[known], blend[known]
     blocks = len(one)
-    if blocks < _FEWEST_BLOCKS:
+    if blocks < _FEWEST_BLOCKS or not other[:, 0].any():
         return False
     left_out = iou_of(one.sum(0) - one) - iou_of(other.sum(0) - other)
     error = np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean()) ** 2).sum())
