@@ -129,12 +129,10 @@ def main() -> None:
     clock = time.process_time if asked.processor else time.perf_counter
     torch.manual_seed(0)
     network = create_model("m_landsnet", BANDS, 2, asked.width)
-    halo = Tiling(512, 0.0, 64)
     plans: dict[str, dict[str, tuple[Callable[..., None], dict[str, Any]]]] = {
         "real network": {
             "ours, our defaults": (ours, {}),
             "ours, float32": (ours, {"precision": "float32"}),
-            "ours, halo 64 in 512": (ours, {"tiling": halo}),
             "ours, overlap 1/8": (ours, {"tiling": Tiling(WINDOW_PX, 1 / 8)}),
             "ours, 1/16 of 512": (ours, {"tiling": Tiling(4 * WINDOW_PX, 1 / 16)}),
             "MONAI, its defaults": (monai, {}),

@@ -353,13 +353,11 @@ def other_network() -> tuple[Any, ModelCard]:
 @pytest.mark.parametrize(
     ("line", "words", "cure"),
     [
-        ("{} --config halo.yaml --precision int8", "leave halo_px or precision int8 out", "{}"),
         ("{} --precision int8 --with again", "is for a single network, and these are 2", "{} --with again"),
     ],
 )  # fmt: skip
 def test_int8_left_out_is_enough(glacierseg: Run, files: Path, line: str, words: str, cure: str) -> None:
     model_folder(Path("again"), 5, bands=("red", "nir"), band_mean=(9.0,) * 2, band_std=(9.0,) * 2)
-    Path("halo.yaml").write_text("prediction: {halo_px: 4}")
     start = "predict model scene.tif --out maps --engine openvino"
     done = glacierseg(*line.format(start).split())
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -17,7 +17,6 @@ import torch
 from affine import Affine
 from rasterio.crs import CRS
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
-from tests.weights.shelves import BANDS, model_folder, reflectances
 
 from benchmarks import run_all
 from glacierseg.raster.grid import Grid
@@ -47,7 +46,6 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"NETWORKS": ("m_landsnet",), "COMPILE": lambda network: network},
         "x as fast as eager",
     ),
-    "halo": ("model scene.tif --ways 64/8", {}, "64 px, halo 8 px: IoU"),
     "noise_bands": ("--models m_landsnet --epochs 1 --patches 2 --run run", {}, "correlation of all bands"),
     "original_way": (
         f"{sys.executable} --models m_landsnet --size-px 128 --rounds 1", {}, "has no TensorFlow"
@@ -121,11 +119,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def make_halos_input(place: Path) -> None:
-    model_folder(place / "model")
-    write_scene(place / "scene.tif", reflectances(80, 80), BANDS, nodata=0)
-
-
 def make_folds(place: Path) -> None:
     """Ten squares of 10 km in a row, of two folds, with glaciers of several sizes in each."""
     rng = np.random.default_rng(3)
@@ -167,8 +160,6 @@ def test_a_benchmark_runs(
     module = import_module(name)
     for constant, value in smaller.items():
         monkeypatch.setattr(module, constant, value)
-    if name == "halo":
-        make_halos_input(place)
     if name == "area_bounds":
         make_folds(place)
     if name == "noise_bands":

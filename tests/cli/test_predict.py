@@ -199,22 +199,6 @@ def test_calibrated_probabilities_are_stored_on_request(
     assert "without symmetries; add --no-symmetries, or leave" in " ".join(refused.stderr.split())
 
 
-def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
-    glacierseg: Command, models: list[Path], scene: Path, tmp_path: Path
-) -> None:
-    scale, dispersion = LogitScale(1.7, -0.3), Dispersion(12.5, 64, 9.5, 7.5, 1e9)
-    store_calibration(models[0], Calibration(scale, 99, ("a",), 0.5, 0.4, 0.1, 0.02, dispersion))
-    asked = ("--window-px", 64, "--out", tmp_path, "--config", write_config(tmp_path, halo_px=16))
-    done = glacierseg("predict", models[0], scene, *asked)
-    assert done.returncode == 0, done.stderr
-    assert "valley: halo against blend:" in done.stdout
-    assert "glacier area" not in done.stdout  # the calibration is of blended predictions
-    refused = glacierseg("predict", models[2], scene, *asked)
-    assert refused.returncode == 1
-    assert "glavitu looks at whole windows" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -223,8 +207,6 @@ def test_a_halo_says_how_it_agrees_and_is_refused_for_a_transformer(
         (("--precision", "int8"), "does not predict in int8"),
         (("--window-px", "0"), "--window-px must be greater than or equal to 8 (got 0)"),
         ((("confidence", 90),), "confidence must be less than 1 (got 90)"),
-        (("--engine", "openvino", "--precision", "int8", ("halo_px", 8)), "int8 takes windows of one size"),
-        (("--window-px", "64", ("halo_px", 40)), "less than half"),
     ],
 )
 def test_wrong_requests_are_one_line_and_leave_nothing(

@@ -378,21 +378,17 @@ def test_reliability_diagrams_are_those_of_the_rasters(finished: Path) -> None:
             assert float(row["glacier_share"]) == pytest.approx((truth[inside] == 1).mean(), abs=1e-9)
 
 
-def test_a_run_predicts_with_symmetries_and_a_halo_on_request(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "glacierseg")
+def test_a_run_predicts_with_symmetries_on_request(tmp_path: Path) -> None:
     asked = config(
         tmp_path,
-        prediction={"symmetries": True, "halo_px": 8, "window_px": 48},
+        prediction={"symmetries": True, "window_px": 48},
         training={"epochs": 1, "patches_per_epoch": 8},
         bands={"top": 0},
     )
     folder = run_experiment(asked, tmp_path / "out") / "m_landsnet" / "all"
-    assert "r1: halo against blend: " in caplog.text
     with rasterio.open(folder / "r1_probability.tif") as dataset:
         assert dataset.descriptions == ("glacier_probability", "spread")
-        assert dataset.tags()["halo_px"] == "8"
+        assert dataset.tags()["window_px"] == "48"
         assert dataset.tags()["spread_of"] == "8 symmetries"
     calibration = read_calibration(folder)
     assert calibration is None or calibration.symmetries

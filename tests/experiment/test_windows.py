@@ -93,7 +93,7 @@ def test_scores_are_those_of_whole_predictions(trained: tuple[ModelFolder, Regio
         assert iou == pytest.approx(wanted, abs=2e-4)
 
 
-@pytest.mark.parametrize("asked", [{"overlap": 0.5}, {"window_px": 32}, {"halo_px": 4}])
+@pytest.mark.parametrize("asked", [{"overlap": 0.5}, {"window_px": 32}])
 def test_what_the_configuration_says_is_not_measured(
     trained: tuple[ModelFolder, Region], asked: dict[str, Any]
 ) -> None:

@@ -40,7 +40,6 @@ def test_what_is_left_open_is_what_weights_or_training_say(tmp_path: Path, weigh
 def test_what_is_asked_for_goes_before_what_weights_say(weights: Ensemble) -> None:
     asked = PredictSettings(window_px=64, threshold=0.5, symmetries=False)
     assert weights.resolved(asked) == asked.replaced(overlap=0.5)
-    assert weights.resolved(PredictSettings(halo_px=16)).window_px == 512
 
 
 ENOUGH = WindowChoice(window_px=64, overlap=0.125, iou=0.8, blend_iou=0.8, cost=0.33)
@@ -53,7 +52,6 @@ ENOUGH = WindowChoice(window_px=64, overlap=0.125, iou=0.8, blend_iou=0.8, cost=
         ({"overlap": 0.5}, (32, 0.5)),
         ({"overlap": 0.0}, (32, 0.0)),
         ({"window_px": 48}, (48, 0.5)),
-        ({"halo_px": 8}, (512, 0.5)),
         ({"window_px": 64, "overlap": 0.25}, (64, 0.25)),
         ({"precision": "int8"}, (32, 0.5)),
     ],
@@ -118,7 +116,7 @@ def test_networks_of_several_patch_sizes_want_a_window(tmp_path: Path) -> None:
     ("asked", "words"),
     [
         ({"symmetries": True}, "without symmetries; add --no-symmetries, or leave --calibrated out"),
-        ({"halo_px": 8}, "blended predictions not in int8"),
+        ({"precision": "int8"}, "of predictions not in int8; leave --precision int8 out"),
         ({"prune_level": 1}, "has no calibration for this"),
     ],
 )

@@ -352,15 +352,10 @@ def test_eight_bits_hold_the_probability_to_half_a_level(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 40), (40, 1), (1, 1), (3, 5)])
-@pytest.mark.parametrize("halo_px", [0, 4])
-def test_scenes_of_one_row_or_column_come_out_whole(
-    tmp_path: Path, height: int, width: int, halo_px: int
-) -> None:
+def test_scenes_of_one_row_or_column_come_out_whole(tmp_path: Path, height: int, width: int) -> None:
     values = np.random.default_rng(3).integers(1, 20, (2, height, width)).astype(np.uint8)
     path = write_scene(tmp_path / "thin.tif", values, ["red", "nir"])
-    file = predict_scene(
-        Sigmoid(), path, tmp_path, card=CARD, settings=PredictSettings(halo_px=halo_px)
-    ).probability
+    file = predict_scene(Sigmoid(), path, tmp_path, card=CARD).probability
     probability = rasterio.open(file).read(1)
     expected = 1 / (1 + np.exp(-((values[0] - 10.0) / 2 - (values[1] - 5.0) / 4)))
     np.testing.assert_allclose(probability, expected, atol=1e-5)

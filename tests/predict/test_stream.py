@@ -25,7 +25,7 @@ def identity(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float
 def whole(scene: Scene, predictor: Any = identity, **settings: Any) -> NDArray[np.float32]:
     out = np.full(scene.grid.shape, -5, np.float32)
     tops: list[int] = []
-    tiling = Tiling(*(settings.pop(key, 0) for key in ("window_px", "overlap", "halo_px")))
+    tiling = Tiling(*(settings.pop(key, 0) for key in ("window_px", "overlap")))
     for _, top, (rows,) in blended_strips(scene, [predictor], tiling, **settings):
         out[top : top + len(rows)] = rows
         tops += range(top, top + len(rows))
@@ -111,17 +111,6 @@ def neighbours(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.flo
     return result
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 20))
-def test_a_halo_as_wide_as_the_network_looks_is_exact(height: int, width: int, core: int) -> None:
-    with TemporaryDirectory() as folder:
-        scene, values = random_scene(folder, height, width)
-        out = whole(scene, neighbours, window_px=core + 4, halo_px=2, batch_size=3)
-        mirrored = np.pad(values, 2, mode="symmetric")
-        expected = np.mean([mirrored[r : r + height, c : c + width] for r in range(5) for c in range(5)], 0)
-        np.testing.assert_allclose(out, expected, atol=1e-6)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 60), st.integers(4, 24), st.floats(0, 0.9), st.data())
 def test_some_strips_are_those_of_the_whole_scene_byte_for_byte(
@@ -154,32 +143,30 @@ def test_members_are_blended_each_on_its_own() -> None:
 @given(
     height=st.integers(1, 900),
     side=st.integers(1, 300),
-    halo=st.integers(0, 20),
     data=st.data(),
 )
 def test_rows_that_are_kept_are_those_that_a_reader_gives(
-    height: int, side: int, halo: int, data: st.DataObject
+    height: int, side: int, data: st.DataObject
 ) -> None:
     """Any strips from top to bottom, with gaps too, over the heights at which reading pauses."""
-    tiling = Tiling(side + 2 * halo, halo_px=halo)
     scene = facts_of_scene(height, width=3, bands=2)
-    across = max(3, side) + 2 * halo
+    across = max(3, side)
     values = np.arange(2 * height * across).reshape(2, height, across)
 
     class Reader:
         def read(self, row: int, column: int, rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-            assert (column, width) == (-halo, across)
+            assert (column, width) == (0, across)
             inside = np.clip(np.arange(row, row + rows), 0, height - 1)
             return values[:, inside], inside[:, None] % 7 > np.zeros(width)
 
     steps = data.draw(st.lists(st.integers(1, 2 * side), max_size=12))
-    tops = [top for top in np.cumsum([-halo, *steps]).tolist() if top < height]
+    tops = [top for top in np.cumsum([0, *steps]).tolist() if top < height]
     with patch("glacierseg.predict.stream.BLOCK_HEIGHT_PX", data.draw(st.sampled_from((2, 7, 256)))):
-        kept, plain = _Rows(Reader(), scene, tiling), Reader()
+        kept, plain = _Rows(Reader(), scene, side), Reader()
         before = None
         for top in tops:
             found = kept.read(top)
-            wanted = plain.read(top, -halo, tiling.window_px, across)
+            wanted = plain.read(top, 0, side, across)
             # The strip before is still worked on when this one is read.
             for strip in filter(None, (before, (found, wanted))):
                 np.testing.assert_array_equal(strip[0][0].transpose(2, 0, 1), strip[1][0])
@@ -190,22 +177,17 @@ def test_rows_that_are_kept_are_those_that_a_reader_gives(
 @settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(1, 40),
-    side=st.integers(1, 30),
-    halo=st.integers(0, 12),
+    side=st.integers(1, 60),
     block=st.integers(1, 20),
 )
-def test_a_rim_read_in_pieces_is_the_mirror_of_the_whole(
-    height: int, side: int, halo: int, block: int
-) -> None:
-    tiling = Tiling(side + 2 * halo, halo_px=halo)
+def test_a_rim_read_in_pieces_is_the_mirror_of_the_whole(height: int, side: int, block: int) -> None:
     with TemporaryDirectory() as folder:
         scene, _ = random_scene(folder, height, 9)
         with scene.open() as reader, patch("glacierseg.predict.stream.BLOCK_HEIGHT_PX", block):
-            rows = _Rows(reader, scene, tiling)
-            across = max(9, side) + 2 * halo
-            for top in tiling.core_starts(height):
-                values, valid = rows.read(top - halo)
-                whole = reader.read(top - halo, -halo, tiling.window_px, across)
+            rows = _Rows(reader, scene, side)
+            for top in Tiling(side).starts(height):
+                values, valid = rows.read(top)
+                whole = reader.read(top, 0, side, max(9, side))
                 np.testing.assert_array_equal(values.transpose(2, 0, 1), whole[0])
                 np.testing.assert_array_equal(valid, whole[1])
 
@@ -220,8 +202,8 @@ def test_every_row_inside_is_read_once() -> None:
             return np.zeros((1, rows, width)), np.ones((rows, width), bool)
 
     tiling = Tiling(128)
-    rows = _Rows(Reader(), facts_of_scene(1000, width=4, bands=1), tiling)
-    for top in tiling.core_starts(1000):
+    rows = _Rows(Reader(), facts_of_scene(1000, width=4, bands=1), tiling.window_px)
+    for top in tiling.starts(1000):
         rows.read(top)
     assert asked == [(0, 256), (256, 256), (512, 256), (768, 232)]
 

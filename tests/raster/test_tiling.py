@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -35,17 +33,6 @@ def test_total_weight_is_the_sum_over_windows(length: int, window: int, overlap:
         for i in range(length)
     ]
     np.testing.assert_allclose(Tiling(window, overlap).total_weight(length), brute, atol=1e-12)
-
-
-@given(st.integers(1, 200), st.integers(1, 40), st.integers(1, 20))
-def test_cores_inside_a_halo_lie_side_by_side_but_for_the_last(length: int, core: int, halo: int) -> None:
-    tiling = Tiling(core + 2 * halo, 0.0, halo)
-    starts = tiling.core_starts(length)
-    assert tiling.core_px == core
-    assert all(two - one == core for one, two in pairwise(starts[:-1]))
-    total = tiling.total_weight(length)
-    assert total.min() == 1
-    assert total[: starts[-1]].max(initial=1) == 1
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0])

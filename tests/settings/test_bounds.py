@@ -20,7 +20,6 @@ from tests.helpers import present
 @pytest.mark.parametrize(
     ("kind", "wrong", "words"),
     [
-        (PredictSettings, {"precision": "int8", "halo_px": 8}, "leave halo_px or precision int8 out"),
         (PredictSettings, {"overlap": 1}, "overlap must be less than 1"),
         (PredictSettings, {"prune_level": 5}, "prune_level must be less than or equal to 4"),
         (PredictSettings, {"batch_size": 0}, "batch_size must be greater than or equal to 1"),

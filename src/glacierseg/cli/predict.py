@@ -71,8 +71,6 @@ def predict(
     opened = opened if again else _unfinished(ensemble, opened, out, settings)
     if not opened:
         return
-    if settings.halo_px:
-        _say_agreement(ensemble, opened, settings)
     sharing: AbstractContextManager[tuple[Shares, ...]] = nullcontext(())
     if cluster.asked_for:
         from glacierseg.predict.cluster import shared_out
@@ -159,13 +157,6 @@ def _unfinished(
         else:
             _log.info(f"{files.probability}: is up to date; --again predicts it again")
     return left
-
-
-def _say_agreement(ensemble: "Ensemble", scenes: "list[Scene]", settings: PredictSettings) -> None:
-    from glacierseg.predict.halo import halo_agreement
-
-    for scene in scenes:
-        _log.info(f"{scene.name}: {halo_agreement(ensemble, scene, settings)}")
 
 
 def _say_area(

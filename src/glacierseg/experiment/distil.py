@@ -303,8 +303,6 @@ def _teachers_settings(ensemble: Ensemble, config: RunConfig) -> PredictSettings
     return config.prediction.replaced(
         symmetries=usual if asked is None else asked,
         window_px=config.prediction.window_px or window_px,
-        # As a mean over windows, which is the better one, whatever the networks.
-        halo_px=0,
     )
 
 

@@ -12,7 +12,6 @@ from glacierseg.data.regions import Region, train_pixels
 from glacierseg.models.card import load_model
 from glacierseg.models.threshold import ThresholdRule, find_threshold
 from glacierseg.predict.ensemble import Ensemble
-from glacierseg.predict.halo import halo_agreement
 from glacierseg.predict.scene import predict_scene
 from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.truth import GLACIER, IGNORE
@@ -46,9 +45,6 @@ def predict_regions(
         return
     network, card = load_model(folder.path, prune_level=model.prune_level)
     ensemble = Ensemble((network,), (card,))
-    if not model.spec.convolutional:
-        # Transformers look at whole windows of the size they know; they are blended as ever.
-        settings = settings.replaced(halo_px=0)
     predict_with(ensemble, wanted, folder, settings, tags)
 
 
@@ -78,8 +74,6 @@ def predict_with(
         started = time.monotonic()
         forget_region(folder, region.name)
         scene = replace(region.scene, name=region.name)
-        if settings.halo_px:
-            _log.info(f"{region.name}: {halo_agreement(ensemble, ensemble.matching_scene(scene), settings)}")
         pixels = scene.grid.height * scene.grid.width
         with log.bar(f"predicting {region.name}", pixels) as progress:
             predict_scene(

@@ -83,8 +83,7 @@ def choose_windows(
 def candidates(patch_px: int, *, convolutional: bool) -> list[Tiling]:
     """Returns windows that cost less than the blend, the cheapest first.
 
-    A transformer's passes grow with the square of its window, so it gets no windows four times the patch. A
-    halo is none of them: an overlap of twice its width costs the same and leaves no seam.
+    A transformer's passes grow with the square of its window, so it gets no windows four times the patch.
     """
     found = [
         Tiling(scale * patch_px, overlap)

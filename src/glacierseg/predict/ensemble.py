@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-HALO_WINDOW_PX = 512
-"""Side of windows with a halo when none is given: with a halo of 64 px 1.8 times the pixels are computed."""
-
-
 @dataclass(frozen=True)
 class Ensemble:
     """One network or several that predict together.
@@ -163,7 +159,7 @@ class Ensemble:
     def _windows(self, settings: PredictSettings) -> tuple[int, float]:
         """Side and overlap of the windows; what cards say of them holds for both together, or not at all."""
         card, own = self.weights and self.weights.card, self._own_windows
-        overlap, usual = settings.overlap, HALO_WINDOW_PX if settings.halo_px else None
+        overlap, usual = settings.overlap, None
         if settings.leaves_windows_open:
             if card and (card.window_px or card.overlap is not None):
                 overlap = card.overlap
@@ -174,8 +170,7 @@ class Ensemble:
 
     def tiling(self, settings: PredictSettings) -> Tiling:
         """Returns the windows of a prediction, and their weights."""
-        window_px, overlap = self._windows(settings)
-        return Tiling(window_px, 0.0 if settings.halo_px else overlap, settings.halo_px)
+        return Tiling(*self._windows(settings))
 
     def windows_at_once(self, settings: PredictSettings) -> int:
         """Returns how many windows have as many pixels as a batch of training patches."""
@@ -235,8 +230,8 @@ class Ensemble:
         elif known.symmetries != settings.symmetries:
             kinds, cure = ("with", "--symmetries") if known.symmetries else ("without", "--no-symmetries")
             lacking = f"its calibration is of predictions {kinds} symmetries; add {cure}"
-        elif settings.halo_px or settings.precision == "int8":
-            lacking = "its calibration is of blended predictions not in int8; leave halo_px and int8 out"
+        elif settings.precision == "int8":
+            lacking = "its calibration is of predictions not in int8; leave --precision int8 out"
         if known is None or lacking:
             name = self.weights.name if self.weights else ", ".join(map(str, self.folders)) or self.name
             raise RequestError(f"{name}: {lacking}, or leave --calibrated out")

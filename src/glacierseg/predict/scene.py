@@ -29,7 +29,6 @@ from glacierseg.predict.files import (
     refuse_maps_of_others,
     write_files,
 )
-from glacierseg.predict.halo import check_halo
 from glacierseg.predict.stream import Predictor, StripsFolder, blended_strips, bounded_cache, runs_of
 from glacierseg.raster.facts import facts_of_bands
 from glacierseg.raster.outputs import require_output, writes
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
 # These have tags of their own below, or change no pixel of a map.
 _WITHOUT_PLAIN_TAG = {
-    "regions", "window_px", "overlap", "halo_px", "batch_size", "threshold", "symmetries", "engine",
+    "regions", "window_px", "overlap", "batch_size", "threshold", "symmetries", "engine",
     "precision", "int8_model", "dtype", "calibrated", "confidence", "prune_level",
 }  # fmt: skip
 
@@ -77,7 +76,7 @@ class Job:
     @property
     def tops(self) -> tuple[int, ...]:
         """First row of every strip."""
-        return self.tiling.core_starts(self.scene.grid.height)
+        return self.tiling.starts(self.scene.grid.height)
 
     def folder(self) -> StripsFolder:
         """Opens the folder of its strips; those that depend on anything else are removed.
@@ -114,17 +113,14 @@ def plan(
     Raises:
         BandError: The scene lacks bands.
         RasterError: A band holds complex numbers.
-        RequestError: The halo does not fit, or the engine cannot be used.
+        RequestError: The engine cannot be used.
     """
     scene, settings = ensemble.matching_scene(scene), ensemble.resolved(settings)
     tiling = ensemble.tiling(settings)
-    window_px, halo_px = tiling.window_px, tiling.halo_px
     if imaginary := [band for band in scene.bands if np.dtype(band.dtype).kind == "c"]:
         raise RasterError(
             f"{imaginary[0].path}: band {imaginary[0].name} holds complex numbers; give its amplitude"
         )
-    if halo_px:
-        check_halo(ensemble, window_px, halo_px)
     members = ensemble.predictors(scene, settings)
     int8_model = settings.int8_model if settings.precision == "int8" else None
     missing = ",".join(band.name for band in scene.bands if band.is_constant)
@@ -137,8 +133,8 @@ def plan(
         ),
         "bands": ",".join(scene.band_names),
         **({"missing_bands": missing} if missing else {}),
-        "window_px": str(window_px),
-        **({"halo_px": str(halo_px)} if halo_px else {"overlap": f"{settings.overlap:g}"}),
+        "window_px": str(tiling.window_px),
+        "overlap": f"{settings.overlap:g}",
         "threshold": f"{settings.threshold:g}",
         "engine": ensemble.computed_by(settings),
         SOURCE_TAG: source or content_of(scene),

@@ -68,30 +68,28 @@ def blended_strips(
         has no data.
     """
     height, width = scene.grid.shape
-    core, halo = tiling.core_px, tiling.halo_px
-    tops, column_starts = tiling.core_starts(height), tiling.core_starts(width)
+    side = tiling.window_px
+    tops, column_starts = tiling.starts(height), tiling.starts(width)
     last = len(tops) - 1 if last is None else last
-    # The first window whose core reaches into the first strip wanted.
-    lead = next(number for number, top in enumerate(tops) if top + core > tops[first])
+    # The first window that reaches into the first strip wanted.
+    lead = next(number for number, top in enumerate(tops) if top + side > tops[first])
     weights = np.outer(tiling.weights, tiling.weights).astype(np.float32)
     row_total, column_total = tiling.total_weight(height), tiling.total_weight(width)
-    ring = np.zeros((len(members), core, max(width, core)), np.float32)
-    batch = _Batch(scene, tiling.window_px, batch_size)
-    inner = np.s_[halo : halo + core, halo : halo + core]
+    ring = np.zeros((len(members), side, max(width, side)), np.float32)
+    batch = _Batch(scene, side, batch_size)
     numbers = range(lead, last + 1)
     # Closed at once when a network fails: files left to the garbage collector are closed at a bad moment.
     with closing(_read_ahead(scene, tiling, [tops[n] for n in numbers])) as strips:
         for number, (values, valid) in zip(numbers, strips, strict=True):
-            # A window whose core has no data adds nothing, so no network need see it.
-            body = valid[halo : halo + core]
-            seen: NDArray[np.bool_] = np.any(body, axis=0)
-            wanted = [left for left in column_starts if seen[left + halo : left + halo + core].any()]
+            # A window without data adds nothing, so no network need see it.
+            seen: NDArray[np.bool_] = np.any(valid, axis=0)
+            wanted = [left for left in column_starts if seen[left : left + side].any()]
             for start in range(0, len(wanted), batch_size):
                 lefts = wanted[start : start + batch_size]
                 windows = batch.cut(values, valid, lefts)
                 for member, predictor in enumerate(members):
                     for left, scores in zip(lefts, predictor(*windows), strict=True):
-                        ring[member, :, left : left + core] += scores[inner] * weights
+                        ring[member, :, left : left + side] += scores * weights
                 if progress:
                     share = (start + len(lefts)) / len(wanted)
                     progress((number - lead + share) / len(numbers))
@@ -102,7 +100,7 @@ def blended_strips(
                 rows: NDArray[np.float32] = ring[:, :done, :width] / norm
                 # Rounding of the weights may lead a hair beyond the range of a probability.
                 np.clip(rows, 0, 1, out=rows)
-                rows[:, ~body[:done, halo : halo + width]] = np.nan
+                rows[:, ~valid[:done, :width]] = np.nan
                 yield number, top, rows
             ring[:, :-done] = ring[:, done:].copy()
             ring[:, -done:] = 0
@@ -157,17 +155,16 @@ def _in_steps(strip: NDArray[Any], lefts: Sequence[int], side: int) -> NDArray[A
 def _read_ahead(
     scene: Scene, tiling: Tiling, tops: Sequence[int]
 ) -> Generator[tuple[NDArray[Any], NDArray[np.bool_]], None, None]:
-    """Reads strips of windows, each while the one before is worked on; their columns start `halo_px` left.
+    """Reads strips of windows, each while the one before is worked on.
 
     Yields:
         Values `(window_px, W, C)` and where they are valid `(window_px, W)`, good until the next strip.
     """
-    halo = tiling.halo_px
     with scene.open() as reader, ThreadPoolExecutor(1) as pool:
-        rows = _Rows(reader, scene, tiling)
-        coming = [pool.submit(rows.read, tops[0] - halo)]
+        rows = _Rows(reader, scene, tiling.window_px)
+        coming = [pool.submit(rows.read, tops[0])]
         for top in tops[1:]:
-            coming.append(pool.submit(rows.read, top - halo))
+            coming.append(pool.submit(rows.read, top))
             yield coming.pop(0).result()
         yield coming.pop().result()
 
@@ -180,10 +177,10 @@ class _Rows:
     strip can be worked on while the next is read.
     """
 
-    def __init__(self, reader: Any, scene: Scene, tiling: Tiling) -> None:
-        self._reader, self._window_px = reader, tiling.window_px
+    def __init__(self, reader: Any, scene: Scene, window_px: int) -> None:
+        self._reader, self._window_px = reader, window_px
         self._height, width = scene.grid.shape
-        self._column, self._width = -tiling.halo_px, max(width, tiling.core_px) + 2 * tiling.halo_px
+        self._width = max(width, window_px)
         self._step = BLOCK_HEIGHT_PX if self._window_px <= BLOCK_HEIGHT_PX else 1
         shape = self._window_px + self._step - 1, self._width
         self._kept, self._other = (
@@ -194,7 +191,7 @@ class _Rows:
     def read(self, top: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Returns a strip; it is good until the next but one is read."""
         bottom = top + self._window_px
-        if top < 0 or bottom > self._height:
+        if bottom > self._height:
             # What lies beyond the rim is a mirror, and none of it a row for the next strip.
             self._kept, self._other = self._other, self._kept
             self._top = self._bottom = top
@@ -223,10 +220,10 @@ class _Rows:
         """
         starts = range(start, bottom, BLOCK_HEIGHT_PX)
         pieces = [(first, min(first + BLOCK_HEIGHT_PX, bottom)) for first in starts]
-        if any(2 * (min(last, self._height) - max(first, 0)) < last - first for first, last in pieces):
+        if any(2 * (min(last, self._height) - first) < last - first for first, last in pieces):
             pieces = [(start, bottom)]
         for first, last in pieces:
-            values, valid = self._reader.read(first, self._column, last - first, self._width)
+            values, valid = self._reader.read(first, 0, last - first, self._width)
             place = slice(first - top, last - top)
             self._kept[0][place], self._kept[1][place] = values.transpose(1, 2, 0), valid
 

@@ -59,32 +59,22 @@ def blend_weights(window_px: int) -> NDArray[np.float64]:
 class Tiling:
     """How a scene is covered with windows, and what each window counts where.
 
-    Only the core of a window counts, which is all of it without a halo. Cores overlap and are blended, or,
-    with a halo, lie side by side.
-
     Attributes:
         window_px: Side of a window.
-        overlap: Share of a core that the next one covers too, 0 <= overlap < 1.
-        halo_px: Rim of a window that the network sees but whose result is not used.
+        overlap: Share of a window that the next one covers too, 0 <= overlap < 1.
     """
 
     window_px: int
     overlap: float = 0.5
-    halo_px: int = 0
-
-    @property
-    def core_px(self) -> int:
-        """Side of the part that counts."""
-        return self.window_px - 2 * self.halo_px
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Weight of a core along one axis, `(core_px,)`."""
-        return np.ones(self.core_px) if self.halo_px else blend_weights(self.core_px)
+        """Weight of a window along one axis, `(window_px,)`."""
+        return blend_weights(self.window_px)
 
-    def core_starts(self, length: int) -> tuple[int, ...]:
-        """Returns where cores start on a line of so many pixels; windows start `halo_px` earlier."""
-        return window_starts(length, self.core_px, stride_of(self.core_px, self.overlap))
+    def starts(self, length: int) -> tuple[int, ...]:
+        """Returns where windows start on a line of so many pixels."""
+        return window_starts(length, self.window_px, stride_of(self.window_px, self.overlap))
 
     def total_weight(self, length: int) -> NDArray[np.float64]:
         """Returns the sum of the weights of all windows at each pixel of a line, `(length,)`.
@@ -92,7 +82,7 @@ class Tiling:
         The weight of a window is the product of its weights along both axes, so the sum over a scene is the
         product of two such lines, and dividing by it makes any overlap and any scene size exact.
         """
-        total = np.zeros(max(length, self.core_px))
-        for start in self.core_starts(length):
-            total[start : start + self.core_px] += self.weights
+        total = np.zeros(max(length, self.window_px))
+        for start in self.starts(length):
+            total[start : start + self.window_px] += self.weights
         return total[:length]

@@ -24,11 +24,9 @@ class PredictSettings(Settings):
     regions: Annotated[Literal["all", "scored"], RARE] = "all"
     """In a run: all regions, or scored for those that validate or test."""
     window_px: Annotated[int, Field(ge=8)] | None = None
-    """Side of a window in pixels; null for the model's own, else that of the training; 512 with a halo."""
+    """Side of a window in pixels; null for the model's own, else that of the training."""
     overlap: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Overlap of neighbouring windows, as a share of 0-1; null for the model's own, else 0.5."""
-    halo_px: Annotated[int, RARE, Field(ge=0)] = 0
-    """Rim of a window that is left out, in pixels, instead of blending (docs/scale.md)."""
     batch_size: Annotated[int, RARE, Field(ge=1)] = 16
     """Windows of the training patch's size in one pass."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -52,19 +50,10 @@ class PredictSettings(Settings):
     prune_level: Annotated[int | None, RARE, Field(ge=1, le=4)] = None
     """Steps of a unetplusplus with deep supervision, of which fewer are faster; null for all."""
 
-    @model_validator(mode="after")
-    def _int8_has_one_window(self) -> "PredictSettings":
-        if self.precision == "int8" and self.halo_px:
-            raise ValueError(
-                "int8 takes windows of one size, and a halo is compared with a blend of smaller ones; leave "
-                "halo_px or precision int8 out"
-            )
-        return self
-
     @property
     def leaves_windows_open(self) -> bool:
         """Whether a card may say in which windows; a file for int8 has windows of its own."""
-        asked = self.window_px or self.halo_px or self.overlap is not None
+        asked = self.window_px or self.overlap is not None
         return not asked and self.precision != "int8"
 
 
