@@ -100,7 +100,7 @@ def test_tiles_change_nothing(pair: NDArray[np.uint8], margin_px: int) -> None:
     whole = mask_distances(pair[0], pair[1], (10.0, 10.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distances, "_TILE_PX", 5)
-        patch.setattr(distances, "_MARGIN_PX", margin_px)
+        patch.setattr(distances, "_MARGINS_PX", (margin_px, 2 * margin_px))
         in_tiles = mask_distances(pair[0], pair[1], (10.0, 10.0))
     known = (pair[0] != 255) & (pair[1] != 255)
     lines = [distances._edges(mask, known, (10.0, 10.0)) for mask in pair]
@@ -112,7 +112,20 @@ def test_tiles_change_nothing(pair: NDArray[np.uint8], margin_px: int) -> None:
         assert getattr(by_lines, name) == pytest.approx(value, rel=1e-5, abs=1e-5, nan_ok=True)
 
 
-def test_far_outlines_are_measured_exactly() -> None:
-    masks = np.zeros((2, 40, 400), np.uint8)
-    masks[0, :, :10], masks[1, :, :390] = 1, 1
-    assert set(vars(mask_distances(masks[0], masks[1], (10.0, 10.0))).values()) == {3800.0}
+@pytest.mark.parametrize("apart_px", [63, 65, 380, 511, 513, 1500])
+def test_far_outlines_are_measured_exactly(apart_px: int) -> None:
+    masks = np.zeros((2, 40, apart_px + 20), np.uint8)
+    masks[0, :, :10], masks[1, :, : apart_px + 10] = 1, 1
+    assert set(vars(mask_distances(masks[0], masks[1], (10.0, 10.0))).values()) == {10.0 * apart_px}
+
+
+def test_far_and_slanted_distances_are_those_of_lines() -> None:
+    """At every distance from a corner that a margin or single precision might round."""
+    masks = np.zeros((2, 700, 1300), np.uint8)
+    masks[0, 600:690, 1200:1290] = 1
+    masks[1, 3:40, 5:30] = 1
+    masks[1, 200, 900] = 1
+    found = mask_distances(masks[0], masks[1], (10.0, 10.0))
+    lines = [distances._edges(mask, np.ones(mask.shape, bool), (10.0, 10.0)) for mask in masks]
+    for name, value in vars(line_distances(lines[0], lines[1], 5.0)).items():
+        assert getattr(found, name) == pytest.approx(value, rel=1e-9)

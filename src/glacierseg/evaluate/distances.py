@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 _AT_ONCE = 2**18
 _TILE_PX = 1024
-_MARGIN_PX = 64
+# Single precision holds squares of half pixels exactly up to the widest.
+_MARGINS_PX = (64, 512)
 
 
 @dataclass(frozen=True)
@@ -71,62 +72,123 @@ def line_distances(predicted: NDArray[Any], truth: NDArray[Any], step_m: float) 
 
 
 def _square_distances(masks: tuple[NDArray[np.uint8], ...], side_m: float) -> OutlineDistances:
-    """Does for square pixels what `line_distances` does, many times faster.
+    """Does for square pixels what `line_distances` does, many times faster and in memory of a few tiles.
 
     Every half pixel is a lattice point. Points of outlines lie on the lattice, and so does the nearest place
     of a pixel edge from any lattice point, because it is the foot of a perpendicular or an end. So an exact
-    distance transform of the lattice gives the exact distance. It is made tile by tile; what lies farther
-    than the margin of a tile is looked up among the lines.
+    distance transform of the lattice gives the exact distance, and its square is a whole number, by which
+    points are counted. It is made tile by tile; for what lies farther than the margin of a tile again with
+    wider ones, and what lies farther than the widest is looked up among the lines.
     """
     height, width = masks[0].shape
-    far: list[list[NDArray[np.float64]]] = [[], []]
-    weights: list[list[NDArray[np.float64]]] = [[], []]
-    beyond: list[list[NDArray[np.float64]]] = [[], []]
-    beyond_weights: list[list[NDArray[np.float64]]] = [[], []]
+    counted = (_Squares(), _Squares())
+    beyond: tuple[list[_Points], list[_Points]] = ([], [])
     for top, left in product(range(0, height, _TILE_PX), range(0, width, _TILE_PX)):
-        first, begin = max(top - _MARGIN_PX, 0), max(left - _MARGIN_PX, 0)
-        part = np.s_[first : top + _TILE_PX + _MARGIN_PX, begin : left + _TILE_PX + _MARGIN_PX]
-        lattices = _lattices(masks[0][part], masks[1][part])
         # The lattice points of this tile: its upper and left rim belong to it, the others to the next one.
-        inner = np.s_[2 * (top - first) :, 2 * (left - begin) :]
-        rows = 2 * _TILE_PX if top + _TILE_PX < height else None
-        columns = 2 * _TILE_PX if left + _TILE_PX < width else None
+        tile = top, left, min(top + _TILE_PX, height), min(left + _TILE_PX, width)
+        ends = 2 * tile[2] + (tile[2] == height), 2 * tile[3] + (tile[3] == width)
+        weights = _Lattices(masks, tile, 1)
         for own, other in ((0, 1), (1, 0)):
-            weight = lattices[own][inner][:rows, :columns]
-            y, x = np.nonzero(weight)
-            if not len(y):
-                continue
-            share = weight[y, x] / 4 * side_m
-            squares = np.full(len(y), np.inf)
-            if lattices[other].any():
-                free = (lattices[other] == 0).view(np.uint8)
-                near = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-                squares = np.rint(near[inner][:rows, :columns][y, x].astype(np.float64) ** 2)
-            # A point of the tile is at least so far from what the tile does not show.
-            sure = squares <= (2 * _MARGIN_PX) ** 2
-            far[own].append(np.sqrt(squares[sure]) / 2 * side_m)
-            weights[own].append(share[sure])
-            points = np.stack([x / 2 + left, y / 2 + top], axis=1)[~sure] * side_m
+            points = weights.points(own, (2 * top, 2 * left), ends)
+            for margin_px in _MARGINS_PX:
+                if not len(points.y):
+                    break
+                found = _Lattices(masks, points.window_px, margin_px).squares(other, points)
+                # A point is at least so far from what the lattice does not show.
+                sure = found <= (2 * margin_px) ** 2
+                counted[own].add(found[sure], points.weight[sure])
+                points = points[~sure]
             beyond[own].append(points)
-            beyond_weights[own].append(share[~sure])
-    if not all(weights):
+    left_over = [_Points.joined(one) for one in beyond]
+    if not all(counted[own].total + left_over[own].weight.sum() for own in (0, 1)):
         return OutlineDistances(*[math.nan] * 6)
     known = (masks[0] | masks[1]) < 2
     for own, other in ((0, 1), (1, 0)):
-        points = np.concatenate(beyond[own])
-        if len(points):
-            segments = _segments(_edges(masks[other], known, (side_m, side_m)))
+        points = left_over[own]
+        if len(points.y):
+            segments = _segments(_edges(masks[other], known, (2.0, 2.0)))
             tree = shapely.STRtree(np.asarray(shapely.linestrings(segments)))
-            far[own].append(_to_nearest(points, tree))
-            weights[own].append(np.concatenate(beyond_weights[own]))
-    return _summary([np.concatenate(one) for one in far], [np.concatenate(one) for one in weights])
+            far = _to_nearest(np.stack([points.x, points.y], axis=1).astype(np.float64), tree)
+            counted[own].add(np.rint(far**2), points.weight)
+    return _summary([np.sqrt(one.squares) / 2 * side_m for one in counted], [one.weights for one in counted])
 
 
-def _lattices(*masks: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Returns `(2 H + 1, 2 W + 1)` by mask: the length each point stands for, in quarter pixels."""
-    known = (masks[0] | masks[1]) < 2
-    lattices = []
-    for mask in masks:
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Lattice points of an outline `(N,)`, and the length each stands for, in quarter pixels."""
+
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+    weight: NDArray[np.int64]
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Points":
+        return _Points(self.y[chosen], self.x[chosen], self.weight[chosen])
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Points"]) -> "_Points":
+        """Returns the points of several, of which there is at least one."""
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "x", "weight"))
+        )
+
+    @property
+    def window_px(self) -> tuple[int, int, int, int]:
+        """The pixels around them: first row and column, and the end of each."""
+        y, x = self.y // 2, self.x // 2
+        return int(y.min()), int(x.min()), int(y.max()) + 1, int(x.max()) + 1
+
+
+class _Squares:
+    """How much of an outline lies at which distance: its square in half pixels, which is a whole number."""
+
+    def __init__(self) -> None:
+        self.squares = np.zeros(0, np.int64)
+        self.weights = np.zeros(0, np.int64)
+
+    @property
+    def total(self) -> int:
+        """The length of all points, in quarter pixels."""
+        return int(self.weights.sum())
+
+    def add(self, squares: NDArray[np.floating], weights: NDArray[np.int64]) -> None:
+        """Adds points."""
+        every = np.concatenate([self.squares, squares.astype(np.int64)])
+        self.squares, place = np.unique(every, return_inverse=True)
+        sums = np.bincount(place, np.concatenate([self.weights, weights]), len(self.squares))
+        self.weights = sums.astype(np.int64)
+
+
+class _Lattices:
+    """The lattices of two masks over some pixels and a margin: the length each point stands for."""
+
+    def __init__(
+        self, masks: tuple[NDArray[np.uint8], ...], window: tuple[int, int, int, int], margin_px: int
+    ) -> None:
+        top, left, bottom, right = window
+        self._first, self._begin = max(top - margin_px, 0), max(left - margin_px, 0)
+        part = np.s_[self._first : bottom + margin_px, self._begin : right + margin_px]
+        self._masks = [mask[part] for mask in masks]
+        self._known = (self._masks[0] | self._masks[1]) < 2
+
+    def points(self, own: int, starts: tuple[int, int], ends: tuple[int, int]) -> _Points:
+        """Returns the points of one mask from a lattice row and column on, before others."""
+        up, left = 2 * self._first, 2 * self._begin
+        weight = self._lattice(own)[starts[0] - up : ends[0] - up, starts[1] - left : ends[1] - left]
+        y, x = np.nonzero(weight)
+        return _Points(y + starts[0], x + starts[1], weight[y, x].astype(np.int64))
+
+    def squares(self, other: int, points: _Points) -> NDArray[np.float64]:
+        """Returns how far points lie from the outline of one mask; infinitely where it has none here."""
+        lattice = self._lattice(other)
+        if not lattice.any():
+            return np.full(len(points.y), np.inf)
+        near = cv2.distanceTransform((lattice == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        far = near[points.y - 2 * self._first, points.x - 2 * self._begin]
+        return np.asarray(np.rint(far.astype(np.float64) ** 2))
+
+    def _lattice(self, number: int) -> NDArray[np.uint8]:
+        """Returns `(2 h + 1, 2 w + 1)` of the length that each point stands for, in quarter pixels."""
+        mask, known = self._masks[number], self._known
         height, width = mask.shape
         lattice = np.zeros((2 * height + 1, 2 * width + 1), np.uint8)
         level = ((mask[:-1] != mask[1:]) & known[:-1] & known[1:]).view(np.uint8)
@@ -137,11 +199,10 @@ def _lattices(*masks: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         lattice[1::2, 2:-2:2] += 2 * upright
         lattice[:-2:2, 2:-2:2] += upright
         lattice[2::2, 2:-2:2] += upright
-        lattices.append(lattice)
-    return lattices
+        return lattice
 
 
-def _summary(far: Sequence[NDArray[np.float64]], weights: Sequence[NDArray[np.float64]]) -> OutlineDistances:
+def _summary(far: Sequence[NDArray[np.float64]], weights: Sequence[NDArray[Any]]) -> OutlineDistances:
     """Sums up the distances of points of both outlines, each by the length that it stands for."""
     means = [float(np.average(d, weights=w)) for d, w in zip(far, weights, strict=True)]
     both, weight = np.concatenate(far), np.concatenate(weights)
@@ -219,7 +280,7 @@ def _to_nearest(points: NDArray[np.float64], tree: shapely.STRtree) -> NDArray[n
     return found
 
 
-def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
+def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
     """Returns the least value that a share of the weight does not exceed."""
     order = np.argsort(values)
     total = np.cumsum(weights[order])
