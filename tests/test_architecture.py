@@ -26,8 +26,8 @@ ROOT = Path(glacierseg.__file__).parent
 ORDER = [
     "_version", "errors", "choices", "log", "runs.layout", "models.registry", "settings", "raster",
     "products", "catalogues", "models", "data", "training", "weights", "predict", "refine", "vectors",
-    "inventory", "evaluate", "change", "bands", "synthetic", "runs", "report", "mapping", "experiment", "cli",
-    "__main__",
+    "inventory", "evaluate", "change", "bands", "synthetic", "review", "runs", "report", "mapping",
+    "experiment", "correct", "cli", "__main__",
 ]  # fmt: skip
 
 
@@ -108,6 +108,9 @@ MAY_IMPORT = {
     "map model scene.tif --out mapped": RASTER
     | TABLES
     | {"torch", "numba", "cv2", "contourpy", "jinja2", "matplotlib", "PIL"},
+    "correct model scene.tif --mask mask.tif --suggest 1 --out corrected": RASTER
+    | TABLES
+    | {"torch", "numba", "cv2", "contourpy"},
     "refine mask.tif --out out.tif": RASTER | {"numba"},
     "tune mask.tif --truth mask.tif --iterations 0 --out out.json": RASTER | {"numba"},
     "vectorize mask.tif --out out.gpkg": RASTER | TABLES | {"contourpy", "numba"},

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 
 from glacierseg.errors import RasterError
 from glacierseg.raster.grid import Grid
-from glacierseg.raster.ground import even_pixel_m, pixel_axes, unevenness
+from glacierseg.raster.ground import even_pixel_m, pixel_areas_km2, pixel_axes, unevenness
 
 GEOD = Geod(ellps="WGS84")
 # CRS by kind, with the degrees (west, south, east, north) in which places are tried.
@@ -212,3 +212,15 @@ def test_axes_of_utm_are_its_own_and_those_of_polar_grids_true() -> None:
     polar = pixel_axes(grid_at("EPSG:3413", 135, 70, 10), 0, 0, 9, 9)
     assert np.asarray(polar.row_north_m)[4, 4] == pytest.approx(10, rel=1e-3)
     assert np.asarray(polar.column_east_m)[4, 4] == pytest.approx(-10, rel=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(places(), st.integers(0, 8), st.integers(0, 8))
+def test_areas_of_pixels_are_those_of_their_ground(grid: Grid, row: int, column: int) -> None:
+    corners = [(column, row), (column + 1, row), (column + 1, row + 1), (column, row + 1)]
+    longitudes, latitudes = np.transpose(degrees(grid, corners))
+    assume(np.abs(latitudes).max() < 88)
+    assume(np.ptp(longitudes) < 180)
+    area_m2, _ = GEOD.polygon_area_perimeter(longitudes, latitudes)
+    areas = np.broadcast_to(pixel_areas_km2(grid), grid.shape)
+    assert areas[row, column] == pytest.approx(abs(area_m2) / 1e6, rel=5e-3)

@@ -249,6 +249,17 @@ def pixel_axes(
     return PixelAxes(found[0], found[1], found[2], found[3])
 
 
+def pixel_areas_km2(grid: "Grid") -> Array | float:
+    """Returns the area of every pixel of a grid on the ground: one number, `(H, 1)` or `(H, W)`.
+
+    Raises:
+        RasterError: The CRS is not tied to the Earth.
+    """
+    axes = pixel_axes(grid, 0, 0, *grid.shape)
+    found: Array | float = axes.column_east_m * axes.row_north_m - axes.column_north_m * axes.row_east_m
+    return np.abs(found) / 1e6
+
+
 def _fits_utm(grid: "Grid") -> bool:
     """Whether one size would serve all pixels of a grid in UTM over the same ground."""
     from glacierseg.raster.warp import metric_grid  # noqa: PLC0415  (it builds on this module)

@@ -212,6 +212,11 @@ STYLES = {
     "refined": Style((230, 159, 0), 0.3),
     "refined_smooth": Style((0, 158, 115), 0.5),
     "glaciers": Style((0, 114, 178), 0.6),
+    "retreat": Style((213, 94, 0), 0.5),
+    "advance": Style((0, 158, 115), 0.5),
+    "outlines": Style((213, 94, 0), 0.5),
+    "checked": Style((0, 158, 115), 0.8, "dash"),
+    "places": Style((204, 121, 167), 0.9),
 }
 _OTHER = Style((86, 180, 233), 0.5)
 # The schema of QGIS 3: properties stand as options, for 3.20 and later, and as `prop`, which all read.

@@ -1,7 +1,9 @@
 import json
 import shutil
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
@@ -11,7 +13,7 @@ import rasterio
 from shapely.geometry import box
 
 from glacierseg.errors import TruthError
-from glacierseg.raster.outlines import read_shapes
+from glacierseg.raster.outlines import files, is_open_elsewhere, own_layers, read_own, read_shapes
 from glacierseg.raster.outlines.files import is_vector
 
 TABLE = gpd.GeoDataFrame(
@@ -183,3 +185,83 @@ def test_rings_that_are_open_are_closed(tmp_path: Path) -> None:
     with pytest.warns(match=r"open\.geojson: 1 open ring closed$"):
         (found,) = read_shapes(path).geometry
     assert found.equals(box(86.8, 28.0, 86.81, 28.01))
+
+
+def save(path: Path, *names: str) -> None:
+    """Writes glaciers without an index, whose triggers call functions that SQLite alone does not have."""
+    shapes = [box(2 * number, 0, 2 * number + 1, 1) for number in range(len(names))]
+    table = gpd.GeoDataFrame({"name": names}, geometry=shapes, crs=32643)
+    table.to_file(path, layer="glaciers", SPATIAL_INDEX="NO")
+
+
+def test_a_file_that_another_program_works_in_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "open.gpkg"
+    save(path, "a", "b")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("UPDATE glaciers SET name = 'c' WHERE name = 'b'")
+        assert is_open_elsewhere(path)
+        before = {one.name: (one.read_bytes(), one.stat().st_mtime_ns) for one in tmp_path.iterdir()}
+        assert set(before) == {"open.gpkg", "open.gpkg-shm", "open.gpkg-wal"}
+        assert list(read_shapes(path)["name"]) == ["a", "c"]
+        assert list(read_own(path, "glaciers")["name"]) == ["a", "c"]
+        assert own_layers(path) == ("glaciers",)
+        assert {one.name: (one.read_bytes(), one.stat().st_mtime_ns) for one in tmp_path.iterdir()} == before
+        other.execute("BEGIN")
+        other.execute("DELETE FROM glaciers WHERE name = 'a'")
+        assert len(read_shapes(path)) == 2  # not saved yet
+        other.execute("ROLLBACK")
+    assert not is_open_elsewhere(path)
+    # Still in the mode in which even a reader makes files beside it.
+    assert list(read_shapes(path)["name"]) == ["a", "c"]
+    assert [one.name for one in tmp_path.iterdir()] == ["open.gpkg"]
+
+
+def test_a_journal_that_a_crash_left_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "crashed.gpkg"
+    save(path, "a")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA cache_size=1")  # so that the change goes to the file before it is saved
+        other.execute("PRAGMA cache_spill=1")
+        other.execute("BEGIN")
+        other.execute("CREATE TABLE many (text)")
+        other.executemany("INSERT INTO many VALUES (?)", [("x" * 3000,)] * 50)
+        other.execute("UPDATE glaciers SET name = 'half done'")
+        for name in ("crashed.gpkg", "crashed.gpkg-journal"):
+            shutil.copy(tmp_path / name, tmp_path / f"copy_of_{name}")
+        other.execute("ROLLBACK")
+    copy = tmp_path / "copy_of_crashed.gpkg"
+    assert copy.stat().st_size > path.stat().st_size
+    before = copy.read_bytes()
+    assert list(read_shapes(copy)["name"]) == ["a"]
+    assert copy.read_bytes() == before
+
+
+def test_a_file_that_is_written_to_all_the_time_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "busy.gpkg"
+    save(path, "a")
+    (tmp_path / "busy.gpkg-wal").write_bytes(b"")
+    copied = shutil.copyfile
+
+    def growing(source: Path, target: Path) -> None:
+        copied(source, target)
+        with (tmp_path / "busy.gpkg-wal").open("ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(files, "_PAUSE_S", 0)
+    monkeypatch.setattr(shutil, "copyfile", growing)
+    with pytest.raises(TruthError, match=r"busy.gpkg: another program is writing to it; run again when"):
+        read_shapes(path)
+
+
+def test_of_edits_none_may_be_left(tmp_path: Path) -> None:
+    path = tmp_path / "none.gpkg"
+    table = gpd.GeoDataFrame({"name": ["a"]}, geometry=[box(0, 0, 1, 1)], crs=32643)
+    table[:0].to_file(path, layer="outlines")
+    with pytest.raises(TruthError, match="holds no polygons"):
+        read_shapes(path)
+    found = read_shapes(path, shapes="edits")
+    assert len(found) == 0
+    assert found.crs == table.crs

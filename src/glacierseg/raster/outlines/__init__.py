@@ -34,6 +34,7 @@ from glacierseg.raster.ground import name_of_crs
 from glacierseg.raster.outlines.files import (
     VECTOR_SUFFIXES,
     Kind,
+    is_open_elsewhere,
     is_vector,
     one_layer_each,
     own_layers,
@@ -41,11 +42,13 @@ from glacierseg.raster.outlines.files import (
     read_own,
     read_table,
     refuse_layer_of_raster,
+    shown_layer,
 )
 from glacierseg.settings.outlines import as_date, is_year
 
-Shapes = Literal["glaciers", "polygons", "lines"]
-"""Glaciers are polygons with ids of their own; other polygons are areas, such as a zone."""
+Shapes = Literal["glaciers", "polygons", "edits", "lines"]
+"""Glaciers are polygons with ids of their own; other polygons are areas, such as a zone; of edits none may be
+left."""
 PIXEL_EXACT = ("raw",)
 """The layer of this package's own files that gives back the very pixels it was drawn from."""
 OUTLINE_ID = "_outline_id"
@@ -82,8 +85,8 @@ def read_shapes(
         notes: Where the sentence about what was corrected goes; it is a warning when None.
 
     Returns:
-        A GeoDataFrame of at least one shape, numbered from 0. Glaciers have the column `OUTLINE_ID`, valid
-        polygons and no ground in common but slivers.
+        A GeoDataFrame, of at least one shape but for edits, numbered from 0. Glaciers have the column
+        `OUTLINE_ID`, valid polygons and no ground in common but slivers.
 
     Raises:
         TruthError: The file is missing, unreadable, has no such layer, no usable CRS or no such shape, has
@@ -100,8 +103,8 @@ def read_shapes(
     given = table.geometry.to_numpy()
     found = repair.lines_of(given) if kind == "lines" else repair.polygons_of(given)
     said += repair.about_shapes(given, found, kind)
-    table = table.set_geometry(found, crs=table.crs)[[shape is not None for shape in found]]
-    if table.empty:
+    table = table.set_geometry(found, crs=table.crs)[np.array([shape is not None for shape in found], bool)]
+    if table.empty and shapes != "edits":
         what = "outlines, not points or lines" if kind == "polygons" else "lines, not points or outlines"
         raise TruthError(f"{path}: holds no {kind}; give {what}")
     table = _with_place(table, path, call)
@@ -171,18 +174,24 @@ def outlines_near(table: Any, grid: Grid, path: Path) -> Any:
     Raises:
         TruthError: No polygon meets the grid.
     """
-    # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.
-    boxes = boxes_in(grid, CRS.from_wkt(table.crs.to_wkt()))
-    near = table[near_boxes(table.bounds.to_numpy(), boxes)].to_crs(grid.crs.to_wkt())
-    near = near.set_geometry(wrap_towards(near.geometry.to_numpy(), grid), crs=near.crs)
-    left, bottom, right, top = grid.bounds
-    near = near.cx[left:right, bottom:top]
+    near = near_grid(table, grid)
     if near.empty:
+        left, bottom, right, top = grid.bounds
         raise TruthError(
             f"{path}: no outline meets the scene ({name_of_crs(grid.crs)}, "
             f"{left:g} {bottom:g} {right:g} {top:g}); check that both are of the same place"
         )
     return near
+
+
+def near_grid(table: Any, grid: Grid) -> Any:
+    """Returns the outlines of a table that meet a grid, if any, in the grid's CRS."""
+    # Cut in the outlines' own CRS first: far from the scene a projection may not even be defined.
+    boxes = boxes_in(grid, CRS.from_wkt(table.crs.to_wkt()))
+    near = table[near_boxes(table.bounds.to_numpy(), boxes)].to_crs(grid.crs.to_wkt())
+    near = near.set_geometry(wrap_towards(near.geometry.to_numpy(), grid), crs=near.crs)
+    left, bottom, right, top = grid.bounds
+    return near.cx[left:right, bottom:top]
 
 
 def dates_of(table: Any) -> tuple[date, ...]:
@@ -281,7 +290,9 @@ def _as_date(text: str) -> date | None:
 __all__ = [
     "OUTLINE_ID",
     "VECTOR_SUFFIXES",
+    "is_open_elsewhere",
     "is_vector",
+    "near_grid",
     "one_layer_each",
     "outlines_near",
     "own_layers",
@@ -290,4 +301,5 @@ __all__ = [
     "read_own",
     "read_shapes",
     "refuse_layer_of_raster",
+    "shown_layer",
 ]

@@ -3,18 +3,24 @@
 A layer that is named is taken. Without a name a file with one layer of the wanted shapes is taken as it is,
 whatever tables, styles and layers of other shapes it also holds. Of several such layers one
 must be named, except where a command has names that it prefers; the error lists them and the option.
+
+A GeoPackage that another program works in, such as QGIS, is read as it was last saved, and left alone.
 """
 
 import json
+import shutil
 import sqlite3
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from glacierseg.errors import DataError, RequestError, TruthError, did_you_mean
+from glacierseg.raster.outputs import belongings
 
 _PARQUET = (".parquet", ".geoparquet")
 VECTOR_SUFFIXES = frozenset(
@@ -26,6 +32,7 @@ VECTOR_SUFFIXES = frozenset(
 """Of these .gpkg, .zip and .vrt may hold pixels as well: `is_vector` looks into them."""
 _NO_DATA_OF_ITS_OWN = frozenset({".json", ".csv", ".vrt", ".zip"})
 Kind = Literal["polygons", "lines"]
+_TRIES, _PAUSE_S = 20, 0.1
 _WORDS = {"polygons": ("Polygon", "Surface"), "lines": ("String", "Curve"), "points": ("Point",)}
 
 
@@ -82,11 +89,15 @@ def read_table(
             table = gpd.read_parquet(path)
             call = f"read_parquet({json.dumps(str(path))})"
         else:
-            name = _layer_of(path, source, layer, kind, option, prefer)
-            with warnings.catch_warnings(record=True) as caught, _leaving_nothing_beside():
+            with (
+                _settled(path, source) as opened,
+                warnings.catch_warnings(record=True) as caught,
+                _leaving_nothing_beside(),
+            ):
                 warnings.simplefilter("always")
+                name = _layer_of(path, opened, layer, kind, option, prefer)
                 # Open rings are closed; what is no geometry at all becomes NULL.
-                table = pyogrio.read_dataframe(source, layer=name, on_invalid="fix")
+                table = pyogrio.read_dataframe(opened, layer=name, on_invalid="fix")
             call = f"read_file({json.dumps(str(source))}, layer={json.dumps(name)})"
             texts = [str(one.message) for one in caught]
             if rings := sum(text.startswith("Non closed ring") for text in texts):
@@ -117,14 +128,14 @@ def own_layers(path: Path) -> tuple[str, ...]:
     import pyogrio  # noqa: PLC0415
 
     try:
-        with _leaving_nothing_beside():
-            return tuple(str(name) for name, _ in pyogrio.list_layers(path)) if path.is_file() else ()
+        with _settled(path, path) as opened, _leaving_nothing_beside():
+            return tuple(str(name) for name, _ in pyogrio.list_layers(opened)) if path.is_file() else ()
     except RuntimeError as error:
         raise _damaged(path) from error
 
 
 def read_own(path: Path, layer: str) -> Any:
-    """Reads a layer that this package wrote just as it is; it may be empty.
+    """Reads a layer or a table that this package wrote just as it is; it may be empty.
 
     Raises:
         DataError: The file is damaged.
@@ -132,10 +143,34 @@ def read_own(path: Path, layer: str) -> Any:
     import pyogrio  # noqa: PLC0415
 
     try:
-        with _leaving_nothing_beside():
-            return pyogrio.read_dataframe(path, layer=layer)
+        with _settled(path, path) as opened, _leaving_nothing_beside():
+            return pyogrio.read_dataframe(opened, layer=layer)
     except RuntimeError as error:
         raise _damaged(path) from error
+
+
+def shown_layer(path: Path, layer: str | None, prefer: Sequence[str]) -> tuple[str, str] | None:
+    """Returns name and CRS of the layer of a file of outlines that is read, for programs that show it.
+
+    Args:
+        path: The file.
+        layer: As for `read_table`.
+        prefer: As for `read_table`.
+
+    Returns:
+        None where other programs may be unable to open it.
+
+    Raises:
+        TruthError: As for `read_table`.
+    """
+    import pyogrio  # noqa: PLC0415
+
+    if path.suffix.lower() in {*_PARQUET, *_NO_DATA_OF_ITS_OWN} or not path.exists():
+        return None
+    name = _layer_of(path, _source(path), layer, "polygons", "--existing-layer", prefer)
+    with _leaving_nothing_beside():
+        crs = pyogrio.read_info(path, layer=name)["crs"]
+    return (name, crs) if crs else None
 
 
 def read_largest(path: Path, layer: str, most: int) -> tuple[Any, int]:
@@ -157,6 +192,50 @@ def read_largest(path: Path, layer: str, most: int) -> tuple[Any, int]:
             return pyogrio.read_dataframe(path, sql=sql), facts["features"]
     except RuntimeError as error:
         raise _damaged(path) from error
+
+
+def is_open_elsewhere(path: Path) -> bool:
+    """Whether another program works in a GeoPackage now, or ended in the middle of it."""
+    return (
+        any(not one.name.lower().endswith("-shm") for one in belongings(path))
+        and path.suffix.lower() == ".gpkg"
+    )
+
+
+@contextmanager
+def _settled(path: Path, source: Path | str) -> Iterator[Path | str]:
+    """Gives what to open: of a GeoPackage that another program works in, a copy with all that it saved.
+
+    Whoever reads such a file itself, even only reads it, takes part in the journal beside it.
+    """
+    if path.suffix.lower() != ".gpkg" or not (is_open_elsewhere(path) or _keeps_a_journal(path)):
+        yield source
+        return
+    with TemporaryDirectory(prefix="glacierseg-") as folder:
+        copy = Path(folder) / path.name
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):  # A journal that was just ended.
+                files = [path, *(one for one in belongings(path) if not one.name.endswith("-shm"))]
+                before = [(one.stat().st_size, one.stat().st_mtime_ns) for one in files]
+                for one in files:
+                    shutil.copyfile(one, Path(folder) / one.name)
+                if before == [(one.stat().st_size, one.stat().st_mtime_ns) for one in files]:
+                    break
+            time.sleep(_PAUSE_S)
+        else:
+            raise TruthError(f"{path}: another program is writing to it; run again when it has saved")
+        # Whatever stands in the journal is written to the copy; of a damaged file GDAL says more.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as database:
+            database.execute("PRAGMA journal_mode=DELETE")
+        yield copy
+
+
+def _keeps_a_journal(path: Path) -> bool:
+    """Whether a GeoPackage is in the mode in which also readers make files beside it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2"
 
 
 @contextmanager
