@@ -18,7 +18,7 @@ from glacierseg import cli
 from glacierseg.models.card import ModelCard, save_model
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
 
-OUTPUTS = {"out", "map_out", "plot"}
+OUTPUTS = {"out", "map_out", "plot", "project"}
 # Outputs that are folders of the command's own, where nothing of the user's lies.
 OWN_FOLDERS = {"demo", "run", "train"}
 WORDS = {"bands": "red", "model": "m", "to": "onnx", "name": "x", "scenes": "{scene}"}
@@ -100,6 +100,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def suffix_of(command: tuple[str, ...], output: Typed) -> str:
     if output.name == "plot":
         return ".png"
+    if output.name == "project":
+        return ".qgz"
     if output.name == "map_out" or command[0] in {"prepare", "refine"}:
         return ".tif"
     return {
@@ -161,7 +163,7 @@ def test_a_result_never_takes_the_place_of_an_input(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     if (
         not folder
-        and words[0] not in {"fetch", "predict", "map", "figures", "pack-weights"}
+        and words[0] not in {"fetch", "predict", "map", "correct", "figures", "pack-weights"}
         and source.name != "config"
     ):
         assert "is an input of the same command" in said.err

@@ -64,7 +64,7 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
         ],
         "training": {"epochs": 5, "patches_per_epoch": 32, "schedule": "cosine"},
         "bands": {"top": 3},
-        "outputs": {"report": False},
+        "outputs": {"report": False, "project": False},
         **changes,
     }  # fmt: skip
 
@@ -115,8 +115,20 @@ def test_every_file_of_the_contract_is_there(finished: Path) -> None:
             for end in ("_probability.tif", "_mask.tif", "_refined.tif", ".gpkg"):
                 assert (folder / f"{region}{end}").exists()
     assert (finished / "m_landsnet/all/band_importance.csv").exists()
+    assert (finished / "project.qgz").exists()
     assert not list(finished.rglob("*.part-*"))
     assert not list(finished.rglob("checkpoints"))
+
+
+def test_outlines_of_the_network_that_validates_best_can_be_corrected(finished: Path) -> None:
+    rows = [row for row in table(finished) if (row["role"], row["stage"]) == ("validate", "refined")]
+    best = max((row for row in rows if row["model"] != "threshold"), key=lambda row: float(row["iou"]))
+    found = {path.relative_to(finished) for path in finished.rglob("*_corrections.gpkg")}
+    assert found == {
+        Path(best["model"], best["bands"], f"{region}_corrections.gpkg") for region in ("r0", "r1")
+    }
+    for path in found:
+        assert {"outlines", "checked", "places"} <= set(gpd.list_layers(finished / path)["name"])
 
 
 def test_the_top_bands_are_the_first_of_the_table_in_scene_order(finished: Path) -> None:

@@ -1,5 +1,8 @@
 """The whole chain on tiny products and scenes."""
 
+import sqlite3
+import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,9 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def files_of(made: GlacierMap) -> dict[str, int]:
-    names = ("scene", "probability", "mask", "refined", "outlines", "inventory", "page")
+    names = (
+        "scene", "probability", "mask", "refined", "outlines", "inventory", "corrections", "project", "page",
+    )  # fmt: skip
     return {name: getattr(made, name).stat().st_mtime_ns for name in names}
 
 
@@ -99,7 +104,7 @@ def test_what_is_up_to_date_stays_and_what_was_corrected_by_hand_is_carried_on(
     before = files_of(first)
     made = map_glaciers(model, scene, tmp_path / "out", on_dem)
     assert made.glaciers["area_km2"].sum() == pytest.approx(0.04, rel=0.02)
-    assert changed(made, before) == {"outlines", "inventory", "page"}
+    assert changed(made, before) == {"outlines", "inventory", "corrections", "project", "page"}
     # Another network would make the mask anew.
     other = model_folder(tmp_path / "other", seed=5, bands=LIGHT)
     with pytest.raises(RequestError, match=r"_refined\.tif: was changed since it was made"):
@@ -107,6 +112,29 @@ def test_what_is_up_to_date_stays_and_what_was_corrected_by_hand_is_carried_on(
     np.testing.assert_array_equal(read(first.refined), corrected)
     remade = map_glaciers(other, scene, tmp_path / "out", on_dem, again=True)
     assert remade.glaciers["area_km2"].sum() != pytest.approx(0.04, rel=0.1)
+
+
+def test_what_was_edited_in_qgis_stays(
+    tmp_path: Path, model: Path, scene: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = map_glaciers(model, scene, tmp_path / "out")
+    origin = gpd.read_file(first.corrections, layer="origin")
+    assert origin["model"][0] == "m_landsnet"
+    with closing(sqlite3.connect(first.corrections)) as database, database:
+        # As an analyst does: without the index of places, whose triggers only GDAL knows how to run.
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f'DROP TRIGGER "{name}"')
+        database.execute("DELETE FROM outlines WHERE fid = 1")
+    with zipfile.ZipFile(first.project, "w") as archive:
+        archive.writestr("mine.qgs", "<qgis/>")
+    before = {path: path.read_bytes() for path in (first.corrections, first.project)}
+    caplog.set_level("INFO")
+    for again in (False, True):
+        other = model_folder(tmp_path / f"other{again}", seed=5, bands=LIGHT)
+        map_glaciers(other, scene, tmp_path / "out", again=again)
+        assert {path: path.read_bytes() for path in before} == before
+    assert "_corrections.gpkg: was edited, so it stays as it is" in caplog.text
+    assert ".qgz: was changed in QGIS and stays as it is" in caplog.text
 
 
 def test_another_network_makes_all_but_the_scene_again(

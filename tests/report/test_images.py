@@ -108,6 +108,7 @@ def test_unreadable_raster(tmp_path: Path) -> None:
         (S2_18, {"natural": (2, 1, 0), "false": (4, 3, 2)}),
         (["red_swir1", "ndsi", *S2_18[:5]], {"natural": (4, 3, 2), "false": (6, 5, 4)}),
         (["B02", "B03", "B04", "B08", "B11", "B12"], {"natural": (2, 1, 0), "false": (4, 3, 2)}),
+        (["B02", "B03", "B04", "B08"], {"natural": (2, 1, 0), "false": (3, 2, 1)}),
         (["b2", "b3", "b4", "b8"], {"natural": (2, 1, 0)}),
         (["B2", "B3", "B4", "B6", "B10"], {"natural": (2, 1, 0)}),
         (["B1", "B2", "B3", "B4", "B5", "B7"], {"natural": (2, 1, 0), "false": (4, 3, 2)}),

@@ -45,7 +45,7 @@ def map_scene(
     ] = None,
     weights: WeightsName = None,
     again: Annotated[
-        bool, typer.Option("--again", metavar="", help="Make everything again, also files corrected by hand.")
+        bool, typer.Option("--again", metavar="", help="Make all again, also a mask corrected by hand.")
     ] = False,
 ) -> None:
     """Map glaciers from a product or a place to an inventory and a page; run it again to continue."""

@@ -246,20 +246,41 @@ def vectorize(
 
 
 @with_settings
+@writes(out=(), project=(".qgz",))
 def inventory(
     source: Annotated[Path, typer.Argument(help="Mask raster, or outlines in any format and CRS.")],
     out: Annotated[Path, typer.Option("--out", help="GeoPackage to write.")],
     settings: InventorySettings,
     inputs: InventoryInputs,
+    project: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.qgz", help="QGIS project; of a mask also its outlines to correct."),
+    ] = None,
+    scene: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="Scene or its files, for the project.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Divide ice bodies into glaciers and write their inventory: attributes, hypsometry, links."""
+    from glacierseg.errors import RequestError
     from glacierseg.inventory.files import make_inventory
 
+    if scene and project is None:
+        raise RequestError("--scene is for the QGIS project; give --project FILE.qgz too")
+    opened = None
+    if scene:
+        from glacierseg.raster.scene import open_scene
+
+        opened = open_scene(scene)
     made = make_inventory(source, out, settings, inputs, overwrite=overwrite)
     table = made.glaciers
     for note in made.notes:
         _log.info(f"note: {note}")
+    if project is not None:
+        from glacierseg.report.project import write_inventory_project
+
+        if write_inventory_project(project, source, made, inputs, opened):
+            _log.info(str(project))
     glaciers, area = count_and_area(table)
     bodies = "1 ice body" if made.bodies == 1 else f"{made.bodies} ice bodies"
     _log.info(f"{out}: {glaciers} from {bodies}, {area}")

@@ -116,6 +116,10 @@ def _run(config: RunConfig, folder: RunFolder) -> Path:
         from glacierseg.report import write_report  # noqa: PLC0415  (brings matplotlib)
 
         _log.info(f"report: {write_report(folder.path)}")
+    if config.outputs.project:
+        from glacierseg.experiment.review import prepare_review  # noqa: PLC0415  (brings matplotlib)
+
+        prepare_review(folder.path)
     return folder.path
 
 

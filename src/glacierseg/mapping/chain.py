@@ -24,6 +24,9 @@ from glacierseg.raster.outputs import writes
 from glacierseg.raster.scene import Scene, open_scene
 from glacierseg.refine.files import refine_file, tuned_parameters
 from glacierseg.report.mapped import MapPage, write_map_page
+from glacierseg.report.project import write_map_project
+from glacierseg.review.corrections import write_corrections
+from glacierseg.review.places import suggest_places
 from glacierseg.runs.layout import ALL_BANDS, TOP_BANDS, MapFolder
 from glacierseg.settings.base import fields_as_keywords
 from glacierseg.settings.outlines import InventoryInputs, InventorySettings
@@ -47,6 +50,8 @@ class GlacierMap:
         refined: GeoTIFF of the mask after refinement.
         outlines: GeoPackage with outlines of both masks.
         inventory: GeoPackage of the glaciers.
+        corrections: GeoPackage that an analyst edits.
+        project: QGIS project of all of these.
         page: HTML report.
         glaciers: Table of the glaciers, the largest first.
         bounds: Bounds of the glacier area by calibrated probabilities; None where the scene allows none.
@@ -60,6 +65,8 @@ class GlacierMap:
     refined: Path
     outlines: Path
     inventory: Path
+    corrections: Path
+    project: Path
     page: Path
     glaciers: gpd.GeoDataFrame = field(repr=False)
     bounds: AreaBounds | None
@@ -108,7 +115,7 @@ def map_glaciers(
         settings: How it is predicted.
         inventory: How ice is divided into glaciers.
         origin: Where products were found.
-        again: Make everything again, also files that were corrected by hand or are of another scene.
+        again: Make everything again, also a mask that was corrected by hand and files of another scene.
 
     Returns:
         The files, the glaciers, and notes on them.
@@ -292,6 +299,7 @@ class _Chain:
 
         more = [dict(page.catalogue)] if page.catalogue else []
         self._link("page", folder.page(name), digest_of_inputs(files, page.notes, page.bounds, *more), make)
+        self._prepare_review(glaciers)
         return GlacierMap(
             self.source.paths[0],
             folder.probability(name),
@@ -299,12 +307,45 @@ class _Chain:
             folder.refined(name),
             folder.outlines(name),
             folder.inventory(name),
+            folder.corrections(name),
+            folder.project(name),
             folder.page(name),
             glaciers,
             page.bounds,
             warnings,
             notes,
         )
+
+    def _prepare_review(self, glaciers: gpd.GeoDataFrame) -> None:
+        """Writes what an analyst edits, and the QGIS project in which that is done."""
+        folder, name = self.folder, self.name
+        weights = self.ensemble.weights
+        group = weights.name if weights else self.ensemble.name
+        existing, layer = self.inputs.existing, self.inputs.existing_layer
+        files = [folder.refined(name), folder.probability(name), folder.inventory(name)]
+        digest = digest_of_inputs(files, [str(path) for path in (*self.source.paths, existing)], group)
+
+        def make_corrections() -> tuple[str, ...]:
+            places = suggest_places(
+                folder.probability(name), calibration=self._calibration(), mask=folder.refined(name)
+            )
+            write_corrections(
+                folder.corrections(name),
+                folder.refined(name),
+                glaciers,
+                places,
+                scene=self.source,
+                facts={"model": group},
+            )
+            return ()
+
+        def make_project() -> tuple[str, ...]:
+            sensor = weights.card.sensor if weights else None
+            write_map_project(folder, self.source, group, glaciers.total_bounds, existing, layer, sensor)
+            return ()
+
+        self._link("corrections", folder.corrections(name), digest, make_corrections, keeps_edits=True)
+        self._link("project", folder.project(name), digest, make_project, keeps_edits=True)
 
     def _calibration(self) -> Calibration | None:
         """Returns what bounds of areas need; None where the scene is unlike the calibration."""
@@ -322,8 +363,16 @@ class _Chain:
             return None
         return predicted_area(self.folder.probability(self.name), calibration, self.settings.confidence)
 
-    def _link(self, stage: str, result: Path, digest: str, make: Callable[[], Sequence[str]]) -> None:
-        made = self.record.made(stage, result, digest, make)
+    def _link(
+        self,
+        stage: str,
+        result: Path,
+        digest: str,
+        make: Callable[[], Sequence[str]],
+        *,
+        keeps_edits: bool = False,
+    ) -> None:
+        made = self.record.made(stage, result, digest, make, keeps_edits=keeps_edits)
         _log.info(str(result) if made else f"{result}: is up to date")
 
 

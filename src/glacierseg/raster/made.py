@@ -22,7 +22,15 @@ class Record:
     def __init__(self, path: Path, *, again: bool = False) -> None:
         self.path, self._again = path, again
 
-    def made(self, stage: str, result: Path, inputs: str, make: Callable[[], Sequence[str]]) -> bool:
+    def made(
+        self,
+        stage: str,
+        result: Path,
+        inputs: str,
+        make: Callable[[], Sequence[str]],
+        *,
+        keeps_edits: bool = False,
+    ) -> bool:
         """Makes the result of a stage unless it is up to date.
 
         Args:
@@ -30,6 +38,7 @@ class Record:
             result: File that it writes.
             inputs: From `digest_of_inputs`.
             make: Writes the result and returns notes on it, a line each.
+            keeps_edits: Whether it knows by itself what was edited by hand, and leaves that alone.
 
         Returns:
             Whether it was made now.
@@ -42,7 +51,8 @@ class Record:
         if not self._again:
             if known.get("made_of") == inputs and result.exists():
                 return False
-            self._refuse_to_replace(known, result)
+            if not keeps_edits:
+                self._refuse_to_replace(known, result)
         # Whoever is killed between a result and its record has lost nothing.
         self._store(stage, {"made_of": None})
         notes = list(make())

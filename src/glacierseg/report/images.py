@@ -194,11 +194,15 @@ class Composite:
 
 
 def guess_sensor(bands: Sequence[str]) -> str | None:
-    """Guesses the sensor of bands that have only numbers, such as `B2`, from the numbers that occur."""
+    """Guesses the sensor of bands that have only numbers, such as `B2`, from the numbers that occur.
+
+    `B02` with its zero is written for Sentinel-2 only.
+    """
     numbers = {number for band in bands if not is_unnamed(band) and (number := band_number(band))}
     if not numbers:
         return None
-    if numbers & {"8A", "12"} or {"8", "11"} <= numbers:
+    has_zero = any(band.strip().upper().startswith("B0") for band in bands)
+    if has_zero or numbers & {"8A", "12"} or {"8", "11"} <= numbers:
         return "sentinel2"
     return "landsat8" if numbers & {"10", "11"} or "1" not in numbers else "landsat7"
 

@@ -170,7 +170,7 @@ def view_region(results: RunResults, region: RegionResult) -> RegionView | None:
         for stage in STAGES
         if (path := model.folder.mask(region.name, stage)).is_file()
     }
-    scene, notes = _open_scene(region)
+    scene, notes = open_region(region)
     own = [path for path in (region.truth_path, region.roles_path, *masks.values()) if path.is_file()]
     if scene is None and not own:
         return None
@@ -197,8 +197,8 @@ def view_region(results: RunResults, region: RegionResult) -> RegionView | None:
     )
 
 
-def _open_scene(region: RegionResult) -> tuple[Scene | None, tuple[str, ...]]:
-    """Opens the scene; when that fails, the page goes on without it and says so."""
+def open_region(region: RegionResult) -> tuple[Scene | None, tuple[str, ...]]:
+    """Opens the scene of a region; when that fails, says so in sentences."""
     missing = [path for path in region.scene_paths if not path.is_file()]
     if missing:
         return None, (f"The scene is no longer at {missing[0]}, so maps are drawn without its image.",)

@@ -90,6 +90,14 @@ class ModelFolder:
         """Inventory of a region."""
         return self.path / f"{region}_inventory.gpkg"
 
+    def corrections(self, region: str) -> Path:
+        """What an analyst edits of a region."""
+        return self.path / f"{region}_corrections.gpkg"
+
+    def errors(self, region: str) -> Path:
+        """Virtual raster of where the refined mask of a region differs from the truth."""
+        return self.path / f"{region}_errors.vrt"
+
 
 @dataclass(frozen=True)
 class MapFolder(ModelFolder):
@@ -102,6 +110,14 @@ class MapFolder(ModelFolder):
     def levels(self, name: str) -> Path:
         """Bands of such a scene as the 8-bit levels that the networks were trained on."""
         return self.path / f"{name}_levels.tif"
+
+    def bands(self, name: str) -> Path:
+        """Virtual raster of the bands of colour images that lie in several files."""
+        return self.path / f"{name}_bands.vrt"
+
+    def project(self, name: str) -> Path:
+        """QGIS project."""
+        return self.path / f"{name}.qgz"
 
     def page(self, name: str) -> Path:
         """The report."""
@@ -125,6 +141,7 @@ class RunFolder:
         checks: Results of the data checklist.
         notices: Sentences that a reader must see first.
         report: The page.
+        project: QGIS project.
         lock: Held by the process that works in the folder.
         surfaces: Rules that told clean from debris-covered ice in each region.
         rasters: Folder of the regions' rasters.
@@ -140,6 +157,7 @@ class RunFolder:
     notices = File("notices.json")
     surfaces = File("surfaces.json")
     report = File("report.html")
+    project = File("project.qgz")
     lock = File(".lock")
     rasters = File("regions")
 
@@ -168,6 +186,10 @@ class RunFolder:
     def scene(self, region: str) -> Path:
         """Bands of a region that a recipe made."""
         return self.rasters / f"{region}_scene.tif"
+
+    def bands(self, region: str) -> Path:
+        """Virtual raster of the bands of colour images that lie in several files."""
+        return self.rasters / f"{region}_bands.vrt"
 
     def truth(self, region: str) -> Path:
         """Truth of a region on its scene's grid."""

@@ -196,6 +196,8 @@ class OutputsConfig(Settings):
     """Write an inventory; null for regions with a dem, where there are outlines."""
     report: bool = True
     """Write the HTML report."""
+    project: bool = True
+    """Write a QGIS project, and the outlines of the best network to correct in it."""
 
 
 class RunConfig(Settings):

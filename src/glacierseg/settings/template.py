@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from glacierseg.settings.bands import ImportanceSettings
 from glacierseg.settings.base import Settings
+from glacierseg.settings.correct import CorrectSettings
 from glacierseg.settings.fetch import FetchedSceneSettings, FetchSettings, PlaceSettings
 from glacierseg.settings.outlines import ChangeSettings, VectorizeSettings
 from glacierseg.settings.predict import ClusterSettings, ExportSettings, Int8Inputs
@@ -48,6 +49,7 @@ _OF_COMMANDS: dict[str, tuple[type[Settings], ...]] = {
     "evaluate": (ScoreSettings,),
     "compare, benchmark": (BootstrapSettings,),
     "change": (ChangeSettings,),
+    "correct": (CorrectSettings,),
     "bands": (ImportanceSettings,),
     "export": (ExportSettings, Int8Inputs),
 }
