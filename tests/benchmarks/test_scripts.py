@@ -16,7 +16,9 @@ import pytest
 import torch
 from affine import Affine
 from rasterio.crs import CRS
+from tests.correct.kept import run_folder
 from tests.helpers import blobs, easy_scene, write_mask, write_scene
+from tests.weights.shelves import model_folder
 
 from benchmarks import run_all
 from glacierseg.raster.grid import Grid
@@ -28,6 +30,11 @@ FOLDER = Path(run_all.__file__).parent
 SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "attention": ("--rounds 1", {"SIDES": (8,), "TOKENS": 64, "BATCH": 2}, "attention in bfloat16 takes"),
     "change": ("--size-px 150", {}, "holes: "),
+    "corrections": (
+        "run --model m_landsnet --out found --epochs 1 --least-km2 0",
+        {"PLACES": 6, "WRONG": (("inverted", 0, 0), ("snow", 0, 0))},
+        "wrong corrections refused: ",
+    ),
     "area_bounds": ("folds truths --calibration card.json", {"GROUPS": 2}, "| whole folds | 2 |"),
     "eighteen_bands": (
         "--epochs 1 --patches 8 --repeats 1 --size-px 64",
@@ -52,6 +59,7 @@ SCRIPTS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "patch_supply": ("--patches 8 --rounds 1", {"PATCH_PX": 32, "SIDE_PX": 96}, "memory, scaled"),
     "peers": ("--size-px 130 --null-px 130 --width 0.125", {}, "original way"),
+    "places": ("folds truths --count 3", {"DRAWS": 2}, "| mean of 2 | 499 |"),
     "predict_scene": ("--size-px 140 --rounds 1", {}, "whole_array / strips"),
     "prepare_memory": ("--side 300", {}, "check "),
     "refine": ("--size-px 300 --rounds 1", {}, "search, 4 distances x 5 passes of closing"),
@@ -160,8 +168,10 @@ def test_a_benchmark_runs(
     module = import_module(name)
     for constant, value in smaller.items():
         monkeypatch.setattr(module, constant, value)
-    if name == "area_bounds":
+    if name in {"area_bounds", "places"}:
         make_folds(place)
+    if name == "corrections":
+        model_folder(run_folder(place / "run").model("m_landsnet", "all").path)
     if name == "noise_bands":
         make_noisy_basins(place, monkeypatch)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *options.split()])

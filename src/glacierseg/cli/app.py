@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from glacierseg import log
+from glacierseg.cli.correct import add_correct_command
 from glacierseg.cli.fetch import add_fetch_command
 from glacierseg.cli.groups import arrange
 from glacierseg.cli.map import add_map_command
@@ -55,6 +56,13 @@ _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "vectorize": {"mask": _MASK, "refined": _MASK, "probability": _VALUES},
     "inventory": {"source": _TRUTH, "dem": _VALUES, "probability": _VALUES, "existing": _OUTLINES},
     "change": {"old": _TRUTH, "new": _TRUTH, "dem": _VALUES, "centre_lines": _OUTLINES},
+    "correct": {
+        "MODEL_DIR": ("model",),
+        "SCENE": _SCENE,
+        "mask": _MASK,
+        "outlines": _OUTLINES,
+        "probability": _VALUES,
+    },
     "check": {"scenes": _SCENE, "truth": _TRUTH},
     "scene": {
         "dem": _VALUES,
@@ -111,6 +119,7 @@ add_data_commands(app)
 add_predict_command(app)
 add_fetch_command(app)
 add_map_command(app)
+add_correct_command(app)
 add_weights_commands(app)
 add_score_commands(app)
 add_mask_commands(app)

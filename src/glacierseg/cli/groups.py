@@ -32,6 +32,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "tune": "tune maps/scene_mask.tif --truth truth.tif --out best.json",
         "vectorize": "vectorize refined.tif --out outlines.gpkg",
         "inventory": "inventory refined.tif --dem dem.tif --out inventory.gpkg",
+        "correct": "correct runs/basin/unetplusplus/all scene.tif --mask map/scene_refined.tif --outlines "
+        "map/scene_corrections.gpkg --out corrected",
         "change": "change inventory_2015.gpkg inventory_2024.gpkg --out change.gpkg",
     },
     "Judge": {

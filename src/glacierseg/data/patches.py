@@ -247,7 +247,9 @@ class PatchDataset(Dataset[PatchTensors]):
         changed = augmentation is not None and (
             augmentation.changes_values or augmentation.zoom or self._directions.exist
         )
-        self._dtype = np.dtype(np.float32) if changed or scene.dtype not in TORCH_TYPES else scene.dtype
+        # Scenes of corrections and of the training before need not be stored alike.
+        stored = np.result_type(*(region.scene.dtype for region in reader.regions))
+        self._dtype = np.dtype(np.float32) if changed or stored not in TORCH_TYPES else stored
         self.seed = seed
         self.soft = soft
 

@@ -186,6 +186,20 @@ def load_regions(
     return tuple(regions)
 
 
+def read_regions(
+    sections: Sequence[RegionConfig], scenes: Mapping[str, Scene], folder: RunFolder
+) -> tuple[Region, ...]:
+    """Reads back what `load_regions` stored, and writes nothing.
+
+    Raises:
+        RasterError: The truth or the roles of a region are missing or damaged.
+    """
+    return tuple(
+        Region(name, scenes[name], _read(folder.truth(name)), _read(folder.roles(name)))
+        for name in (region.name for region in sections)
+    )
+
+
 def check_inputs(
     sections: Sequence[RegionConfig], patch_px: int, regions: Sequence[Region], folder: RunFolder
 ) -> None:

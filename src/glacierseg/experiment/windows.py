@@ -32,7 +32,9 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """A piece of a scene with its truth, 255 where it does not count."""
+
     scene: Scene
     truth: NDArray[np.uint8]
 
@@ -62,13 +64,9 @@ def choose_windows(
     if not settings.leaves_windows_open or predicted_before or read_card(folder.path).windows:
         return
     network, card = load_model(folder.path, prune_level=model.prune_level)
-    used = truths()
-    parts = [
-        part for region in regions if region.name in used for part in _parts(region, card, used[region.name])
-    ]
-    step = max(1, round(sum(part.truth.size for part in parts) / _MOST_PX))
+    parts = parts_of(regions, card, truths())
     tried = candidates(card.patch_px, convolutional=model.spec.convolutional)
-    found = _cheapest(Ensemble((network,), (card,)), card, parts[::step], settings, tried)
+    found = _cheapest(Ensemble((network,), (card,)), card, parts, settings, tried)
     if found is None:
         _log.info("windows as in training, half overlapping: too little validation ground to try others")
         return
@@ -126,7 +124,7 @@ def iou_of(counts: Counts) -> NDArray[np.float64]:
 def _cheapest(
     ensemble: Ensemble,
     card: ModelCard,
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     settings: PredictSettings,
     tried: Sequence[Tiling],
 ) -> WindowChoice | None:
@@ -156,14 +154,14 @@ def _choice(tiling: Tiling, counts: Counts, blend: Counts) -> WindowChoice:
     )
 
 
-def _fits(tiling: Tiling, parts: Sequence[_Part]) -> bool:
+def _fits(tiling: Tiling, parts: Sequence[Part]) -> bool:
     """Whether most of the ground lies in parts that have seams, of two windows a side or more."""
     least = tiling.window_px * (2 - tiling.overlap)
     fitting = sum(part.truth.size for part in parts if min(part.truth.shape) >= least)
     return 2 * fitting > sum(part.truth.size for part in parts)
 
 
-def _counts(ensemble: Ensemble, settings: PredictSettings, parts: Sequence[_Part], block_px: int) -> Counts:
+def _counts(ensemble: Ensemble, settings: PredictSettings, parts: Sequence[Part], block_px: int) -> Counts:
     threshold, found = settings.threshold or THRESHOLD, []
     maps = predicted(ensemble, [part.scene for part in parts], settings)
     for part, probability in zip(parts, maps, strict=True):
@@ -176,7 +174,26 @@ def _counts(ensemble: Ensemble, settings: PredictSettings, parts: Sequence[_Part
     return np.concatenate(found)
 
 
-def _parts(region: Region, card: ModelCard, truth: NDArray[np.uint8]) -> Iterator[_Part]:
+def parts_of(
+    regions: Sequence[Region], card: ModelCard, truths: Mapping[str, NDArray[np.uint8]]
+) -> list[Part]:
+    """Cuts out the ground that ways to predict are compared on, evenly thinned where it is a lot.
+
+    Args:
+        regions: The regions.
+        card: Of the network that shall predict.
+        truths: By region, `(H, W)` of 0, 1 and 255 where it does not count.
+    """
+    parts = [
+        part
+        for region in regions
+        if region.name in truths
+        for part in _parts(region, card, truths[region.name])
+    ]
+    return parts[:: max(1, round(sum(part.truth.size for part in parts) / _MOST_PX))]
+
+
+def _parts(region: Region, card: ModelCard, truth: NDArray[np.uint8]) -> Iterator[Part]:
     """Cuts what holds known truth into squares of eight patches a side, or fewer where it is smaller."""
     known = truth != IGNORE
     if not known.any():
@@ -186,7 +203,7 @@ def _parts(region: Region, card: ModelCard, truth: NDArray[np.uint8]) -> Iterato
     for (top, bottom), (left, right) in product(rows, columns):
         if known[top:bottom, left:right].any():
             part = CroppedScene.of(scene, top, left, bottom - top, right - left)
-            yield _Part(part, truth[top:bottom, left:right])
+            yield Part(part, truth[top:bottom, left:right])
 
 
 def _pieces(places: NDArray[np.intp], side_px: int) -> list[tuple[int, int]]:

@@ -54,6 +54,8 @@ class TrainingPlan(TrainSettings):
     """Patches per step, over all processes."""
     glacier_share: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of drawn patches with glacier, 0-1; null for patches as they come."""
+    frozen_norms: bool = False
+    """Batch norm keeps the statistics that it has: little ground would give it poor ones."""
 
     @property
     def mode(self) -> Literal["min", "max"]:

@@ -78,6 +78,10 @@ class SegmentationTask(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seeds by epoch, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed(self.plan.seed * 100_003 + self.current_epoch)
+        if self.plan.frozen_norms:
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         self._train_sum = torch.zeros((), device=self.device, dtype=torch.float64)
         self._train_count = 0
         self._train_counts = torch.zeros(4, device=self.device, dtype=torch.int64)
