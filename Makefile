@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench benchmark-alps benchmark-everest benchmark-zanskar install clean
+.PHONY: demo test lint format bench benchmark-alps benchmark-everest benchmark-zanskar install clean qgis-plugin test-qgis
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -21,9 +21,14 @@ demo: $(STAMP)
 	$(BIN)/glacierseg demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --ignore tests/predict/test_int8.py
+	$(BIN)/python -m pytest -n 2 -m "not qgis" --ignore tests/predict/test_int8.py
 # nncf changes torch for the process that imports it, so its tests have one to themselves.
 	$(BIN)/python -m pytest tests/predict/test_int8.py
+
+# QGIS opens every kind of project and runs each algorithm of the plug-in. Needs QGIS and its Python (Debian: qgis
+# python3-qgis); skipped elsewhere.
+test-qgis: $(STAMP)
+	$(BIN)/python -m pytest -m qgis tests/qgis
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -33,6 +38,10 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# dist/glacierseg-qgis.zip, for Plugins > Manage and Install Plugins > Install from ZIP.
+qgis-plugin: $(STAMP)
+	PYTHONPATH=qgis $(BIN)/python -m packing.build dist/glacierseg-qgis.zip
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run_all.py

@@ -1,0 +1,1 @@
+"""Makes the zip of the QGIS plug-in; not part of it."""
