@@ -150,7 +150,8 @@ def test_a_place_becomes_an_inventory_and_a_page_that_names_the_choice(
     assert "zmed_m" in gpd.read_file(out / "T45RVL_20241005_inventory.gpkg", layer="glaciers")
     assert {path.name[-11:] for path in out.rglob("*_B*.tif")} >= {"B02_10m.tif", "B08_10m.tif"}
     again = glacierseg(*command, "--out", out)
-    assert again.stdout.count("is up to date") == 7
+    # Provenance, scene, mask, refined mask, outlines, inventory, corrections, project and page.
+    assert again.stdout.count("is up to date") == 9
 
 
 def test_a_map_of_areas_goes_on_after_one_that_fails(
