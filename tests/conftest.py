@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -47,6 +48,14 @@ def _spare_openvino(limit: str) -> None:
 
 if limit := os.environ.get("ONEDNN_MAX_CPU_ISA"):
     _spare_openvino(limit)
+
+
+@pytest.fixture(autouse=True)
+def _lines_are_heard() -> None:
+    """Lets each test hear what the package logs, whatever one before it left."""
+    ours = logging.getLogger("glacierseg")
+    ours.setLevel(logging.NOTSET)
+    ours.propagate = True
 
 
 @pytest.fixture(scope="session")
