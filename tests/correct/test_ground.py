@@ -14,7 +14,7 @@ from glacierseg.predict.ensemble import load_ensemble
 from glacierseg.raster.scene import open_scene
 from tests.correct.kept import SIDE, checked_only, corners, correction, run_folder, scene_of, stripes
 from tests.helpers import present, write_scene
-from tests.weights.shelves import model_folder
+from tests.weights.shelves import BANDS, model_folder, reflectances
 
 
 def test_a_third_of_the_places_judges_and_every_time_the_same(tmp_path: Path) -> None:
@@ -53,6 +53,16 @@ def test_training_never_sees_a_pixel_that_judges(tmp_path: Path) -> None:
         assert not (target.numpy()[~valid.numpy()] != 255).any()
     assert seen
     assert not seen & set((np.flatnonzero(judged) + 1).tolist())
+
+
+def test_checked_ground_without_data_is_unknown(tmp_path: Path) -> None:
+    values = reflectances(80, 104)
+    values[0, 4:10, 4:20] = 0
+    scene = open_scene(write_scene(tmp_path / "basin.tif", values, BANDS, nodata=0))
+    kept = [correction(tmp_path, scene, checked_only(stripes(80, 104), corners(12)))]
+    regions, places = checked_ground(kept, load_ensemble(model_folder(tmp_path / "base")), 1 / 3)
+    assert (regions[0].truth[4:10, 4:20] == 255).all()
+    assert sum(place.km2 for place in places) == pytest.approx((12 * SIDE**2 - 6 * SIDE) * 1e-4)
 
 
 def test_a_place_smaller_than_a_patch_lies_in_its_middle(tmp_path: Path) -> None:

@@ -162,6 +162,27 @@ def test_a_stop_between_two_models_loses_none(tmp_path: Path, base: Path, traine
     assert trained
 
 
+def test_a_kill_while_models_change_places_loses_none(
+    tmp_path: Path, base: Path, trained: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert learn(base, store(tmp_path), out).accepted
+    before, rename = contents(out / "model"), Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == out / "model":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            learn(base, store(tmp_path, 11), out)
+    trained_as(0.5)
+    assert not learn(base, store(tmp_path, 10), out).accepted
+    assert contents(out / "model") == before
+
+
 def test_wrong_corrections_are_not_trained_on(tmp_path: Path, base: Path, trained: list[float]) -> None:
     verdict = learn(base, store(tmp_path, turned=True), tmp_path / "out")
     assert not verdict.accepted
