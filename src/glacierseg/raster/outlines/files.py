@@ -372,7 +372,8 @@ def _layer_of(
             return asked
         raise TruthError(
             f"{path}: has no layer {asked!r}{did_you_mean(asked, kinds)}; "
-            f"its layers of {shapes} are {', '.join(fitting) or 'none'}"
+            f"its layers of {shapes} are {', '.join(fitting) or 'none'}; name one with {option}, or give "
+            "another file"
         )
     if len(kinds) == 1:
         return next(iter(kinds))
